@@ -1,0 +1,179 @@
+"""What the tools answer. Each answer is one flat object; a fact that is not known is left out."""
+
+from datetime import datetime
+from typing import Literal, Self
+
+from pydantic import Field
+
+from snapshot_mcp.models import Frozen, Snapshot, SnapshotState, VirtualMachine
+
+EXPIRY = "When the plan token ends (UTC)"
+NEXT_STEP = "What to do next"
+
+
+class SnapshotSummary(Frozen):
+    """One line of a list of snapshots."""
+
+    id: int = Field(description="Id of the snapshot")
+    name: str = Field(description="Name of the snapshot")
+    state: SnapshotState = Field(description="What the status means")
+    status: str | None = Field(
+        default=None, description="Status as the cloud says it, if state is unknown"
+    )
+    vm_id: int | None = Field(default=None, description="Id of the source VM")
+    vm_name: str | None = Field(default=None, description="Name of the source VM")
+    size: int | None = Field(default=None, description="Estimated size in GB")
+    created_at: datetime | None = Field(default=None, description="When it was taken (UTC)")
+    labels: tuple[str, ...] = Field(default=(), description="Labels of the snapshot")
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> Self:
+        """The summary of `snapshot`."""
+        return cls(
+            id=snapshot.id,
+            name=snapshot.name,
+            state=snapshot.state,
+            status=snapshot.status if snapshot.state == "unknown" else None,
+            vm_id=snapshot.vm_id,
+            vm_name=snapshot.vm_name,
+            size=snapshot.size,
+            created_at=snapshot.created_at,
+            labels=snapshot.labels,
+        )
+
+
+class VirtualMachineSummary(Frozen):
+    """One line of a list of VMs."""
+
+    id: int = Field(description="Id of the VM")
+    name: str = Field(description="Name of the VM")
+    status: str | None = Field(default=None, description="Status as the cloud says it")
+    flavor: str | None = Field(default=None, description="Name of the flavor")
+    region: str | None = Field(default=None, description="Name of the region")
+    can_snapshot: bool = Field(description="Whether create_snapshot would be accepted now")
+    why_not: str | None = Field(default=None, description="Why it cannot be snapshotted now")
+
+    @classmethod
+    def of(cls, vm: VirtualMachine, why_not: str | None) -> Self:
+        """The summary of `vm`, which cannot be snapshotted for the reason `why_not`, if any."""
+        return cls(
+            id=vm.id,
+            name=vm.name,
+            status=vm.status,
+            flavor=vm.flavor.name if vm.flavor else None,
+            region=vm.region,
+            can_snapshot=why_not is None,
+            why_not=why_not,
+        )
+
+
+class SnapshotList(Frozen):
+    """The answer of list_snapshots."""
+
+    snapshots: tuple[SnapshotSummary, ...] = Field(description="This page")
+    total: int = Field(description="Number of snapshots that match, on all pages")
+    total_size: int = Field(description="Estimated size in GB of all that match")
+    next_cursor: str = Field(description="Cursor of the next page; empty at the end")
+    unreadable: int | None = Field(
+        default=None, description="Entries that could not be read, not counted"
+    )
+
+
+class VirtualMachineList(Frozen):
+    """The answer of list_virtual_machines."""
+
+    virtual_machines: tuple[VirtualMachineSummary, ...] = Field(description="This page")
+    total: int = Field(description="Number of VMs that match, on all pages")
+    next_cursor: str = Field(description="Cursor of the next page; empty at the end")
+    unreadable: int | None = Field(
+        default=None, description="Entries that could not be read, not counted"
+    )
+
+
+class SnapshotDetails(Frozen):
+    """The answer of inspect_snapshot."""
+
+    snapshot: Snapshot = Field(description="Every attribute that the cloud tells")
+    state: SnapshotState = Field(description="What the status means")
+    age_days: float | None = Field(default=None, description="Days since it was taken")
+    vm_gone: bool = Field(description="The source VM is deleted: the data exists nowhere else")
+    last_ready_of_vm: bool | None = Field(
+        default=None, description="It is the only ready snapshot of its VM"
+    )
+    newest_of_vm: bool | None = Field(
+        default=None, description="No later snapshot of its VM is ready"
+    )
+    derived_image: str | None = Field(
+        default=None, description="Image that is deleted together with it"
+    )
+
+
+class BlastRadius(Frozen):
+    """What a destructive or billed action would touch."""
+
+    action: str = Field(description="What would happen, in one sentence")
+    snapshot_id: int = Field(description="Id of the snapshot")
+    name: str = Field(description="Name of the snapshot")
+    state: SnapshotState = Field(description="What its status means")
+    vm_id: int | None = Field(default=None, description="Id of the source VM")
+    vm_name: str | None = Field(default=None, description="Name of the source VM")
+    size: int | None = Field(default=None, description="Estimated size in GB")
+    age_days: float | None = Field(default=None, description="Days since it was taken")
+    vm_gone: bool | None = Field(default=None, description="The source VM is deleted")
+    last_ready_of_vm: bool | None = Field(
+        default=None, description="It is the only ready snapshot of its VM"
+    )
+    newest_of_vm: bool | None = Field(
+        default=None, description="No later snapshot of its VM is ready"
+    )
+    derived_image: str | None = Field(default=None, description="Image that would be deleted too")
+    new_vm_name: str | None = Field(default=None, description="Name of the VM that would be made")
+    flavor: str | None = Field(default=None, description="Flavor of the VM that would be made")
+    gpus: str | None = Field(default=None, description="Its GPUs")
+    region: str | None = Field(default=None, description="Its region")
+    price_per_hour_estimate: float | None = Field(
+        default=None, description="Estimated price per hour, in the cloud's currency"
+    )
+    warnings: tuple[str, ...] = Field(default=(), description="What makes this more than routine")
+
+
+class Planned(Frozen):
+    """The fields of an answer that plans and changes nothing."""
+
+    plan: BlastRadius | None = Field(default=None, description="What would be touched")
+    plan_token: str | None = Field(default=None, description="Proof of this plan, for the commit")
+    confirm_with: str | None = Field(
+        default=None, description="What the person must agree to in words"
+    )
+    expires_at: datetime | None = Field(default=None, description=EXPIRY)
+    next_step: str = Field(default="", description=NEXT_STEP)
+
+
+class CreateResult(Frozen):
+    """The answer of create_snapshot."""
+
+    outcome: Literal["created", "pending", "failed", "unknown"] = Field(
+        description="What was seen to happen"
+    )
+    snapshot: SnapshotSummary | None = Field(default=None, description="The snapshot as last seen")
+    next_step: str = Field(description=NEXT_STEP)
+
+
+class RestoreResult(Planned):
+    """The answer of restore_snapshot."""
+
+    outcome: Literal["confirmation_required", "restored", "pending", "failed", "unknown"] = Field(
+        description="What was seen to happen"
+    )
+    virtual_machine: VirtualMachineSummary | None = Field(
+        default=None, description="The new VM as last seen"
+    )
+
+
+class DeleteResult(Planned):
+    """The answer of delete_snapshot."""
+
+    outcome: Literal["confirmation_required", "deleted", "pending", "failed", "unknown"] = Field(
+        description="What was seen to happen"
+    )
+    snapshot_id: int = Field(description="Id of the snapshot")

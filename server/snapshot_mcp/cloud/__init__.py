@@ -1,0 +1,1 @@
+"""The way out: the cloud's REST API, typed."""

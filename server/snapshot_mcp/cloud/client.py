@@ -1,0 +1,186 @@
+"""The calls that the tools need, one method each. Reading and writing are two classes.
+
+Only the gate (`consent/gate.py`) is given the writer, so that no write can go around it.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import NamedTuple, TypeVar, cast
+from urllib.parse import quote
+
+from snapshot_mcp.cloud.http import Api
+from snapshot_mcp.cloud.wire import (
+    read_integer,
+    read_list,
+    read_number,
+    read_object,
+    read_snapshot,
+    read_virtual_machine,
+)
+from snapshot_mcp.errors import ProtocolError
+from snapshot_mcp.models import Snapshot, VirtualMachine
+
+T = TypeVar("T")
+
+
+class Page(NamedTuple):
+    """One page of a list: its raw entries, and how many entries the cloud counts in all."""
+
+    entries: list[object]
+    total: int | None
+
+
+class RestoreReceipt(NamedTuple):
+    """The new VM, and whether the cloud rejected the contract and bills it on demand."""
+
+    virtual_machine: VirtualMachine
+    contract_rejected: bool
+
+
+class CloudReader:
+    """Everything that changes nothing. Errors are those of `Api.read`."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    async def snapshots_page(self, page: int, page_size: int, search: str) -> Page:
+        """One page of snapshots; pages start at 1, `search` is a part of the name."""
+        return await self._page("/core/snapshots", "snapshots", page, page_size, search)
+
+    async def virtual_machines_page(self, page: int, page_size: int, search: str) -> Page:
+        """One page of VMs, oldest first; pages start at 1, `search` is a part of the name."""
+        return await self._page("/core/virtual-machines", "instances", page, page_size, search)
+
+    async def snapshot(self, snapshot_id: int) -> Snapshot:
+        """One snapshot, with everything that the cloud tells."""
+        return await self._api.read(
+            f"/core/snapshots/{snapshot_id}",
+            f"snapshot {snapshot_id}",
+            lambda body: _expect(
+                read_snapshot(read_object(_object(body), "snapshot")), snapshot_id
+            ),
+        )
+
+    async def virtual_machine(self, vm_id: int) -> VirtualMachine:
+        """One VM."""
+        return await self._api.read(
+            f"/core/virtual-machines/{vm_id}",
+            f"VM {vm_id}",
+            lambda body: _expect(
+                read_virtual_machine(read_object(_object(body), "instance", "instances")), vm_id
+            ),
+        )
+
+    async def snapshot_name_available(self, name: str) -> bool:
+        """Whether no snapshot of the account has this name."""
+        return await self._api.read(
+            f"/core/snapshots/name-availability/{quote(name, safe='')}",
+            "the name check",
+            lambda body: _truth(_object(body), "available"),
+        )
+
+    async def pricebook(self) -> Mapping[str, float]:
+        """Prices per hour by resource name ("vCPU", "RAM", "A100-80G-PCIe").
+
+        Source: a bare array of {id, name, value}, the value as text, in the recorded replies.
+        """
+        return await self._api.read("/pricebook", "the price list", _prices)
+
+    async def _page(self, path: str, key: str, page: int, page_size: int, search: str) -> Page:
+        query: dict[str, str | int] = {"page": page, "pageSize": page_size}
+        if search:
+            query["search"] = search
+        return await self._api.read(
+            path, f"the list of {_PLURALS[key]}", partial(_read_page, key), query
+        )
+
+
+class CloudWriter:
+    """Everything that changes something. Errors are those of `Api.write`; nothing is retried."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    async def create_snapshot(
+        self, vm_id: int, name: str, description: str, labels: Sequence[str]
+    ) -> Snapshot:
+        """Order a snapshot of a VM; the cloud answers before it is made."""
+        return await self._api.write(
+            "POST",
+            f"/core/virtual-machines/{vm_id}/snapshots",
+            f"a snapshot of VM {vm_id}",
+            lambda body: read_snapshot(read_object(_object(body), "snapshot")),
+            {"name": name, "description": description, "labels": list(labels)},
+        )
+
+    async def restore_snapshot(
+        self, snapshot_id: int, new_vm_name: str, contract_id: int | None
+    ) -> RestoreReceipt:
+        """Order a new VM from a snapshot; it is billed from then on."""
+        body: dict[str, str | int | list[str]] = {"new_vm_name": new_vm_name}
+        if contract_id is not None:
+            body["contract_id"] = contract_id
+        return await self._api.write(
+            "POST",
+            f"/core/snapshots/{snapshot_id}/restore",
+            f"a restore of snapshot {snapshot_id}",
+            _read_receipt,
+            body,
+        )
+
+    async def delete_snapshot(self, snapshot_id: int) -> None:
+        """Delete a snapshot and the image made from it, for good."""
+        await self._api.write(
+            "DELETE",
+            f"/core/snapshots/{snapshot_id}",
+            f"the deletion of snapshot {snapshot_id}",
+            _object,
+        )
+
+
+_PLURALS = {"snapshots": "snapshots", "instances": "VMs"}
+
+
+def _object(body: object) -> Mapping[str, object]:
+    if not isinstance(body, Mapping):
+        raise ProtocolError("The cloud's answer is not a JSON object.")
+    return cast("Mapping[str, object]", body)
+
+
+def _expect(thing: T, asked_id: int) -> T:
+    # An answer about another thing must never be acted upon as if it were the one asked for.
+    if getattr(thing, "id", None) != asked_id:
+        raise ProtocolError(f"The cloud was asked for id {asked_id} and answered with another one.")
+    return thing
+
+
+def _read_page(key: str, body: object) -> Page:
+    answer = _object(body)
+    return Page(read_list(answer, key), read_integer(answer.get("count")))
+
+
+def _read_receipt(body: object) -> RestoreReceipt:
+    answer = _object(body)
+    vm = read_virtual_machine(read_object(answer, "instances", "instance"))
+    errors = answer.get("errors")
+    return RestoreReceipt(vm, isinstance(errors, Mapping) and "contract" in errors)
+
+
+def _truth(answer: Mapping[str, object], key: str) -> bool:
+    value = answer.get(key)
+    if not isinstance(value, bool):
+        raise ProtocolError(f'The cloud\'s answer has no "{key}".')
+    return value
+
+
+def _prices(body: object) -> Mapping[str, float]:
+    if not isinstance(body, list):
+        raise ProtocolError("The cloud's price list is not a list.")
+    prices: dict[str, float] = {}
+    for entry in cast("list[object]", body):
+        if isinstance(entry, Mapping):
+            named = cast("Mapping[str, object]", entry)
+            name, price = named.get("name"), read_number(named.get("value"))
+            if isinstance(name, str) and price is not None and price >= 0:
+                prices[name] = price
+    return prices

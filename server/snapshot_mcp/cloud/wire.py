@@ -1,0 +1,258 @@
+"""From the cloud's JSON to models: any field may be missing, null, new or of another type.
+
+Whatever cannot be read becomes None, never an error, except for what identifies a thing: an object
+without an id is a `ProtocolError`. Text is cleaned here, once, and so everywhere inside.
+Source: the vendor's OpenAPI document and its recorded replies, which disagree on many types.
+"""
+
+import json
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import cache, partial
+from typing import NamedTuple, TypeVar
+
+from snapshot_mcp.errors import ProtocolError
+from snapshot_mcp.models import LARGEST_ID, Frozen, Snapshot, VirtualMachine
+from snapshot_mcp.untrusted import DESCRIPTION_CAP, NAME_CAP, showable
+
+F = TypeVar("F", bound=Frozen)
+
+MOST_LABELS = 50
+_LONGEST_JSON_IN_TEXT = 20_000
+_CAPS = {"description": DESCRIPTION_CAP, "public_key": 2_000}
+_RENAMED: Mapping[str, tuple[str, ...]] = {
+    "vm_id": ("virtual_machine_id", "instance_id"),
+    "vm_name": ("virtual_machine_name", "instance_name"),
+    "labels": ("tags",),
+}
+_INTEGER = re.compile(r"[+-]?\d{1,19}")
+
+
+class Altered(list[str]):
+    """Collects the names of the fields whose text was altered."""
+
+
+class FieldPlan(NamedTuple):
+    """How one field of a model is read: the keys it may stand under, and its reader."""
+
+    name: str
+    keys: tuple[str, ...]
+    read: Callable[[object, str, Altered], object]
+
+
+def read_snapshot(raw: object) -> Snapshot:
+    """Read one snapshot.
+
+    Raises:
+        ProtocolError: it is not an object, or has no id.
+    """
+    return _identified(Snapshot, raw, "a snapshot")
+
+
+def read_virtual_machine(raw: object) -> VirtualMachine:
+    """Read one VM.
+
+    Raises:
+        ProtocolError: it is not an object, or has no id.
+    """
+    return _identified(VirtualMachine, raw, "a VM")
+
+
+def read_object(body: Mapping[str, object], *keys: str) -> object:
+    """The object under the first of `keys` that is there; of a list, its only entry.
+
+    Source: a restore answers `instances` in the recorded replies, `instance` in the document.
+
+    Raises:
+        ProtocolError: there is none.
+    """
+    for key in keys:
+        value = body.get(key)
+        if isinstance(value, list):
+            entries = typing.cast("list[object]", value)
+            value = entries[0] if len(entries) == 1 else None
+        if isinstance(value, Mapping):
+            return typing.cast("Mapping[str, object]", value)
+    raise ProtocolError(f'The cloud\'s answer has no "{keys[0]}".')
+
+
+def read_list(body: Mapping[str, object], key: str) -> list[object]:
+    """The list under `key`.
+
+    Raises:
+        ProtocolError: there is none.
+    """
+    value = body.get(key)
+    if not isinstance(value, list):
+        raise ProtocolError(f'The cloud\'s answer has no list of "{key}".')
+    return typing.cast("list[object]", value)
+
+
+def read_integer(value: object) -> int | None:
+    """A whole number of at most 64 bits, also written as text; else None."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and abs(value) <= LARGEST_ID else None
+
+
+def read_number(value: object) -> float | None:
+    """A finite number, also written as text; else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if abs(number) <= LARGEST_ID else None  # NaN compares false
+
+
+def read_time(value: object) -> datetime | None:
+    """An aware UTC time from ISO 8601 text with or without a zone; else None."""
+    if not isinstance(value, str):
+        return None
+    try:
+        time = datetime.fromisoformat(value.strip())
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _identified(model: type[F], raw: object, what: str) -> F:
+    raw = _as_mapping(raw)
+    if raw is None or (read_integer(raw.get("id")) or 0) < 1:
+        raise ProtocolError(f"The cloud's answer holds {what} without an id.")
+    altered = Altered()
+    values = _read_fields(model, raw, "", altered)
+    if altered:
+        values["altered"] = tuple(altered)
+    return model(**values)
+
+
+def _read_fields(
+    model: type[Frozen], raw: Mapping[str, object], prefix: str, altered: Altered
+) -> dict[str, object]:
+    values: dict[str, object] = {}
+    for plan in _field_plans(model):
+        for key in plan.keys:
+            value = raw.get(key)
+            read = None if value is None else plan.read(value, prefix + plan.name, altered)
+            if read is not None:
+                values[plan.name] = read
+                break
+    return values
+
+
+@cache
+def _field_plans(model: type[Frozen]) -> tuple[FieldPlan, ...]:
+    return tuple(
+        FieldPlan(name, (name, _camel_case(name), *_RENAMED.get(name, ())), _reader(field))
+        for name, field in (
+            (name, _inner_type(info.annotation)) for name, info in model.model_fields.items()
+        )
+        if name != "altered"
+    )
+
+
+def _camel_case(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(map(str.capitalize, rest))
+
+
+def _inner_type(annotation: object) -> object:
+    if typing.get_origin(annotation) in {typing.Union, types.UnionType}:
+        return next(arg for arg in typing.get_args(annotation) if arg is not types.NoneType)
+    return annotation
+
+
+def _reader(kind: object) -> Callable[[object, str, Altered], object]:
+    if isinstance(kind, type) and issubclass(kind, Frozen):
+        return partial(_read_nested, kind)
+    if typing.get_origin(kind) is tuple:
+        return _read_labels
+    return _READERS[typing.cast("type", kind)]
+
+
+def _read_text(value: object, field: str, altered: Altered) -> str | None:
+    if isinstance(value, Mapping):
+        value = typing.cast("Mapping[str, object]", value).get("name")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(value) if abs(value) <= LARGEST_ID else None
+    if not isinstance(value, str):
+        return None
+    shown = showable(value, _CAPS.get(field.rpartition(".")[2], NAME_CAP))
+    if shown.altered:
+        altered.append(field)
+    return shown.text
+
+
+def _read_truth(value: object, _field: str, _altered: Altered) -> bool | None:
+    if isinstance(value, str):
+        value = {"true": True, "false": False}.get(value.strip().lower())
+    return bool(value) if isinstance(value, bool | int) and value in (0, 1) else None
+
+
+def _read_labels(value: object, field: str, altered: Altered) -> tuple[str, ...] | None:
+    if isinstance(value, str):
+        value = _parsed(value) or value.split(",")
+    if not isinstance(value, list):
+        return None
+    entries = typing.cast("list[object]", value)
+    if len(entries) > MOST_LABELS:
+        altered.append(field)
+    own = Altered()
+    texts = (_read_text(_label(entry), field, own) for entry in entries[:MOST_LABELS])
+    labels = tuple(text.strip() for text in texts if text and text.strip())
+    if own and field not in altered:
+        altered.append(field)
+    return labels
+
+
+def _label(entry: object) -> object:
+    # Source: a flavor's labels are {id, label} in the object description.
+    if isinstance(entry, Mapping):
+        entry = typing.cast("Mapping[str, object]", entry)
+        return entry.get("label", entry.get("name"))
+    return entry
+
+
+def _read_nested(model: type[Frozen], value: object, field: str, altered: Altered) -> Frozen | None:
+    if isinstance(value, list):
+        entries = typing.cast("list[object]", value)
+        value = entries[0] if entries else None
+    raw = _as_mapping(value)
+    if raw is None and isinstance(value, str) and value.strip() and "name" in model.model_fields:
+        raw = {"name": value}
+    values = _read_fields(model, raw, f"{field}.", altered) if raw else {}
+    return model(**values) if values else None
+
+
+def _as_mapping(value: object) -> Mapping[str, object] | None:
+    if isinstance(value, str):
+        value = _parsed(value)
+    return typing.cast("Mapping[str, object]", value) if isinstance(value, Mapping) else None
+
+
+def _parsed(text: str) -> object:
+    # Source: the OpenAPI document types the nested objects as strings.
+    if len(text) > _LONGEST_JSON_IN_TEXT or not text.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+_READERS: Mapping[type, Callable[[object, str, Altered], object]] = {
+    int: lambda value, _field, _altered: read_integer(value),
+    float: lambda value, _field, _altered: read_number(value),
+    bool: _read_truth,
+    datetime: lambda value, _field, _altered: read_time(value),
+    str: _read_text,
+}

@@ -1,0 +1,1 @@
+"""Consent: plan, evidence, commit. Every write passes the gate."""

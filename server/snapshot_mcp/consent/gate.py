@@ -1,0 +1,199 @@
+"""The gate: no write reaches the cloud but through here, and it is in the ledger before it goes.
+
+The order is always: evidence possible? -> plan presented and authentic? -> target unchanged? ->
+the right words? -> (here a person is asked, where the client can) -> ledger -> cloud -> ledger.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple, TypeVar
+
+import anyio
+
+from snapshot_mcp.answers import BlastRadius
+from snapshot_mcp.cloud.client import CloudWriter
+from snapshot_mcp.consent.tokens import Intent, Plan, Tokens, digest
+from snapshot_mcp.errors import LedgerError, OutcomeUnknown, RefusedError, SnapshotMcpError
+from snapshot_mcp.ledger import Attempt, Event, Ledger
+from snapshot_mcp.models import Snapshot
+from snapshot_mcp.settings import Consent
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+class Target(NamedTuple):
+    """The target of a destructive action, as it is now.
+
+    Attributes:
+        state: digest of what a plan depends on.
+        confirm_with: the words of consent.
+        radius: what the action would touch.
+    """
+
+    state: str
+    confirm_with: str
+    radius: BlastRadius
+
+
+class Permit(NamedTuple):
+    """Leave to send one write. Only the gate makes one."""
+
+    attempt: Attempt
+
+
+class Gate:
+    """Lets writes through that somebody agreed to, once each.
+
+    Args:
+        writer: the writing half of the cloud; nobody else holds it.
+        ledger: where every attempt is recorded.
+        tokens: issues and opens plan tokens.
+        consent: how much evidence a destructive action needs at least.
+        principal: who acts.
+        new_id: gives the id of a plan or attempt, never the same twice.
+    """
+
+    def __init__(
+        self,
+        *,
+        writer: CloudWriter,
+        ledger: Ledger,
+        tokens: Tokens,
+        consent: Consent,
+        principal: str,
+        new_id: Callable[[], str],
+    ) -> None:
+        self._writer = writer
+        self._ledger = ledger
+        self._tokens = tokens
+        self._consent = consent
+        self._principal = principal
+        self._new_id = new_id
+
+    async def present(self, intent: Intent, plan_token: str, confirm: str) -> Plan | None:
+        """Check what was presented for a destructive action, before anything is looked up.
+
+        Returns:
+            The plan, or None when nothing was presented and a plan is asked for.
+
+        Raises:
+            RefusedError: the evidence cannot be had, half of it is missing, or the token is
+                forged, foreign, expired, used, or for something else.
+            LedgerError: whether it was used cannot be told.
+        """
+        self._require_person()
+        if not plan_token and not confirm:
+            return None
+        if not plan_token or not confirm:
+            missing = "confirm" if plan_token else "plan_token"
+            raise RefusedError(
+                f"{missing} is missing: a commit needs both plan_token and confirm.",
+                "Nothing was changed. Show the plan to the person and ask whether they agree; call"
+                " the tool with neither of the two for a new plan.",
+            )
+        plan = await anyio.to_thread.run_sync(self._tokens.open, plan_token, intent)
+        if await self._ledger.was_sent(plan.id):
+            raise RefusedError(
+                "This plan was already used; a plan can be used once.",
+                "Nothing was sent now. Look at the current state first.",
+            )
+        return plan
+
+    async def plan(self, intent: Intent, target: Target) -> Mapping[str, object]:
+        """A new plan for `intent` on `target`, as the fields of `Planned`; nothing is changed."""
+        token, expires_at = await anyio.to_thread.run_sync(
+            self._tokens.issue, self._new_id(), intent, target.state
+        )
+        return {
+            "plan": target.radius,
+            "plan_token": token,
+            "confirm_with": target.confirm_with,
+            "expires_at": expires_at,
+        }
+
+    def permit(self, intent: Intent, plan: Plan, target: Target, confirm: str) -> Permit | None:
+        """Leave to carry out `plan`; None when the target drifted since it was made.
+
+        Raises:
+            RefusedError: the words of consent are not those of the plan.
+        """
+        if plan.state != target.state:
+            return None
+        if confirm != target.confirm_with:
+            raise RefusedError(
+                "confirm does not hold the words that the plan asks for.",
+                "Nothing was changed. Show the plan to the person: the words are theirs to give.",
+            )
+        return Permit(
+            Attempt(
+                plan.id, intent.tool, intent.target, intent.arguments, self._principal, "arguments"
+            )
+        )
+
+    def routine(
+        self, tool: str, target: int, arguments: dict[str, str | int | bool | list[str]]
+    ) -> Permit:
+        """Leave for a write that destroys nothing and bills no machine; it is recorded as well."""
+        return Permit(Attempt(self._new_id(), tool, target, arguments, self._principal, "none"))
+
+    async def send(self, permit: Permit, write: Callable[[CloudWriter], Awaitable[T]]) -> T:  # pyright: ignore[reportReturnType] - a shielded scope swallows nothing
+        """Record the attempt, send it once, record what was seen of it.
+
+        Once the request is on its way, a cancelled caller does not stop it: it ends within the
+        limit of one HTTP call and is recorded, and then the cancellation goes on.
+
+        Raises:
+            RefusedError: this attempt was sent before, perhaps by another process.
+            LedgerError: it could not be recorded, so it was not sent.
+            OutcomeUnknown: it was sent, and its effect is not known.
+            CloudError: the cloud refused it.
+        """
+        with anyio.CancelScope(shield=True):
+            return await self._send_recorded(permit.attempt, write)
+
+    async def _send_recorded(
+        self, attempt: Attempt, write: Callable[[CloudWriter], Awaitable[T]]
+    ) -> T:
+        await self._ledger.record("sent", attempt)
+        try:
+            result = await write(self._writer)
+        except OutcomeUnknown as error:
+            await self._note("unknown", attempt, error)
+            raise
+        except SnapshotMcpError as error:
+            await self._note("failed", attempt, error)
+            raise
+        except Exception as error:
+            # A crash of our own: whether it came before or after the request is not known.
+            await self._note("unknown", attempt, error)
+            raise
+        await self._note("done", attempt)
+        return result
+
+    async def _note(self, event: Event, attempt: Attempt, error: Exception | None = None) -> None:
+        try:
+            await self._ledger.record(event, attempt, type(error).__name__ if error else "")
+        except LedgerError:
+            # The write has happened: what was seen of it must still reach the caller.
+            logger.exception("attempt %s ended as %s but could not be recorded", attempt.id, event)
+
+    def _require_person(self) -> None:
+        if self._consent == "human":
+            raise RefusedError(
+                "The operator allows this only with a person's own consent, and this server cannot"
+                " ask a person yet.",
+                "Nothing was changed. The operator can set SNAPSHOT_MCP_CONSENT=auto, or the person"
+                " can do it in the cloud's console.",
+            )
+
+
+def target_state(snapshot: Snapshot, radius: BlastRadius) -> str:
+    """Digest of what a plan depends on: if it differs, the plan is void.
+
+    The blast radius is part of it, because the deletion of a sibling makes an unchanged snapshot
+    the last of its VM. Its age is not.
+    """
+    told = radius.model_dump(mode="json", exclude={"age_days"})
+    return digest([told, snapshot.status, str(snapshot.updated_at), snapshot.altered])

@@ -1,0 +1,115 @@
+"""Plan tokens: signed, stateless, short-lived, bound to one action on one target as it was."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Literal, NamedTuple
+
+from snapshot_mcp.errors import RefusedError
+from snapshot_mcp.ledger import Argument
+
+LIFETIME = timedelta(minutes=10)
+_ALGORITHM = "HS256"
+_LONGEST_TOKEN = 1_000
+_REQUIRED = ["jti", "sub", "arg", "st", "prn", "aud", "exp"]
+_PLAN_AGAIN = "Nothing was changed. Call the tool without plan_token and confirm for a new plan."
+
+
+class Intent(NamedTuple):
+    """What somebody wants to do, but for the state of the target.
+
+    Attributes:
+        tool: name of the tool.
+        target: id of the snapshot.
+        arguments: every other argument but plan_token and confirm.
+    """
+
+    tool: Literal["restore_snapshot", "delete_snapshot"]
+    target: int
+    arguments: Mapping[str, Argument]
+
+
+class Plan(NamedTuple):
+    """What an authentic token says."""
+
+    id: str
+    state: str
+    expires_at: datetime
+
+
+class Tokens:
+    """Issues and opens plan tokens.
+
+    Args:
+        key: gives the signing key; called at each use, so that nothing is read before the first.
+        principal: who acts.
+        cloud: address of the cloud that the plans are for.
+        now: the time.
+    """
+
+    def __init__(
+        self, *, key: Callable[[], bytes], principal: str, cloud: str, now: Callable[[], datetime]
+    ) -> None:
+        self._key = key
+        self._principal = principal
+        self._cloud = digest(cloud)
+        self._now = now
+
+    def issue(self, plan_id: str, intent: Intent, state: str) -> tuple[str, datetime]:
+        """A token for `intent` on a target in `state`, and when it expires."""
+        import jwt  # noqa: PLC0415 - only plans need it, every start would pay
+
+        expires_at = (self._now() + LIFETIME).replace(microsecond=0)
+        claims = {
+            "jti": plan_id,
+            "sub": f"{intent.tool}/{intent.target}",
+            "arg": digest(intent.arguments),
+            "st": state,
+            "prn": digest(self._principal),
+            "aud": self._cloud,
+            "exp": int(expires_at.timestamp()),
+        }
+        return jwt.encode(claims, self._key(), algorithm=_ALGORITHM), expires_at
+
+    def open(self, token: str, intent: Intent) -> Plan:
+        """What `token` says, when it is authentic, in time, and for this very intent.
+
+        Raises:
+            RefusedError: it is not; the sentence says which.
+        """
+        claims = self._authentic(token)
+        expires_at = datetime.fromtimestamp(int(claims["exp"]), UTC)
+        if expires_at <= self._now():
+            raise RefusedError("This plan has expired.", _PLAN_AGAIN)
+        if claims["aud"] != self._cloud or claims["prn"] != digest(self._principal):
+            raise RefusedError("This plan was made for someone else or another cloud.", _PLAN_AGAIN)
+        if claims["sub"] != f"{intent.tool}/{intent.target}":
+            raise RefusedError("This plan is for another tool or another snapshot.", _PLAN_AGAIN)
+        if claims["arg"] != digest(intent.arguments):
+            raise RefusedError("This plan was made for other arguments.", _PLAN_AGAIN)
+        return Plan(str(claims["jti"]), str(claims["st"]), expires_at)
+
+    def _authentic(self, token: str) -> dict[str, str | int | float]:
+        import jwt  # noqa: PLC0415 - as above
+
+        try:
+            if len(token) > _LONGEST_TOKEN:
+                raise jwt.InvalidTokenError
+            return jwt.decode(
+                token,
+                self._key(),
+                algorithms=[_ALGORITHM],
+                # Time is an argument here, so the library's own clock is not asked.
+                options={"require": _REQUIRED, "verify_exp": False, "verify_aud": False},
+            )
+        except jwt.PyJWTError as error:
+            raise RefusedError(
+                "This plan_token was not issued by this server.", _PLAN_AGAIN
+            ) from error
+
+
+def digest(value: object) -> str:
+    """A short fingerprint of a JSON value; equal values have equal fingerprints."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:24]

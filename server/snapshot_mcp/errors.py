@@ -1,0 +1,95 @@
+"""The error tree. Every text in it is ours; a remote body is never part of one.
+
+SnapshotMcpError
+├── ConfigError             the settings do not let the server start
+├── RefusedError            this server declined; nothing was sent
+├── CloudError              the cloud did not do what was asked
+│   ├── BadRequest          it found the request wrong (400, 405, 406, 422)
+│   ├── Unauthorized        it does not know the API key (401)
+│   ├── Forbidden           the API key may not do this (403)
+│   ├── NotFound            there is no such thing (404)
+│   ├── Conflict            the thing is busy or the name is taken (409)
+│   ├── RateLimited         too many requests (429)
+│   ├── Unavailable         no usable answer, and nothing was changed
+│   └── OutcomeUnknown      a write was sent and its effect is not known
+├── ProtocolError           the cloud's answer does not fit its own API
+└── LedgerError             the ledger cannot be written, so nothing was sent
+"""
+
+
+class SnapshotMcpError(Exception):
+    """What this project raises on purpose: a sentence for a person and what to do next.
+
+    Args:
+        message: what happened, and what was or was not changed.
+        next_step: what the reader can do about it; may be empty.
+    """
+
+    def __init__(self, message: str, next_step: str = "") -> None:
+        super().__init__(message)
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (super().__str__(), self.next_step) if part)
+
+
+class ConfigError(SnapshotMcpError):
+    """The settings do not let the server start."""
+
+
+class RefusedError(SnapshotMcpError):
+    """This server declined; nothing was sent to the cloud."""
+
+
+class CloudError(SnapshotMcpError):
+    """The cloud did not do what was asked."""
+
+
+class BadRequest(CloudError):  # noqa: N818 - named after the status, as its siblings are
+    """The cloud found the request wrong."""
+
+
+class Unauthorized(CloudError):  # noqa: N818 - named after the status
+    """The cloud does not know the API key."""
+
+
+class Forbidden(CloudError):  # noqa: N818 - named after the status
+    """The API key may not do this."""
+
+
+class NotFound(CloudError):  # noqa: N818 - named after the status
+    """There is no such thing, or it is gone."""
+
+
+class Conflict(CloudError):  # noqa: N818 - named after the status
+    """The thing is busy, or its name is taken."""
+
+
+class RateLimited(CloudError):  # noqa: N818 - named after the status
+    """Too many requests in a minute.
+
+    Args:
+        message: as in `SnapshotMcpError`.
+        next_step: as in `SnapshotMcpError`.
+        retry_after: seconds to wait, as the cloud said; None when it said nothing.
+    """
+
+    def __init__(self, message: str, next_step: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message, next_step)
+        self.retry_after = retry_after
+
+
+class Unavailable(CloudError):  # noqa: N818 - named after the state
+    """The cloud gave no usable answer, and nothing was changed."""
+
+
+class OutcomeUnknown(CloudError):  # noqa: N818 - named after the state
+    """A write was sent and its effect is not known: it may or may not have happened."""
+
+
+class ProtocolError(SnapshotMcpError):
+    """The cloud's answer does not fit its own API."""
+
+
+class LedgerError(SnapshotMcpError):
+    """The ledger cannot be written, so nothing was sent."""

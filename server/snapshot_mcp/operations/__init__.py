@@ -1,0 +1,20 @@
+"""What can be done with snapshots: list across pages, inspect, create once, restore, delete."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    # They import the way out and the databases: that is for the first call, not for the start.
+    from snapshot_mcp.operations.changing import Changes
+    from snapshot_mcp.operations.reading import Views
+
+
+class Operations(NamedTuple):
+    """All that the tools can do."""
+
+    views: "Views"
+    changes: "Changes"
+
+
+OpenOperations = Callable[[], Awaitable[Operations]]
+"""Gives the operations; the first call opens the connection and the databases."""

@@ -1,0 +1,303 @@
+"""Create, restore and delete: look first, pass the gate, tell only what was seen."""
+
+from snapshot_mcp.answers import (
+    BlastRadius,
+    CreateResult,
+    DeleteResult,
+    RestoreResult,
+    SnapshotSummary,
+    VirtualMachineSummary,
+)
+from snapshot_mcp.clock import Clock
+from snapshot_mcp.cloud.client import CloudReader
+from snapshot_mcp.consent.gate import Gate, Target, target_state
+from snapshot_mcp.consent.tokens import Intent
+from snapshot_mcp.errors import (
+    NotFound,
+    OutcomeUnknown,
+    RefusedError,
+)
+from snapshot_mcp.ledger import Argument
+from snapshot_mcp.models import Snapshot, VirtualMachine
+from snapshot_mcp.operations.listing import find_virtual_machines, snapshots_of_vm
+from snapshot_mcp.operations.orders import RestoreOrder, SnapshotOrder
+from snapshot_mcp.operations.waiting import Report, Waited, wait_for
+from snapshot_mcp.rules import blast
+from snapshot_mcp.rules.eligibility import (
+    delete_obstacle,
+    restore_obstacle,
+    snapshot_obstacle,
+    would_interrupt,
+)
+from snapshot_mcp.untrusted import quoted
+
+_NOTHING_CHANGED = "Nothing was changed."
+_ASK_THE_PERSON = (
+    "Nothing was changed yet. Show this plan to the person and ask whether they agree. Only if they"
+    " do, call again with the same arguments, plan_token, and the words they agreed to as confirm."
+)
+_DRIFTED = "What the plan was about has changed since, so nothing was done. This is a new plan. "
+_SECONDS_TO_SEE_A_DELETION = 5.0
+
+
+class Changes:
+    """The three operations that change something.
+
+    Args:
+        reader: the reading half of the cloud.
+        gate: the way to the writing half.
+        clock: the time.
+    """
+
+    def __init__(self, reader: CloudReader, gate: Gate, clock: Clock) -> None:
+        self._reader = reader
+        self._gate = gate
+        self._clock = clock
+
+    async def create(self, order: SnapshotOrder, wait_seconds: int, report: Report) -> CreateResult:
+        """Take a snapshot of a VM, and wait until it is ready or the time is over.
+
+        Raises:
+            RefusedError: the VM cannot be snapshotted now, it would be interrupted without leave,
+                or the name is taken; nothing was sent.
+            CloudError: the cloud refused, or could not be reached.
+        """
+        await self._check_creation(order)
+        permit = self._gate.routine("create_snapshot", order.vm_id, _without_vm(order))
+        try:
+            snapshot = await self._gate.send(
+                permit,
+                lambda writer: writer.create_snapshot(
+                    order.vm_id, order.name, order.description, order.labels
+                ),
+            )
+        except OutcomeUnknown as error:
+            name = quoted(order.name)
+            look = f"Call list_snapshots with search {name}: if it is there, it was made."
+            return CreateResult(outcome="unknown", next_step=f"{error} {look}")
+        waited = await wait_for(
+            snapshot,
+            lambda: self._reader.snapshot(snapshot.id),
+            lambda seen: seen.state in ("ready", "failed"),
+            lambda seen: f"Snapshot {seen.id} is {seen.status or 'on its way'}",
+            seconds=wait_seconds,
+            clock=self._clock,
+            report=report,
+        )
+        return _created(waited)
+
+    async def restore(
+        self, order: RestoreOrder, plan_token: str, confirm: str, wait_seconds: int, report: Report
+    ) -> RestoreResult:
+        """Plan a restore, or carry out a plan and wait until the new VM is ACTIVE.
+
+        Raises:
+            RefusedError: without valid consent, for a snapshot that is not ready, or for a name
+                that a VM has already; nothing was sent.
+            CloudError: the cloud refused, or could not be reached.
+        """
+        intent = Intent("restore_snapshot", order.snapshot_id, _without_snapshot(order))
+        plan = await self._gate.present(intent, plan_token, confirm)
+        target = await self._restore_target(order)
+        permit = plan and self._gate.permit(intent, plan, target, confirm)
+        if not permit:
+            answer = RestoreResult(
+                outcome="confirmation_required", next_step=_ask(drifted=bool(plan))
+            )
+            return answer.model_copy(update=await self._gate.plan(intent, target))
+        try:
+            receipt = await self._gate.send(
+                permit,
+                lambda writer: writer.restore_snapshot(
+                    order.snapshot_id, order.new_vm_name, order.contract_id
+                ),
+            )
+        except OutcomeUnknown as error:
+            name = quoted(order.new_vm_name)
+            look = f"Call list_virtual_machines with search {name}: if it is there, it was made."
+            return RestoreResult(outcome="unknown", next_step=f"{error} {look}")
+        waited = await wait_for(
+            receipt.virtual_machine,
+            lambda: self._reader.virtual_machine(receipt.virtual_machine.id),
+            lambda seen: _vm_status(seen) in ("ACTIVE", "ERROR"),
+            lambda seen: f"VM {seen.id} is {seen.status or 'on its way'}",
+            seconds=wait_seconds,
+            clock=self._clock,
+            report=report,
+        )
+        return _restored(waited, contract_rejected=receipt.contract_rejected)
+
+    async def delete(self, snapshot_id: int, plan_token: str, confirm: str) -> DeleteResult:
+        """Plan a deletion, or carry out a plan.
+
+        Raises:
+            RefusedError: without valid consent, or for a snapshot that is not finished yet;
+                nothing was sent.
+            CloudError: the cloud refused, or could not be reached.
+        """
+        intent = Intent("delete_snapshot", snapshot_id, {})
+        plan = await self._gate.present(intent, plan_token, confirm)
+        target = await self._delete_target(snapshot_id)
+        permit = plan and self._gate.permit(intent, plan, target, confirm)
+        if not permit:
+            answer = DeleteResult(
+                outcome="confirmation_required",
+                snapshot_id=snapshot_id,
+                next_step=_ask(drifted=bool(plan)),
+            )
+            return answer.model_copy(update=await self._gate.plan(intent, target))
+        try:
+            await self._gate.send(permit, lambda writer: writer.delete_snapshot(snapshot_id))
+        except OutcomeUnknown as error:
+            look = f"Call inspect_snapshot with {snapshot_id}: if it is not found, it was deleted."
+            return DeleteResult(
+                outcome="unknown", snapshot_id=snapshot_id, next_step=f"{error} {look}"
+            )
+        return await self._deleted(snapshot_id)
+
+    async def _check_creation(self, order: SnapshotOrder) -> None:
+        vm = await self._reader.virtual_machine(order.vm_id)
+        obstacle = snapshot_obstacle(vm)
+        if obstacle is not None:
+            raise RefusedError(
+                f"VM {vm.id} cannot be snapshotted now: {obstacle}.", _NOTHING_CHANGED
+            )
+        if would_interrupt(vm) and not order.allow_interruption:
+            raise RefusedError(
+                f"VM {vm.id} is {vm.status}: the cloud shuts it off for the snapshot and starts it"
+                " again, which interrupts what runs on it.",
+                f"{_NOTHING_CHANGED} Ask the person; allow_interruption says that they accept it.",
+            )
+        if not await self._reader.snapshot_name_available(order.name):
+            raise RefusedError(
+                f"A snapshot named {quoted(order.name)} exists already.",
+                f"{_NOTHING_CHANGED} Choose another name.",
+            )
+
+    async def _restore_target(self, order: RestoreOrder) -> Target:
+        snapshot = await self._reader.snapshot(order.snapshot_id)
+        obstacle = restore_obstacle(snapshot)
+        if obstacle is not None:
+            raise RefusedError(
+                f"Snapshot {snapshot.id} cannot be restored now: {obstacle}.", _NOTHING_CHANGED
+            )
+        same_name, _ = await find_virtual_machines(self._reader, order.new_vm_name)
+        if any(vm.name == order.new_vm_name for vm in same_name):
+            raise RefusedError(
+                f"A VM named {quoted(order.new_vm_name)} exists already.",
+                f"{_NOTHING_CHANGED} Choose another name.",
+            )
+        prices = await self._reader.pricebook()
+        radius = blast.restoration(snapshot, order.new_vm_name, prices, self._clock.now())
+        return _target(snapshot, radius)
+
+    async def _delete_target(self, snapshot_id: int) -> Target:
+        snapshot = await self._reader.snapshot(snapshot_id)
+        obstacle = delete_obstacle(snapshot)
+        if obstacle is not None:
+            raise RefusedError(
+                f"Snapshot {snapshot.id} cannot be deleted now: {obstacle}.",
+                f"{_NOTHING_CHANGED} Try again when it is finished.",
+            )
+        siblings = await snapshots_of_vm(self._reader, snapshot.vm_id)
+        return _target(snapshot, blast.deletion(snapshot, siblings, self._clock.now()))
+
+    async def _deleted(self, snapshot_id: int) -> DeleteResult:
+        async def is_gone() -> bool:
+            try:
+                await self._reader.snapshot(snapshot_id)
+            except NotFound:
+                return True
+            return False
+
+        waited = await wait_for(
+            False,  # noqa: FBT003 - what was last seen: it was there
+            is_gone,
+            bool,
+            lambda _gone: f"Snapshot {snapshot_id} is being deleted",
+            seconds=_SECONDS_TO_SEE_A_DELETION,
+            clock=self._clock,
+            report=_no_report,
+        )
+        if waited.last:
+            return DeleteResult(
+                outcome="deleted", snapshot_id=snapshot_id, next_step="Nothing more to do."
+            )
+        return DeleteResult(
+            outcome="pending",
+            snapshot_id=snapshot_id,
+            next_step=(
+                "The cloud accepted the deletion, but it was not seen to be done yet. Call"
+                f" inspect_snapshot with {snapshot_id} later: if it is not found, it was deleted."
+            ),
+        )
+
+
+async def _no_report(_waited: float, _total: float, _line: str) -> None:
+    """A deletion takes a moment; nobody needs its progress."""
+
+
+def _without_vm(order: SnapshotOrder) -> dict[str, Argument]:
+    return {key: value for key, value in order._asdict().items() if key != "vm_id"}
+
+
+def _without_snapshot(order: RestoreOrder) -> dict[str, Argument]:
+    return {"new_vm_name": order.new_vm_name, "contract_id": order.contract_id or 0}
+
+
+def _target(snapshot: Snapshot, radius: BlastRadius) -> Target:
+    words = snapshot.name if snapshot.name_is_plain else str(snapshot.id)
+    return Target(target_state(snapshot, radius), words, radius)
+
+
+def _ask(*, drifted: bool) -> str:
+    return (_DRIFTED if drifted else "") + _ASK_THE_PERSON
+
+
+def _vm_status(vm: VirtualMachine) -> str:
+    return (vm.status or "").upper()
+
+
+def _created(waited: Waited[Snapshot]) -> CreateResult:
+    snapshot, trouble = waited
+    summary = SnapshotSummary.of(snapshot)
+    again = (
+        f"Call inspect_snapshot with {snapshot.id} to see how it goes on; do not create it again."
+    )
+    match snapshot.state:
+        case "ready":
+            return CreateResult(
+                outcome="created", snapshot=summary, next_step="It can be restored now."
+            )
+        case "failed":
+            return CreateResult(
+                outcome="failed",
+                snapshot=summary,
+                next_step="The cloud reports that it failed: it protects nothing.",
+            )
+        case _:
+            seen = f"It was ordered, but {trouble}. " if trouble else "It is not ready yet. "
+            return CreateResult(outcome="pending", snapshot=summary, next_step=seen + again)
+
+
+def _restored(waited: Waited[VirtualMachine], *, contract_rejected: bool) -> RestoreResult:
+    vm, trouble = waited
+    summary = VirtualMachineSummary.of(vm, snapshot_obstacle(vm))
+    billed = (
+        " The cloud rejected the contract, so the VM is billed on demand."
+        if contract_rejected
+        else ""
+    )
+    match _vm_status(vm):
+        case "ACTIVE":
+            outcome, next_step = "restored", "It is billed until somebody deletes it."
+        case "ERROR":
+            outcome, next_step = "failed", "The cloud made the VM but reports an error on it."
+        case _:
+            outcome = "pending"
+            seen = f"It was ordered, but {trouble}." if trouble else "It is not ACTIVE yet."
+            next_step = (
+                f"{seen} Call list_virtual_machines with search {quoted(vm.name)} to see how it"
+                " goes on; do not restore it again."
+            )
+    return RestoreResult(outcome=outcome, virtual_machine=summary, next_step=next_step + billed)

@@ -1,0 +1,56 @@
+"""What the operations are asked for."""
+
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from snapshot_mcp.models import SnapshotState
+
+Order = Literal["newest", "oldest", "largest"]
+
+
+class SnapshotFilter(NamedTuple):
+    """Which snapshots a list shows, and in which order. An empty value does not filter.
+
+    Attributes:
+        search: a part of the name, in any case.
+        vm_id: id of the source VM; 0 for any.
+        state: what the status means, or "any".
+        label: one whole label, in any case.
+        created_after: taken at this time or later.
+        created_before: taken before this time.
+        order: by time, or by size with the largest first.
+    """
+
+    search: str = ""
+    vm_id: int = 0
+    state: SnapshotState | Literal["any"] = "any"
+    label: str = ""
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    order: Order = "newest"
+
+
+class SnapshotOrder(NamedTuple):
+    """What a snapshot is to be made of, and what it is to be called.
+
+    Attributes:
+        vm_id: the VM.
+        name: name of the snapshot.
+        description: what it is for; may be empty.
+        labels: its labels.
+        allow_interruption: the person accepts that a running VM is shut off and started again.
+    """
+
+    vm_id: int
+    name: str
+    description: str
+    labels: list[str]
+    allow_interruption: bool
+
+
+class RestoreOrder(NamedTuple):
+    """What is to be restored, the new VM's name, and the contract it is billed to, if any."""
+
+    snapshot_id: int
+    new_vm_name: str
+    contract_id: int | None

@@ -1,0 +1,48 @@
+"""Looking at what is there."""
+
+from snapshot_mcp.answers import SnapshotDetails, SnapshotList, VirtualMachineList
+from snapshot_mcp.clock import Clock
+from snapshot_mcp.cloud.client import CloudReader
+from snapshot_mcp.operations import listing
+from snapshot_mcp.operations.orders import SnapshotFilter
+from snapshot_mcp.rules import blast
+
+
+class Views:
+    """The three operations that change nothing.
+
+    Args:
+        reader: the reading half of the cloud.
+        clock: the time.
+    """
+
+    def __init__(self, reader: CloudReader, clock: Clock) -> None:
+        self._reader = reader
+        self._clock = clock
+
+    async def snapshots(self, wanted: SnapshotFilter, limit: int, cursor: str) -> SnapshotList:
+        """One page of the snapshots that pass `wanted`. Errors as in `listing.list_snapshots`."""
+        return await listing.list_snapshots(self._reader, wanted, limit, cursor)
+
+    async def virtual_machines(self, search: str, limit: int, cursor: str) -> VirtualMachineList:
+        """One page of VMs. Errors as in `listing.list_virtual_machines`."""
+        return await listing.list_virtual_machines(self._reader, search, limit, cursor)
+
+    async def snapshot(self, snapshot_id: int) -> SnapshotDetails:
+        """Everything about one snapshot, and what follows from it.
+
+        Raises:
+            NotFound: there is no such snapshot.
+            CloudError: the cloud gave no usable answer.
+        """
+        snapshot = await self._reader.snapshot(snapshot_id)
+        siblings = await listing.snapshots_of_vm(self._reader, snapshot.vm_id)
+        return SnapshotDetails(
+            snapshot=snapshot,
+            state=snapshot.state,
+            age_days=blast.age_days(snapshot, self._clock.now()),
+            vm_gone=snapshot.vm_gone,
+            last_ready_of_vm=blast.is_last_ready(snapshot, siblings),
+            newest_of_vm=blast.is_newest_ready(snapshot, siblings),
+            derived_image=blast.derived_image(snapshot),
+        )

@@ -1,0 +1,68 @@
+"""Waiting for the cloud, with an end and with news on the way."""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Generic, NamedTuple, TypeVar
+
+from snapshot_mcp.clock import Clock
+from snapshot_mcp.errors import CloudError, NotFound, ProtocolError
+
+T = TypeVar("T")
+
+Report = Callable[[float, float, str], Awaitable[None]]
+"""Takes the seconds waited, the seconds to wait at most, and one line for a person."""
+
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 5.0
+
+
+class Waited(NamedTuple, Generic[T]):
+    """What a wait ended with.
+
+    Attributes:
+        last: the thing as last seen.
+        trouble: why it could not be looked at in the end; empty when it could.
+    """
+
+    last: T
+    trouble: str
+
+
+async def wait_for(
+    first: T,
+    look: Callable[[], Awaitable[T]],
+    is_final: Callable[[T], bool],
+    describe: Callable[[T], str],
+    *,
+    seconds: float,
+    clock: Clock,
+    report: Report,
+) -> Waited[T]:
+    """Look again and again until it is final or the time is over.
+
+    A look that fails is no failure of what is waited for: the next one may succeed.
+
+    Args:
+        first: the thing as first seen.
+        look: sees it again.
+        is_final: whether nothing more will come.
+        describe: one line for the progress notification.
+        seconds: how long to wait at most; 0 does not wait.
+        clock: the time, and the way to wait.
+        report: is told the progress.
+    """
+    started = clock.now()
+    end = started + timedelta(seconds=seconds)
+    last, trouble, pause = first, "", _FIRST_PAUSE_SECONDS
+    while not is_final(last) and (left := (end - clock.now()).total_seconds()) > 0:
+        waited = (clock.now() - started).total_seconds()
+        await report(min(waited, seconds), seconds, describe(last))
+        await clock.sleep(min(pause, left))
+        pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+        try:
+            last, trouble = await look(), ""
+        except NotFound:
+            trouble = "the cloud does not know it at the moment"
+        except (CloudError, ProtocolError):
+            trouble = "the cloud could not be asked at the moment"
+    return Waited(last, trouble)

@@ -1,0 +1,165 @@
+"""Prompts: files in `prompts/`, checked at start.
+
+A file begins with TOML between two lines of `+++`: `title`, `description`, and its `arguments`,
+each with `name`, `description` and, where it may be left out, `default`. Below stands the text,
+in which `${name}` is replaced by the argument.
+"""
+
+import string
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mcp.server.mcpserver.context import Context
+from mcp.server.mcpserver.prompts import Prompt
+from mcp.server.mcpserver.prompts.base import Message, PromptArgument, UserMessage
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS
+from pydantic import ConfigDict, Field, ValidationError
+
+from snapshot_mcp.errors import ConfigError
+from snapshot_mcp.models import Frozen
+from snapshot_mcp.untrusted import quoted, showable
+
+_FENCE = "+++"
+_LONGEST_ARGUMENT = 200
+
+
+class _Argument(Frozen):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str = Field(pattern=r"^[a-z][a-z_]*$")
+    description: str = Field(min_length=1)
+    default: str | None = None
+
+
+class _FrontMatter(Frozen):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str = Field(min_length=1)
+    description: str = Field(min_length=1)
+    arguments: tuple[_Argument, ...] = ()
+
+
+class FilePrompt(Prompt):
+    """A prompt whose arguments are checked with sentences that reach the person."""
+
+    compose: Callable[[Mapping[str, str]], str] = Field(exclude=True)
+
+    async def render(
+        self, arguments: dict[str, Any] | None, context: Context[Any, Any]
+    ) -> list[Message]:
+        """The one message of the prompt.
+
+        Raises:
+            MCPError: an argument is missing or unknown.
+        """
+        del context
+        given = arguments or {}
+        known = {argument.name: argument for argument in self.arguments or []}
+        for name in given:
+            if name not in known:
+                raise _invalid(f"There is no argument {quoted(showable(name).text)}.")
+        for name, argument in known.items():
+            if argument.required and not str(given.get(name, "")).strip():
+                raise _invalid(f"The argument {quoted(name)} is missing.")
+        messages: list[Message] = [
+            UserMessage(self.compose({name: str(value) for name, value in given.items()}))
+        ]
+        return messages
+
+
+def prompt_folder() -> Path:
+    """Where the prompt files are: in the package when installed, in the tree when editable."""
+    installed = Path(__file__).parent / "prompt_files"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "prompts"
+
+
+def load_prompts(folder: Path | None = None) -> list[Prompt]:
+    """All prompts of `folder`, by name.
+
+    Raises:
+        ConfigError: a file is not valid; the sentence names the file and the line.
+    """
+    folder = folder or prompt_folder()
+    return [load_prompt(path) for path in sorted(folder.glob("*.md"))]
+
+
+def load_prompt(path: Path) -> Prompt:
+    """The prompt of one file. Errors as in `load_prompts`."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    if not lines or lines[0] != _FENCE or _FENCE not in lines[1:]:
+        raise ConfigError(
+            f"{path.name}:1: a prompt file begins with TOML between two lines of +++."
+        )
+    end = lines.index(_FENCE, 1)
+    matter = _front_matter(path, lines[1:end])
+    template = string.Template("\n".join(lines[end + 1 :]).strip() + "\n")
+    _check_placeholders(path, matter, template, first_line=end + 2)
+
+    def compose(given: Mapping[str, str]) -> str:
+        values = {argument.name: argument.default or "" for argument in matter.arguments}
+        values |= {name: value for name, value in given.items() if value.strip()}
+        return template.substitute({name: _quoted(value) for name, value in values.items()})
+
+    return FilePrompt(
+        name=path.stem,
+        title=matter.title,
+        description=matter.description,
+        arguments=[
+            PromptArgument(
+                name=argument.name,
+                description=argument.description,
+                required=argument.default is None,
+            )
+            for argument in matter.arguments
+        ],
+        fn=compose,
+        compose=compose,
+        context_kwarg=None,
+    )
+
+
+def _front_matter(path: Path, lines: list[str]) -> _FrontMatter:
+    try:
+        return _FrontMatter.model_validate(tomllib.loads("\n".join(["", *lines])))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path.name}: the front matter is not TOML: {error}.") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        line = _line_of(str(first["loc"][-1]), lines)
+        raise ConfigError(f"{path.name}:{line}: {field}: {first['msg']}.") from error
+
+
+def _line_of(key: str, lines: list[str]) -> int:
+    numbered = enumerate(lines, start=2)
+    return next((number for number, line in numbered if line.strip().startswith(key)), 1)
+
+
+def _check_placeholders(
+    path: Path, matter: _FrontMatter, template: string.Template, *, first_line: int
+) -> None:
+    named = {argument.name for argument in matter.arguments}
+    for number, line in enumerate(template.template.splitlines(), start=first_line):
+        for wrong in _wrong_placeholders(line, named):
+            raise ConfigError(f"{path.name}:{number}: {wrong} names no argument of this prompt.")
+
+
+def _wrong_placeholders(line: str, named: set[str]) -> Iterator[str]:
+    template = string.Template(line)
+    if not template.is_valid():
+        yield "a lone $"
+        return
+    for name in template.get_identifiers():
+        if name not in named:
+            yield "${" + name + "}"
+
+
+def _quoted(value: str) -> str:
+    return quoted(showable(value, _LONGEST_ARGUMENT).text)
+
+
+def _invalid(sentence: str) -> MCPError:
+    return MCPError(INVALID_PARAMS, sentence)

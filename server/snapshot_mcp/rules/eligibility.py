@@ -1,0 +1,41 @@
+"""Whether a VM can be snapshotted, and a snapshot restored or deleted, as they are now."""
+
+from snapshot_mcp.models import Snapshot, VirtualMachine
+
+_SNAPSHOTTABLE = frozenset({"ACTIVE", "SHUTOFF"})
+
+
+def snapshot_obstacle(vm: VirtualMachine) -> str | None:
+    """Why the cloud would refuse a snapshot of this VM now; None when it would not.
+
+    Source: the vendor's guide: ACTIVE or SHUTOFF, no other snapshot of it under way, and a flavor
+    without `no_snapshot`.
+    """
+    if vm.flavor and vm.flavor.features and vm.flavor.features.no_snapshot:
+        return "its flavor does not allow snapshots"
+    if vm.is_snapshotting:
+        return "another snapshot of it is under way"
+    status = (vm.status or "unknown").upper()
+    return None if status in _SNAPSHOTTABLE else f"its status is {status}, not ACTIVE or SHUTOFF"
+
+
+def would_interrupt(vm: VirtualMachine) -> bool:
+    """Whether a snapshot shuts the VM off and starts it again.
+
+    Source: the vendor's guide; so does every status but SHUTOFF, to be safe.
+    """
+    return (vm.status or "").upper() != "SHUTOFF"
+
+
+def restore_obstacle(snapshot: Snapshot) -> str | None:
+    """Why the cloud would refuse to restore this snapshot now; None when it would not."""
+    return None if snapshot.state == "ready" else _not_ready(snapshot)
+
+
+def delete_obstacle(snapshot: Snapshot) -> str | None:
+    """Why the cloud would refuse to delete this snapshot now; None when it would not."""
+    return _not_ready(snapshot) if snapshot.state == "pending" else None
+
+
+def _not_ready(snapshot: Snapshot) -> str:
+    return f"it is {snapshot.state} (status {snapshot.status or 'not told'})"

@@ -1,0 +1,211 @@
+"""What the environment says, checked once at start."""
+
+import ipaddress
+import os
+import string
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+from snapshot_mcp.errors import ConfigError
+
+DEFAULT_API_URL = "https://infrahub-api.nexgencloud.com/v1"
+EMBEDDED_API_KEY = "sandbox"
+LONGEST_TIMEOUT_SECONDS = 300.0
+
+Consent = Literal["auto", "human"]
+
+
+class Settings(BaseModel):
+    """The settings of one server.
+
+    Attributes:
+        api_key: the cloud's key; None means the embedded cloud.
+        api_url: base address of the cloud's REST API, without a slash at the end.
+        data_dir: folder of the databases; None means the platform's user data folder.
+        read_only: only reading tools are listed and callable.
+        consent: how much evidence a destructive tool needs at least.
+        timeout: seconds for one HTTP call.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    api_key: SecretStr | None = None
+    api_url: str = DEFAULT_API_URL
+    data_dir: Path | None = None
+    read_only: bool = False
+    consent: Consent = "auto"
+    timeout: float = 10.0
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the embedded cloud is used, for want of a key."""
+        return self.api_key is None
+
+    def data_folder(self) -> Path:
+        """The folder of the databases and the signing key, absolute; it need not exist yet."""
+        return self.data_dir or _user_data_folder()
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Read and check the settings.
+
+    Args:
+        environment: names and values, as `os.environ` has them. An empty value counts as absent,
+            because desktop clients write empty strings for what a user left out.
+
+    Raises:
+        ConfigError: one sentence that names the setting and what it takes.
+    """
+    key_name, key = _first(environment, "SNAPSHOT_MCP_API_KEY", "HYPERSTACK_API_KEY")
+    url_name, url = _first(environment, "SNAPSHOT_MCP_API_URL", "HYPERSTACK_API_URL")
+    if url and not key:
+        raise ConfigError(
+            f"{url_name} is set but there is no API key for it.",
+            "Set SNAPSHOT_MCP_API_KEY too, or unset the address to use the embedded cloud.",
+        )
+    _refuse_policy(environment)
+    return Settings(
+        api_key=SecretStr(checked_key(key_name, key)) if key else None,
+        api_url=_address(url_name, url) if url else DEFAULT_API_URL,
+        data_dir=_folder("SNAPSHOT_MCP_DATA_DIR", environment),
+        read_only=_switch("SNAPSHOT_MCP_READ_ONLY", environment),
+        consent=_consent("SNAPSHOT_MCP_CONSENT", environment),
+        timeout=_seconds("SNAPSHOT_MCP_TIMEOUT", environment),
+    )
+
+
+def read_data_folder(environment: Mapping[str, str]) -> Path:
+    """The data folder, for commands that need no other setting.
+
+    Raises:
+        ConfigError: as in `read_settings`.
+    """
+    return _folder("SNAPSHOT_MCP_DATA_DIR", environment) or _user_data_folder()
+
+
+def _user_data_folder() -> Path:
+    import platformdirs  # noqa: PLC0415 - only the first call needs it, every start would pay
+
+    return Path(platformdirs.user_data_dir("snapshot-mcp", appauthor=False))
+
+
+def sandbox_key(environment: Mapping[str, str]) -> str:
+    """The key that `snapshot-mcp sandbox` accepts.
+
+    Raises:
+        ConfigError: the given key cannot stand in an HTTP header.
+    """
+    given = environment.get("SNAPSHOT_MCP_API_KEY", "").strip()
+    return checked_key("SNAPSHOT_MCP_API_KEY", given) if given else EMBEDDED_API_KEY
+
+
+def checked_key(name: str, key: str) -> str:
+    """`key`, when it can stand in an HTTP header.
+
+    Raises:
+        ConfigError: it holds a space, a control character or a letter beyond ASCII.
+    """
+    if any(character not in _HEADER_CHARACTERS for character in key):
+        raise ConfigError(
+            f"{name} holds a character that an API key cannot have (it is not shown here).",
+            "Copy the key again, without quotes, spaces or line ends.",
+        )
+    return key
+
+
+_HEADER_CHARACTERS = frozenset(string.ascii_letters + string.digits + string.punctuation)
+
+
+def _first(environment: Mapping[str, str], *names: str) -> tuple[str, str]:
+    for name in names:
+        if value := environment.get(name, "").strip():
+            return name, value
+    return names[0], ""
+
+
+def _refuse_policy(environment: Mapping[str, str]) -> None:
+    if environment.get("SNAPSHOT_MCP_POLICY", "").strip():
+        # Starting without a limit that the operator believes to be in force would be worse.
+        raise ConfigError(
+            "SNAPSHOT_MCP_POLICY is set, but this version does not read policy files yet.",
+            "Unset it; SNAPSHOT_MCP_READ_ONLY=true keeps every tool from changing anything.",
+        )
+
+
+def _address(name: str, value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        parts, host = urlsplit(""), None
+    plain = parts.scheme == "http" and host is not None and _is_loopback(host)
+    if not host or parts.query or parts.fragment or parts.username is not None:
+        raise ConfigError(f"{name} must be an address such as {DEFAULT_API_URL}.")
+    if parts.scheme != "https" and not plain:
+        raise ConfigError(
+            f"{name} must begin with https://, because the API key travels with every call.",
+            "Plain http:// is accepted for 127.0.0.1 and localhost only.",
+        )
+    return value.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _folder(name: str, environment: Mapping[str, str]) -> Path | None:
+    value = environment.get(name, "").strip()
+    if not value:
+        return None
+    try:
+        folder = Path(value).expanduser()
+    except RuntimeError:  # "~name" of a user that does not exist
+        folder = Path()
+    if not folder.is_absolute():
+        # A desktop client starts servers in a folder that nobody chose.
+        raise ConfigError(f"{name} must be an absolute path.")
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise ConfigError(f"{name} names something that is not a folder.")
+    return folder
+
+
+def _switch(name: str, environment: Mapping[str, str]) -> bool:
+    value = environment.get(name, "").strip().lower()
+    if value in {"", "0", "false", "no", "off"}:
+        return False
+    if value in {"1", "true", "yes", "on"}:
+        return True
+    raise ConfigError(f"{name} must be true or false.")
+
+
+def _consent(name: str, environment: Mapping[str, str]) -> Consent:
+    value = environment.get(name, "").strip().lower()
+    match value:
+        case "" | "auto":
+            return "auto"
+        case "human":
+            return "human"
+        case _:
+            raise ConfigError(f"{name} must be auto or human.")
+
+
+def _seconds(name: str, environment: Mapping[str, str]) -> float:
+    value = environment.get(name, "").strip()
+    if not value:
+        return 10.0
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= LONGEST_TIMEOUT_SECONDS:
+        raise ConfigError(f"{name} must be a number of seconds above 0 and at most 300.")
+    return seconds

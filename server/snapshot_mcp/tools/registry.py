@@ -1,0 +1,138 @@
+"""Makes a tool of a function: strict arguments, our error texts, one compact answer.
+
+The SDK's own tools ignore unknown arguments, take "3" for 3 and relay a validator's text, which
+holds the rejected values. Ours do not.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar, cast, get_type_hints
+
+from mcp.server.mcpserver.context import Context
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
+from mcp.server.mcpserver.tools import Tool
+from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
+from mcp_types import CallToolResult, TextContent, ToolAnnotations
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from snapshot_mcp.errors import SnapshotMcpError
+from snapshot_mcp.models import Frozen
+from snapshot_mcp.tools.schema import PlainSchema
+from snapshot_mcp.untrusted import NAME_CAP, quoted, showable
+
+A = TypeVar("A", bound=Frozen)
+
+READS = ToolAnnotations(
+    read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True
+)
+ADDS = ToolAnnotations(
+    read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True
+)
+DESTROYS = ToolAnnotations(
+    read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True
+)
+
+_MOST_ERRORS_TOLD = 5
+
+
+class SnapshotTool(Tool):
+    """A tool whose answer is one model: compact text for the reader, the same facts structured."""
+
+    render: Callable[[Any], str] = Field(default=str, exclude=True)
+
+    async def run(
+        self,
+        arguments: dict[str, Any],
+        context: Context[Any, Any],
+        convert_result: bool = False,  # noqa: FBT001, FBT002 - the SDK's own signature
+    ) -> CallToolResult:
+        """Check the arguments, call the function, and shape its answer.
+
+        Raises:
+            ToolError: with a sentence of ours, for everything that was foreseen.
+        """
+        del convert_result
+        try:
+            answer = cast("Frozen", await super().run(arguments, context))
+        except ToolError as error:
+            raise _translated(error) from error.__cause__
+        return CallToolResult(
+            content=[TextContent(type="text", text=self.render(answer))],
+            structured_content=answer.model_dump(mode="json", exclude_none=True),
+        )
+
+
+def make_tool(
+    function: Callable[..., Awaitable[A]],
+    render: Callable[[A], str],
+    *,
+    title: str,
+    hints: ToolAnnotations,
+) -> Tool:
+    """The tool of `function`: its name, docstring, parameters and result make the definition."""
+    tool = SnapshotTool.from_function(
+        function, title=title, annotations=hints, structured_output=False
+    )
+    arguments = _strict(tool.fn_metadata.arg_model)
+    answer: type[BaseModel] = get_type_hints(function)["return"]
+    metadata = FuncMetadata(
+        arg_model=arguments,
+        output_model=answer,
+        output_schema=answer.model_json_schema(schema_generator=PlainSchema),
+    )
+    changes = {
+        "description": " ".join((function.__doc__ or "").split()),
+        "parameters": arguments.model_json_schema(schema_generator=PlainSchema),
+        "fn_metadata": metadata,
+        "render": render,
+    }
+    return tool.model_copy(update=changes)
+
+
+def _strict(arguments: type[ArgModelBase]) -> type[ArgModelBase]:
+    class StrictArguments(arguments):
+        model_config = ConfigDict(strict=True, extra="forbid")
+
+    return StrictArguments
+
+
+def _translated(error: ToolError) -> ToolError:
+    cause = error.__cause__
+    if isinstance(cause, SnapshotMcpError):
+        return ToolError(str(cause))
+    if isinstance(cause, ValidationError) and not isinstance(error, UnexpectedToolError):
+        return ToolError(_argument_errors(cause.errors(include_url=False, include_input=False)))
+    return error
+
+
+def _argument_errors(errors: Sequence[ErrorDetails]) -> str:
+    told = [f"{_argument(error)} {_complaint(error)}." for error in errors[:_MOST_ERRORS_TOLD]]
+    return " ".join([*told, "Nothing was changed. Correct the arguments and call again."])
+
+
+def _argument(error: ErrorDetails) -> str:
+    name, *rest = (showable(str(part), NAME_CAP).text for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"There is no argument {quoted(name)}: it"
+    return name + "".join(f"[{part}]" for part in rest)
+
+
+def _complaint(error: ErrorDetails) -> str:
+    return _COMPLAINTS.get(error["type"], "is not valid").format_map(error.get("ctx", {}))
+
+
+_COMPLAINTS = {
+    "extra_forbidden": "was not understood",
+    "missing": "is missing",
+    "int_type": "must be a whole number",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "string_type": "must be text",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length} characters",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "too_long": "must have at most {max_length} entries",
+    "literal_error": "must be one of {expected}",
+    "value_error": "{error}",
+}

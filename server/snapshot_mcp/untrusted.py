@@ -1,0 +1,81 @@
+"""Text that other people wrote, made safe to show.
+
+Names, descriptions and labels come from whoever can reach the cloud account. A reader, person or
+model, must not be able to take one for another name, nor see less of it than is there. So it is
+cleaned where it enters (`cloud/wire.py`), and everything inside holds clean text only.
+"""
+
+import unicodedata
+from typing import NamedTuple
+
+NAME_CAP = 100
+"""Longest name that is shown; the cloud's own limit is 50 characters."""
+
+DESCRIPTION_CAP = 300
+"""Longest description or other text that is shown."""
+
+# Blank or invisible letters and marks that Unicode does not file under format characters.
+_INVISIBLE = frozenset(
+    (
+        *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0),
+        *range(0x180B, 0x1810),
+        *range(0xFE00, 0xFE10),
+        *range(0xE0100, 0xE01F0),
+    )
+)
+_REMOVED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+_BLANK_CATEGORIES = frozenset({"Zs", "Zl", "Zp"})
+_LONGEST_RUN_OF_MARKS = 4
+
+
+class Shown(NamedTuple):
+    """Text as it may be shown, and whether that differs from what was written."""
+
+    text: str
+    altered: bool
+
+
+def showable(written: str, cap: int = DESCRIPTION_CAP) -> Shown:
+    """Normalise to NFC, remove what hides or reorders text, and cut to `cap` characters.
+
+    Line breaks and unusual spaces become spaces, so that no text can begin a line of its own.
+    """
+    if len(written) <= cap and written.isascii() and written.isprintable():
+        return Shown(written, altered=False)
+    # Cut first: a hostile text may be megabytes long and NFC is not free.
+    head = unicodedata.normalize("NFC", written[: cap * 4])
+    cleaned = _without_mark_runs("".join(map(_shown_character, head))).strip()
+    altered = cleaned != head or len(written) > cap * 4
+    if len(cleaned) > cap:
+        return Shown(cleaned[: cap - 1].rstrip() + "…", altered=True)
+    return Shown(cleaned, altered)
+
+
+def is_plain(text: str, cap: int = DESCRIPTION_CAP) -> bool:
+    """Whether `text` would be shown exactly as it is written; so is all that we send."""
+    return showable(text, cap) == Shown(text, altered=False)
+
+
+def quoted(text: str) -> str:
+    """Text in quotation marks of which it cannot break out."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _shown_character(character: str) -> str:
+    category = unicodedata.category(character)
+    if character in "\t\n\r" or category in _BLANK_CATEGORIES:
+        return " "
+    if category in _REMOVED_CATEGORIES or ord(character) in _INVISIBLE:
+        return ""
+    return character
+
+
+def _without_mark_runs(text: str) -> str:
+    # Dozens of marks on one letter paint over the lines around it.
+    kept: list[str] = []
+    run = 0
+    for character in text:
+        run = run + 1 if unicodedata.combining(character) else 0
+        if run <= _LONGEST_RUN_OF_MARKS:
+            kept.append(character)
+    return "".join(kept)
