@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -85,22 +86,36 @@ def create_server(
 
 def connect_cloud(settings: Settings, clock: Clock) -> "httpx.AsyncClient":
     """One pooled client for the server's life: to the real cloud, or to the embedded one."""
+    transport = embedded_transport(settings, clock) if settings.embedded else None
+    return http_client(settings, transport)
+
+
+def embedded_transport(settings: Settings, clock: Clock) -> "httpx.AsyncBaseTransport":
+    """The way to the embedded cloud, in this process.
+
+    Raises:
+        ConfigError: the data folder cannot be made.
+    """
     import httpx  # noqa: PLC0415 - the first call pays for it, not the start
 
-    transport: httpx.AsyncBaseTransport | None = None
-    key, url = settings.api_key, settings.api_url
-    if key is None:
-        from snapshot_mcp.sandbox.app import create_app  # noqa: PLC0415 - as above
+    from snapshot_mcp.sandbox.app import create_app  # noqa: PLC0415 - as above
 
-        app = create_app(
-            database=settings.data_folder() / CLOUD_FILE, api_key=EMBEDDED_API_KEY, now=clock.now
-        )
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        url = EMBEDDED_URL
+    database = _writable(settings.data_folder()) / CLOUD_FILE
+    app = create_app(database=database, api_key=EMBEDDED_API_KEY, now=clock.now)
+    return httpx.ASGITransport(app, raise_app_exceptions=False)
+
+
+def http_client(
+    settings: Settings, transport: "httpx.AsyncBaseTransport | None"
+) -> "httpx.AsyncClient":
+    """The HTTP client, with its key and its limits; `transport` None means the network."""
+    import httpx  # noqa: PLC0415 - the first call pays for it, not the start
+
+    key = settings.api_key
     return httpx.AsyncClient(
-        base_url=url,
+        base_url=EMBEDDED_URL if key is None else settings.api_url,
         headers={
-            "api_key": key.get_secret_value() if key else EMBEDDED_API_KEY,
+            "api_key": EMBEDDED_API_KEY if key is None else key.get_secret_value(),
             "accept": "application/json",
             "user-agent": f"snapshot-mcp/{__version__}",
         },
@@ -110,6 +125,17 @@ def connect_cloud(settings: Settings, clock: Clock) -> "httpx.AsyncClient":
         follow_redirects=False,
         transport=transport,
     )
+
+
+def _writable(folder: Path) -> Path:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"The data folder cannot be made ({type(error).__name__}).",
+            "Set SNAPSHOT_MCP_DATA_DIR to a folder that may be written, and restart the server.",
+        ) from error
+    return folder
 
 
 def serve_http(settings: Settings, *, host: str, port: int) -> None:

@@ -30,16 +30,16 @@ def run_demo() -> bool:
         Whether everything was as expected.
     """
     console = Console()
+    failures: list[str] = []
     try:
         anyio.run(_demo, console)
-    except* DemoFailed as failures:
-        for failure in failures.exceptions:
-            console.print(f"[bold red]The demo failed:[/] {escape(str(failure))}")
-        return False
+    except* DemoFailed as group:
+        failures += _sentences(group)
     except* TimeoutError:
-        console.print(f"[bold red]The demo took more than {_LONGEST_DEMO_SECONDS} s.[/]")
-        return False
-    return True
+        failures.append(f"it took more than {_LONGEST_DEMO_SECONDS} s")
+    for failure in failures:
+        console.print(f"[bold red]The demo failed:[/] {escape(failure)}")
+    return not failures
 
 
 async def _demo(console: Console) -> None:
@@ -97,7 +97,7 @@ class _Play:
         await self._call("create_snapshot", order, expect_error="shuts it off")
         self._say("The VM runs, so the server refused to interrupt it unasked. The person agrees:")
         order |= {"allow_interruption": True, "wait_seconds": 60}
-        created = await self._call("create_snapshot", order, progress=True)
+        created = await self._call("create_snapshot", order, with_bar=True)
         _expect(created["outcome"] == "created", "the snapshot was not created in time")
         return int(created["snapshot"]["id"]), name
 
@@ -108,7 +108,7 @@ class _Play:
         _expect(planned["outcome"] == "confirmation_required", "a restore ran without consent")
         self._say("Nothing happened yet. The person reads the plan and agrees:")
         order |= {"plan_token": planned["plan_token"], "confirm": name, "wait_seconds": 60}
-        restored = await self._call("restore_snapshot", order, progress=True)
+        restored = await self._call("restore_snapshot", order, with_bar=True)
         _expect(restored["outcome"] == "restored", "the new VM was not ACTIVE in time")
 
     async def _delete(self, snapshot_id: int, name: str) -> None:
@@ -131,11 +131,11 @@ class _Play:
         tool: str,
         arguments: Mapping[str, object],
         *,
-        progress: bool = False,
+        with_bar: bool = False,
         expect_error: str = "",
     ) -> dict[str, Any]:
         self._console.print(f"[bold cyan]{tool}[/] {_shown(arguments)}")
-        result = await (self._with_bar if progress else self._plainly)(tool, dict(arguments))
+        result = await (self._with_bar if with_bar else self._plainly)(tool, dict(arguments))
         text = "\n".join(part.text for part in result.content if isinstance(part, TextContent))
         colour = "yellow" if result.is_error else "green"
         self._console.print(Panel(escape(text), border_style=colour, expand=False))
@@ -154,8 +154,8 @@ class _Play:
         with Progress(*columns, console=self._console, transient=True) as bar:
             task = bar.add_task("waiting", total=None)
 
-            async def show(done: float, total: float | None, message: str | None) -> None:
-                bar.update(task, completed=done, total=total, description=escape(message or ""))
+            async def show(progress: float, total: float | None, message: str | None) -> None:
+                bar.update(task, completed=progress, total=total, description=escape(message or ""))
 
             return await self._client.call_tool(tool, arguments, progress_callback=show)
 
@@ -164,6 +164,14 @@ class _Play:
 
     def _say(self, sentence: str) -> None:
         self._console.print(escape(sentence))
+
+
+def _sentences(group: BaseExceptionGroup[Exception]) -> list[str]:
+    sentences: list[str] = []
+    for failure in group.exceptions:
+        nested = isinstance(failure, BaseExceptionGroup)
+        sentences += _sentences(failure) if nested else [str(failure)]
+    return sentences
 
 
 def _first(answer: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -40,7 +40,8 @@ def showable(written: str, cap: int = DESCRIPTION_CAP) -> Shown:
 
     Line breaks and unusual spaces become spaces, so that no text can begin a line of its own.
     """
-    if len(written) <= cap and written.isascii() and written.isprintable():
+    plain = written.isascii() and written.isprintable() and written == written.strip()
+    if plain and len(written) <= cap:
         return Shown(written, altered=False)
     # Cut first: a hostile text may be megabytes long and NFC is not free.
     head = unicodedata.normalize("NFC", written[: cap * 4])

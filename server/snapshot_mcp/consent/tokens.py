@@ -1,5 +1,6 @@
 """Plan tokens: signed, stateless, short-lived, bound to one action on one target as it was."""
 
+import base64
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -12,7 +13,8 @@ from snapshot_mcp.ledger import Argument
 LIFETIME = timedelta(minutes=10)
 _ALGORITHM = "HS256"
 _LONGEST_TOKEN = 1_000
-_REQUIRED = ["jti", "sub", "arg", "st", "prn", "aud", "exp"]
+_DIGEST_BYTES = 12  # 96 bits: a model copies every character of a token
+_REQUIRED = ["jti", "sub", "arg", "st", "aud", "exp"]
 _PLAN_AGAIN = "Nothing was changed. Call the tool without plan_token and confirm for a new plan."
 
 
@@ -52,8 +54,7 @@ class Tokens:
         self, *, key: Callable[[], bytes], principal: str, cloud: str, now: Callable[[], datetime]
     ) -> None:
         self._key = key
-        self._principal = principal
-        self._cloud = digest(cloud)
+        self._audience = digest([principal, cloud])
         self._now = now
 
     def issue(self, plan_id: str, intent: Intent, state: str) -> tuple[str, datetime]:
@@ -66,8 +67,7 @@ class Tokens:
             "sub": f"{intent.tool}/{intent.target}",
             "arg": digest(intent.arguments),
             "st": state,
-            "prn": digest(self._principal),
-            "aud": self._cloud,
+            "aud": self._audience,
             "exp": int(expires_at.timestamp()),
         }
         return jwt.encode(claims, self._key(), algorithm=_ALGORITHM), expires_at
@@ -82,7 +82,7 @@ class Tokens:
         expires_at = datetime.fromtimestamp(int(claims["exp"]), UTC)
         if expires_at <= self._now():
             raise RefusedError("This plan has expired.", _PLAN_AGAIN)
-        if claims["aud"] != self._cloud or claims["prn"] != digest(self._principal):
+        if claims["aud"] != self._audience:
             raise RefusedError("This plan was made for someone else or another cloud.", _PLAN_AGAIN)
         if claims["sub"] != f"{intent.tool}/{intent.target}":
             raise RefusedError("This plan is for another tool or another snapshot.", _PLAN_AGAIN)
@@ -112,4 +112,5 @@ class Tokens:
 def digest(value: object) -> str:
     """A short fingerprint of a JSON value; equal values have equal fingerprints."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:24]
+    short = hashlib.sha256(canonical.encode()).digest()[:_DIGEST_BYTES]
+    return base64.urlsafe_b64encode(short).decode()

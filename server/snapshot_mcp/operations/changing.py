@@ -1,5 +1,7 @@
 """Create, restore and delete: look first, pass the gate, tell only what was seen."""
 
+from collections.abc import Mapping
+
 from snapshot_mcp.answers import (
     BlastRadius,
     CreateResult,
@@ -13,8 +15,10 @@ from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.consent.gate import Gate, Target, target_state
 from snapshot_mcp.consent.tokens import Intent
 from snapshot_mcp.errors import (
+    CloudError,
     NotFound,
     OutcomeUnknown,
+    ProtocolError,
     RefusedError,
 )
 from snapshot_mcp.ledger import Argument
@@ -187,9 +191,16 @@ class Changes:
                 f"A VM named {quoted(order.new_vm_name)} exists already.",
                 f"{_NOTHING_CHANGED} Choose another name.",
             )
-        prices = await self._reader.pricebook()
-        radius = blast.restoration(snapshot, order.new_vm_name, prices, self._clock.now())
+        radius = blast.restoration(
+            snapshot, order.new_vm_name, await self._prices(), self._clock.now()
+        )
         return _target(snapshot, radius)
+
+    async def _prices(self) -> Mapping[str, float]:
+        try:
+            return await self._reader.pricebook()
+        except (CloudError, ProtocolError):
+            return {}  # the plan says that the price is not known
 
     async def _delete_target(self, snapshot_id: int) -> Target:
         snapshot = await self._reader.snapshot(snapshot_id)

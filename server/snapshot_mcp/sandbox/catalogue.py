@@ -1,0 +1,127 @@
+"""What the embedded cloud offers: regions, flavors, images and prices."""
+
+from dataclasses import dataclass
+
+from snapshot_mcp.sandbox.rows import Json
+
+_BYTES_PER_GB = 1024**3
+_SINCE = "2024-09-02T08:00:00"
+
+
+def regions() -> list[Json]:
+    """The regions, with ids 1 to 3."""
+    return [
+        _region(1, "NORWAY-1", "Norway", "GREEN"),
+        _region(2, "CANADA-1", "Canada", "GREEN"),
+        _region(3, "US-1", "United States", "PARTIALLY_GREEN"),
+    ]
+
+
+def _region(number: int, name: str, country: str, green: str) -> Json:
+    return {
+        "id": number,
+        "name": name,
+        "country": country,
+        "description": f"{country} 1",
+        "green_status": green,
+        "features": {"network_optimised": True, "green_status": green},
+    }
+
+
+@dataclass(frozen=True)
+class FlavorKind:
+    """What is particular about a flavor; cpu in vCPUs, ram and ephemeral in GB."""
+
+    id: int
+    cpu: int
+    ram: float
+    ephemeral: int = 0
+    gpu: str = ""
+    gpu_count: int = 0
+    no_snapshot: bool = False
+
+
+FLAVORS = {
+    "n3-A100x1": FlavorKind(101, 28, 120, 750, "A100-80G-PCIe", 1),
+    "n3-RTX-A6000x1": FlavorKind(102, 28, 58, 725, "RTX-A6000", 1),
+    "n3-H100x8": FlavorKind(103, 252, 1440, 6500, "H100-80G-PCIe", 8, no_snapshot=True),
+    "n1-cpu-small": FlavorKind(104, 4, 4),
+    "n1-cpu-medium": FlavorKind(105, 8, 8),
+}
+
+
+def flavor(name: str, region: str) -> Json:
+    """A flavor as the wire tells it; every flavor has a root disk of 100 GB."""
+    kind = FLAVORS[name]
+    return {
+        "id": kind.id,
+        "name": name,
+        "display_name": name,
+        "region_name": region,
+        "cpu": kind.cpu,
+        "ram": kind.ram,
+        "disk": 100,
+        "ephemeral": kind.ephemeral,
+        "gpu": kind.gpu,
+        "gpu_count": kind.gpu_count,
+        "created_at": _SINCE,
+        "labels": [{"id": 1, "label": "gpu" if kind.gpu else "cpu"}],
+        "features": {
+            "network_optimised": kind.gpu_count > 1,
+            "no_reboot": False,
+            "no_hibernation": kind.no_snapshot,
+            "no_snapshot": kind.no_snapshot,
+            "local_storage_only": False,
+            "api_only": False,
+        },
+    }
+
+
+def images() -> list[Json]:
+    """The public images of every region: a plain one, and one with drivers for GPUs."""
+    return [
+        image(region["id"], region["name"], with_cuda=with_cuda)
+        for region in regions()
+        for with_cuda in (False, True)
+    ]
+
+
+def image(region_id: int, region: str, *, with_cuda: bool) -> Json:
+    """A public image as the wire tells it; its size is in bytes."""
+    version = "Server 22.04 LTS R570 CUDA 12.8" if with_cuda else "Server 24.04 LTS"
+    gigabytes = 9 if with_cuda else 3
+    return {
+        "id": 300 + 2 * region_id + with_cuda,
+        "name": f"Ubuntu {version}",
+        "region_name": region,
+        "type": "Ubuntu",
+        "version": version,
+        "size": gigabytes * _BYTES_PER_GB,
+        "display_size": f"{gigabytes} GB",
+        "description": "",
+        "snapshot": None,
+        "is_public": True,
+        "labels": [],
+    }
+
+
+def prices() -> list[Json]:
+    """Prices in US dollars for an hour, as text with nine decimals.
+
+    Source: the vendor's recorded replies for the form and for RTX-A4000; a GB of Cloud-SSD is
+    an inference from the vendor's billing examples; the others are made up in the same range.
+    """
+    dollars = {
+        "vCPU": "0.005000000",
+        "RAM": "0.001000000",
+        "RTX-A4000": "0.150000000",
+        "RTX-A6000": "0.500000000",
+        "A100-80G-PCIe": "1.350000000",
+        "H100-80G-PCIe": "1.900000000",
+        "Cloud-SSD": "0.000096774",
+        "Public-IP": "0.006720000",
+    }
+    return [
+        {"id": number, "name": name, "value": value}
+        for number, (name, value) in enumerate(dollars.items(), start=1)
+    ]

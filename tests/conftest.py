@@ -1,0 +1,190 @@
+"""The real stack for tests: MCP client -> server -> HTTP client -> embedded cloud on disk.
+
+Only two things are given from outside: the clock, which a test may turn, and the transport, which
+counts what goes by and can be told to fail.
+"""
+
+import importlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import anyio.lowlevel
+import httpx
+import pytest
+from mcp import Client
+from mcp_types import CallToolResult, TextContent
+
+from snapshot_mcp.app import (
+    CLOUD_FILE,
+    LEDGER_FILE,
+    create_server,
+    embedded_transport,
+    http_client,
+)
+from snapshot_mcp.clock import Clock
+from snapshot_mcp.ledger import Ledger, Row
+from snapshot_mcp.settings import Settings
+
+ERAS = ("legacy", "2026-07-28")
+
+Fault = Callable[[httpx.Request], Awaitable[httpx.Response | None]]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class TurnedClock:
+    """A clock that only moves when somebody waits or a test turns it."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.time
+
+    def turn(self, **delta: float) -> None:
+        self.time += timedelta(**delta)
+
+    async def sleep(self, seconds: float) -> None:
+        await anyio.lowlevel.checkpoint()
+        self.turn(seconds=seconds)
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(self.now, self.sleep)
+
+
+class WatchedTransport(httpx.AsyncBaseTransport):
+    """Passes requests on to the embedded cloud, keeps count, and fails where it is told to."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+        self.inner = inner
+        self.requests: list[httpx.Request] = []
+        self.before: Fault | None = None
+        self.after: Callable[[httpx.Request, httpx.Response], Awaitable[httpx.Response]] | None = (
+            None
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        if self.before is not None and (answer := await self.before(request)) is not None:
+            return answer
+        response = await self.inner.handle_async_request(request)
+        return response if self.after is None else await self.after(request, response)
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+
+    @property
+    def writes(self) -> list[str]:
+        """Method and path of every request that could change something."""
+        return [f"{it.method} {it.url.path}" for it in self.requests if it.method != "GET"]
+
+
+@dataclass
+class World:
+    """A server, its clock, its cloud, and what went between them."""
+
+    folder: Path
+    turned: TurnedClock = field(default_factory=TurnedClock)
+    settings: Settings = field(default_factory=Settings)
+    transports: list[WatchedTransport] = field(default_factory=list[WatchedTransport])
+    before: Fault | None = None
+    after: Callable[[httpx.Request, httpx.Response], Awaitable[httpx.Response]] | None = None
+
+    def __post_init__(self) -> None:
+        self.settings = self.settings.model_copy(update={"data_dir": self.folder})
+
+    def connect(self, settings: Settings, clock: Clock) -> httpx.AsyncClient:
+        watched = WatchedTransport(embedded_transport(settings, clock))
+        watched.before, watched.after = self.before, self.after
+        self.transports.append(watched)
+        return http_client(settings, watched)
+
+    @asynccontextmanager
+    async def client(self, mode: str = "2026-07-28") -> AsyncGenerator[Client]:
+        """An MCP client of a new server on this world's data folder."""
+        server = create_server(self.settings, clock=self.turned.clock, connect=self.connect)
+        async with Client(server, mode=mode) as client:
+            yield client
+
+    def fail(self, fault: Fault | None) -> None:
+        """Let `fault` answer requests, now and on later connections."""
+        self.before = fault
+        for transport in self.transports:
+            transport.before = fault
+
+    def tamper(
+        self, change: Callable[[httpx.Request, httpx.Response], Awaitable[httpx.Response]] | None
+    ) -> None:
+        """Let `change` replace answers of the cloud, now and on later connections."""
+        self.after = change
+        for transport in self.transports:
+            transport.after = change
+
+    @property
+    def requests(self) -> Sequence[httpx.Request]:
+        return [request for transport in self.transports for request in transport.requests]
+
+    @property
+    def writes(self) -> list[str]:
+        """Method and path of every request that could change something."""
+        return [write for transport in self.transports for write in transport.writes]
+
+    async def ledger(self) -> list[Row]:
+        return await Ledger(self.folder / LEDGER_FILE, self.turned.now).rows()
+
+    @property
+    def cloud_file(self) -> Path:
+        return self.folder / CLOUD_FILE
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@pytest.fixture(params=ERAS)
+async def client(world: World, request: pytest.FixtureRequest) -> AsyncGenerator[Client]:
+    """A client of each protocol era in turn."""
+    async with world.client(request.param) as client:
+        yield client
+
+
+def said(result: CallToolResult) -> str:
+    """The text of a result."""
+    return "\n".join(part.text for part in result.content if isinstance(part, TextContent))
+
+
+async def answered(client: Client, tool: str, /, **arguments: object) -> tuple[dict[str, Any], str]:
+    """Call a tool that must succeed; its structured content and its text."""
+    result = await client.call_tool(tool, dict(arguments))
+    assert not result.is_error, said(result)
+    content: object = result.structured_content
+    assert isinstance(content, dict)
+    return cast("dict[str, Any]", content), said(result)
+
+
+async def ask(client: Client, tool: str, /, **arguments: object) -> dict[str, Any]:
+    """Call a tool that must succeed; its structured content."""
+    return (await answered(client, tool, **arguments))[0]
+
+
+async def refused(client: Client, tool: str, /, **arguments: object) -> str:
+    """Call a tool that must answer with an error; its text."""
+    result = await client.call_tool(tool, dict(arguments))
+    assert result.is_error, said(result)
+    assert result.structured_content is None
+    return said(result)
+
+
+def tokens(text: str) -> int:
+    """How many o200k tokens `text` costs."""
+    vocabulary: Any = importlib.import_module("rs_bpe")  # it has no types
+    return vocabulary.openai.o200k_base().count(text)

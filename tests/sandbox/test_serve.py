@@ -1,0 +1,149 @@
+"""The embedded cloud on a real port, in processes of its own."""
+
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from threading import Barrier, Event
+
+import httpx
+import pytest
+
+from snapshot_mcp.errors import ConfigError
+from snapshot_mcp.sandbox.serve import serve
+from tests.sandbox.conftest import KEY, NEWEST, NOTEBOOK
+
+CODE = """
+import sys
+from pathlib import Path
+from snapshot_mcp.sandbox.serve import serve
+serve(port=0, database=Path(sys.argv[1]), api_key=sys.argv[2])
+"""
+
+
+@dataclass
+class Server:
+    process: subprocess.Popen[str]
+    said: str
+
+    @property
+    def url(self) -> str:
+        found = re.search(r"http://127\.0\.0\.1:\d+/v1", self.said)
+        assert found, self.said
+        return found.group()
+
+    def call(self, method: str, path: str, body: object = None) -> httpx.Response:
+        address = self.url + path
+        return httpx.request(method, address, json=body, headers={"api_key": KEY}, timeout=20)
+
+    def interrupt(self) -> int:
+        if sys.platform == "win32":
+            self.process.terminate()
+        else:
+            self.process.send_signal(signal.SIGINT)
+        return self.process.wait(20)
+
+
+@contextmanager
+def served(database: Path) -> Generator[Server]:
+    command = [sys.executable, "-c", CODE, str(database), KEY]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            yield Server(process, process.stdout.readline())
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "cloud.db"
+
+
+def test_a_server_says_address_and_key_and_answers_from_then_on(database: Path) -> None:
+    with served(database) as server:
+        assert KEY in server.said
+        assert not database.exists()
+        assert server.call("GET", "/core/snapshots").json()["count"] == 30
+        assert httpx.get(server.url + "/core/snapshots").status_code == 401
+        large = httpx.post(
+            f"{server.url}/core/virtual-machines/{NOTEBOOK}/snapshots",
+            headers={"api_key": KEY},
+            content=b" " * 3_000_000,
+        )
+        assert large.status_code == 400
+        assert server.interrupt() == (0 if sys.platform != "win32" else 1)
+
+
+def test_a_port_in_use_is_named_in_a_sentence(database: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"Port {port} of 127.0.0.1 cannot be used"):
+            serve(port=port, database=database, api_key=KEY)
+    assert not database.exists()
+
+
+def test_a_number_that_is_no_port_is_refused_in_a_sentence(database: Path) -> None:
+    with pytest.raises(ConfigError, match="Port 70000 of 127.0.0.1 cannot be used: it is no port"):
+        serve(port=70_000, database=database, api_key=KEY)
+
+
+def test_two_processes_share_one_file(database: Path) -> None:
+    with served(database) as one, served(database) as two, ThreadPoolExecutor(2) as pool:
+        barrier = Barrier(2)
+
+        def together(server: Server, method: str, path: str) -> httpx.Response:
+            barrier.wait()
+            return server.call(method, path)
+
+        def both(method: str, path: str) -> list[httpx.Response]:
+            return list(pool.map(lambda it: together(it, method, path), (one, two)))
+
+        first, second = both("GET", "/core/snapshots")
+        assert first.json()["count"] == second.json()["count"] == 30
+        assert first.json()["snapshots"] == second.json()["snapshots"]
+        for snapshot_id in range(NEWEST, NEWEST - 10, -1):
+            deleted = both("DELETE", f"/core/snapshots/{snapshot_id}")
+            assert sorted(it.status_code for it in deleted) == [200, 404]
+        assert one.call("GET", "/core/snapshots").json()["count"] == 20
+
+
+def test_what_was_answered_is_kept_when_the_process_is_killed(database: Path) -> None:
+    answered: list[str] = []
+    with served(database) as server, ThreadPoolExecutor(4) as pool:
+        enough = Event()
+
+        def write(worker: int) -> None:
+            for number in count():
+                name = f"vm-{worker}-{number}"
+                path = f"/core/snapshots/{NEWEST}/restore"
+                try:
+                    reply = server.call("POST", path, {"new_vm_name": name})
+                except httpx.TransportError:
+                    return  # the server is dead, as it should be
+                assert reply.status_code == 200
+                answered.append(name)
+                if len(answered) >= 40:
+                    enough.set()
+
+        writers = [pool.submit(write, worker) for worker in range(4)]
+        assert enough.wait(30)
+        server.process.kill()
+        for writer in writers:
+            writer.result(30)
+    with served(database) as server:
+        vms = server.call("GET", "/core/virtual-machines").json()["instances"]
+        assert set(answered) <= {vm["name"] for vm in vms}
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        halves = "SELECT count(*) FROM vms WHERE id NOT IN (SELECT subject FROM events)"
+        assert connection.execute(halves).fetchone() == (0,)

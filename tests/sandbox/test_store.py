@@ -1,0 +1,184 @@
+"""The database: made once, by one process, and whole whatever happens."""
+
+import sqlite3
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snapshot_mcp.errors import ConfigError
+from snapshot_mcp.sandbox import schema, store
+from snapshot_mcp.sandbox.ask import Ask, Page
+from snapshot_mcp.sandbox.rows import Config, Snapshot
+from snapshot_mcp.sandbox.seed import seed
+from tests.sandbox.conftest import Cloud
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+CONFIG = Config({"name": "e"}, {}, {}, {}, volume_gb=10, region_id=1)
+SNAPSHOT = Snapshot(0, "", "", [], 1, "vm", CONFIG, has_floating_ip=False, began=NOW, gigabytes=1)
+# No control characters and no halves of surrogate pairs: the cloud takes none in a name.
+NAMES = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=8)
+
+
+@given(
+    st.lists(NAMES, unique=True, max_size=8),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=3),
+)
+def test_search_finds_exactly_the_names_that_hold_the_text(names: list[str], search: str) -> None:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.row_factory = sqlite3.Row
+        for statement in schema.TABLES:
+            connection.execute(statement)
+        session = store.Session(connection)
+        for name in names:
+            session.add_snapshot(replace(SNAPSHOT, name=name))
+        total, found = session.snapshots(Ask({}, {"search": search}).search(), Page())
+    expected = {name for name in names if search.casefold() in name.casefold()}
+    assert {snapshot.name for snapshot in found} == expected
+    assert total == len(expected)
+
+
+def test_many_threads_that_find_a_new_file_fill_it_once(tmp_path: Path) -> None:
+    for attempt in range(5):
+        database = tmp_path / str(attempt) / "cloud.db"
+        barrier, fills = threading.Barrier(8), list[int]()
+
+        def fill(session: store.Session, fills: list[int] = fills) -> None:
+            fills.append(1)
+            seed(session, NOW)
+
+        def count(_: int, database: Path = database, barrier: threading.Barrier = barrier) -> int:
+            barrier.wait()
+            with store.transaction(database, write=False, first=fill) as session:
+                return session.snapshots("", Page(1, 1))[0]
+
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(count, range(8))) == [30] * 8
+        assert fills == [1]
+
+
+def test_a_file_that_another_filled_meanwhile_is_left_as_it_is(tmp_path: Path) -> None:
+    database = tmp_path / "cloud.db"
+    fills: list[str] = []
+
+    def fill_slowly(_: store.Session) -> None:
+        fills.append("first")
+        second.start()
+        # The second has opened the file and waits for this transaction to end.
+        arrived.wait(5)
+
+    def open_too() -> None:
+        with closing(store.connect(database)) as connection:
+            assert connection.execute("PRAGMA user_version").fetchone()[0] == 0
+        arrived.set()
+        with store.transaction(database, write=True, first=lambda _: fills.append("second")):
+            pass
+
+    arrived, second = threading.Event(), threading.Thread(target=open_too)
+    with store.transaction(database, write=False, first=fill_slowly):
+        pass
+    second.join(10)
+    assert fills == ["first"]
+
+
+def test_a_filling_that_fails_leaves_a_new_file(tmp_path: Path) -> None:
+    database = tmp_path / "cloud.db"
+
+    def fail(session: store.Session) -> None:
+        seed(session, NOW)
+        raise KeyError
+
+    with pytest.raises(KeyError), store.transaction(database, write=False, first=fail):
+        raise AssertionError
+    with store.transaction(database, write=False, first=lambda it: seed(it, NOW)) as session:
+        assert session.snapshots("", Page())[0] == 30
+
+
+def test_a_transaction_that_fails_changes_nothing(tmp_path: Path) -> None:
+    database = tmp_path / "cloud.db"
+
+    def first(session: store.Session) -> None:
+        seed(session, NOW)
+
+    with pytest.raises(KeyError), store.transaction(database, write=True, first=first) as session:
+        session.remove_snapshot(1730)
+        raise KeyError
+    with store.transaction(database, write=False, first=first) as session:
+        assert session.snapshot(1730) is not None
+
+
+async def test_a_file_of_a_later_version_is_refused_and_left_alone(cloud: Cloud) -> None:
+    await cloud.get("/core/regions")
+    with closing(sqlite3.connect(cloud.database)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    body = await cloud.get("/core/regions", 500)
+    assert body["error_reason"] == "server_error"
+    with pytest.raises(ConfigError, match="later version"), _nothing_new(cloud.database):
+        raise AssertionError
+    with closing(sqlite3.connect(cloud.database)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (99,)
+
+
+def _nothing_new(database: Path):  # noqa: ANN202 - a context manager, as `transaction` says
+    return store.transaction(database, write=False, first=lambda _: None)
+
+
+def test_a_file_in_use_is_opened_all_the_same_and_improved_later(tmp_path: Path) -> None:
+    database = tmp_path / "cloud.db"
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("CREATE TABLE other (x)")
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM other").fetchall()
+        with closing(store.connect(database)) as connection:
+            assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "delete"
+    with closing(store.connect(database)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no POSIX modes")
+async def test_the_folder_of_the_database_is_private(cloud: Cloud) -> None:
+    await cloud.get("/core/regions")
+    assert cloud.database.parent.stat().st_mode & 0o777 == 0o700
+
+
+async def test_a_list_of_ten_thousand_is_read_fast_in_pages(cloud: Cloud) -> None:
+    await cloud.get("/core/regions")
+    with store.transaction(cloud.database, write=True, first=lambda _: None) as session:
+        snapshot = session.snapshot(1730)
+        assert snapshot is not None
+        for number in range(10_000):
+            began = snapshot.began - timedelta(minutes=number)
+            session.add_snapshot(replace(snapshot, id=0, name=f"Many {number}", began=began))
+    started = time.perf_counter()
+    for query in (
+        {"page": "1", "pageSize": "100"},
+        {"page": "100", "pageSize": "100"},
+        {"page": "1", "search": "MANY 9999"},
+    ):
+        await cloud.get("/core/snapshots", query=query)
+    assert time.perf_counter() - started < 1.5
+
+
+def test_the_newest_page_is_read_from_the_index(tmp_path: Path) -> None:
+    database = tmp_path / "cloud.db"
+    with store.transaction(database, write=False, first=lambda it: seed(it, NOW)):
+        pass
+    with closing(store.connect(database)) as connection:
+        rows = connection.execute(
+            "EXPLAIN QUERY PLAN SELECT * FROM snapshots ORDER BY began DESC, id DESC LIMIT 5"
+        ).fetchall()
+    assert any("snapshots_newest" in row["detail"] for row in rows)
+
+
+async def test_no_file_is_left_open(cloud: Cloud) -> None:
+    await cloud.get("/core/snapshots")
+    await cloud.delete(1730)
+    assert sorted(path.name for path in cloud.database.parent.iterdir()) == ["cloud.db"]

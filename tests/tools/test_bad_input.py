@@ -1,0 +1,109 @@
+"""Bad arguments: an error that says what is wrong, and nothing sent."""
+
+import pytest
+from mcp import Client
+from tests.conftest import World, refused
+
+NAME = {"vm_id": 1, "name": "x"}
+
+
+@pytest.mark.parametrize("tool", ["inspect_snapshot", "delete_snapshot"])
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (0, "snapshot_id must be at least 1."),
+        (-1, "snapshot_id must be at least 1."),
+        (1.7, "snapshot_id must be a whole number."),
+        (3.0, "snapshot_id must be a whole number."),
+        (True, "snapshot_id must be a whole number."),
+        ("abc", "snapshot_id must be a whole number."),
+        ("3", "snapshot_id must be a whole number."),
+        (None, "snapshot_id must be a whole number."),
+        ([1], "snapshot_id must be a whole number."),
+        (2**63, "snapshot_id is larger than any id."),
+        (10**30, "snapshot_id is larger than any id."),
+    ],
+)
+async def test_an_id_is_a_positive_whole_number(
+    world: World, client: Client, tool: str, value: object, sentence: str
+) -> None:
+    text = await refused(client, tool, snapshot_id=value)
+    assert text == f"{sentence} Nothing was changed. Correct the arguments and call again."
+    assert world.requests == []
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "sentence"),
+    [
+        ("inspect_snapshot", {}, "snapshot_id is missing."),
+        ("create_snapshot", {"vm_id": 1}, "name is missing."),
+        ("create_snapshot", {"name": "x"}, "vm_id is missing."),
+        ("restore_snapshot", {"snapshot_id": 1}, "new_vm_name is missing."),
+        ("list_snapshots", {"vm": 3}, 'There is no argument "vm": it was not understood.'),
+        ("delete_snapshot", {"snapshot_id": 1, "force": True}, 'There is no argument "force"'),
+        ("list_snapshots", {"limit": 101}, "limit must be at most 100."),
+        ("list_snapshots", {"limit": 0}, "limit must be at least 1."),
+        ("list_virtual_machines", {"limit": 101}, "limit must be at most 100."),
+        ("list_snapshots", {"state": "done"}, "state must be one of 'any', 'ready', 'pending'"),
+        ("list_snapshots", {"order": "best"}, "order must be one of 'newest', 'oldest'"),
+        ("list_snapshots", {"search": 7}, "search must be text."),
+        ("list_snapshots", {"vm_id": 0}, "vm_id must be at least 1."),
+        ("list_snapshots", {"created_after": "yesterday"}, "created_after must be a date or time"),
+        ("list_snapshots", {"created_before": "2026-13-01"}, "created_before must be a date or"),
+        ("create_snapshot", NAME | {"name": ""}, "name must not be empty."),
+        ("create_snapshot", NAME | {"name": "n" * 51}, "name must have at most 50 characters."),
+        ("create_snapshot", NAME | {"name": "a\nb"}, "name must not hold line breaks"),
+        ("create_snapshot", NAME | {"name": "a\u202eb"}, "name must not hold line breaks"),
+        ("create_snapshot", NAME | {"name": " a"}, "name must not hold line breaks"),
+        ("create_snapshot", NAME | {"labels": "x"}, "labels must be a list."),
+        ("create_snapshot", NAME | {"labels": [1]}, "labels[0] must be text."),
+        ("create_snapshot", NAME | {"labels": ["x"] * 21}, "labels must have at most 20 entries."),
+        ("create_snapshot", NAME | {"description": "d" * 301}, "description must have at most 300"),
+        ("create_snapshot", NAME | {"allow_interruption": "yes"}, "must be true or false."),
+        ("create_snapshot", NAME | {"allow_interruption": 1}, "must be true or false."),
+        ("create_snapshot", NAME | {"wait_seconds": 601}, "wait_seconds must be at most 600."),
+        ("create_snapshot", NAME | {"wait_seconds": -1}, "wait_seconds must be at least 0."),
+        ("create_snapshot", NAME | {"wait_seconds": 1.5}, "wait_seconds must be a whole number."),
+        (
+            "restore_snapshot",
+            {"snapshot_id": 1, "new_vm_name": "v" * 51},
+            "new_vm_name must have at most 50 characters.",
+        ),
+        (
+            "restore_snapshot",
+            {"snapshot_id": 1, "new_vm_name": "v", "contract_id": -4},
+            "contract_id must be at least 1.",
+        ),
+        ("delete_snapshot", {"snapshot_id": 1, "confirm": 5}, "confirm must be text."),
+        ("delete_snapshot", {"snapshot_id": 1, "plan_token": "t" * 1001}, "at most 1000"),
+    ],
+)
+async def test_a_bad_argument_is_named_and_nothing_is_sent(
+    world: World, client: Client, tool: str, arguments: dict[str, object], sentence: str
+) -> None:
+    text = await refused(client, tool, **arguments)
+    assert sentence in text
+    assert text.endswith("Nothing was changed. Correct the arguments and call again.")
+    assert world.requests == []
+
+
+async def test_a_rejected_value_is_not_repeated_in_the_error(client: Client) -> None:
+    text = await refused(client, "inspect_snapshot", snapshot_id="delete everything now")
+    assert "delete" not in text
+
+
+async def test_the_name_of_an_unknown_argument_is_cleaned_and_cut(client: Client) -> None:
+    text = await refused(client, "list_snapshots", **{"a\nb\u202e" + "x" * 500: 1})
+    assert "\n" not in text
+    assert "\u202e" not in text
+    assert len(text) < 300
+
+
+async def test_many_bad_arguments_are_told_but_not_without_end(client: Client) -> None:
+    text = await refused(client, "list_snapshots", **{f"a{number}": 1 for number in range(100)})
+    assert text.count("There is no argument") == 5
+
+
+async def test_a_tool_that_does_not_exist_is_an_error(client: Client) -> None:
+    text = await refused(client, "delete_everything")
+    assert "delete_everything" in text

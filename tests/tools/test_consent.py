@@ -1,0 +1,427 @@
+"""delete_snapshot and restore_snapshot: plan, evidence, commit, through a client of each era."""
+
+import json
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+from mcp import Client
+from tests.conftest import World, answered, ask, refused
+
+from snapshot_mcp.consent.keys import KEY_FILE
+
+COMMITS = ("delete_snapshot", "restore_snapshot")
+
+
+async def ready(client: Client, number: int = 0) -> dict[str, Any]:
+    """One of the ready snapshots, the newest first."""
+    page = await ask(client, "list_snapshots", state="ready", limit=100)
+    return page["snapshots"][number]
+
+
+def arguments_of(tool: str, snapshot: dict[str, Any]) -> dict[str, object]:
+    """What the tool needs beside plan_token and confirm."""
+    arguments: dict[str, object] = {"snapshot_id": snapshot["id"]}
+    return arguments | ({"new_vm_name": "back-again"} if tool == "restore_snapshot" else {})
+
+
+async def planned(
+    client: Client, tool: str, snapshot: dict[str, Any]
+) -> tuple[dict[str, object], dict[str, Any]]:
+    """A plan; and the arguments that commit it."""
+    arguments = arguments_of(tool, snapshot)
+    plan = await ask(client, tool, **arguments)
+    assert plan["outcome"] == "confirmation_required"
+    return arguments | {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}, plan
+
+
+@pytest.mark.parametrize("tool", COMMITS)
+async def test_a_plan_changes_nothing_and_tells_what_would_be_touched(
+    world: World, client: Client, tool: str
+) -> None:
+    snapshot = await ready(client)
+    _, plan = await planned(client, tool, snapshot)
+    assert plan["confirm_with"] == snapshot["name"]
+    assert plan["plan"]["snapshot_id"] == snapshot["id"]
+    assert plan["plan"]["name"] == snapshot["name"]
+    assert plan["plan"]["size"] == snapshot["size"]
+    assert plan["plan"]["vm_id"] == snapshot["vm_id"]
+    assert plan["plan"]["age_days"] >= 0
+    assert plan["expires_at"] == "2026-11-20T12:10:00Z"
+    assert world.writes == []
+    assert await world.ledger() == []
+
+
+async def test_a_delete_plan_warns_of_the_last_copy_the_gone_vm_and_the_image(
+    client: Client,
+) -> None:
+    everything = (await ask(client, "list_snapshots", state="ready", limit=100))["snapshots"]
+    seen = set[str]()
+    for snapshot in everything:
+        details = await ask(client, "inspect_snapshot", snapshot_id=snapshot["id"])
+        plan = (await ask(client, "delete_snapshot", snapshot_id=snapshot["id"]))["plan"]
+        assert plan["vm_gone"] is details["vm_gone"]
+        assert plan["last_ready_of_vm"] is details["last_ready_of_vm"]
+        assert plan["newest_of_vm"] is details["newest_of_vm"]
+        assert plan.get("derived_image") == details.get("derived_image")
+        warnings = " ".join(plan["warnings"])
+        assert ("last ready snapshot" in warnings) is plan["last_ready_of_vm"]
+        assert ("exists nowhere else" in warnings) is plan["vm_gone"]
+        assert ("is deleted too" in warnings) is ("derived_image" in plan)
+        seen |= {name for name in ("last_ready_of_vm", "vm_gone") if plan[name]}
+        seen |= {"derived_image"} & plan.keys()
+    assert seen == {"last_ready_of_vm", "vm_gone", "derived_image"}
+
+
+async def test_a_restore_plan_tells_the_new_vm_and_its_estimated_price(client: Client) -> None:
+    snapshot = await ready(client)
+    details = (await ask(client, "inspect_snapshot", snapshot_id=snapshot["id"]))["snapshot"]
+    _, plan = await planned(client, "restore_snapshot", snapshot)
+    assert plan["plan"]["new_vm_name"] == "back-again"
+    assert plan["plan"]["flavor"] == details["vm_flavor"]["name"]
+    assert plan["plan"]["region"] == details["region"]
+    assert plan["plan"]["price_per_hour_estimate"] > 0
+    assert "billed" in plan["plan"]["action"]
+
+
+async def test_a_delete_with_consent_deletes_that_snapshot_alone(
+    world: World, client: Client
+) -> None:
+    before = (await ask(client, "list_snapshots", limit=100))["snapshots"]
+    snapshot = await ready(client)
+    commit, _ = await planned(client, "delete_snapshot", snapshot)
+    result = await ask(client, "delete_snapshot", **commit)
+    assert result["outcome"] == "deleted"
+    assert result["snapshot_id"] == snapshot["id"]
+    after = (await ask(client, "list_snapshots", limit=100))["snapshots"]
+    assert [it["id"] for it in after] == [it["id"] for it in before if it != snapshot]
+    assert world.writes == [f"DELETE /v1/core/snapshots/{snapshot['id']}"]
+    rows = await world.ledger()
+    assert [row.event for row in rows] == ["sent", "done"]
+    assert {(row.tool, row.target, row.evidence) for row in rows} == {
+        ("delete_snapshot", snapshot["id"], "arguments")
+    }
+
+
+async def test_a_restore_with_consent_makes_one_new_vm_and_waits_for_it(
+    world: World, client: Client
+) -> None:
+    snapshot = await ready(client)
+    commit, _ = await planned(client, "restore_snapshot", snapshot)
+    result = await ask(client, "restore_snapshot", **commit, wait_seconds=60)
+    assert result["outcome"] == "restored"
+    assert result["virtual_machine"]["name"] == "back-again"
+    assert result["virtual_machine"]["status"] == "ACTIVE"
+    page = await ask(client, "list_virtual_machines", search="back-again")
+    assert [vm["id"] for vm in page["virtual_machines"]] == [result["virtual_machine"]["id"]]
+    assert world.writes == [f"POST /v1/core/snapshots/{snapshot['id']}/restore"]
+
+
+async def test_a_restore_that_is_not_waited_for_is_pending(client: Client) -> None:
+    commit, _ = await planned(client, "restore_snapshot", await ready(client))
+    result = await ask(client, "restore_snapshot", **commit, wait_seconds=0)
+    assert result["outcome"] == "pending"
+    assert 'list_virtual_machines with search "back-again"' in result["next_step"]
+    assert "do not restore it again" in result["next_step"]
+
+
+async def test_a_contract_that_the_cloud_rejects_is_told(client: Client) -> None:
+    snapshot = await ready(client)
+    arguments = arguments_of("restore_snapshot", snapshot) | {"contract_id": 987_654}
+    plan = await ask(client, "restore_snapshot", **arguments)
+    commit = arguments | {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
+    result = await ask(client, "restore_snapshot", **commit, wait_seconds=60)
+    assert result["outcome"] == "restored"
+    assert "rejected the contract, so the VM is billed on demand" in result["next_step"]
+
+
+@pytest.mark.parametrize("tool", COMMITS)
+async def test_half_of_the_evidence_sends_nothing(world: World, client: Client, tool: str) -> None:
+    commit, _ = await planned(client, tool, await ready(client))
+    for missing in ("plan_token", "confirm"):
+        half = {name: value for name, value in commit.items() if name != missing}
+        text = await refused(client, tool, **half)
+        assert f"{missing} is missing" in text
+        assert str(commit["confirm"]) not in text
+    assert world.writes == []
+
+
+@pytest.mark.parametrize("tool", COMMITS)
+async def test_wrong_words_send_nothing_and_the_right_ones_are_not_told(
+    world: World, client: Client, tool: str
+) -> None:
+    commit, _ = await planned(client, tool, await ready(client))
+    right = str(commit["confirm"])
+    for wrong in ("yes", right.upper(), right + " ", right[:-1]):
+        text = await refused(client, tool, **(commit | {"confirm": wrong}))
+        assert "confirm does not hold the words that the plan asks for" in text
+        assert right not in text
+    assert world.writes == []
+    result = await ask(client, tool, **commit)
+    assert result["outcome"] in ("deleted", "restored")
+
+
+@pytest.mark.parametrize("tool", COMMITS)
+async def test_a_plan_works_once(world: World, client: Client, tool: str) -> None:
+    commit, _ = await planned(client, tool, await ready(client))
+    await ask(client, tool, **commit)
+    text = await refused(client, tool, **commit)
+    assert text.startswith("This plan was already used; a plan can be used once.")
+    assert len(world.writes) == 1
+
+
+@pytest.mark.parametrize("tool", COMMITS)
+async def test_a_plan_ends_after_ten_minutes(world: World, client: Client, tool: str) -> None:
+    commit, _ = await planned(client, tool, await ready(client))
+    world.turned.turn(minutes=10)
+    assert "This plan has expired." in await refused(client, tool, **commit)
+    assert world.writes == []
+
+
+@pytest.mark.parametrize("tool", COMMITS)
+async def test_a_plan_is_for_its_own_target(world: World, client: Client, tool: str) -> None:
+    commit, _ = await planned(client, tool, await ready(client))
+    other = await ready(client, 1)
+    elsewhere = commit | {"snapshot_id": other["id"], "confirm": other["name"]}
+    assert "for another tool or another snapshot" in await refused(client, tool, **elsewhere)
+    assert world.writes == []
+
+
+async def test_a_plan_is_for_its_own_tool_and_arguments(world: World, client: Client) -> None:
+    snapshot = await ready(client)
+    delete, _ = await planned(client, "delete_snapshot", snapshot)
+    restore, _ = await planned(client, "restore_snapshot", snapshot)
+    crossed = restore | {"plan_token": delete["plan_token"]}
+    assert "for another tool" in await refused(client, "restore_snapshot", **crossed)
+    renamed = restore | {"new_vm_name": "another-name"}
+    assert "for other arguments" in await refused(client, "restore_snapshot", **renamed)
+    billed = restore | {"contract_id": 5}
+    assert "for other arguments" in await refused(client, "restore_snapshot", **billed)
+    assert world.writes == []
+
+
+@pytest.mark.parametrize("tool", COMMITS)
+async def test_a_forged_token_sends_nothing(world: World, client: Client, tool: str) -> None:
+    commit, _ = await planned(client, tool, await ready(client))
+    token = str(commit["plan_token"])
+    claims = jwt.decode(token, options={"verify_signature": False})
+    forged = [
+        "x",
+        token[:-2],
+        token + "x",
+        jwt.encode(claims, "k" * 32, algorithm="HS256"),
+        jwt.encode(claims, "", algorithm="none"),
+        jwt.encode(claims | {"exp": claims["exp"] + 9_999}, "k" * 32, algorithm="HS256"),
+    ]
+    for wrong in forged:
+        text = await refused(client, tool, **(commit | {"plan_token": wrong}))
+        assert text.startswith("This plan_token was not issued by this server.")
+    assert world.writes == []
+
+
+async def test_a_token_of_another_cloud_with_the_same_key_sends_nothing(world: World) -> None:
+    async with world.client() as client:
+        commit, _ = await planned(client, "delete_snapshot", await ready(client))
+    claims = jwt.decode(str(commit["plan_token"]), options={"verify_signature": False})
+    key = bytes.fromhex((world.folder / KEY_FILE).read_text())
+    foreign = jwt.encode(claims | {"aud": "elsewhere"}, key, algorithm="HS256")
+    async with world.client() as client:
+        text = await refused(client, "delete_snapshot", **(commit | {"plan_token": foreign}))
+    assert "for someone else or another cloud" in text
+    assert world.writes == []
+
+
+async def test_a_target_that_changed_since_gets_a_new_plan(world: World, client: Client) -> None:
+    async def change(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        body = json.loads(await response.aread())
+        if "snapshot" in body:
+            body["snapshot"]["updated_at"] = "2026-11-20T11:59:59Z"
+        return httpx.Response(200, json=body, request=request)
+
+    commit, plan = await planned(client, "delete_snapshot", await ready(client))
+    world.tamper(change)
+    again = await ask(client, "delete_snapshot", **commit)
+    assert again["outcome"] == "confirmation_required"
+    assert "has changed since, so nothing was done" in again["next_step"]
+    assert again["plan_token"] != plan["plan_token"]
+    assert world.writes == []
+    commit["plan_token"] = again["plan_token"]
+    await ask(client, "delete_snapshot", **commit)
+    assert len(world.writes) == 1
+
+
+async def test_a_plan_is_void_when_a_deleted_sibling_makes_the_target_the_last_copy(
+    world: World, client: Client
+) -> None:
+    everything = (await ask(client, "list_snapshots", state="ready", limit=100))["snapshots"]
+    by_vm: dict[int, list[dict[str, Any]]] = {}
+    for snapshot in everything:
+        by_vm.setdefault(snapshot["vm_id"], []).append(snapshot)
+    siblings = min((group for group in by_vm.values() if len(group) > 1), key=len)
+    commits = [(await planned(client, "delete_snapshot", it))[0] for it in siblings]
+    for commit in commits[:-1]:
+        result = await ask(client, "delete_snapshot", **commit)
+        if result["outcome"] == "confirmation_required":
+            commit["plan_token"] = result["plan_token"]
+            await ask(client, "delete_snapshot", **commit)
+    last = await ask(client, "delete_snapshot", **commits[-1])
+    assert last["outcome"] == "confirmation_required"
+    assert last["plan"]["last_ready_of_vm"] is True
+    assert len(world.writes) == len(siblings) - 1
+
+
+async def test_a_snapshot_that_is_not_there_is_told_and_nothing_is_sent(
+    world: World, client: Client
+) -> None:
+    for tool in COMMITS:
+        text = await refused(client, tool, **arguments_of(tool, {"id": 999_999}))
+        assert text == "The cloud has no snapshot 999999. Nothing was changed."
+    commit, _ = await planned(client, "delete_snapshot", await ready(client))
+    other, _ = await planned(client, "delete_snapshot", await ready(client))
+    await ask(client, "delete_snapshot", **commit)
+    assert "The cloud has no snapshot" in await refused(client, "delete_snapshot", **other)
+    assert len(world.writes) == 1
+
+
+async def test_a_snapshot_that_is_not_ready_is_neither_restored_nor_deleted(
+    world: World, client: Client
+) -> None:
+    vm = next(
+        vm
+        for vm in (await ask(client, "list_virtual_machines", limit=100))["virtual_machines"]
+        if vm["can_snapshot"]
+    )
+    made = await ask(
+        client,
+        "create_snapshot",
+        vm_id=vm["id"],
+        name="young",
+        allow_interruption=True,
+        wait_seconds=0,
+    )
+    for tool, verb in zip(COMMITS, ("deleted", "restored"), strict=True):
+        text = await refused(client, tool, **arguments_of(tool, made["snapshot"]))
+        assert f"cannot be {verb} now: it is pending (status CREATING)" in text
+    assert len(world.writes) == 1
+
+
+async def test_a_failed_snapshot_can_be_deleted_but_not_restored(client: Client) -> None:
+    failed = (await ask(client, "list_snapshots", state="failed"))["snapshots"][0]
+    text = await refused(client, "restore_snapshot", **arguments_of("restore_snapshot", failed))
+    assert "cannot be restored now: it is failed (status ERROR)" in text
+    commit, _ = await planned(client, "delete_snapshot", failed)
+    assert (await ask(client, "delete_snapshot", **commit))["outcome"] == "deleted"
+
+
+async def test_a_restore_under_the_name_of_a_vm_is_refused(world: World, client: Client) -> None:
+    snapshot = await ready(client)
+    text = await refused(
+        client, "restore_snapshot", snapshot_id=snapshot["id"], new_vm_name="training-box"
+    )
+    assert 'A VM named "training-box" exists already.' in text
+    assert world.writes == []
+
+
+async def test_a_name_with_hidden_characters_is_confirmed_by_its_id(
+    world: World, client: Client
+) -> None:
+    async def rename(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        body = json.loads(await response.aread())
+        if request.method == "GET" and "snapshot" in body:
+            body["snapshot"]["name"] = "nightly\u200b-1"
+        return httpx.Response(response.status_code, json=body, request=request)
+
+    snapshot = await ready(client)
+    world.tamper(rename)
+    commit, plan = await planned(client, "delete_snapshot", snapshot)
+    assert plan["confirm_with"] == str(snapshot["id"])
+    assert any("Hidden characters" in warning for warning in plan["plan"]["warnings"])
+    wrong = commit | {"confirm": "nightly-1"}
+    assert "words that the plan asks for" in await refused(client, "delete_snapshot", **wrong)
+    assert (await ask(client, "delete_snapshot", **commit))["outcome"] == "deleted"
+
+
+async def test_where_only_a_person_may_consent_both_tools_refuse_before_any_plan(
+    world: World,
+) -> None:
+    world.settings = world.settings.model_copy(update={"consent": "human"})
+    async with world.client() as client:
+        snapshot = await ready(client)
+        before = len(world.requests)
+        for tool in COMMITS:
+            text = await refused(client, tool, **arguments_of(tool, snapshot))
+            assert "cannot ask a person" in text
+            assert "SNAPSHOT_MCP_CONSENT=auto" in text
+        assert len(world.requests) == before
+
+
+@pytest.mark.parametrize("tool", COMMITS)
+async def test_an_outcome_that_nobody_saw_is_unknown_and_the_plan_is_used_up(
+    world: World, client: Client, tool: str
+) -> None:
+    async def lose(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if request.method != "GET":
+            raise httpx.ReadTimeout("lost")
+        return response
+
+    commit, _ = await planned(client, tool, await ready(client))
+    world.tamper(lose)
+    result = await ask(client, tool, **commit)
+    assert result["outcome"] == "unknown"
+    assert "may or may not have happened" in result["next_step"]
+    assert "do not repeat it" in result["next_step"]
+    assert "already used" in await refused(client, tool, **commit)
+    assert len(world.writes) == 1
+    assert [row.event for row in await world.ledger()] == ["sent", "unknown"]
+
+
+async def test_a_deletion_that_is_not_seen_to_end_is_pending(world: World, client: Client) -> None:
+    async def keep(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if request.method == "DELETE":
+            kept.append(str(request.url.path))
+        if response.status_code == 404 and request.url.path in kept:
+            body = {"status": 200, "snapshot": {"id": snapshot["id"], "status": "DELETING"}}
+            return httpx.Response(200, json=body, request=request)
+        return response
+
+    kept: list[str] = []
+    snapshot = await ready(client)
+    commit, _ = await planned(client, "delete_snapshot", snapshot)
+    world.tamper(keep)
+    answer, text = await answered(client, "delete_snapshot", **commit)
+    assert answer["outcome"] == "pending"
+    assert f"inspect_snapshot with {snapshot['id']} later" in text
+
+
+@pytest.mark.parametrize("tool", COMMITS)
+async def test_a_cloud_that_is_not_reached_at_the_commit_changes_nothing(
+    world: World, client: Client, tool: str
+) -> None:
+    async def refuse(request: httpx.Request) -> httpx.Response | None:
+        if request.method != "GET":
+            raise httpx.ConnectError("refused")
+        return None
+
+    commit, _ = await planned(client, tool, await ready(client))
+    world.fail(refuse)
+    text = await refused(client, tool, **commit)
+    assert "so nothing was sent. Nothing was changed." in text
+    assert [row.event for row in await world.ledger()] == ["sent", "failed"]
+
+
+@pytest.mark.parametrize("tool", COMMITS)
+async def test_the_text_of_a_plan_holds_its_token_and_its_words(client: Client, tool: str) -> None:
+    plan, text = await answered(client, tool, **arguments_of(tool, await ready(client)))
+    assert plan["plan_token"] in text
+    assert f'"{plan["confirm_with"]}"' in text
+
+
+async def test_a_broken_signing_key_is_told_and_nothing_is_sent(
+    world: World, client: Client
+) -> None:
+    snapshot = await ready(client)
+    (world.folder / KEY_FILE).write_text("not a key")
+    text = await refused(client, "delete_snapshot", snapshot_id=snapshot["id"])
+    assert "The signing key of plans cannot be used" in text
+    assert KEY_FILE in text

@@ -1,0 +1,208 @@
+"""create_snapshot through a client of each era."""
+
+import json
+
+import httpx
+import pytest
+from mcp import Client
+from tests.conftest import World, answered, ask, refused
+
+
+async def vm_with(client: Client, **wanted: object) -> dict[str, object]:
+    """The first VM whose fields are as wanted."""
+    page = await ask(client, "list_virtual_machines", limit=100)
+    return next(
+        vm
+        for vm in page["virtual_machines"]
+        if all(vm.get(name) == value for name, value in wanted.items())
+    )
+
+
+async def order(client: Client, name: str = "before-upgrade-x") -> dict[str, object]:
+    """The arguments of a create that is accepted."""
+    vm = await vm_with(client, status="ACTIVE", can_snapshot=True)
+    return {"vm_id": vm["id"], "name": name, "allow_interruption": True}
+
+
+async def test_a_snapshot_is_created_and_waited_for(world: World, client: Client) -> None:
+    wanted = await order(client)
+    result = await ask(
+        client, "create_snapshot", **wanted, description="why", labels=["keep"], wait_seconds=60
+    )
+    assert result["outcome"] == "created"
+    assert result["snapshot"]["state"] == "ready"
+    details = await ask(client, "inspect_snapshot", snapshot_id=result["snapshot"]["id"])
+    assert details["snapshot"]["description"] == "why"
+    assert details["snapshot"]["labels"] == ["keep"]
+    assert details["snapshot"]["vm_id"] == wanted["vm_id"]
+    assert [row.event for row in await world.ledger()] == ["sent", "done"]
+
+
+async def test_waiting_tells_its_progress_which_only_grows(client: Client) -> None:
+    told: list[tuple[float, float | None, str | None]] = []
+
+    async def note(progress: float, total: float | None, message: str | None) -> None:
+        told.append((progress, total, message))
+
+    wanted = await order(client)
+    await client.call_tool("create_snapshot", wanted | {"wait_seconds": 60}, progress_callback=note)
+    steps = [progress for progress, _, _ in told]
+    assert len(steps) > 2
+    assert steps == sorted(set(steps))
+    assert {total for _, total, _ in told} == {60}
+    assert told[0][2] is not None
+    assert "CREATING" in told[0][2]
+
+
+async def test_without_waiting_the_answer_is_pending_and_says_what_to_call_next(
+    client: Client,
+) -> None:
+    result = await ask(client, "create_snapshot", **await order(client), wait_seconds=0)
+    assert result["outcome"] == "pending"
+    assert result["snapshot"]["state"] == "pending"
+    assert f"inspect_snapshot with {result['snapshot']['id']}" in result["next_step"]
+    assert "do not create it again" in result["next_step"]
+
+
+async def test_the_wait_ends_at_its_limit(world: World, client: Client) -> None:
+    wanted = await order(client)
+    began = world.turned.time
+    result = await ask(client, "create_snapshot", **wanted, wait_seconds=2)
+    assert result["outcome"] == "pending"
+    assert (world.turned.time - began).total_seconds() == pytest.approx(2)
+
+
+async def test_a_running_vm_is_not_interrupted_unasked(world: World, client: Client) -> None:
+    wanted = await order(client) | {"allow_interruption": False}
+    text = await refused(client, "create_snapshot", **wanted)
+    assert "shuts it off for the snapshot and starts it again" in text
+    assert "Nothing was changed." in text
+    assert world.writes == []
+
+
+async def test_a_vm_that_is_off_needs_no_leave_to_interrupt(client: Client) -> None:
+    vm = await vm_with(client, status="SHUTOFF")
+    result = await ask(client, "create_snapshot", vm_id=vm["id"], name="cold", wait_seconds=60)
+    assert result["outcome"] == "created"
+
+
+async def test_a_vm_that_cannot_be_snapshotted_is_refused_before_anything_is_sent(
+    world: World, client: Client
+) -> None:
+    for vm in (await ask(client, "list_virtual_machines", limit=100))["virtual_machines"]:
+        if not vm["can_snapshot"]:
+            text = await refused(
+                client, "create_snapshot", vm_id=vm["id"], name="x", allow_interruption=True
+            )
+            assert f"VM {vm['id']} cannot be snapshotted now: {vm['why_not']}." in text
+    assert world.writes == []
+
+
+async def test_a_second_snapshot_of_the_same_vm_is_refused_while_one_is_under_way(
+    world: World, client: Client
+) -> None:
+    wanted = await order(client)
+    await ask(client, "create_snapshot", **wanted, wait_seconds=0)
+    text = await refused(client, "create_snapshot", **(wanted | {"name": "another"}))
+    assert "another snapshot of it is under way" in text
+    assert len(world.writes) == 1
+
+
+async def test_a_name_that_is_taken_is_refused(world: World, client: Client) -> None:
+    taken = (await ask(client, "list_snapshots", limit=1))["snapshots"][0]["name"]
+    text = await refused(client, "create_snapshot", **await order(client, taken))
+    assert f'A snapshot named "{taken}" exists already.' in text
+    assert world.writes == []
+
+
+async def test_a_vm_that_does_not_exist_is_told(world: World, client: Client) -> None:
+    text = await refused(client, "create_snapshot", vm_id=4, name="x")
+    assert text == "The cloud has no VM 4. Nothing was changed."
+    assert world.writes == []
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        httpx.ReadTimeout("no answer"),
+        httpx.ReadError("reset"),
+        httpx.Response(500, json={"message": "Internal Server Error"}),
+        httpx.Response(502, text="<html>"),
+        httpx.Response(201, text="<html>"),
+        httpx.Response(201, json={"status": True}),
+    ],
+)
+async def test_an_outcome_that_nobody_saw_is_unknown_and_says_how_to_look(
+    world: World, client: Client, failure: httpx.Response | httpx.HTTPError
+) -> None:
+    async def lose(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if request.method != "POST":
+            return response
+        if isinstance(failure, httpx.HTTPError):
+            raise failure
+        return failure
+
+    wanted = await order(client)
+    world.tamper(lose)
+    result = await ask(client, "create_snapshot", **wanted)
+    assert result["outcome"] == "unknown"
+    assert "snapshot" not in result
+    assert 'list_snapshots with search "before-upgrade-x"' in result["next_step"]
+    assert "do not repeat it" in result["next_step"]
+    assert len(world.writes) == 1
+    assert [row.event for row in await world.ledger()] == ["sent", "unknown"]
+
+
+async def test_a_refusal_by_the_cloud_is_an_error_and_recorded_as_failed(
+    world: World, client: Client
+) -> None:
+    async def refuse(request: httpx.Request) -> httpx.Response | None:
+        body = {"status": False, "message": "SECRET is currently being used to create a snapshot"}
+        return httpx.Response(400, json=body) if request.method == "POST" else None
+
+    wanted = await order(client)
+    world.fail(refuse)
+    text = await refused(client, "create_snapshot", **wanted)
+    assert "the VM is busy with a snapshot. Nothing was changed." in text
+    assert "SECRET" not in text
+    assert [row.event for row in await world.ledger()] == ["sent", "failed"]
+
+
+async def test_trouble_while_waiting_does_not_hide_that_it_was_ordered(
+    world: World, client: Client
+) -> None:
+    async def break_reads(request: httpx.Request) -> httpx.Response | None:
+        ordered = any(it.startswith("POST") for it in world.writes)
+        return httpx.Response(503) if ordered and request.method == "GET" else None
+
+    wanted = await order(client)
+    world.fail(break_reads)
+    result = await ask(client, "create_snapshot", **wanted, wait_seconds=20)
+    assert result["outcome"] == "pending"
+    assert "It was ordered, but the cloud could not be asked at the moment." in result["next_step"]
+
+
+async def test_a_snapshot_that_fails_is_told_as_failed(world: World, client: Client) -> None:
+    async def fail(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if not request.url.path.startswith("/v1/core/snapshots/") or "name-" in request.url.path:
+            return response
+        body = json.loads(await response.aread())
+        body["snapshot"]["status"] = "ERROR"
+        return httpx.Response(200, json=body)
+
+    wanted = await order(client)
+    world.tamper(fail)
+    answer, text = await answered(client, "create_snapshot", **wanted)
+    assert answer["outcome"] == "failed"
+    assert "it protects nothing" in text
+
+
+async def test_nothing_is_sent_when_the_ledger_cannot_be_written(
+    world: World, client: Client
+) -> None:
+    wanted = await order(client)
+    (world.folder / "ledger.db").mkdir()
+    text = await refused(client, "create_snapshot", **wanted)
+    assert "The ledger cannot be used" in text
+    assert "nothing was sent" in text
+    assert world.writes == []

@@ -1,0 +1,260 @@
+"""list_snapshots, inspect_snapshot and list_virtual_machines, through a client of each era."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from mcp import Client
+from tests.conftest import World, answered, ask, refused, tokens
+
+
+async def every_snapshot(client: Client, **filters: object) -> list[dict[str, Any]]:
+    """All pages of a list, three entries at a time."""
+    cursor, found = "", list[dict[str, Any]]()
+    while True:
+        page = await ask(client, "list_snapshots", limit=3, cursor=cursor, **filters)
+        found += page["snapshots"]
+        cursor = page["next_cursor"]
+        if not cursor:
+            return found
+
+
+async def test_a_list_shows_twenty_of_all_newest_first_with_totals(client: Client) -> None:
+    page = await ask(client, "list_snapshots")
+    times = [snapshot["created_at"] for snapshot in page["snapshots"]]
+    assert len(times) == 20
+    assert times == sorted(times, reverse=True)
+    assert page["total"] > 20
+    everything = await ask(client, "list_snapshots", limit=100)
+    assert len(everything["snapshots"]) == everything["total"] == page["total"]
+    assert everything["next_cursor"] == ""
+    assert everything["total_size"] == sum(it.get("size", 0) for it in everything["snapshots"])
+
+
+async def test_pages_show_every_snapshot_once_in_each_order(client: Client) -> None:
+    everything = (await ask(client, "list_snapshots", limit=100))["snapshots"]
+    for order in ("newest", "oldest", "largest"):
+        walked = await every_snapshot(client, order=order)
+        assert sorted(it["id"] for it in walked) == sorted(it["id"] for it in everything)
+        whole = (await ask(client, "list_snapshots", limit=100, order=order))["snapshots"]
+        assert [it["id"] for it in walked] == [it["id"] for it in whole]
+    sizes = [it.get("size", 0) for it in whole]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+async def test_every_filter_keeps_exactly_what_it_says(client: Client) -> None:
+    everything = (await ask(client, "list_snapshots", limit=100))["snapshots"]
+    some = everything[7]
+    day = some["created_at"]
+    expected: dict[str, tuple[object, Callable[[dict[str, Any]], bool]]] = {
+        "vm_id": (some["vm_id"], lambda it: it["vm_id"] == some["vm_id"]),
+        "state": ("failed", lambda it: it["state"] == "failed"),
+        "label": ("NIGHTLY", lambda it: "nightly" in it["labels"]),
+        "search": ("NIGHTLY", lambda it: "nightly" in it["name"].lower()),
+        "created_after": (day, lambda it: it["created_at"] >= day),
+        "created_before": (day, lambda it: it["created_at"] < day),
+    }
+    for name, (value, passes) in expected.items():
+        found = await ask(client, "list_snapshots", limit=100, **{name: value})
+        wanted = [it["id"] for it in everything if passes(it)]
+        assert wanted, name
+        assert [it["id"] for it in found["snapshots"]] == wanted, name
+
+
+async def test_a_filter_that_fits_nothing_answers_an_empty_list(client: Client) -> None:
+    answer, text = await answered(client, "list_snapshots", search="no such thing")
+    assert answer == {"snapshots": [], "total": 0, "total_size": 0, "next_cursor": ""}
+    assert text == "0 snapshots, 0 GB"
+
+
+async def test_a_cursor_fits_its_own_filters_alone(client: Client) -> None:
+    cursor = (await ask(client, "list_snapshots", limit=2))["next_cursor"]
+    assert "not one of this list" in await refused(
+        client, "list_snapshots", limit=2, cursor=cursor, order="oldest"
+    )
+    assert "not one of this list" in await refused(client, "list_snapshots", cursor="%%%")
+
+
+async def test_twenty_snapshots_cost_at_most_900_tokens_of_text(client: Client) -> None:
+    _, text = await answered(client, "list_snapshots", limit=20)
+    assert tokens(text) <= 900
+
+
+async def test_the_text_of_a_list_holds_every_id_name_and_cursor(client: Client) -> None:
+    answer, text = await answered(client, "list_snapshots", limit=5)
+    for snapshot in answer["snapshots"]:
+        assert f'{snapshot["id"]} "{snapshot["name"]}" {snapshot["state"]}' in text
+    assert f"next_cursor {answer['next_cursor']}" in text
+
+
+async def test_inspect_tells_the_whole_object_and_what_follows(client: Client) -> None:
+    everything = (await ask(client, "list_snapshots", limit=100))["snapshots"]
+    for summary in everything:
+        details = await ask(client, "inspect_snapshot", snapshot_id=summary["id"])
+        snapshot = details["snapshot"]
+        assert snapshot["id"] == summary["id"]
+        assert details["state"] == summary["state"]
+        siblings = [
+            it
+            for it in everything
+            if it.get("vm_id") == summary["vm_id"] and it["state"] == "ready"
+        ]
+        assert details["last_ready_of_vm"] is (siblings == [summary])
+        assert details["vm_gone"] is (snapshot["vm_status"] == "DELETED")
+        assert ("derived_image" in details) is ("custom_image" in snapshot)
+        assert {"vm_environment", "vm_flavor", "vm_image", "vm_keypair"} <= snapshot.keys()
+
+
+async def test_the_seeded_team_has_each_kind_of_snapshot(client: Client) -> None:
+    everything = (await ask(client, "list_snapshots", limit=100))["snapshots"]
+    assert 25 <= len(everything) <= 35
+    details = [await ask(client, "inspect_snapshot", snapshot_id=it["id"]) for it in everything]
+    assert any(it["vm_gone"] for it in details)
+    assert any("derived_image" in it for it in details)
+    assert any(it["state"] == "failed" for it in details)
+    assert len({it["snapshot"]["region"] for it in details}) == 3
+
+
+async def test_an_inspect_costs_at_most_350_tokens_of_text(client: Client) -> None:
+    for summary in (await ask(client, "list_snapshots", limit=100))["snapshots"]:
+        _, text = await answered(client, "inspect_snapshot", snapshot_id=summary["id"])
+        assert tokens(text) <= 350
+
+
+async def test_a_snapshot_that_is_not_there_is_told_as_such(client: Client) -> None:
+    text = await refused(client, "inspect_snapshot", snapshot_id=999_999)
+    assert text == "The cloud has no snapshot 999999. Nothing was changed."
+
+
+async def test_vms_are_listed_with_whether_they_can_be_snapshotted(client: Client) -> None:
+    page = await ask(client, "list_virtual_machines", limit=100)
+    assert page["total"] == len(page["virtual_machines"]) == 8
+    assert page["next_cursor"] == ""
+    for vm in page["virtual_machines"]:
+        assert vm["can_snapshot"] is ("why_not" not in vm)
+        assert {"id", "name", "status", "flavor", "region"} <= vm.keys()
+    assert {vm["can_snapshot"] for vm in page["virtual_machines"]} == {True, False}
+
+
+async def test_vms_are_paged_and_searched(client: Client) -> None:
+    first = await ask(client, "list_virtual_machines", limit=5)
+    second = await ask(client, "list_virtual_machines", limit=5, cursor=first["next_cursor"])
+    ids = [vm["id"] for page in (first, second) for vm in page["virtual_machines"]]
+    assert len(set(ids)) == len(ids) == first["total"] == second["total"]
+    found = await ask(client, "list_virtual_machines", search="TRAINING-BOX")
+    assert [vm["name"] for vm in found["virtual_machines"]] == ["training-box"]
+
+
+async def test_entries_without_an_id_are_counted_as_unreadable_and_not_shown(
+    world: World, client: Client
+) -> None:
+    async def spoil(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        body = json.loads(await response.aread())
+        body["snapshots"][0] = {"name": "no id"}
+        body["snapshots"][1] = "not even an object"
+        return httpx.Response(200, json=body, request=request)
+
+    total = (await ask(client, "list_snapshots"))["total"]
+    world.tamper(spoil)
+    answer, text = await answered(client, "list_snapshots", limit=100)
+    assert answer["unreadable"] == 2
+    assert answer["total"] == total - 2
+    assert "2 entries could not be read" in text
+
+
+async def test_hidden_characters_in_a_name_are_removed_and_flagged(
+    world: World, client: Client
+) -> None:
+    async def rename(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        body = json.loads(await response.aread())
+        if "snapshot" in body:
+            body["snapshot"]["name"] = 'safe\u202ename\n2000 "other" ready\U000e0041'
+        return httpx.Response(200, json=body, request=request)
+
+    first = (await ask(client, "list_snapshots", limit=1))["snapshots"][0]
+    world.tamper(rename)
+    answer, text = await answered(client, "inspect_snapshot", snapshot_id=first["id"])
+    assert answer["snapshot"]["name"] == 'safename 2000 "other" ready'
+    assert answer["snapshot"]["altered"] == ["name"]
+    assert '"safename 2000 \\"other\\" ready"' in text
+    assert "removed from: name" in text
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (httpx.Response(200, text="<html>Sign in</html>"), "is not JSON"),
+        (httpx.Response(200, json=[]), "is not a JSON object"),
+        (httpx.Response(200, json={"status": True}), 'has no list of "snapshots"'),
+        (httpx.Response(200, json={"status": False, "message": "SECRET"}), "says that it failed"),
+        (httpx.Response(401, json={"message": "SECRET"}), "does not accept the API key"),
+        (httpx.Response(403, json={"message": "SECRET"}), "may not do this"),
+        (httpx.Response(400, json={"message": "SECRET"}), "does not accept the request"),
+        (httpx.Response(429, json={"message": "SECRET"}), "no more requests this minute"),
+        (httpx.Response(500, json={"message": "SECRET"}), "failed on the list of snapshots"),
+        (httpx.Response(502, text="SECRET"), "(status 502)"),
+        (httpx.Response(302, headers={"location": "http://SECRET/"}), "points to another address"),
+    ],
+)
+async def test_a_broken_answer_is_an_error_in_our_words(
+    world: World, client: Client, answer: httpx.Response, sentence: str
+) -> None:
+    async def break_it(_: httpx.Request) -> httpx.Response:
+        return answer
+
+    world.fail(break_it)
+    text = await refused(client, "list_snapshots")
+    assert sentence in text
+    assert "SECRET" not in text
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (httpx.ConnectError("SECRET"), "could not be reached"),
+        (httpx.ReadTimeout("SECRET"), "did not answer in time"),
+        (httpx.RemoteProtocolError("SECRET"), "the connection broke"),
+    ],
+)
+async def test_a_cloud_that_cannot_be_reached_is_an_error_and_changes_nothing(
+    world: World, client: Client, error: httpx.HTTPError, sentence: str
+) -> None:
+    async def fail(_: httpx.Request) -> httpx.Response:
+        raise error
+
+    world.fail(fail)
+    text = await refused(client, "list_snapshots")
+    assert sentence in text
+    assert "Nothing was changed." in text
+    assert "SECRET" not in text
+
+
+async def test_a_cloud_that_hangs_is_given_up_after_the_timeout(world: World) -> None:
+
+    async def hang(_: httpx.Request) -> httpx.Response | None:
+        await anyio.sleep_forever()
+        return None
+
+    world.settings = world.settings.model_copy(update={"timeout": 0.05})
+    world.fail(hang)
+    async with world.client() as client:
+        assert "did not answer in time" in await refused(client, "list_snapshots")
+
+
+async def test_an_answer_about_another_snapshot_is_not_taken_for_the_one_asked_for(
+    world: World, client: Client
+) -> None:
+    first, second = (await ask(client, "list_snapshots", limit=2))["snapshots"]
+
+    async def swap(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        body = json.loads(await response.aread())
+        if "snapshot" in body:
+            body["snapshot"]["id"] = second["id"]
+        return httpx.Response(200, json=body, request=request)
+
+    world.tamper(swap)
+    text = await refused(client, "inspect_snapshot", snapshot_id=first["id"])
+    assert "answered with another one" in text

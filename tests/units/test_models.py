@@ -1,0 +1,176 @@
+"""What a snapshot is: states, names, and the arguments that fit."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from snapshot_mcp.answers import SnapshotSummary, VirtualMachineSummary
+from snapshot_mcp.models import (
+    LARGEST_ID,
+    LONGEST_LABEL,
+    LONGEST_NAME,
+    MOST_LABELS,
+    Description,
+    Environment,
+    Flavor,
+    Id,
+    Keypair,
+    Labels,
+    Name,
+    Snapshot,
+    VirtualMachine,
+    snapshot_state,
+)
+from snapshot_mcp.untrusted import DESCRIPTION_CAP, is_plain
+
+AN_ID = TypeAdapter[int](Id)
+A_NAME = TypeAdapter[str](Name)
+A_DESCRIPTION = TypeAdapter[str](Description)
+SOME_LABELS = TypeAdapter[list[str]](Labels)
+
+
+@pytest.mark.parametrize("status", ["SUCCESS", "SUCCESSFUL", "COMPLETE", "success", " Success "])
+def test_each_word_that_the_cloud_has_for_success_means_ready(status: str) -> None:
+    assert snapshot_state(status) == Snapshot(id=1, status=status).state == "ready"
+
+
+@pytest.mark.parametrize(
+    "status", ["CREATING", "PENDING", "QUEUED", "SCHEDULED", "SAVING", "IN_PROGRESS", "creating"]
+)
+def test_a_snapshot_under_way_is_pending(status: str) -> None:
+    assert snapshot_state(status) == "pending"
+
+
+@pytest.mark.parametrize("status", ["ERROR", "FAILED", "error"])
+def test_a_snapshot_that_failed_is_failed(status: str) -> None:
+    assert snapshot_state(status) == "failed"
+
+
+@pytest.mark.parametrize(
+    "status", [None, "", "DELETING", "SUCCESS!", "NOT SUCCESS", "UNSUCCESSFUL"]
+)
+def test_any_other_status_is_unknown_rather_than_guessed(status: str | None) -> None:
+    assert snapshot_state(status) == "unknown"
+
+
+@given(st.text(max_size=20))
+@hypothesis_settings(max_examples=150)
+def test_no_status_that_was_never_seen_means_ready(status: str) -> None:
+    seen = {"SUCCESS", "SUCCESSFUL", "COMPLETE"}
+    assert (snapshot_state(status) == "ready") == (status.strip().upper() in seen)
+
+
+@pytest.mark.parametrize(
+    ("vm_status", "gone"),
+    [("DELETED", True), ("deleted", True), ("DELETING", False), ("ACTIVE", False), (None, False)],
+)
+def test_a_vm_is_gone_only_when_the_cloud_says_so(vm_status: str | None, *, gone: bool) -> None:
+    assert Snapshot(id=1, vm_status=vm_status).vm_gone is gone
+
+
+def test_a_name_is_plain_when_it_is_there_and_was_not_altered() -> None:
+    assert Snapshot(id=1, name="web").name_is_plain
+    assert Snapshot(id=1, name="web", altered=("vm_name",)).name_is_plain
+    assert not Snapshot(id=1, name="web", altered=("labels", "name")).name_is_plain
+    assert not Snapshot(id=1, name="").name_is_plain
+
+
+def test_a_snapshot_cannot_be_changed_after_it_was_read() -> None:
+    snapshot = Snapshot(id=1, name="web")
+    with pytest.raises(ValidationError):
+        snapshot.__setattr__("name", "other")
+    assert snapshot.name == "web"
+
+
+def test_the_region_of_a_vm_is_told_by_its_environment_or_else_its_flavor() -> None:
+    flavor = Flavor(region_name="CANADA-1")
+    nowhere, norway = Environment(), Environment(region="NORWAY-1")
+    assert VirtualMachine(id=1, flavor=flavor, environment=norway).region == "NORWAY-1"
+    assert VirtualMachine(id=1, flavor=flavor, environment=nowhere).region == "CANADA-1"
+    assert VirtualMachine(id=1, flavor=flavor).region == "CANADA-1"
+    assert VirtualMachine(id=1, environment=norway).region == "NORWAY-1"
+    assert VirtualMachine(id=1).region is None
+
+
+def test_a_public_key_is_not_part_of_an_answer() -> None:
+    snapshot = Snapshot(id=1, vm_keypair=Keypair(name="ops", public_key="ssh-ed25519 AAAA"))
+    assert "ssh-ed25519" not in snapshot.model_dump_json()
+
+
+def test_a_summary_tells_the_status_only_when_its_meaning_is_not_known() -> None:
+    taken = datetime(2026, 5, 7, tzinfo=UTC)
+    ready = Snapshot(id=7, name="a", status="SUCCESS", vm_id=3, vm_name="b", size=4)
+    assert SnapshotSummary.of(ready).status is None
+    odd = Snapshot(id=7, name="a", status="THAWING", created_at=taken, labels=("x",))
+    assert SnapshotSummary.of(odd) == SnapshotSummary(
+        id=7, name="a", state="unknown", status="THAWING", created_at=taken, labels=("x",)
+    )
+
+
+def test_a_vm_can_be_snapshotted_when_nothing_speaks_against_it() -> None:
+    vm = VirtualMachine(id=3, name="b", status="ACTIVE", flavor=Flavor(name="n1"))
+    can, cannot = VirtualMachineSummary.of(vm, None), VirtualMachineSummary.of(vm, "it is busy")
+    assert (can.can_snapshot, can.why_not, can.flavor) == (True, None, "n1")
+    assert (cannot.can_snapshot, cannot.why_not) == (False, "it is busy")
+    assert VirtualMachineSummary.of(VirtualMachine(id=3), None).flavor is None
+
+
+@pytest.mark.parametrize("value", [1, 1701, LARGEST_ID])
+def test_an_id_is_a_positive_number_that_fits_the_ledger(value: int) -> None:
+    assert AN_ID.validate_python(value) == value
+
+
+@pytest.mark.parametrize("value", [0, -1, LARGEST_ID + 1, 10**30])
+def test_a_number_out_of_range_is_no_id(value: int) -> None:
+    with pytest.raises(ValidationError):
+        AN_ID.validate_python(value)
+
+
+def test_a_name_has_one_to_fifty_characters() -> None:
+    assert A_NAME.validate_python("x" * LONGEST_NAME) == "x" * LONGEST_NAME
+    for wrong in ("", "x" * (LONGEST_NAME + 1)):
+        with pytest.raises(ValidationError):
+            A_NAME.validate_python(wrong)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [" web", "web ", " ", "a\nb", "a\u200bb", "a\u202eb", "cafe\u0301", "a\u00a0b", "\ue000"],
+)
+def test_text_that_would_be_shown_otherwise_is_not_sent(text: str) -> None:
+    with pytest.raises(ValidationError, match="line breaks, control or invisible"):
+        A_NAME.validate_python(text)
+    with pytest.raises(ValidationError):
+        A_DESCRIPTION.validate_python(text)
+    with pytest.raises(ValidationError):
+        SOME_LABELS.validate_python(["fine", text])
+
+
+@given(st.text(max_size=60))
+@hypothesis_settings(max_examples=150)
+def test_a_name_is_taken_unchanged_or_refused(text: str) -> None:
+    fits = 1 <= len(text) <= LONGEST_NAME and is_plain(text)
+    try:
+        assert A_NAME.validate_python(text) == text
+    except ValidationError:
+        assert not fits
+    else:
+        assert fits
+
+
+def test_a_description_may_be_empty_and_has_a_cap() -> None:
+    assert A_DESCRIPTION.validate_python("") == ""
+    assert A_DESCRIPTION.validate_python("x" * DESCRIPTION_CAP) == "x" * DESCRIPTION_CAP
+    with pytest.raises(ValidationError):
+        A_DESCRIPTION.validate_python("x" * (DESCRIPTION_CAP + 1))
+
+
+def test_labels_have_a_cap_in_number_and_length() -> None:
+    assert len(SOME_LABELS.validate_python(["x" * LONGEST_LABEL] * MOST_LABELS)) == MOST_LABELS
+    for wrong in (["x"] * (MOST_LABELS + 1), ["x" * (LONGEST_LABEL + 1)], [""]):
+        with pytest.raises(ValidationError):
+            SOME_LABELS.validate_python(wrong)

@@ -1,0 +1,313 @@
+"""What the environment says, each setting good and bad."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from snapshot_mcp.errors import ConfigError
+from snapshot_mcp.settings import (
+    DEFAULT_API_URL,
+    EMBEDDED_API_KEY,
+    Settings,
+    checked_key,
+    read_data_folder,
+    read_settings,
+    sandbox_key,
+)
+
+KEY = "0d5e8f6a-not-for-eyes"
+ALL_SETTINGS = (
+    "SNAPSHOT_MCP_API_KEY",
+    "HYPERSTACK_API_KEY",
+    "SNAPSHOT_MCP_API_URL",
+    "HYPERSTACK_API_URL",
+    "SNAPSHOT_MCP_DATA_DIR",
+    "SNAPSHOT_MCP_READ_ONLY",
+    "SNAPSHOT_MCP_CONSENT",
+    "SNAPSHOT_MCP_TIMEOUT",
+    "SNAPSHOT_MCP_POLICY",
+)
+
+
+def key_of(settings: Settings) -> str | None:
+    return settings.api_key.get_secret_value() if settings.api_key else None
+
+
+def refusal(environment: dict[str, str]) -> str:
+    with pytest.raises(ConfigError) as caught:
+        read_settings(environment)
+    return str(caught.value)
+
+
+def test_an_empty_environment_means_the_embedded_cloud_and_the_documented_defaults() -> None:
+    settings = read_settings({})
+    assert settings == Settings()
+    assert settings.embedded
+    assert (settings.api_url, settings.data_dir, settings.read_only) == (
+        DEFAULT_API_URL,
+        None,
+        False,
+    )
+    assert (settings.consent, settings.timeout) == ("auto", 10.0)
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\t\n"])
+def test_an_empty_value_counts_as_absent_for_every_setting(blank: str) -> None:
+    assert read_settings(dict.fromkeys(ALL_SETTINGS, blank)) == Settings()
+
+
+@pytest.mark.parametrize("name", ["SNAPSHOT_MCP_API_KEY", "HYPERSTACK_API_KEY"])
+def test_a_key_under_either_name_means_the_real_cloud(name: str) -> None:
+    settings = read_settings({name: f"  {KEY}\n"})
+    assert not settings.embedded
+    assert key_of(settings) == KEY
+    assert settings.api_url == DEFAULT_API_URL
+
+
+def test_our_own_names_go_before_those_of_the_vendor() -> None:
+    settings = read_settings(
+        {
+            "SNAPSHOT_MCP_API_KEY": "ours",
+            "HYPERSTACK_API_KEY": "theirs",
+            "SNAPSHOT_MCP_API_URL": "https://ours.example/v1",
+            "HYPERSTACK_API_URL": "https://theirs.example/v1",
+        }
+    )
+    assert (key_of(settings), settings.api_url) == ("ours", "https://ours.example/v1")
+
+
+def test_an_empty_name_of_ours_leaves_the_vendors_in_force() -> None:
+    settings = read_settings(
+        {
+            "SNAPSHOT_MCP_API_KEY": " ",
+            "HYPERSTACK_API_KEY": "theirs",
+            "SNAPSHOT_MCP_API_URL": "",
+            "HYPERSTACK_API_URL": "https://theirs.example/v1",
+        }
+    )
+    assert (key_of(settings), settings.api_url) == ("theirs", "https://theirs.example/v1")
+
+
+@pytest.mark.parametrize("name", ["SNAPSHOT_MCP_API_KEY", "HYPERSTACK_API_KEY"])
+@pytest.mark.parametrize("broken", ["two words", "line\nbreak", "k\u00e9y", "nul\0", "\u200bkey"])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(name: str, broken: str) -> None:
+    sentence = refusal({name: broken})
+    assert name in sentence
+    assert broken not in sentence
+
+
+def test_a_key_never_shows_in_the_settings_as_text() -> None:
+    settings = read_settings({"SNAPSHOT_MCP_API_KEY": KEY})
+    assert KEY not in f"{settings!r} {settings} {settings.model_dump_json()}"
+
+
+@given(st.text(min_size=1, max_size=40))
+@hypothesis_settings(max_examples=150)
+def test_any_key_is_either_taken_as_it_is_or_refused_unseen(text: str) -> None:
+    try:
+        taken = checked_key("THE_KEY", text)
+    except ConfigError as error:
+        assert "THE_KEY" in str(error)
+        assert str(error) == str(pytest.raises(ConfigError, checked_key, "THE_KEY", "\0").value)
+    else:
+        assert taken == text
+        taken.encode("ascii")
+        assert taken.isprintable()
+        assert " " not in taken
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("https://api.example/v1", "https://api.example/v1"),
+        ("https://api.example/v1/", "https://api.example/v1"),
+        ("HTTPS://api.example:8443/v1", "HTTPS://api.example:8443/v1"),
+        ("http://127.0.0.1:8080/v1", "http://127.0.0.1:8080/v1"),
+        ("http://127.9.9.9/v1", "http://127.9.9.9/v1"),
+        ("http://localhost:8080/v1/", "http://localhost:8080/v1"),
+        ("http://[::1]:8080/v1", "http://[::1]:8080/v1"),
+    ],
+)
+@pytest.mark.parametrize("name", ["SNAPSHOT_MCP_API_URL", "HYPERSTACK_API_URL"])
+def test_an_address_is_taken_without_its_last_slash(name: str, written: str, read: str) -> None:
+    assert read_settings({"SNAPSHOT_MCP_API_KEY": KEY, name: written}).api_url == read
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://api.example/v1",
+        "http://10.0.0.1/v1",
+        "http://0.0.0.0/v1",
+        "http://127.0.0.1.evil.example/v1",
+        "http://localhost.evil.example/v1",
+        "http://[::2]/v1",
+        "ftp://127.0.0.1/v1",
+        "file:///etc/passwd",
+        "api.example/v1",
+        "//api.example/v1",
+        "https://",
+        "https:///v1",
+        "https://user@api.example/v1",
+        "https://user:secret@api.example/v1",
+        "https://@api.example/v1",
+        "https://api.example/v1?tenant=1",
+        "https://api.example/v1#part",
+        "https://api.example:port/v1",
+        "https://api.example:99999/v1",
+        "https://[::1/v1",
+        "https://[not-an-address]/v1",
+        "nonsense",
+    ],
+)
+@pytest.mark.parametrize("name", ["SNAPSHOT_MCP_API_URL", "HYPERSTACK_API_URL"])
+def test_an_address_that_is_wrong_or_would_show_the_key_on_the_way_is_refused(
+    name: str, address: str
+) -> None:
+    sentence = refusal({"SNAPSHOT_MCP_API_KEY": KEY, name: address})
+    assert name in sentence
+    assert KEY not in sentence
+    assert "secret" not in sentence
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://api\t.example/v1", "https://api.example/v\n1", "https://api.example/\x01"],
+)
+def test_an_address_with_a_control_character_is_refused_at_the_start(address: str) -> None:
+    assert "SNAPSHOT_MCP_API_URL" in refusal(
+        {"SNAPSHOT_MCP_API_KEY": KEY, "SNAPSHOT_MCP_API_URL": address}
+    )
+
+
+@pytest.mark.parametrize("address", ["https://api.example/v1?", "https://api.example/v1#"])
+def test_an_address_with_an_empty_query_or_fragment_is_refused_too(address: str) -> None:
+    assert "SNAPSHOT_MCP_API_URL" in refusal(
+        {"SNAPSHOT_MCP_API_KEY": KEY, "SNAPSHOT_MCP_API_URL": address}
+    )
+
+
+@pytest.mark.parametrize("name", ["SNAPSHOT_MCP_API_URL", "HYPERSTACK_API_URL"])
+def test_an_address_without_a_key_is_refused_rather_than_ignored(name: str) -> None:
+    sentence = refusal({name: "https://api.example/v1"})
+    assert name in sentence
+    assert "SNAPSHOT_MCP_API_KEY" in sentence
+
+
+def test_the_data_folder_is_taken_whether_it_exists_or_not(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "not" / "yet"):
+        settings = read_settings({"SNAPSHOT_MCP_DATA_DIR": f" {folder} "})
+        assert settings.data_dir == settings.data_folder() == folder
+        assert read_data_folder({"SNAPSHOT_MCP_DATA_DIR": str(folder)}) == folder
+
+
+def test_a_tilde_in_the_data_folder_is_the_home_of_the_user(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    folder = read_settings({"SNAPSHOT_MCP_DATA_DIR": "~/snapshots"}).data_dir
+    assert folder == tmp_path / "snapshots"
+
+
+def test_without_a_data_folder_the_platforms_own_is_used() -> None:
+    folder = read_settings({}).data_folder()
+    assert folder.is_absolute()
+    assert "snapshot-mcp" in folder.parts
+    assert read_data_folder({"SNAPSHOT_MCP_DATA_DIR": ""}) == folder
+
+
+@pytest.mark.parametrize("value", ["data", "./data", "../data", "~no-such-user-at-all/data"])
+def test_a_data_folder_that_is_not_absolute_is_refused(value: str) -> None:
+    assert "SNAPSHOT_MCP_DATA_DIR" in refusal({"SNAPSHOT_MCP_DATA_DIR": value})
+    with pytest.raises(ConfigError, match="SNAPSHOT_MCP_DATA_DIR"):
+        read_data_folder({"SNAPSHOT_MCP_DATA_DIR": value})
+
+
+def test_a_data_folder_that_is_a_file_or_a_broken_link_is_refused(tmp_path: Path) -> None:
+    file, link = tmp_path / "file", tmp_path / "link"
+    file.write_text("x")
+    link.symlink_to(tmp_path / "nowhere")
+    for value in (file, link):
+        assert "SNAPSHOT_MCP_DATA_DIR" in refusal({"SNAPSHOT_MCP_DATA_DIR": str(value)})
+
+
+@pytest.mark.parametrize("value", ["1", "true", "TRUE", "Yes", "on", " on "])
+def test_reading_only_can_be_switched_on(value: str) -> None:
+    assert read_settings({"SNAPSHOT_MCP_READ_ONLY": value}).read_only is True
+
+
+@pytest.mark.parametrize("value", ["0", "false", "False", "no", "OFF"])
+def test_reading_only_can_be_switched_off(value: str) -> None:
+    assert read_settings({"SNAPSHOT_MCP_READ_ONLY": value}).read_only is False
+
+
+@pytest.mark.parametrize("value", ["2", "y", "truthy", "enabled", "-"])
+def test_an_unclear_switch_is_refused_rather_than_taken_for_off(value: str) -> None:
+    assert "SNAPSHOT_MCP_READ_ONLY" in refusal({"SNAPSHOT_MCP_READ_ONLY": value})
+
+
+@pytest.mark.parametrize(("value", "read"), [("auto", "auto"), ("HUMAN", "human"), ("", "auto")])
+def test_consent_is_auto_or_human(value: str, read: str) -> None:
+    assert read_settings({"SNAPSHOT_MCP_CONSENT": value}).consent == read
+
+
+@pytest.mark.parametrize("value", ["none", "person", "automatic", "off"])
+def test_an_unknown_consent_is_refused_rather_than_taken_for_less(value: str) -> None:
+    assert "SNAPSHOT_MCP_CONSENT" in refusal({"SNAPSHOT_MCP_CONSENT": value})
+
+
+@pytest.mark.parametrize(("value", "read"), [("1", 1.0), ("0.5", 0.5), ("300", 300.0), ("", 10.0)])
+def test_the_time_limit_is_in_seconds(value: str, read: float) -> None:
+    assert read_settings({"SNAPSHOT_MCP_TIMEOUT": value}).timeout == read
+
+
+@pytest.mark.parametrize(
+    "value", ["0", "-1", "300.1", "1e9", "nan", "inf", "-inf", "ten", "10s", "1,5"]
+)
+def test_a_time_limit_out_of_range_is_refused(value: str) -> None:
+    assert "SNAPSHOT_MCP_TIMEOUT" in refusal({"SNAPSHOT_MCP_TIMEOUT": value})
+
+
+def test_a_policy_that_would_not_be_obeyed_keeps_the_server_from_starting() -> None:
+    assert "SNAPSHOT_MCP_POLICY" in refusal({"SNAPSHOT_MCP_POLICY": "/etc/policy.toml"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SNAPSHOT_MCP_API_URL", "http://api.example"),
+        ("SNAPSHOT_MCP_DATA_DIR", "relative"),
+        ("SNAPSHOT_MCP_READ_ONLY", "perhaps"),
+        ("SNAPSHOT_MCP_CONSENT", "perhaps"),
+        ("SNAPSHOT_MCP_TIMEOUT", "perhaps"),
+        ("SNAPSHOT_MCP_POLICY", "perhaps"),
+    ],
+)
+def test_a_bad_setting_beside_a_key_does_not_show_the_key(name: str, value: str) -> None:
+    sentence = refusal({"SNAPSHOT_MCP_API_KEY": KEY, name: value})
+    assert name in sentence
+    assert KEY not in sentence
+
+
+def test_settings_cannot_be_changed_after_the_start() -> None:
+    settings = read_settings({})
+    with pytest.raises(ValidationError):
+        settings.__setattr__("read_only", True)
+    assert settings.read_only is False
+
+
+def test_the_sandbox_accepts_the_given_key_and_else_the_documented_one() -> None:
+    assert sandbox_key({"SNAPSHOT_MCP_API_KEY": f" {KEY} "}) == KEY
+    assert sandbox_key({"SNAPSHOT_MCP_API_KEY": ""}) == sandbox_key({}) == EMBEDDED_API_KEY
+    assert sandbox_key({"HYPERSTACK_API_KEY": KEY}) == EMBEDDED_API_KEY
+
+
+def test_the_sandbox_refuses_a_key_that_no_header_can_carry() -> None:
+    with pytest.raises(ConfigError, match="SNAPSHOT_MCP_API_KEY") as caught:
+        sandbox_key({"SNAPSHOT_MCP_API_KEY": "two words"})
+    assert "two words" not in str(caught.value)

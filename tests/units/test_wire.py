@@ -1,0 +1,575 @@
+"""From the cloud's JSON to models: nothing that comes may break the reading, or lie through it."""
+
+import json
+import unicodedata
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import cast
+
+import pytest
+from hypothesis import example, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from snapshot_mcp.cloud.wire import (
+    MOST_LABELS,
+    read_integer,
+    read_list,
+    read_number,
+    read_object,
+    read_snapshot,
+    read_time,
+    read_virtual_machine,
+)
+from snapshot_mcp.errors import ProtocolError
+from snapshot_mcp.models import (
+    LARGEST_ID,
+    CustomImage,
+    Environment,
+    Features,
+    Flavor,
+    Frozen,
+    Keypair,
+    Snapshot,
+    VirtualMachine,
+    VmImage,
+)
+from snapshot_mcp.untrusted import DESCRIPTION_CAP, NAME_CAP, is_plain
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+TEN_PAST_NINE = datetime(2026, 5, 7, 9, 10, tzinfo=UTC)
+
+# The example object of the Snapshots API document, letter for letter.
+DOCUMENT = """
+{
+"status": true,
+"message": "string",
+"snapshot": {
+"id": 0,
+"name": "string",
+"description": "string",
+"vm_id": 0,
+"region_id": 0,
+"status": "string",
+"is_image": false,
+"size": 0,
+"has_floating_ip": false,
+"labels": [],
+"created_at": "1970-01-01T00:00:00.000Z",
+"updated_at": "1970-01-01T00:00:00.000Z",
+"region": "string",
+"vm_name": "string",
+"vm_status": "string",
+"vm_environment": {
+"id": 0,
+"name": "string",
+"region": "string",
+"created_at": "1970-01-01T00:00:00.000Z",
+"features": {
+"network_optimised": true
+}
+},
+"vm_flavor": {
+"id": 0,
+"name": "string",
+"cpu": 0,
+"ram": 0,
+"disk": 0,
+"gpu": "string",
+"gpu_count": 0,
+"labels": [
+{
+"id": 0,
+"label": "string"
+}
+],
+"features": {
+"network_optimised": true
+}
+},
+"vm_image": {
+"id": 0,
+"name": "string",
+"type": "string",
+"version": "string",
+"size": 0,
+"display_size": "string",
+"is_public": true
+},
+"vm_keypair": {
+"id": 0,
+"name": "string",
+"environment": "string",
+"fingerprint": "string",
+"created_at": "1970-01-01T00:00:00.000Z"
+}
+}
+}
+"""
+
+FIELDS = sorted(
+    {
+        field
+        for model in (Snapshot, VirtualMachine, Environment, Flavor, VmImage, Keypair, Features)
+        for field in model.model_fields
+    }
+    | {"vmId", "createdAt", "instance_id", "tags", "label", "custom_image", "altered"}
+)
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(min_value=2**62, max_value=2**70),
+    st.sampled_from([0, 1, 10**400, -1, 1e308, float("inf"), float("-inf"), float("nan")]),
+    st.floats(),
+    st.text(max_size=20),
+    st.text(st.characters(), max_size=5),
+    st.sampled_from(
+        ["", "1", " 7 ", "true", "null", "[]", "{}", '{"id": 3, "name": "n"}', '["a", {"label": 1}]']
+    ),
+    st.sampled_from(["2026-05-07T09:10:00Z", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-1"]),
+)
+values = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.dictionaries(st.one_of(st.sampled_from(FIELDS), st.text(max_size=5)), inner, max_size=6),
+    ),
+    max_leaves=12,
+)
+objects = st.dictionaries(st.sampled_from(FIELDS), values, max_size=12)
+identified = st.builds(
+    lambda fields, number: cast("dict[str, object]", {**fields, "id": number}),
+    objects,
+    st.integers(min_value=1, max_value=LARGEST_ID),
+)
+
+
+def all_texts(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Frozen):
+        return [text for name in type(value).model_fields for text in all_texts(getattr(value, name))]
+    entries = cast("tuple[object, ...]", value) if isinstance(value, tuple) else ()
+    return [text for entry in entries for text in all_texts(entry)]
+
+
+@given(values)
+@hypothesis_settings(max_examples=100, deadline=None)
+def test_whatever_comes_is_read_or_refused_as_not_fitting(raw: object) -> None:
+    for read in (read_snapshot, read_virtual_machine):
+        try:
+            assert read(raw).id >= 1
+        except ProtocolError as error:
+            assert "without an id" in str(error)
+
+
+@given(identified)
+@hypothesis_settings(max_examples=100, deadline=None)
+@example({"id": 1, "ram": "8", "vm_flavor": {"ram": "nan", "cpu": True, "name": {"name": 3}}})
+def test_a_thing_with_an_id_is_always_read_and_holds_the_declared_types(
+    raw: Mapping[str, object],
+) -> None:
+    for thing in (read_snapshot(raw), read_virtual_machine(raw)):
+        assert thing.id == raw["id"]
+        assert type(thing).model_validate(thing.model_dump(), strict=True).id == thing.id
+        json.loads(thing.model_dump_json())
+
+
+@given(identified)
+@hypothesis_settings(max_examples=100, deadline=None)
+def test_all_text_that_is_read_is_clean(raw: Mapping[str, object]) -> None:
+    for thing in (read_snapshot(raw), read_virtual_machine(raw)):
+        for text in all_texts(thing):
+            assert is_plain(text, 2_000)
+
+
+@given(identified)
+@hypothesis_settings(max_examples=100, deadline=None)
+def test_an_unknown_field_changes_nothing(raw: Mapping[str, object]) -> None:
+    assert read_snapshot({**raw, "brand_new": {"id": 9, "name": "x"}}) == read_snapshot(raw)
+
+
+def test_the_example_of_the_document_is_read_whole() -> None:
+    raw = cast("dict[str, object]", read_object(json.loads(DOCUMENT), "snapshot"))
+    features = Features(network_optimised=True)
+    # An id of 0 is the document's placeholder; no real thing has it.
+    assert read_snapshot({**raw, "id": 1701}) == Snapshot(
+        id=1701,
+        name="string",
+        description="string",
+        vm_id=0,
+        region_id=0,
+        status="string",
+        is_image=False,
+        size=0,
+        has_floating_ip=False,
+        labels=(),
+        created_at=EPOCH,
+        updated_at=EPOCH,
+        region="string",
+        vm_name="string",
+        vm_status="string",
+        vm_environment=Environment(
+            id=0, name="string", region="string", created_at=EPOCH, features=features
+        ),
+        vm_flavor=Flavor(
+            id=0,
+            name="string",
+            cpu=0,
+            ram=0,
+            disk=0,
+            gpu="string",
+            gpu_count=0,
+            labels=("string",),
+            features=features,
+        ),
+        vm_image=VmImage(
+            id=0,
+            name="string",
+            type="string",
+            version="string",
+            size=0,
+            display_size="string",
+            is_public=True,
+        ),
+        vm_keypair=Keypair(
+            id=0, name="string", environment="string", fingerprint="string", created_at=EPOCH
+        ),
+    )
+
+
+def test_the_example_of_the_document_loses_no_attribute_when_it_is_shown() -> None:
+    raw = cast("dict[str, object]", json.loads(DOCUMENT)["snapshot"])
+    shown = read_snapshot({**raw, "id": 1}).model_dump(mode="json", exclude_none=True)
+    expected = json.loads(DOCUMENT.replace(".000Z", "Z"))["snapshot"]
+    expected["id"] = 1
+    expected["vm_flavor"]["labels"] = ["string"]
+    assert shown == expected
+
+
+@pytest.mark.parametrize("raw", [None, [], "", "1701", 1701, True, {}, "{}", '["id"]', '{"id": '])
+def test_what_is_no_object_is_refused(raw: object) -> None:
+    for read in (read_snapshot, read_virtual_machine):
+        with pytest.raises(ProtocolError):
+            read(raw)
+
+
+@pytest.mark.parametrize("wrong", [None, 0, -1, True, 1.5, "", "abc", "1701x", 2**63, [1], {"id": 1}])
+def test_an_object_without_a_usable_id_is_refused(wrong: object) -> None:
+    with pytest.raises(ProtocolError, match="without an id"):
+        read_snapshot({"id": wrong, "name": "web"})
+
+
+@pytest.mark.parametrize("given_id", [1701, "1701", " 1701 ", 1701.0, "+1701"])
+def test_an_id_may_be_written_as_text(given_id: object) -> None:
+    assert read_virtual_machine({"id": given_id}).id == 1701
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (0, 0),
+        (-5, -5),
+        ("12", 12),
+        (" -12 ", -12),
+        (4.0, 4),
+        (LARGEST_ID, LARGEST_ID),
+        (str(LARGEST_ID), LARGEST_ID),
+        (LARGEST_ID + 1, None),
+        (str(LARGEST_ID + 1), None),
+        (10**400, None),
+        ("9" * 5_000, None),
+        (1e300, None),
+        (4.5, None),
+        (float("nan"), None),
+        (float("inf"), None),
+        (True, None),
+        (False, None),
+        ("", None),
+        ("4 GB", None),
+        ("0x10", None),
+        (None, None),
+        ([1], None),
+        ({}, None),
+    ],
+)
+def test_a_whole_number_is_read_or_left_out(written: object, read: int | None) -> None:
+    assert read_integer(written) == read
+    assert type(read_integer(written)) is type(read)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (8, 8.0),
+        (0.5, 0.5),
+        ("0.150000000", 0.15),
+        (" 8 ", 8.0),
+        ("-1e3", -1000.0),
+        ("nan", None),
+        ("inf", None),
+        (float("nan"), None),
+        (float("-inf"), None),
+        (10**400, None),
+        ("1e400", None),
+        (True, None),
+        ("eight", None),
+        ("", None),
+        (None, None),
+        ([8], None),
+    ],
+)
+def test_a_number_is_read_or_left_out(written: object, read: float | None) -> None:
+    assert read_number(written) == read
+    assert type(read_number(written)) is type(read)
+
+
+@given(values)
+@hypothesis_settings(max_examples=200)
+def test_reading_a_number_or_a_time_never_fails(value: object) -> None:
+    whole, number, time = read_integer(value), read_number(value), read_time(value)
+    assert whole is None or (type(whole) is int and abs(whole) <= LARGEST_ID)
+    assert number is None or (type(number) is float and abs(number) <= LARGEST_ID)
+    assert time is None or time.utcoffset() == EPOCH.utcoffset()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "2026-05-07T09:10:00Z",
+        "2026-05-07T09:10:00",
+        "2026-05-07 09:10:00",
+        "2026-05-07T09:10:00.000Z",
+        "2026-05-07T09:10:00.000000+00:00",
+        "2026-05-07T11:10:00+02:00",
+        " 2026-05-07T09:10:00Z\n",
+    ],
+)
+def test_a_time_is_utc_with_or_without_its_zone(written: str) -> None:
+    assert read_time(written) == TEN_PAST_NINE
+    assert read_snapshot({"id": 1, "created_at": written}).created_at == TEN_PAST_NINE
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        None,
+        "",
+        "yesterday",
+        "2026-13-01T00:00:00Z",
+        "2026-02-30",
+        1_778_144_400,
+        True,
+        [],
+        {},
+        "0001-01-01T00:00:00+23:59",
+        "9999-12-31T23:59:59-23:59",
+        "2026-05-07T09:10:00\ud800",
+    ],
+)
+def test_what_is_no_time_is_left_out(written: object) -> None:
+    assert read_time(written) is None
+    assert read_snapshot({"id": 1, "created_at": written}).created_at is None
+
+
+@given(st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(2200, 1, 1)))  # noqa: DTZ001 - the strategy wants naive bounds
+@hypothesis_settings(max_examples=100)
+def test_every_time_is_read_as_it_was_written(time: datetime) -> None:
+    aware = time.replace(tzinfo=UTC)
+    assert read_time(time.isoformat()) == read_time(f"{time.isoformat()}Z") == aware
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (True, True),
+        (False, False),
+        (1, True),
+        (0, False),
+        ("true", True),
+        (" False ", False),
+        (2, None),
+        (1.0, None),
+        ("yes", None),
+        ("", None),
+        (None, None),
+        ([], None),
+    ],
+)
+def test_a_truth_is_read_or_left_out(written: object, *, read: bool | None) -> None:
+    assert read_snapshot({"id": 1, "is_image": written}).is_image is read
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (["a", "b"], ("a", "b")),
+        ([{"id": 1, "label": "a"}, {"name": "b"}], ("a", "b")),
+        ("a,b", ("a", "b")),
+        ("a, b ,c", ("a", "b", "c")),
+        ("a", ("a",)),
+        ('["a", "b"]', ("a", "b")),
+        ('[{"label": "a"}]', ("a",)),
+        ([7, None, "", {}, [], {"label": None}, True], ("7",)),
+        ("", ()),
+        (",,", ()),
+        ([], ()),
+        (None, ()),
+        (5, ()),
+        ({"label": "a"}, ()),
+    ],
+)
+def test_labels_are_read_from_every_shape_that_was_seen(
+    written: object, read: tuple[str, ...]
+) -> None:
+    snapshot = read_snapshot({"id": 1, "labels": written})
+    assert snapshot.labels == read
+    assert snapshot.altered is None
+
+
+def test_an_empty_list_of_labels_written_as_text_holds_no_label() -> None:
+    assert read_snapshot({"id": 1, "labels": "[]"}).labels == ()
+
+
+def test_labels_beyond_a_sensible_number_are_left_out_and_told() -> None:
+    snapshot = read_snapshot({"id": 1, "labels": [f"l{n}" for n in range(MOST_LABELS + 1)]})
+    assert len(snapshot.labels) == MOST_LABELS
+    assert snapshot.altered == ("labels",)
+
+
+def test_altered_labels_are_told_once() -> None:
+    labels = ["a\u200b", "\u202e", *("\u200bx" for _ in range(MOST_LABELS))]
+    snapshot = read_snapshot({"id": 1, "labels": labels})
+    assert snapshot.labels[:2] == ("a", "x")
+    assert snapshot.altered == ("labels",)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"vm_id": 5, "vm_name": "web", "labels": ["a"], "created_at": "2026-05-07T09:10:00Z"},
+        {"vmId": 5, "vmName": "web", "labels": ["a"], "createdAt": "2026-05-07T09:10:00Z"},
+        {
+            "virtual_machine_id": "5",
+            "virtual_machine_name": "web",
+            "tags": "a",
+            "createdAt": "2026-05-07T09:10:00",
+        },
+        {"instance_id": 5, "instance_name": "web", "tags": ["a"], "created_at": "2026-05-07 09:10"},
+    ],
+)
+def test_a_renamed_or_camel_case_key_is_still_found(raw: Mapping[str, object]) -> None:
+    snapshot = read_snapshot({"id": 1, **raw})
+    assert (snapshot.vm_id, snapshot.vm_name, snapshot.labels) == (5, "web", ("a",))
+    assert snapshot.created_at == TEN_PAST_NINE
+
+
+def test_the_documented_key_goes_before_a_renamed_one_unless_it_says_nothing() -> None:
+    assert read_snapshot({"id": 1, "vm_id": 5, "instance_id": 6}).vm_id == 5
+    assert read_snapshot({"id": 1, "vm_id": None, "instance_id": 6}).vm_id == 6
+    assert read_snapshot({"id": 1, "vm_id": "none", "instance_id": 6}).vm_id == 6
+
+
+def test_the_cloud_cannot_say_itself_what_was_altered() -> None:
+    assert read_snapshot({"id": 1, "altered": ["name"]}).altered is None
+
+
+@pytest.mark.parametrize(
+    "flavor",
+    [
+        {"name": "n1", "cpu": 4, "features": {"no_snapshot": True}},
+        '{"name": "n1", "cpu": "4", "features": {"no_snapshot": "true"}}',
+        [{"name": "n1", "cpu": 4.0, "features": '{"noSnapshot": 1}'}],
+    ],
+)
+def test_a_nested_object_may_be_written_as_text_or_in_a_list(flavor: object) -> None:
+    read = read_snapshot({"id": 1, "vm_flavor": flavor}).vm_flavor
+    assert read == Flavor(name="n1", cpu=4, features=Features(no_snapshot=True))
+
+
+def test_a_nested_object_that_is_plain_text_is_its_name() -> None:
+    snapshot = read_snapshot({"id": 1, "vm_image": "Ubuntu 24.04", "custom_image": "golden"})
+    assert snapshot.vm_image == VmImage(name="Ubuntu 24.04")
+    assert snapshot.custom_image == CustomImage(name="golden")
+
+
+@pytest.mark.parametrize("empty", [None, "", "  ", {}, [], "{}", 0, False, [[]], {"unknown": 1}])
+def test_a_nested_object_that_says_nothing_is_left_out(empty: object) -> None:
+    snapshot = read_snapshot({"id": 1, "vm_flavor": empty, "custom_image": empty})
+    assert snapshot.vm_flavor is None
+    assert snapshot.custom_image is None
+    assert read_snapshot({"id": 1, "vm_flavor": {"features": "fast"}}).vm_flavor is None
+
+
+def test_an_object_where_a_name_is_due_is_read_by_its_name() -> None:
+    keypair = {"name": "ops", "environment": {"id": 3, "name": "default-NORWAY-1"}}
+    read = read_snapshot({"id": 1, "vm_keypair": keypair}).vm_keypair
+    assert read == Keypair(name="ops", environment="default-NORWAY-1")
+
+
+def test_a_number_where_text_is_due_is_read_as_text() -> None:
+    assert read_snapshot({"id": 1, "name": 42}).name == "42"
+    assert read_snapshot({"id": 1, "name": True}).name == ""
+    assert read_snapshot({"id": 1, "name": 10**5_000}).name == ""
+
+
+def test_json_that_is_nested_without_end_is_taken_for_text() -> None:
+    deep = read_snapshot({"id": 1, "vm_flavor": "[" * 19_000, "labels": '{"a":' * 3_000})
+    assert deep.vm_flavor is not None
+    assert len(deep.vm_flavor.name or "") == NAME_CAP
+
+
+def test_json_in_text_that_is_too_long_is_not_parsed() -> None:
+    flavor = json.dumps({"name": "n1", "cpu": 4, "padding": "x" * 20_000})
+    read = read_snapshot({"id": 1, "vm_flavor": flavor}).vm_flavor
+    assert read is not None
+    assert read.cpu is None
+
+
+def test_altered_text_is_told_by_the_name_of_its_field() -> None:
+    snapshot = read_snapshot(
+        {
+            "id": 1,
+            "name": "prod\u202edorp",
+            "description": "x" * (DESCRIPTION_CAP + 1),
+            "vm_name": "web",
+            "vm_keypair": {"name": "op\u200bs", "public_key": "ssh-rsa " + "A" * 700},
+        }
+    )
+    assert snapshot.altered == ("name", "description", "vm_keypair.name")
+    assert snapshot.name == "proddorp"
+    assert not snapshot.name_is_plain
+
+
+@pytest.mark.parametrize("field", ["name", "vm_name", "status", "region", "volume_name"])
+def test_a_long_text_is_cut_and_told(field: str) -> None:
+    snapshot = read_snapshot({"id": 1, field: "x" * (NAME_CAP + 1)})
+    assert len(cast("str", getattr(snapshot, field))) == NAME_CAP
+    assert snapshot.altered == (field,)
+
+
+def test_a_name_that_is_not_in_the_usual_normal_form_is_no_word_of_consent() -> None:
+    snapshot = read_snapshot({"id": 1, "name": unicodedata.normalize("NFD", "café")})
+    assert snapshot.name == "café"
+    assert not snapshot.name_is_plain
+
+
+def test_an_object_is_found_under_the_first_key_that_holds_one() -> None:
+    one, two = {"id": 1}, {"id": 2}
+    assert read_object({"instances": [one], "instance": two}, "instances", "instance") == one
+    assert read_object({"instances": None, "instance": two}, "instances", "instance") == two
+    assert read_object({"instances": [], "instance": two}, "instances", "instance") == two
+
+
+@pytest.mark.parametrize("value", [None, "text", 7, [], [{"id": 1}, {"id": 2}], [None], [[]]])
+def test_an_object_that_is_missing_or_not_one_alone_is_refused(value: object) -> None:
+    with pytest.raises(ProtocolError, match='"instances"'):
+        read_object({"instances": value}, "instances")
+
+
+def test_a_list_is_found_or_refused() -> None:
+    assert read_list({"snapshots": [1, None]}, "snapshots") == [1, None]
+    for value in (None, {}, "[]", 3):
+        with pytest.raises(ProtocolError, match='"snapshots"'):
+            read_list({"snapshots": value}, "snapshots")
