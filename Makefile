@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format unit clean
+.PHONY: demo test lint format unit wheel clean
 
 demo: .venv/.demo
 	$(BIN)/snapshot-mcp demo
@@ -19,6 +19,15 @@ lint: .venv/.dev
 unit: .venv/.dev
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
+
+# What users install: the wheel in an environment of its own, with its prompts.
+wheel: .venv/.demo
+	rm -rf build/wheel
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
+	$(BIN)/python -m venv build/wheel/venv
+	build/wheel/venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt build/wheel/*.whl
+	cd build/wheel && venv/bin/snapshot-mcp --version
+	cd build/wheel && venv/bin/python -c 'from snapshot_mcp.prompts import load_prompts; print([prompt.name for prompt in load_prompts()]); assert len(load_prompts()) >= 2'
 
 format: .venv/.dev
 	$(BIN)/ruff check --fix .

@@ -119,7 +119,9 @@ def http_client(
             "accept": "application/json",
             "user-agent": f"snapshot-mcp/{__version__}",
         },
-        timeout=httpx.Timeout(settings.timeout),
+        # A connection that is not made in half the time of a call is told as such: then it is
+        # certain that nothing was sent.
+        timeout=httpx.Timeout(settings.timeout, connect=settings.timeout / 2),
         limits=httpx.Limits(max_connections=MOST_CONNECTIONS),
         # The key must never travel to an address that an answer names.
         follow_redirects=False,

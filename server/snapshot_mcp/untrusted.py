@@ -5,6 +5,7 @@ model, must not be able to take one for another name, nor see less of it than is
 cleaned where it enters (`cloud/wire.py`), and everything inside holds clean text only.
 """
 
+import re
 import unicodedata
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ _INVISIBLE = frozenset(
 _REMOVED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _BLANK_CATEGORIES = frozenset({"Zs", "Zl", "Zp"})
 _LONGEST_RUN_OF_MARKS = 4
+_PLAIN_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class Shown(NamedTuple):
@@ -60,6 +62,11 @@ def is_plain(text: str, cap: int = DESCRIPTION_CAP) -> bool:
 def quoted(text: str) -> str:
     """Text in quotation marks of which it cannot break out."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def in_a_column(text: str) -> str:
+    """Text for a column: one plain word as it is, anything else in quotation marks."""
+    return text if _PLAIN_WORD.fullmatch(text) else quoted(text)
 
 
 def _shown_character(character: str) -> str:

@@ -2,6 +2,7 @@
 
 import pytest
 from mcp import Client
+
 from tests.conftest import World, refused
 
 NAME = {"vm_id": 1, "name": "x"}

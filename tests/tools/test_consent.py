@@ -7,9 +7,9 @@ import httpx
 import jwt
 import pytest
 from mcp import Client
-from tests.conftest import World, answered, ask, refused
 
 from snapshot_mcp.consent.keys import KEY_FILE
+from tests.conftest import World, answered, ask, refused
 
 COMMITS = ("delete_snapshot", "restore_snapshot")
 

@@ -5,6 +5,7 @@ import json
 import httpx
 import pytest
 from mcp import Client
+
 from tests.conftest import World, answered, ask, refused
 
 

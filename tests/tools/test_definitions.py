@@ -7,10 +7,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 from mcp import Client
-from tests.conftest import World, tokens
 
 from snapshot_mcp.app import create_server
 from snapshot_mcp.settings import Settings
+from tests.conftest import World, tokens
 
 TOOLSNAPS = Path(__file__).parents[1] / "toolsnaps"
 TOOLS = [

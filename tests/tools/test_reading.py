@@ -8,6 +8,7 @@ import anyio
 import httpx
 import pytest
 from mcp import Client
+
 from tests.conftest import World, answered, ask, refused, tokens
 
 
@@ -86,7 +87,8 @@ async def test_twenty_snapshots_cost_at_most_900_tokens_of_text(client: Client) 
 async def test_the_text_of_a_list_holds_every_id_name_and_cursor(client: Client) -> None:
     answer, text = await answered(client, "list_snapshots", limit=5)
     for snapshot in answer["snapshots"]:
-        assert f'{snapshot["id"]} "{snapshot["name"]}" {snapshot["state"]}' in text
+        assert f"{snapshot['id']} {snapshot['name']} {snapshot['state']} " in text
+        assert f"{snapshot['vm_id']} {snapshot['vm_name']}" in text
     assert f"next_cursor {answer['next_cursor']}" in text
 
 

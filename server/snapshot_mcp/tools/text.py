@@ -1,9 +1,10 @@
 """The answers as text: one line a thing, the fewest words that a model reads without a mistake.
 
-What other people wrote stands in quotation marks, so that it cannot pass for words of ours.
+What other people wrote stands in quotation marks, so that it cannot pass for words of ours; in a
+column, one plain word stands alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from snapshot_mcp.answers import (
@@ -18,7 +19,7 @@ from snapshot_mcp.answers import (
     VirtualMachineList,
     VirtualMachineSummary,
 )
-from snapshot_mcp.untrusted import quoted
+from snapshot_mcp.untrusted import in_a_column, quoted
 
 
 def snapshot_list(answer: SnapshotList) -> str:
@@ -28,8 +29,9 @@ def snapshot_list(answer: SnapshotList) -> str:
         head += f"; {len(answer.snapshots)} here"
     lines = [head]
     if answer.snapshots:
-        lines.append("id name state GB taken(UTC) VM labels")
-    lines += map(_snapshot_line, answer.snapshots)
+        lines += ["id name state GB taken(UTC) vm_id labels"]
+        lines += map(_snapshot_line, answer.snapshots)
+        lines += [_vm_names(answer.snapshots)]
     lines += _list_end(answer.unreadable, answer.next_cursor)
     return "\n".join(lines)
 
@@ -41,8 +43,8 @@ def vm_list(answer: VirtualMachineList) -> str:
         head += f"; {len(answer.virtual_machines)} here"
     lines = [head]
     if answer.virtual_machines:
-        lines.append("id name status flavor region snapshot?")
-    lines += map(_vm_line, answer.virtual_machines)
+        lines += ["id name status flavor region snapshot?"]
+        lines += map(_vm_line, answer.virtual_machines)
     lines += _list_end(answer.unreadable, answer.next_cursor)
     return "\n".join(lines)
 
@@ -61,14 +63,19 @@ def snapshot_details(answer: SnapshotDetails) -> str:
 
 def create_result(answer: CreateResult) -> str:
     """What was seen to happen, and what to do next."""
-    line = f": {_snapshot_line(answer.snapshot)}" if answer.snapshot else ""
+    snapshot, line = answer.snapshot, ""
+    if snapshot is not None:
+        line = f": snapshot {snapshot.id} {quoted(snapshot.name)} is {snapshot.state}"
+        line += f", {_or_unknown(snapshot.size)} GB"
     return f"{answer.outcome}{line}\n{answer.next_step}"
 
 
 def restore_result(answer: RestoreResult) -> str:
     """The plan, or what was seen to happen; and what to do next."""
-    vm = f": {_vm_line(answer.virtual_machine)}" if answer.virtual_machine else ""
-    return "\n".join([f"{answer.outcome}{vm}", *_plan_lines(answer), answer.next_step])
+    vm, line = answer.virtual_machine, ""
+    if vm is not None:
+        line = f": VM {vm.id} {quoted(vm.name)} is {vm.status or 'on its way'}"
+    return "\n".join([f"{answer.outcome}{line}", *_plan_lines(answer), answer.next_step])
 
 
 def delete_result(answer: DeleteResult) -> str:
@@ -78,24 +85,32 @@ def delete_result(answer: DeleteResult) -> str:
 
 
 def _snapshot_line(snapshot: SnapshotSummary) -> str:
-    state = f"unknown({snapshot.status})" if snapshot.state == "unknown" else snapshot.state
-    parts = [
+    state: str = snapshot.state
+    if snapshot.state == "unknown":
+        state += f"({in_a_column(snapshot.status or '')})"
+    columns = [
         str(snapshot.id),
-        quoted(snapshot.name),
+        in_a_column(snapshot.name),
         state,
         _or_unknown(snapshot.size),
         _time(snapshot.created_at),
-        f"{_or_unknown(snapshot.vm_id)} {quoted(snapshot.vm_name or '')}",
-        ",".join(map(quoted, snapshot.labels)),
+        _or_unknown(snapshot.vm_id),
+        ",".join(map(in_a_column, snapshot.labels)),
     ]
-    return " ".join(part for part in parts if part)
+    return " ".join(columns).rstrip()
+
+
+def _vm_names(snapshots: Iterable[SnapshotSummary]) -> str:
+    # A VM has many snapshots: its name is told once.
+    names = {it.vm_id: it.vm_name for it in snapshots if it.vm_id is not None and it.vm_name}
+    told = (f"{vm_id} {in_a_column(name or '')}" for vm_id, name in sorted(names.items()))
+    return "VMs: " + ", ".join(told)
 
 
 def _vm_line(vm: VirtualMachineSummary) -> str:
     can = f"no: {vm.why_not}" if vm.why_not else "yes"
-    return (
-        f"{vm.id} {quoted(vm.name)} {vm.status or '?'} {vm.flavor or '?'} {vm.region or '?'} {can}"
-    )
+    told = (in_a_column(text or "?") for text in (vm.name, vm.status, vm.flavor, vm.region))
+    return " ".join([str(vm.id), *told, can])
 
 
 def _list_end(unreadable: int | None, next_cursor: str) -> Iterator[str]:

@@ -1,0 +1,83 @@
+"""A caller who leaves: nothing more is sent, and what was sent is seen through and recorded."""
+
+import anyio
+import httpx
+import pytest
+from anyio.lowlevel import checkpoint
+from mcp import Client
+
+from tests.conftest import ERAS, World, ask
+from tests.tools.test_create import order
+
+
+async def settled(world: World, wanted: int) -> list[str]:
+    """The events of the ledger, once it holds as many rows as wanted."""
+    with anyio.fail_after(10):
+        while len(rows := await world.ledger()) < wanted:
+            await checkpoint()
+    return [row.event for row in rows]
+
+
+async def leave_while(
+    client: Client, arguments: dict[str, object], reached: anyio.Event, release: anyio.Event
+) -> None:
+    """Call create_snapshot, leave when `reached` is set, then set `release`."""
+    async with anyio.create_task_group() as tasks:
+        scope = anyio.CancelScope()
+
+        async def call() -> None:
+            with scope:
+                await client.call_tool("create_snapshot", arguments)
+
+        tasks.start_soon(call)
+        with anyio.fail_after(10):
+            await reached.wait()
+        scope.cancel()
+        await checkpoint()
+        release.set()
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_leaving_while_it_waits_sends_nothing_more(world: World, mode: str) -> None:
+    looked, never = anyio.Event(), anyio.Event()
+
+    async def hang_when_looking(request: httpx.Request) -> httpx.Response | None:
+        if world.writes and request.method == "GET":
+            looked.set()
+            await never.wait()
+        return None
+
+    async with world.client(mode) as client:
+        arguments = await order(client)
+        world.fail(hang_when_looking)
+        await leave_while(client, arguments | {"wait_seconds": 600}, looked, anyio.Event())
+        world.fail(None)
+        sent = len(world.requests)
+        assert await settled(world, 2) == ["sent", "done"]
+        for _ in range(50):
+            await checkpoint()
+        assert len(world.requests) == sent
+        page = await ask(client, "list_snapshots", search="before-upgrade-x")
+        assert page["total"] == 1
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_leaving_while_a_write_is_on_its_way_still_records_how_it_ended(
+    world: World, mode: str
+) -> None:
+    on_its_way, release = anyio.Event(), anyio.Event()
+
+    async def hold(request: httpx.Request) -> httpx.Response | None:
+        if request.method == "POST":
+            on_its_way.set()
+            await release.wait()
+        return None
+
+    async with world.client(mode) as client:
+        arguments = await order(client)
+        world.fail(hold)
+        await leave_while(client, arguments, on_its_way, release)
+        assert await settled(world, 2) == ["sent", "done"]
+        assert len(world.writes) == 1
+        page = await ask(client, "list_snapshots", search="before-upgrade-x")
+        assert page["total"] == 1
