@@ -9,6 +9,8 @@ from snapshot_mcp.models import Frozen, Snapshot, SnapshotState, VirtualMachine
 
 EXPIRY = "When the plan token ends (UTC)"
 NEXT_STEP = "What to do next"
+MOST_LABELS_SHOWN = 8
+"""Labels of a snapshot in a list; inspect_snapshot shows all."""
 
 
 class SnapshotSummary(Frozen):
@@ -25,6 +27,7 @@ class SnapshotSummary(Frozen):
     size: int | None = Field(default=None, description="Estimated size in GB")
     created_at: datetime | None = Field(default=None, description="When it was taken (UTC)")
     labels: tuple[str, ...] = Field(default=(), description="Labels of the snapshot")
+    more_labels: int | None = Field(default=None, description="Number of labels left out here")
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> Self:
@@ -38,7 +41,8 @@ class SnapshotSummary(Frozen):
             vm_name=snapshot.vm_name,
             size=snapshot.size,
             created_at=snapshot.created_at,
-            labels=snapshot.labels,
+            labels=snapshot.labels[:MOST_LABELS_SHOWN],
+            more_labels=max(0, len(snapshot.labels) - MOST_LABELS_SHOWN) or None,
         )
 
 

@@ -4,7 +4,7 @@ import secrets
 import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from ipaddress import ip_address
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,8 @@ CLOUD_FILE = "cloud.db"
 LEDGER_FILE = "ledger.db"
 MOST_CONNECTIONS = 10
 LOCAL_PRINCIPAL = "local"
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+"""For these the SDK checks the Host and Origin of every request."""
 
 _INSTRUCTIONS = """\
 Looks after the snapshots of a team's VMs: list, inspect, create, restore, delete.
@@ -112,21 +114,34 @@ def http_client(
     import httpx  # noqa: PLC0415 - the first call pays for it, not the start
 
     key = settings.api_key
-    return httpx.AsyncClient(
-        base_url=EMBEDDED_URL if key is None else settings.api_url,
-        headers={
-            "api_key": EMBEDDED_API_KEY if key is None else key.get_secret_value(),
-            "accept": "application/json",
-            "user-agent": f"snapshot-mcp/{__version__}",
-        },
-        # A connection that is not made in half the time of a call is told as such: then it is
-        # certain that nothing was sent.
-        timeout=httpx.Timeout(settings.timeout, connect=settings.timeout / 2),
-        limits=httpx.Limits(max_connections=MOST_CONNECTIONS),
-        # The key must never travel to an address that an answer names.
-        follow_redirects=False,
-        transport=transport,
-    )
+    url = EMBEDDED_URL if key is None else settings.api_url
+    try:
+        return httpx.AsyncClient(
+            base_url=url,
+            headers={
+                "api_key": EMBEDDED_API_KEY if key is None else key.get_secret_value(),
+                "accept": "application/json",
+                "accept-encoding": "identity",
+                "user-agent": f"snapshot-mcp/{__version__}",
+            },
+            # Nothing that an answer sets is sent along with the next request.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            # Plain http is for this machine: a proxy would read the key.
+            trust_env=url.startswith("https:"),
+            # A connection that is not made in half the time of a call is told as such: then it is
+            # certain that nothing was sent.
+            timeout=httpx.Timeout(settings.timeout, connect=settings.timeout / 2),
+            limits=httpx.Limits(max_connections=MOST_CONNECTIONS),
+            # The key must never travel to an address that an answer names.
+            follow_redirects=False,
+            transport=transport,
+        )
+    except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
+        raise ConfigError(
+            f"The HTTP client cannot be set up ({type(error).__name__}).",
+            "Check the proxy and certificate settings of the environment (HTTPS_PROXY, ALL_PROXY,"
+            " NO_PROXY, SSL_CERT_FILE), and restart the server.",
+        ) from error
 
 
 def _writable(folder: Path) -> Path:
@@ -205,26 +220,17 @@ async def _open(
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    if host != "localhost" and not _is_loopback(host):
+    if host not in LOOPBACK_HOSTS:
         raise ConfigError(
-            "--host must be a loopback address, because this server does not ask who calls it.",
-            "Use 127.0.0.1, ::1 or localhost.",
+            "--host must be one of this machine's own names, because this server does not ask who"
+            " calls it.",
+            f"Use one of: {', '.join(LOOPBACK_HOSTS)}.",
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        listener.bind((host, port))
+        return socket.create_server((host, port), family=family)
     except (OSError, OverflowError) as error:
-        listener.close()
         raise ConfigError(f"Port {port} on {host} cannot be used.", "Choose another.") from error
-    return listener
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _health(settings: Settings):  # noqa: ANN202 - a Starlette endpoint, whose types are imported late

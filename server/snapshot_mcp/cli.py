@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -13,6 +14,7 @@ EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_BAD_SETTINGS = 2
 EXIT_INTERRUPTED = 130
+LARGEST_PORT = 65_535
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(arguments)
     except ConfigError as error:
-        print(f"snapshot-mcp: {error}", file=sys.stderr)
+        _tell(str(error))
         return EXIT_BAD_SETTINGS
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
@@ -56,11 +58,16 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _tell(sentence: str) -> None:
+    # With stderr closed, print() would write to stdout, which is the wire.
+    if sys.stderr is not None:  # pyright: ignore[reportUnnecessaryComparison] - it can be None
+        print(f"snapshot-mcp: {sentence}", file=sys.stderr)
+
+
 def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65_535:  # noqa: PLR2004 - the range of ports
-        raise argparse.ArgumentTypeError("must be between 0 and 65535")
-    return port
+    if not (text.isascii() and text.isdigit() and int(text) <= LARGEST_PORT):
+        raise argparse.ArgumentTypeError(f"must be a number between 0 and {LARGEST_PORT}")
+    return int(text)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -88,17 +95,20 @@ def _run_sandbox(port: int) -> None:
 
 
 def _run_server(arguments: argparse.Namespace) -> None:
-    from snapshot_mcp.app import create_server, serve_http  # noqa: PLC0415 - --version stays quick
-    from snapshot_mcp.settings import read_settings  # noqa: PLC0415 - as above
+    from snapshot_mcp.settings import read_settings  # noqa: PLC0415 - --version stays quick
 
     settings = read_settings(os.environ)
+    # The SDK comes with this import: bad settings need not wait for it.
+    from snapshot_mcp.app import create_server, serve_http  # noqa: PLC0415
+
     if settings.embedded:
-        print(
-            "snapshot-mcp: there is no API key, so the embedded cloud is used."
-            " Set SNAPSHOT_MCP_API_KEY for the real one.",
-            file=sys.stderr,
+        _tell(
+            "there is no API key, so the embedded cloud is used."
+            " Set SNAPSHOT_MCP_API_KEY for the real one."
         )
     if getattr(arguments, "transport", "stdio") == "http":
         serve_http(settings, host=arguments.host, port=arguments.port)
     else:
+        # The thread that reads stdin cannot be interrupted, so Ctrl-C must end the process itself.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         create_server(settings).run("stdio")

@@ -1,5 +1,6 @@
 """Time as an argument: what decides by it or waits for it is given a clock."""
 
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -8,10 +9,17 @@ import anyio
 
 
 class Clock(NamedTuple):
-    """The time now (aware, UTC), and a way to wait for some seconds."""
+    """Time.
+
+    Attributes:
+        now: the time of day, aware, in UTC; it may be set back or forth.
+        sleep: waits for some seconds.
+        elapsed: seconds since some moment; never goes back, so waits are measured by it.
+    """
 
     now: Callable[[], datetime]
     sleep: Callable[[float], Awaitable[None]]
+    elapsed: Callable[[], float]
 
 
 def utc_now() -> datetime:
@@ -19,4 +27,4 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-SYSTEM_CLOCK = Clock(utc_now, anyio.sleep)
+SYSTEM_CLOCK = Clock(utc_now, anyio.sleep, time.monotonic)

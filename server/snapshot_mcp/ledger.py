@@ -173,7 +173,10 @@ class Ledger:
 def _migrate(connection: sqlite3.Connection) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > _SCHEMA_VERSION:
-        raise sqlite3.DatabaseError("the ledger was written by a newer version")
+        raise LedgerError(
+            "The ledger was written by a newer version of snapshot-mcp.",
+            "Nothing was sent. Use that version, or another data folder.",
+        )
     if version < _SCHEMA_VERSION:
         connection.executescript(
             f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;"

@@ -5,6 +5,7 @@ None means that the cloud did not say, and such a field is left out of an answer
 Source: the Snapshots API's object description and the vendor's recorded replies.
 """
 
+import unicodedata
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -27,6 +28,8 @@ def _fits_an_id(value: int) -> int:
 
 
 def _is_plain(text: str) -> str:
+    # macOS writes accents as letters of their own; it is the same name to a person.
+    text = unicodedata.normalize("NFC", text)
     if not is_plain(text):
         raise ValueError(
             "must not hold line breaks, control or invisible characters, or spaces at its ends"

@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 import string
 from collections.abc import Mapping
 from pathlib import Path
@@ -143,7 +144,8 @@ def _address(name: str, value: str) -> str:
     except ValueError:
         parts, host = urlsplit(""), None
     plain = parts.scheme == "http" and host is not None and _is_loopback(host)
-    if not host or parts.query or parts.fragment or parts.username is not None:
+    odd = parts.query or parts.fragment or parts.username is not None
+    if not host or odd or not _ADDRESS.fullmatch(value) or not _is_host(host):
         raise ConfigError(f"{name} must be an address such as {DEFAULT_API_URL}.")
     if parts.scheme != "https" and not plain:
         raise ConfigError(
@@ -151,6 +153,19 @@ def _address(name: str, value: str) -> str:
             "Plain http:// is accepted for 127.0.0.1 and localhost only.",
         )
     return value.rstrip("/")
+
+
+_ADDRESS = re.compile(r"[A-Za-z0-9.:/_~%\[\]-]+")
+_LABEL = re.compile(r"(?!xn--)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def _is_host(host: str) -> bool:
+    if all(_LABEL.fullmatch(label) for label in host.split(".")):
+        return True
+    try:
+        return bool(ipaddress.ip_address(host))
+    except ValueError:
+        return False
 
 
 def _is_loopback(host: str) -> bool:

@@ -66,7 +66,7 @@ def quoted(text: str) -> str:
 
 def in_a_column(text: str) -> str:
     """Text for a column: one plain word as it is, anything else in quotation marks."""
-    return text if _PLAIN_WORD.fullmatch(text) else quoted(text)
+    return text if text == "?" or _PLAIN_WORD.fullmatch(text) else quoted(text)
 
 
 def _shown_character(character: str) -> str:

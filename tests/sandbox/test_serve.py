@@ -87,13 +87,13 @@ def test_a_server_says_address_and_key_and_answers_from_then_on(database: Path) 
 def test_a_port_in_use_is_named_in_a_sentence(database: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"Port {port} of 127.0.0.1 cannot be used"):
+        with pytest.raises(ConfigError, match=rf"Port {port} .* cannot be used"):
             serve(port=port, database=database, api_key=KEY)
     assert not database.exists()
 
 
 def test_a_number_that_is_no_port_is_refused_in_a_sentence(database: Path) -> None:
-    with pytest.raises(ConfigError, match="Port 70000 of 127.0.0.1 cannot be used: it is no port"):
+    with pytest.raises(ConfigError, match=r"Port 70000 .* cannot be used: it is no port"):
         serve(port=70_000, database=database, api_key=KEY)
 
 
@@ -101,12 +101,12 @@ def test_two_processes_share_one_file(database: Path) -> None:
     with served(database) as one, served(database) as two, ThreadPoolExecutor(2) as pool:
         barrier = Barrier(2)
 
-        def together(server: Server, method: str, path: str) -> httpx.Response:
-            barrier.wait()
-            return server.call(method, path)
-
         def both(method: str, path: str) -> list[httpx.Response]:
-            return list(pool.map(lambda it: together(it, method, path), (one, two)))
+            def call(server: Server) -> httpx.Response:
+                barrier.wait()
+                return server.call(method, path)
+
+            return list(pool.map(call, (one, two)))
 
         first, second = both("GET", "/core/snapshots")
         assert first.json()["count"] == second.json()["count"] == 30

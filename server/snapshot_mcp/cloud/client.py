@@ -8,7 +8,7 @@ from functools import partial
 from typing import NamedTuple, TypeVar, cast
 from urllib.parse import quote
 
-from snapshot_mcp.cloud.http import Api
+from snapshot_mcp.cloud.http import Api, says_success
 from snapshot_mcp.cloud.wire import (
     read_integer,
     read_list,
@@ -21,6 +21,9 @@ from snapshot_mcp.errors import ProtocolError
 from snapshot_mcp.models import Snapshot, VirtualMachine
 
 T = TypeVar("T")
+
+MOST_ENTRIES_OF_A_PAGE = 1_000
+"""A server that ignores the page size may send more than asked for, but not without end."""
 
 
 class Page(NamedTuple):
@@ -74,7 +77,7 @@ class CloudReader:
     async def snapshot_name_available(self, name: str) -> bool:
         """Whether no snapshot of the account has this name."""
         return await self._api.read(
-            f"/core/snapshots/name-availability/{quote(name, safe='')}",
+            f"/core/snapshots/name-availability/{_in_path(name)}",
             "the name check",
             lambda body: _truth(_object(body), "available"),
         )
@@ -109,7 +112,9 @@ class CloudWriter:
             "POST",
             f"/core/virtual-machines/{vm_id}/snapshots",
             f"a snapshot of VM {vm_id}",
-            lambda body: read_snapshot(read_object(_object(body), "snapshot")),
+            lambda body: _ordered(
+                read_snapshot(read_object(_object(body), "snapshot")), vm_id, name
+            ),
             {"name": name, "description": description, "labels": list(labels)},
         )
 
@@ -124,7 +129,7 @@ class CloudWriter:
             "POST",
             f"/core/snapshots/{snapshot_id}/restore",
             f"a restore of snapshot {snapshot_id}",
-            _read_receipt,
+            partial(_read_receipt, new_vm_name),
             body,
         )
 
@@ -134,7 +139,7 @@ class CloudWriter:
             "DELETE",
             f"/core/snapshots/{snapshot_id}",
             f"the deletion of snapshot {snapshot_id}",
-            _object,
+            _expect_success,
         )
 
 
@@ -154,14 +159,36 @@ def _expect(thing: T, asked_id: int) -> T:
     return thing
 
 
+def _expect_success(body: object) -> None:
+    if not says_success(_object(body).get("status")):
+        raise ProtocolError("The cloud's answer does not say that it worked.")
+
+
+def _ordered(snapshot: Snapshot, vm_id: int, name: str) -> Snapshot:
+    # Somebody would rely on a snapshot that protects another machine.
+    if snapshot.vm_id not in (None, vm_id) or snapshot.name not in ("", name):
+        raise ProtocolError("The cloud's answer is about another snapshot than was ordered.")
+    return snapshot
+
+
+def _in_path(name: str) -> str:
+    # A name of dots would otherwise walk up the path.
+    return quote(name, safe="").replace(".", "%2E")
+
+
 def _read_page(key: str, body: object) -> Page:
     answer = _object(body)
-    return Page(read_list(answer, key), read_integer(answer.get("count")))
+    entries = read_list(answer, key)
+    if len(entries) > MOST_ENTRIES_OF_A_PAGE:
+        raise ProtocolError("The cloud's answer holds many more entries than were asked for.")
+    return Page(entries, read_integer(answer.get("count")))
 
 
-def _read_receipt(body: object) -> RestoreReceipt:
+def _read_receipt(new_vm_name: str, body: object) -> RestoreReceipt:
     answer = _object(body)
     vm = read_virtual_machine(read_object(answer, "instances", "instance"))
+    if vm.name not in ("", new_vm_name):
+        raise ProtocolError("The cloud's answer is about another VM than was ordered.")
     errors = answer.get("errors")
     return RestoreReceipt(vm, isinstance(errors, Mapping) and "contract" in errors)
 

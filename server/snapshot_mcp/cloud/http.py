@@ -29,10 +29,12 @@ from snapshot_mcp.untrusted import showable
 T = TypeVar("T")
 Json = Mapping[str, str | int | list[str]]
 
-LARGEST_BODY_BYTES = 32 * 1024 * 1024
+LARGEST_BODY_BYTES = 8 * 1024 * 1024
 """Answers above this are cut off and refused; a page of 100 snapshots takes about 0.3 MB."""
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+# An address in an answer that cannot be parsed comes as InvalidURL or a ValueError.
+_FAILURES = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, TimeoutError, ValueError)
 _NOTHING_CHANGED = "Nothing was changed."
 _UNDECIDED_STATUS = frozenset({408, 425})
 
@@ -80,7 +82,7 @@ class Api:
         """
         try:
             answer = await self._exchange("GET", path, params=params)
-        except (httpx.HTTPError, httpx.StreamError, TimeoutError) as error:
+        except _FAILURES as error:
             logger.info("GET %s failed: %s", path, type(error).__name__)
             raise Unavailable(
                 f"The cloud could not be reached for {subject} ({_failure(error)}).",
@@ -112,10 +114,13 @@ class Api:
                 f"The cloud could not be reached ({_failure(error)}), so nothing was sent.",
                 f"{_NOTHING_CHANGED} Try again in a moment.",
             ) from error
-        except (httpx.HTTPError, httpx.StreamError, TimeoutError) as error:
-            raise outcome_unknown(subject, _failure(error)) from error
+        except CloudError:
+            raise
         except ProtocolError as error:
-            raise outcome_unknown(subject, "the answer could not be read") from error
+            raise outcome_unknown(subject, "the answer does not fit the request") from error
+        except Exception as error:
+            # Whatever it was, the request may be out: nobody may be told less than that.
+            raise outcome_unknown(subject, _failure(error)) from error
 
     async def _exchange(
         self,
@@ -127,6 +132,9 @@ class Api:
     ) -> Answer:
         with anyio.fail_after(self._timeout):
             async with self._http.stream(method, path, params=params, json=body) as response:
+                if response.headers.get("content-encoding", "identity") != "identity":
+                    # A few kilobytes of nested compression inflate to gigabytes.
+                    raise ProtocolError("The cloud's answer is compressed, unasked.")
                 received = bytearray()
                 async for chunk in response.aiter_bytes():
                     received += chunk
@@ -165,7 +173,7 @@ def _error_of(answer: Answer, subject: str, *, writing: bool) -> Exception | Non
                 f"{_NOTHING_CHANGED} Someone with rights to the cloud account can allow it.",
             )
         case 404:
-            return NotFound(f"The cloud has no {subject}.", _NOTHING_CHANGED)
+            return _not_found(subject, writing=writing)
         case 409:
             return Conflict(
                 f"The cloud refused {subject}: it is busy, or the name is already taken.",
@@ -204,14 +212,34 @@ def _error_in_success(body: object, subject: str) -> Exception | None:
     if isinstance(body, Mapping):
         body = cast("Mapping[str, object]", body)
         status = body.get("status")
-        # Source: `status` is true in the document, the integer 200 in the recorded replies.
-        failed = status is False or (isinstance(status, int) and status >= 400)  # noqa: PLR2004 - HTTP's classes
-        if failed:
+        if status is not None and not says_success(status):
             return CloudError(
                 f"The cloud says that it failed on {subject}: {_known_reason(body)}.",
                 "Look at the current state before you try again.",
             )
     return None
+
+
+def says_success(status: object) -> bool:
+    """Whether a body's `status` says that it worked.
+
+    Source: `status` is true in the document, the integer 200 in the recorded replies.
+    """
+    if isinstance(status, bool):
+        return status
+    return isinstance(status, int) and 200 <= status < 300  # noqa: PLR2004 - HTTP's class of success
+
+
+def _not_found(subject: str, *, writing: bool) -> NotFound:
+    if writing:
+        sentence = f"The cloud refused {subject}: what it is about does not exist."
+        return NotFound(sentence, _NOTHING_CHANGED)
+    if subject.startswith("the "):
+        return NotFound(
+            f"The cloud does not know the call for {subject}.",
+            f"{_NOTHING_CHANGED} Check the API address.",
+        )
+    return NotFound(f"The cloud has no {subject}.", _NOTHING_CHANGED)
 
 
 def outcome_unknown(subject: str, why: str) -> OutcomeUnknown:

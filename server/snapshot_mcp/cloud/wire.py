@@ -22,7 +22,13 @@ F = TypeVar("F", bound=Frozen)
 
 MOST_LABELS = 50
 _LONGEST_JSON_IN_TEXT = 20_000
-_CAPS = {"description": DESCRIPTION_CAP, "public_key": 2_000}
+_CAPS = {
+    "description": DESCRIPTION_CAP,
+    "public_key": 2_000,
+    "status": 30,
+    "vm_status": 30,
+    "labels": 60,
+}
 _RENAMED: Mapping[str, tuple[str, ...]] = {
     "vm_id": ("virtual_machine_id", "instance_id"),
     "vm_name": ("virtual_machine_name", "instance_name"),
@@ -152,7 +158,7 @@ def _read_fields(
 @cache
 def _field_plans(model: type[Frozen]) -> tuple[FieldPlan, ...]:
     return tuple(
-        FieldPlan(name, (name, _camel_case(name), *_RENAMED.get(name, ())), _reader(field))
+        FieldPlan(name, (name, _camel_case(name), *_RENAMED.get(name, ())), _reader(name, field))
         for name, field in (
             (name, _inner_type(info.annotation)) for name, info in model.model_fields.items()
         )
@@ -171,12 +177,19 @@ def _inner_type(annotation: object) -> object:
     return annotation
 
 
-def _reader(kind: object) -> Callable[[object, str, Altered], object]:
+def _reader(name: str, kind: object) -> Callable[[object, str, Altered], object]:
+    if name == "size":
+        return _read_size
     if isinstance(kind, type) and issubclass(kind, Frozen):
         return partial(_read_nested, kind)
     if typing.get_origin(kind) is tuple:
         return _read_labels
     return _READERS[typing.cast("type", kind)]
+
+
+def _read_size(value: object, _field: str, _altered: Altered) -> int | None:
+    size = read_integer(value)
+    return None if size is None or size < 0 else size
 
 
 def _read_text(value: object, field: str, altered: Altered) -> str | None:
@@ -200,7 +213,7 @@ def _read_truth(value: object, _field: str, _altered: Altered) -> bool | None:
 
 def _read_labels(value: object, field: str, altered: Altered) -> tuple[str, ...] | None:
     if isinstance(value, str):
-        value = _parsed(value) or value.split(",")
+        value = _parsed(value) or value[:_LONGEST_JSON_IN_TEXT].split(",", MOST_LABELS + 1)
     if not isinstance(value, list):
         return None
     entries = typing.cast("list[object]", value)

@@ -1,7 +1,7 @@
 """The gate: no write reaches the cloud but through here, and it is in the ledger before it goes.
 
 The order is always: evidence possible? -> plan presented and authentic? -> target unchanged? ->
-the right words? -> (here a person is asked, where the client can) -> ledger -> cloud -> ledger.
+the right words? -> ledger -> cloud -> ledger. A person will be asked after the words.
 """
 
 import logging
@@ -99,6 +99,8 @@ class Gate:
                 "This plan was already used; a plan can be used once.",
                 "Nothing was sent now. Look at the current state first.",
             )
+        # Only now: a used plan must not be told to be merely old, for then it may have happened.
+        self._tokens.check_time(plan)
         return plan
 
     async def plan(self, intent: Intent, target: Target) -> Mapping[str, object]:

@@ -73,22 +73,29 @@ class Tokens:
         return jwt.encode(claims, self._key(), algorithm=_ALGORITHM), expires_at
 
     def open(self, token: str, intent: Intent) -> Plan:
-        """What `token` says, when it is authentic, in time, and for this very intent.
+        """What `token` says, when it is authentic and for this very intent; it may have ended.
 
         Raises:
             RefusedError: it is not; the sentence says which.
         """
         claims = self._authentic(token)
-        expires_at = datetime.fromtimestamp(int(claims["exp"]), UTC)
-        if expires_at <= self._now():
-            raise RefusedError("This plan has expired.", _PLAN_AGAIN)
         if claims["aud"] != self._audience:
             raise RefusedError("This plan was made for someone else or another cloud.", _PLAN_AGAIN)
         if claims["sub"] != f"{intent.tool}/{intent.target}":
             raise RefusedError("This plan is for another tool or another snapshot.", _PLAN_AGAIN)
         if claims["arg"] != digest(intent.arguments):
             raise RefusedError("This plan was made for other arguments.", _PLAN_AGAIN)
+        expires_at = datetime.fromtimestamp(int(claims["exp"]), UTC)
         return Plan(str(claims["jti"]), str(claims["st"]), expires_at)
+
+    def check_time(self, plan: Plan) -> None:
+        """Let only a plan pass that has not ended.
+
+        Raises:
+            RefusedError: it has.
+        """
+        if plan.expires_at <= self._now():
+            raise RefusedError("This plan has expired.", _PLAN_AGAIN)
 
     def _authentic(self, token: str) -> dict[str, str | int | float]:
         import jwt  # noqa: PLC0415 - as above

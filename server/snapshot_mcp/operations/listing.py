@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar, cast
 
+import anyio
 from pydantic_core import from_json, to_json
 
 from snapshot_mcp.answers import (
@@ -20,7 +21,7 @@ from snapshot_mcp.answers import (
 )
 from snapshot_mcp.cloud.client import CloudReader, Page
 from snapshot_mcp.cloud.wire import read_snapshot, read_virtual_machine
-from snapshot_mcp.errors import ProtocolError, RefusedError
+from snapshot_mcp.errors import ProtocolError, RefusedError, Unavailable
 from snapshot_mcp.models import Snapshot, VirtualMachine
 from snapshot_mcp.operations.orders import Order, SnapshotFilter
 from snapshot_mcp.rules.eligibility import snapshot_obstacle
@@ -30,6 +31,7 @@ Position = tuple[int, int]
 
 PAGE_SIZE = 100
 MOST_PAGES = 1_000
+LONGEST_LISTING_SECONDS = 120
 _LONGEST_CURSOR = 200
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -116,11 +118,24 @@ async def list_virtual_machines(
 async def _collect(
     fetch: Callable[[int], Awaitable[Page]], read: Callable[[object], T]
 ) -> tuple[list[T], int]:
+    try:
+        with anyio.fail_after(LONGEST_LISTING_SECONDS):
+            return await _collect_pages(fetch, read)
+    except TimeoutError as error:
+        raise Unavailable(
+            f"The cloud did not give its whole list within {LONGEST_LISTING_SECONDS} s.",
+            "Nothing was changed. Search for a part of the name to shorten it.",
+        ) from error
+
+
+async def _collect_pages(
+    fetch: Callable[[int], Awaitable[Page]], read: Callable[[object], T]
+) -> tuple[list[T], int]:
     found: dict[int, T] = {}
-    unreadable = seen = 0
+    unreadable = 0
     for number in range(1, MOST_PAGES + 1):
         page = await fetch(number)
-        before = len(found)
+        seen_before = len(found) + unreadable
         for entry in page.entries:
             try:
                 thing = read(entry)
@@ -128,10 +143,16 @@ async def _collect(
                 unreadable += 1
             else:
                 found[thing.id] = thing
-        seen += len(page.entries)
-        # A server that ignores the page number repeats itself, and one with a smaller page size
-        # than asked for sends short pages: only the count or a page without news is the end.
-        if len(found) == before or (page.total is not None and seen >= page.total):
+        seen = len(found) + unreadable
+        if seen == seen_before and page.entries and seen < (page.total or 0):
+            raise ProtocolError(
+                f"The cloud counts {page.total} entries but repeats the first {seen}.",
+                "Nothing was changed. Search for a part of the name to shorten the list.",
+            )
+        # A count may be of one page only, so a full page is followed whatever it says; and a
+        # server with a smaller page size than asked for sends short pages all along.
+        counted_out = page.total is not None and seen >= page.total
+        if seen == seen_before or (counted_out and len(page.entries) < PAGE_SIZE):
             return list(found.values()), unreadable
     raise ProtocolError(
         f"The cloud's list does not end after {MOST_PAGES * PAGE_SIZE} entries.",

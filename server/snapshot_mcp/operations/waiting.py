@@ -1,7 +1,6 @@
 """Waiting for the cloud, with an end and with news on the way."""
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from typing import Generic, NamedTuple, TypeVar
 
 from snapshot_mcp.clock import Clock
@@ -51,12 +50,10 @@ async def wait_for(
         clock: the time, and the way to wait.
         report: is told the progress.
     """
-    started = clock.now()
-    end = started + timedelta(seconds=seconds)
+    started = clock.elapsed()
     last, trouble, pause = first, "", _FIRST_PAUSE_SECONDS
-    while not is_final(last) and (left := (end - clock.now()).total_seconds()) > 0:
-        waited = (clock.now() - started).total_seconds()
-        await report(min(waited, seconds), seconds, describe(last))
+    while not is_final(last) and (left := started + seconds - clock.elapsed()) > 0:
+        await report(seconds - left, seconds, describe(last))
         await clock.sleep(min(pause, left))
         pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
         try:

@@ -21,21 +21,15 @@ def deletion(snapshot: Snapshot, siblings: Iterable[Snapshot], now: datetime) ->
     siblings = tuple(siblings)
     last = is_last_ready(snapshot, siblings)
     image = derived_image(snapshot)
-    return BlastRadius(
-        action=f"Delete snapshot {snapshot.id} {quoted(snapshot.name)} for good.",
-        snapshot_id=snapshot.id,
-        name=snapshot.name,
-        state=snapshot.state,
-        vm_id=snapshot.vm_id,
-        vm_name=snapshot.vm_name,
-        size=snapshot.size,
-        age_days=age_days(snapshot, now),
-        vm_gone=snapshot.vm_gone,
-        last_ready_of_vm=last,
-        newest_of_vm=is_newest_ready(snapshot, siblings),
-        derived_image=image,
-        warnings=tuple(_deletion_warnings(snapshot, last=last, image=image)),
-    )
+    told = {
+        "vm_gone": snapshot.vm_gone,
+        "last_ready_of_vm": last,
+        "newest_of_vm": is_newest_ready(snapshot, siblings),
+        "derived_image": image,
+        "warnings": tuple(_deletion_warnings(snapshot, last=last, image=image)),
+    }
+    action = f"Delete snapshot {snapshot.id} {quoted(snapshot.name)} for good."
+    return _about(snapshot, action, now).model_copy(update=told)
 
 
 def restoration(
@@ -50,11 +44,24 @@ def restoration(
         now: the time from which the snapshot's age counts.
     """
     flavor = snapshot.vm_flavor
+    action = (
+        f"Make a new, billed VM named {quoted(new_vm_name)} from snapshot {snapshot.id}"
+        f" {quoted(snapshot.name)}. The source VM is not touched."
+    )
+    told = {
+        "new_vm_name": new_vm_name,
+        "flavor": flavor.name if flavor else None,
+        "gpus": _gpus(flavor),
+        "region": snapshot.region,
+        "price_per_hour_estimate": price_per_hour(flavor, prices),
+        "warnings": ("The new VM is billed from its creation until somebody deletes it.",),
+    }
+    return _about(snapshot, action, now).model_copy(update=told)
+
+
+def _about(snapshot: Snapshot, action: str, now: datetime) -> BlastRadius:
     return BlastRadius(
-        action=(
-            f"Make a new, billed VM named {quoted(new_vm_name)} from snapshot {snapshot.id}"
-            f" {quoted(snapshot.name)}. The source VM is not touched."
-        ),
+        action=action,
         snapshot_id=snapshot.id,
         name=snapshot.name,
         state=snapshot.state,
@@ -62,12 +69,6 @@ def restoration(
         vm_name=snapshot.vm_name,
         size=snapshot.size,
         age_days=age_days(snapshot, now),
-        new_vm_name=new_vm_name,
-        flavor=flavor.name if flavor else None,
-        gpus=_gpus(flavor),
-        region=snapshot.region,
-        price_per_hour_estimate=price_per_hour(flavor, prices),
-        warnings=("The new VM is billed from its creation until somebody deletes it.",),
     )
 
 

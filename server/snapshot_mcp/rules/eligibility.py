@@ -1,6 +1,7 @@
 """Whether a VM can be snapshotted, and a snapshot restored or deleted, as they are now."""
 
 from snapshot_mcp.models import Snapshot, VirtualMachine
+from snapshot_mcp.untrusted import in_a_column
 
 _SNAPSHOTTABLE = frozenset({"ACTIVE", "SHUTOFF"})
 
@@ -15,8 +16,10 @@ def snapshot_obstacle(vm: VirtualMachine) -> str | None:
         return "its flavor does not allow snapshots"
     if vm.is_snapshotting:
         return "another snapshot of it is under way"
-    status = (vm.status or "unknown").upper()
-    return None if status in _SNAPSHOTTABLE else f"its status is {status}, not ACTIVE or SHUTOFF"
+    status = (vm.status or "?").upper()
+    if status in _SNAPSHOTTABLE:
+        return None
+    return f"its status is {in_a_column(status)}, not ACTIVE or SHUTOFF"
 
 
 def would_interrupt(vm: VirtualMachine) -> bool:
@@ -38,4 +41,4 @@ def delete_obstacle(snapshot: Snapshot) -> str | None:
 
 
 def _not_ready(snapshot: Snapshot) -> str:
-    return f"it is {snapshot.state} (status {snapshot.status or 'not told'})"
+    return f"it is {snapshot.state} (status {in_a_column(snapshot.status or '?')})"

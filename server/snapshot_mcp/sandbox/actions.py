@@ -55,29 +55,29 @@ def create_snapshot(desk: Desk, ask: Ask) -> Reply:
     _refuse_unfit(vm, desk.now)
     if desk.session.taken("snapshot", name):
         raise name_taken("Snapshot", name)
-    earlier = desk.session.usable_snapshots(vm_id)
-    snapshot = Snapshot(
+    snapshot = replace(_next_snapshot(desk, vm), name=name, description=description, labels=labels)
+    snapshot = replace(snapshot, id=desk.session.add_snapshot(snapshot))
+    desk.session.occupy_vm(snapshot)
+    happenings.snapshot_begun(desk.session, snapshot, vm.times.resting)
+    body = replies.new_snapshot(snapshot, desk.now)
+    message = "Snapshot creation is scheduled."
+    return Reply({"status": True, "message": message, "snapshot": body}, HTTPStatus.CREATED)
+
+
+def _next_snapshot(desk: Desk, vm: Vm) -> Snapshot:
+    """What a snapshot of the VM would hold if it began now, still without a name."""
+    earlier = desk.session.usable_snapshots(vm.id)
+    return Snapshot(
         id=0,
-        name=name,
-        description=description,
-        labels=labels,
-        vm_id=vm_id,
+        name="",
+        description="",
+        labels=[],
+        vm_id=vm.id,
         vm_name=vm.name,
         config=vm.config,
         has_floating_ip=vm.floating_ip is not None,
         began=desk.now,
-        gigabytes=lifecycle.snapshot_gigabytes(vm.config.volume_gb, vm_id, earlier),
-    )
-    snapshot = replace(snapshot, id=desk.session.add_snapshot(snapshot))
-    desk.session.occupy_vm(snapshot)
-    happenings.snapshot_begun(desk.session, snapshot, vm.times.resting)
-    return Reply(
-        {
-            "status": True,
-            "message": "Snapshot creation is scheduled.",
-            "snapshot": replies.new_snapshot(snapshot, desk.now),
-        },
-        HTTPStatus.CREATED,
+        gigabytes=lifecycle.snapshot_gigabytes(vm.config.volume_gb, vm.id, earlier),
     )
 
 

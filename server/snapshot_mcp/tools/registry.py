@@ -78,7 +78,7 @@ def make_tool(
     metadata = FuncMetadata(
         arg_model=arguments,
         output_model=answer,
-        output_schema=answer.model_json_schema(schema_generator=PlainSchema),
+        output_schema=answer.model_json_schema(schema_generator=PlainSchema, mode="serialization"),
     )
     changes = {
         "description": " ".join((function.__doc__ or "").split()),

@@ -24,29 +24,23 @@ from snapshot_mcp.untrusted import in_a_column, quoted
 
 def snapshot_list(answer: SnapshotList) -> str:
     """A line for each snapshot, under a line that says what its columns are."""
-    head = f"{answer.total} snapshots, {answer.total_size} GB"
-    if len(answer.snapshots) < answer.total:
-        head += f"; {len(answer.snapshots)} here"
-    lines = [head]
-    if answer.snapshots:
+    shown = len(answer.snapshots)
+    lines = [_list_head(f"{answer.total} snapshots, {answer.total_size} GB", shown, answer.total)]
+    if shown:
         lines += ["id name state GB taken(UTC) vm_id labels"]
         lines += map(_snapshot_line, answer.snapshots)
-        lines += [_vm_names(answer.snapshots)]
-    lines += _list_end(answer.unreadable, answer.next_cursor)
-    return "\n".join(lines)
+        lines += _vm_names(answer.snapshots)
+    return "\n".join([*lines, *_list_end(answer)])
 
 
 def vm_list(answer: VirtualMachineList) -> str:
     """A line for each VM, under a line that says what its columns are."""
-    head = f"{answer.total} VMs"
-    if len(answer.virtual_machines) < answer.total:
-        head += f"; {len(answer.virtual_machines)} here"
-    lines = [head]
-    if answer.virtual_machines:
+    shown = len(answer.virtual_machines)
+    lines = [_list_head(f"{answer.total} VMs", shown, answer.total)]
+    if shown:
         lines += ["id name status flavor region snapshot?"]
         lines += map(_vm_line, answer.virtual_machines)
-    lines += _list_end(answer.unreadable, answer.next_cursor)
-    return "\n".join(lines)
+    return "\n".join([*lines, *_list_end(answer)])
 
 
 def snapshot_details(answer: SnapshotDetails) -> str:
@@ -74,7 +68,7 @@ def restore_result(answer: RestoreResult) -> str:
     """The plan, or what was seen to happen; and what to do next."""
     vm, line = answer.virtual_machine, ""
     if vm is not None:
-        line = f": VM {vm.id} {quoted(vm.name)} is {vm.status or 'on its way'}"
+        line = f": VM {vm.id} {quoted(vm.name)} is {_column(vm.status)}"
     return "\n".join([f"{answer.outcome}{line}", *_plan_lines(answer), answer.next_step])
 
 
@@ -96,47 +90,54 @@ def _snapshot_line(snapshot: SnapshotSummary) -> str:
         _time(snapshot.created_at),
         _or_unknown(snapshot.vm_id),
         ",".join(map(in_a_column, snapshot.labels)),
+        f"+{snapshot.more_labels} more" if snapshot.more_labels else "",
     ]
     return " ".join(columns).rstrip()
 
 
-def _vm_names(snapshots: Iterable[SnapshotSummary]) -> str:
+def _vm_names(snapshots: Iterable[SnapshotSummary]) -> Iterator[str]:
     # A VM has many snapshots: its name is told once.
     names = {it.vm_id: it.vm_name for it in snapshots if it.vm_id is not None and it.vm_name}
-    told = (f"{vm_id} {in_a_column(name or '')}" for vm_id, name in sorted(names.items()))
-    return "VMs: " + ", ".join(told)
+    told = [f"{vm_id} {in_a_column(name or '')}" for vm_id, name in sorted(names.items())]
+    if told:
+        yield "VMs: " + ", ".join(told)
 
 
 def _vm_line(vm: VirtualMachineSummary) -> str:
     can = f"no: {vm.why_not}" if vm.why_not else "yes"
-    told = (in_a_column(text or "?") for text in (vm.name, vm.status, vm.flavor, vm.region))
+    told = map(_column, (vm.name, vm.status, vm.flavor, vm.region))
     return " ".join([str(vm.id), *told, can])
 
 
-def _list_end(unreadable: int | None, next_cursor: str) -> Iterator[str]:
-    if unreadable:
-        yield f"{unreadable} entries could not be read and are not counted."
-    if next_cursor:
-        yield f"next_cursor {next_cursor}"
+def _list_head(counted: str, shown: int, total: int) -> str:
+    return counted if shown == total else f"{counted}; {shown} here"
+
+
+def _list_end(answer: SnapshotList | VirtualMachineList) -> Iterator[str]:
+    if answer.unreadable:
+        yield f"{answer.unreadable} entries could not be read and are not counted."
+    if answer.next_cursor:
+        yield f"next_cursor {answer.next_cursor}"
 
 
 def _first_facts(answer: SnapshotDetails) -> Iterator[str]:
     snapshot = answer.snapshot
-    status = snapshot.status or "not told"
+    status = _column(snapshot.status)
     yield f"Snapshot {snapshot.id} {quoted(snapshot.name)}: {answer.state} (status {status})"
     taken, updated = _time(snapshot.created_at), _time(snapshot.updated_at)
     age = _or_unknown(answer.age_days)
     yield f"size {_or_unknown(snapshot.size)} GB, taken {taken} UTC ({age} days ago)"
-    yield f"updated {updated} UTC, region {snapshot.region or _or_unknown(snapshot.region_id)}"
-    vm_status = snapshot.vm_status or "status not told"
+    yield f"updated {updated} UTC, region {_column(snapshot.region or snapshot.region_id)}"
+    vm_status = _column(snapshot.vm_status)
     yield f"VM {_or_unknown(snapshot.vm_id)} {quoted(snapshot.vm_name or '')}, {vm_status}"
 
 
 def _parts_of(answer: SnapshotDetails) -> Iterator[str]:
     snapshot, flavor = answer.snapshot, answer.snapshot.vm_flavor
     if flavor is not None:
-        gpus = f", {flavor.gpu_count} x {flavor.gpu}" if flavor.gpu_count else ""
-        yield f"flavor {flavor.name}: {flavor.cpu} vCPU, {flavor.ram} GB RAM{gpus}"
+        gpus = f", {flavor.gpu_count} x {_column(flavor.gpu)}" if flavor.gpu_count else ""
+        size = f"{_or_unknown(flavor.cpu)} vCPU, {_or_unknown(flavor.ram)} GB RAM"
+        yield f"flavor {_column(flavor.name)}: {size}{gpus}"
     if snapshot.vm_image is not None:
         yield f"system {quoted(snapshot.vm_image.name or '')}"
     if snapshot.vm_environment is not None:
@@ -170,15 +171,19 @@ def _plan_facts(plan: BlastRadius) -> Iterator[str]:
     yield f"{_or_unknown(plan.age_days)} days old"
     yield plan.state
     if plan.new_vm_name is not None:
-        yield f"flavor {plan.flavor or '?'}"
-        yield plan.gpus or "no GPUs"
-        yield f"region {plan.region or '?'}"
+        yield f"flavor {_column(plan.flavor)}"
+        yield f"GPUs {_column(plan.gpus)}" if plan.gpus else "no GPUs"
+        yield f"region {_column(plan.region)}"
         price = plan.price_per_hour_estimate
         yield "price not known" if price is None else f"about {price} per hour (an estimate)"
 
 
 def _time(time: datetime | None) -> str:
     return "?" if time is None else f"{time:%Y-%m-%d %H:%M}"
+
+
+def _column(text: object) -> str:
+    return in_a_column(str(text or "?"))
 
 
 def _or_unknown(value: object) -> str:

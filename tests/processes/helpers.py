@@ -1,0 +1,363 @@
+"""Real processes on real pipes, ports and files; each is ended by its own handle."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Callable, Collection, Generator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Condition, Thread
+from time import monotonic, sleep
+from typing import IO, Any, cast
+
+import anyio
+import httpx
+import uvicorn
+from starlette.responses import HTMLResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from snapshot_mcp.sandbox.app import create_app
+
+MODULE = (sys.executable, "-m", "snapshot_mcp")
+SCRIPT = (str(Path(sysconfig.get_path("scripts")) / "snapshot-mcp"),)
+COMMANDS = {"module": MODULE, "script": SCRIPT}
+
+TOOLS = {
+    "list_snapshots",
+    "inspect_snapshot",
+    "list_virtual_machines",
+    "create_snapshot",
+    "restore_snapshot",
+    "delete_snapshot",
+}
+EMBEDDED_NOTE = (
+    "snapshot-mcp: there is no API key, so the embedded cloud is used."
+    " Set SNAPSHOT_MCP_API_KEY for the real one."
+)
+KEY = "k3y-0d5e8f6a-not-for-eyes"
+LEGACY = "2025-11-25"
+LONGEST_SECONDS = 30.0
+"""No condition takes longer, however busy the machine is."""
+
+Message = dict[str, Any]
+
+
+def environment(folder: Path | str, **settings: str) -> dict[str, str]:
+    """This process's environment without any setting of the server's but those given."""
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("SNAPSHOT_MCP_", "HYPERSTACK_"))
+    }
+    return clean | {"SNAPSHOT_MCP_DATA_DIR": str(folder)} | settings
+
+
+def run(
+    *arguments: str, env: dict[str, str], within: float = LONGEST_SECONDS
+) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    return subprocess.run(
+        [*MODULE, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        env=env,
+        timeout=within,
+        check=False,
+    )
+
+
+def until(condition: Callable[[], bool], what: str, within: float = LONGEST_SECONDS) -> None:
+    """Wait for a condition; fail when the time is over."""
+    deadline = monotonic() + within
+    while not condition():
+        assert monotonic() < deadline, f"{what} took more than {within} s"
+        sleep(0.005)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+class StdioServer:
+    """A server on pipes, spoken to in raw JSON-RPC; every line that it says is kept."""
+
+    def __init__(self, process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
+        self.process = process
+        self._errors = errors
+        self._changed = Condition()
+        self._lines: list[str] = []
+        self._ended = False
+        self._last_id = 0
+        self._reader = Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            with self._changed:
+                self._lines.append(line.decode())
+                self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    @property
+    def messages(self) -> list[Message]:
+        """What it said so far; every line must be one JSON-RPC message."""
+        with self._changed:
+            return [json_rpc(line) for line in self._lines]
+
+    @property
+    def stdout(self) -> str:
+        with self._changed:
+            return "".join(self._lines)
+
+    @property
+    def stderr(self) -> str:
+        self._errors.seek(0)
+        return self._errors.read().decode()
+
+    def write(self, line: bytes) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(line + b"\n")
+        self.process.stdin.flush()
+
+    def notify(self, method: str, **params: object) -> None:
+        message = {"jsonrpc": "2.0", "method": method, "params": params}
+        self.write(json.dumps(message).encode())
+
+    def request(self, method: str, **params: object) -> int:
+        """Send a request and do not wait; its id."""
+        self._last_id += 1
+        message = {"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params}
+        self.write(json.dumps(message).encode())
+        return self._last_id
+
+    def send(self, tool: str, /, **arguments: object) -> int:
+        """Send a tool call and do not wait; its id."""
+        return self.request("tools/call", name=tool, arguments=arguments)
+
+    def wait_for(self, wanted: Callable[[Message], bool]) -> Message:
+        """The first message, said or to come, that is wanted."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._ended or any(wanted(it) for it in self.messages), LONGEST_SECONDS
+            )
+            found = next((it for it in self.messages if wanted(it)), None)
+        assert found is not None, f"no answer; stderr: {self.stderr}"
+        return found
+
+    def answer(self, request: int) -> Message:
+        return self.wait_for(lambda message: message.get("id") == request)
+
+    def initialize(self) -> Message:
+        info = {"name": "test", "version": "1"}
+        request = self.request(
+            "initialize", protocolVersion=LEGACY, capabilities={}, clientInfo=info
+        )
+        result = self.answer(request)["result"]
+        self.notify("notifications/initialized")
+        return result
+
+    def tools(self) -> list[str]:
+        listed = self.answer(self.request("tools/list"))["result"]["tools"]
+        return [tool["name"] for tool in listed]
+
+    def ask(self, tool: str, /, **arguments: object) -> Message:
+        """Call a tool that must succeed; its structured content."""
+        return succeeded(self.answer(self.send(tool, **arguments)))
+
+    def refused(self, tool: str, /, **arguments: object) -> str:
+        """Call a tool that must answer with an error; its text."""
+        return refusal(self.answer(self.send(tool, **arguments)))
+
+    def hang_up(self) -> int:
+        """Close its stdin and wait for its end; the exit code."""
+        assert self.process.stdin
+        self.process.stdin.close()
+        code = self.process.wait(LONGEST_SECONDS)
+        self._reader.join(LONGEST_SECONDS)
+        return code
+
+    def kill(self) -> None:
+        """End it at once, wherever it is, and hear what it had said till then."""
+        self.process.kill()
+        self.process.wait(LONGEST_SECONDS)
+        self._reader.join(LONGEST_SECONDS)
+        assert not self._reader.is_alive()
+
+
+@contextmanager
+def stdio_server(
+    folder: Path, *, command: Sequence[str] = MODULE, **settings: str
+) -> Generator[StdioServer]:
+    """A server over stdio; it is killed in the end, should it still run."""
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=environment(folder, **settings),
+        ) as process,
+    ):
+        server = StdioServer(process, errors)
+        try:
+            yield server
+        finally:
+            server.kill()
+
+
+@contextmanager
+def ready_server(folder: Path, **settings: str) -> Generator[StdioServer]:
+    """A server over stdio, past its handshake, that is ended in the usual way."""
+    with stdio_server(folder, **settings) as server:
+        server.initialize()
+        yield server
+        assert server.hang_up() == 0
+
+
+def json_rpc(line: str) -> Message:
+    """The JSON-RPC message of a line; it must be one."""
+    parsed: object = json.loads(line)
+    assert isinstance(parsed, dict), line
+    message = cast("Message", parsed)
+    assert message.get("jsonrpc") == "2.0", line
+    kinds = {"method", "result", "error"} & message.keys()
+    assert len(kinds) == 1, line
+    assert "method" in kinds or "id" in message, line
+    return message
+
+
+def succeeded(answer: Message) -> Message:
+    """The structured content of an answer that is no error."""
+    result = answer["result"]
+    assert not result.get("isError"), result
+    return result["structuredContent"]
+
+
+def refusal(answer: Message) -> str:
+    """The text of an answer that is an error of the tool."""
+    result = answer["result"]
+    assert result.get("isError") is True, result
+    assert "structuredContent" not in result
+    return "\n".join(part["text"] for part in result["content"])
+
+
+class Meeting:
+    """Holds requests for a path until so many of them are there."""
+
+    def __init__(self, path: str, guests: int) -> None:
+        self._path = path
+        self._guests = guests
+        self._everybody = anyio.Event()
+        self.arrived = 0
+
+    async def join(self, path: str) -> None:
+        if path == self._path:
+            self.arrived += 1
+            if self.arrived == self._guests:
+                self._everybody.set()
+            with anyio.fail_after(LONGEST_SECONDS):
+                await self._everybody.wait()
+
+
+async def hang(_scope: Scope, receive: Receive, _send: Send) -> None:
+    """Answer nothing until the caller gives up."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+HTML = HTMLResponse(f"<html><title>Sign in</title><p>{KEY}</p></html>")
+
+
+class Upstream:
+    """The embedded cloud on a real port of its own, which counts what it is asked.
+
+    Attributes:
+        seen: method and path of every request.
+        instead: answers in place of the cloud, where `instead_of` says so.
+        meeting: holds requests until others have come.
+    """
+
+    def __init__(self, database: Path, key: str = KEY) -> None:
+        self._app = create_app(database=database, api_key=key, now=lambda: datetime.now(UTC))
+        self.port = free_port()
+        self.seen: list[str] = []
+        self.instead: ASGIApp | None = None
+        self.instead_of: Collection[str] = ("GET", "POST", "DELETE")
+        self.meeting: Meeting | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.seen.append(f"{scope['method']} {scope['path']}")
+        if self.meeting is not None:
+            await self.meeting.join(scope["path"])
+        if self.instead is not None and scope["method"] in self.instead_of:
+            await self.instead(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What makes a server use it."""
+        return {"SNAPSHOT_MCP_API_URL": self.url, "SNAPSHOT_MCP_API_KEY": KEY}
+
+    @property
+    def writes(self) -> list[str]:
+        """Every request that could change something."""
+        return [it for it in self.seen if not it.startswith("GET ")]
+
+    def post(self, path: str, body: object) -> None:
+        """Change something as another person would; it is not counted."""
+        headers = {"api_key": KEY}
+        answer = httpx.post(self.url + path, json=body, headers=headers, timeout=LONGEST_SECONDS)
+        assert answer.is_success, answer.text
+        self.seen.remove(f"POST /v1{path}")
+
+    @contextmanager
+    def serving(self) -> Generator["Upstream"]:
+        """Serve in a thread of this process."""
+        config = uvicorn.Config(
+            self, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
+        )
+        server = uvicorn.Server(config)
+        with socket.create_server(("127.0.0.1", self.port)) as listener:
+            thread = Thread(target=server.run, args=([listener],))
+            thread.start()
+            try:
+                until(lambda: server.started, "the upstream's start")
+                yield self
+            finally:
+                server.should_exit = True
+                thread.join(LONGEST_SECONDS)
+                assert not thread.is_alive()
+
+
+def ready_snapshots(server: StdioServer) -> list[Message]:
+    """All snapshots that are ready, the newest first."""
+    return server.ask("list_snapshots", state="ready", limit=100)["snapshots"]
+
+
+def targeted(tool: str, snapshot_id: int, new_vm_name: str) -> dict[str, object]:
+    """What the tool needs beside plan_token and confirm."""
+    name = {"new_vm_name": new_vm_name} if tool == "restore_snapshot" else {}
+    return {"snapshot_id": snapshot_id, **name}
+
+
+def planned(server: StdioServer, tool: str, arguments: dict[str, object]) -> dict[str, object]:
+    """The arguments that commit a new plan."""
+    plan = server.ask(tool, **arguments)
+    assert plan["outcome"] == "confirmation_required"
+    return arguments | {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}

@@ -1,0 +1,65 @@
+"""`snapshot-mcp demo`: what it shows and what its exit code says."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+from mcp import Client
+
+from snapshot_mcp import cli, demo
+from snapshot_mcp.app import create_server
+from snapshot_mcp.settings import Settings
+from tests.processes.helpers import environment, run
+
+LONGEST_SECONDS = 150
+
+
+def connected_to(settings: Settings) -> Callable[[], AbstractAsyncContextManager[Client]]:
+    @asynccontextmanager
+    async def connected() -> AsyncGenerator[Client]:
+        async with Client(create_server(settings)) as client:
+            yield client
+
+    return connected
+
+
+def test_the_demo_plays_to_its_end_and_shows_the_restored_vm(tmp_path: Path) -> None:
+    untouched = tmp_path / "untouched"
+    ended = run("demo", env=environment(untouched, NO_COLOR="1"), within=LONGEST_SECONDS)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    shown = ended.stdout
+    assert "restored" in shown
+    assert "training-box-copy" in shown
+    assert "ACTIVE" in shown
+    assert "plan_token is missing" in shown
+    assert "already used" in shown
+    assert "deleted with consent" in shown
+    assert "failed:" not in shown
+    assert "Traceback" not in ended.stderr
+    assert not untouched.exists()
+
+
+def test_a_demo_that_does_not_go_as_expected_fails_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    settings = Settings(data_dir=tmp_path, read_only=True)
+    monkeypatch.setattr("snapshot_mcp.demo._connected", connected_to(settings))
+    assert demo.run_demo() is False
+    assert "The demo failed: create_snapshot was refused" in capsys.readouterr().out
+    assert cli.main(["demo"]) == cli.EXIT_FAILED == 1
+
+
+def test_a_demo_that_takes_too_long_fails_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @asynccontextmanager
+    async def connected() -> AsyncGenerator[Client]:
+        await anyio.sleep_forever()
+        yield Client("http://127.0.0.1:1/never")
+
+    monkeypatch.setattr("snapshot_mcp.demo._connected", connected)
+    monkeypatch.setattr("snapshot_mcp.demo._LONGEST_DEMO_SECONDS", 0.05)
+    assert demo.run_demo() is False
+    assert "it took more than 0.05 s" in capsys.readouterr().out

@@ -1,0 +1,124 @@
+"""A server that is killed at any moment leaves sound databases and no untold write."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+import pytest
+
+from snapshot_mcp.app import CLOUD_FILE, LEDGER_FILE
+from tests.processes.helpers import (
+    Message,
+    StdioServer,
+    planned,
+    ready_snapshots,
+    stdio_server,
+    targeted,
+    until,
+)
+
+ROUNDS = 8
+MILLISECONDS_A_ROUND = 10
+
+
+def rows(file: Path, query: str) -> list[tuple[Any, ...]]:
+    """What a query finds; nothing where there is no such file yet."""
+    if not file.exists():
+        return []
+    with closing(sqlite3.connect(file, timeout=5)) as connection:
+        return connection.execute(query).fetchall()
+
+
+def assert_sound(folder: Path) -> None:
+    for name in (CLOUD_FILE, LEDGER_FILE):
+        assert rows(folder / name, "PRAGMA integrity_check") in ([], [("ok",)])
+        assert rows(folder / name, "PRAGMA foreign_key_check") == []
+
+
+def snapshot_ids(folder: Path) -> set[int]:
+    return {row[0] for row in rows(folder / CLOUD_FILE, "SELECT id FROM snapshots")}
+
+
+def started(server: StdioServer) -> list[Message]:
+    """The ready snapshots of a server that has just started; a delete can be planned as well."""
+    server.initialize()
+    ready = ready_snapshots(server)
+    planned(server, "delete_snapshot", targeted("delete_snapshot", ready[0]["id"], ""))
+    return ready
+
+
+def put_in_flight(server: StdioServer, ready: list[Message], number: int) -> dict[str, int]:
+    """Send a delete, a restore and a creation at once; the ids of the calls."""
+    vms = server.ask("list_virtual_machines")["virtual_machines"]
+    able = [vm["id"] for vm in vms if vm["can_snapshot"]]
+    delete = targeted("delete_snapshot", ready[-1]["id"], "")
+    restore = targeted("restore_snapshot", ready[0]["id"], f"back-{number}")
+    commits = {
+        "delete_snapshot": planned(server, "delete_snapshot", delete),
+        "restore_snapshot": planned(server, "restore_snapshot", restore),
+        "create_snapshot": {
+            "vm_id": able[number % len(able)],
+            "name": f"in-flight-{number}",
+            "allow_interruption": True,
+        },
+    }
+    return {tool: server.send(tool, **commit) for tool, commit in commits.items()}
+
+
+def outcome(server: StdioServer, call: int) -> str:
+    """What the server had answered by the time it was killed."""
+    answers = [it["result"] for it in server.messages if it.get("id") == call]
+    return answers[0].get("structuredContent", {}).get("outcome", "") if answers else ""
+
+
+def test_a_server_killed_with_calls_in_flight_leaves_sound_databases_and_starts_again(
+    tmp_path: Path,
+) -> None:
+    gone = set[int]()
+    for number in range(ROUNDS):
+        with stdio_server(tmp_path) as server:
+            ready = started(server)
+            victim = int(ready[-1]["id"])
+            calls = put_in_flight(server, ready, number)
+            if number == ROUNDS - 1:
+                server.answer(calls["delete_snapshot"])
+            else:
+                sleep(number * MILLISECONDS_A_ROUND / 1000)
+            server.kill()
+            told = outcome(server, calls["delete_snapshot"])
+        assert_sound(tmp_path)
+        left = snapshot_ids(tmp_path)
+        assert told in ("", "deleted")
+        assert told == "" or victim not in left
+        if victim not in left:
+            gone.add(victim)
+    sent = rows(tmp_path / LEDGER_FILE, "SELECT target, attempt FROM attempts WHERE event = 'sent'")
+    assert len({attempt for _, attempt in sent}) == len(sent)
+    # Nothing is gone that was not recorded before it was sent.
+    assert gone
+    assert gone <= {target for target, _ in sent}
+    with stdio_server(tmp_path) as server:
+        assert not gone & {snapshot["id"] for snapshot in started(server)}
+        assert server.hang_up() == 0
+    assert_sound(tmp_path)
+
+
+@pytest.mark.parametrize("milliseconds", [0, 20])
+def test_a_server_killed_while_its_first_call_seeds_the_cloud_starts_again(
+    milliseconds: int, tmp_path: Path
+) -> None:
+    with stdio_server(tmp_path) as server:
+        server.initialize()
+        server.send("list_snapshots")
+        until((tmp_path / CLOUD_FILE).exists, "the first file")
+        sleep(milliseconds / 1000)
+        server.kill()
+    assert_sound(tmp_path)
+    # All of the seed or none of it.
+    count = rows(tmp_path / CLOUD_FILE, "SELECT count(*) FROM sqlite_master WHERE name='snapshots'")
+    assert count in ([], [(0,)]) or len(snapshot_ids(tmp_path)) == 30
+    with stdio_server(tmp_path) as server:
+        assert len(started(server)) == 29
+        assert server.hang_up() == 0

@@ -1,0 +1,164 @@
+"""The command as MCP clients start it: over stdio, where stdout is the wire."""
+
+import json
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from mcp import Client, StdioServerParameters
+from mcp.client.stdio import stdio_client
+
+from tests.conftest import ERAS, ask, refused
+from tests.processes.helpers import (
+    COMMANDS,
+    EMBEDDED_NOTE,
+    KEY,
+    LEGACY,
+    MODULE,
+    TOOLS,
+    environment,
+    free_port,
+    stdio_server,
+    until,
+)
+
+# Windows knows no signals between processes: there, terminating is all that can be done.
+ENDINGS = [signal.SIGTERM] if sys.platform == "win32" else [signal.SIGTERM, signal.SIGINT]
+SOON_SECONDS = 5.0
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_handshake_is_answered_and_exactly_the_six_tools_are_listed(
+    command: str, tmp_path: Path
+) -> None:
+    with stdio_server(tmp_path, command=COMMANDS[command]) as server:
+        welcome = server.initialize()
+        assert welcome["protocolVersion"] == LEGACY
+        assert welcome["serverInfo"]["name"] == "snapshot-mcp"
+        tools = server.tools()
+        assert len(tools) == len(TOOLS)
+        assert set(tools) == TOOLS
+        assert list(tmp_path.iterdir()) == []
+        assert server.hang_up() == 0
+        assert len(server.messages) == 2
+        assert server.stderr.splitlines() == [EMBEDDED_NOTE]
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_a_client_of_either_era_lists_and_calls_the_tools(mode: str, tmp_path: Path) -> None:
+    parameters = StdioServerParameters(
+        command=MODULE[0], args=[*MODULE[1:]], env=environment(tmp_path)
+    )
+    with tempfile.TemporaryFile("w+") as errors:
+        async with Client(stdio_client(parameters, errlog=errors), mode=mode) as client:
+            assert {tool.name for tool in (await client.list_tools()).tools} == TOOLS
+            page = await ask(client, "list_snapshots", state="ready", limit=1)
+            plan = await ask(client, "delete_snapshot", snapshot_id=page["snapshots"][0]["id"])
+            assert plan["outcome"] == "confirmation_required"
+            assert (
+                "no vm 1"
+                in (await refused(client, "create_snapshot", vm_id=1, name="nothing")).lower()
+            )
+        errors.seek(0)
+        assert errors.read().splitlines() == [EMBEDDED_NOTE]
+
+
+def test_whatever_comes_in_only_json_rpc_goes_out_and_the_server_stays_usable(
+    tmp_path: Path,
+) -> None:
+    with stdio_server(tmp_path) as server:
+        server.initialize()
+        for garbage in (b"garbage", b"[]", b"{}", b"null", b'{"jsonrpc":', b"\xff\xfe\x00", b""):
+            server.write(garbage)
+        unknown_tool = server.request("tools/call", name="format_disk", arguments={})
+        assert server.answer(unknown_tool)["result"]["isError"] is True
+        unknown_method = server.request("no/such/method")
+        assert "error" in server.answer(unknown_method)
+        assert "is missing" in server.refused("delete_snapshot")
+        assert server.ask("list_snapshots")["total"] > 0
+        assert "force" in server.refused("delete_snapshot", snapshot_id=1, force=True)
+        assert set(server.tools()) == TOOLS
+        assert server.hang_up() == 0
+        assert len(server.messages) >= 7
+        assert server.stdout.endswith("\n")
+        assert server.stderr.count(EMBEDDED_NOTE) == 1
+        assert "Traceback" not in server.stderr
+
+
+def test_a_cancelled_call_ends_and_the_server_goes_on(tmp_path: Path) -> None:
+    with stdio_server(tmp_path) as server:
+        server.initialize()
+        vm_id = next(
+            vm["id"]
+            for vm in server.ask("list_virtual_machines")["virtual_machines"]
+            if vm["can_snapshot"]
+        )
+        order = {
+            "vm_id": vm_id,
+            "name": "left-half-way",
+            "allow_interruption": True,
+            "wait_seconds": 600,
+        }
+        call = server.request(
+            "tools/call", name="create_snapshot", arguments=order, _meta={"progressToken": "way"}
+        )
+        server.wait_for(lambda message: message.get("method") == "notifications/progress")
+        server.notify("notifications/cancelled", requestId=call, reason="enough")
+        made = server.ask("list_snapshots", search="left-half-way")
+        assert [it["state"] for it in made["snapshots"]] == ["pending"]
+        assert server.hang_up() == 0
+        results = [it for it in server.messages if it.get("id") == call and "result" in it]
+        assert results == []
+        assert "Traceback" not in server.stderr
+
+
+def test_the_key_appears_nowhere_even_when_every_call_fails(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}/v1"
+    keyed = {"SNAPSHOT_MCP_API_KEY": KEY, "SNAPSHOT_MCP_API_URL": url}
+    with stdio_server(tmp_path, **keyed) as server:
+        server.initialize()
+        texts = [
+            server.refused("list_snapshots"),
+            server.refused("delete_snapshot", snapshot_id=1701),
+            server.refused("create_snapshot", vm_id=1, name="x"),
+        ]
+        assert all("could not be reached" in text for text in texts)
+        assert all("Nothing was changed." in text for text in texts)
+        assert server.hang_up() == 0
+        assert server.stderr == ""
+        assert KEY not in server.stdout
+        assert KEY not in json.dumps(server.messages)
+    assert not any(KEY.encode() in file.read_bytes() for file in tmp_path.iterdir())
+
+
+def test_closing_stdin_in_the_midst_of_a_wait_ends_the_server(tmp_path: Path) -> None:
+    with stdio_server(tmp_path) as server:
+        server.initialize()
+        vm_id = server.ask("list_virtual_machines", search="notebook")["virtual_machines"][0]["id"]
+        server.request(
+            "tools/call",
+            name="create_snapshot",
+            arguments={"vm_id": vm_id, "name": "nobody-waits", "wait_seconds": 600},
+            _meta={"progressToken": 1},
+        )
+        server.wait_for(lambda message: message.get("method") == "notifications/progress")
+        assert server.process.stdin
+        server.process.stdin.close()
+        until(lambda: server.process.poll() is not None, "the end", SOON_SECONDS)
+        assert server.process.returncode == 0
+
+
+@pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.name)
+def test_a_signal_ends_the_server_while_its_stdin_is_still_open(
+    ending: signal.Signals, tmp_path: Path
+) -> None:
+    with stdio_server(tmp_path) as server:
+        server.initialize()
+        assert set(server.tools()) == TOOLS
+        server.process.send_signal(ending)
+        until(lambda: server.process.poll() is not None, "the end", SOON_SECONDS)
+        assert server.process.returncode != 0
+        assert len(server.messages) == 2
+        assert server.stderr.splitlines() == [EMBEDDED_NOTE]
