@@ -57,7 +57,7 @@ class TurnedClock:
 
     @property
     def clock(self) -> Clock:
-        return Clock(self.now, self.sleep)
+        return Clock(self.now, self.sleep, lambda: self.time.timestamp())
 
 
 class WatchedTransport(httpx.AsyncBaseTransport):

@@ -7,7 +7,7 @@ the database itself refuses a second row for it, whichever process asks.
 import json
 import sqlite3
 from collections.abc import Callable, Generator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -156,7 +156,9 @@ class Ledger:
             with closing(
                 sqlite3.connect(self._path, timeout=_SECONDS_TO_WAIT_FOR_A_LOCK)
             ) as connection:
-                connection.execute("PRAGMA journal_mode = WAL")
+                with suppress(sqlite3.OperationalError):
+                    # Another process is at its first use: what it sets serves as well.
+                    connection.execute("PRAGMA journal_mode = WAL")
                 # A row must be on the disk before its request is on the wire.
                 connection.execute("PRAGMA synchronous = FULL")
                 _migrate(connection)

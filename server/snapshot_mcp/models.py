@@ -187,6 +187,7 @@ class VirtualMachine(Frozen):
     flavor: Flavor | None = Field(default=None, description="Size of the VM")
     environment: Environment | None = Field(default=None, description="Where the VM runs")
     is_snapshotting: bool | None = Field(default=None, description="A snapshot of it is under way")
+    boot_volume_size: int | None = Field(default=None, description="Size of its boot volume in GB")
     created_at: datetime | None = Field(default=None, description="When it was made (UTC)")
     altered: tuple[str, ...] | None = Field(
         default=None, description="Fields whose text held hidden or excess characters, removed here"

@@ -5,9 +5,10 @@ each with `name`, `description` and, where it may be left out, `default`. Below 
 in which `${name}` is replaced by the argument.
 """
 
+import re
 import string
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from snapshot_mcp.models import Frozen
 from snapshot_mcp.untrusted import quoted, showable
 
 _FENCE = "+++"
+_ARGUMENT_HEAD = "[[arguments]]"
+_LINE_IN_ERROR = re.compile(r"at line (\d+)")
 _LONGEST_ARGUMENT = 200
 
 
@@ -62,7 +65,7 @@ class FilePrompt(Prompt):
             if name not in known:
                 raise _invalid(f"There is no argument {quoted(showable(name).text)}.")
         for name, argument in known.items():
-            if argument.required and not str(given.get(name, "")).strip():
+            if argument.required and not showable(str(given.get(name, ""))).text:
                 raise _invalid(f"The argument {quoted(name)} is missing.")
         messages: list[Message] = [
             UserMessage(self.compose({name: str(value) for name, value in given.items()}))
@@ -88,19 +91,22 @@ def load_prompts(folder: Path | None = None) -> list[Prompt]:
 
 def load_prompt(path: Path) -> Prompt:
     """The prompt of one file. Errors as in `load_prompts`."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path.name}: it cannot be read ({type(error).__name__}).") from error
     if not lines or lines[0] != _FENCE or _FENCE not in lines[1:]:
         raise ConfigError(
             f"{path.name}:1: a prompt file begins with TOML between two lines of +++."
         )
     end = lines.index(_FENCE, 1)
     matter = _front_matter(path, lines[1:end])
+    _check_placeholders(path, matter, lines, first=end + 1)
     template = string.Template("\n".join(lines[end + 1 :]).strip() + "\n")
-    _check_placeholders(path, matter, template, first_line=end + 2)
 
     def compose(given: Mapping[str, str]) -> str:
         values = {argument.name: argument.default or "" for argument in matter.arguments}
-        values |= {name: value for name, value in given.items() if value.strip()}
+        values |= {name: value for name, value in given.items() if showable(value).text}
         return template.substitute({name: _quoted(value) for name, value in values.items()})
 
     return FilePrompt(
@@ -123,26 +129,38 @@ def load_prompt(path: Path) -> Prompt:
 
 def _front_matter(path: Path, lines: list[str]) -> _FrontMatter:
     try:
+        # The empty line stands for the fence, so that the parser counts as an editor does.
         return _FrontMatter.model_validate(tomllib.loads("\n".join(["", *lines])))
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path.name}: the front matter is not TOML: {error}.") from error
+        where = _LINE_IN_ERROR.search(str(error))
+        line = int(where.group(1)) if where else len(lines) + 1
+        raise ConfigError(f"{path.name}:{line}: the front matter is not TOML: {error}.") from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        line = _line_of(str(first["loc"][-1]), lines)
+        line = _line_of(first["loc"], lines)
         raise ConfigError(f"{path.name}:{line}: {field}: {first['msg']}.") from error
 
 
-def _line_of(key: str, lines: list[str]) -> int:
-    numbered = enumerate(lines, start=2)
-    return next((number for number, line in numbered if line.strip().startswith(key)), 1)
+def _line_of(place: Sequence[int | str], lines: list[str]) -> int:
+    """The line of a mistake: its key, in the argument that it is in; else where that begins."""
+    numbered = list(enumerate(lines, start=2))
+    begins = 1
+    if len(place) > 1 and isinstance(place[1], int):
+        heads = [number for number, line in numbered if line.strip() == _ARGUMENT_HEAD]
+        begins = heads[place[1]] if place[1] < len(heads) else 1
+    for number, line in numbered:
+        key, equals, _ = line.partition("=")
+        if number > begins and equals and key.strip() == place[-1]:
+            return number
+        if number > begins and line.strip() == _ARGUMENT_HEAD:
+            break
+    return begins
 
 
-def _check_placeholders(
-    path: Path, matter: _FrontMatter, template: string.Template, *, first_line: int
-) -> None:
+def _check_placeholders(path: Path, matter: _FrontMatter, lines: list[str], *, first: int) -> None:
     named = {argument.name for argument in matter.arguments}
-    for number, line in enumerate(template.template.splitlines(), start=first_line):
+    for number, line in enumerate(lines[first:], start=first + 1):
         for wrong in _wrong_placeholders(line, named):
             raise ConfigError(f"{path.name}:{number}: {wrong} names no argument of this prompt.")
 

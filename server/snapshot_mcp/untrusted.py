@@ -47,11 +47,12 @@ def showable(written: str, cap: int = DESCRIPTION_CAP) -> Shown:
         return Shown(written, altered=False)
     # Cut first: a hostile text may be megabytes long and NFC is not free.
     head = unicodedata.normalize("NFC", written[: cap * 4])
-    cleaned = _without_mark_runs("".join(map(_shown_character, head))).strip()
-    altered = cleaned != head or len(written) > cap * 4
+    visible = _without_mark_runs("".join(map(_shown_character, head))).strip()
+    # What was removed may have stood between a letter and its accent.
+    cleaned = unicodedata.normalize("NFC", visible)
     if len(cleaned) > cap:
-        return Shown(cleaned[: cap - 1].rstrip() + "…", altered=True)
-    return Shown(cleaned, altered)
+        cleaned = cleaned[: cap - 1].rstrip() + "…"
+    return Shown(cleaned, altered=cleaned != written)
 
 
 def is_plain(text: str, cap: int = DESCRIPTION_CAP) -> bool:
@@ -66,7 +67,12 @@ def quoted(text: str) -> str:
 
 def in_a_column(text: str) -> str:
     """Text for a column: one plain word as it is, anything else in quotation marks."""
-    return text if text == "?" or _PLAIN_WORD.fullmatch(text) else quoted(text)
+    return text if _PLAIN_WORD.fullmatch(text) else quoted(text)
+
+
+def told(text: object) -> str:
+    """Text for a column, or a question mark of ours when there is none."""
+    return "?" if text is None or text == "" else in_a_column(str(text))
 
 
 def _shown_character(character: str) -> str:
@@ -83,7 +89,7 @@ def _without_mark_runs(text: str) -> str:
     kept: list[str] = []
     run = 0
     for character in text:
-        run = run + 1 if unicodedata.combining(character) else 0
+        run = run + 1 if unicodedata.category(character).startswith("M") else 0
         if run <= _LONGEST_RUN_OF_MARKS:
             kept.append(character)
     return "".join(kept)

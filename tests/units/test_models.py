@@ -1,5 +1,6 @@
 """What a snapshot is: states, names, and the arguments that fit."""
 
+import unicodedata
 from datetime import UTC, datetime
 
 import pytest
@@ -139,7 +140,7 @@ def test_a_name_has_one_to_fifty_characters() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [" web", "web ", " ", "a\nb", "a\u200bb", "a\u202eb", "cafe\u0301", "a\u00a0b", "\ue000"],
+    [" web", "web ", " ", "a\nb", "a\u200bb", "a\u202eb", "a\u00a0b", "\ue000"],
 )
 def test_text_that_would_be_shown_otherwise_is_not_sent(text: str) -> None:
     with pytest.raises(ValidationError, match="line breaks, control or invisible"):
@@ -152,14 +153,13 @@ def test_text_that_would_be_shown_otherwise_is_not_sent(text: str) -> None:
 
 @given(st.text(max_size=60))
 @hypothesis_settings(max_examples=150)
-def test_a_name_is_taken_unchanged_or_refused(text: str) -> None:
-    fits = 1 <= len(text) <= LONGEST_NAME and is_plain(text)
-    try:
-        assert A_NAME.validate_python(text) == text
-    except ValidationError:
-        assert not fits
+def test_a_name_is_taken_in_its_usual_normal_form_or_refused(text: str) -> None:
+    usual = unicodedata.normalize("NFC", text)
+    if 1 <= len(text) <= LONGEST_NAME and is_plain(usual):
+        assert A_NAME.validate_python(text) == usual
     else:
-        assert fits
+        with pytest.raises(ValidationError):
+            A_NAME.validate_python(text)
 
 
 def test_a_description_may_be_empty_and_has_a_cap() -> None:

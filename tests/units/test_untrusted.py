@@ -7,7 +7,16 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from snapshot_mcp.untrusted import DESCRIPTION_CAP, NAME_CAP, Shown, is_plain, quoted, showable
+from snapshot_mcp.untrusted import (
+    DESCRIPTION_CAP,
+    NAME_CAP,
+    Shown,
+    in_a_column,
+    is_plain,
+    quoted,
+    showable,
+    told,
+)
 
 REMOVED_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 INVISIBLE = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180e\u2800\u3164\ufe00\ufe0f\uffa0\U000e0100"
@@ -126,7 +135,7 @@ def test_removing_what_stands_between_letters_does_not_leave_another_normal_form
 
 
 @given(hostile_text, caps)
-@hypothesis_settings(max_examples=200)
+@hypothesis_settings(max_examples=100)
 @example("e\u200d\u0301", NAME_CAP)
 @example("e\u0301", NAME_CAP)
 @example("\u1100\u3164\u1161", NAME_CAP)
@@ -139,13 +148,13 @@ def test_shown_text_holds_nothing_that_hides(written: str, cap: int) -> None:
 
 
 @given(hostile_text, caps)
-@hypothesis_settings(max_examples=200)
+@hypothesis_settings(max_examples=100)
 def test_shown_text_is_never_longer_than_the_cap(written: str, cap: int) -> None:
     assert len(showable(written * 20, cap).text) <= cap
 
 
 @given(hostile_text, caps)
-@hypothesis_settings(max_examples=200)
+@hypothesis_settings(max_examples=100)
 @example("e\u200d\u0301", NAME_CAP)
 def test_shown_text_is_shown_as_it_is_when_it_comes_again(written: str, cap: int) -> None:
     text = showable(written, cap).text
@@ -153,7 +162,7 @@ def test_shown_text_is_shown_as_it_is_when_it_comes_again(written: str, cap: int
 
 
 @given(hostile_text, caps)
-@hypothesis_settings(max_examples=200)
+@hypothesis_settings(max_examples=100)
 @example("e\u0301", NAME_CAP)
 @example(" a ", NAME_CAP)
 def test_text_is_told_to_be_altered_exactly_when_it_was(written: str, cap: int) -> None:
@@ -163,7 +172,7 @@ def test_text_is_told_to_be_altered_exactly_when_it_was(written: str, cap: int) 
 
 
 @given(st.text(max_size=100))
-@hypothesis_settings(max_examples=200)
+@hypothesis_settings(max_examples=100)
 @example('" now say yes "')
 @example('\\" now')
 @example("\\")
@@ -176,3 +185,31 @@ def test_quoted_text_cannot_break_out_of_its_quotation_marks(text: str) -> None:
         assert character != '"'
         read += next(rest) if character == "\\" else character
     assert read == text
+
+
+@pytest.mark.parametrize("word", ["web", "db-1.prod_2", "7", "A"])
+def test_one_plain_word_stands_alone_in_a_column(word: str) -> None:
+    assert in_a_column(word) == word
+
+
+@given(st.text(max_size=20))
+@hypothesis_settings(max_examples=150)
+@example("")
+@example("two words")
+@example("web\n")
+@example("-")
+@example("a,b")
+@example("\u0661")
+def test_anything_but_one_plain_word_is_quoted_in_a_column(text: str) -> None:
+    word = text.isascii() and text[:1].isalnum() and all(it.isalnum() or it in "._-" for it in text)
+    assert in_a_column(text) == (text if word else quoted(text))
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_what_is_not_known_is_a_question_mark_of_ours(nothing: str | None) -> None:
+    assert told(nothing) == "?"
+
+
+def test_what_is_known_is_told_as_in_a_column_and_cannot_pass_for_the_unknown() -> None:
+    assert (told(0), told(7), told("web"), told("two words")) == ("0", "7", "web", '"two words"')
+    assert told("?") == '"?"'

@@ -64,7 +64,8 @@ def read_virtual_machine(raw: object) -> VirtualMachine:
     Raises:
         ProtocolError: it is not an object, or has no id.
     """
-    return _identified(VirtualMachine, raw, "a VM")
+    vm = _identified(VirtualMachine, raw, "a VM")
+    return vm.model_copy(update={"boot_volume_size": _boot_volume_size(_as_mapping(raw) or {})})
 
 
 def read_object(body: Mapping[str, object], *keys: str) -> object:
@@ -128,6 +129,17 @@ def read_time(value: object) -> datetime | None:
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+
+
+def _boot_volume_size(raw: Mapping[str, object]) -> int | None:
+    # Source: the recorded replies: volume_attachments[].volume {size, bootable}.
+    attachments = raw.get("volume_attachments")
+    entries = typing.cast("list[object]", attachments) if isinstance(attachments, list) else []
+    for attachment in map(_as_mapping, entries[:MOST_LABELS]):
+        volume = _as_mapping(attachment.get("volume")) if attachment else None
+        if volume and volume.get("bootable") is True:
+            return _read_size(volume.get("size"), "", Altered())
+    return None
 
 
 def _identified(model: type[F], raw: object, what: str) -> F:
@@ -213,7 +225,7 @@ def _read_truth(value: object, _field: str, _altered: Altered) -> bool | None:
 
 def _read_labels(value: object, field: str, altered: Altered) -> tuple[str, ...] | None:
     if isinstance(value, str):
-        value = _parsed(value) or value[:_LONGEST_JSON_IN_TEXT].split(",", MOST_LABELS + 1)
+        value = _parsed(value) or _comma_separated(value)
     if not isinstance(value, list):
         return None
     entries = typing.cast("list[object]", value)
@@ -225,6 +237,13 @@ def _read_labels(value: object, field: str, altered: Altered) -> tuple[str, ...]
     if own and field not in altered:
         altered.append(field)
     return labels
+
+
+def _comma_separated(text: str) -> list[str]:
+    if text.strip() == "[]":
+        return []
+    parts = text[:_LONGEST_JSON_IN_TEXT].split(",", MOST_LABELS + 1)
+    return [part.strip() for part in parts]
 
 
 def _label(entry: object) -> object:

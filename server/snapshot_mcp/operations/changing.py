@@ -33,7 +33,7 @@ from snapshot_mcp.rules.eligibility import (
     snapshot_obstacle,
     would_interrupt,
 )
-from snapshot_mcp.untrusted import in_a_column, quoted
+from snapshot_mcp.untrusted import quoted, told
 
 _NOTHING_CHANGED = "Nothing was changed."
 _ASK_THE_PERSON = (
@@ -83,7 +83,7 @@ class Changes:
             snapshot,
             lambda: self._reader.snapshot(snapshot.id),
             lambda seen: seen.state in ("ready", "failed"),
-            lambda seen: f"Snapshot {seen.id} is {in_a_column(seen.status or '?')}",
+            lambda seen: f"Snapshot {seen.id} is {told(seen.status)}",
             seconds=wait_seconds,
             clock=self._clock,
             report=report,
@@ -124,7 +124,7 @@ class Changes:
             receipt.virtual_machine,
             lambda: self._reader.virtual_machine(receipt.virtual_machine.id),
             lambda seen: _vm_status(seen) in ("ACTIVE", "ERROR"),
-            lambda seen: f"VM {seen.id} is {in_a_column(seen.status or '?')}",
+            lambda seen: f"VM {seen.id} is {told(seen.status)}",
             seconds=wait_seconds,
             clock=self._clock,
             report=report,
@@ -167,7 +167,7 @@ class Changes:
                 f"VM {vm.id} cannot be snapshotted now: {obstacle}.", _NOTHING_CHANGED
             )
         if would_interrupt(vm) and not order.allow_interruption:
-            status = in_a_column(vm.status or "?")
+            status = told(vm.status)
             raise RefusedError(
                 f"VM {vm.id} is {status}: the cloud shuts it off for the snapshot and starts it"
                 " again, which interrupts what runs on it.",

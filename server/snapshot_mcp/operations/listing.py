@@ -133,10 +133,14 @@ async def _collect_pages(
 ) -> tuple[list[T], int]:
     found: dict[int, T] = {}
     unreadable = 0
+    previous: list[object] = []
     for number in range(1, MOST_PAGES + 1):
         page = await fetch(number)
+        # What cannot be read has no id, so only the page as a whole tells a repetition.
+        repeats = bool(page.entries) and page.entries == previous
+        previous = page.entries
         seen_before = len(found) + unreadable
-        for entry in page.entries:
+        for entry in [] if repeats else page.entries:
             try:
                 thing = read(entry)
             except ProtocolError:
@@ -144,7 +148,7 @@ async def _collect_pages(
             else:
                 found[thing.id] = thing
         seen = len(found) + unreadable
-        if seen == seen_before and page.entries and seen < (page.total or 0):
+        if seen == seen_before and repeats and seen < (page.total or 0):
             raise ProtocolError(
                 f"The cloud counts {page.total} entries but repeats the first {seen}.",
                 "Nothing was changed. Search for a part of the name to shorten the list.",

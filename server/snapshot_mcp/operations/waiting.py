@@ -13,6 +13,7 @@ Report = Callable[[float, float, str], Awaitable[None]]
 
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
+_SHORTEST_PAUSE_SECONDS = 0.001
 
 
 class Waited(NamedTuple, Generic[T]):
@@ -52,9 +53,13 @@ async def wait_for(
     """
     started = clock.elapsed()
     last, trouble, pause = first, "", _FIRST_PAUSE_SECONDS
-    while not is_final(last) and (left := started + seconds - clock.elapsed()) > 0:
-        await report(seconds - left, seconds, describe(last))
-        await clock.sleep(min(pause, left))
+    while not is_final(last):
+        waited = clock.elapsed() - started
+        # A rest that is too small for a float to add up would be waited for without end.
+        if seconds - waited < _SHORTEST_PAUSE_SECONDS:
+            break
+        await report(waited, seconds, describe(last))
+        await clock.sleep(min(pause, seconds - waited))
         pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
         try:
             last, trouble = await look(), ""

@@ -1,7 +1,10 @@
 """Whether a VM can be snapshotted, and a snapshot restored or deleted, as they are now."""
 
 from snapshot_mcp.models import Snapshot, VirtualMachine
-from snapshot_mcp.untrusted import in_a_column
+from snapshot_mcp.untrusted import told
+
+LARGEST_SNAPSHOT_GB = 100
+"""Source: the vendor's guide."""
 
 _SNAPSHOTTABLE = frozenset({"ACTIVE", "SHUTOFF"})
 
@@ -16,10 +19,13 @@ def snapshot_obstacle(vm: VirtualMachine) -> str | None:
         return "its flavor does not allow snapshots"
     if vm.is_snapshotting:
         return "another snapshot of it is under way"
-    status = (vm.status or "?").upper()
+    if (vm.boot_volume_size or 0) > LARGEST_SNAPSHOT_GB:
+        size = f"{vm.boot_volume_size} GB"
+        return f"its boot volume has {size}, and the cloud takes at most {LARGEST_SNAPSHOT_GB} GB"
+    status = (vm.status or "").upper()
     if status in _SNAPSHOTTABLE:
         return None
-    return f"its status is {in_a_column(status)}, not ACTIVE or SHUTOFF"
+    return f"its status is {told(status)}, not ACTIVE or SHUTOFF"
 
 
 def would_interrupt(vm: VirtualMachine) -> bool:
@@ -41,4 +47,4 @@ def delete_obstacle(snapshot: Snapshot) -> str | None:
 
 
 def _not_ready(snapshot: Snapshot) -> str:
-    return f"it is {snapshot.state} (status {in_a_column(snapshot.status or '?')})"
+    return f"it is {snapshot.state} (status {told(snapshot.status)})"

@@ -19,7 +19,7 @@ from snapshot_mcp.answers import (
     VirtualMachineList,
     VirtualMachineSummary,
 )
-from snapshot_mcp.untrusted import in_a_column, quoted
+from snapshot_mcp.untrusted import in_a_column, quoted, told
 
 
 def snapshot_list(answer: SnapshotList) -> str:
@@ -60,7 +60,7 @@ def create_result(answer: CreateResult) -> str:
     snapshot, line = answer.snapshot, ""
     if snapshot is not None:
         line = f": snapshot {snapshot.id} {quoted(snapshot.name)} is {snapshot.state}"
-        line += f", {_or_unknown(snapshot.size)} GB"
+        line += f", {told(snapshot.size)} GB"
     return f"{answer.outcome}{line}\n{answer.next_step}"
 
 
@@ -68,7 +68,7 @@ def restore_result(answer: RestoreResult) -> str:
     """The plan, or what was seen to happen; and what to do next."""
     vm, line = answer.virtual_machine, ""
     if vm is not None:
-        line = f": VM {vm.id} {quoted(vm.name)} is {_column(vm.status)}"
+        line = f": VM {vm.id} {quoted(vm.name)} is {told(vm.status)}"
     return "\n".join([f"{answer.outcome}{line}", *_plan_lines(answer), answer.next_step])
 
 
@@ -86,9 +86,9 @@ def _snapshot_line(snapshot: SnapshotSummary) -> str:
         str(snapshot.id),
         in_a_column(snapshot.name),
         state,
-        _or_unknown(snapshot.size),
+        told(snapshot.size),
         _time(snapshot.created_at),
-        _or_unknown(snapshot.vm_id),
+        told(snapshot.vm_id),
         ",".join(map(in_a_column, snapshot.labels)),
         f"+{snapshot.more_labels} more" if snapshot.more_labels else "",
     ]
@@ -98,15 +98,15 @@ def _snapshot_line(snapshot: SnapshotSummary) -> str:
 def _vm_names(snapshots: Iterable[SnapshotSummary]) -> Iterator[str]:
     # A VM has many snapshots: its name is told once.
     names = {it.vm_id: it.vm_name for it in snapshots if it.vm_id is not None and it.vm_name}
-    told = [f"{vm_id} {in_a_column(name or '')}" for vm_id, name in sorted(names.items())]
-    if told:
-        yield "VMs: " + ", ".join(told)
+    pairs = [f"{vm_id} {told(name)}" for vm_id, name in sorted(names.items())]
+    if pairs:
+        yield "VMs: " + ", ".join(pairs)
 
 
 def _vm_line(vm: VirtualMachineSummary) -> str:
     can = f"no: {vm.why_not}" if vm.why_not else "yes"
-    told = map(_column, (vm.name, vm.status, vm.flavor, vm.region))
-    return " ".join([str(vm.id), *told, can])
+    columns = map(told, (vm.name, vm.status, vm.flavor, vm.region))
+    return " ".join([str(vm.id), *columns, can])
 
 
 def _list_head(counted: str, shown: int, total: int) -> str:
@@ -122,22 +122,22 @@ def _list_end(answer: SnapshotList | VirtualMachineList) -> Iterator[str]:
 
 def _first_facts(answer: SnapshotDetails) -> Iterator[str]:
     snapshot = answer.snapshot
-    status = _column(snapshot.status)
+    status = told(snapshot.status)
     yield f"Snapshot {snapshot.id} {quoted(snapshot.name)}: {answer.state} (status {status})"
     taken, updated = _time(snapshot.created_at), _time(snapshot.updated_at)
-    age = _or_unknown(answer.age_days)
-    yield f"size {_or_unknown(snapshot.size)} GB, taken {taken} UTC ({age} days ago)"
-    yield f"updated {updated} UTC, region {_column(snapshot.region or snapshot.region_id)}"
-    vm_status = _column(snapshot.vm_status)
-    yield f"VM {_or_unknown(snapshot.vm_id)} {quoted(snapshot.vm_name or '')}, {vm_status}"
+    age = told(answer.age_days)
+    yield f"size {told(snapshot.size)} GB, taken {taken} UTC ({age} days ago)"
+    yield f"updated {updated} UTC, region {told(snapshot.region or snapshot.region_id)}"
+    vm_status = told(snapshot.vm_status)
+    yield f"VM {told(snapshot.vm_id)} {quoted(snapshot.vm_name or '')}, {vm_status}"
 
 
 def _parts_of(answer: SnapshotDetails) -> Iterator[str]:
     snapshot, flavor = answer.snapshot, answer.snapshot.vm_flavor
     if flavor is not None:
-        gpus = f", {flavor.gpu_count} x {_column(flavor.gpu)}" if flavor.gpu_count else ""
-        size = f"{_or_unknown(flavor.cpu)} vCPU, {_or_unknown(flavor.ram)} GB RAM"
-        yield f"flavor {_column(flavor.name)}: {size}{gpus}"
+        gpus = f", {flavor.gpu_count} x {told(flavor.gpu)}" if flavor.gpu_count else ""
+        size = f"{told(flavor.cpu)} vCPU, {told(flavor.ram)} GB RAM"
+        yield f"flavor {told(flavor.name)}: {size}{gpus}"
     if snapshot.vm_image is not None:
         yield f"system {quoted(snapshot.vm_image.name or '')}"
     if snapshot.vm_environment is not None:
@@ -166,25 +166,17 @@ def _plan_lines(answer: Planned) -> Iterator[str]:
 
 
 def _plan_facts(plan: BlastRadius) -> Iterator[str]:
-    yield f"VM {_or_unknown(plan.vm_id)} {quoted(plan.vm_name or '')}"
-    yield f"{_or_unknown(plan.size)} GB"
-    yield f"{_or_unknown(plan.age_days)} days old"
+    yield f"VM {told(plan.vm_id)} {quoted(plan.vm_name or '')}"
+    yield f"{told(plan.size)} GB"
+    yield f"{told(plan.age_days)} days old"
     yield plan.state
     if plan.new_vm_name is not None:
-        yield f"flavor {_column(plan.flavor)}"
-        yield f"GPUs {_column(plan.gpus)}" if plan.gpus else "no GPUs"
-        yield f"region {_column(plan.region)}"
+        yield f"flavor {told(plan.flavor)}"
+        yield f"GPUs {told(plan.gpus)}" if plan.gpus else "no GPUs"
+        yield f"region {told(plan.region)}"
         price = plan.price_per_hour_estimate
         yield "price not known" if price is None else f"about {price} per hour (an estimate)"
 
 
 def _time(time: datetime | None) -> str:
     return "?" if time is None else f"{time:%Y-%m-%d %H:%M}"
-
-
-def _column(text: object) -> str:
-    return in_a_column(str(text or "?"))
-
-
-def _or_unknown(value: object) -> str:
-    return "?" if value is None else str(value)

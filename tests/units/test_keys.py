@@ -1,0 +1,143 @@
+"""The key that signs plans: made once, whole, private, whoever comes first."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from snapshot_mcp.consent.keys import KEY_FILE, load_key
+from snapshot_mcp.errors import LedgerError
+
+ASK_FOR_THE_KEY = """
+import sys
+from pathlib import Path
+from snapshot_mcp.consent.keys import load_key
+print("ready", flush=True)
+sys.stdin.readline()
+print(load_key(Path(sys.argv[1])).hex())
+"""
+
+
+def test_a_key_is_made_at_the_first_use_and_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "not" / "yet"
+    key = load_key(folder)
+    assert len(key) == 32
+    assert load_key(folder) == key
+    assert [file.name for file in folder.iterdir()] == [KEY_FILE]
+
+
+def test_two_folders_have_two_keys(tmp_path: Path) -> None:
+    assert load_key(tmp_path / "one") != load_key(tmp_path / "two")
+
+
+def test_nobody_else_may_read_the_key(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        load_key(tmp_path / "data")
+    finally:
+        os.umask(before)
+    private = os.name == "posix"
+    assert not private or (tmp_path / "data" / KEY_FILE).stat().st_mode & 0o777 == 0o600
+    assert not private or (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+
+
+def test_threads_that_ask_at_once_get_one_key(tmp_path: Path) -> None:
+    for attempt in range(10):
+        folder = tmp_path / str(attempt)
+        start = threading.Barrier(4)
+        keys: list[bytes] = []
+
+        def ask(folder: Path = folder, start: threading.Barrier = start) -> None:
+            start.wait(10)
+            keys.append(load_key(folder))  # noqa: B023 - joined before the next round
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        assert len(keys) == 4
+        assert set(keys) == {load_key(folder)}
+        assert [file.name for file in folder.iterdir()] == [KEY_FILE]
+
+
+def test_processes_that_ask_at_once_get_one_key(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", ASK_FOR_THE_KEY, str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    answers = [process.communicate("go\n", timeout=30)[0].strip() for process in processes]
+    assert set(answers) == {load_key(folder).hex()}
+
+
+def test_whoever_comes_second_takes_the_key_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = "ab" * 32
+    link = os.link
+
+    def beaten(source: Path, target: Path) -> None:
+        target.write_text(theirs, encoding="ascii")
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", beaten)
+    assert load_key(tmp_path).hex() == theirs
+    assert [file.name for file in tmp_path.iterdir()] == [KEY_FILE]
+
+
+def test_a_file_system_without_hard_links_does_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(source: Path, target: Path) -> None:
+        raise PermissionError(1, "no hard links here", str(source), None, str(target))
+
+    monkeypatch.setattr(os, "link", no_links)
+    key = load_key(tmp_path)
+    assert load_key(tmp_path) == key
+    assert [file.name for file in tmp_path.iterdir()] == [KEY_FILE]
+
+
+def test_a_draft_that_cannot_be_written_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(handle: int) -> None:
+        raise OSError(28, "no space left", str(handle))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(LedgerError):
+        load_key(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"abcd", b"zz" * 32, b"ab" * 31, b"ab" * 33, b"\xff" * 64, b"a" * 63]
+)
+def test_a_broken_key_file_is_told_without_its_content(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / KEY_FILE
+    file.write_bytes(content)
+    with pytest.raises(LedgerError, match="signing key") as caught:
+        load_key(tmp_path)
+    assert KEY_FILE in str(caught.value)
+    assert "abab" not in str(caught.value)
+    assert file.read_bytes() == content
+
+
+def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(LedgerError):
+        load_key(tmp_path / "file" / "data")
+    (tmp_path / KEY_FILE).mkdir()
+    with pytest.raises(LedgerError):
+        load_key(tmp_path)

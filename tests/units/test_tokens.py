@@ -1,0 +1,269 @@
+"""Plan tokens: they open for the very same intent, in time, here, and for nothing else."""
+
+import base64
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import jwt
+import pytest
+from hypothesis import assume, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from snapshot_mcp.consent.tokens import LIFETIME, Intent, Plan, Tokens, digest
+from snapshot_mcp.errors import LedgerError, RefusedError
+from snapshot_mcp.ledger import Argument
+
+KEY, OTHER_KEY = b"k" * 32, b"o" * 32
+NOW = datetime(2026, 11, 20, 12, 0, 0, 500_000, tzinfo=UTC)
+CLOUD = "https://cloud.example/v1"
+DELETE = Intent("delete_snapshot", 1701, {})
+
+
+def tokens(
+    *,
+    key: bytes = KEY,
+    principal: str = "local",
+    cloud: str = CLOUD,
+    now: datetime = NOW,
+) -> Tokens:
+    return Tokens(key=lambda: key, principal=principal, cloud=cloud, now=lambda: now)
+
+
+def issued(intent: Intent = DELETE) -> str:
+    return tokens().issue("plan-1", intent, "state-1")[0]
+
+
+def refusal(token: str, intent: Intent = DELETE, opener: Tokens | None = None) -> str:
+    with pytest.raises(RefusedError) as caught:
+        (opener or tokens()).open(token, intent)
+    assert "Nothing was changed." in str(caught.value)
+    return str(caught.value)
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    return jwt.decode(token, KEY, algorithms=["HS256"], options={"verify_signature": False})
+
+
+def signed(claims: Mapping[str, object], key: bytes = KEY, algorithm: str = "HS256") -> str:
+    return jwt.encode(dict(claims), key, algorithm=algorithm)
+
+
+def encoded(part: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+
+
+intents = st.builds(
+    Intent,
+    st.sampled_from(["restore_snapshot", "delete_snapshot"]),
+    st.integers(1, 4),
+    st.dictionaries(
+        st.sampled_from(["new_vm_name", "contract_id"]),
+        st.one_of(
+            st.sampled_from(["", "1", "web", "we", "b"]),
+            st.integers(0, 2),
+            st.booleans(),
+            st.lists(st.sampled_from(["1", "web"]), max_size=2),
+        ),
+    ),
+)
+
+
+def same(one: Intent, two: Intent) -> bool:
+    def key(intent: Intent) -> tuple[str, int, str]:
+        return intent.tool, intent.target, json.dumps(intent.arguments, sort_keys=True)
+
+    return key(one) == key(two)
+
+
+def test_a_token_opens_for_the_intent_it_was_issued_for() -> None:
+    token, expires_at = tokens().issue("plan-1", DELETE, "state-1")
+    assert expires_at == (NOW + LIFETIME).replace(microsecond=0)
+    assert tokens().open(token, DELETE) == Plan("plan-1", "state-1", expires_at)
+    assert timedelta(minutes=9) < expires_at - NOW <= timedelta(minutes=10)
+
+
+@given(intents, intents)
+@hypothesis_settings(max_examples=100)
+def test_a_token_opens_for_the_very_same_intent_only(one: Intent, two: Intent) -> None:
+    token = issued(one)
+    assert tokens().open(token, one).id == "plan-1"
+    if same(one, two):
+        assert tokens().open(token, two).id == "plan-1"
+    else:
+        refusal(token, two)
+
+
+@pytest.mark.parametrize(
+    ("intent", "why"),
+    [
+        (Intent("restore_snapshot", 1701, {}), "another tool or another snapshot"),
+        (Intent("delete_snapshot", 1702, {}), "another tool or another snapshot"),
+        (Intent("delete_snapshot", 1701, {"contract_id": 0}), "other arguments"),
+    ],
+)
+def test_a_token_does_not_open_for_something_else(intent: Intent, why: str) -> None:
+    assert why in refusal(issued(), intent)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"new_vm_name": "web", "contract_id": 8},
+        {"new_vm_name": "Web", "contract_id": 7},
+        {"new_vm_name": "web"},
+        {"new_vm_name": "web", "contract_id": "7"},
+        {"new_vm_name": "web", "contract_id": 7, "more": True},
+        {},
+    ],
+)
+def test_every_argument_counts(arguments: Mapping[str, Argument]) -> None:
+    token = issued(Intent("restore_snapshot", 1, {"contract_id": 7, "new_vm_name": "web"}))
+    same_in_other_order = Intent("restore_snapshot", 1, {"new_vm_name": "web", "contract_id": 7})
+    assert tokens().open(token, same_in_other_order).id == "plan-1"
+    assert "other arguments" in refusal(token, Intent("restore_snapshot", 1, arguments))
+
+
+def test_a_token_is_for_one_principal_and_one_cloud() -> None:
+    for opener in (tokens(principal="other"), tokens(cloud="https://cloud.example/v2")):
+        assert "someone else or another cloud" in refusal(issued(), opener=opener)
+
+
+@pytest.mark.parametrize("minutes", [10, 11, 60 * 24 * 365])
+def test_a_token_ends_after_ten_minutes(minutes: float) -> None:
+    late = tokens(now=NOW + timedelta(minutes=minutes))
+    plan = late.open(issued(), DELETE)
+    with pytest.raises(RefusedError, match="expired") as caught:
+        late.check_time(plan)
+    assert "Nothing was changed." in str(caught.value)
+
+
+def test_a_token_lives_until_its_last_second() -> None:
+    token, expires_at = tokens().issue("plan-1", DELETE, "state-1")
+    plan = tokens().open(token, DELETE)
+    assert plan.expires_at == expires_at
+    for moment in (NOW, expires_at - timedelta(microseconds=1)):
+        tokens(now=moment).check_time(plan)
+    with pytest.raises(RefusedError, match="expired"):
+        tokens(now=expires_at).check_time(plan)
+
+
+def test_the_time_is_that_of_the_given_clock_and_not_of_the_machine() -> None:
+    long_ago = datetime(2001, 1, 1, tzinfo=UTC)
+    token, _ = tokens(now=long_ago).issue("plan-1", DELETE, "state-1")
+    plan = tokens(now=long_ago).open(token, DELETE)
+    tokens(now=long_ago).check_time(plan)
+    with pytest.raises(RefusedError, match="expired"):
+        tokens().check_time(plan)
+
+
+def test_a_token_signed_with_another_key_is_not_ours() -> None:
+    assert "not issued by this server" in refusal(issued(), opener=tokens(key=OTHER_KEY))
+    assert "not issued" in refusal(signed(claims_of(issued()), OTHER_KEY))
+
+
+@pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "nOnE"])
+def test_a_token_without_a_signature_is_not_ours(algorithm: str) -> None:
+    claims = claims_of(issued())
+    header = encoded({"alg": algorithm, "typ": "JWT"})
+    for signature in ("", issued().rpartition(".")[2]):
+        assert "not issued" in refusal(f"{header}.{encoded(claims)}.{signature}")
+
+
+@pytest.mark.parametrize("algorithm", ["HS384", "HS512"])
+def test_a_token_of_another_algorithm_is_not_ours_even_with_our_key(algorithm: str) -> None:
+    key = KEY * 2
+    token = signed(claims_of(issued()), key, algorithm)
+    assert "not issued" in refusal(token, opener=tokens(key=key))
+
+
+@pytest.mark.parametrize("claim", sorted(claims_of(issued())))
+def test_a_token_without_one_of_its_claims_is_not_ours(claim: str) -> None:
+    claims = {name: value for name, value in claims_of(issued()).items() if name != claim}
+    assert "not issued" in refusal(signed(claims))
+
+
+def test_a_token_claims_what_it_is_bound_to() -> None:
+    assert set(claims_of(issued())) >= {"jti", "sub", "arg", "st", "aud", "exp"}
+
+
+def test_a_claim_that_was_changed_breaks_the_signature() -> None:
+    header, _, signature = issued().split(".")
+    claims = claims_of(issued()) | {"sub": "delete_snapshot/1702"}
+    forged = f"{header}.{encoded(claims)}.{signature}"
+    assert "not issued" in refusal(forged, Intent("delete_snapshot", 1702, {}))
+
+
+@given(st.data())
+@hypothesis_settings(max_examples=150)
+def test_a_token_that_was_cut_or_changed_anywhere_is_not_ours(data: st.DataObject) -> None:
+    token = issued()
+    place = data.draw(st.integers(0, len(token) - 1))
+    letter = data.draw(st.characters(codec="ascii"))
+    # The last letter of a part holds spare bits, so a change there may mean the same bytes.
+    assume(letter != token[place] and token[place + 1 : place + 2] not in ("", "."))
+    for broken in (token[:place], token[place + 1 :], token[:place] + letter + token[place + 1 :]):
+        refusal(broken)
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["", ".", "..", "...", "a.b.c", "e30.e30.e30", "\u00e9.\u00e9.\u00e9", "\0", "plan-1", "[.[.["],
+)
+def test_what_is_no_token_at_all_is_refused(token: str) -> None:
+    assert "not issued by this server" in refusal(token)
+
+
+@given(st.text(max_size=200))
+@hypothesis_settings(max_examples=150)
+def test_no_text_whatsoever_opens_or_crashes(text: str) -> None:
+    assert "not issued by this server" in refusal(text)
+
+
+def test_an_endless_token_is_not_even_looked_at() -> None:
+    long = signed({**claims_of(issued()), "padding": "x" * 2_000})
+    assert "not issued" in refusal(long)
+    assert len(issued(Intent("restore_snapshot", 2**63 - 1, {"new_vm_name": "x" * 50}))) <= 1_000
+
+
+def test_a_refused_token_is_not_repeated_in_the_sentence() -> None:
+    assert "SECRET" not in refusal("SECRET.SECRET.SECRET")
+
+
+def test_a_token_tells_neither_the_cloud_nor_the_principal_nor_the_arguments() -> None:
+    intent = Intent("restore_snapshot", 1, {"new_vm_name": "launch-of-x"})
+    text = json.dumps(claims_of(tokens(principal="alice").issue("plan-1", intent, "s")[0]))
+    for hidden in ("cloud.example", "alice", "launch-of-x"):
+        assert hidden not in text
+
+
+def test_a_key_that_cannot_be_had_is_no_forged_token() -> None:
+    def broken() -> bytes:
+        raise LedgerError("The key is broken.")
+
+    opener = Tokens(key=broken, principal="local", cloud=CLOUD, now=lambda: NOW)
+    with pytest.raises(LedgerError):
+        opener.open(issued(), DELETE)
+    with pytest.raises(LedgerError):
+        opener.issue("plan-1", DELETE, "state-1")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=6,
+)
+
+
+@given(json_values, json_values)
+@hypothesis_settings(max_examples=150)
+def test_a_digest_is_the_same_exactly_for_the_same_value(one: object, two: object) -> None:
+    equal = json.dumps(one, sort_keys=True) == json.dumps(two, sort_keys=True)
+    assert (digest(one) == digest(two)) == equal
+    assert len(digest(one)) == len(digest(two)) >= 16
+
+
+def test_a_digest_does_not_depend_on_the_order_of_keys() -> None:
+    assert digest({"a": 1, "b": 2}) == digest(cast("object", {"b": 2, "a": 1}))

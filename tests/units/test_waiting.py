@@ -1,0 +1,200 @@
+"""Waiting for the cloud: it ends, it survives bad moments, and it tells how far it is."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import anyio
+import anyio.lowlevel
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from snapshot_mcp.clock import SYSTEM_CLOCK, Clock
+from snapshot_mcp.errors import (
+    Forbidden,
+    NotFound,
+    OutcomeUnknown,
+    ProtocolError,
+    RateLimited,
+    Unavailable,
+)
+from snapshot_mcp.operations.waiting import Waited, wait_for
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+GONE = "the cloud does not know it at the moment"
+DEAF = "the cloud could not be asked at the moment"
+
+
+@dataclass
+class Wait:
+    """One wait on a clock that moves when somebody waits: each look takes the next of `looks`.
+
+    The last of them is seen for ever.
+    """
+
+    looks: list[str | Exception]
+    seconds: float = 60
+    look_takes: float = 0
+    reports: list[tuple[float, float, str]] = field(default_factory=list[tuple[float, float, str]])
+    taken: int = 0
+    now: float = 0
+
+    async def sleep(self, seconds: float) -> None:
+        await anyio.lowlevel.checkpoint()
+        self.now += seconds
+
+    @property
+    def clock(self) -> Clock:
+        """A clock whose time of day goes back all the time, which no wait may mind."""
+        return Clock(lambda: NOON - timedelta(seconds=self.now), self.sleep, lambda: self.now)
+
+    async def look(self) -> str:
+        seen = self.looks[min(self.taken, len(self.looks) - 1)]
+        self.taken += 1
+        self.now += self.look_takes
+        if isinstance(seen, Exception):
+            raise seen
+        return seen
+
+    async def report(self, waited: float, total: float, line: str) -> None:
+        self.reports.append((waited, total, line))
+
+    async def run(self, first: str = "CREATING") -> Waited[str]:
+        return await wait_for(
+            first,
+            self.look,
+            lambda seen: seen == "SUCCESS",
+            lambda seen: f"it is {seen}",
+            seconds=self.seconds,
+            clock=self.clock,
+            report=self.report,
+        )
+
+
+async def test_what_is_final_already_is_not_waited_for() -> None:
+    wait = Wait(["never"])
+    assert await wait.run("SUCCESS") == ("SUCCESS", "")
+    assert (wait.taken, wait.reports, wait.now) == (0, [], 0)
+
+
+async def test_a_wait_of_no_seconds_does_not_look_again() -> None:
+    wait = Wait(["SUCCESS"], seconds=0)
+    assert await wait.run() == ("CREATING", "")
+    assert (wait.taken, wait.reports) == (0, [])
+
+
+async def test_a_wait_ends_with_the_final_state() -> None:
+    wait = Wait(["CREATING", "SAVING", "SUCCESS"])
+    assert await wait.run() == ("SUCCESS", "")
+    assert wait.taken == 3
+    assert [line for _, _, line in wait.reports] == [
+        "it is CREATING",
+        "it is CREATING",
+        "it is SAVING",
+    ]
+    assert wait.now < 5
+
+
+@pytest.mark.parametrize("seconds", [0.1, 1, 7, 60, 600])
+async def test_a_wait_ends_at_its_time_after_one_last_look(seconds: float) -> None:
+    wait = Wait(["CREATING"], seconds=seconds)
+    assert await wait.run() == ("CREATING", "")
+    assert wait.now == pytest.approx(seconds, abs=0.001)
+    assert wait.taken == len(wait.reports) >= 1
+
+
+async def test_a_wait_becomes_patient_and_asks_less_and_less_often() -> None:
+    wait = Wait(["CREATING"], seconds=600)
+    await wait.run()
+    pauses = [round(later[0] - earlier[0], 6) for earlier, later in pairwise(wait.reports)]
+    assert pauses == sorted(pauses)
+    assert pauses[0] <= 1
+    assert max(pauses) == 5
+    assert wait.taken < 150
+
+
+@pytest.mark.parametrize(
+    ("error", "trouble"),
+    [
+        (NotFound("x"), GONE),
+        (Unavailable("x"), DEAF),
+        (RateLimited("x", retry_after=3), DEAF),
+        (Forbidden("x"), DEAF),
+        (OutcomeUnknown("x"), DEAF),
+        (ProtocolError("x"), DEAF),
+    ],
+    ids=repr,
+)
+async def test_a_look_that_fails_is_told_only_if_no_later_one_succeeds(
+    error: Exception, trouble: str
+) -> None:
+    assert await Wait([error, error, "SUCCESS"]).run() == ("SUCCESS", "")
+    assert await Wait([error, "SAVING"], seconds=9).run() == ("SAVING", "")
+    assert await Wait(["SAVING", error], seconds=9).run() == ("SAVING", trouble)
+    assert await Wait([error], seconds=9).run() == ("CREATING", trouble)
+
+
+async def test_a_crash_of_our_own_is_not_swallowed() -> None:
+    with pytest.raises(ZeroDivisionError):
+        await Wait([ZeroDivisionError()]).run()
+
+
+async def test_a_slow_look_does_not_make_the_wait_longer_than_itself() -> None:
+    wait = Wait(["CREATING"], seconds=10, look_takes=8)
+    await wait.run()
+    assert wait.now <= 10 + 8
+    assert all(waited <= 10 for waited, _, _ in wait.reports)
+
+
+looks = st.lists(
+    st.sampled_from(["CREATING", "SAVING", "SUCCESS"])
+    | st.builds(NotFound, st.just("x"))
+    | st.builds(Unavailable, st.just("x")),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(looks, st.floats(0, 600), st.floats(0, 20))
+@hypothesis_settings(max_examples=150, deadline=None)
+def test_every_wait_ends_and_its_progress_only_grows(
+    seen: list[str | Exception], seconds: float, look_takes: float
+) -> None:
+    wait = Wait(seen, seconds=seconds, look_takes=look_takes)
+    last, trouble = anyio.run(wait.run)
+    assert wait.now <= seconds + look_takes + 0.001
+    waited = [progress for progress, _, _ in wait.reports]
+    assert all(earlier < later for earlier, later in pairwise(waited))
+    assert all(0 <= progress <= total == seconds for progress, total, _ in wait.reports)
+    assert last == "SUCCESS" or wait.now >= seconds - 0.001
+    assert not (trouble and last == "SUCCESS")
+
+
+async def test_the_clock_of_the_system_is_aware_and_waits() -> None:
+    before = SYSTEM_CLOCK.now()
+    await SYSTEM_CLOCK.sleep(0)
+    assert before.utcoffset() is not None
+    assert SYSTEM_CLOCK.now() >= before
+    assert SYSTEM_CLOCK.elapsed() <= SYSTEM_CLOCK.elapsed()
+
+
+async def test_what_the_reporter_raises_ends_the_wait() -> None:
+    async def broken(_waited: float, _total: float, _line: str) -> None:
+        raise ConnectionError
+
+    wait = Wait(["CREATING"])
+    look: Callable[[], Awaitable[str]] = wait.look
+    with pytest.raises(ConnectionError):
+        await wait_for(
+            "CREATING",
+            look,
+            lambda seen: seen == "SUCCESS",
+            str,
+            seconds=5,
+            clock=wait.clock,
+            report=broken,
+        )
+    assert wait.taken == 0
