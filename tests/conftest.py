@@ -55,9 +55,12 @@ class TurnedClock:
         await anyio.lowlevel.checkpoint()
         self.turn(seconds=seconds)
 
+    def elapsed(self) -> float:
+        return self.time.timestamp()
+
     @property
     def clock(self) -> Clock:
-        return Clock(self.now, self.sleep, lambda: self.time.timestamp())
+        return Clock(self.now, self.sleep, self.elapsed)
 
 
 class WatchedTransport(httpx.AsyncBaseTransport):

@@ -162,7 +162,7 @@ def test_an_address_that_others_could_reach_or_that_is_not_guarded_is_refused(
 ) -> None:
     line = refused_to_serve(tmp_path, "--host", host, "--port", str(free_port()))
     assert "--host must be" in line
-    assert "Use 127.0.0.1, ::1 or localhost." in line
+    assert "Use one of: 127.0.0.1, localhost, ::1." in line
 
 
 def test_a_port_in_use_is_told_in_one_sentence_and_the_user_of_it_stays(

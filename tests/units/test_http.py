@@ -275,7 +275,7 @@ async def test_a_body_of_the_wrong_shape_does_not_fit_a_read_and_leaves_a_write_
     async with api_of(answering(200, body)) as api:
         with pytest.raises(ProtocolError):
             await CloudReader(api).snapshot(1701)
-        with pytest.raises(OutcomeUnknown):
+        with pytest.raises(OutcomeUnknown, match="does not fit the request"):
             await CloudWriter(api).create_snapshot(1, "web", "", [])
 
 

@@ -205,6 +205,8 @@ def test_front_matter_of_the_wrong_shape_is_refused_with_its_line_and_field(
         ('name = "mood"', 'name = "Mood"', 10),
         ('description = "How it feels"', "description = 7", 11),
         ('description = "Its name"', "description = 7", 7),
+        ('description = "Its name"\n', "", 5),
+        ('description = "How it feels"\n', "", 9),
     ],
 )
 def test_a_mistake_in_an_argument_is_told_with_the_line_of_that_argument(
