@@ -167,12 +167,10 @@ def _check_placeholders(path: Path, matter: _FrontMatter, lines: list[str], *, f
 
 def _wrong_placeholders(line: str, named: set[str]) -> Iterator[str]:
     template = string.Template(line)
-    if not template.is_valid():
+    if template.is_valid():
+        yield from ("${" + name + "}" for name in template.get_identifiers() if name not in named)
+    else:
         yield "a lone $"
-        return
-    for name in template.get_identifiers():
-        if name not in named:
-            yield "${" + name + "}"
 
 
 def _quoted(value: str) -> str:

@@ -1,0 +1,149 @@
+"""What can go wrong around a call: it is told in our words, and never hides what happened."""
+
+import json
+import logging
+
+import httpx
+import pytest
+from mcp import Client
+
+from snapshot_mcp.app import http_client
+from snapshot_mcp.cloud.client import CloudWriter
+from snapshot_mcp.errors import ConfigError
+from snapshot_mcp.settings import Settings
+from tests.conftest import World, ask, refused
+from tests.tools.test_consent import planned, ready
+from tests.tools.test_create import order
+
+
+async def test_a_data_folder_that_cannot_be_made_is_told(world: World) -> None:
+    (world.folder / "file").write_text("in the way")
+    data_dir = world.folder / "file" / "data"
+    world.settings = world.settings.model_copy(update={"data_dir": data_dir})
+    async with world.client() as client:
+        text = await refused(client, "list_snapshots")
+    assert "The data folder cannot be made" in text
+    assert "SNAPSHOT_MCP_DATA_DIR" in text
+    assert str(world.folder) not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("ALL_PROXY", "ftp://SECRET@host"), ("SSL_CERT_FILE", "no-such-file.pem")],
+)
+def test_an_environment_that_no_http_client_can_be_made_in_is_told(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    for other in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(other, raising=False)
+        monkeypatch.delenv(other.lower(), raising=False)
+    monkeypatch.setenv(name, value)
+    settings = Settings.model_validate({"api_key": "k", "api_url": "https://cloud.example/v1"})
+    with pytest.raises(ConfigError) as caught:
+        http_client(settings, None)
+    assert name in str(caught.value)
+    assert "SECRET" not in str(caught.value)
+
+
+async def test_a_restore_is_planned_without_a_price_list(world: World, client: Client) -> None:
+    async def break_prices(request: httpx.Request) -> httpx.Response | None:
+        return httpx.Response(500) if request.url.path.endswith("/pricebook") else None
+
+    snapshot = await ready(client)
+    world.fail(break_prices)
+    commit, plan = await planned(client, "restore_snapshot", snapshot)
+    assert "price_per_hour_estimate" not in plan["plan"]
+    result = await ask(client, "restore_snapshot", **commit, wait_seconds=60)
+    assert result["outcome"] == "restored"
+
+
+async def test_a_new_vm_that_fails_is_told_as_failed(world: World, client: Client) -> None:
+    async def fail(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if not request.url.path.startswith("/v1/core/virtual-machines/"):
+            return response
+        body = json.loads(await response.aread())
+        body["instance"]["status"] = "ERROR"
+        return httpx.Response(200, json=body, request=request)
+
+    commit, _ = await planned(client, "restore_snapshot", await ready(client))
+    world.tamper(fail)
+    result = await ask(client, "restore_snapshot", **commit, wait_seconds=60)
+    assert result["outcome"] == "failed"
+    assert "reports an error on it" in result["next_step"]
+
+
+async def test_a_write_that_happened_is_told_although_its_end_cannot_be_recorded(
+    world: World, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def spoil(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if request.method == "POST":
+            for file in world.folder.glob("ledger.db*"):
+                file.unlink()
+            (world.folder / "ledger.db").mkdir()
+        return response
+
+    wanted = await order(client)
+    world.tamper(spoil)
+    with caplog.at_level(logging.ERROR):
+        result = await ask(client, "create_snapshot", **wanted, wait_seconds=60)
+    assert result["outcome"] == "created"
+    assert "ended as done but could not be recorded" in caplog.text
+
+
+async def test_a_crash_of_our_own_is_masked_and_recorded_as_unknown(
+    world: World, client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def crash(*_: object) -> None:
+        raise ZeroDivisionError("SECRET")
+
+    wanted = await order(client)
+    monkeypatch.setattr(CloudWriter, "create_snapshot", crash)
+    with caplog.at_level(logging.CRITICAL):
+        text = await refused(client, "create_snapshot", **wanted)
+    assert text == "Error executing tool create_snapshot"
+    assert [row.event for row in await world.ledger()] == ["sent", "unknown"]
+
+
+async def test_an_answer_to_a_create_that_is_about_another_order_is_not_taken_for_it(
+    world: World, client: Client
+) -> None:
+    async def swap(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if request.method != "POST":
+            return response
+        body = json.loads(await response.aread())
+        body["snapshot"] |= {"vm_id": 4, "status": "SUCCESS"}
+        return httpx.Response(201, json=body, request=request)
+
+    wanted = await order(client)
+    world.tamper(swap)
+    result = await ask(client, "create_snapshot", **wanted)
+    assert result["outcome"] == "unknown"
+
+
+@pytest.mark.parametrize("answer", [{}, {"hello": "portal"}, {"status": "maybe"}])
+async def test_a_delete_that_is_not_said_to_have_worked_is_unknown(
+    world: World, client: Client, answer: dict[str, str]
+) -> None:
+    async def blur(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if request.method != "DELETE":
+            return response
+        return httpx.Response(200, json=answer, request=request)
+
+    commit, _ = await planned(client, "delete_snapshot", await ready(client))
+    world.tamper(blur)
+    result = await ask(client, "delete_snapshot", **commit)
+    assert result["outcome"] == "unknown"
+
+
+async def test_a_redirect_to_an_address_that_cannot_be_parsed_is_told(
+    world: World, client: Client
+) -> None:
+    async def point(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if request.method == "GET" and request.url.path.endswith("/virtual-machines"):
+            location = {"location": "https://xn--a.com/"}
+            return httpx.Response(302, headers=location, request=request)
+        return response
+
+    world.tamper(point)
+    text = await refused(client, "list_virtual_machines")
+    assert "Nothing was changed." in text
