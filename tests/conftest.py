@@ -16,18 +16,17 @@ import anyio.lowlevel
 import httpx
 import pytest
 from mcp import Client
+from mcp.client.session import ElicitationFnT
 from mcp_types import CallToolResult, TextContent
 
 from snapshot_mcp.app import (
-    CLOUD_FILE,
-    LEDGER_FILE,
     create_server,
     embedded_transport,
     http_client,
 )
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.ledger import Ledger, Row
-from snapshot_mcp.settings import Settings
+from snapshot_mcp.settings import CLOUD_FILE, LEDGER_FILE, Settings
 
 ERAS = ("legacy", "2026-07-28")
 
@@ -111,10 +110,12 @@ class World:
         return http_client(settings, watched)
 
     @asynccontextmanager
-    async def client(self, mode: str = "2026-07-28") -> AsyncGenerator[Client]:
+    async def client(
+        self, mode: str = "2026-07-28", elicitation_callback: ElicitationFnT | None = None
+    ) -> AsyncGenerator[Client]:
         """An MCP client of a new server on this world's data folder."""
         server = create_server(self.settings, clock=self.turned.clock, connect=self.connect)
-        async with Client(server, mode=mode) as client:
+        async with Client(server, mode=mode, elicitation_callback=elicitation_callback) as client:
             yield client
 
     def fail(self, fault: Fault | None) -> None:
@@ -142,6 +143,11 @@ class World:
 
     async def ledger(self) -> list[Row]:
         return await Ledger(self.folder / LEDGER_FILE, self.turned.now).rows()
+
+    async def attempts(self) -> list[Row]:
+        """The rows of what was sent and of how it ended."""
+        ends = ("sent", "done", "failed", "unknown")
+        return [row for row in await self.ledger() if row.event in ends]
 
     @property
     def cloud_file(self) -> Path:

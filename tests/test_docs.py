@@ -57,6 +57,7 @@ def test_every_command_that_there_is_is_in_the_readme_and_can_be_parsed() -> Non
         "serve",
         "sandbox",
         "demo",
+        "ledger",
     }
     commands = re.search(r"\{(.*?)\}|command", parser.format_usage())
     assert commands is not None

@@ -122,6 +122,7 @@ class BlastRadius(Frozen):
     vm_id: int | None = Field(default=None, description="Id of the source VM")
     vm_name: str | None = Field(default=None, description="Name of the source VM")
     size: int | None = Field(default=None, description="Estimated size in GB")
+    created_at: datetime | None = Field(default=None, description="When it was taken (UTC)")
     age_days: float | None = Field(default=None, description="Days since it was taken")
     vm_gone: bool | None = Field(default=None, description="The source VM is deleted")
     last_ready_of_vm: bool | None = Field(
@@ -130,6 +131,8 @@ class BlastRadius(Frozen):
     newest_of_vm: bool | None = Field(
         default=None, description="No later snapshot of its VM is ready"
     )
+    older_of_vm: int | None = Field(default=None, description="Ready snapshots of its VM before it")
+    newer_of_vm: int | None = Field(default=None, description="Those after it, incremental to it")
     derived_image: str | None = Field(default=None, description="Image that would be deleted too")
     new_vm_name: str | None = Field(default=None, description="Name of the VM that would be made")
     flavor: str | None = Field(default=None, description="Flavor of the VM that would be made")

@@ -3,20 +3,24 @@
 import secrets
 import socket
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.resources import Resource, TextResource
 
 from snapshot_mcp import __version__
 from snapshot_mcp.clock import SYSTEM_CLOCK, Clock
+from snapshot_mcp.consent.asking import request_state_security
 from snapshot_mcp.errors import ConfigError
 from snapshot_mcp.operations import OpenOperations, Operations
+from snapshot_mcp.policy_file import load_policy, policy_json
 from snapshot_mcp.prompts import load_prompts
-from snapshot_mcp.settings import EMBEDDED_API_KEY, Settings
+from snapshot_mcp.rules.policy import Policy, allows_tool
+from snapshot_mcp.settings import CLOUD_FILE, EMBEDDED_API_KEY, LEDGER_FILE, Settings
 from snapshot_mcp.tools.snapshots import all_tools
 
 if TYPE_CHECKING:
@@ -25,8 +29,6 @@ if TYPE_CHECKING:
     from starlette.responses import JSONResponse
 
 EMBEDDED_URL = "http://embedded.invalid/v1"
-CLOUD_FILE = "cloud.db"
-LEDGER_FILE = "ledger.db"
 MOST_CONNECTIONS = 10
 LOCAL_PRINCIPAL = "local"
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
@@ -61,13 +63,15 @@ def create_server(
         connect: makes the HTTP client; the default reaches the cloud that the settings name.
 
     Raises:
-        ConfigError: a prompt file is not valid.
+        ConfigError: a prompt file or the policy file is not valid.
     """
+    policy = load_policy(settings.policy) if settings.policy else Policy()
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[OpenOperations]) -> AsyncGenerator[OpenOperations]:
         async with AsyncExitStack() as stack:
-            yield _open_once(settings, clock, connect or connect_cloud, stack)
+            connecting = connect or connect_cloud
+            yield _open_once(lambda: _open(settings, policy, clock, connecting, stack))
 
     instructions = _INSTRUCTIONS
     instructions += _EMBEDDED if settings.embedded else ""
@@ -77,9 +81,15 @@ def create_server(
         title="Snapshots",
         version=__version__,
         instructions=instructions,
-        tools=all_tools(read_only=settings.read_only),
+        tools=[
+            tool
+            for tool in all_tools(read_only=settings.read_only)
+            if allows_tool(policy, tool.name)
+        ],
+        resources=[_policy_resource(policy)],
         lifespan=lifespan,
         log_level="WARNING",
+        request_state_security=request_state_security(settings.data_folder()),
     )
     for prompt in load_prompts():
         server.add_prompt(prompt)
@@ -171,32 +181,42 @@ def serve_http(settings: Settings, *, host: str, port: int) -> None:
     uvicorn.Server(config).run(sockets=[listener])
 
 
-def _open_once(
-    settings: Settings, clock: Clock, connect: Connect, stack: AsyncExitStack
-) -> OpenOperations:
+def _policy_resource(policy: Policy) -> Resource:
+    return TextResource(
+        uri="snapshot://policy",
+        name="policy",
+        title="The operator's policy",
+        description="What this server never does, whoever asks and agrees",
+        mime_type="application/json",
+        text=policy_json(policy),
+    )
+
+
+def _open_once(open_them: OpenOperations) -> OpenOperations:
     lock = anyio.Lock()
     opened: list[Operations] = []
 
     async def open_operations() -> Operations:
         async with lock:
             if not opened:
-                opened.append(await _open(settings, clock, connect, stack))
+                opened.append(await open_them())
         return opened[0]
 
     return open_operations
 
 
 async def _open(
-    settings: Settings, clock: Clock, connect: Connect, stack: AsyncExitStack
+    settings: Settings, policy: Policy, clock: Clock, connect: Connect, stack: AsyncExitStack
 ) -> Operations:
     from snapshot_mcp.cloud.client import CloudReader, CloudWriter  # noqa: PLC0415 - at first use
     from snapshot_mcp.cloud.http import Api  # noqa: PLC0415 - at first use
-    from snapshot_mcp.consent.gate import Gate  # noqa: PLC0415 - at first use
+    from snapshot_mcp.consent.gate import SECONDS_OF_AN_HOUR, Gate  # noqa: PLC0415 - at first use
     from snapshot_mcp.consent.keys import load_key  # noqa: PLC0415 - at first use
     from snapshot_mcp.consent.tokens import Tokens  # noqa: PLC0415 - at first use
-    from snapshot_mcp.ledger import Ledger  # noqa: PLC0415 - at first use
+    from snapshot_mcp.ledger import Ledger, RateLimit  # noqa: PLC0415 - at first use
     from snapshot_mcp.operations.changing import Changes  # noqa: PLC0415 - at first use
     from snapshot_mcp.operations.reading import Views  # noqa: PLC0415 - at first use
+    from snapshot_mcp.operations.settling import settle  # noqa: PLC0415 - at first use
 
     http = await stack.enter_async_context(connect(settings, clock))
     api = Api(http, timeout=settings.timeout)
@@ -207,16 +227,27 @@ async def _open(
         cloud=EMBEDDED_URL if settings.embedded else settings.api_url,
         now=clock.now,
     )
+    ledger = stack.enter_context(closing(Ledger(folder / LEDGER_FILE, clock.now)))
+    hourly = {
+        "delete_snapshot": policy.limits.deletes_per_hour,
+        "restore_snapshot": policy.limits.restores_per_hour,
+    }
     gate = Gate(
         writer=CloudWriter(api),
-        ledger=Ledger(folder / LEDGER_FILE, clock.now),
+        ledger=ledger,
         tokens=tokens,
         consent=settings.consent,
+        limits={
+            tool: RateLimit(events, SECONDS_OF_AN_HOUR)
+            for tool, events in hourly.items()
+            if events is not None
+        },
         principal=LOCAL_PRINCIPAL,
         new_id=lambda: secrets.token_urlsafe(12),
     )
     reader = CloudReader(api)
-    return Operations(Views(reader, clock), Changes(reader, gate, clock))
+    await settle(ledger, reader, clock)
+    return Operations(Views(reader, clock), Changes(reader, gate, clock, policy))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -6,15 +6,17 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from snapshot_mcp import __version__
-from snapshot_mcp.errors import ConfigError
+from snapshot_mcp.errors import ConfigError, LedgerError
 
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_BAD_SETTINGS = 2
 EXIT_INTERRUPTED = 130
 LARGEST_PORT = 65_535
+LONGEST_COUNT = 9
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         _tell(str(error))
         return EXIT_BAD_SETTINGS
+    except LedgerError as error:
+        _tell(str(error))
+        return EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
 
@@ -55,6 +60,13 @@ def build_parser() -> argparse.ArgumentParser:
     sandbox = commands.add_parser("sandbox", help="serve the embedded cloud's REST API alone")
     sandbox.add_argument("--port", type=_port, default=8080, help="port (8080)")
     commands.add_parser("demo", help="run the main job before your eyes")
+    ledger = commands.add_parser("ledger", help="show what was attempted, or verify the record")
+    ledger.add_argument("action", nargs="?", choices=["show", "verify"], default="show")
+    ledger.add_argument("--tool", default="", help="only this tool")
+    ledger.add_argument("--event", default="", help="only this event: sent, refused, ...")
+    ledger.add_argument("--since", type=_time, help="only from this date or time on (UTC)")
+    ledger.add_argument("--limit", type=_count, default=50, help="newest rows at most (50); 0: all")
+    ledger.add_argument("--json", action="store_true", help="one JSON object a line")
     return parser
 
 
@@ -76,6 +88,8 @@ def _run(arguments: argparse.Namespace) -> int:
             from snapshot_mcp.demo import run_demo  # noqa: PLC0415 - only this command needs it
 
             return EXIT_OK if run_demo() else EXIT_FAILED
+        case "ledger":
+            return _run_ledger(arguments)
         case "sandbox":
             _run_sandbox(arguments.port)
         case _:
@@ -83,13 +97,53 @@ def _run(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def _run_ledger(arguments: argparse.Namespace) -> int:
+    import anyio  # noqa: PLC0415 - only this command needs it here
+
+    from snapshot_mcp.clock import utc_now  # noqa: PLC0415 - as above
+    from snapshot_mcp.ledger import Ledger  # noqa: PLC0415 - as above
+    from snapshot_mcp.ledger_view import as_json, as_text  # noqa: PLC0415 - as above
+    from snapshot_mcp.settings import LEDGER_FILE, read_data_folder  # noqa: PLC0415 - as above
+
+    ledger = Ledger(read_data_folder(os.environ) / LEDGER_FILE, utc_now)
+    if arguments.action == "verify":
+        problems = anyio.run(ledger.verify)
+        print("\n".join(problems) if problems else "The ledger is whole.")
+        return EXIT_FAILED if problems else EXIT_OK
+    rows = anyio.run(
+        lambda: ledger.rows(
+            tool=arguments.tool,
+            event=arguments.event,
+            since=arguments.since,
+            limit=arguments.limit,
+        )
+    )
+    if rows:
+        print((as_json if arguments.json else as_text)(rows))
+    return EXIT_OK
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError("must be a date or time such as 2026-05-31") from None
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= LONGEST_COUNT):
+        raise argparse.ArgumentTypeError("must be a whole number")
+    return int(text)
+
+
 def _run_sandbox(port: int) -> None:
     from snapshot_mcp.sandbox.serve import serve  # noqa: PLC0415 - only this command needs it
-    from snapshot_mcp.settings import read_data_folder, sandbox_key  # noqa: PLC0415 - as above
+    from snapshot_mcp.settings import CLOUD_FILE, read_data_folder, sandbox_key  # noqa: PLC0415
 
     serve(
         port=port,
-        database=read_data_folder(os.environ) / "cloud.db",
+        database=read_data_folder(os.environ) / CLOUD_FILE,
         api_key=sandbox_key(os.environ),
     )
 

@@ -1,28 +1,43 @@
 """Every attempt to change something, written before it is sent. Append-only; SQL lives here.
 
 One SQLite file, shared by all server processes on the same data folder. A plan can be sent once:
-the database itself refuses a second row for it, whichever process asks.
+the database itself refuses a second row for it, whichever process asks. The rows form a chain
+(`chain.py`), so that what was altered behind the ledger's back can be named.
 """
 
-import json
 import sqlite3
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 from anyio import to_thread
 
+from snapshot_mcp.chain import (
+    FIRST_PREVIOUS,
+    Argument,
+    Attempt,
+    Event,
+    RateLimit,
+    Row,
+    new_row,
+    problems,
+    sealed,
+    stamp,
+)
 from snapshot_mcp.errors import LedgerError, RefusedError
+from snapshot_mcp.owners import Owner
 
-Event = Literal["sent", "done", "failed", "unknown"]
-Argument = str | int | bool | list[str]
+__all__ = ["Argument", "Attempt", "Event", "Ledger", "RateLimit", "Row"]
 
-_SCHEMA_VERSION = 1
+OWNERS_FOLDER = "owners"
+
+_SCHEMA_VERSION = 2
 _SECONDS_TO_WAIT_FOR_A_LOCK = 5.0
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS attempts (
+_SPANS: dict[float, str] = {60: "a minute", 3_600: "an hour", 86_400: "a day"}
+_SCHEMA = (
+    """CREATE TABLE attempts (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     at TEXT NOT NULL,
     event TEXT NOT NULL,
@@ -31,50 +46,39 @@ CREATE TABLE IF NOT EXISTS attempts (
     target INTEGER NOT NULL,
     arguments TEXT NOT NULL,
     principal TEXT NOT NULL,
+    client TEXT NOT NULL,
     evidence TEXT NOT NULL,
-    reason TEXT NOT NULL
-);
-CREATE UNIQUE INDEX IF NOT EXISTS one_sent_row_an_attempt
-    ON attempts (attempt) WHERE event = 'sent';
-CREATE TRIGGER IF NOT EXISTS attempts_are_not_updated BEFORE UPDATE ON attempts
-    BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS attempts_are_not_deleted BEFORE DELETE ON attempts
-    BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-"""
-
-
-class Attempt(NamedTuple):
-    """One attempt to change something.
-
-    Attributes:
-        id: the plan's id, or an id of its own where no plan is needed.
-        tool: name of the tool.
-        target: id of the snapshot or VM.
-        arguments: what was asked for; never a secret.
-        principal: who asked.
-        evidence: what shows that it was agreed to.
-    """
-
-    id: str
-    tool: str
-    target: int
-    arguments: Mapping[str, Argument]
-    principal: str
-    evidence: str
-
-
-class Row(NamedTuple):
-    """One row of the ledger, as it is stored."""
-
-    at: str
-    event: str
-    attempt: str
-    tool: str
-    target: int
-    arguments: str
-    principal: str
-    evidence: str
-    reason: str
+    reason TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    previous TEXT NOT NULL,
+    hash TEXT NOT NULL
+)""",
+    """CREATE UNIQUE INDEX one_sent_row_an_attempt ON attempts (attempt)
+    WHERE event = 'sent'""",
+    "CREATE INDEX attempts_by_attempt ON attempts (attempt)",
+    "CREATE INDEX sent_by_tool_and_time ON attempts (tool, at) WHERE event = 'sent'",
+    """CREATE TRIGGER attempts_are_not_updated BEFORE UPDATE ON attempts
+    BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END""",
+    """CREATE TRIGGER attempts_are_not_deleted BEFORE DELETE ON attempts
+    BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END""",
+)
+_COLUMNS = ", ".join(Row._fields)
+_INSERT = f"INSERT INTO attempts ({_COLUMNS}) VALUES ({', '.join('?' * len(Row._fields))})"  # noqa: S608 - our own column names
+_ALL = f"SELECT {_COLUMNS} FROM attempts ORDER BY id"  # noqa: S608 - as above
+_SOME = f"""SELECT {_COLUMNS} FROM attempts WHERE (:tool = '' OR tool = :tool)
+    AND (:event = '' OR event = :event) AND (:attempt = '' OR attempt = :attempt)
+    AND at >= :since ORDER BY id DESC LIMIT :limit"""  # noqa: S608 - as above
+_OPEN = f"""SELECT {_COLUMNS} FROM attempts AS sent WHERE event = 'sent' AND NOT EXISTS (
+    SELECT 1 FROM attempts WHERE attempt = sent.attempt AND id > sent.id
+    AND event IN ('done', 'failed', 'unknown')) ORDER BY id"""  # noqa: S608 - as above
+_OWNERS = "SELECT DISTINCT owner FROM attempts WHERE event = 'sent'"
+_WAS_SENT = "SELECT 1 FROM attempts WHERE attempt = ? AND event = 'sent'"
+_SENT_SINCE = "SELECT count(*) FROM attempts WHERE event = 'sent' AND tool = ? AND at > ?"
+_COUNTER = (
+    "SELECT coalesce(max(CAST(seq AS INTEGER)), 0) FROM sqlite_sequence WHERE name = 'attempts'"
+)
+_LAST = "SELECT id, hash FROM attempts ORDER BY id DESC LIMIT 1"
+_DEFINITIONS = "SELECT type, name, sql FROM sqlite_master WHERE name NOT GLOB 'sqlite_*'"
 
 
 class Ledger:
@@ -88,6 +92,11 @@ class Ledger:
     def __init__(self, path: Path, now: Callable[[], datetime]) -> None:
         self._path = path
         self._now = now
+        self._owner = Owner(path.parent / OWNERS_FOLDER)
+
+    def close(self) -> None:
+        """Tell the other processes that this one sends nothing any more."""
+        self._owner.release()
 
     async def was_sent(self, attempt_id: str) -> bool:
         """Whether an attempt with this id was ever sent.
@@ -97,89 +106,260 @@ class Ledger:
         """
         return await to_thread.run_sync(self._was_sent, attempt_id)
 
-    async def record(self, event: Event, attempt: Attempt, reason: str = "") -> None:
-        """Append one row, durably.
-
-        Raises:
-            RefusedError: the event is "sent" and this attempt was sent before.
-            LedgerError: the row could not be written.
-        """
-        await to_thread.run_sync(self._append, event, attempt, reason)
-
-    async def rows(self) -> list[Row]:
-        """All rows, oldest first.
+    async def sent_within(self, tool: str, seconds: float) -> int:
+        """How many attempts of `tool` were sent in the last `seconds`.
 
         Raises:
             LedgerError: the ledger cannot be read.
         """
-        return await to_thread.run_sync(self._rows)
+        return await to_thread.run_sync(self._sent_within, tool, seconds)
+
+    async def record(
+        self, event: Event, attempt: Attempt, reason: str = "", *, at_most: RateLimit | None = None
+    ) -> None:
+        """Append one row, durably.
+
+        Args:
+            event: what happened, or is about to.
+            attempt: the attempt that it happens to.
+            reason: why.
+            at_most: how many attempts of this tool may be sent; looked at for "sent" alone.
+
+        Raises:
+            RefusedError: the event is "sent", and this attempt was sent before, or as many as
+                `at_most` allows were sent already.
+            LedgerError: the row could not be written.
+        """
+        await to_thread.run_sync(self._record, event, attempt, reason, at_most)
+
+    async def rows(
+        self,
+        *,
+        tool: str = "",
+        event: str = "",
+        attempt: str = "",
+        since: datetime | None = None,
+        limit: int = 0,
+    ) -> list[Row]:
+        """The rows that fit every condition given, newest last; the newest `limit` of them.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        wanted = {
+            "tool": tool,
+            "event": event,
+            "attempt": attempt,
+            "since": stamp(since) if since else "",
+            "limit": limit or -1,
+        }
+        return await to_thread.run_sync(self._some_rows, wanted)
+
+    async def unsettled(self) -> list[Row]:
+        """Rows of attempts that were sent by a process that ended before it saw what they did.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        return await to_thread.run_sync(self._unsettled)
+
+    async def verify(self) -> list[str]:
+        """What shows that the ledger was changed behind its back; nothing is written.
+
+        Who can write the file can also write a whole new chain: that is not seen here.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        return await to_thread.run_sync(self._verify)
 
     def _was_sent(self, attempt_id: str) -> bool:
         with self._connection() as connection:
-            query = "SELECT 1 FROM attempts WHERE attempt = ? AND event = 'sent'"
-            return connection.execute(query, (attempt_id,)).fetchone() is not None
+            return _was_sent(connection, attempt_id)
 
-    def _rows(self) -> list[Row]:
+    def _sent_within(self, tool: str, seconds: float) -> int:
         with self._connection() as connection:
-            query = f"SELECT {', '.join(Row._fields)} FROM attempts ORDER BY id"  # noqa: S608 - our own column names
-            return [Row(*row) for row in connection.execute(query)]
+            return _sent_since(connection, tool, self._now() - timedelta(seconds=seconds))
 
-    def _append(self, event: Event, attempt: Attempt, reason: str) -> None:
-        row = Row(
-            at=self._now().isoformat(timespec="milliseconds"),
-            event=event,
-            attempt=attempt.id,
-            tool=attempt.tool,
-            target=attempt.target,
-            arguments=json.dumps(attempt.arguments, sort_keys=True),
-            principal=attempt.principal,
-            evidence=attempt.evidence,
-            reason=reason,
-        )
-        try:
-            with self._connection() as connection, connection:
-                connection.execute(
-                    f"INSERT INTO attempts ({', '.join(Row._fields)})"  # noqa: S608 - our own column names
-                    f" VALUES ({', '.join('?' * len(Row._fields))})",
-                    row,
-                )
-        except sqlite3.IntegrityError as error:
-            raise RefusedError(
-                "This plan was already used; a plan can be used once.",
-                "Nothing was sent now. Look at the current state first.",
-            ) from error
+    def _record(
+        self, event: Event, attempt: Attempt, reason: str, at_most: RateLimit | None
+    ) -> None:
+        with self._connection() as connection, _writing(connection):
+            # Only now is it this row's turn, so only now it is told the time.
+            now = self._now()
+            if event == "sent":
+                _refuse_again(connection, attempt)
+                if at_most:
+                    _refuse_too_many(connection, attempt.tool, at_most, now)
+            # Others see the row at the commit, so the sign of life must be there before.
+            owner = self._owner.hold() if event == "sent" else self._owner.id
+            _append(connection, new_row(event, attempt, reason, now, owner))
+
+    def _some_rows(self, wanted: dict[str, str | int]) -> list[Row]:
+        with self._connection() as connection:
+            connection.text_factory = _any_text
+            return [Row(*row) for row in connection.execute(_SOME, wanted)][::-1]
+
+    def _unsettled(self) -> list[Row]:
+        with self._connection() as connection:
+            connection.text_factory = _any_text
+            owners = {Row(*row).owner for row in connection.execute(_OPEN)}
+            gone = {owner for owner in owners if not self._owner.lives(owner)}
+            # Looked at again: who is gone now may have written its last row in between.
+            rows = [Row(*row) for row in connection.execute(_OPEN)]
+            finished = {owner for (owner,) in connection.execute(_OWNERS)}
+            self._owner.tidy(finished - {row.owner for row in rows})
+            return [row for row in rows if row.owner in gone]
+
+    def _verify(self) -> list[str]:
+        with _told():
+            if not self._path.exists():
+                return []
+            address = f"{self._path.absolute().as_uri()}?mode=rw"
+            with closing(_connect(address, uri=True)) as connection:
+                connection.execute("PRAGMA query_only = ON")
+                connection.text_factory = _any_text
+                connection.execute("BEGIN")  # one moment, whoever writes meanwhile
+                return _problems_in(connection)
 
     @contextmanager
     def _connection(self) -> Generator[sqlite3.Connection]:
-        try:
+        with _told():
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with closing(
-                sqlite3.connect(self._path, timeout=_SECONDS_TO_WAIT_FOR_A_LOCK)
-            ) as connection:
+            with closing(_connect(self._path)) as connection:
                 with suppress(sqlite3.OperationalError):
                     # Another process is at its first use: what it sets serves as well.
                     connection.execute("PRAGMA journal_mode = WAL")
                 # A row must be on the disk before its request is on the wire.
                 connection.execute("PRAGMA synchronous = FULL")
-                _migrate(connection)
+                if _version(connection) < _SCHEMA_VERSION:
+                    _migrate(connection)
                 yield connection
-        except sqlite3.IntegrityError:
-            raise
-        except (sqlite3.Error, OSError) as error:
-            raise LedgerError(
-                f"The ledger cannot be used ({type(error).__name__}), so nothing was sent.",
-                "Check that the data folder exists, has space, and may be written.",
-            ) from error
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
+@contextmanager
+def _told() -> Generator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise LedgerError(
+            f"The ledger cannot be used ({type(error).__name__}), so nothing was sent.",
+            "Check that the data folder exists, has space, and may be written.",
+        ) from error
+
+
+def _connect(database: Path | str, *, uri: bool = False) -> sqlite3.Connection:
+    return sqlite3.connect(
+        database,
+        timeout=_SECONDS_TO_WAIT_FOR_A_LOCK,
+        isolation_level=None,  # every transaction is begun in so many words
+        uri=uri,
+    )
+
+
+@contextmanager
+def _writing(connection: sqlite3.Connection) -> Generator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        yield
+
+
+def _was_sent(connection: sqlite3.Connection, attempt_id: str) -> bool:
+    return connection.execute(_WAS_SENT, (attempt_id,)).fetchone() is not None
+
+
+def _sent_since(connection: sqlite3.Connection, tool: str, moment: datetime) -> int:
+    return connection.execute(_SENT_SINCE, (tool, stamp(moment))).fetchone()[0]
+
+
+def _refuse_again(connection: sqlite3.Connection, attempt: Attempt) -> None:
+    if _was_sent(connection, attempt.id):
+        raise RefusedError(
+            "This plan was already used; a plan can be used once.",
+            "Nothing was sent now. Look at the current state first.",
+        )
+
+
+def _refuse_too_many(
+    connection: sqlite3.Connection, tool: str, at_most: RateLimit, now: datetime
+) -> None:
+    begin = now - timedelta(seconds=at_most.seconds)
+    if _sent_since(connection, tool, begin) >= at_most.events:
+        span = _SPANS.get(at_most.seconds, f"{at_most.seconds:g} seconds")
+        raise RefusedError(
+            f"The operator allows at most {at_most.events} of these in {span}; that many were sent"
+            " already.",
+            "Nothing was sent now. Tell the person; it can be done later.",
+        )
+
+
+def _append(connection: sqlite3.Connection, row: Row) -> None:
+    (counter,) = connection.execute(_COUNTER).fetchone()
+    last_id, last_hash = connection.execute(_LAST).fetchone() or (0, FIRST_PREVIOUS)
+    # The number of a row that was taken away is not given again, so the gap stays to be seen.
+    following = row._replace(id=max(last_id, counter) + 1, previous=last_hash)
+    connection.execute(_INSERT, sealed(following))
+
+
+_any_text = partial(str, encoding="utf-8", errors="surrogateescape")
+
+
+def _version(connection: sqlite3.Connection) -> int:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > _SCHEMA_VERSION:
         raise LedgerError(
             "The ledger was written by a newer version of snapshot-mcp.",
             "Nothing was sent. Use that version, or another data folder.",
         )
-    if version < _SCHEMA_VERSION:
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;"
-        )
+    return version
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    with _writing(connection):
+        if _version(connection) == _SCHEMA_VERSION:
+            return  # another process was quicker
+        columns = {column[1] for column in connection.execute("PRAGMA table_info(attempts)")}
+        if "hash" not in columns:
+            _rebuild(connection, from_version_1=bool(columns))
+        connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+
+
+def _rebuild(connection: sqlite3.Connection, *, from_version_1: bool) -> None:
+    old: list[Row] = []
+    if from_version_1:
+        query = """SELECT 0, at, event, attempt, tool, target, arguments, principal, '', evidence,
+            reason, '', '', '' FROM attempts ORDER BY id"""
+        old = [Row(*row) for row in connection.execute(query)]
+        connection.execute("DROP TABLE attempts")
+    for statement in _SCHEMA:
+        connection.execute(statement)
+    for row in old:
+        _append(connection, row)
+
+
+def _problems_in(connection: sqlite3.Connection) -> list[str]:
+    found = {tuple(row) for row in connection.execute(_DEFINITIONS)}
+    if not found and _version(connection) == 0:
+        return []  # a first use that ended before it began
+    if _version(connection) < _SCHEMA_VERSION:
+        return ["The ledger says that it is of a version without a chain; a server adds one."]
+    altered = _problems_of_definitions(found)
+    if any(" table attempts " in sentence for sentence in altered):
+        return altered
+    if connection.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
+        altered.append("The database file itself is damaged.")
+    (counter,) = connection.execute(_COUNTER).fetchone()
+    return altered + list(problems((Row(*row) for row in connection.execute(_ALL)), counter))
+
+
+def _problems_of_definitions(found: set[tuple[str, str, str]]) -> list[str]:
+    with closing(_connect(":memory:")) as connection:
+        for statement in _SCHEMA:
+            connection.execute(statement)
+        own: set[tuple[str, str, str]] = set(connection.execute(_DEFINITIONS))
+    missing = sorted((kind, name) for kind, name, _ in own - found)
+    sentences = [f"The {kind} {name} is gone or was altered." for kind, name in missing]
+    foreign = {name for _, name, _ in found} - {name for _, name, _ in own}
+    if foreign:
+        sentences.append(f"{len(foreign)} tables, indexes or triggers are not the ledger's own.")
+    return sentences

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from snapshot_mcp.untrusted import DESCRIPTION_CAP, is_plain
+from snapshot_mcp.untrusted import DESCRIPTION_CAP, is_plain, mixes_alphabets
 
 LONGEST_NAME = 50
 LONGEST_LABEL = 50
@@ -174,8 +174,9 @@ class Snapshot(Frozen):
 
     @property
     def name_is_plain(self) -> bool:
-        """Whether the name is shown exactly as the cloud holds it."""
-        return bool(self.name) and "name" not in (self.altered or ())
+        """Whether the name is shown exactly as the cloud holds it, and imitates no other one."""
+        altered = "name" in (self.altered or ())
+        return bool(self.name) and not altered and not mixes_alphabets(self.name)
 
 
 class VirtualMachine(Frozen):

@@ -15,6 +15,8 @@ from snapshot_mcp.errors import ConfigError
 
 DEFAULT_API_URL = "https://infrahub-api.nexgencloud.com/v1"
 EMBEDDED_API_KEY = "sandbox"
+CLOUD_FILE = "cloud.db"
+LEDGER_FILE = "ledger.db"
 LONGEST_TIMEOUT_SECONDS = 300.0
 
 Consent = Literal["auto", "human"]
@@ -30,6 +32,7 @@ class Settings(BaseModel):
         read_only: only reading tools are listed and callable.
         consent: how much evidence a destructive tool needs at least.
         timeout: seconds for one HTTP call.
+        policy: the operator's policy file; None for no policy.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,6 +43,7 @@ class Settings(BaseModel):
     read_only: bool = False
     consent: Consent = "auto"
     timeout: float = 10.0
+    policy: Path | None = None
 
     @property
     def embedded(self) -> bool:
@@ -68,7 +72,6 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             f"{url_name} is set but there is no API key for it.",
             "Set SNAPSHOT_MCP_API_KEY too, or unset the address to use the embedded cloud.",
         )
-    _refuse_policy(environment)
     return Settings(
         api_key=SecretStr(checked_key(key_name, key)) if key else None,
         api_url=_address(url_name, url) if url else DEFAULT_API_URL,
@@ -76,6 +79,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         read_only=_switch("SNAPSHOT_MCP_READ_ONLY", environment),
         consent=_consent("SNAPSHOT_MCP_CONSENT", environment),
         timeout=_seconds("SNAPSHOT_MCP_TIMEOUT", environment),
+        policy=_path("SNAPSHOT_MCP_POLICY", environment),
     )
 
 
@@ -128,15 +132,6 @@ def _first(environment: Mapping[str, str], *names: str) -> tuple[str, str]:
     return names[0], ""
 
 
-def _refuse_policy(environment: Mapping[str, str]) -> None:
-    if environment.get("SNAPSHOT_MCP_POLICY", "").strip():
-        # Starting without a limit that the operator believes to be in force would be worse.
-        raise ConfigError(
-            "SNAPSHOT_MCP_POLICY is set, but this version does not read policy files yet.",
-            "Unset it; SNAPSHOT_MCP_READ_ONLY=true keeps every tool from changing anything.",
-        )
-
-
 def _address(name: str, value: str) -> str:
     try:
         parts = urlsplit(value)
@@ -178,19 +173,24 @@ def _is_loopback(host: str) -> bool:
 
 
 def _folder(name: str, environment: Mapping[str, str]) -> Path | None:
+    folder = _path(name, environment)
+    if folder is not None and os.path.lexists(folder) and not folder.is_dir():
+        raise ConfigError(f"{name} names something that is not a folder.")
+    return folder
+
+
+def _path(name: str, environment: Mapping[str, str]) -> Path | None:
     value = environment.get(name, "").strip()
     if not value:
         return None
     try:
-        folder = Path(value).expanduser()
+        path = Path(value).expanduser()
     except RuntimeError:  # "~name" of a user that does not exist
-        folder = Path()
-    if not folder.is_absolute():
+        path = Path()
+    if not path.is_absolute():
         # A desktop client starts servers in a folder that nobody chose.
         raise ConfigError(f"{name} must be an absolute path.")
-    if os.path.lexists(folder) and not folder.is_dir():
-        raise ConfigError(f"{name} names something that is not a folder.")
-    return folder
+    return path
 
 
 def _switch(name: str, environment: Mapping[str, str]) -> bool:

@@ -27,6 +27,9 @@ _INVISIBLE = frozenset(
 _REMOVED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _BLANK_CATEGORIES = frozenset({"Zs", "Zl", "Zp"})
 _LONGEST_RUN_OF_MARKS = 4
+_LOOK_ALIKE_ALPHABETS = frozenset(
+    {"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "FULLWIDTH", "MATHEMATICAL"}
+)
 _PLAIN_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -58,6 +61,15 @@ def showable(written: str, cap: int = DESCRIPTION_CAP) -> Shown:
 def is_plain(text: str, cap: int = DESCRIPTION_CAP) -> bool:
     """Whether `text` would be shown exactly as it is written; so is all that we send."""
     return showable(text, cap) == Shown(text, altered=False)
+
+
+def mixes_alphabets(text: str) -> bool:
+    """Whether it has letters of several alphabets, as a name that imitates another one has.
+
+    A Cyrillic or Greek letter among Latin ones is not seen by a person.
+    """
+    alphabets = {unicodedata.name(it, "").partition(" ")[0] for it in text if it.isalpha()}
+    return len(alphabets & _LOOK_ALIKE_ALPHABETS) > 1
 
 
 def quoted(text: str) -> str:

@@ -289,7 +289,7 @@ class Upstream:
     """
 
     def __init__(self, database: Path, key: str = KEY) -> None:
-        self._app = create_app(database=database, api_key=key, now=lambda: datetime.now(UTC))
+        self._app = create_app(database=database, api_key=key, now=self.now)
         self.port = free_port()
         self.seen: list[str] = []
         self.instead: ASGIApp | None = None
@@ -304,6 +304,9 @@ class Upstream:
             await self.instead(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
 
     @property
     def url(self) -> str:

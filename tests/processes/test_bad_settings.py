@@ -20,7 +20,8 @@ BAD: list[tuple[str, str]] = [
     (URL, "http://example.com/v1"),
     (URL, "garbage"),
     ("SNAPSHOT_MCP_DATA_DIR", "relative/folder"),
-    ("SNAPSHOT_MCP_POLICY", "/etc/policy.toml"),
+    ("SNAPSHOT_MCP_POLICY", "relative/policy.toml"),
+    ("SNAPSHOT_MCP_POLICY", "/no-such-folder/policy.toml"),
     (THE_KEY, f"{KEY} {KEY}"),
     (THE_KEY, f"{KEY}\n{KEY}"),
 ]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from snapshot_mcp.app import CLOUD_FILE, LEDGER_FILE
+from snapshot_mcp.settings import CLOUD_FILE, LEDGER_FILE
 from tests.processes.helpers import (
     Message,
     StdioServer,

@@ -13,7 +13,7 @@ from tests.tools.test_create import order
 async def settled(world: World, wanted: int) -> list[str]:
     """The events of the ledger, once it holds as many rows as wanted."""
     with anyio.fail_after(10):
-        while len(rows := await world.ledger()) < wanted:
+        while len(rows := await world.attempts()) < wanted:
             await checkpoint()
     return [row.event for row in rows]
 

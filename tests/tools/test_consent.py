@@ -50,7 +50,7 @@ async def test_a_plan_changes_nothing_and_tells_what_would_be_touched(
     assert plan["plan"]["age_days"] >= 0
     assert plan["expires_at"] == "2026-11-20T12:10:00Z"
     assert world.writes == []
-    assert await world.ledger() == []
+    assert [row.event for row in await world.ledger()] == ["planned"]
 
 
 async def test_a_delete_plan_warns_of_the_last_copy_the_gone_vm_and_the_image(
@@ -97,7 +97,7 @@ async def test_a_delete_with_consent_deletes_that_snapshot_alone(
     after = (await ask(client, "list_snapshots", limit=100))["snapshots"]
     assert [it["id"] for it in after] == [it["id"] for it in before if it != snapshot]
     assert world.writes == [f"DELETE /v1/core/snapshots/{snapshot['id']}"]
-    rows = await world.ledger()
+    rows = await world.attempts()
     assert [row.event for row in rows] == ["sent", "done"]
     assert {(row.tool, row.target, row.evidence) for row in rows} == {
         ("delete_snapshot", snapshot["id"], "arguments")
@@ -352,7 +352,7 @@ async def test_where_only_a_person_may_consent_both_tools_refuse_before_any_plan
         for tool in COMMITS:
             text = await refused(client, tool, **arguments_of(tool, snapshot))
             assert "cannot ask a person" in text
-            assert "SNAPSHOT_MCP_CONSENT=auto" in text
+            assert "SNAPSHOT_MCP_CONSENT" in text
         assert len(world.requests) == before
 
 
@@ -373,7 +373,7 @@ async def test_an_outcome_that_nobody_saw_is_unknown_and_the_plan_is_used_up(
     assert "do not repeat it" in result["next_step"]
     assert "already used" in await refused(client, tool, **commit)
     assert len(world.writes) == 1
-    assert [row.event for row in await world.ledger()] == ["sent", "unknown"]
+    assert [row.event for row in await world.attempts()] == ["sent", "unknown"]
 
 
 async def test_a_deletion_that_is_not_seen_to_end_is_pending(world: World, client: Client) -> None:
@@ -407,7 +407,7 @@ async def test_a_cloud_that_is_not_reached_at_the_commit_changes_nothing(
     world.fail(refuse)
     text = await refused(client, tool, **commit)
     assert "so nothing was sent. Nothing was changed." in text
-    assert [row.event for row in await world.ledger()] == ["sent", "failed"]
+    assert [row.event for row in await world.attempts()] == ["sent", "failed"]
 
 
 @pytest.mark.parametrize("tool", COMMITS)

@@ -36,7 +36,7 @@ async def test_a_snapshot_is_created_and_waited_for(world: World, client: Client
     assert details["snapshot"]["description"] == "why"
     assert details["snapshot"]["labels"] == ["keep"]
     assert details["snapshot"]["vm_id"] == wanted["vm_id"]
-    assert [row.event for row in await world.ledger()] == ["sent", "done"]
+    assert [row.event for row in await world.attempts()] == ["sent", "done"]
 
 
 async def test_waiting_tells_its_progress_which_only_grows(client: Client) -> None:
@@ -151,7 +151,7 @@ async def test_an_outcome_that_nobody_saw_is_unknown_and_says_how_to_look(
     assert 'list_snapshots with search "before-upgrade-x"' in result["next_step"]
     assert "do not repeat it" in result["next_step"]
     assert len(world.writes) == 1
-    assert [row.event for row in await world.ledger()] == ["sent", "unknown"]
+    assert [row.event for row in await world.attempts()] == ["sent", "unknown"]
 
 
 async def test_a_refusal_by_the_cloud_is_an_error_and_recorded_as_failed(
@@ -166,7 +166,7 @@ async def test_a_refusal_by_the_cloud_is_an_error_and_recorded_as_failed(
     text = await refused(client, "create_snapshot", **wanted)
     assert "the VM is busy with a snapshot. Nothing was changed." in text
     assert "SECRET" not in text
-    assert [row.event for row in await world.ledger()] == ["sent", "failed"]
+    assert [row.event for row in await world.attempts()] == ["sent", "failed"]
 
 
 async def test_trouble_while_waiting_does_not_hide_that_it_was_ordered(
@@ -202,6 +202,8 @@ async def test_nothing_is_sent_when_the_ledger_cannot_be_written(
     world: World, client: Client
 ) -> None:
     wanted = await order(client)
+    for file in world.folder.glob("ledger.db*"):
+        file.unlink()
     (world.folder / "ledger.db").mkdir()
     text = await refused(client, "create_snapshot", **wanted)
     assert "The ledger cannot be used" in text

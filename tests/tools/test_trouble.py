@@ -101,7 +101,7 @@ async def test_a_crash_of_our_own_is_masked_and_recorded_as_unknown(
     with caplog.at_level(logging.CRITICAL):
         text = await refused(client, "create_snapshot", **wanted)
     assert text == "Error executing tool create_snapshot"
-    assert [row.event for row in await world.ledger()] == ["sent", "unknown"]
+    assert [row.event for row in await world.attempts()] == ["sent", "unknown"]
 
 
 async def test_an_answer_to_a_create_that_is_about_another_order_is_not_taken_for_it(

@@ -5,10 +5,10 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import anyio
 import pytest
@@ -17,7 +17,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from snapshot_mcp.errors import LedgerError, RefusedError
-from snapshot_mcp.ledger import Argument, Attempt, Event, Ledger
+from snapshot_mcp.ledger import Argument, Attempt, Event, Ledger, RateLimit
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, 123_456, tzinfo=UTC)
 ATTEMPT = Attempt("plan-1", "delete_snapshot", 1701, {}, "local", "arguments")
@@ -53,7 +53,9 @@ def ledger_in(folder: Path) -> Ledger:
 
 async def test_a_row_holds_what_was_asked_for_and_when(tmp_path: Path) -> None:
     ledger = ledger_in(tmp_path / "not" / "yet")
-    attempt = ATTEMPT._replace(arguments={"name": "größe", "labels": ["a"], "wait": 3, "ok": True})
+    attempt = ATTEMPT._replace(
+        arguments={"name": "größe", "labels": ["a"], "wait": 3, "ok": True}, client="an assistant"
+    )
     await ledger.record("sent", attempt)
     await ledger.record("failed", attempt, "Conflict")
     sent, failed = await ledger.rows()
@@ -66,6 +68,8 @@ async def test_a_row_holds_what_was_asked_for_and_when(tmp_path: Path) -> None:
     )
     assert json.loads(sent.arguments) == attempt.arguments
     assert (sent.principal, sent.evidence, sent.reason) == ("local", "arguments", "")
+    assert (sent.id, sent.client, sent.previous) == (1, "an assistant", "0" * 64)
+    assert (failed.id, failed.owner, failed.previous) == (2, sent.owner, sent.hash)
     assert (failed.event, failed.reason) == ("failed", "Conflict")
 
 
@@ -79,7 +83,7 @@ async def test_rows_come_back_in_the_order_in_which_they_were_written(tmp_path: 
 
 
 events = st.tuples(
-    st.sampled_from(["sent", "done", "failed", "unknown"]),
+    st.sampled_from(get_args(Event)),
     st.sampled_from(["plan-1", "plan-2", "plan-3"]),
 )
 arguments = st.dictionaries(
@@ -111,6 +115,7 @@ def test_an_attempt_is_sent_at_most_once_whatever_happens_around_it(
             sent |= {attempt_id} if event == "sent" else set()
         rows = await ledger.rows()
         assert [(it.event, it.attempt, json.loads(it.arguments)) for it in rows] == expected
+        assert await ledger.verify() == []
 
     anyio.run(play)
 
@@ -163,6 +168,7 @@ def test_processes_that_send_one_plan_at_once_get_one_leave_each_plan(tmp_path: 
     lines = [line for output, _ in answers for line in output.splitlines()]
     assert sorted(line for line in lines if line != "refused") == [f"sent {n}" for n in range(5)]
     assert lines.count("refused") == 10
+    assert anyio.run(Ledger(file, lambda: NOW).verify) == []
 
 
 @pytest.mark.parametrize(
@@ -215,9 +221,13 @@ async def test_a_file_that_is_no_ledger_is_told_and_left_alone(tmp_path: Path) -
 async def test_a_ledger_of_a_newer_version_is_not_written_to(tmp_path: Path) -> None:
     await ledger_in(tmp_path).record("sent", ATTEMPT)
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
-        connection.execute("PRAGMA user_version = 2")
-    for call in (lambda: ledger_in(tmp_path).record("done", ATTEMPT), ledger_in(tmp_path).rows):
-        with pytest.raises(LedgerError):
+        connection.execute("PRAGMA user_version = 3")
+    for call in (
+        lambda: ledger_in(tmp_path).record("done", ATTEMPT),
+        ledger_in(tmp_path).rows,
+        ledger_in(tmp_path).verify,
+    ):
+        with pytest.raises(LedgerError, match="newer version"):
             await call()
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
         assert connection.execute("SELECT count(*) FROM attempts").fetchone() == (1,)
@@ -256,10 +266,6 @@ async def test_a_first_use_waits_for_another_process_that_is_at_its_own_first_us
             self.tried = self.tried or "journal_mode =" in sql
             return super().execute(sql, *parameters)
 
-        def executescript(self, sql_script: str, /) -> sqlite3.Cursor:
-            other.close()
-            return super().executescript(sql_script)
-
     monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Connection))
     with closing(other):
         await ledger_in(tmp_path).record("sent", ATTEMPT)
@@ -269,3 +275,66 @@ async def test_a_first_use_waits_for_another_process_that_is_at_its_own_first_us
 async def test_an_empty_ledger_knows_of_nothing(tmp_path: Path) -> None:
     assert await ledger_in(tmp_path).rows() == []
     assert not await ledger_in(tmp_path).was_sent("plan-1")
+
+
+async def test_what_others_wrote_is_stored_capped_and_arguments_stay_json(tmp_path: Path) -> None:
+    ledger = ledger_in(tmp_path)
+    long = ATTEMPT._replace(arguments={"labels": ['"\\'] * 5_000}, client="c\ud800" * 500)
+    await ledger.record("refused", long, "r" * 501)
+    await ledger.record("refused", ATTEMPT._replace(client="c" * 100), "r" * 500)
+    cut, whole = await ledger.rows()
+    assert len(cut.arguments) <= 4_000
+    assert json.loads(cut.arguments)["cut"].startswith('{"labels": [')
+    assert (len(cut.client), len(cut.reason), cut.reason[-1]) == (100, 500, "…")
+    assert (whole.client, whole.reason) == ("c" * 100, "r" * 500)
+    assert await ledger.verify() == []
+
+
+async def test_rows_are_chosen_by_every_condition_and_the_newest_are_kept(tmp_path: Path) -> None:
+    times = iter(NOW + timedelta(minutes=number) for number in range(6))
+    ledger = Ledger(tmp_path / "ledger.db", lambda: next(times))
+    for number, event in enumerate(get_args(Event)[:6]):
+        tool = "delete_snapshot" if number % 2 else "restore_snapshot"
+        await ledger.record(event, ATTEMPT._replace(id=f"plan-{number % 3}", tool=tool))
+    assert [row.id for row in await ledger.rows()] == [1, 2, 3, 4, 5, 6]
+    assert [row.id for row in await ledger.rows(limit=2)] == [5, 6]
+    assert [row.id for row in await ledger.rows(tool="delete_snapshot")] == [2, 4, 6]
+    assert [row.id for row in await ledger.rows(tool="delete_snapshot", limit=1)] == [6]
+    assert [row.event for row in await ledger.rows(event="sent")] == ["sent"]
+    assert [row.id for row in await ledger.rows(attempt="plan-1")] == [2, 5]
+    zone = timezone(timedelta(hours=-5))
+    since = (NOW + timedelta(minutes=4)).astimezone(zone)
+    assert [row.id for row in await ledger.rows(since=since)] == [5, 6]
+    assert await ledger.rows(tool="nothing", since=since) == []
+
+
+async def test_no_more_are_sent_than_the_operator_allows_in_a_while(tmp_path: Path) -> None:
+    now = [NOW]
+    ledger = Ledger(tmp_path / "ledger.db", lambda: now[0])
+    hourly = RateLimit(2, 3_600)
+
+    async def send(name: str, tool: str = "delete_snapshot") -> None:
+        await ledger.record("sent", ATTEMPT._replace(id=name, tool=tool), at_most=hourly)
+
+    await send("one")
+    now[0] += timedelta(minutes=30)
+    await send("two")
+    with pytest.raises(RefusedError, match="at most 2 of these in an hour; that many were sent"):
+        await send("three")
+    with pytest.raises(RefusedError, match="already used"):
+        await send("two")
+    await send("another tool", "restore_snapshot")
+    await ledger.record("planned", ATTEMPT._replace(id="three"), at_most=hourly)
+    assert await ledger.sent_within("delete_snapshot", 3_600) == 2
+    now[0] += timedelta(minutes=30)
+    assert await ledger.sent_within("delete_snapshot", 3_600) == 1
+    await send("three")
+    assert [row.attempt for row in await ledger.rows(event="sent")] == [
+        "one",
+        "two",
+        "another tool",
+        "three",
+    ]
+    with pytest.raises(RefusedError, match="at most 0 of these in 90 seconds"):
+        await ledger.record("sent", ATTEMPT._replace(id="four"), at_most=RateLimit(0, 90))
+    assert await ledger.verify() == []

@@ -277,8 +277,11 @@ def test_a_time_limit_out_of_range_is_refused(value: str) -> None:
     assert "SNAPSHOT_MCP_TIMEOUT" in refusal({"SNAPSHOT_MCP_TIMEOUT": value})
 
 
-def test_a_policy_that_would_not_be_obeyed_keeps_the_server_from_starting() -> None:
-    assert "SNAPSHOT_MCP_POLICY" in refusal({"SNAPSHOT_MCP_POLICY": "/etc/policy.toml"})
+def test_the_policy_is_named_by_an_absolute_path(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    assert read_settings({"SNAPSHOT_MCP_POLICY": str(path)}).policy == path
+    assert read_settings({"SNAPSHOT_MCP_POLICY": " "}).policy is None
+    assert "SNAPSHOT_MCP_POLICY" in refusal({"SNAPSHOT_MCP_POLICY": "policy.toml"})
 
 
 @pytest.mark.parametrize(

@@ -196,7 +196,7 @@ def test_a_plan_is_told_with_its_words_and_its_token() -> None:
         "confirmation_required",
         "Make a VM.",
         (
-            'VM 5 "box", 40 GB, 2.5 days old, ready, flavor n3, GPUs "2 x A100",'
+            'VM 5 "box", 40 GB, taken at ?, ready, flavor n3, GPUs "2 x A100",'
             " region NORWAY-1, about 2.7 per hour (an estimate)"
         ),
         "It is billed.",

@@ -432,14 +432,26 @@ LABELS: list[tuple[object, tuple[str, ...]]] = [
     ("a", ("a",)),
     ('["a", "b"]', ("a", "b")),
     ('[{"label": "a"}]', ("a",)),
-    ([7, None, "", {}, [], {"label": None}, True], ("7",)),
+    (["a", ""], ("a",)),
     ("", ()),
     (",,", ()),
     ([], ()),
     (None, ()),
+]
+UNREADABLE_LABELS: list[tuple[object, tuple[str, ...]]] = [
+    ([7, None, "", {}, [], {"label": None}, True], ("7",)),
     (5, ()),
     ({"label": "a"}, ()),
 ]
+
+
+@pytest.mark.parametrize(("written", "read"), UNREADABLE_LABELS)
+def test_labels_that_cannot_be_read_are_flagged_for_one_of_them_may_protect(
+    written: object, read: tuple[str, ...]
+) -> None:
+    snapshot = read_snapshot({"id": 1, "labels": written})
+    assert snapshot.labels == read
+    assert snapshot.altered == ("labels",)
 
 
 @pytest.mark.parametrize(("written", "read"), LABELS)

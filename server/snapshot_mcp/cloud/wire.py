@@ -38,7 +38,12 @@ _INTEGER = re.compile(r"[+-]?\d{1,19}")
 
 
 class Altered(list[str]):
-    """Collects the names of the fields whose text was altered."""
+    """Collects the names of the fields whose text was altered, each once."""
+
+    def append(self, field: str, /) -> None:
+        """Note a field."""
+        if field not in self:
+            super().append(field)
 
 
 class FieldPlan(NamedTuple):
@@ -227,16 +232,16 @@ def _read_labels(value: object, field: str, altered: Altered) -> tuple[str, ...]
     if isinstance(value, str):
         value = _parsed(value) or _comma_separated(value)
     if not isinstance(value, list):
+        altered.append(field)
         return None
     entries = typing.cast("list[object]", value)
     if len(entries) > MOST_LABELS:
         altered.append(field)
     own = Altered()
-    texts = (_read_text(_label(entry), field, own) for entry in entries[:MOST_LABELS])
-    labels = tuple(text.strip() for text in texts if text and text.strip())
-    if own and field not in altered:
+    texts = [_read_text(_label(entry), field, own) for entry in entries[:MOST_LABELS]]
+    if own or None in texts:
         altered.append(field)
-    return labels
+    return tuple(text for text in texts if text)
 
 
 def _comma_separated(text: str) -> list[str]:

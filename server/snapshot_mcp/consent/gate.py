@@ -1,7 +1,7 @@
 """The gate: no write reaches the cloud but through here, and it is in the ledger before it goes.
 
 The order is always: evidence possible? -> plan presented and authentic? -> target unchanged? ->
-the right words? -> ledger -> cloud -> ledger. A person will be asked after the words.
+the right words? -> a person agrees, where the client can ask one -> ledger -> cloud -> ledger.
 """
 
 import logging
@@ -12,13 +12,17 @@ import anyio
 
 from snapshot_mcp.answers import BlastRadius
 from snapshot_mcp.cloud.client import CloudWriter
+from snapshot_mcp.consent.evidence import Answer, Evidence, Person
+from snapshot_mcp.consent.question import facts, question
 from snapshot_mcp.consent.tokens import Intent, Plan, Tokens, digest
 from snapshot_mcp.errors import LedgerError, OutcomeUnknown, RefusedError, SnapshotMcpError
-from snapshot_mcp.ledger import Attempt, Event, Ledger
+from snapshot_mcp.ledger import Attempt, Event, Ledger, RateLimit
 from snapshot_mcp.models import Snapshot
 from snapshot_mcp.settings import Consent
 
 T = TypeVar("T")
+
+SECONDS_OF_AN_HOUR = 3_600.0
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +55,7 @@ class Gate:
         ledger: where every attempt is recorded.
         tokens: issues and opens plan tokens.
         consent: how much evidence a destructive action needs at least.
+        limits: how often a tool may send something; the ledger counts.
         principal: who acts.
         new_id: gives the id of a plan or attempt, never the same twice.
     """
@@ -62,6 +67,7 @@ class Gate:
         ledger: Ledger,
         tokens: Tokens,
         consent: Consent,
+        limits: Mapping[str, RateLimit],
         principal: str,
         new_id: Callable[[], str],
     ) -> None:
@@ -69,10 +75,13 @@ class Gate:
         self._ledger = ledger
         self._tokens = tokens
         self._consent = consent
+        self._limits = limits
         self._principal = principal
         self._new_id = new_id
 
-    async def present(self, intent: Intent, plan_token: str, confirm: str) -> Plan | None:
+    async def present(
+        self, intent: Intent, plan_token: str, confirm: str, person: Person
+    ) -> Plan | None:
         """Check what was presented for a destructive action, before anything is looked up.
 
         Returns:
@@ -83,7 +92,13 @@ class Gate:
                 forged, foreign, expired, used, or for something else.
             LedgerError: whether it was used cannot be told.
         """
-        self._require_person()
+        if self._consent == "human" and not person.can_be_asked:
+            raise RefusedError(
+                "The operator allows this only with a person's own consent, and this client cannot"
+                " ask a person.",
+                "Nothing was changed. The operator can change that with SNAPSHOT_MCP_CONSENT in the"
+                " server's settings; or the person can do it in the cloud's console.",
+            )
         if not plan_token and not confirm:
             return None
         if not plan_token or not confirm:
@@ -103,11 +118,15 @@ class Gate:
         self._tokens.check_time(plan)
         return plan
 
-    async def plan(self, intent: Intent, target: Target) -> Mapping[str, object]:
+    async def plan(self, intent: Intent, target: Target, person: Person) -> Mapping[str, object]:
         """A new plan for `intent` on `target`, as the fields of `Planned`; nothing is changed."""
+        plan_id = self._new_id()
         token, expires_at = await anyio.to_thread.run_sync(
-            self._tokens.issue, self._new_id(), intent, target.state
+            self._tokens.issue, plan_id, intent, target.state
         )
+        touched = "; ".join([*facts(target.radius), *target.radius.warnings])
+        attempt = self._attempt(plan_id, intent, "arguments", person)
+        await self._ledger.record("planned", attempt, touched)
         return {
             "plan": target.radius,
             "plan_token": token,
@@ -115,30 +134,66 @@ class Gate:
             "expires_at": expires_at,
         }
 
-    def permit(self, intent: Intent, plan: Plan, target: Target, confirm: str) -> Permit | None:
-        """Leave to carry out `plan`; None when the target drifted since it was made.
+    async def gather_evidence(
+        self, intent: Intent, plan: Plan, target: Target, confirm: str, person: Person
+    ) -> Evidence:
+        """The strongest evidence for `plan` that this client can give.
 
         Raises:
-            RefusedError: the words of consent are not those of the plan.
+            RefusedError: the words are not those of the plan, or the person did not agree.
         """
-        if plan.state != target.state:
-            return None
         if confirm != target.confirm_with:
             raise RefusedError(
                 "confirm does not hold the words that the plan asks for.",
                 "Nothing was changed. Show the plan to the person: the words are theirs to give.",
             )
-        return Permit(
-            Attempt(
-                plan.id, intent.tool, intent.target, intent.arguments, self._principal, "arguments"
-            )
+        if not person.can_be_asked:
+            return "arguments"
+        asked = question(target.radius, target.confirm_with)
+        if not person.has_answered(asked):
+            await self._ledger.record("asked", self._attempt(plan.id, intent, "person", person))
+        _require_agreement(await person.ask(asked), target.confirm_with)
+        return "person"
+
+    def permit(self, intent: Intent, plan: Plan, evidence: Evidence, person: Person) -> Permit:
+        """Leave to carry out `plan`, when it has not ended while a person thought about it.
+
+        Raises:
+            RefusedError: it has ended.
+        """
+        self._tokens.check_time(plan)
+        return Permit(self._attempt(plan.id, intent, evidence, person))
+
+    async def sent_last_hour(self, tool: str) -> int:
+        """How often this tool sent something in the last sixty minutes, in all processes."""
+        return await self._ledger.sent_within(tool, SECONDS_OF_AN_HOUR)
+
+    async def refused(
+        self, intent: Intent, plan_id: str, person: Person, error: RefusedError
+    ) -> None:
+        """Record that something was refused, and why."""
+        attempt = self._attempt(plan_id or self._new_id(), intent, "arguments", person)
+        try:
+            await self._ledger.record("refused", attempt, error.args[0])
+        except LedgerError:
+            logger.exception("a refusal of %s could not be recorded", intent.tool)
+
+    def _attempt(
+        self, attempt_id: str, intent: Intent, evidence: Evidence, person: Person
+    ) -> Attempt:
+        return Attempt(
+            attempt_id,
+            intent.tool,
+            intent.target,
+            intent.arguments,
+            self._principal,
+            evidence,
+            person.client,
         )
 
-    def routine(
-        self, tool: str, target: int, arguments: dict[str, str | int | bool | list[str]]
-    ) -> Permit:
+    def routine(self, intent: Intent, person: Person) -> Permit:
         """Leave for a write that destroys nothing and bills no machine; it is recorded as well."""
-        return Permit(Attempt(self._new_id(), tool, target, arguments, self._principal, "none"))
+        return Permit(self._attempt(self._new_id(), intent, "arguments", person))
 
     async def send(self, permit: Permit, write: Callable[[CloudWriter], Awaitable[T]]) -> T:  # pyright: ignore[reportReturnType] - a shielded scope swallows nothing
         """Record the attempt, send it once, record what was seen of it.
@@ -158,7 +213,7 @@ class Gate:
     async def _send_recorded(
         self, attempt: Attempt, write: Callable[[CloudWriter], Awaitable[T]]
     ) -> T:
-        await self._ledger.record("sent", attempt)
+        await self._ledger.record("sent", attempt, at_most=self._limits.get(attempt.tool))
         try:
             result = await write(self._writer)
         except OutcomeUnknown as error:
@@ -181,13 +236,24 @@ class Gate:
             # The write has happened: what was seen of it must still reach the caller.
             logger.exception("attempt %s ended as %s but could not be recorded", attempt.id, event)
 
-    def _require_person(self) -> None:
-        if self._consent == "human":
+
+def _require_agreement(answer: Answer, confirm_with: str) -> None:
+    again = "Nothing was changed. Do not ask again unless the person wants it."
+    match answer:
+        case Answer("accept", words) if words == confirm_with:
+            return
+        case Answer("accept"):
+            raise RefusedError("The person was asked and typed other words than the plan's.", again)
+        case Answer("decline"):
+            raise RefusedError("The person was asked and declined.", again)
+        case Answer("cancel"):
+            raise RefusedError("The person was asked and dismissed the question.", again)
+        case Answer("timeout"):
+            raise RefusedError("The person was asked and did not answer in time.", again)
+        case _:
             raise RefusedError(
-                "The operator allows this only with a person's own consent, and this server cannot"
-                " ask a person yet.",
-                "Nothing was changed. The operator can set SNAPSHOT_MCP_CONSENT=auto, or the person"
-                " can do it in the cloud's console.",
+                "The person could not be asked: the client failed to.",
+                "Nothing was changed. Without a person's answer this server does not go on.",
             )
 
 

@@ -19,15 +19,15 @@ _PLAN_AGAIN = "Nothing was changed. Call the tool without plan_token and confirm
 
 
 class Intent(NamedTuple):
-    """What somebody wants to do, but for the state of the target.
+    """What somebody wants to do, and to what.
 
     Attributes:
         tool: name of the tool.
-        target: id of the snapshot.
+        target: id of the snapshot; of the VM for create_snapshot.
         arguments: every other argument but plan_token and confirm.
     """
 
-    tool: Literal["restore_snapshot", "delete_snapshot"]
+    tool: Literal["create_snapshot", "restore_snapshot", "delete_snapshot"]
     target: int
     arguments: Mapping[str, Argument]
 

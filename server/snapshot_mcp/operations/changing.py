@@ -1,6 +1,10 @@
 """Create, restore and delete: look first, pass the gate, tell only what was seen."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Generic, NamedTuple, TypeVar
+
+import anyio
 
 from snapshot_mcp.answers import (
     BlastRadius,
@@ -11,7 +15,8 @@ from snapshot_mcp.answers import (
     VirtualMachineSummary,
 )
 from snapshot_mcp.clock import Clock
-from snapshot_mcp.cloud.client import CloudReader
+from snapshot_mcp.cloud.client import CloudReader, CloudWriter
+from snapshot_mcp.consent.evidence import Person
 from snapshot_mcp.consent.gate import Gate, Target, target_state
 from snapshot_mcp.consent.tokens import Intent
 from snapshot_mcp.errors import (
@@ -24,16 +29,19 @@ from snapshot_mcp.errors import (
 from snapshot_mcp.ledger import Argument
 from snapshot_mcp.models import Snapshot, VirtualMachine
 from snapshot_mcp.operations.listing import find_virtual_machines, snapshots_of_vm
-from snapshot_mcp.operations.orders import RestoreOrder, SnapshotOrder
+from snapshot_mcp.operations.orders import Commit, RestoreOrder, SnapshotOrder
 from snapshot_mcp.operations.waiting import Report, Waited, wait_for
-from snapshot_mcp.rules import blast
+from snapshot_mcp.rules import blast, policy
 from snapshot_mcp.rules.eligibility import (
     delete_obstacle,
     restore_obstacle,
     snapshot_obstacle,
     would_interrupt,
 )
+from snapshot_mcp.rules.policy import Policy, Ruling
 from snapshot_mcp.untrusted import quoted, told
+
+T = TypeVar("T")
 
 _NOTHING_CHANGED = "Nothing was changed."
 _ASK_THE_PERSON = (
@@ -44,6 +52,12 @@ _DRIFTED = "What the plan was about has changed since, so nothing was done. This
 _SECONDS_TO_SEE_A_DELETION = 5.0
 
 
+class Sent(NamedTuple, Generic[T]):
+    """What the cloud answered to a write that was agreed to."""
+
+    answer: T
+
+
 class Changes:
     """The three operations that change something.
 
@@ -51,14 +65,19 @@ class Changes:
         reader: the reading half of the cloud.
         gate: the way to the writing half.
         clock: the time.
+        policy: what the operator forbids, whoever agrees.
     """
 
-    def __init__(self, reader: CloudReader, gate: Gate, clock: Clock) -> None:
+    def __init__(self, reader: CloudReader, gate: Gate, clock: Clock, policy: Policy) -> None:
         self._reader = reader
         self._gate = gate
         self._clock = clock
+        self._policy = policy
+        self._one_at_a_time = anyio.Lock()
 
-    async def create(self, order: SnapshotOrder, wait_seconds: int, report: Report) -> CreateResult:
+    async def create(
+        self, order: SnapshotOrder, wait_seconds: int, report: Report, person: Person
+    ) -> CreateResult:
         """Take a snapshot of a VM, and wait until it is ready or the time is over.
 
         Raises:
@@ -66,11 +85,12 @@ class Changes:
                 or the name is taken; nothing was sent.
             CloudError: the cloud refused, or could not be reached.
         """
-        await self._check_creation(order)
-        permit = self._gate.routine("create_snapshot", order.vm_id, _without_vm(order))
+        intent = Intent("create_snapshot", order.vm_id, _without_vm(order))
+        async with self._noting_refusals(intent, person):
+            await self._check_creation(order)
         try:
             snapshot = await self._gate.send(
-                permit,
+                self._gate.routine(intent, person),
                 lambda writer: writer.create_snapshot(
                     order.vm_id, order.name, order.description, order.labels
                 ),
@@ -91,7 +111,7 @@ class Changes:
         return _created(waited)
 
     async def restore(
-        self, order: RestoreOrder, plan_token: str, confirm: str, wait_seconds: int, report: Report
+        self, order: RestoreOrder, commit: Commit, wait_seconds: int, report: Report, person: Person
     ) -> RestoreResult:
         """Plan a restore, or carry out a plan and wait until the new VM is ACTIVE.
 
@@ -101,17 +121,12 @@ class Changes:
             CloudError: the cloud refused, or could not be reached.
         """
         intent = Intent("restore_snapshot", order.snapshot_id, _without_snapshot(order))
-        plan = await self._gate.present(intent, plan_token, confirm)
-        target = await self._restore_target(order)
-        permit = plan and self._gate.permit(intent, plan, target, confirm)
-        if not permit:
-            answer = RestoreResult(
-                outcome="confirmation_required", next_step=_ask(drifted=bool(plan))
-            )
-            return answer.model_copy(update=await self._gate.plan(intent, target))
         try:
-            receipt = await self._gate.send(
-                permit,
+            seen = await self._carry_out(
+                intent,
+                commit,
+                person,
+                lambda: self._restore_target(order),
                 lambda writer: writer.restore_snapshot(
                     order.snapshot_id, order.new_vm_name, order.contract_id
                 ),
@@ -120,6 +135,9 @@ class Changes:
             name = quoted(order.new_vm_name)
             look = f"Call list_virtual_machines with search {name}: if it is there, it was made."
             return RestoreResult(outcome="unknown", next_step=f"{error} {look}")
+        if not isinstance(seen, Sent):
+            return RestoreResult(outcome="confirmation_required").model_copy(update=seen)
+        receipt = seen.answer
         waited = await wait_for(
             receipt.virtual_machine,
             lambda: self._reader.virtual_machine(receipt.virtual_machine.id),
@@ -131,7 +149,7 @@ class Changes:
         )
         return _restored(waited, contract_rejected=receipt.contract_rejected)
 
-    async def delete(self, snapshot_id: int, plan_token: str, confirm: str) -> DeleteResult:
+    async def delete(self, snapshot_id: int, commit: Commit, person: Person) -> DeleteResult:
         """Plan a deletion, or carry out a plan.
 
         Raises:
@@ -140,27 +158,61 @@ class Changes:
             CloudError: the cloud refused, or could not be reached.
         """
         intent = Intent("delete_snapshot", snapshot_id, {})
-        plan = await self._gate.present(intent, plan_token, confirm)
-        target = await self._delete_target(snapshot_id)
-        permit = plan and self._gate.permit(intent, plan, target, confirm)
-        if not permit:
-            answer = DeleteResult(
-                outcome="confirmation_required",
-                snapshot_id=snapshot_id,
-                next_step=_ask(drifted=bool(plan)),
-            )
-            return answer.model_copy(update=await self._gate.plan(intent, target))
         try:
-            await self._gate.send(permit, lambda writer: writer.delete_snapshot(snapshot_id))
+            seen = await self._carry_out(
+                intent,
+                commit,
+                person,
+                lambda: self._delete_target(snapshot_id),
+                lambda writer: writer.delete_snapshot(snapshot_id),
+            )
         except OutcomeUnknown as error:
             look = f"Call inspect_snapshot with {snapshot_id}: if it is not found, it was deleted."
             return DeleteResult(
                 outcome="unknown", snapshot_id=snapshot_id, next_step=f"{error} {look}"
             )
+        if not isinstance(seen, Sent):
+            answer = DeleteResult(outcome="confirmation_required", snapshot_id=snapshot_id)
+            return answer.model_copy(update=seen)
         return await self._deleted(snapshot_id)
+
+    async def _carry_out(
+        self,
+        intent: Intent,
+        commit: Commit,
+        person: Person,
+        look: Callable[[], Awaitable[Target]],
+        write: Callable[[CloudWriter], Awaitable[T]],
+    ) -> Sent[T] | Mapping[str, object]:
+        """Carry out what was planned; or the fields of a plan, new or made anew."""
+        async with self._noting_refusals(intent, person):
+            plan = await self._gate.present(intent, commit.plan_token, commit.confirm, person)
+            target = await look()
+            if plan is not None and plan.state == target.state:
+                evidence = await self._gate.gather_evidence(
+                    intent, plan, target, commit.confirm, person
+                )
+                # A person takes their time, and two commits may each take the other's target for
+                # the copy that is left: the last look and the write are one, and one at a time.
+                async with self._one_at_a_time:
+                    target = await look()
+                    if plan.state == target.state:
+                        permit = self._gate.permit(intent, plan, evidence, person)
+                        return Sent(await self._gate.send(permit, write))
+            fields = await self._gate.plan(intent, target, person)
+        return {**fields, "next_step": (_DRIFTED if plan else "") + _ASK_THE_PERSON}
+
+    @asynccontextmanager
+    async def _noting_refusals(self, intent: Intent, person: Person) -> AsyncGenerator[None]:
+        try:
+            yield
+        except RefusedError as error:
+            await self._gate.refused(intent, "", person, error)
+            raise
 
     async def _check_creation(self, order: SnapshotOrder) -> None:
         vm = await self._reader.virtual_machine(order.vm_id)
+        _obey(policy.creation(self._policy, policy.vm_region(vm)))
         obstacle = snapshot_obstacle(vm)
         if obstacle is not None:
             raise RefusedError(
@@ -181,6 +233,8 @@ class Changes:
 
     async def _restore_target(self, order: RestoreOrder) -> Target:
         snapshot = await self._reader.snapshot(order.snapshot_id)
+        sent = await self._gate.sent_last_hour("restore_snapshot")
+        _obey(policy.restoration(self._policy, snapshot, sent_last_hour=sent))
         obstacle = restore_obstacle(snapshot)
         if obstacle is not None:
             raise RefusedError(
@@ -212,7 +266,9 @@ class Changes:
                 f"{_NOTHING_CHANGED} Try again when it is finished.",
             )
         siblings = await snapshots_of_vm(self._reader, snapshot.vm_id)
-        return _target(snapshot, blast.deletion(snapshot, siblings, self._clock.now()))
+        sent, now = await self._gate.sent_last_hour("delete_snapshot"), self._clock.now()
+        _obey(policy.deletion(self._policy, snapshot, siblings, now, sent_last_hour=sent))
+        return _target(snapshot, blast.deletion(snapshot, siblings, now))
 
     async def _deleted(self, snapshot_id: int) -> DeleteResult:
         async def is_gone() -> bool:
@@ -257,13 +313,17 @@ def _without_snapshot(order: RestoreOrder) -> dict[str, Argument]:
     return {"new_vm_name": order.new_vm_name, "contract_id": order.contract_id or 0}
 
 
+def _obey(ruling: Ruling | None) -> None:
+    if ruling is not None:
+        raise RefusedError(
+            f"{ruling.sentence} Rule: {ruling.rule}.",
+            f"{_NOTHING_CHANGED} No argument lifts a rule of the policy; the operator can.",
+        )
+
+
 def _target(snapshot: Snapshot, radius: BlastRadius) -> Target:
     words = snapshot.name if snapshot.name_is_plain else str(snapshot.id)
     return Target(target_state(snapshot, radius), words, radius)
-
-
-def _ask(*, drifted: bool) -> str:
-    return (_DRIFTED if drifted else "") + _ASK_THE_PERSON
 
 
 def _vm_status(vm: VirtualMachine) -> str:

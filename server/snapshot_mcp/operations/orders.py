@@ -54,3 +54,10 @@ class RestoreOrder(NamedTuple):
     snapshot_id: int
     new_vm_name: str
     contract_id: int | None
+
+
+class Commit(NamedTuple):
+    """What is presented to carry out a plan; both empty to ask for one."""
+
+    plan_token: str
+    confirm: str

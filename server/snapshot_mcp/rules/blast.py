@@ -5,7 +5,7 @@ from datetime import datetime
 
 from snapshot_mcp.answers import BlastRadius
 from snapshot_mcp.models import Flavor, Snapshot
-from snapshot_mcp.untrusted import quoted
+from snapshot_mcp.untrusted import mixes_alphabets, quoted
 
 _SECONDS_PER_DAY = 86_400
 
@@ -25,6 +25,7 @@ def deletion(snapshot: Snapshot, siblings: Iterable[Snapshot], now: datetime) ->
         "vm_gone": snapshot.vm_gone,
         "last_ready_of_vm": last,
         "newest_of_vm": is_newest_ready(snapshot, siblings),
+        **_neighbours(snapshot, siblings),
         "derived_image": image,
         "warnings": tuple(_deletion_warnings(snapshot, last=last, image=image)),
     }
@@ -68,6 +69,7 @@ def _about(snapshot: Snapshot, action: str, now: datetime) -> BlastRadius:
         vm_id=snapshot.vm_id,
         vm_name=snapshot.vm_name,
         size=snapshot.size,
+        created_at=snapshot.created_at,
         age_days=age_days(snapshot, now),
     )
 
@@ -122,6 +124,21 @@ def price_per_hour(flavor: Flavor | None, prices: Mapping[str, float]) -> float 
     return round((cpu or 0) * (flavor.cpu or 0) + (memory or 0) * (flavor.ram or 0), 4)
 
 
+def _neighbours(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> dict[str, int]:
+    """How many ready snapshots of its VM are older and newer.
+
+    Source: the vendor's guide: the first snapshot of a VM is full, later ones are incremental.
+    """
+    taken = snapshot.created_at
+    if taken is None:
+        return {}
+    times = [it.created_at for it in _other_ready(snapshot, siblings) if it.created_at]
+    return {
+        "older_of_vm": sum(time < taken for time in times),
+        "newer_of_vm": sum(time > taken for time in times),
+    }
+
+
 def _other_ready(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> list[Snapshot]:
     return [
         other
@@ -139,6 +156,8 @@ def _deletion_warnings(
         yield "Its VM is deleted: this data exists nowhere else."
     if image is not None:
         yield f"The image {image} made from it is deleted too."
+    if mixes_alphabets(snapshot.name):
+        yield "Its name mixes letters of several alphabets: it may imitate another name."
     if snapshot.altered:
         yield f"Hidden characters were removed from: {', '.join(snapshot.altered)}."
 

@@ -11,10 +11,11 @@ from mcp.server.mcpserver.context import Context
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
-from mcp_types import CallToolResult, TextContent, ToolAnnotations
+from mcp_types import CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from snapshot_mcp.consent.asking import InputRequired
 from snapshot_mcp.errors import SnapshotMcpError
 from snapshot_mcp.models import Frozen
 from snapshot_mcp.tools.schema import PlainSchema
@@ -45,8 +46,8 @@ class SnapshotTool(Tool):
         arguments: dict[str, Any],
         context: Context[Any, Any],
         convert_result: bool = False,  # noqa: FBT001, FBT002 - the SDK's own signature
-    ) -> CallToolResult:
-        """Check the arguments, call the function, and shape its answer.
+    ) -> CallToolResult | InputRequiredResult:
+        """Check the arguments, call the function, and shape its answer or the question to a person.
 
         Raises:
             ToolError: with a sentence of ours, for everything that was foreseen.
@@ -55,6 +56,8 @@ class SnapshotTool(Tool):
         try:
             answer = cast("Frozen", await super().run(arguments, context))
         except ToolError as error:
+            if isinstance(error.__cause__, InputRequired):
+                return error.__cause__.result
             raise _translated(error) from error.__cause__
         return CallToolResult(
             content=[TextContent(type="text", text=self.render(answer))],

@@ -11,8 +11,14 @@ from snapshot_mcp.answers import (
     SnapshotList,
     VirtualMachineList,
 )
+from snapshot_mcp.consent.asking import ClientPerson
 from snapshot_mcp.operations import Operations
-from snapshot_mcp.operations.orders import RestoreOrder, SnapshotFilter, SnapshotOrder
+from snapshot_mcp.operations.orders import (
+    Commit,
+    RestoreOrder,
+    SnapshotFilter,
+    SnapshotOrder,
+)
 from snapshot_mcp.tools import text
 from snapshot_mcp.tools.arguments import (
     AllowInterruption,
@@ -94,7 +100,7 @@ async def create_snapshot(
     """
     order = SnapshotOrder(vm_id, name, description, labels, allow_interruption)
     changes = (await _operations(ctx)).changes
-    return await changes.create(order, wait_seconds, ctx.report_progress)
+    return await changes.create(order, wait_seconds, ctx.report_progress, ClientPerson(ctx))
 
 
 async def restore_snapshot(
@@ -114,7 +120,10 @@ async def restore_snapshot(
     """
     order = RestoreOrder(snapshot_id, new_vm_name, contract_id or None)
     changes = (await _operations(ctx)).changes
-    return await changes.restore(order, plan_token, confirm, wait_seconds, ctx.report_progress)
+    commit = Commit(plan_token, confirm)
+    return await changes.restore(
+        order, commit, wait_seconds, ctx.report_progress, ClientPerson(ctx)
+    )
 
 
 async def delete_snapshot(
@@ -130,7 +139,7 @@ async def delete_snapshot(
     person. Only when they agree, call again with both.
     """
     changes = (await _operations(ctx)).changes
-    return await changes.delete(snapshot_id, plan_token, confirm)
+    return await changes.delete(snapshot_id, Commit(plan_token, confirm), ClientPerson(ctx))
 
 
 def all_tools(*, read_only: bool) -> list[Tool]:

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from snapshot_mcp.answers import (
-    BlastRadius,
     CreateResult,
     DeleteResult,
     Planned,
@@ -19,6 +18,7 @@ from snapshot_mcp.answers import (
     VirtualMachineList,
     VirtualMachineSummary,
 )
+from snapshot_mcp.consent.question import facts
 from snapshot_mcp.untrusted import in_a_column, quoted, told
 
 
@@ -159,23 +159,10 @@ def _plan_lines(answer: Planned) -> Iterator[str]:
         return
     plan = answer.plan
     yield plan.action
-    yield ", ".join(_plan_facts(plan))
+    yield ", ".join(facts(plan))
     yield from plan.warnings
     yield f"The person agrees by giving the words {quoted(answer.confirm_with or '')}."
     yield f"plan_token {answer.plan_token} (until {_time(answer.expires_at)} UTC)"
-
-
-def _plan_facts(plan: BlastRadius) -> Iterator[str]:
-    yield f"VM {told(plan.vm_id)} {quoted(plan.vm_name or '')}"
-    yield f"{told(plan.size)} GB"
-    yield f"{told(plan.age_days)} days old"
-    yield plan.state
-    if plan.new_vm_name is not None:
-        yield f"flavor {told(plan.flavor)}"
-        yield f"GPUs {told(plan.gpus)}" if plan.gpus else "no GPUs"
-        yield f"region {told(plan.region)}"
-        price = plan.price_per_hour_estimate
-        yield "price not known" if price is None else f"about {price} per hour (an estimate)"
 
 
 def _time(time: datetime | None) -> str:

@@ -1,0 +1,45 @@
+"""What shows that somebody agreed: the levels of evidence, and the person who may be asked."""
+
+from typing import Literal, NamedTuple, Protocol
+
+Evidence = Literal["arguments", "person", "panel"]
+"""From weak to strong.
+
+- arguments: the plan's token and words came with the call; a model can give both by itself.
+- person: a person was asked through the client, and typed the words.
+- panel: a person agreed with their own hand in the panel.
+"""
+
+
+class Answer(NamedTuple):
+    """What came back from a person.
+
+    Attributes:
+        action: what they did; "timeout" and "failed" mean that no answer could be had.
+        words: what they typed.
+    """
+
+    action: Literal["accept", "decline", "cancel", "timeout", "failed"]
+    words: str = ""
+
+
+class Person(Protocol):
+    """The person behind a client, as far as the client lets them be reached."""
+
+    @property
+    def can_be_asked(self) -> bool:
+        """Whether the client declared that it can ask a person."""
+        ...
+
+    @property
+    def client(self) -> str:
+        """The client's name, as it says; empty when it does not."""
+        ...
+
+    def has_answered(self, question: str) -> bool:
+        """Whether the answer to this very question came with the call."""
+        ...
+
+    async def ask(self, question: str) -> Answer:
+        """Ask, or take the answer that came with the call; never raises for a missing answer."""
+        ...

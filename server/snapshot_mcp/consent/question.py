@@ -1,0 +1,34 @@
+"""The facts of a plan in a few lines, the same in the plan's text and in the question."""
+
+from collections.abc import Iterator
+
+from snapshot_mcp.answers import BlastRadius
+from snapshot_mcp.untrusted import quoted, told
+
+
+def question(plan: BlastRadius, confirm_with: str) -> str:
+    """What a person is asked. It depends on the plan alone, so every round asks the same."""
+    lines = [
+        "An assistant asks for your consent.",
+        plan.action,
+        ", ".join(facts(plan)),
+        *plan.warnings,
+        f"To agree, type exactly: {confirm_with}",
+    ]
+    return "\n".join(lines)
+
+
+def facts(plan: BlastRadius) -> Iterator[str]:
+    """What the action would touch, a few words each. Ages are told as dates, which stay true."""
+    yield f"VM {told(plan.vm_id)} {quoted(plan.vm_name or '')}"
+    yield f"{told(plan.size)} GB"
+    yield f"taken {plan.created_at:%Y-%m-%d %H:%M} UTC" if plan.created_at else "taken at ?"
+    yield plan.state
+    if plan.newer_of_vm is not None:
+        yield f"{plan.older_of_vm} older and {plan.newer_of_vm} newer ready ones of its VM"
+    if plan.new_vm_name is not None:
+        yield f"flavor {told(plan.flavor)}"
+        yield f"GPUs {told(plan.gpus)}" if plan.gpus else "no GPUs"
+        yield f"region {told(plan.region)}"
+        price = plan.price_per_hour_estimate
+        yield "price not known" if price is None else f"about {price} per hour (an estimate)"

@@ -1,0 +1,348 @@
+"""The operator's policy: what this server never does, whoever asks and agrees.
+
+A policy only ever forbids; an empty one forbids nothing. Each decision asks its rules in a fixed
+order and tells the first that speaks. A fact that is not known decides against the action.
+"""
+
+import unicodedata
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
+from typing import Annotated, Literal, NamedTuple, get_args
+
+from pydantic import AfterValidator, ConfigDict, Field
+
+from snapshot_mcp.models import Frozen, Id, Snapshot, VirtualMachine
+from snapshot_mcp.untrusted import is_plain, quoted
+
+LONGEST_ENTRY = 100
+MOST_ENTRIES = 100
+MOST_HOURS = 87_600
+"""Ten years."""
+MOST_KEPT = 1_000
+MOST_AN_HOUR = 1_000
+
+ToolName = Literal[
+    "list_snapshots",
+    "inspect_snapshot",
+    "list_virtual_machines",
+    "create_snapshot",
+    "restore_snapshot",
+    "delete_snapshot",
+]
+TOOLS: tuple[str, ...] = get_args(ToolName)
+
+
+def _comparable(text: str) -> str:
+    text = unicodedata.normalize("NFC", text)
+    if not is_plain(text):
+        # What the cloud tells is cleaned of these, so such an entry could never protect anything.
+        raise ValueError(
+            "must not hold line breaks, control or invisible characters, or spaces at its ends"
+        )
+    return text
+
+
+Entry = Annotated[str, Field(min_length=1, max_length=LONGEST_ENTRY), AfterValidator(_comparable)]
+# TOML has lists; a policy that does not change has tuples of them.
+_A_LIST = Field(max_length=MOST_ENTRIES, strict=False)
+Entries = Annotated[tuple[Entry, ...], _A_LIST]
+Ids = Annotated[tuple[Id, ...], _A_LIST]
+ToolNames = Annotated[tuple[ToolName, ...], _A_LIST]
+Count = Annotated[int, Field(ge=0, le=MOST_AN_HOUR)]
+
+
+class _Section(Frozen):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Protect(_Section):
+    """Which snapshots are never deleted.
+
+    Attributes:
+        labels: those with one of these labels, in any case.
+        names: those whose name, or whose VM's name, fits one of these shell patterns, in any case.
+        vm_ids: those of these VMs.
+        minimum_age_hours: younger ones.
+        keep_newest: the newest so many of each VM that are ready.
+        keep_last_copy: the last ready one of a VM.
+    """
+
+    labels: Entries = ()
+    names: Entries = ()
+    vm_ids: Ids = ()
+    minimum_age_hours: int = Field(default=0, ge=0, le=MOST_HOURS)
+    keep_newest: int = Field(default=0, ge=0, le=MOST_KEPT)
+    keep_last_copy: bool = False
+
+
+class Limits(_Section):
+    """How much in sixty minutes; None is no limit, 0 is nothing at all.
+
+    Attributes:
+        deletes_per_hour: deletions that are sent.
+        restores_per_hour: restores that are sent.
+    """
+
+    deletes_per_hour: Count | None = None
+    restores_per_hour: Count | None = None
+
+
+class Allow(_Section):
+    """What may be used; None is everything, an empty list nothing.
+
+    Attributes:
+        regions: where something may be changed.
+        tools: which tools are listed and callable.
+    """
+
+    regions: Entries | None = None
+    tools: ToolNames | None = None
+
+
+class Policy(_Section):
+    """What the operator decided. An empty one forbids nothing."""
+
+    protect: Protect = Protect()
+    limits: Limits = Limits()
+    allow: Allow = Allow()
+
+
+class Ruling(NamedTuple):
+    """Why the policy forbids something.
+
+    Attributes:
+        rule: the rule's name, as in the policy file.
+        sentence: what it says about this case; nothing in it comes from the cloud.
+    """
+
+    rule: str
+    sentence: str
+
+
+def deletion(
+    policy: Policy,
+    snapshot: Snapshot,
+    siblings: Iterable[Snapshot],
+    now: datetime,
+    *,
+    sent_last_hour: int,
+) -> Ruling | None:
+    """Why the policy forbids to delete `snapshot`; None when it does not.
+
+    Args:
+        policy: the operator's policy.
+        snapshot: the target.
+        siblings: all snapshots of the same VM; the target may be among them.
+        now: the time from which its age counts.
+        sent_last_hour: deletions that were sent in the last sixty minutes.
+    """
+    protect = policy.protect
+    copies = _sure_copies(snapshot, siblings)
+    return (
+        _tool(policy, "delete_snapshot")
+        or _region(policy, _region_of(snapshot))
+        or _labels(protect, snapshot)
+        or _names(protect, snapshot)
+        or _vm_ids(protect, snapshot)
+        or _minimum_age(protect, snapshot, now)
+        or _keep_newest(protect, snapshot, copies)
+        or _keep_last_copy(protect, snapshot, copies)
+        or _limit("deletes_per_hour", "deletion", policy.limits.deletes_per_hour, sent_last_hour)
+    )
+
+
+def restoration(policy: Policy, snapshot: Snapshot, *, sent_last_hour: int) -> Ruling | None:
+    """Why the policy forbids to restore `snapshot`; None when it does not.
+
+    Args:
+        policy: the operator's policy.
+        snapshot: the source.
+        sent_last_hour: restores that were sent in the last sixty minutes.
+    """
+    return (
+        _tool(policy, "restore_snapshot")
+        or _region(policy, _region_of(snapshot))
+        or _limit("restores_per_hour", "restore", policy.limits.restores_per_hour, sent_last_hour)
+    )
+
+
+def creation(policy: Policy, region: str | None) -> Ruling | None:
+    """Why the policy forbids to snapshot a VM in `region`; None when it does not."""
+    return _tool(policy, "create_snapshot") or _region(policy, region)
+
+
+def allows_tool(policy: Policy, name: str) -> bool:
+    """Whether the policy lets this tool be listed and called."""
+    return policy.allow.tools is None or name in policy.allow.tools
+
+
+def vm_region(vm: VirtualMachine) -> str | None:
+    """The region of `vm`, for `creation`; None when it is not known for certain."""
+    unsure = {"environment.region", "flavor.region_name"} & set(vm.altered or ())
+    return None if unsure else vm.region
+
+
+def _region_of(snapshot: Snapshot) -> str | None:
+    return None if _altered(snapshot, "region") else snapshot.region
+
+
+def _tool(policy: Policy, name: ToolName) -> Ruling | None:
+    if allows_tool(policy, name):
+        return None
+    return Ruling("allow.tools", f"The operator's policy does not allow {name}.")
+
+
+def _region(policy: Policy, region: str | None) -> Ruling | None:
+    allowed = policy.allow.regions
+    if allowed is None:
+        return None
+    if not region:
+        sentence = "The region is not known, and the operator's policy allows changes only in some."
+    elif _fold(region) in map(_fold, allowed):
+        return None
+    else:
+        sentence = "The operator's policy does not allow changes in this region."
+    return Ruling("allow.regions", sentence)
+
+
+def _labels(protect: Protect, snapshot: Snapshot) -> Ruling | None:
+    own = {_fold(label) for label in snapshot.labels}
+    for label in protect.labels:
+        if _fold(label) in own:
+            return Ruling(
+                "protect.labels",
+                f"Snapshot {snapshot.id} has the label {quoted(label)}, which the operator's"
+                " policy protects.",
+            )
+    if protect.labels and _altered(snapshot, "labels"):
+        return Ruling(
+            "protect.labels",
+            f"Labels of snapshot {snapshot.id} hold hidden or excess characters, or there are too"
+            " many, so it may have one that the operator's policy protects.",
+        )
+    return None
+
+
+def _names(protect: Protect, snapshot: Snapshot) -> Ruling | None:
+    for pattern in protect.names:
+        if _fits(snapshot.name, pattern) or _fits(snapshot.vm_name or "", pattern):
+            return Ruling(
+                "protect.names",
+                f"The name of snapshot {snapshot.id} or of its VM fits {quoted(pattern)}, which"
+                " the operator's policy protects.",
+            )
+    known = snapshot.name and snapshot.vm_name and not _altered(snapshot, "name", "vm_name")
+    if protect.names and not known:
+        return Ruling(
+            "protect.names",
+            f"The name of snapshot {snapshot.id} or of its VM is not known, or holds hidden or"
+            " excess characters, so it may be one that the operator's policy protects.",
+        )
+    return None
+
+
+def _vm_ids(protect: Protect, snapshot: Snapshot) -> Ruling | None:
+    if not protect.vm_ids or (snapshot.vm_id and snapshot.vm_id not in protect.vm_ids):
+        return None
+    if snapshot.vm_id:
+        sentence = f"The operator's policy protects all snapshots of VM {snapshot.vm_id}."
+    else:
+        sentence = (
+            f"The VM of snapshot {snapshot.id} is not known, and the operator's policy protects"
+            " the snapshots of some."
+        )
+    return Ruling("protect.vm_ids", sentence)
+
+
+def _minimum_age(protect: Protect, snapshot: Snapshot, now: datetime) -> Ruling | None:
+    hours, taken = protect.minimum_age_hours, snapshot.created_at
+    if not hours or (taken is not None and now - taken >= timedelta(hours=hours)):
+        return None
+    what = "younger than" if taken else "of unknown age, and may be younger than"
+    return Ruling(
+        "protect.minimum_age_hours",
+        f"Snapshot {snapshot.id} is {what} the {_counted(hours, 'hour')} for which the operator's"
+        " policy keeps each.",
+    )
+
+
+def _keep_newest(
+    protect: Protect, snapshot: Snapshot, copies: list[Snapshot] | None
+) -> Ruling | None:
+    kept = protect.keep_newest
+    if not kept or snapshot.state == "failed":
+        return None
+    if copies is not None and len(_newer(snapshot, copies)) >= kept:
+        return None
+    newest = f"the newest {kept} ready snapshots" if kept > 1 else "the newest ready snapshot"
+    return Ruling(
+        "protect.keep_newest",
+        f"The operator's policy keeps {newest} of each VM, and snapshot {snapshot.id} is, or for"
+        " all that is known may be, among them.",
+    )
+
+
+def _keep_last_copy(
+    protect: Protect, snapshot: Snapshot, copies: list[Snapshot] | None
+) -> Ruling | None:
+    if not protect.keep_last_copy or snapshot.state == "failed" or copies:
+        return None
+    sentence = (
+        f"The VM of snapshot {snapshot.id} is not known, so it may be the last copy"
+        if copies is None
+        else f"No other snapshot of the VM of snapshot {snapshot.id} is ready"
+    )
+    return Ruling(
+        "protect.keep_last_copy", f"{sentence}, and the operator's policy keeps the last one."
+    )
+
+
+def _limit(rule: str, noun: str, limit: int | None, sent_last_hour: int) -> Ruling | None:
+    if limit is None or sent_last_hour < limit:
+        return None
+    sentence = (
+        f"allows {_counted(limit, noun)} in sixty minutes, and so many were sent."
+        if limit
+        else f"allows no {noun}s at all."
+    )
+    return Ruling(f"limits.{rule}", f"The operator's policy {sentence}")
+
+
+def _sure_copies(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> list[Snapshot] | None:
+    """The other snapshots of its VM that are surely ready; None when its VM is not known."""
+    if snapshot.vm_id is None:
+        return None
+    others = {
+        other.id: other
+        for other in siblings
+        if other.id != snapshot.id and other.vm_id == snapshot.vm_id and other.state == "ready"
+    }
+    return list(others.values())
+
+
+def _newer(snapshot: Snapshot, copies: Iterable[Snapshot]) -> list[Snapshot]:
+    """Those that are surely newer; of the same moment, the one with the higher id is."""
+    taken = snapshot.created_at
+    return [
+        other
+        for other in copies
+        if taken and other.created_at and (other.created_at, other.id) > (taken, snapshot.id)
+    ]
+
+
+def _altered(snapshot: Snapshot, *fields: str) -> bool:
+    return any(field in fields for field in snapshot.altered or ())
+
+
+def _fits(name: str, pattern: str) -> bool:
+    # As written too: folding changes the length of some letters and the ends of ranges.
+    return fnmatchcase(_fold(name), _fold(pattern)) or fnmatchcase(name, pattern)
+
+
+def _fold(text: str) -> str:
+    return unicodedata.normalize("NFC", text.casefold())
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

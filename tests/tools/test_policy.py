@@ -1,0 +1,119 @@
+"""The operator's policy, through the tools: checked at the plan and again at the commit."""
+
+from pathlib import Path
+
+import pytest
+from mcp import Client
+
+from snapshot_mcp.app import create_server
+from snapshot_mcp.errors import ConfigError
+from snapshot_mcp.settings import Settings
+from tests.conftest import World, ask, refused
+from tests.tools.test_consent import planned, ready
+from tests.tools.test_create import order
+
+
+def obey(world: World, text: str) -> None:
+    """Give the next server of this world a policy."""
+    path = world.folder / "policy.toml"
+    path.write_text(text, encoding="utf-8")
+    world.settings = world.settings.model_copy(update={"policy": path})
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ('[protect]\nlabels = ["NIGHTLY"]', "protect.labels"),
+        ('[protect]\nnames = ["training-*"]', "protect.names"),
+        ("[protect]\nvm_ids = [793701]", "protect.vm_ids"),
+        ("[protect]\nminimum_age_hours = 10000", "protect.minimum_age_hours"),
+        ("[protect]\nkeep_newest = 1", "protect.keep_newest"),
+        ("[limits]\ndeletes_per_hour = 0", "limits.deletes_per_hour"),
+        ('[allow]\nregions = ["CANADA-1"]', "allow.regions"),
+    ],
+)
+async def test_a_protected_snapshot_is_not_even_planned_for_deletion(
+    world: World, text: str, rule: str
+) -> None:
+    obey(world, text)
+    async with world.client() as client:
+        snapshot = await ready(client)
+        told = await refused(client, "delete_snapshot", snapshot_id=snapshot["id"])
+    assert f"Rule: {rule}. Nothing was changed. No argument lifts a rule" in told
+    assert world.writes == []
+    (row,) = await world.ledger()
+    assert (row.event, row.target) == ("refused", snapshot["id"])
+    assert rule in row.reason
+
+
+async def test_a_plan_made_before_a_rule_is_not_carried_out_under_it(world: World) -> None:
+    async with world.client() as client:
+        delete, _ = await planned(client, "delete_snapshot", await ready(client))
+        restore, _ = await planned(client, "restore_snapshot", await ready(client))
+    obey(world, '[protect]\nlabels = ["nightly"]\n[limits]\nrestores_per_hour = 0')
+    async with world.client() as client:
+        assert "Rule: protect.labels." in await refused(client, "delete_snapshot", **delete)
+        told = await refused(client, "restore_snapshot", **restore)
+        assert "Rule: limits.restores_per_hour." in told
+    assert world.writes == []
+    assert await world.attempts() == []
+
+
+async def test_the_last_copy_is_kept_however_the_others_go(world: World) -> None:
+    obey(world, "[protect]\nkeep_last_copy = true")
+    async with world.client() as client:
+        page = await ask(client, "list_snapshots", vm_id=793708, state="ready")
+        (only,) = page["snapshots"]
+        told = await refused(client, "delete_snapshot", snapshot_id=only["id"])
+    assert "Rule: protect.keep_last_copy." in told
+
+
+async def test_so_many_deletions_an_hour_and_no_more(world: World) -> None:
+    obey(world, "[limits]\ndeletes_per_hour = 2")
+    async with world.client() as client:
+        for _ in range(2):
+            commit, _ = await planned(client, "delete_snapshot", await ready(client))
+            assert (await ask(client, "delete_snapshot", **commit))["outcome"] == "deleted"
+        snapshot = await ready(client)
+        told = await refused(client, "delete_snapshot", snapshot_id=snapshot["id"])
+        assert "Rule: limits.deletes_per_hour." in told
+        world.turned.turn(hours=1, minutes=1)
+        commit, _ = await planned(client, "delete_snapshot", snapshot)
+        assert (await ask(client, "delete_snapshot", **commit))["outcome"] == "deleted"
+
+
+async def test_changes_happen_in_the_allowed_regions_alone(world: World) -> None:
+    async with world.client() as client:
+        wanted = await order(client)
+        snapshot = await ready(client)
+    obey(world, '[allow]\nregions = ["NOWHERE-1"]')
+    async with world.client() as client:
+        assert "Rule: allow.regions." in await refused(client, "create_snapshot", **wanted)
+        arguments = {"snapshot_id": snapshot["id"], "new_vm_name": "x"}
+        assert "Rule: allow.regions." in await refused(client, "restore_snapshot", **arguments)
+    assert world.writes == []
+
+
+async def test_tools_that_are_not_allowed_are_neither_listed_nor_callable(world: World) -> None:
+    obey(world, '[allow]\ntools = ["list_snapshots", "inspect_snapshot"]')
+    async with world.client() as client:
+        names = [tool.name for tool in (await client.list_tools()).tools]
+        assert names == ["list_snapshots", "inspect_snapshot"]
+        assert "delete_snapshot" in await refused(client, "delete_snapshot", snapshot_id=1701)
+    assert world.writes == []
+
+
+async def test_the_policy_can_be_read_as_a_resource(world: World, client: Client) -> None:
+    (resource,) = (await client.list_resources()).resources
+    assert str(resource.uri) == "snapshot://policy"
+    obey(world, "[limits]\ndeletes_per_hour = 2")
+    async with world.client() as other:
+        (content,) = (await other.read_resource("snapshot://policy")).contents
+    assert '"deletes_per_hour":2' in content.model_dump_json().replace("\\", "")
+
+
+def test_a_mistake_in_the_policy_ends_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text("[protect]\nlabel = []", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r'there is no rule "protect\.label"'):
+        create_server(Settings(policy=path))

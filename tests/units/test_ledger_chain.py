@@ -1,0 +1,651 @@
+"""The ledger's chain: what is altered is named, what was sent and never ended is found."""
+
+import gc
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from snapshot_mcp.chain import FIRST_PREVIOUS, Row, sealed
+from snapshot_mcp.errors import LedgerError, RefusedError
+from snapshot_mcp.ledger import Attempt, Ledger, RateLimit
+from snapshot_mcp.ledger_view import as_json, as_text
+
+NOW = datetime(2026, 11, 20, 12, 0, 0, 123_456, tzinfo=UTC)
+ATTEMPT = Attempt("plan-1", "delete_snapshot", 1701, {"name": "a"}, "local", "form", "Claude")
+ROWS = 4
+TEXTS = [name for name in Row._fields if name not in ("id", "target")]
+PROGRAM = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+import anyio
+from snapshot_mcp.errors import RefusedError
+from snapshot_mcp.ledger import Attempt, Ledger, RateLimit
+
+ledger = Ledger(Path(sys.argv[1]), lambda: datetime.now(UTC))
+
+async def main():
+    {body}
+
+print("ready", flush=True)
+sys.stdin.readline()
+anyio.run(main)
+"""
+SEND_AND_HANG = """
+    await ledger.record("sent", Attempt(sys.argv[2], "delete_snapshot", 1, {}, "local", "form"))
+    print("sent", flush=True)
+    sys.stdin.readline()
+"""
+SEND_TEN = """
+    for number in range(10):
+        attempt = Attempt(f"{sys.argv[2]}-{number}", "delete_snapshot", 1, {}, "local", "form")
+        try:
+            await ledger.record("sent", attempt, at_most=RateLimit(7, 3600))
+        except RefusedError as error:
+            assert "at most 7 of these in an hour" in str(error)
+        else:
+            print("sent")
+"""
+WRITE_WITHOUT_END = """
+    for number in range(10**6):
+        await ledger.record("sent", Attempt(str(number), "delete_snapshot", 1, {}, "local", "form"))
+        print("sent", flush=True)
+"""
+
+
+def ledger_in(folder: Path) -> Ledger:
+    return Ledger(folder / "ledger.db", lambda: NOW)
+
+
+async def fill(folder: Path) -> None:
+    ledger = ledger_in(folder)
+    await ledger.record("planned", ATTEMPT)
+    await ledger.record("sent", ATTEMPT)
+    await ledger.record("failed", ATTEMPT, "Conflict")
+    await ledger.record("refused", ATTEMPT._replace(id="plan-2"), "größe")
+    ledger.close()
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ledger of four rows, with nothing wrong; tests alter copies of it."""
+    folder = tmp_path_factory.mktemp("filled")
+    anyio.run(fill, folder)
+    assert [file.name for file in folder.glob("ledger.db*")] == ["ledger.db"]
+    return folder / "ledger.db"
+
+
+@contextmanager
+def tampered(file: Path) -> Generator[sqlite3.Connection]:
+    """Writes to a ledger as somebody would who knows SQLite, and leaves no trace but the rows."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        query = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
+        triggers = connection.execute(query).fetchall()
+        connection.execute("PRAGMA synchronous = OFF")
+        for name, _ in triggers:
+            connection.execute(f"DROP TRIGGER {name}")
+        yield connection
+        for _, sql in triggers:
+            connection.execute(sql)
+
+
+def found(filled: Path, folder: Path, change: Callable[[sqlite3.Connection], object]) -> list[str]:
+    copy = folder / "ledger.db"
+    shutil.copy(filled, copy)
+    with tampered(copy) as connection:
+        change(connection)
+    return anyio.run(ledger_in(folder).verify)
+
+
+@contextmanager
+def running(body: str, file: Path, *names: str) -> Generator[list[subprocess.Popen[str]]]:
+    """Processes that have all started and wait for a line; they are gone afterwards."""
+    command = [sys.executable, "-c", PROGRAM.replace("{body}", body.strip()), str(file)]
+    pipe = subprocess.PIPE
+    processes = [
+        subprocess.Popen([*command, name], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        for name in names
+    ]
+    try:
+        for process in processes:
+            assert line_of(process) == "ready\n"
+        for process in processes:
+            go_on(process)
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+def line_of(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def go_on(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
+
+
+def owner_files(folder: Path) -> list[str]:
+    return sorted(file.stem for file in (folder / "owners").glob("*.db"))
+
+
+# What is altered is named.
+
+
+@given(st.data())
+@hypothesis_settings(max_examples=150, deadline=None)
+def test_one_altered_character_in_any_column_of_any_row_is_found(
+    filled: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    number = data.draw(st.integers(1, ROWS))
+    column = data.draw(st.sampled_from(TEXTS))
+    character = data.draw(st.characters(exclude_categories=["Cs"]))
+
+    def change(connection: sqlite3.Connection) -> None:
+        query = f"SELECT {column} FROM attempts WHERE id = ?"  # noqa: S608 - our own column
+        (text,) = connection.execute(query, (number,)).fetchone()
+        place = data.draw(st.integers(0, len(text)))
+        added = data.draw(st.booleans()) or place == len(text)
+        rest = text[place:] if added else text[place + 1 :]
+        altered = text[:place] + character + rest
+        if altered == text:
+            altered = text + "x"
+        if column == "event" and altered == "sent":
+            altered = "seNt"
+        statement = f"UPDATE attempts SET {column} = ? WHERE id = ?"  # noqa: S608 - as above
+        connection.execute(statement, (altered, number))
+
+    sentences = found(filled, tmp_path_factory.mktemp("altered"), change)
+    assert f"Row {number}: it was altered; its fields do not fit its hash." in sentences
+
+
+@given(
+    number=st.integers(1, ROWS),
+    column=st.sampled_from([*TEXTS, "target"]),
+    raw=st.binary(max_size=3),
+    kind=st.sampled_from(["TEXT", "BLOB"]),
+)
+@hypothesis_settings(max_examples=60, deadline=None)
+def test_bytes_that_are_no_text_are_found_as_well(
+    filled: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    number: int,
+    column: str,
+    raw: bytes,
+    kind: str,
+) -> None:
+    statement = (
+        f"UPDATE attempts SET {column} ="  # noqa: S608 - our own columns
+        f" CAST(CAST({column} AS BLOB) || x'ff{raw.hex()}' AS {kind}) WHERE id = {number}"
+    )
+    folder = tmp_path_factory.mktemp("bytes")
+    sentences = found(filled, folder, lambda connection: connection.execute(statement))
+    assert f"Row {number}: it was altered; its fields do not fit its hash." in sentences
+    rows = anyio.run(ledger_in(folder).rows)
+    assert as_json(rows).isascii()
+    assert len(as_text(rows).splitlines()) == ROWS
+
+
+@given(number=st.integers(1, ROWS), column=st.sampled_from(TEXTS))
+@hypothesis_settings(max_examples=30, deadline=None)
+def test_the_same_letters_stored_as_bytes_are_found(
+    filled: Path, tmp_path_factory: pytest.TempPathFactory, number: int, column: str
+) -> None:
+    statement = f"UPDATE attempts SET {column} = CAST({column} AS BLOB) WHERE id = {number}"  # noqa: S608 - our own columns
+    sentences = found(filled, tmp_path_factory.mktemp("kind"), lambda it: it.execute(statement))
+    assert any(sentence.startswith(f"Row {number}: it was altered") for sentence in sentences)
+
+
+@given(number=st.integers(1, ROWS), target=st.integers(-(2**63), 2**63 - 1) | st.floats())
+@hypothesis_settings(max_examples=30, deadline=None)
+def test_another_target_is_found(
+    filled: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    number: int,
+    target: float,
+) -> None:
+    target = 0 if target in (1701, None) or target != target else target  # noqa: PLR0124 - NaN is NULL
+    statement = "UPDATE attempts SET target = ? WHERE id = ?"
+    folder = tmp_path_factory.mktemp("target")
+    sentences = found(filled, folder, lambda it: it.execute(statement, (target, number)))
+    assert f"Row {number}: it was altered; its fields do not fit its hash." in sentences
+
+
+@pytest.mark.parametrize("number", range(1, ROWS + 1))
+def test_a_removed_row_is_found_wherever_it_stood(
+    filled: Path, tmp_path: Path, number: int
+) -> None:
+    statement = f"DELETE FROM attempts WHERE id = {number}"  # noqa: S608 - a number
+    sentences = found(filled, tmp_path, lambda it: it.execute(statement))
+    assert any(f"ow {number}" in sentence for sentence in sentences)
+
+
+@pytest.mark.parametrize("kept", range(ROWS))
+def test_a_removed_end_is_found_however_long_it_was_and_stays_found(
+    filled: Path, tmp_path: Path, kept: int
+) -> None:
+    statement = f"DELETE FROM attempts WHERE id > {kept}"  # noqa: S608 - a number
+    sentences = found(filled, tmp_path, lambda it: it.execute(statement))
+    assert sentences == [f"Row 4: it was the last row, and it is gone; the last is now {kept}."]
+    anyio.run(ledger_in(tmp_path).record, "planned", ATTEMPT)
+    assert anyio.run(ledger_in(tmp_path).verify) == [
+        f"Row 5: row {kept + 1} should stand here; rows were removed or renumbered."
+    ]
+
+
+@given(st.permutations(range(1, ROWS + 1)))
+@hypothesis_settings(max_examples=30, deadline=None)
+def test_reordered_rows_are_found(
+    filled: Path, tmp_path_factory: pytest.TempPathFactory, order: list[int]
+) -> None:
+    def change(connection: sqlite3.Connection) -> None:
+        connection.execute("UPDATE attempts SET id = id + 100")
+        for number, place in enumerate(order, 1):
+            connection.execute("UPDATE attempts SET id = ? WHERE id = ?", (place, number + 100))
+
+    sentences = found(filled, tmp_path_factory.mktemp("order"), change)
+    moved = {place for number, place in enumerate(order, 1) if number != place}
+    assert {int(it.split()[1][:-1]) for it in sentences if "was altered;" in it} == moved
+    assert bool(sentences) == bool(moved)
+
+
+@pytest.mark.parametrize(
+    ("statement", "sentence"),
+    [
+        ("UPDATE sqlite_sequence SET seq = 9", "Row 9: it was the last row, and it is gone"),
+        ("UPDATE sqlite_sequence SET seq = 3", "the database's own count was altered"),
+        ("UPDATE sqlite_sequence SET seq = 'x'", "the database's own count was altered"),
+        ("DELETE FROM sqlite_sequence", "the database's own count was altered"),
+        ("DROP INDEX one_sent_row_an_attempt", "The index one_sent_row_an_attempt is gone"),
+        ("CREATE TABLE more (x)", "1 tables, indexes or triggers are not the ledger's own."),
+        ("DROP TABLE attempts", "The table attempts is gone or was altered."),
+        ("ALTER TABLE attempts RENAME reason TO why", "The table attempts is gone or was altered."),
+        ("PRAGMA user_version = 1", "The ledger says that it is of a version without a chain"),
+    ],
+)
+def test_what_guards_the_rows_is_looked_at_as_well(
+    filled: Path, tmp_path: Path, statement: str, sentence: str
+) -> None:
+    copy = tmp_path / "ledger.db"
+    shutil.copy(filled, copy)
+    with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+        connection.execute(statement)
+    assert sentence in " ".join(anyio.run(ledger_in(tmp_path).verify))
+
+
+@pytest.mark.parametrize("name", ["attempts_are_not_updated", "attempts_are_not_deleted"])
+@pytest.mark.parametrize(
+    "instead", ["", "CREATE TRIGGER {} AFTER INSERT ON attempts BEGIN SELECT 1; END"]
+)
+async def test_a_trigger_that_is_gone_or_does_something_else_is_found(
+    tmp_path: Path, name: str, instead: str
+) -> None:
+    await fill(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        connection.execute(f"DROP TRIGGER {name}")
+        connection.execute(instead.format(name) or "SELECT 1")
+    assert await ledger_in(tmp_path).verify() == [f"The trigger {name} is gone or was altered."]
+
+
+async def test_a_damaged_index_is_found(tmp_path: Path) -> None:
+    await fill(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        query = "SELECT rootpage FROM sqlite_master WHERE name = 'attempts_by_attempt'"
+        (page,) = connection.execute(query).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    raw = (tmp_path / "ledger.db").read_bytes()
+    begin, end = (page - 1) * size, page * size
+    index = raw[begin:end].replace(b"plan-1", b"plan-0")
+    (tmp_path / "ledger.db").write_bytes(raw[:begin] + index + raw[end:])
+    assert "The database file itself is damaged." in await ledger_in(tmp_path).verify()
+
+
+async def test_verifying_writes_nothing_and_a_missing_file_is_an_empty_ledger(
+    tmp_path: Path,
+) -> None:
+    ledger = ledger_in(tmp_path / "no # folder?")
+    assert await ledger.verify() == []
+    assert not (tmp_path / "no # folder?").exists()
+    (tmp_path / "ledger.db").touch()
+    assert await ledger_in(tmp_path).verify() == []
+    assert (tmp_path / "ledger.db").read_bytes() == b""
+    await fill(tmp_path / "no # folder?")
+    before = (tmp_path / "no # folder?" / "ledger.db").read_bytes()
+    assert await ledger.verify() == []
+    assert (tmp_path / "no # folder?" / "ledger.db").read_bytes() == before
+    (tmp_path / "ledger.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(LedgerError):
+        await ledger_in(tmp_path).verify()
+
+
+async def test_ten_thousand_rows_are_verified_in_little_time(tmp_path: Path) -> None:
+    await fill(tmp_path)
+    *_, last = await ledger_in(tmp_path).rows()
+    insert = f"INSERT INTO attempts VALUES ({', '.join('?' * len(Row._fields))})"  # noqa: S608 - question marks
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        for number in range(ROWS + 1, 10_001):
+            row = last._replace(id=number, attempt=f"plan-{number}", previous=last.hash)
+            last = sealed(row._replace(arguments=json.dumps({"name": "x" * 300})))
+            connection.execute(insert, last)
+        connection.commit()
+    begin = time.perf_counter()
+    assert await ledger_in(tmp_path).verify() == []
+    print(f"10,000 rows verified in {time.perf_counter() - begin:.2f} s")  # noqa: T201 - with -s
+    with tampered(tmp_path / "ledger.db") as connection:
+        connection.execute("UPDATE attempts SET reason = 'x' WHERE id = 7777")
+    assert await ledger_in(tmp_path).verify() == [
+        "Row 7777: it was altered; its fields do not fit its hash."
+    ]
+
+
+# Several processes.
+
+
+def test_two_processes_together_send_no_more_than_the_operator_allows(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    with running(SEND_TEN, file, "a", "b") as processes:
+        answers = [process.communicate(timeout=60) for process in processes]
+    assert [errors for _, errors in answers] == ["", ""]
+    assert sum(output.count("sent") for output, _ in answers) == 7
+    rows = anyio.run(ledger_in(tmp_path).rows)
+    assert [row.event for row in rows] == ["sent"] * 7
+    assert anyio.run(ledger_in(tmp_path).verify) == []
+    assert owner_files(tmp_path) == []
+
+
+def test_what_a_killed_process_sent_is_unsettled_and_what_a_live_one_sent_is_not(
+    tmp_path: Path,
+) -> None:
+    ledger = ledger_in(tmp_path)
+    with running(SEND_AND_HANG, tmp_path / "ledger.db", "killed", "alive") as (killed, alive):
+        assert [line_of(killed), line_of(alive)] == ["sent\n"] * 2
+        anyio.run(ledger.record, "sent", ATTEMPT)
+        assert anyio.run(ledger.unsettled) == []
+        assert len(owner_files(tmp_path)) == 3
+        killed.kill()
+        killed.wait(timeout=60)
+        (row,) = anyio.run(ledger.unsettled)
+        assert (row.event, row.attempt) == ("sent", "killed")
+        assert row.owner in owner_files(tmp_path)
+        settled = ATTEMPT._replace(id="killed")
+        anyio.run(ledger.record, "unknown", settled, "its server ended")
+        assert anyio.run(ledger.unsettled) == []
+        assert row.owner not in owner_files(tmp_path)
+        assert len(owner_files(tmp_path)) == 2
+        go_on(alive)
+        assert alive.wait(timeout=60) == 0
+    assert [row.attempt for row in anyio.run(ledger.unsettled)] == ["alive"]
+    ledger.close()
+    left = anyio.run(ledger_in(tmp_path).unsettled)
+    assert sorted(row.attempt for row in left) == ["alive", "plan-1"]
+    assert owner_files(tmp_path) == []
+
+
+def test_a_process_killed_while_it_writes_leaves_a_whole_chain(tmp_path: Path) -> None:
+    with running(WRITE_WITHOUT_END, tmp_path / "ledger.db", "") as (process,):
+        for _ in range(20):
+            assert line_of(process) == "sent\n"
+        process.kill()
+        process.wait(timeout=60)
+    ledger = ledger_in(tmp_path)
+    assert anyio.run(ledger.verify) == []
+    rows = anyio.run(ledger.rows)
+    assert len(rows) >= 20
+    assert anyio.run(ledger.unsettled) == rows
+    anyio.run(ledger.record, "planned", ATTEMPT)
+    assert anyio.run(ledger.verify) == []
+
+
+# The sign of life.
+
+
+async def test_a_ledger_that_sends_nothing_makes_no_owner_file(tmp_path: Path) -> None:
+    ledger = ledger_in(tmp_path)
+    await ledger.record("planned", ATTEMPT)
+    with pytest.raises(RefusedError):
+        await ledger.record("sent", ATTEMPT, at_most=RateLimit(0, 60))
+    assert await ledger.unsettled() == []
+    ledger.close()
+    assert not (tmp_path / "owners").exists()
+
+
+async def test_a_closed_ledger_may_be_closed_again_and_sends_under_a_new_id(tmp_path: Path) -> None:
+    ledger = ledger_in(tmp_path)
+    await ledger.record("sent", ATTEMPT)
+    await ledger.record("done", ATTEMPT)
+    ledger.close()
+    ledger.close()
+    assert owner_files(tmp_path) == []
+    await ledger.record("sent", ATTEMPT._replace(id="plan-2"))
+    first, second = await ledger.rows(event="sent")
+    assert owner_files(tmp_path) == [second.owner]
+    assert first.owner != second.owner
+    assert await ledger_in(tmp_path).unsettled() == []
+    ledger.close()
+
+
+async def test_a_forgotten_ledger_gives_its_sign_of_life_up(tmp_path: Path) -> None:
+    ledger = ledger_in(tmp_path)
+    await ledger.record("sent", ATTEMPT)
+    assert await ledger_in(tmp_path).unsettled() == []
+    del ledger
+    gc.collect()
+    assert [row.attempt for row in await ledger_in(tmp_path).unsettled()] == ["plan-1"]
+
+
+async def test_tasks_that_send_at_once_share_one_sign_of_life(tmp_path: Path) -> None:
+    ledger = ledger_in(tmp_path)
+    async with anyio.create_task_group() as group:
+        for number in range(6):
+            group.start_soon(ledger.record, "sent", ATTEMPT._replace(id=f"plan-{number}"))
+    assert {row.owner for row in await ledger.rows()} == set(owner_files(tmp_path))
+    assert len(owner_files(tmp_path)) == 1
+    assert await ledger.verify() == []
+    ledger.close()
+
+
+async def test_nothing_is_sent_without_a_sign_of_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "owners").write_text("a file where the folder should be")
+    with pytest.raises(LedgerError, match="nothing was sent"):
+        await ledger_in(tmp_path).record("sent", ATTEMPT)
+    assert await ledger_in(tmp_path).rows() == []
+    (tmp_path / "owners").unlink()
+    monkeypatch.setattr("snapshot_mcp.owners.secrets.token_hex", "ab".__mul__)
+    ledger = ledger_in(tmp_path)
+    (tmp_path / "owners" / f"{'ab' * 8}.db").mkdir(parents=True)
+    with pytest.raises(LedgerError, match="nothing was sent"):
+        await ledger.record("sent", ATTEMPT)
+    assert await ledger.rows() == []
+    (tmp_path / "owners" / f"{'ab' * 8}.db").rmdir()
+    (tmp_path / "owners" / f"{'ab' * 8}.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(LedgerError, match="nothing was sent"):
+        await ledger.record("sent", ATTEMPT)
+    assert await ledger.rows() == []
+
+
+async def test_a_sign_of_life_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    ledger = ledger_in(tmp_path)
+    await ledger.record("sent", ATTEMPT)
+    (name,) = owner_files(tmp_path)
+    ledger.close()
+    (tmp_path / "owners" / f"{name}.db").mkdir()
+    with pytest.raises(LedgerError):
+        await ledger.unsettled()
+
+
+async def test_an_owner_that_is_no_id_of_ours_reaches_for_no_file(
+    filled: Path, tmp_path: Path
+) -> None:
+    shutil.copy(filled, tmp_path / "ledger.db")
+    (tmp_path / "owners").mkdir()
+    with tampered(tmp_path / "ledger.db") as connection:
+        connection.execute("DELETE FROM attempts WHERE id > 2")
+        connection.execute("UPDATE attempts SET owner = '../ledger'")
+    assert [row.id for row in await ledger_in(tmp_path).unsettled()] == [2]
+    assert (tmp_path / "ledger.db").exists()
+
+
+async def test_an_end_counts_only_after_the_sending(tmp_path: Path) -> None:
+    ledger = ledger_in(tmp_path)
+    await ledger.record("failed", ATTEMPT)
+    await ledger.record("sent", ATTEMPT)
+    ledger.close()
+    assert [row.id for row in await ledger.unsettled()] == [2]
+    await ledger.record("done", ATTEMPT)
+    assert await ledger.unsettled() == []
+
+
+# Version 1.
+
+VERSION_1 = """
+CREATE TABLE attempts (id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, event TEXT NOT NULL,
+    attempt TEXT NOT NULL, tool TEXT NOT NULL, target INTEGER NOT NULL, arguments TEXT NOT NULL,
+    principal TEXT NOT NULL, evidence TEXT NOT NULL, reason TEXT NOT NULL);
+CREATE UNIQUE INDEX one_sent_row_an_attempt ON attempts (attempt) WHERE event = 'sent';
+CREATE TRIGGER attempts_are_not_updated BEFORE UPDATE ON attempts
+    BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE TRIGGER attempts_are_not_deleted BEFORE DELETE ON attempts
+    BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+INSERT INTO attempts VALUES (1, '2026-11-20T12:00:00.000+00:00', 'sent', 'p1', 'delete_snapshot', 7,
+    '{"a": 1}', 'local', 'arguments', '');
+INSERT INTO attempts VALUES (2, '2026-11-20T12:00:01.000+00:00', 'done', 'p1', 'delete_snapshot', 7,
+    '{"a": 1}', 'local', 'arguments', 'why');
+INSERT INTO attempts VALUES (5, '2026-11-20T12:00:02.000+00:00', 'sent', 'p2', 'create_snapshot', 8,
+    '{}', 'local', 'none', '');
+PRAGMA user_version = 1;
+"""
+
+
+def write_version_1(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "ledger.db")) as connection:
+        connection.executescript(VERSION_1)
+
+
+async def test_a_ledger_of_version_1_is_taken_into_the_chain(tmp_path: Path) -> None:
+    write_version_1(tmp_path)
+    (sentence,) = await ledger_in(tmp_path).verify()
+    assert "a version without a chain" in sentence
+    rows = await ledger_in(tmp_path).rows()
+    assert [(it.id, it.event, it.attempt, it.target) for it in rows] == [
+        (1, "sent", "p1", 7),
+        (2, "done", "p1", 7),
+        (3, "sent", "p2", 8),
+    ]
+    assert [(it.arguments, it.client, it.owner, it.reason) for it in rows[:2]] == [
+        ('{"a": 1}', "", "", ""),
+        ('{"a": 1}', "", "", "why"),
+    ]
+    assert rows[0].previous == FIRST_PREVIOUS
+    assert await ledger_in(tmp_path).verify() == []
+    assert await ledger_in(tmp_path).unsettled() == rows[2:]
+    with pytest.raises(RefusedError, match="already used"):
+        await ledger_in(tmp_path).record("sent", ATTEMPT._replace(id="p1"))
+    await ledger_in(tmp_path).record("planned", ATTEMPT)
+    assert await ledger_in(tmp_path).verify() == []
+
+
+def test_processes_that_meet_a_ledger_of_version_1_at_once_migrate_it_once(tmp_path: Path) -> None:
+    write_version_1(tmp_path)
+    with running(SEND_AND_HANG, tmp_path / "ledger.db", "a", "b", "c") as processes:
+        assert [line_of(process) for process in processes] == ["sent\n"] * 3
+    rows = anyio.run(ledger_in(tmp_path).rows)
+    assert [row.attempt for row in rows[:3]] == ["p1", "p1", "p2"]
+    assert sorted(row.attempt for row in rows[3:]) == ["a", "b", "c"]
+    assert anyio.run(ledger_in(tmp_path).verify) == []
+
+
+async def test_a_migration_that_fails_leaves_the_old_ledger_as_it_was(tmp_path: Path) -> None:
+    write_version_1(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        connection.execute("CREATE TABLE sent_by_tool_and_time (x)")
+    with pytest.raises(LedgerError):
+        await ledger_in(tmp_path).rows()
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        assert connection.execute("SELECT id FROM attempts").fetchall() == [(1,), (2,), (5,)]
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+
+
+async def test_a_chain_whose_version_number_was_set_back_is_kept(tmp_path: Path) -> None:
+    await fill(tmp_path)
+    before = await ledger_in(tmp_path).rows()
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        connection.execute("PRAGMA user_version = 0")
+    assert await ledger_in(tmp_path).rows() == before
+    assert await ledger_in(tmp_path).verify() == []
+
+
+# What people and programs are shown.
+
+PLAIN = Row(
+    1,
+    "2026-11-20T12:00:00.123+00:00",
+    "sent",
+    "plan-1",
+    "delete_snapshot",
+    1701,
+    '{"name": "a b"}',
+    "local",
+    "Claude Desktop",
+    "form",
+    "",
+    "00ff",
+    FIRST_PREVIOUS,
+    "f" * 64,
+)
+hostile = st.text() | st.text(
+    st.sampled_from(
+        '\x1b[31m\n\r\t\x00\x7f\x85\x9b\u2028\u2029\u202e\u2066\u200b\ufeff"\\ a{}-\ud800'
+    )
+)
+
+
+def test_a_row_is_one_line_of_text_in_the_order_in_which_it_is_read() -> None:
+    assert as_text([PLAIN, PLAIN._replace(event="done", client="", reason="too late")]) == (
+        "2026-11-20T12:00:00.123+00:00  sent     delete_snapshot   1701  form  plan-1"
+        '  local/"Claude Desktop"  -  {"name": "a b"}\n'
+        "2026-11-20T12:00:00.123+00:00  done     delete_snapshot   1701  form  plan-1"
+        '  local  "too late"  {"name": "a b"}'
+    )
+    assert as_text([]) == as_json([]) == ""
+
+
+@given(st.lists(st.lists(hostile, min_size=len(TEXTS), max_size=len(TEXTS)), max_size=3))
+def test_hostile_text_cannot_act_on_a_terminal_nor_begin_a_line(texts: list[list[str]]) -> None:
+    rows = [PLAIN._replace(**dict(zip(TEXTS, row, strict=True))) for row in texts]
+    for shown in (as_text(rows), as_json(rows)):
+        assert len(shown.splitlines()) == len(rows)
+        assert all(line.isprintable() for line in shown.split("\n"))
+    assert [Row(**json.loads(line)) for line in as_json(rows).splitlines()] == rows
+
+
+@given(hostile)
+def test_no_text_passes_for_the_column_of_another(text: str) -> None:
+    # Every column but the last is one word, or stands in quotation marks it cannot leave.
+    line = as_text([PLAIN._replace(client=text or "x", reason=text)])
+    _, _, rest = line.partition("  plan-1  local/")
+    for _ in ("client", "reason"):
+        if rest.startswith('"'):
+            _, end = json.JSONDecoder(strict=False).raw_decode(rest)
+        else:
+            end = len(rest.split("  ")[0])
+        rest = rest[end:].removeprefix("  ")
+    assert rest == '{"name": "a b"}'
