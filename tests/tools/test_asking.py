@@ -122,6 +122,7 @@ async def test_anything_but_the_right_words_is_refused_in_words_of_its_own(
     assert world.writes == []
     rows = await world.ledger()
     assert [row.event for row in rows] == ["planned", "asked", "refused"]
+    assert len({row.attempt for row in rows}) == 1
     assert sentence in rows[-1].reason
 
 

@@ -425,3 +425,30 @@ async def test_a_broken_signing_key_is_told_and_nothing_is_sent(
     text = await refused(client, "delete_snapshot", snapshot_id=snapshot["id"])
     assert "The signing key of plans cannot be used" in text
     assert KEY_FILE in text
+
+
+async def test_every_refusal_is_in_the_ledger_with_its_plan_and_its_reason(
+    world: World, client: Client
+) -> None:
+    snapshot, other = await ready(client), await ready(client, 1)
+    commit, _ = await planned(client, "delete_snapshot", snapshot)
+    elsewhere = commit | {"snapshot_id": other["id"]}
+    await refused(client, "delete_snapshot", **elsewhere)
+    await refused(client, "delete_snapshot", **(commit | {"confirm": "no"}))
+    await refused(client, "delete_snapshot", **(commit | {"plan_token": "forged"}))
+    await ask(client, "delete_snapshot", **commit)
+    await refused(client, "delete_snapshot", **commit)
+    world.turned.turn(minutes=11)
+    late, _ = await planned(client, "delete_snapshot", other)
+    world.turned.turn(minutes=11)
+    await refused(client, "delete_snapshot", **late)
+    rows = [row for row in await world.ledger() if row.event == "refused"]
+    assert [row.reason for row in rows] == [
+        "This plan is for another tool or another snapshot.",
+        "confirm does not hold the words that the plan asks for.",
+        "This plan_token was not issued by this server.",
+        "This plan was already used; a plan can be used once.",
+        "This plan has expired.",
+    ]
+    first = (await world.ledger())[0].attempt
+    assert [row.attempt == first for row in rows] == [True, True, False, True, False]

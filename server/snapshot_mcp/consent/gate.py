@@ -169,11 +169,12 @@ class Gate:
         return await self._ledger.sent_within(tool, SECONDS_OF_AN_HOUR)
 
     async def refused(
-        self, intent: Intent, plan_id: str, person: Person, error: RefusedError
+        self, intent: Intent, plan_token: str, person: Person, error: RefusedError
     ) -> None:
-        """Record that something was refused, and why."""
-        attempt = self._attempt(plan_id or self._new_id(), intent, "arguments", person)
+        """Record that something was refused, and why; under its plan's id, if it had a plan."""
         try:
+            plan_id = await anyio.to_thread.run_sync(self._tokens.plan_id, plan_token)
+            attempt = self._attempt(plan_id or self._new_id(), intent, "arguments", person)
             await self._ledger.record("refused", attempt, error.args[0])
         except LedgerError:
             logger.exception("a refusal of %s could not be recorded", intent.tool)

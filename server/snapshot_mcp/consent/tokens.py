@@ -88,6 +88,13 @@ class Tokens:
         expires_at = datetime.fromtimestamp(int(claims["exp"]), UTC)
         return Plan(str(claims["jti"]), str(claims["st"]), expires_at)
 
+    def plan_id(self, token: str) -> str:
+        """The id of the plan that `token` was issued for, whatever else is wrong with it; or ""."""
+        try:
+            return str(self._authentic(token)["jti"]) if token else ""
+        except RefusedError:
+            return ""
+
     def check_time(self, plan: Plan) -> None:
         """Let only a plan pass that has not ended.
 

@@ -86,7 +86,7 @@ class Changes:
             CloudError: the cloud refused, or could not be reached.
         """
         intent = Intent("create_snapshot", order.vm_id, _without_vm(order))
-        async with self._noting_refusals(intent, person):
+        async with self._noting_refusals(intent, person, plan_token=""):
             await self._check_creation(order)
         try:
             snapshot = await self._gate.send(
@@ -185,7 +185,7 @@ class Changes:
         write: Callable[[CloudWriter], Awaitable[T]],
     ) -> Sent[T] | Mapping[str, object]:
         """Carry out what was planned; or the fields of a plan, new or made anew."""
-        async with self._noting_refusals(intent, person):
+        async with self._noting_refusals(intent, person, commit.plan_token):
             plan = await self._gate.present(intent, commit.plan_token, commit.confirm, person)
             target = await look()
             if plan is not None and plan.state == target.state:
@@ -203,11 +203,13 @@ class Changes:
         return {**fields, "next_step": (_DRIFTED if plan else "") + _ASK_THE_PERSON}
 
     @asynccontextmanager
-    async def _noting_refusals(self, intent: Intent, person: Person) -> AsyncGenerator[None]:
+    async def _noting_refusals(
+        self, intent: Intent, person: Person, plan_token: str
+    ) -> AsyncGenerator[None]:
         try:
             yield
         except RefusedError as error:
-            await self._gate.refused(intent, "", person, error)
+            await self._gate.refused(intent, plan_token, person, error)
             raise
 
     async def _check_creation(self, order: SnapshotOrder) -> None:
