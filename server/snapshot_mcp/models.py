@@ -170,7 +170,7 @@ class Snapshot(Frozen):
     @property
     def vm_gone(self) -> bool:
         """Whether the cloud says that the source VM is deleted."""
-        return (self.vm_status or "").upper() == "DELETED"
+        return status_word(self.vm_status) == "DELETED"
 
     @property
     def name_is_plain(self) -> bool:
@@ -206,13 +206,19 @@ _FAILED = frozenset({"ERROR", "FAILED"})
 _PENDING = frozenset({"CREATING", "PENDING", "QUEUED", "SCHEDULED", "SAVING", "IN_PROGRESS"})
 
 
+def status_word(status: str | None) -> str:
+    """A status to compare: in capitals. Letters beyond ASCII stay, or they could imitate ours."""
+    word = (status or "").strip()
+    return word.upper() if word.isascii() else word
+
+
 def snapshot_state(status: str | None) -> SnapshotState:
     """What a snapshot's status means. The cloud's set is open, so the rest is "unknown".
 
     Source: SUCCESS in the vendor's recorded replies, SUCCESSFUL in its object description,
     COMPLETE in its guides; no source shows a failed one.
     """
-    known = (status or "").strip().upper()
+    known = status_word(status)
     if known in _READY:
         return "ready"
     if known in _PENDING:

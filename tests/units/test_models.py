@@ -25,6 +25,7 @@ from snapshot_mcp.models import (
     Snapshot,
     VirtualMachine,
     snapshot_state,
+    status_word,
 )
 from snapshot_mcp.untrusted import DESCRIPTION_CAP, is_plain
 
@@ -174,3 +175,9 @@ def test_labels_have_a_cap_in_number_and_length() -> None:
     for wrong in (["x"] * (MOST_LABELS + 1), ["x" * (LONGEST_LABEL + 1)], [""]):
         with pytest.raises(ValidationError):
             SOME_LABELS.validate_python(wrong)
+
+
+@pytest.mark.parametrize("status", ["\u017fucce\u017f\u017f", "act\u0131ve", "deleted\u200b"])
+def test_a_status_that_imitates_another_one_is_not_taken_for_it(status: str) -> None:
+    assert snapshot_state(status) == "unknown"
+    assert status_word(status) == status

@@ -27,7 +27,7 @@ from snapshot_mcp.errors import (
     RefusedError,
 )
 from snapshot_mcp.ledger import Argument
-from snapshot_mcp.models import Snapshot, VirtualMachine
+from snapshot_mcp.models import Snapshot, VirtualMachine, status_word
 from snapshot_mcp.operations.listing import find_virtual_machines, snapshots_of_vm
 from snapshot_mcp.operations.orders import Commit, RestoreOrder, SnapshotOrder
 from snapshot_mcp.operations.waiting import Report, Waited, wait_for
@@ -141,7 +141,7 @@ class Changes:
         waited = await wait_for(
             receipt.virtual_machine,
             lambda: self._reader.virtual_machine(receipt.virtual_machine.id),
-            lambda seen: _vm_status(seen) in ("ACTIVE", "ERROR"),
+            lambda seen: status_word(seen.status) in ("ACTIVE", "ERROR"),
             lambda seen: f"VM {seen.id} is {told(seen.status)}",
             seconds=wait_seconds,
             clock=self._clock,
@@ -328,10 +328,6 @@ def _target(snapshot: Snapshot, radius: BlastRadius) -> Target:
     return Target(target_state(snapshot, radius), words, radius)
 
 
-def _vm_status(vm: VirtualMachine) -> str:
-    return (vm.status or "").upper()
-
-
 def _created(waited: Waited[Snapshot]) -> CreateResult:
     snapshot, trouble = waited
     summary = SnapshotSummary.of(snapshot)
@@ -362,7 +358,7 @@ def _restored(waited: Waited[VirtualMachine], *, contract_rejected: bool) -> Res
         if contract_rejected
         else ""
     )
-    match _vm_status(vm):
+    match status_word(vm.status):
         case "ACTIVE":
             outcome, next_step = "restored", "It is billed until somebody deletes it."
         case "ERROR":

@@ -1,6 +1,6 @@
 """Whether a VM can be snapshotted, and a snapshot restored or deleted, as they are now."""
 
-from snapshot_mcp.models import Snapshot, VirtualMachine
+from snapshot_mcp.models import Snapshot, VirtualMachine, status_word
 from snapshot_mcp.untrusted import told
 
 LARGEST_SNAPSHOT_GB = 100
@@ -22,7 +22,7 @@ def snapshot_obstacle(vm: VirtualMachine) -> str | None:
     if (vm.boot_volume_size or 0) > LARGEST_SNAPSHOT_GB:
         size = f"{vm.boot_volume_size} GB"
         return f"its boot volume has {size}, and the cloud takes at most {LARGEST_SNAPSHOT_GB} GB"
-    status = (vm.status or "").upper()
+    status = status_word(vm.status)
     if status in _SNAPSHOTTABLE:
         return None
     return f"its status is {told(status)}, not ACTIVE or SHUTOFF"
@@ -33,7 +33,7 @@ def would_interrupt(vm: VirtualMachine) -> bool:
 
     Source: the vendor's guide; so does every status but SHUTOFF, to be safe.
     """
-    return (vm.status or "").upper() != "SHUTOFF"
+    return status_word(vm.status) != "SHUTOFF"
 
 
 def restore_obstacle(snapshot: Snapshot) -> str | None:
