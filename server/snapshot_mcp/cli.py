@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from snapshot_mcp import __version__
 from snapshot_mcp.errors import ConfigError, LedgerError
@@ -124,10 +124,11 @@ def _run_ledger(arguments: argparse.Namespace) -> int:
 
 
 def _time(text: str) -> datetime:
+    from snapshot_mcp.clock import parse_utc  # noqa: PLC0415 - only one option needs it
+
     try:
-        time = datetime.fromisoformat(text)
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError):
+        return parse_utc(text)
+    except ValueError:
         raise argparse.ArgumentTypeError("must be a date or time such as 2026-05-31") from None
 
 

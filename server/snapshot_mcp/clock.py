@@ -27,4 +27,17 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def parse_utc(text: str) -> datetime:
+    """A date or time in ISO 8601, aware, in UTC; without a zone it is taken for UTC.
+
+    Raises:
+        ValueError: it is neither, or beyond what a date can hold.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("beyond what a date can hold") from error
+
+
 SYSTEM_CLOCK = Clock(utc_now, anyio.sleep, time.monotonic)

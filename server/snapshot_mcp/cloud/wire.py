@@ -10,10 +10,11 @@ import re
 import types
 import typing
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache, partial
 from typing import NamedTuple, TypeVar
 
+from snapshot_mcp.clock import parse_utc
 from snapshot_mcp.errors import ProtocolError
 from snapshot_mcp.models import LARGEST_ID, Frozen, Snapshot, VirtualMachine
 from snapshot_mcp.untrusted import DESCRIPTION_CAP, NAME_CAP, showable
@@ -130,9 +131,8 @@ def read_time(value: object) -> datetime | None:
     if not isinstance(value, str):
         return None
     try:
-        time = datetime.fromisoformat(value.strip())
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError):
+        return parse_utc(value.strip())
+    except ValueError:
         return None
 
 

@@ -1,11 +1,12 @@
 """The arguments of the tools. What a field is, the models say; how to use it, these say."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from mcp.server.mcpserver.context import Context
 from pydantic import AfterValidator, Field
 
+from snapshot_mcp.clock import parse_utc
 from snapshot_mcp.models import Description, Id, Labels, Name, Snapshot
 from snapshot_mcp.operations import OpenOperations
 
@@ -33,9 +34,8 @@ def parse_time(text: str) -> datetime | None:
     if not text:
         return None
     try:
-        time = datetime.fromisoformat(text)
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError):
+        return parse_utc(text)
+    except ValueError:
         raise ValueError("must be a date or time such as 2026-05-31 or 2026-05-31T08:00Z") from None
 
 
