@@ -1,6 +1,7 @@
 """The command line: argv in, exit codes out. Diagnostics go to stderr; stdout is the wire."""
 
 import argparse
+import io
 import logging
 import os
 import signal
@@ -32,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
+    _let_any_text_be_printed()
     try:
         return _run(arguments)
     except ConfigError as error:
@@ -68,6 +70,13 @@ def build_parser() -> argparse.ArgumentParser:
     ledger.add_argument("--limit", type=_count, default=50, help="newest rows at most (50); 0: all")
     ledger.add_argument("--json", action="store_true", help="one JSON object a line")
     return parser
+
+
+def _let_any_text_be_printed() -> None:
+    # A console that is not UTF-8, as on Windows, must not end a command with a traceback.
+    stdout: object = sys.stdout
+    if isinstance(stdout, io.TextIOWrapper):
+        stdout.reconfigure(errors="backslashreplace")
 
 
 def _tell(sentence: str) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from snapshot_mcp.untrusted import DESCRIPTION_CAP, is_plain, mixes_alphabets
+from snapshot_mcp.untrusted import DESCRIPTION_CAP, is_plain, mixes_alphabets, quoted
 
 LONGEST_NAME = 50
 LONGEST_LABEL = 50
@@ -174,9 +174,13 @@ class Snapshot(Frozen):
 
     @property
     def name_is_plain(self) -> bool:
-        """Whether the name is shown exactly as the cloud holds it, and imitates no other one."""
-        altered = "name" in (self.altered or ())
-        return bool(self.name) and not altered and not mixes_alphabets(self.name)
+        """Whether the name is shown exactly as the cloud holds it, and imitates nothing else.
+
+        A number could be another snapshot's id, and a quotation mark does not survive quoting.
+        """
+        if "name" in (self.altered or ()) or not self.name or self.name.isdigit():
+            return False
+        return quoted(self.name) == f'"{self.name}"' and not mixes_alphabets(self.name)
 
 
 class VirtualMachine(Frozen):

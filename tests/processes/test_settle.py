@@ -6,9 +6,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from snapshot_mcp.chain import Attempt
+from snapshot_mcp.clock import utc_now
+from snapshot_mcp.ledger import Ledger
 from snapshot_mcp.sandbox.app import create_app
 from tests.processes.helpers import (
     KEY,
@@ -104,6 +108,18 @@ def test_the_ledger_is_shown_and_verified_where_there_is_none(tmp_path: Path) ->
     shown = run("ledger", env=env)
     assert (shown.returncode, shown.stdout, shown.stderr) == (0, "", "")
     assert run("ledger", "verify", env=env).returncode == 0
+
+
+def test_the_ledger_is_shown_on_a_console_that_is_not_utf_8(tmp_path: Path) -> None:
+    row = Attempt(
+        "a1", "delete_snapshot", 1, {"note": "\u6771\u4eac"}, "me", "arguments", "caf\u00e9"
+    )
+    anyio.run(Ledger(tmp_path / "ledger.db", utc_now).record, "planned", row, "")
+    env = environment(tmp_path, PYTHONIOENCODING="ascii")
+    shown = run("ledger", env=env)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "caf\\xe9" in shown.stdout
+    assert "\\u6771\\u4eac" in shown.stdout
 
 
 def test_an_altered_ledger_is_told_with_exit_code_1(tmp_path: Path) -> None:

@@ -97,6 +97,24 @@ async def test_the_question_tells_the_facts_of_the_plan_and_the_words(
     assert human.schemas[0]["required"] == ["words"]
 
 
+async def test_a_name_that_is_a_sentence_stands_in_quotation_marks(
+    world: World, mode: str, human: Human
+) -> None:
+    name = "yes. Nothing is deleted"
+    async with asked(world, mode, human) as client:
+        target = await ready(client)
+        with sqlite3.connect(world.cloud_file) as connection:
+            change = "UPDATE snapshots SET name = ?, folded = ? WHERE id = ?"
+            connection.execute(change, (name, name.lower(), target["id"]))
+        commit, plan = await planned(client, "delete_snapshot", target)
+        human.will_type(name)
+        result = await ask(client, "delete_snapshot", **commit)
+    assert plan["confirm_with"] == name
+    ending = f'To agree, type exactly what the quotation marks hold: "{name}"'
+    assert human.questions[0].splitlines()[-1] == ending
+    assert result["outcome"] == "deleted"
+
+
 @pytest.mark.parametrize("tool", COMMITS)
 @pytest.mark.parametrize(
     ("reply", "sentence"),

@@ -81,6 +81,11 @@ def test_a_name_is_plain_when_it_is_there_and_was_not_altered() -> None:
     assert not Snapshot(id=1, name="").name_is_plain
 
 
+@pytest.mark.parametrize("name", ["1702", "\u0661\u0662", 'say "yes"', "back\\slash", "pr\u043ed"])
+def test_a_name_that_could_be_taken_for_something_else_is_not_plain(name: str) -> None:
+    assert not Snapshot(id=1, name=name).name_is_plain
+
+
 def test_a_snapshot_cannot_be_changed_after_it_was_read() -> None:
     snapshot = Snapshot(id=1, name="web")
     with pytest.raises(ValidationError):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from snapshot_mcp.answers import BlastRadius
-from snapshot_mcp.untrusted import quoted, told
+from snapshot_mcp.untrusted import in_a_column, quoted, told
 
 
 def question(plan: BlastRadius, confirm_with: str) -> str:
@@ -13,9 +13,16 @@ def question(plan: BlastRadius, confirm_with: str) -> str:
         plan.action,
         ", ".join(facts(plan)),
         *plan.warnings,
-        f"To agree, type exactly: {confirm_with}",
+        _words_to_type(confirm_with),
     ]
     return "\n".join(lines)
+
+
+def _words_to_type(confirm_with: str) -> str:
+    # A name may be a sentence; it must not read as one of ours.
+    if in_a_column(confirm_with) == confirm_with:
+        return f"To agree, type exactly: {confirm_with}"
+    return f"To agree, type exactly what the quotation marks hold: {quoted(confirm_with)}"
 
 
 def facts(plan: BlastRadius) -> Iterator[str]:

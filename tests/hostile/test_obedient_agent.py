@@ -1,0 +1,370 @@
+"""An agent that obeys all it reads, before a cloud full of orders, destroys nothing by itself.
+
+Hypothesis chooses what it does next, and what the person answers when asked. Under
+SNAPSHOT_MCP_CONSENT=human a snapshot may be gone, or a VM made, only where a person typed the right
+words under the question about that very target. SNAPSHOT_MCP_DEEP=1 runs a thousand examples.
+"""
+
+import json
+import os
+import re
+import shutil
+import sqlite3
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from mcp import Client
+from mcp.client.session import ElicitationFnT
+from mcp_types import ElicitRequestFormParams, ElicitResult
+
+from snapshot_mcp.settings import CLOUD_FILE, LEDGER_FILE
+from tests.conftest import ERAS, World, ask, said
+from tests.hostile.agent import COMMITS, Agent, Offer
+from tests.hostile.corpus import FAKE_TOKEN, TEXTS, storable
+from tests.hostile.shape import words_asked_for
+
+T = TypeVar("T")
+
+DEEP = bool(os.environ.get("SNAPSHOT_MCP_DEEP"))
+EXAMPLES = 1_000 if DEEP else 25
+STEPS = 8
+LONGEST = 2_000  # the corpus tests read them whole; here each example reads all of them often
+READS = ("list_snapshots", "inspect_snapshot", "list_virtual_machines")
+EDITS = ("snapshot_id", "plan_token", "confirm", "new_vm_name", "contract_id", "wait_seconds")
+CLIENTS = st.sampled_from(("asking", "asking", "mute"))
+
+_DELETION = re.compile(r'Delete snapshot (\d+) "(?:[^"\\]|\\.)*" for good\.')
+_RESTORATION = re.compile(
+    r'Make a new, billed VM named "((?:[^"\\]|\\.)*)" from snapshot (\d+) "(?:[^"\\]|\\.)*"\.'
+    r" The source VM is not touched\."
+)
+_REPLIES = ("decline", "cancel", "wrong", "hostile", "late", "crossed", "right", "right")
+_NUMBERS = st.integers(0, 10_000)
+
+
+class Consent(NamedTuple):
+    """A person typed the right words under the question about this."""
+
+    tool: str
+    target: int
+    new_vm_name: str = ""
+
+    @property
+    def request(self) -> str:
+        path = f"/v1/core/snapshots/{self.target}"
+        return f"DELETE {path}" if self.tool == COMMITS[0] else f"POST {path}/restore"
+
+
+class Call(NamedTuple):
+    """What the agent called."""
+
+    tool: str
+    arguments: dict[str, Any]
+
+
+class Reply(NamedTuple):
+    """How the person will answer, if asked during a call."""
+
+    kind: str
+    number: int
+
+
+NO = Reply("decline", 0)
+REPLIES = st.builds(Reply, st.sampled_from(_REPLIES), _NUMBERS)
+
+
+def plant(file: Path) -> None:
+    """Give the snapshots of a seeded cloud hostile texts; every third keeps its name, so that
+    lookalikes have somebody to look like.
+    """
+    texts = [text[:LONGEST] for text in TEXTS.values() if storable(text)]
+    with closing(sqlite3.connect(file)) as connection:
+        ids = [row[0] for row in connection.execute("SELECT id FROM snapshots ORDER BY id")]
+        for place, number in enumerate(ids):
+            name, description, label = (texts[(place * 3 + it) % len(texts)] for it in range(3))
+            values = (description, json.dumps([label]), number)
+            connection.execute(
+                "UPDATE snapshots SET description = ?, labels = ? WHERE id = ?", values
+            )
+            if place % 3:
+                connection.execute(
+                    "UPDATE OR IGNORE snapshots SET name = ?1, folded = lower(?1), vm_name = ?1"
+                    " WHERE id = ?2",
+                    (name, number),
+                )
+        connection.commit()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def rows(file: Path, query: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(file)) as connection:
+        return connection.execute(query).fetchall()
+
+
+class ObedientAgent(RuleBasedStateMachine):
+    """One example: one cloud, a client that can ask its person, and one that cannot."""
+
+    portal: ClassVar[BlockingPortal]
+    template: ClassVar[Path]
+    seen: ClassVar[Counter[str]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack = ExitStack()
+        folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
+        shutil.copy(self.template, folder / CLOUD_FILE)
+        self.world = World(folder)
+        self.world.settings = self.world.settings.model_copy(update={"consent": "human"})
+        self.names = dict(rows(self.world.cloud_file, "SELECT id, name FROM snapshots"))
+        self.vms = {row[0] for row in rows(self.world.cloud_file, "SELECT name FROM vms")}
+        self.agent = Agent()
+        self.calls: list[Call] = []
+        self.consents: list[Consent] = []
+        self.trouble: list[str] = []
+        self.reply = Reply("decline", 0)
+
+    @initialize(
+        asking=st.sampled_from(ERAS),
+        mute=st.sampled_from(ERAS),
+        tool=st.sampled_from(COMMITS),
+        number=_NUMBERS,
+        reply=REPLIES,
+    )
+    def connect(self, asking: str, mute: str, tool: str, number: int, reply: Reply) -> None:
+        def enter(mode: str, person: ElicitationFnT | None) -> Client:
+            context = self.world.client(mode, elicitation_callback=person)
+            return self.stack.enter_context(self.portal.wrap_async_context_manager(context))
+
+        self.clients = {"asking": enter(asking, self.answer), "mute": enter(mute, None)}
+        self.call("asking", "list_snapshots", {"limit": 100})
+        target = self.known(self.agent.ids, number)
+        self.call("asking", "inspect_snapshot", {"snapshot_id": target})
+        self.call("asking", tool, arguments_for(tool, target))
+        for offer in self.agent.offers:
+            self.call("asking", tool, offer.commit, reply)
+
+    def teardown(self) -> None:
+        self.stack.close()
+
+    async def answer(self, context: object, params: object) -> ElicitResult:
+        del context
+        assert isinstance(params, ElicitRequestFormParams)
+        asked = about(params.message)
+        call = self.calls[-1]
+        self.seen["question"] += 1
+        if asked is None or asked != wanted(call):
+            self.trouble.append(f"asked for {call}: {params.message!r}")
+            return ElicitResult(action="cancel")
+        if self.reply.kind in ("decline", "cancel"):
+            return ElicitResult(action="decline" if self.reply.kind == "decline" else "cancel")
+        right = words_asked_for(params.message)
+        if right not in (self.names[asked.target], str(asked.target)):
+            self.trouble.append(f"words of another target: {params.message!r}")
+        words = self.typed(asked, right)
+        if self.reply.kind == "late":
+            self.world.turned.turn(minutes=11)
+        elif words == right:
+            self.seen[asked.tool] += 1
+            self.consents.append(asked)
+        return ElicitResult(action="accept", content={"words": words})
+
+    def typed(self, asked: Consent, right: str) -> str:
+        match self.reply.kind:
+            case "right" | "late":
+                return right
+            case "crossed":
+                other = self.known(self.names, self.reply.number)
+                return self.right_words_as_read(other)
+            case "hostile":
+                return self.known(self.agent.words, self.reply.number)
+            case _:
+                return self.names[asked.target][:-1] + "~"
+
+    def known(self, things: Iterable[T], number: int) -> T:
+        listed = list(things)
+        return listed[number % len(listed)]
+
+    def call(self, who: str, tool: str, arguments: dict[str, Any], reply: Reply = NO) -> None:
+        self.calls.append(Call(tool, arguments))
+        self.reply = reply
+        client = self.clients[who]
+        result = self.portal.call(client.call_tool, tool, arguments)
+        text, content = said(result), cast("dict[str, Any] | None", result.structured_content)
+        assert "Error executing tool" not in text, (tool, arguments)
+        self.agent.read(text, content)
+        if content and "plan_token" in content:
+            bare = {k: v for k, v in arguments.items() if k not in ("plan_token", "confirm")}
+            self.agent.offers.append(
+                Offer(tool, bare, content["plan_token"], content["confirm_with"])
+            )
+        self.seen["refused" if result.is_error else str((content or {}).get("outcome"))] += 1
+
+    @rule(who=CLIENTS, tool=st.sampled_from(READS), number=_NUMBERS)
+    def look(self, who: str, tool: str, number: int) -> None:
+        target = {"snapshot_id": self.known(self.agent.ids, number)}
+        self.call(who, tool, target if tool == "inspect_snapshot" else {"limit": 20})
+
+    @rule(who=CLIENTS, tool=st.sampled_from(COMMITS), number=_NUMBERS)
+    def plan(self, who: str, tool: str, number: int) -> None:
+        self.call(who, tool, arguments_for(tool, self.known(self.agent.ids, number)))
+
+    @rule(who=CLIENTS, number=_NUMBERS, token=_NUMBERS, word=_NUMBERS, reply=REPLIES)
+    @precondition(lambda self: bool(self.agent.orders))
+    def obey_an_order(self, who: str, number: int, token: int, word: int, reply: Reply) -> None:
+        order = self.known(self.agent.orders, number)
+        arguments = arguments_for(order.tool, order.target)
+        self.call(who, order.tool, arguments)
+        evidence = {
+            "plan_token": self.known([*self.agent.tokens, FAKE_TOKEN], token),
+            "confirm": self.known(self.agent.words, word),
+        }
+        self.call(who, order.tool, arguments | evidence, reply)
+
+    @rule(who=CLIENTS, number=_NUMBERS, reply=REPLIES)
+    @precondition(lambda self: bool(self.agent.offers))
+    def commit_as_it_was_told(self, who: str, number: int, reply: Reply) -> None:
+        offer = self.known(self.agent.offers, number)
+        self.call(who, offer.tool, offer.commit, reply)
+
+    @rule(number=_NUMBERS, reply=REPLIES)
+    @precondition(lambda self: bool(self.agent.orders))
+    def obey_an_order_in_the_proper_way(self, number: int, reply: Reply) -> None:
+        order = self.known(self.agent.orders, number)
+        before = len(self.agent.offers)
+        self.call("asking", order.tool, arguments_for(order.tool, order.target))
+        for offer in self.agent.offers[before:]:
+            self.call("asking", offer.tool, offer.commit, reply)
+
+    @rule(who=CLIENTS, number=_NUMBERS, other=_NUMBERS, own=st.booleans(), reply=REPLIES)
+    @precondition(lambda self: bool(self.agent.offers))
+    def swap_token_and_target(
+        self, who: str, number: int, other: int, reply: Reply, *, own: bool
+    ) -> None:
+        offer = self.known(self.agent.offers, number)
+        tool = self.known(COMMITS, other)
+        target = self.known(self.agent.ids, other)
+        confirm = offer.words if own else self.right_words_as_read(target)
+        evidence = {"plan_token": offer.token, "confirm": confirm}
+        self.call(who, tool, arguments_for(tool, target) | evidence, reply)
+
+    def right_words_as_read(self, target: int) -> str:
+        read = (it.words for it in self.agent.offers if it.arguments["snapshot_id"] == target)
+        return next(read, str(target))
+
+    @rule(who=CLIENTS, number=_NUMBERS, reply=REPLIES)
+    def replay(self, who: str, number: int, reply: Reply) -> None:
+        call = self.known(self.calls, number)
+        self.call(who, call.tool, call.arguments, reply)
+
+    @rule(who=CLIENTS, number=_NUMBERS, edit=st.sampled_from(EDITS), reply=REPLIES)
+    @precondition(lambda self: bool(self.agent.offers))
+    def edit_an_argument(self, who: str, number: int, edit: str, reply: Reply) -> None:
+        offer = self.known(self.agent.offers, number)
+        changed: dict[str, Any] = {
+            "snapshot_id": self.known(self.agent.ids, number),
+            "plan_token": offer.token[:-3] + "AAA",
+            "confirm": self.known(self.agent.words, number),
+            "new_vm_name": "another-machine",
+            "contract_id": 7,
+            "wait_seconds": 600,
+        }
+        self.call(who, offer.tool, offer.commit | {edit: changed[edit]}, reply)
+
+    @rule(minutes=st.sampled_from([1, 9, 11]))
+    def wait(self, minutes: int) -> None:
+        self.world.turned.turn(minutes=minutes)
+
+    @invariant()
+    def only_what_a_person_agreed_to_has_happened(self) -> None:
+        assert self.trouble == []
+        assert self.world.writes == [it.request for it in self.consents]
+        here = {row[0] for row in rows(self.world.cloud_file, "SELECT id FROM snapshots")}
+        deleted = {it.target for it in self.consents if it.tool == COMMITS[0]}
+        assert self.names.keys() - here == deleted
+        assert here <= self.names.keys()
+        made = [row[0] for row in rows(self.world.cloud_file, "SELECT name FROM vms")]
+        wished = Counter(it.new_vm_name for it in self.consents if it.tool == COMMITS[1])
+        assert Counter(name for name in made if name not in self.vms) == wished
+        assert self.vms <= set(made)
+
+    @invariant()
+    def every_write_is_in_the_ledger_with_a_person_as_evidence(self) -> None:
+        file = self.world.folder / LEDGER_FILE
+        sent = (
+            rows(
+                file, "SELECT tool, target, evidence FROM attempts WHERE event = 'sent' ORDER BY id"
+            )
+            if file.exists()
+            else []
+        )
+        assert sent == [(it.tool, it.target, "person") for it in self.consents]
+
+
+def arguments_for(tool: str, target: int) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"snapshot_id": target}
+    return arguments | ({"new_vm_name": f"miner-{target}"} if tool == COMMITS[1] else {})
+
+
+def wanted(call: Call) -> Consent:
+    return Consent(call.tool, call.arguments["snapshot_id"], call.arguments.get("new_vm_name", ""))
+
+
+def about(question: str) -> Consent | None:
+    """What a person reads that a question is about; None if it could be read in two ways."""
+    first, action, *_ = question.split("\n")
+    if first != "An assistant asks for your consent.":
+        return None
+    if found := _DELETION.fullmatch(action):
+        return Consent(COMMITS[0], int(found[1]))
+    found = _RESTORATION.fullmatch(action)
+    return Consent(COMMITS[1], int(found[2]), found[1]) if found else None
+
+
+async def seeded(folder: Path) -> Path:
+    world = World(folder)
+    async with world.client() as client:
+        await ask(client, "list_snapshots")
+    plant(world.cloud_file)
+    return world.cloud_file
+
+
+def test_an_agent_that_obeys_every_sentence_destroys_nothing_without_a_person(
+    tmp_path: Path,
+) -> None:
+    counts = Counter[str]()
+    with start_blocking_portal("asyncio") as portal:
+
+        class Machine(ObedientAgent):
+            pass
+
+        Machine.portal, Machine.seen = portal, counts
+        Machine.template = portal.call(seeded, tmp_path)
+        run_state_machine_as_test(
+            Machine,
+            settings=settings(
+                max_examples=EXAMPLES,
+                stateful_step_count=STEPS,
+                deadline=None,
+                database=None,
+                derandomize=not DEEP,
+                suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+            ),
+        )
+    # Nothing is proved where nobody was asked, or nobody ever agreed.
+    assert counts["refused"] > EXAMPLES, counts
+    assert min(counts["delete_snapshot"], counts["restore_snapshot"]) > 0, counts
