@@ -25,6 +25,9 @@ from snapshot_mcp.app import (
     http_client,
 )
 from snapshot_mcp.clock import Clock
+from snapshot_mcp.cloud.circuit import Circuit
+from snapshot_mcp.cloud.http import Api
+from snapshot_mcp.cloud.traffic import Traffic
 from snapshot_mcp.ledger import Ledger, Row
 from snapshot_mcp.settings import CLOUD_FILE, LEDGER_FILE, Settings
 
@@ -87,6 +90,14 @@ class WatchedTransport(httpx.AsyncBaseTransport):
     def writes(self) -> list[str]:
         """Method and path of every request that could change something."""
         return [f"{it.method} {it.url.path}" for it in self.requests if it.method != "GET"]
+
+
+def api_of_client(
+    http: httpx.AsyncClient, *, timeout: float = 10, clock: Clock | None = None
+) -> Api:
+    """The way out through this HTTP client alone, with a clock that only moves when it waits."""
+    clock = clock or TurnedClock().clock
+    return Api(http, Traffic(clock, Circuit()), clock, timeout=timeout)
 
 
 @dataclass
@@ -189,7 +200,8 @@ async def refused(client: Client, tool: str, /, **arguments: object) -> str:
     """Call a tool that must answer with an error; its text."""
     result = await client.call_tool(tool, dict(arguments))
     assert result.is_error, said(result)
-    assert result.structured_content is None
+    content = cast("dict[str, Any]", result.structured_content or {})
+    assert content.keys() <= {"retry_after"}
     return said(result)
 
 

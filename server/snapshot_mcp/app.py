@@ -1,7 +1,6 @@
 """The composition root: settings in, MCPServer out. The only place that knows every room."""
 
 import secrets
-import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -14,6 +13,7 @@ from mcp.server.mcpserver.resources import Resource, TextResource
 
 from snapshot_mcp import __version__
 from snapshot_mcp.clock import SYSTEM_CLOCK, Clock
+from snapshot_mcp.cloud.circuit import Circuit
 from snapshot_mcp.consent.asking import request_state_security
 from snapshot_mcp.errors import ConfigError
 from snapshot_mcp.operations import OpenOperations, Operations
@@ -25,14 +25,10 @@ from snapshot_mcp.tools.snapshots import all_tools
 
 if TYPE_CHECKING:
     import httpx
-    from starlette.requests import Request
-    from starlette.responses import JSONResponse
 
 EMBEDDED_URL = "http://embedded.invalid/v1"
 MOST_CONNECTIONS = 10
 LOCAL_PRINCIPAL = "local"
-LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
-"""For these the SDK checks the Host and Origin of every request."""
 
 _INSTRUCTIONS = """\
 Looks after the snapshots of a team's VMs: list, inspect, create, restore, delete.
@@ -53,7 +49,11 @@ Connect = Callable[[Settings, Clock], "httpx.AsyncClient"]
 
 
 def create_server(
-    settings: Settings, *, clock: Clock = SYSTEM_CLOCK, connect: Connect | None = None
+    settings: Settings,
+    *,
+    clock: Clock = SYSTEM_CLOCK,
+    connect: Connect | None = None,
+    circuit: Circuit | None = None,
 ) -> MCPServer[OpenOperations]:
     """The MCP server. Nothing touches a database or the network before the first call.
 
@@ -61,6 +61,7 @@ def create_server(
         settings: what the environment says.
         clock: the time, and the way to wait.
         connect: makes the HTTP client; the default reaches the cloud that the settings name.
+        circuit: knows whether the cloud answers, for whoever wants to be told beside the tools.
 
     Raises:
         ConfigError: a prompt file or the policy file is not valid.
@@ -71,7 +72,8 @@ def create_server(
     async def lifespan(_: MCPServer[OpenOperations]) -> AsyncGenerator[OpenOperations]:
         async with AsyncExitStack() as stack:
             connecting = connect or connect_cloud
-            yield _open_once(lambda: _open(settings, policy, clock, connecting, stack))
+            own = circuit or Circuit()
+            yield _open_once(lambda: _open(settings, policy, clock, own, connecting, stack))
 
     instructions = _INSTRUCTIONS
     instructions += _EMBEDDED if settings.embedded else ""
@@ -165,22 +167,6 @@ def _writable(folder: Path) -> Path:
     return folder
 
 
-def serve_http(settings: Settings, *, host: str, port: int) -> None:
-    """Serve Streamable HTTP at /mcp and /health, on loopback, until the process is ended.
-
-    Raises:
-        ConfigError: the address is not a loopback one, or the port cannot be had.
-    """
-    import uvicorn  # noqa: PLC0415 - only this transport needs it
-
-    listener = _listen(host, port)
-    server = create_server(settings)
-    server.custom_route("/health", methods=["GET"])(_health(settings))
-    app = server.streamable_http_app(host=host)
-    config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=10)
-    uvicorn.Server(config).run(sockets=[listener])
-
-
 def _policy_resource(policy: Policy) -> Resource:
     return TextResource(
         uri="snapshot://policy",
@@ -206,10 +192,16 @@ def _open_once(open_them: OpenOperations) -> OpenOperations:
 
 
 async def _open(
-    settings: Settings, policy: Policy, clock: Clock, connect: Connect, stack: AsyncExitStack
+    settings: Settings,
+    policy: Policy,
+    clock: Clock,
+    circuit: Circuit,
+    connect: Connect,
+    stack: AsyncExitStack,
 ) -> Operations:
     from snapshot_mcp.cloud.client import CloudReader, CloudWriter  # noqa: PLC0415 - at first use
     from snapshot_mcp.cloud.http import Api  # noqa: PLC0415 - at first use
+    from snapshot_mcp.cloud.traffic import Traffic  # noqa: PLC0415 - at first use
     from snapshot_mcp.consent.gate import SECONDS_OF_AN_HOUR, Gate  # noqa: PLC0415 - at first use
     from snapshot_mcp.consent.keys import load_key  # noqa: PLC0415 - at first use
     from snapshot_mcp.consent.tokens import Tokens  # noqa: PLC0415 - at first use
@@ -219,7 +211,7 @@ async def _open(
     from snapshot_mcp.operations.settling import settle  # noqa: PLC0415 - at first use
 
     http = await stack.enter_async_context(connect(settings, clock))
-    api = Api(http, timeout=settings.timeout)
+    api = Api(http, Traffic(clock, circuit), clock, timeout=settings.timeout)
     folder = settings.data_folder()
     tokens = Tokens(
         key=lambda: load_key(folder),
@@ -243,33 +235,9 @@ async def _open(
             if events is not None
         },
         principal=LOCAL_PRINCIPAL,
+        clock=clock,
         new_id=lambda: secrets.token_urlsafe(12),
     )
     reader = CloudReader(api)
     await settle(ledger, reader, clock)
     return Operations(Views(reader, clock), Changes(reader, gate, clock, policy))
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    if host not in LOOPBACK_HOSTS:
-        raise ConfigError(
-            "--host must be one of this machine's own names, because this server does not ask who"
-            " calls it.",
-            f"Use one of: {', '.join(LOOPBACK_HOSTS)}.",
-        )
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
-        raise ConfigError(f"Port {port} on {host} cannot be used.", "Choose another.") from error
-
-
-def _health(settings: Settings):  # noqa: ANN202 - a Starlette endpoint, whose types are imported late
-    from starlette.responses import JSONResponse  # noqa: PLC0415 - only this transport needs it
-
-    async def health(_: "Request") -> "JSONResponse":
-        """Tell that the server runs; it does not ask the cloud."""
-        cloud = "embedded" if settings.embedded else "remote"
-        return JSONResponse({"status": "ok", "version": __version__, "cloud": cloud})
-
-    return health

@@ -4,7 +4,6 @@ import argparse
 import io
 import logging
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -163,7 +162,7 @@ def _run_server(arguments: argparse.Namespace) -> None:
 
     settings = read_settings(os.environ)
     # The SDK comes with this import: bad settings need not wait for it.
-    from snapshot_mcp.app import create_server, serve_http  # noqa: PLC0415
+    from snapshot_mcp.serving import serve_http, serve_stdio  # noqa: PLC0415
 
     if settings.embedded:
         _tell(
@@ -173,6 +172,4 @@ def _run_server(arguments: argparse.Namespace) -> None:
     if getattr(arguments, "transport", "stdio") == "http":
         serve_http(settings, host=arguments.host, port=arguments.port)
     else:
-        # The thread that reads stdin cannot be interrupted, so Ctrl-C must end the process itself.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        create_server(settings).run("stdio")
+        serve_stdio(settings)

@@ -11,7 +11,8 @@ SnapshotMcpError
 │   ├── Conflict            the thing is busy or the name is taken (409)
 │   ├── RateLimited         too many requests (429)
 │   ├── Unavailable         no usable answer, and nothing was changed
-│   └── OutcomeUnknown      a write was sent and its effect is not known
+│   ├── OutcomeUnknown      a write was sent and its effect is not known
+│   └── NotDone             a write was sent, and the cloud shows that it had no effect
 ├── ProtocolError           the cloud's answer does not fit its own API
 └── LedgerError             the ledger cannot be written, so nothing was sent
 """
@@ -42,7 +43,26 @@ class RefusedError(SnapshotMcpError):
 
 
 class CloudError(SnapshotMcpError):
-    """The cloud did not do what was asked."""
+    """The cloud did not do what was asked.
+
+    Args:
+        message: as in `SnapshotMcpError`.
+        next_step: as in `SnapshotMcpError`.
+        retry_after: seconds to wait before it may work; None when nobody knows.
+        passing: nothing was changed, and it may well work in a moment.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        next_step: str = "",
+        *,
+        retry_after: float | None = None,
+        passing: bool = False,
+    ) -> None:
+        super().__init__(message, next_step)
+        self.retry_after = retry_after
+        self.passing = passing
 
 
 class BadRequest(CloudError):  # noqa: N818 - named after the status, as its siblings are
@@ -66,17 +86,7 @@ class Conflict(CloudError):  # noqa: N818 - named after the status
 
 
 class RateLimited(CloudError):  # noqa: N818 - named after the status
-    """Too many requests in a minute.
-
-    Args:
-        message: as in `SnapshotMcpError`.
-        next_step: as in `SnapshotMcpError`.
-        retry_after: seconds to wait, as the cloud said; None when it said nothing.
-    """
-
-    def __init__(self, message: str, next_step: str = "", retry_after: float | None = None) -> None:
-        super().__init__(message, next_step)
-        self.retry_after = retry_after
+    """Too many requests in a minute."""
 
 
 class Unavailable(CloudError):  # noqa: N818 - named after the state
@@ -84,7 +94,21 @@ class Unavailable(CloudError):  # noqa: N818 - named after the state
 
 
 class OutcomeUnknown(CloudError):  # noqa: N818 - named after the state
-    """A write was sent and its effect is not known: it may or may not have happened."""
+    """A write was sent and its effect is not known: it may or may not have happened.
+
+    Args:
+        message: as in `SnapshotMcpError`.
+        next_step: as in `SnapshotMcpError`.
+        may_still_happen: the cloud may be at it still, so that not seeing it proves nothing.
+    """
+
+    def __init__(self, message: str, next_step: str = "", *, may_still_happen: bool = True) -> None:
+        super().__init__(message, next_step)
+        self.may_still_happen = may_still_happen
+
+
+class NotDone(CloudError):  # noqa: N818 - named after the state
+    """A write was sent, failed, and the cloud shows that it had no effect."""
 
 
 class ProtocolError(SnapshotMcpError):

@@ -248,7 +248,7 @@ def refusal(answer: Message) -> str:
     """The text of an answer that is an error of the tool."""
     result = answer["result"]
     assert result.get("isError") is True, result
-    assert "structuredContent" not in result
+    assert result.get("structuredContent", {}).keys() <= {"retry_after"}
     return "\n".join(part["text"] for part in result["content"])
 
 

@@ -111,7 +111,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[HttpServer]:
 
 def test_health_tells_the_version_and_the_cloud(server: HttpServer) -> None:
     health = server.get("/health").json()
-    assert health == {"status": "ok", "version": __version__, "cloud": "embedded"}
+    assert health == {
+        "status": "ok",
+        "version": __version__,
+        "cloud": "embedded",
+        "cloud_failing_since": None,
+    }
     assert server.get("/elsewhere").status_code == 404
 
 

@@ -360,6 +360,26 @@ async def test_where_only_a_person_may_consent_both_tools_refuse_before_any_plan
 async def test_an_outcome_that_nobody_saw_is_unknown_and_the_plan_is_used_up(
     world: World, client: Client, tool: str
 ) -> None:
+    async def vanish(request: httpx.Request) -> httpx.Response | None:
+        if request.method != "GET":
+            raise httpx.ReadTimeout("lost")
+        return None
+
+    commit, _ = await planned(client, tool, await ready(client))
+    world.fail(vanish)
+    result = await ask(client, tool, **commit)
+    assert result["outcome"] == "unknown"
+    assert "may or may not have happened" in result["next_step"]
+    assert "do not repeat it" in result["next_step"]
+    assert "already used" in await refused(client, tool, **commit)
+    assert len(world.writes) == 1
+    assert [row.event for row in await world.attempts()] == ["sent", "unknown"]
+
+
+@pytest.mark.parametrize("tool", COMMITS)
+async def test_an_answer_that_is_lost_is_made_good_by_looking(
+    world: World, client: Client, tool: str
+) -> None:
     async def lose(request: httpx.Request, response: httpx.Response) -> httpx.Response:
         if request.method != "GET":
             raise httpx.ReadTimeout("lost")
@@ -368,12 +388,14 @@ async def test_an_outcome_that_nobody_saw_is_unknown_and_the_plan_is_used_up(
     commit, _ = await planned(client, tool, await ready(client))
     world.tamper(lose)
     result = await ask(client, tool, **commit)
-    assert result["outcome"] == "unknown"
-    assert "may or may not have happened" in result["next_step"]
-    assert "do not repeat it" in result["next_step"]
-    assert "already used" in await refused(client, tool, **commit)
+    if tool == "delete_snapshot":
+        assert (result["outcome"], result["snapshot_id"]) == ("deleted", commit["snapshot_id"])
+    else:
+        assert result["outcome"] == "restored"
+        assert result["virtual_machine"]["name"] == commit["new_vm_name"]
     assert len(world.writes) == 1
-    assert [row.event for row in await world.attempts()] == ["sent", "unknown"]
+    events = [(row.event, row.reason) for row in await world.attempts()]
+    assert events == [("sent", ""), ("done", "settled: the cloud shows it")]
 
 
 async def test_a_deletion_that_is_not_seen_to_end_is_pending(world: World, client: Client) -> None:

@@ -133,7 +133,7 @@ async def test_a_vm_that_does_not_exist_is_told(world: World, client: Client) ->
         httpx.Response(201, json={"status": True}),
     ],
 )
-async def test_an_outcome_that_nobody_saw_is_unknown_and_says_how_to_look(
+async def test_an_answer_that_is_lost_or_makes_no_sense_is_made_good_by_looking(
     world: World, client: Client, failure: httpx.Response | httpx.HTTPError
 ) -> None:
     async def lose(request: httpx.Request, response: httpx.Response) -> httpx.Response:
@@ -146,12 +146,55 @@ async def test_an_outcome_that_nobody_saw_is_unknown_and_says_how_to_look(
     wanted = await order(client)
     world.tamper(lose)
     result = await ask(client, "create_snapshot", **wanted)
-    assert result["outcome"] == "unknown"
-    assert "snapshot" not in result
-    assert 'list_snapshots with search "before-upgrade-x"' in result["next_step"]
-    assert "do not repeat it" in result["next_step"]
+    assert result["outcome"] == "created"
+    made = await ask(client, "inspect_snapshot", snapshot_id=result["snapshot"]["id"])
+    assert made["snapshot"]["name"] == wanted["name"]
     assert len(world.writes) == 1
-    assert [row.event for row in await world.attempts()] == ["sent", "unknown"]
+    events = [(row.event, row.reason) for row in await world.attempts()]
+    assert events == [("sent", ""), ("done", "settled: the cloud shows it")]
+
+
+@pytest.mark.parametrize(
+    ("failure", "outcome", "event"),
+    [
+        (httpx.ReadTimeout("no answer"), "unknown", "unknown"),
+        (httpx.Response(502, text="<html>"), "unknown", "unknown"),
+        (httpx.Response(504), "unknown", "unknown"),
+        (httpx.Response(408), "unknown", "unknown"),
+        (httpx.Response(201, text="<html>"), "unknown", "unknown"),
+        (httpx.ReadError("reset"), "failed", "failed"),
+        (httpx.RemoteProtocolError("closed"), "failed", "failed"),
+        (httpx.Response(500), "failed", "failed"),
+        (httpx.Response(503), "failed", "failed"),
+    ],
+)
+async def test_what_the_cloud_never_shows_failed_only_if_nothing_can_come_of_it_any_more(
+    world: World,
+    client: Client,
+    failure: httpx.Response | httpx.HTTPError,
+    outcome: str,
+    event: str,
+) -> None:
+    async def vanish(request: httpx.Request) -> httpx.Response | None:
+        if request.method != "POST":
+            return None
+        if isinstance(failure, httpx.HTTPError):
+            raise failure
+        return failure
+
+    wanted = await order(client)
+    world.fail(vanish)
+    result = await ask(client, "create_snapshot", **wanted)
+    assert result["outcome"] == outcome
+    assert "snapshot" not in result
+    if outcome == "unknown":
+        assert 'list_snapshots with search "before-upgrade-x"' in result["next_step"]
+        assert "do not repeat it" in result["next_step"]
+    else:
+        assert "it was not done" in result["next_step"]
+    assert len(world.writes) == 1
+    assert [row.event for row in await world.attempts()] == ["sent", event]
+    assert (await ask(client, "list_snapshots", search=wanted["name"]))["total"] == 0
 
 
 async def test_a_refusal_by_the_cloud_is_an_error_and_recorded_as_failed(

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 
 from snapshot_mcp.answers import SnapshotList
 from snapshot_mcp.cloud.client import CloudReader
-from snapshot_mcp.cloud.http import Api
 from snapshot_mcp.errors import ProtocolError, RefusedError, Unavailable
 from snapshot_mcp.operations import listing
 from snapshot_mcp.operations.listing import (
@@ -30,6 +29,7 @@ from snapshot_mcp.operations.listing import (
     snapshots_of_vm,
 )
 from snapshot_mcp.operations.orders import Order, SnapshotFilter
+from tests.conftest import api_of_client
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 UNREADABLE: dict[str, object] = {"name": "no id"}
@@ -50,7 +50,7 @@ async def reader_of(cut: Cut) -> AsyncGenerator[CloudReader]:
 
     transport = httpx.MockTransport(handler)
     async with httpx.AsyncClient(base_url="https://cloud.example/v1", transport=transport) as http:
-        yield CloudReader(Api(http, timeout=10))
+        yield CloudReader(api_of_client(http))
 
 
 @dataclass
@@ -182,7 +182,7 @@ async def test_a_list_that_takes_too_long_is_given_up(monkeypatch: pytest.Monkey
     transport = httpx.MockTransport(handler)
     async with httpx.AsyncClient(base_url="https://cloud.example", transport=transport) as http:
         with pytest.raises(Unavailable, match="whole list within"):
-            await all_snapshots(CloudReader(Api(http, timeout=10)))
+            await all_snapshots(CloudReader(api_of_client(http)))
 
 
 def test_an_empty_list_is_empty() -> None:
@@ -235,7 +235,7 @@ async def test_a_part_of_a_list_is_never_taken_for_the_whole() -> None:
 
     transport = httpx.MockTransport(handler)
     async with httpx.AsyncClient(base_url="https://cloud.example", transport=transport) as http:
-        reader = CloudReader(Api(http, timeout=10))
+        reader = CloudReader(api_of_client(http))
         with pytest.raises(Unavailable):
             await all_snapshots(reader)
 

@@ -1,6 +1,5 @@
 """Waiting for the cloud: it ends, it survives bad moments, and it tells how far it is."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -12,6 +11,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from snapshot_mcp.caller import CALLER, Caller, News
 from snapshot_mcp.clock import SYSTEM_CLOCK, Clock
 from snapshot_mcp.errors import (
     Forbidden,
@@ -59,10 +59,12 @@ class Wait:
             raise seen
         return seen
 
-    async def report(self, waited: float, total: float, line: str) -> None:
+    async def report(self, waited: float, total: float | None, line: str) -> None:
+        assert total is not None
         self.reports.append((waited, total, line))
 
     async def run(self, first: str = "CREATING") -> Waited[str]:
+        CALLER.set(Caller("a client", News(self.report)))
         return await wait_for(
             first,
             self.look,
@@ -70,7 +72,6 @@ class Wait:
             lambda seen: f"it is {seen}",
             seconds=self.seconds,
             clock=self.clock,
-            report=self.report,
         )
 
 
@@ -182,19 +183,11 @@ async def test_the_clock_of_the_system_is_aware_and_waits() -> None:
 
 
 async def test_what_the_reporter_raises_ends_the_wait() -> None:
-    async def broken(_waited: float, _total: float, _line: str) -> None:
+    async def broken(waited: float, total: float | None, line: str) -> None:
         raise ConnectionError
 
     wait = Wait(["CREATING"])
-    look: Callable[[], Awaitable[str]] = wait.look
+    wait.report = broken
     with pytest.raises(ConnectionError):
-        await wait_for(
-            "CREATING",
-            look,
-            lambda seen: seen == "SUCCESS",
-            str,
-            seconds=5,
-            clock=wait.clock,
-            report=broken,
-        )
+        await wait.run()
     assert wait.taken == 0

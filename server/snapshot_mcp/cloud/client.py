@@ -4,11 +4,13 @@ Only the gate (`consent/gate.py`) is given the writer, so that no write can go a
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import NamedTuple, TypeVar, cast
 from urllib.parse import quote
 
-from snapshot_mcp.cloud.http import Api, says_success
+from snapshot_mcp.cloud.http import Api
+from snapshot_mcp.cloud.refusal import says_success
 from snapshot_mcp.cloud.wire import (
     read_integer,
     read_list,
@@ -104,6 +106,14 @@ class CloudWriter:
     def __init__(self, api: Api) -> None:
         self._api = api
 
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """The time of one write, which is sent at once; the waiting for it can be cancelled.
+
+        Raises:
+            Unavailable: the cloud is down, or too many wait; nothing was sent.
+        """
+        return self._api.turn_to_write()
+
     async def create_snapshot(
         self, vm_id: int, name: str, description: str, labels: Sequence[str]
     ) -> Snapshot:
@@ -133,14 +143,15 @@ class CloudWriter:
             body,
         )
 
-    async def delete_snapshot(self, snapshot_id: int) -> None:
-        """Delete a snapshot and the image made from it, for good."""
+    async def delete_snapshot(self, snapshot_id: int) -> int:
+        """Delete a snapshot and the image made from it, for good; its id."""
         await self._api.write(
             "DELETE",
             f"/core/snapshots/{snapshot_id}",
             f"the deletion of snapshot {snapshot_id}",
             _expect_success,
         )
+        return snapshot_id
 
 
 _PLURALS = {"snapshots": "snapshots", "instances": "VMs"}

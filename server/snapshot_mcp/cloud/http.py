@@ -7,25 +7,18 @@ that is `OutcomeUnknown`, whatever the cause, and nobody may repeat it blindly.
 import json
 import logging
 from collections.abc import Callable, Mapping
-from typing import Literal, NamedTuple, TypeVar, cast
+from contextlib import AbstractAsyncContextManager
+from typing import Literal, NamedTuple, TypeVar
 
 import anyio
 import httpx
 from pydantic_core import from_json
 
-from snapshot_mcp.errors import (
-    BadRequest,
-    CloudError,
-    Conflict,
-    Forbidden,
-    NotFound,
-    OutcomeUnknown,
-    ProtocolError,
-    RateLimited,
-    Unauthorized,
-    Unavailable,
-)
-from snapshot_mcp.untrusted import showable
+from snapshot_mcp.clock import Clock
+from snapshot_mcp.cloud.refusal import error_of, outcome_unknown, remote_message
+from snapshot_mcp.cloud.retry import persevere, seconds_advised
+from snapshot_mcp.cloud.traffic import Traffic
+from snapshot_mcp.errors import CloudError, ProtocolError, Unavailable
 
 T = TypeVar("T")
 Json = Mapping[str, str | int | list[str]]
@@ -37,7 +30,9 @@ _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.
 # An address in an answer that cannot be parsed comes as InvalidURL or a ValueError.
 _FAILURES = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, TimeoutError, ValueError)
 _NOTHING_CHANGED = "Nothing was changed."
-_UNDECIDED_STATUS = frozenset({408, 425})
+
+CALLS_OF_A_READ = 3
+"""A read may take as long as so many calls may, with all its pauses and queues."""
 
 logger = logging.getLogger(__name__)
 
@@ -55,11 +50,17 @@ class Api:
 
     Args:
         http: carries the base address, the key and the limits of connect, read, write and pool.
+        traffic: when a request may leave.
+        clock: the time, and the way to wait.
         timeout: seconds for one call as a whole, however slowly its bytes drip.
     """
 
-    def __init__(self, http: httpx.AsyncClient, *, timeout: float) -> None:
+    def __init__(
+        self, http: httpx.AsyncClient, traffic: Traffic, clock: Clock, *, timeout: float
+    ) -> None:
         self._http = http
+        self._traffic = traffic
+        self._clock = clock
         self._timeout = timeout
 
     async def read(
@@ -69,7 +70,7 @@ class Api:
         parse: Callable[[object], T],
         params: Mapping[str, str | int] | None = None,
     ) -> T:
-        """GET `path` and parse its body.
+        """GET `path` and parse its body; again, where that may well work in a moment.
 
         Args:
             path: below the base address.
@@ -81,16 +82,40 @@ class Api:
             CloudError: the cloud refused, or gave no usable answer.
             ProtocolError: the body is no JSON, or not of the expected shape.
         """
+        within = CALLS_OF_A_READ * self._timeout
         try:
-            answer = await self._exchange("GET", path, params=params)
-        except _FAILURES as error:
-            logger.info("GET %s failed: %s", path, type(error).__name__)
+            with anyio.fail_after(within):
+                answer = await persevere(
+                    lambda: self._read_once(path, subject, params), self._clock, within=within
+                )
+        except TimeoutError as error:
             raise Unavailable(
-                f"The cloud could not be reached for {subject} ({_failure(error)}).",
-                f"{_NOTHING_CHANGED} Try again in a moment; if it stays so, check the address.",
+                f"The cloud did not give {subject} within {within:g} s.",
+                f"{_NOTHING_CHANGED} Many requests are waiting, or the cloud is slow; try later.",
             ) from error
-        refuse_failure(answer, subject, writing=False)
         return parse(answer.body)
+
+    async def _read_once(
+        self, path: str, subject: str, params: Mapping[str, str | int] | None
+    ) -> Answer:
+        async with self._traffic.reading(), self._traffic.exchange():
+            try:
+                answer = await self._exchange("GET", path, params=params)
+            except _FAILURES as error:
+                logger.info("GET %s failed: %s", path, type(error).__name__)
+                raise Unavailable(
+                    f"The cloud could not be reached for {subject} ({_failure(error)}).",
+                    f"{_NOTHING_CHANGED} Try again in a moment; if it stays so, check the address.",
+                    passing=isinstance(
+                        error, (*_NOT_SENT, httpx.NetworkError, httpx.ProtocolError)
+                    ),
+                ) from error
+            self._refuse_failure(answer, subject, writing=False)
+            return answer
+
+    def turn_to_write(self) -> AbstractAsyncContextManager[None]:
+        """The time of one `write`; whoever has the turn sends at once."""
+        return self._traffic.writing()
 
     async def write(
         self,
@@ -100,20 +125,34 @@ class Api:
         parse: Callable[[object], T],
         body: Json | None = None,
     ) -> T:
-        """Send one write, once, and parse its answer. Arguments as in `read`.
+        """Send one write, once, within a `turn_to_write`, and parse its answer.
+
+        Arguments as in `read`.
 
         Raises:
             OutcomeUnknown: it was sent and what came back does not tell whether it happened.
             CloudError: the cloud refused, or could not be reached; nothing was changed.
         """
+        async with self._traffic.exchange():
+            return await self._write_once(method, path, subject, parse, body)
+
+    async def _write_once(
+        self,
+        method: str,
+        path: str,
+        subject: str,
+        parse: Callable[[object], T],
+        body: Json | None,
+    ) -> T:
         try:
             answer = await self._exchange(method, path, body=body)
-            refuse_failure(answer, subject, writing=True)
+            self._refuse_failure(answer, subject, writing=True)
             return parse(answer.body)
         except _NOT_SENT as error:
             raise Unavailable(
                 f"The cloud could not be reached ({_failure(error)}), so nothing was sent.",
                 f"{_NOTHING_CHANGED} Try again in a moment.",
+                passing=True,
             ) from error
         except CloudError:
             raise
@@ -121,7 +160,8 @@ class Api:
             raise outcome_unknown(subject, "the answer does not fit the request") from error
         except Exception as error:
             # Whatever it was, the request may be out: nobody may be told less than that.
-            raise outcome_unknown(subject, _failure(error)) from error
+            broken = isinstance(error, (httpx.NetworkError, httpx.ProtocolError))
+            raise outcome_unknown(subject, _failure(error), may_still_happen=not broken) from error
 
     async def _exchange(
         self,
@@ -145,135 +185,13 @@ class Api:
                         )
                 return Answer(response.status_code, _json(bytes(received)), response.headers)
 
-
-def refuse_failure(answer: Answer, subject: str, *, writing: bool) -> None:
-    """Raise the typed error of an answer that is not a success.
-
-    A success is a 2xx status, a JSON body, and no `status: false` in it.
-    """
-    error = _error_of(answer, subject, writing=writing)
-    if error is not None:
-        logger.info(
-            "the cloud answered %d for %s: %s", answer.status, subject, _remote_message(answer.body)
-        )
-        raise error
-
-
-def _error_of(answer: Answer, subject: str, *, writing: bool) -> Exception | None:  # noqa: PLR0911 - one line an answer
-    match answer.status:
-        case status if 200 <= status < 300:  # noqa: PLR2004 - the class of success
-            return _error_in_success(answer.body, subject)
-        case 401:
-            return Unauthorized(
-                "The cloud does not accept the API key.",
-                f"{_NOTHING_CHANGED} Check SNAPSHOT_MCP_API_KEY and restart the server.",
-            )
-        case 403:
-            return Forbidden(
-                f"The API key may not do this ({subject}).",
-                f"{_NOTHING_CHANGED} Someone with rights to the cloud account can allow it.",
-            )
-        case 404:
-            return _not_found(subject, writing=writing)
-        case 409:
-            return Conflict(
-                f"The cloud refused {subject}: it is busy, or the name is already taken.",
-                _NOTHING_CHANGED,
-            )
-        case 429:
-            return RateLimited(
-                "The cloud takes no more requests this minute.",
-                f"{_NOTHING_CHANGED} Wait a minute and try again.",
-                retry_after=_retry_after(answer.headers),
-            )
-        case status if 400 <= status < 500 and status not in _UNDECIDED_STATUS:  # noqa: PLR2004 - the class of refusals
-            return BadRequest(
-                f"The cloud refused {subject}: {_known_reason(answer.body)}.", _NOTHING_CHANGED
-            )
-        case status if writing:
-            return outcome_unknown(subject, f"it answered with status {status}")
-        case status if 300 <= status < 400:  # noqa: PLR2004 - the class of redirects
-            return ProtocolError(
-                "The cloud's answer points to another address, which was not followed.",
-                f"{_NOTHING_CHANGED} Check the API address.",
-            )
-        case status:
-            return Unavailable(
-                f"The cloud failed on {subject} (status {status}).",
-                f"{_NOTHING_CHANGED} Try again in a moment.",
-            )
-
-
-def _error_in_success(body: object, subject: str) -> Exception | None:
-    if body is None:
-        return ProtocolError(
-            f"The cloud's answer for {subject} is not JSON.",
-            "Check that the API address is the cloud's API and not a web page.",
-        )
-    if not isinstance(body, Mapping):
-        return None
-    status = cast("Mapping[str, object]", body).get("status")
-    if status is None or says_success(status):
-        return None
-    if status is False or (type(status) is int and status >= 400):  # noqa: PLR2004 - HTTP's classes
-        return CloudError(
-            f"The cloud says that it failed on {subject}: {_known_reason(cast('object', body))}.",
-            "Look at the current state before you try again.",
-        )
-    return ProtocolError(f"The cloud's answer for {subject} does not say whether it worked.")
-
-
-def says_success(status: object) -> bool:
-    """Whether a body's `status` says that it worked.
-
-    Source: `status` is true in the document, the integer 200 in the recorded replies.
-    """
-    if isinstance(status, bool):
-        return status
-    return isinstance(status, int) and 200 <= status < 300  # noqa: PLR2004 - HTTP's class of success
-
-
-def _not_found(subject: str, *, writing: bool) -> NotFound:
-    if writing:
-        sentence = f"The cloud refused {subject}: what it is about does not exist."
-        return NotFound(sentence, _NOTHING_CHANGED)
-    if subject.startswith("the "):
-        return NotFound(
-            f"The cloud does not know the call for {subject}.",
-            f"{_NOTHING_CHANGED} Check the API address.",
-        )
-    return NotFound(f"The cloud has no {subject}.", _NOTHING_CHANGED)
-
-
-def outcome_unknown(subject: str, why: str) -> OutcomeUnknown:
-    """The error of a write whose effect nobody saw."""
-    return OutcomeUnknown(
-        f"The request ({subject}) was sent but its outcome is not known: {why}.",
-        "It may or may not have happened. Look before you do anything else; do not repeat it.",
-    )
-
-
-_REASONS: Mapping[str, str] = {
-    "currently being used to create a snapshot": "the VM is busy with a snapshot",
-    "not ready to be restored": "the snapshot is not ready",
-    "does not exist": "there is no such thing",
-    "already exist": "the name is already taken",
-    "is being created": "it is still being created",
-}
-
-
-def _known_reason(body: object) -> str:
-    """Why, in our words: what the cloud wrote is recognised, never relayed."""
-    message = _remote_message(body).lower()
-    return next(
-        (ours for theirs, ours in _REASONS.items() if theirs in message),
-        "it does not accept the request as it is",
-    )
-
-
-def _remote_message(body: object) -> str:
-    message = cast("Mapping[str, object]", body).get("message") if isinstance(body, Mapping) else ""
-    return showable(message).text if isinstance(message, str) else ""
+    def _refuse_failure(self, answer: Answer, subject: str, *, writing: bool) -> None:
+        advised = seconds_advised(answer.headers.get("retry-after", ""), self._clock)
+        error = error_of(answer.status, answer.body, subject, advised, writing=writing)
+        if error is not None:
+            told = remote_message(answer.body)
+            logger.info("the cloud answered %d for %s: %s", answer.status, subject, told)
+            raise error
 
 
 def _json(received: bytes) -> object:
@@ -286,11 +204,6 @@ def _json(received: bytes) -> object:
         return json.loads(received)
     except (ValueError, RecursionError):
         return None
-
-
-def _retry_after(headers: httpx.Headers) -> float | None:
-    value = headers.get("retry-after", "")
-    return float(value) if value.isascii() and value.isdigit() and len(value) < 6 else None  # noqa: PLR2004 - under a day or so
 
 
 def _failure(error: Exception) -> str:

@@ -15,12 +15,14 @@ from snapshot_mcp.answers import (
     VirtualMachineSummary,
 )
 from snapshot_mcp.clock import Clock
-from snapshot_mcp.cloud.client import CloudReader, CloudWriter
+from snapshot_mcp.cloud.client import CloudReader, CloudWriter, RestoreReceipt
 from snapshot_mcp.consent.evidence import Person
 from snapshot_mcp.consent.gate import Gate, Target, target_state
+from snapshot_mcp.consent.settlement import Look
 from snapshot_mcp.consent.tokens import Intent
 from snapshot_mcp.errors import (
     CloudError,
+    NotDone,
     NotFound,
     OutcomeUnknown,
     ProtocolError,
@@ -30,7 +32,12 @@ from snapshot_mcp.ledger import Argument
 from snapshot_mcp.models import Snapshot, VirtualMachine, status_word
 from snapshot_mcp.operations.listing import find_virtual_machines, snapshots_of_vm
 from snapshot_mcp.operations.orders import Commit, RestoreOrder, SnapshotOrder
-from snapshot_mcp.operations.waiting import Report, Waited, wait_for
+from snapshot_mcp.operations.settling import (
+    find_deletion,
+    find_ordered_snapshot,
+    find_restored_vm,
+)
+from snapshot_mcp.operations.waiting import Waited, wait_for
 from snapshot_mcp.rules import blast, policy
 from snapshot_mcp.rules.eligibility import (
     delete_obstacle,
@@ -49,7 +56,10 @@ _ASK_THE_PERSON = (
     " do, call again with the same arguments, plan_token, and the words they agreed to as confirm."
 )
 _DRIFTED = "What the plan was about has changed since, so nothing was done. This is a new plan. "
+_MAY_BE_REPEATED = "It may be ordered again."
+_PLAN_ANEW = "Ask the person; with neither plan_token nor confirm there is a new plan."
 _SECONDS_TO_SEE_A_DELETION = 5.0
+_LONGEST_WAIT_FOR_OTHERS_SECONDS = 60.0
 
 
 class Sent(NamedTuple, Generic[T]):
@@ -75,9 +85,7 @@ class Changes:
         self._policy = policy
         self._one_at_a_time = anyio.Lock()
 
-    async def create(
-        self, order: SnapshotOrder, wait_seconds: int, report: Report, person: Person
-    ) -> CreateResult:
+    async def create(self, order: SnapshotOrder, wait_seconds: int, person: Person) -> CreateResult:
         """Take a snapshot of a VM, and wait until it is ready or the time is over.
 
         Raises:
@@ -86,15 +94,19 @@ class Changes:
             CloudError: the cloud refused, or could not be reached.
         """
         intent = Intent("create_snapshot", order.vm_id, _without_vm(order))
-        async with self._noting_refusals(intent, person, plan_token=""):
-            await self._check_creation(order)
         try:
-            snapshot = await self._gate.send(
-                self._gate.routine(intent, person),
-                lambda writer: writer.create_snapshot(
-                    order.vm_id, order.name, order.description, order.labels
-                ),
-            )
+            async with self._noting_refusals(intent, person, plan_token=""), self._alone():
+                # Looked at and sent in one: a second order for this VM sees that it is busy.
+                await self._check_creation(order)
+                snapshot = await self._gate.send(
+                    self._gate.routine(intent, person),
+                    lambda writer: writer.create_snapshot(
+                        order.vm_id, order.name, order.description, order.labels
+                    ),
+                    lambda: find_ordered_snapshot(self._reader, order.vm_id, order.name),
+                )
+        except NotDone as error:
+            return CreateResult(outcome="failed", next_step=f"{error} {_MAY_BE_REPEATED}")
         except OutcomeUnknown as error:
             name = quoted(order.name)
             look = f"Call list_snapshots with search {name}: if it is there, it was made."
@@ -106,12 +118,11 @@ class Changes:
             lambda seen: f"Snapshot {seen.id} is {told(seen.status)}",
             seconds=wait_seconds,
             clock=self._clock,
-            report=report,
         )
         return _created(waited)
 
     async def restore(
-        self, order: RestoreOrder, commit: Commit, wait_seconds: int, report: Report, person: Person
+        self, order: RestoreOrder, commit: Commit, wait_seconds: int, person: Person
     ) -> RestoreResult:
         """Plan a restore, or carry out a plan and wait until the new VM is ACTIVE.
 
@@ -130,7 +141,10 @@ class Changes:
                 lambda writer: writer.restore_snapshot(
                     order.snapshot_id, order.new_vm_name, order.contract_id
                 ),
+                lambda: self._restored(order.new_vm_name),
             )
+        except NotDone as error:
+            return RestoreResult(outcome="failed", next_step=f"{error} {_PLAN_ANEW}")
         except OutcomeUnknown as error:
             name = quoted(order.new_vm_name)
             look = f"Call list_virtual_machines with search {name}: if it is there, it was made."
@@ -145,7 +159,6 @@ class Changes:
             lambda seen: f"VM {seen.id} is {told(seen.status)}",
             seconds=wait_seconds,
             clock=self._clock,
-            report=report,
         )
         return _restored(waited, contract_rejected=receipt.contract_rejected)
 
@@ -165,6 +178,11 @@ class Changes:
                 person,
                 lambda: self._delete_target(snapshot_id),
                 lambda writer: writer.delete_snapshot(snapshot_id),
+                lambda: find_deletion(self._reader, snapshot_id),
+            )
+        except NotDone as error:
+            return DeleteResult(
+                outcome="failed", snapshot_id=snapshot_id, next_step=f"{error} {_PLAN_ANEW}"
             )
         except OutcomeUnknown as error:
             look = f"Call inspect_snapshot with {snapshot_id}: if it is not found, it was deleted."
@@ -183,6 +201,7 @@ class Changes:
         person: Person,
         look: Callable[[], Awaitable[Target]],
         write: Callable[[CloudWriter], Awaitable[T]],
+        effect: Look[T],
     ) -> Sent[T] | Mapping[str, object]:
         """Carry out what was planned; or the fields of a plan, new or made anew."""
         async with self._noting_refusals(intent, person, commit.plan_token):
@@ -194,13 +213,33 @@ class Changes:
                 )
                 # A person takes their time, and two commits may each take the other's target for
                 # the copy that is left: the last look and the write are one, and one at a time.
-                async with self._one_at_a_time:
+                async with self._alone():
                     target = await look()
                     if plan.state == target.state:
                         permit = self._gate.permit(intent, plan, evidence, person)
-                        return Sent(await self._gate.send(permit, write))
+                        return Sent(await self._gate.send(permit, write, effect))
             fields = await self._gate.plan(intent, target, person)
         return {**fields, "next_step": (_DRIFTED if plan else "") + _ASK_THE_PERSON}
+
+    async def _restored(self, name: str) -> RestoreReceipt | None:
+        vm = await find_restored_vm(self._reader, name)
+        return None if vm is None else RestoreReceipt(vm, contract_rejected=False)
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncGenerator[None]:
+        """One change at a time; the waiting for the others has an end."""
+        try:
+            with anyio.fail_after(_LONGEST_WAIT_FOR_OTHERS_SECONDS):
+                await self._one_at_a_time.acquire()
+        except TimeoutError as error:
+            raise RefusedError(
+                "Other changes are still going on, one at a time.",
+                f"{_NOTHING_CHANGED} Try again in a minute.",
+            ) from error
+        try:
+            yield
+        finally:
+            self._one_at_a_time.release()
 
     @asynccontextmanager
     async def _noting_refusals(
@@ -287,7 +326,6 @@ class Changes:
             lambda _gone: f"Snapshot {snapshot_id} is being deleted",
             seconds=_SECONDS_TO_SEE_A_DELETION,
             clock=self._clock,
-            report=_no_report,
         )
         if waited.last:
             return DeleteResult(
@@ -301,10 +339,6 @@ class Changes:
                 f" inspect_snapshot with {snapshot_id} later: if it is not found, it was deleted."
             ),
         )
-
-
-async def _no_report(_waited: float, _total: float, _line: str) -> None:
-    """A deletion takes a moment; nobody needs its progress."""
 
 
 def _without_vm(order: SnapshotOrder) -> dict[str, Argument]:

@@ -1,4 +1,4 @@
-"""After a crash: what was sent and not seen to end is settled by looking at the cloud.
+"""What came of a write, as the cloud shows it: for one without an answer, and after a crash.
 
 Only what is seen is recorded. What cannot be seen stays as it is, for the next start.
 """
@@ -9,12 +9,13 @@ from typing import cast
 
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.client import CloudReader
+from snapshot_mcp.consent.settlement import Look, look_for
 from snapshot_mcp.errors import NotFound, SnapshotMcpError
 from snapshot_mcp.ledger import Attempt, Ledger, Row
+from snapshot_mcp.models import Snapshot, VirtualMachine, status_word
 from snapshot_mcp.operations.listing import all_snapshots, find_virtual_machines
 
-LOOKS = 3
-SECONDS_BETWEEN_LOOKS = 1.0
+PAUSES_SECONDS = (1.0, 1.0)
 """A request that was on its way when the process died may take effect a moment later."""
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,10 @@ async def settle(ledger: Ledger, reader: CloudReader, clock: Clock) -> None:
         for row in open_rows:
             if not _can_be_looked_for(row):
                 continue
-            happened = await _happened(row, reader, clock)
+            seen = await look_for(_effect_of(row, reader), clock, PAUSES_SECONDS)
+            if not seen.looked:
+                continue
+            happened = seen.effect is not None
             await ledger.record(
                 "done" if happened else "failed",
                 _attempt(row),
@@ -43,31 +47,35 @@ async def settle(ledger: Ledger, reader: CloudReader, clock: Clock) -> None:
         logger.warning("what an earlier process sent could not be settled: %s", error)
 
 
-async def _happened(row: Row, reader: CloudReader, clock: Clock) -> bool:
-    for look in range(LOOKS):
-        if look:
-            await clock.sleep(SECONDS_BETWEEN_LOOKS)
-        if await _shows(row, reader):
-            return True
-    return False
+async def find_ordered_snapshot(reader: CloudReader, vm_id: int, name: str) -> Snapshot | None:
+    """The snapshot of this VM with this name, which is unique; None when there is none."""
+    found = (await all_snapshots(reader, name)).snapshots
+    return next((it for it in found if it.name == name and it.vm_id == vm_id), None)
 
 
-async def _shows(row: Row, reader: CloudReader) -> bool:
+async def find_restored_vm(reader: CloudReader, name: str) -> VirtualMachine | None:
+    """The VM with this name; None when there is none."""
+    found, _ = await find_virtual_machines(reader, name)
+    return next((it for it in found if it.name == name), None)
+
+
+async def find_deletion(reader: CloudReader, snapshot_id: int) -> int | None:
+    """The id of a snapshot that is gone or going; None while it is there."""
+    try:
+        snapshot = await reader.snapshot(snapshot_id)
+    except NotFound:
+        return snapshot_id
+    return snapshot_id if status_word(snapshot.status) in ("DELETING", "DELETED") else None
+
+
+def _effect_of(row: Row, reader: CloudReader) -> Look[object]:
     match row.tool:
         case "delete_snapshot":
-            try:
-                await reader.snapshot(row.target)
-            except NotFound:
-                return True
-            return False
+            return lambda: find_deletion(reader, row.target)
         case "restore_snapshot":
-            name = _argument(row, "new_vm_name")
-            found, _ = await find_virtual_machines(reader, name)
-            return any(vm.name == name for vm in found)
+            return lambda: find_restored_vm(reader, _argument(row, "new_vm_name"))
         case _:
-            name = _argument(row, "name")
-            snapshots = (await all_snapshots(reader, name)).snapshots
-            return any(it.name == name and it.vm_id == row.target for it in snapshots)
+            return lambda: find_ordered_snapshot(reader, row.target, _argument(row, "name"))
 
 
 def _can_be_looked_for(row: Row) -> bool:

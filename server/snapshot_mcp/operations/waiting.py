@@ -3,13 +3,11 @@
 from collections.abc import Awaitable, Callable
 from typing import Generic, NamedTuple, TypeVar
 
+from snapshot_mcp.caller import current_caller
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.errors import CloudError, NotFound, ProtocolError
 
 T = TypeVar("T")
-
-Report = Callable[[float, float, str], Awaitable[None]]
-"""Takes the seconds waited, the seconds to wait at most, and one line for a person."""
 
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
@@ -36,9 +34,8 @@ async def wait_for(
     *,
     seconds: float,
     clock: Clock,
-    report: Report,
 ) -> Waited[T]:
-    """Look again and again until it is final or the time is over.
+    """Look again and again until it is final or the time is over; the caller is told.
 
     A look that fails is no failure of what is waited for: the next one may succeed.
 
@@ -49,7 +46,6 @@ async def wait_for(
         describe: one line for the progress notification.
         seconds: how long to wait at most; 0 does not wait.
         clock: the time, and the way to wait.
-        report: is told the progress.
     """
     started = clock.elapsed()
     last, trouble, pause = first, "", _FIRST_PAUSE_SECONDS
@@ -58,7 +54,7 @@ async def wait_for(
         # A rest that is too small for a float to add up would be waited for without end.
         if seconds - waited < _SHORTEST_PAUSE_SECONDS:
             break
-        await report(waited, seconds, describe(last))
+        await current_caller().news.report(waited, seconds, describe(last))
         await clock.sleep(min(pause, seconds - waited))
         pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
         try:

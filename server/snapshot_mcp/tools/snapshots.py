@@ -100,7 +100,7 @@ async def create_snapshot(
     """
     order = SnapshotOrder(vm_id, name, description, labels, allow_interruption)
     changes = (await _operations(ctx)).changes
-    return await changes.create(order, wait_seconds, ctx.report_progress, ClientPerson(ctx))
+    return await changes.create(order, wait_seconds, ClientPerson(ctx))
 
 
 async def restore_snapshot(
@@ -121,9 +121,7 @@ async def restore_snapshot(
     order = RestoreOrder(snapshot_id, new_vm_name, contract_id or None)
     changes = (await _operations(ctx)).changes
     commit = Commit(plan_token, confirm)
-    return await changes.restore(
-        order, commit, wait_seconds, ctx.report_progress, ClientPerson(ctx)
-    )
+    return await changes.restore(order, commit, wait_seconds, ClientPerson(ctx))
 
 
 async def delete_snapshot(

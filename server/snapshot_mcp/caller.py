@@ -1,0 +1,61 @@
+"""On whose behalf the current work goes on: told without passing it through every function.
+
+Calls of different clients take turns, and who waits is told why. Both are needed far down, where
+requests leave; what stands between has no use for them.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import NamedTuple
+
+Report = Callable[[float, float | None, str], Awaitable[None]]
+"""Takes the seconds waited, the seconds to wait at most, and one line for a person."""
+
+_LEAST_PROGRESS = 0.001
+
+
+class News:
+    """The progress of one call, whoever tells it; its numbers only grow, as the protocol asks.
+
+    Args:
+        report: sends one notification.
+    """
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._last = 0.0
+
+    async def report(self, waited: float, total: float | None, line: str) -> None:
+        """Tell that `waited` of `total` seconds are over."""
+        self._last = max(waited, self._last)
+        await self._report(self._last, total, line)
+        self._last += _LEAST_PROGRESS
+
+    async def tell(self, line: str) -> None:
+        """Tell why it takes longer."""
+        await self.report(self._last, None, line)
+
+
+class Caller(NamedTuple):
+    """Who called.
+
+    Attributes:
+        client: what tells one client from another.
+        news: how to tell them something while they wait.
+    """
+
+    client: str
+    news: News
+
+
+async def _nobody_listens(_waited: float, _total: float | None, _line: str) -> None:
+    """Work that no call asked for, as at the start, is not reported."""
+
+
+CALLER: ContextVar[Caller | None] = ContextVar("caller", default=None)
+"""Set by the tool for the time of its call."""
+
+
+def current_caller() -> Caller:
+    """Who called; the server itself where nobody did."""
+    return CALLER.get() or Caller("", News(_nobody_listens))

@@ -1,0 +1,74 @@
+"""The circuit: a cloud that is down is not asked again and again, and everybody is told at once.
+
+Pure: the time comes in as an argument. After a few failures in a row the circuit is open, and
+nothing is sent for a while; then one request may try, and what comes of it decides.
+"""
+
+from datetime import datetime
+from typing import NamedTuple
+
+FAILURES_TO_OPEN = 5
+FIRST_REST_SECONDS = 5.0
+LONGEST_REST_SECONDS = 60.0
+
+
+class Outage(NamedTuple):
+    """A cloud that did not answer.
+
+    Attributes:
+        since: time of the first failure in the row.
+        seconds: until it is asked again.
+    """
+
+    since: datetime
+    seconds: float
+
+
+class Circuit:
+    """Whether the cloud is asked at all; one for all calls of the process."""
+
+    def __init__(self) -> None:
+        self.succeeded()
+
+    def succeeded(self) -> None:
+        """The cloud answered, whatever it said."""
+        self._failures = 0
+        self._since: datetime | None = None
+        self._rest = FIRST_REST_SECONDS
+        self._opens_at: float | None = None
+        self._probing = False
+
+    def outage(self, elapsed: float) -> Outage | None:
+        """What keeps a request back at `elapsed` (seconds that never go back); None if nothing."""
+        if self._since is None or self._opens_at is None:
+            return None
+        left = self._opens_at - elapsed
+        if left <= 0 and not self._probing:
+            return None
+        return Outage(self._since, max(left, 0.0))
+
+    def admit(self, elapsed: float) -> Outage | None:
+        """Like `outage`; where it answers None after a rest, this request is the one that tries."""
+        outage = self.outage(elapsed)
+        if outage is None and self._opens_at is not None:
+            self._probing = True
+        return outage
+
+    def failed(self, elapsed: float, now: datetime) -> None:
+        """The cloud did not answer, or said that it cannot."""
+        self._failures += 1
+        self._since = self._since or now
+        if self._probing:
+            self._rest = min(self._rest * 2, LONGEST_REST_SECONDS)
+        if self._probing or self._failures == FAILURES_TO_OPEN:
+            self._opens_at = elapsed + self._rest
+        self._probing = False
+
+    def abandoned(self) -> None:
+        """A request ended before anything was learned from it; another one may try."""
+        self._probing = False
+
+    @property
+    def failing_since(self) -> datetime | None:
+        """Time of the first failure in the row; None while the cloud answers."""
+        return self._since

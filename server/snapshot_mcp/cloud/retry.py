@@ -1,0 +1,87 @@
+"""Trying again what may well work in a moment and changed nothing: with pauses, and an end."""
+
+from collections.abc import Awaitable, Callable
+from email.utils import parsedate_to_datetime
+from functools import partial
+from typing import TypeVar
+
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    wait_random_exponential,
+)
+
+from snapshot_mcp.caller import current_caller
+from snapshot_mcp.clock import Clock
+from snapshot_mcp.errors import CloudError
+
+T = TypeVar("T")
+
+MOST_ATTEMPTS = 4
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 8.0
+LONGEST_ADVICE_SECONDS = 86_400.0
+
+# Full jitter: any time up to a limit that doubles, so that many clients do not come back at once.
+_jitter = wait_random_exponential(multiplier=FIRST_PAUSE_SECONDS, max=LONGEST_PAUSE_SECONDS)
+
+
+async def persevere(attempt: Callable[[], Awaitable[T]], clock: Clock, *, within: float) -> T:
+    """Await `attempt` until it works, fails for good, or the time is over.
+
+    Args:
+        attempt: raises a CloudError that is `passing` when it may be tried again.
+        clock: the time, and the way to wait.
+        within: seconds after which no attempt begins any more; a longer pause is not begun either.
+
+    Raises:
+        CloudError: the last attempt's, with what the cloud said of how long to wait.
+    """
+    started = clock.elapsed()
+
+    def is_enough(state: RetryCallState) -> bool:
+        too_late = clock.elapsed() - started + state.upcoming_sleep > within
+        return too_late or state.attempt_number >= MOST_ATTEMPTS
+
+    async def once() -> T:  # the library tells by its kind whether it is to be awaited
+        return await attempt()
+
+    retrying = AsyncRetrying(
+        retry=retry_if_exception(_may_pass),
+        wait=_pause,
+        stop=is_enough,
+        sleep=partial(_rest, clock),
+        reraise=True,
+    )
+    return await retrying(once)
+
+
+def seconds_advised(retry_after: str, clock: Clock) -> float | None:
+    """What a Retry-After header says, in seconds from now; None for no sense.
+
+    Source: RFC 9110, 10.2.3: a number of seconds, or a date.
+    """
+    if retry_after.isascii() and retry_after.isdigit():
+        return min(float(retry_after[:9]), LONGEST_ADVICE_SECONDS)
+    try:
+        moment = parsedate_to_datetime(retry_after)
+        seconds = (moment - clock.now()).total_seconds()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return min(max(seconds, 0.0), LONGEST_ADVICE_SECONDS)
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, CloudError) and error.passing
+
+
+def _pause(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    advised = error.retry_after if isinstance(error, CloudError) else None
+    return max(_jitter(state), advised or 0.0)
+
+
+async def _rest(clock: Clock, seconds: float) -> None:
+    await current_caller().news.tell(f"The cloud is busy; trying again in {seconds:.1f} s")
+    await clock.sleep(seconds)

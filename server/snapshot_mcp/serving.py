@@ -1,0 +1,166 @@
+"""Serving over stdio or HTTP, and ending in good order.
+
+A process that is told to end (SIGTERM) lets the calls that are going on come to their end, cancels
+what takes too long, and is gone within ten seconds. A write that was cut off stands in the ledger
+as sent, and the next start settles it.
+"""
+
+import os
+import signal
+import socket
+import sys
+from threading import Timer
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio.abc import TaskStatus
+from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
+from mcp.server.mcpserver import MCPServer
+
+from snapshot_mcp import __version__
+from snapshot_mcp.app import create_server
+from snapshot_mcp.cloud.circuit import Circuit
+from snapshot_mcp.errors import ConfigError
+from snapshot_mcp.operations import OpenOperations
+from snapshot_mcp.settings import Settings
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse
+
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+"""For these the SDK checks the Host and Origin of every request."""
+
+DRAIN_SECONDS = 5
+"""So long calls may go on after SIGTERM; then they are cancelled."""
+
+LONGEST_END_SECONDS = 9.0
+"""So long after SIGTERM the process ends, whatever still goes on."""
+
+_SECONDS_TO_WRITE = 0.2
+
+
+class CallsUnderWay(ServerMiddleware[Any]):
+    """Counts the requests that are being answered."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._idle = anyio.Event()
+
+    async def __call__(
+        self, ctx: ServerRequestContext[Any, Any], call_next: CallNext
+    ) -> HandlerResult:
+        """Answer one request."""
+        if not self._count:
+            self._idle = anyio.Event()
+        self._count += 1
+        try:
+            return await call_next(ctx)
+        finally:
+            self._count -= 1
+            if not self._count:
+                self._idle.set()
+
+    async def until_idle(self) -> None:
+        """Wait until every request is answered and the answers are written."""
+        while self._count:
+            await self._idle.wait()
+        # The SDK writes an answer after the middleware is done with it, and tells nobody.
+        await anyio.sleep(_SECONDS_TO_WRITE)
+
+
+def serve_stdio(settings: Settings) -> None:
+    """Serve over stdin and stdout until stdin is closed or the process is told to end."""
+    # The thread that reads stdin cannot be interrupted, so Ctrl-C must end the process itself.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    server = create_server(settings)
+    calls = CallsUnderWay()
+    server.middleware.append(calls)
+    anyio.run(_serve_stdio, server, calls)
+
+
+async def _serve_stdio(server: MCPServer[OpenOperations], calls: CallsUnderWay) -> None:
+    async with anyio.create_task_group() as group:
+        if sys.platform != "win32":
+            await group.start(_end_on_sigterm, group.cancel_scope, calls)
+        await server.run_stdio_async()
+        group.cancel_scope.cancel()
+
+
+async def _end_on_sigterm(
+    scope: anyio.CancelScope, calls: CallsUnderWay, *, task_status: TaskStatus[None]
+) -> None:
+    told_by_default = signal.getsignal(signal.SIGTERM)
+    with anyio.open_signal_receiver(signal.SIGTERM) as signals:
+        task_status.started()
+        async for _ in signals:
+            break
+    signal.signal(signal.SIGTERM, told_by_default)
+    end_in_any_case()
+    with anyio.CancelScope(shield=True):
+        with anyio.move_on_after(DRAIN_SECONDS):
+            await calls.until_idle()
+        scope.cancel()
+        await calls.until_idle()
+    # The thread that reads stdin never returns, so nothing but the signal itself ends this process.
+    signal.raise_signal(signal.SIGTERM)
+
+
+def end_in_any_case() -> None:
+    """End the process after the longest time that it has, from a thread that nothing holds up."""
+    timer = Timer(LONGEST_END_SECONDS, os._exit, args=[1])
+    timer.daemon = True
+    timer.start()
+
+
+def serve_http(settings: Settings, *, host: str, port: int) -> None:
+    """Serve Streamable HTTP at /mcp and /health, on loopback, until the process is ended.
+
+    Raises:
+        ConfigError: the address is not a loopback one, or the port cannot be had.
+    """
+    import uvicorn  # noqa: PLC0415 - only this transport needs it
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            end_in_any_case()
+            super().handle_exit(sig, frame)
+
+    listener = _listen(host, port)
+    circuit = Circuit()
+    server = create_server(settings, circuit=circuit)
+    server.custom_route("/health", methods=["GET"])(_health(settings, circuit))
+    app = server.streamable_http_app(host=host)
+    config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=DRAIN_SECONDS)
+    Server(config).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    if host not in LOOPBACK_HOSTS:
+        raise ConfigError(
+            "--host must be one of this machine's own names, because this server does not ask who"
+            " calls it.",
+            f"Use one of: {', '.join(LOOPBACK_HOSTS)}.",
+        )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"Port {port} on {host} cannot be used.", "Choose another.") from error
+
+
+def _health(settings: Settings, circuit: Circuit):  # noqa: ANN202 - a Starlette endpoint, whose types are imported late
+    from starlette.responses import JSONResponse  # noqa: PLC0415 - only this transport needs it
+
+    async def health(_: "Request") -> "JSONResponse":
+        """Tell that the server runs, and what its calls saw of the cloud; it asks nothing."""
+        body = {
+            "status": "ok",
+            "version": __version__,
+            "cloud": "embedded" if settings.embedded else "remote",
+            "cloud_failing_since": circuit.failing_since and circuit.failing_since.isoformat(),
+        }
+        return JSONResponse(body)
+
+    return health

@@ -1,0 +1,104 @@
+"""A server that is told to end lets calls come to their end, and is gone within ten seconds."""
+
+import signal
+import sys
+from pathlib import Path
+from time import monotonic
+
+import anyio
+import httpx
+import pytest
+from anyio import to_thread
+from mcp import Client, MCPError
+
+from tests.processes.helpers import (
+    StdioServer,
+    Upstream,
+    free_port,
+    hang,
+    stdio_server,
+    succeeded,
+    until,
+)
+from tests.processes.test_http import http_server
+from tests.processes.test_settle import ledger
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no SIGTERM")
+GRAFANA = 793702
+WITHIN_SECONDS = 10.5
+"""Ten, and what it takes to start and to look."""
+
+
+def notebook(server: StdioServer) -> int:
+    return server.ask("list_virtual_machines", search="notebook")["virtual_machines"][0]["id"]
+
+
+def end(server: StdioServer) -> float:
+    """Tell it to end; the seconds that it took."""
+    begun = monotonic()
+    server.process.send_signal(signal.SIGTERM)
+    until(lambda: server.process.poll() is not None, "the end", WITHIN_SECONDS)
+    return monotonic() - begun
+
+
+def test_a_call_that_comes_to_its_end_is_answered_first(tmp_path: Path) -> None:
+    with stdio_server(tmp_path) as server:
+        server.initialize()
+        order = {"vm_id": notebook(server), "name": "last-order", "wait_seconds": 1}
+        call = server.request(
+            "tools/call", name="create_snapshot", arguments=order, _meta={"progressToken": 1}
+        )
+        server.wait_for(lambda message: message.get("method") == "notifications/progress")
+        end(server)
+        answer = succeeded(server.answer(call))
+        assert answer["snapshot"]["name"] == "last-order"
+        assert server.process.returncode == -signal.SIGTERM
+    assert [row["event"] for row in ledger(tmp_path)] == ["sent", "done"]
+
+
+def test_a_write_that_hangs_and_a_wait_that_is_long_hold_nothing_up(tmp_path: Path) -> None:
+    upstream = Upstream(tmp_path / "cloud.db")
+    with upstream.serving(), stdio_server(tmp_path / "data", **upstream.settings) as server:
+        server.initialize()
+        vm_id = notebook(server)
+        call = server.request(
+            "tools/call",
+            name="create_snapshot",
+            arguments={"vm_id": vm_id, "name": "long-wait", "wait_seconds": 600},
+            _meta={"progressToken": 1},
+        )
+        server.wait_for(lambda message: message.get("method") == "notifications/progress")
+        upstream.instead, upstream.instead_of = hang, ("POST",)
+        server.send("create_snapshot", vm_id=GRAFANA, name="hangs", allow_interruption=True)
+        until(lambda: len(upstream.writes) == 2, "the second write")
+        assert end(server) <= WITHIN_SECONDS
+        assert not any(message.get("id") == call for message in server.messages)
+    rows = ledger(tmp_path / "data")
+    assert [row["event"] for row in rows if "long-wait" in str(row)] == ["sent", "done"]
+    assert [row["event"] for row in rows if "hangs" in str(row)] == ["sent"]
+
+
+async def test_a_server_over_http_is_gone_in_time_with_a_call_under_way(tmp_path: Path) -> None:
+    order = {"vm_id": GRAFANA, "name": "long-wait", "allow_interruption": True, "wait_seconds": 600}
+    waiting, ended = anyio.Event(), anyio.Event()
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        del progress, total, message
+        waiting.set()
+
+    async def call(url: str) -> None:
+        async with Client(url, mode="2026-07-28") as client:
+            with pytest.raises((MCPError, httpx.HTTPError)):
+                await client.call_tool("create_snapshot", order, progress_callback=hear)
+            ended.set()
+
+    with http_server(tmp_path, free_port()) as server:
+        async with anyio.create_task_group() as group:
+            group.start_soon(call, f"{server.url}/mcp")
+            await waiting.wait()
+            begun = monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            await to_thread.run_sync(server.process.wait, WITHIN_SECONDS)
+            assert monotonic() - begun <= WITHIN_SECONDS
+            await ended.wait()
+    assert [row["event"] for row in ledger(tmp_path)] == ["sent", "done"]
