@@ -184,6 +184,7 @@ async def test_the_clock_of_the_system_is_aware_and_waits() -> None:
 
 async def test_what_the_reporter_raises_ends_the_wait() -> None:
     async def broken(waited: float, total: float | None, line: str) -> None:
+        del waited, total, line
         raise ConnectionError
 
     wait = Wait(["CREATING"])
