@@ -2,11 +2,13 @@
 
 import json
 
+import anyio
 import httpx
 import pytest
 from mcp import Client
+from mcp_types import CallToolResult
 
-from tests.conftest import World, answered, ask, refused
+from tests.conftest import World, answered, ask, refused, said
 
 
 async def vm_with(client: Client, **wanted: object) -> dict[str, object]:
@@ -106,6 +108,22 @@ async def test_a_second_snapshot_of_the_same_vm_is_refused_while_one_is_under_wa
     await ask(client, "create_snapshot", **wanted, wait_seconds=0)
     text = await refused(client, "create_snapshot", **(wanted | {"name": "another"}))
     assert "another snapshot of it is under way" in text
+    assert len(world.writes) == 1
+
+
+async def test_of_two_orders_for_one_vm_at_the_same_time_one_is_refused_before_it_is_sent(
+    world: World, client: Client
+) -> None:
+    wanted, results = await order(client), list[CallToolResult]()
+
+    async def call(name: str) -> None:
+        results.append(await client.call_tool("create_snapshot", wanted | {"name": name}))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(call, "one")
+        group.start_soon(call, "other")
+    assert sorted(result.is_error for result in results) == [False, True]
+    assert any("cannot be snapshotted now" in said(result) for result in results)
     assert len(world.writes) == 1
 
 

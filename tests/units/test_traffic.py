@@ -120,11 +120,10 @@ async def test_a_turn_that_comes_in_the_moment_of_a_cancellation_is_passed_on() 
             async with queue.one("b"):
                 raise AssertionError
 
-    async with anyio.create_task_group() as group:
-        async with queue.one("a"):
-            group.start_soon(give_up)
-            await anyio.wait_all_tasks_blocked()
-            scope.cancel()
+    async with anyio.create_task_group() as group, queue.one("a"):
+        group.start_soon(give_up)
+        await anyio.wait_all_tasks_blocked()
+        scope.cancel()
     with anyio.fail_after(5):
         async with queue.one("c"):
             assert scope.cancelled_caught

@@ -1,0 +1,60 @@
+"""Clients that vanish in the midst of a call leave nothing behind."""
+
+from contextlib import suppress
+from pathlib import Path
+
+import anyio
+import pytest
+from mcp import Client
+
+from tests.conftest import ERAS, ask
+from tests.processes.helpers import Upstream, free_port, hang, until
+from tests.processes.test_http import HttpServer, http_server
+
+CLIENTS = 12
+
+
+def open_files(server: HttpServer) -> int | None:
+    """How many descriptors it holds; None where the system does not tell."""
+    folder = Path(f"/proc/{server.process.pid}/fd")
+    return len(list(folder.iterdir())) if folder.exists() else None
+
+
+@pytest.mark.parametrize(("mode", "seconds"), [(ERAS[0], "1"), (ERAS[1], "60")])
+async def test_clients_that_vanish_leave_no_connection_and_no_turn_behind(
+    tmp_path: Path, mode: str, seconds: str
+) -> None:
+    # In the older era a connection that is gone is no cancellation: the call ends at its limit.
+    upstream = Upstream(tmp_path / "cloud.db")
+    settings = upstream.settings | {"SNAPSHOT_MCP_TIMEOUT": seconds}
+    with upstream.serving(), http_server(tmp_path / "data", free_port(), **settings) as server:
+
+        async def vanish() -> None:
+            with suppress(Exception):
+                async with Client(f"{server.url}/mcp", mode=mode) as client:
+                    await client.call_tool("list_snapshots", {})
+
+        async with Client(f"{server.url}/mcp", mode=mode) as client:
+            total = (await ask(client, "list_snapshots"))["total"]
+        before = open_files(server)
+        seen = len(upstream.seen)
+        upstream.instead = hang
+        async with anyio.create_task_group() as group:
+            for _ in range(CLIENTS):
+                group.start_soon(vanish)
+            # Eight read at once, and the others wait for their turn.
+            await anyio.to_thread.run_sync(
+                lambda: until(lambda: len(upstream.seen) >= seen + 8, "the calls")
+            )
+            group.cancel_scope.cancel()
+        upstream.instead = None
+        if before is not None:
+            few = before + 2
+            await anyio.to_thread.run_sync(
+                lambda: until(lambda: (open_files(server) or 0) <= few, "the end of connections")
+            )
+        assert server.is_up()
+        if mode == ERAS[1]:  # in the other one the cloud is taken to be down for a while
+            with anyio.fail_after(20):
+                async with Client(f"{server.url}/mcp", mode=mode) as client:
+                    assert (await ask(client, "list_snapshots"))["total"] == total
