@@ -76,7 +76,10 @@ class SnapshotList(Frozen):
 
     snapshots: tuple[SnapshotSummary, ...] = Field(description="This page")
     total: int = Field(description="Number of snapshots that match, on all pages")
-    total_size: int = Field(description="Estimated size in GB of all that match")
+    total_size: int | None = Field(
+        default=None,
+        description="Estimated size in GB of all that match; left out where not all were read",
+    )
     next_cursor: str = Field(description="Cursor of the next page; empty at the end")
     unreadable: int | None = Field(
         default=None, description="Entries that could not be read, not counted"

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from snapshot_mcp.answers import SnapshotList
 from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.errors import ProtocolError, RefusedError, Unavailable
-from snapshot_mcp.operations import listing
+from snapshot_mcp.operations import pages
 from snapshot_mcp.operations.listing import (
     all_snapshots,
     find_virtual_machines,
@@ -76,8 +76,11 @@ def collect(cut: Cut) -> tuple[list[int], int]:
     async def run() -> tuple[list[int], int]:
         async with reader_of(cut) as reader:
             with anyio.fail_after(20):
-                found, unreadable = await all_snapshots(reader)
-        return [it.id for it in found], unreadable
+                found = await pages.collect(
+                    lambda page: reader.snapshots_page(page, pages.PAGE_SIZE, ""),
+                    lambda entry: entry.id,
+                )
+        return sorted(found.kept), found.unreadable
 
     return anyio.run(run)
 
@@ -173,7 +176,7 @@ def test_a_count_of_one_page_only_does_not_end_a_list_of_full_pages() -> None:
 
 
 async def test_a_list_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "LONGEST_LISTING_SECONDS", 0)
+    monkeypatch.setattr(pages, "LONGEST_LISTING_SECONDS", 0)
 
     async def handler(request: httpx.Request) -> httpx.Response:
         await anyio.lowlevel.checkpoint()
@@ -211,11 +214,11 @@ def test_pages_are_asked_for_with_the_largest_size_that_is_safe() -> None:
         return ([snapshot(page)] if page < 3 else []), None
 
     collect(cut)
-    assert asked == [(1, listing.PAGE_SIZE), (2, listing.PAGE_SIZE), (3, listing.PAGE_SIZE)]
+    assert asked == [(1, pages.PAGE_SIZE), (2, pages.PAGE_SIZE), (3, pages.PAGE_SIZE)]
 
 
 def test_a_list_that_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "MOST_PAGES", 5)
+    monkeypatch.setattr(pages, "MOST_PAGES", 5)
     asked: list[int] = []
 
     def cut(page: int, _size: int) -> tuple[Sequence[Entry], None]:
@@ -251,8 +254,8 @@ async def test_the_snapshots_of_a_vm_are_those_with_its_id() -> None:
 async def test_vms_are_found_across_pages() -> None:
     rows: list[Entry] = [{"id": number, "name": f"vm{number}"} for number in range(1, 8)]
     async with reader_of(Cloud([*rows, UNREADABLE], 3).cut) as reader:
-        found, unreadable = await find_virtual_machines(reader, "vm")
-    assert ([it.id for it in found], unreadable) == ([1, 2, 3, 4, 5, 6, 7], 1)
+        found = await find_virtual_machines(reader, "vm")
+    assert ([it.id for it in found.kept], found.unreadable) == ([1, 2, 3, 4, 5, 6, 7], 1)
 
 
 MIXED = [

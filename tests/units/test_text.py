@@ -63,13 +63,34 @@ def test_a_list_of_snapshots_is_a_head_a_legend_and_a_line_each() -> None:
     answer = SnapshotList(snapshots=(FULL, named), total=3, total_size=90, next_cursor="abc")
     head, legend, first, second, *_, end = text.snapshot_list(answer).splitlines()
     assert head == "3 snapshots, 90 GB; 2 here"
-    assert legend.startswith("id name state GB taken(UTC) ")
-    assert first.startswith("1701 web ready 40 2026-05-07 09:10 5")
+    assert legend == "id name GB taken(UTC 2026) vm_id labels; state if not ready"
+    # Two of one VM on one day: there, the time of day tells them apart.
+    assert first.startswith("1701 web 40 05-07 09:10 5")
     assert first.endswith(" prod,db")
-    assert second.startswith('1702 "two words" ready 40 2026-05-07 09:10 5')
+    assert second.startswith('1702 "two words" 40 05-07 09:10 5')
     assert second.endswith(' "a b"')
     assert "box" in text.snapshot_list(answer)
     assert end == "next_cursor abc"
+
+
+def test_a_date_is_as_short_as_it_may_be_and_a_state_is_told_unless_it_is_ready() -> None:
+    def line(**changes: object) -> str:
+        other = FULL.model_copy(update={"id": 1702, "labels": (), **changes})
+        answer = SnapshotList(snapshots=(FULL, other), total=2, total_size=0, next_cursor="")
+        first, second = text.snapshot_list(answer).splitlines()[2:4]
+        assert first.startswith("1701 web 40 05-07 5")
+        return second
+
+    earlier = datetime(2025, 12, 31, 23, 59, tzinfo=UTC)
+    assert line(created_at=earlier).startswith("1702 web 40 2025-12-31 5")
+    assert line(created_at=None, state="failed").startswith("1702 web 40 ? 5")
+    assert line(created_at=None, state="failed").endswith("; failed")
+    assert line(vm_id=9, state="unknown", status="THAWING now").endswith('; unknown("THAWING now")')
+
+
+def test_a_list_that_was_not_read_whole_tells_no_size() -> None:
+    answer = SnapshotList(snapshots=(FULL,), total=90_000, next_cursor="abc")
+    assert text.snapshot_list(answer).startswith("90000 snapshots; 1 here\n")
 
 
 def test_an_empty_list_has_no_legend_and_no_cursor() -> None:
@@ -286,8 +307,9 @@ def test_a_line_of_a_list_holds_other_peoples_words_in_quotes_only(
     summary = SnapshotSummary(id=7, name=name, state=state, vm_name=vm_name, labels=tuple(labels))
     answer = SnapshotList(snapshots=(summary,), total=1, total_size=0, next_cursor="")
     lines = text.snapshot_list(answer).split("\n")
-    assert lines[2].startswith(f"7 {in_a_column(name)} {state}")
-    assert lines[2].endswith(",".join(map(in_a_column, labels)))
+    assert lines[2].startswith(f"7 {in_a_column(name)} ? ? ?")
+    told = {"ready": "", "unknown": '; unknown("")'}.get(state, f"; {state}")
+    assert lines[2].endswith(",".join(map(in_a_column, labels)) + told)
     assert all(line.startswith("VMs: ") for line in lines[3:])
     assert len(lines) <= 4
 

@@ -12,7 +12,7 @@ import typing
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache, partial
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from snapshot_mcp.clock import parse_utc
 from snapshot_mcp.errors import ProtocolError
@@ -53,6 +53,32 @@ class FieldPlan(NamedTuple):
     name: str
     keys: tuple[str, ...]
     read: Callable[[object, str, Altered], object]
+
+
+class Entry(NamedTuple):
+    """An entry of a list, of which only the id was read: most are dropped unread."""
+
+    id: int
+    raw: Mapping[str, object]
+
+
+def identified(raw: object, what: str) -> Entry:
+    """An entry with its id.
+
+    Raises:
+        ProtocolError: it is not an object, or has no id.
+    """
+    raw = _as_mapping(raw)
+    number = None if raw is None else read_integer(raw.get("id"))
+    if raw is None or number is None or number < 1:
+        raise ProtocolError(f"The cloud's answer holds {what} without an id.")
+    return Entry(number, raw)
+
+
+def read_field(entry: Entry, name: str) -> Any:  # noqa: ANN401 - of the type that the model names
+    """One field of a snapshot as `read_snapshot` reads it; None where that takes the default."""
+    plan = _plans_by_name(Snapshot)[name]
+    return _read_planned(plan, entry.raw, "", Altered())
 
 
 def read_snapshot(raw: object) -> Snapshot:
@@ -148,11 +174,9 @@ def _boot_volume_size(raw: Mapping[str, object]) -> int | None:
 
 
 def _identified(model: type[F], raw: object, what: str) -> F:
-    raw = _as_mapping(raw)
-    if raw is None or (read_integer(raw.get("id")) or 0) < 1:
-        raise ProtocolError(f"The cloud's answer holds {what} without an id.")
+    entry = identified(raw, what)
     altered = Altered()
-    values = _read_fields(model, raw, "", altered)
+    values = _read_fields(model, entry.raw, "", altered)
     if altered:
         values["altered"] = tuple(altered)
     return model(**values)
@@ -163,13 +187,26 @@ def _read_fields(
 ) -> dict[str, object]:
     values: dict[str, object] = {}
     for plan in _field_plans(model):
-        for key in plan.keys:
-            value = raw.get(key)
-            read = None if value is None else plan.read(value, prefix + plan.name, altered)
-            if read is not None:
-                values[plan.name] = read
-                break
+        read = _read_planned(plan, raw, prefix, altered)
+        if read is not None:
+            values[plan.name] = read
     return values
+
+
+def _read_planned(
+    plan: FieldPlan, raw: Mapping[str, object], prefix: str, altered: Altered
+) -> object:
+    for key in plan.keys:
+        value = raw.get(key)
+        read = None if value is None else plan.read(value, prefix + plan.name, altered)
+        if read is not None:
+            return read
+    return None
+
+
+@cache
+def _plans_by_name(model: type[Frozen]) -> Mapping[str, FieldPlan]:
+    return {plan.name: plan for plan in _field_plans(model)}
 
 
 @cache

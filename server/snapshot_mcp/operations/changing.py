@@ -30,7 +30,7 @@ from snapshot_mcp.errors import (
 )
 from snapshot_mcp.ledger import Argument
 from snapshot_mcp.models import Snapshot, VirtualMachine, status_word
-from snapshot_mcp.operations.listing import find_virtual_machines, snapshots_of_vm
+from snapshot_mcp.operations.listing import snapshots_of_vm
 from snapshot_mcp.operations.orders import Commit, RestoreOrder, SnapshotOrder
 from snapshot_mcp.operations.settling import (
     find_deletion,
@@ -281,8 +281,8 @@ class Changes:
             raise RefusedError(
                 f"Snapshot {snapshot.id} cannot be restored now: {obstacle}.", _NOTHING_CHANGED
             )
-        same_name, _ = await find_virtual_machines(self._reader, order.new_vm_name)
-        if any(vm.name == order.new_vm_name for vm in same_name):
+        same_name = await find_restored_vm(self._reader, order.new_vm_name)
+        if same_name is not None:
             raise RefusedError(
                 f"A VM named {quoted(order.new_vm_name)} exists already.",
                 f"{_NOTHING_CHANGED} Choose another name.",

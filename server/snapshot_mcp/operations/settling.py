@@ -49,13 +49,13 @@ async def settle(ledger: Ledger, reader: CloudReader, clock: Clock) -> None:
 
 async def find_ordered_snapshot(reader: CloudReader, vm_id: int, name: str) -> Snapshot | None:
     """The snapshot of this VM with this name, which is unique; None when there is none."""
-    found = (await all_snapshots(reader, name)).snapshots
+    found = await all_snapshots(reader, name)
     return next((it for it in found if it.name == name and it.vm_id == vm_id), None)
 
 
 async def find_restored_vm(reader: CloudReader, name: str) -> VirtualMachine | None:
     """The VM with this name; None when there is none."""
-    found, _ = await find_virtual_machines(reader, name)
+    found = (await find_virtual_machines(reader, name)).kept
     return next((it for it in found if it.name == name), None)
 
 

@@ -4,8 +4,9 @@ What other people wrote stands in quotation marks, so that it cannot pass for wo
 column, one plain word stands alone.
 """
 
-from collections.abc import Iterable, Iterator
-from datetime import datetime
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator
+from datetime import date, datetime
 
 from snapshot_mcp.answers import (
     CreateResult,
@@ -21,14 +22,19 @@ from snapshot_mcp.answers import (
 from snapshot_mcp.consent.question import facts
 from snapshot_mcp.untrusted import in_a_column, quoted, told
 
+_Day = tuple[int | None, date | None]
+
 
 def snapshot_list(answer: SnapshotList) -> str:
     """A line for each snapshot, under a line that says what its columns are."""
     shown = len(answer.snapshots)
-    lines = [_list_head(f"{answer.total} snapshots, {answer.total_size} GB", shown, answer.total)]
+    size = "" if answer.total_size is None else f", {answer.total_size} GB"
+    lines = [_list_head(f"{answer.total} snapshots{size}", shown, answer.total)]
     if shown:
-        lines += ["id name state GB taken(UTC) vm_id labels"]
-        lines += map(_snapshot_line, answer.snapshots)
+        year, crowded = _year(answer.snapshots), _crowded_days(answer.snapshots)
+        taken = f"taken(UTC {year})" if year else "taken(UTC)"
+        lines += [f"id name GB {taken} vm_id labels; state if not ready"]
+        lines += (_snapshot_line(it, year, crowded) for it in answer.snapshots)
         lines += _vm_names(answer.snapshots)
     return "\n".join([*lines, *_list_end(answer)])
 
@@ -78,21 +84,50 @@ def delete_result(answer: DeleteResult) -> str:
     return "\n".join([head, *_plan_lines(answer), answer.next_step])
 
 
-def _snapshot_line(snapshot: SnapshotSummary) -> str:
-    state: str = snapshot.state
-    if snapshot.state == "unknown":
-        state += f"({in_a_column(snapshot.status or '')})"
+def _snapshot_line(snapshot: SnapshotSummary, year: int, crowded: Container[_Day]) -> str:
     columns = [
         str(snapshot.id),
         in_a_column(snapshot.name),
-        state,
         told(snapshot.size),
-        _time(snapshot.created_at),
+        _short_time(snapshot, year, crowded),
         told(snapshot.vm_id),
         ",".join(map(in_a_column, snapshot.labels)),
         f"+{snapshot.more_labels} more" if snapshot.more_labels else "",
     ]
-    return " ".join(columns).rstrip()
+    return " ".join(columns).rstrip() + _state_unless_ready(snapshot)
+
+
+def _state_unless_ready(snapshot: SnapshotSummary) -> str:
+    match snapshot.state:
+        case "ready":
+            return ""
+        case "unknown":
+            return f"; unknown({in_a_column(snapshot.status or '')})"
+        case state:
+            return f"; {state}"
+
+
+def _year(snapshots: Iterable[SnapshotSummary]) -> int:
+    """The year of the newest: it is told once, above the lines."""
+    return max((it.created_at.year for it in snapshots if it.created_at), default=0)
+
+
+def _day(snapshot: SnapshotSummary) -> _Day:
+    return snapshot.vm_id, snapshot.created_at.date() if snapshot.created_at else None
+
+
+def _crowded_days(snapshots: Iterable[SnapshotSummary]) -> frozenset[_Day]:
+    """Days with several snapshots of one VM: only there the time of day tells them apart."""
+    days = Counter(map(_day, snapshots))
+    return frozenset(day for day, count in days.items() if count > 1)
+
+
+def _short_time(snapshot: SnapshotSummary, year: int, crowded: Container[_Day]) -> str:
+    taken = snapshot.created_at
+    if taken is None:
+        return "?"
+    day = f"{taken:%m-%d}" if taken.year == year else f"{taken:%Y-%m-%d}"
+    return f"{day} {taken:%H:%M}" if _day(snapshot) in crowded else day
 
 
 def _vm_names(snapshots: Iterable[SnapshotSummary]) -> Iterator[str]:

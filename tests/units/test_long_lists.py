@@ -1,0 +1,168 @@
+"""Lists of many pages: what is read of them, how much at a time, and when it may be less."""
+
+import random
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snapshot_mcp.cloud.client import CloudReader
+from snapshot_mcp.cloud.traffic import READS_AT_ONCE
+from snapshot_mcp.cloud.wire import Entry, identified, read_field, read_snapshot
+from snapshot_mcp.errors import Unavailable
+from snapshot_mcp.operations.listing import FEW_PAGES, list_snapshots, snapshots_of_vm
+from snapshot_mcp.operations.orders import SnapshotFilter
+from snapshot_mcp.operations.pages import PAGE_SIZE
+from tests.conftest import api_of_client
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+MANY = PAGE_SIZE * (FEW_PAGES + 3) + 7
+
+
+def rows_of(count: int) -> list[dict[str, Any]]:
+    """Snapshots as a cloud lists them that shows the newest first."""
+    return [
+        {
+            "id": number,
+            "name": f"s{number}",
+            "created_at": (NOW + timedelta(minutes=number)).isoformat(),
+            "size": number % 5,
+            "vm_id": number % 8,
+        }
+        for number in range(count, 0, -1)
+    ]
+
+
+@dataclass
+class Cloud:
+    """A cloud with these snapshots, that counts what it is asked."""
+
+    rows: list[dict[str, Any]]
+    failing: int = 0
+    asked: list[int] = field(default_factory=list[int])
+    at_once: int = 0
+    most_at_once: int = 0
+
+    async def answer(self, request: httpx.Request) -> httpx.Response:
+        page, size = (int(request.url.params[name]) for name in ("page", "pageSize"))
+        self.asked.append(page)
+        self.at_once += 1
+        self.most_at_once = max(self.at_once, self.most_at_once)
+        for _ in range(3):
+            await anyio.lowlevel.checkpoint()
+        self.at_once -= 1
+        if page == self.failing:
+            return httpx.Response(500)
+        entries = self.rows[(page - 1) * size : page * size]
+        return httpx.Response(200, json={"snapshots": entries, "count": len(self.rows)})
+
+    @asynccontextmanager
+    async def reader(self) -> AsyncGenerator[CloudReader]:
+        transport = httpx.MockTransport(self.answer)
+        async with httpx.AsyncClient(base_url="https://cloud.example", transport=transport) as http:
+            yield CloudReader(api_of_client(http))
+
+
+async def test_the_pages_of_a_list_are_read_several_at_a_time_and_once_each() -> None:
+    cloud = Cloud(rows_of(MANY))
+    async with cloud.reader() as reader:
+        answer = await list_snapshots(reader, SnapshotFilter(vm_id=3), 20, "")
+    wanted = [row for row in cloud.rows if row["vm_id"] == 3]
+    assert answer.total == len(wanted)
+    assert answer.total_size == sum(row["size"] for row in wanted)
+    assert [it.id for it in answer.snapshots] == [row["id"] for row in wanted[:20]]
+    assert sorted(cloud.asked) == list(range(1, FEW_PAGES + 5))
+    assert 2 < cloud.most_at_once <= READS_AT_ONCE
+
+
+async def test_a_list_without_filters_reads_only_what_it_shows_and_the_end() -> None:
+    cloud = Cloud(rows_of(MANY))
+    async with cloud.reader() as reader:
+        answer = await list_snapshots(reader, SnapshotFilter(), 20, "")
+        assert cloud.asked == [1, FEW_PAGES + 4]
+        following = await list_snapshots(reader, SnapshotFilter(), 100, answer.next_cursor)
+    assert [it.id for it in answer.snapshots] == list(range(MANY, MANY - 20, -1))
+    assert [it.id for it in following.snapshots] == list(range(MANY - 20, MANY - 120, -1))
+    assert (answer.total, answer.total_size) == (MANY, None)
+    assert sorted(cloud.asked[2:]) == [1, 2, FEW_PAGES + 4]
+
+
+async def test_a_walk_through_a_long_list_without_filters_shows_each_entry_once() -> None:
+    cloud = Cloud(rows_of(MANY))
+    ids, cursor = list[int](), ""
+    async with cloud.reader() as reader:
+        while not ids or cursor:
+            page = await list_snapshots(reader, SnapshotFilter(), 100, cursor)
+            ids += [it.id for it in page.snapshots]
+            cursor = page.next_cursor
+    assert ids == list(range(MANY, 0, -1))
+
+
+@pytest.mark.parametrize("place", ["first", "last", "middle", "no time", "oldest first"])
+async def test_an_order_that_is_not_that_of_time_is_not_trusted(place: str) -> None:
+    rows = rows_of(MANY)
+    newest = rows[0] | {"id": MANY + 1, "created_at": (NOW + timedelta(days=30)).isoformat()}
+    match place:
+        case "first":
+            rows.insert(50, newest)
+        case "last":
+            rows.append(newest)
+        case "middle":
+            rows.insert(PAGE_SIZE + 50, newest)
+        case "no time":
+            rows[3] = rows[3] | {"created_at": None}
+            rows.insert(PAGE_SIZE * 3, newest)
+        case _:
+            rows = [*reversed(rows), newest]
+    cloud = Cloud(rows)
+    async with cloud.reader() as reader:
+        # The second page is looked at because the first one does not hold so many.
+        answer = await list_snapshots(reader, SnapshotFilter(), 100, "")
+    assert answer.snapshots[0].id == MANY + 1
+    assert answer.total_size is not None
+    assert set(cloud.asked) == set(range(1, FEW_PAGES + 5))
+
+
+async def test_a_page_that_cannot_be_had_ends_the_whole_list() -> None:
+    cloud = Cloud(rows_of(MANY), failing=4)
+    async with cloud.reader() as reader:
+        with pytest.raises(Unavailable, match="status 500"):
+            await snapshots_of_vm(reader, 3)
+
+
+async def test_a_list_in_any_order_is_read_whole() -> None:
+    rows = rows_of(MANY)
+    random.Random(7).shuffle(rows)  # noqa: S311 - any mixed order serves
+    async with Cloud(rows).reader() as reader:
+        for order in ("newest", "oldest", "largest"):
+            answer = await list_snapshots(reader, SnapshotFilter(order=order), 5, "")
+            assert answer.total == MANY
+        largest = [it.size for it in answer.snapshots]
+    assert largest == [4, 4, 4, 4, 4]
+
+
+FIELDS = ("vm_id", "status", "size", "created_at", "labels")
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 9_999) | st.floats() | st.text(max_size=8)
+    | st.sampled_from(["2026-11-20T12:00:00", "SUCCESS", "5", '["a", "b"]', "a, b"]),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.sampled_from(["name", "label", "id"]), inner, max_size=2),
+    max_leaves=4,
+)  # fmt: skip
+
+
+@given(st.dictionaries(st.sampled_from([*FIELDS, "virtual_machine_id", "vmId", "tags"]), values))
+def test_a_field_that_is_read_alone_is_read_as_with_the_whole(raw: dict[str, object]) -> None:
+    entry = identified(raw | {"id": 1}, "an entry")
+    whole = read_snapshot(entry.raw)
+    assert isinstance(entry, Entry)
+    for name in FIELDS:
+        alone = read_field(entry, name)
+        assert (() if alone is None and name == "labels" else alone) == getattr(whole, name)
