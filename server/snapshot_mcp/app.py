@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import anyio
 from mcp.server.mcpserver import MCPServer
-from mcp.server.mcpserver.resources import Resource, TextResource
+from mcp.server.mcpserver.resources import FunctionResource, Resource
+from mcp.server.mcpserver.tools import Tool
 
 from snapshot_mcp import __version__
 from snapshot_mcp.clock import SYSTEM_CLOCK, Clock
@@ -17,14 +18,14 @@ from snapshot_mcp.cloud.circuit import Circuit
 from snapshot_mcp.consent.asking import request_state_security
 from snapshot_mcp.errors import ConfigError
 from snapshot_mcp.operations import OpenOperations, Operations
-from snapshot_mcp.policy_file import load_policy, policy_json
 from snapshot_mcp.prompts import load_prompts
-from snapshot_mcp.rules.policy import Policy, allows_tool
 from snapshot_mcp.settings import CLOUD_FILE, EMBEDDED_API_KEY, LEDGER_FILE, Settings
 from snapshot_mcp.tools.snapshots import all_tools
 
 if TYPE_CHECKING:
     import httpx
+
+    from snapshot_mcp.rules.policy import Policy
 
 EMBEDDED_URL = "http://embedded.invalid/v1"
 MOST_CONNECTIONS = 10
@@ -66,7 +67,7 @@ def create_server(
     Raises:
         ConfigError: a prompt file or the policy file is not valid.
     """
-    policy = load_policy(settings.policy) if settings.policy else Policy()
+    policy = _policy(settings)
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[OpenOperations]) -> AsyncGenerator[OpenOperations]:
@@ -83,11 +84,7 @@ def create_server(
         title="Snapshots",
         version=__version__,
         instructions=instructions,
-        tools=[
-            tool
-            for tool in all_tools(read_only=settings.read_only)
-            if allows_tool(policy, tool.name)
-        ],
+        tools=_allowed(all_tools(read_only=settings.read_only), policy),
         resources=[_policy_resource(policy)],
         lifespan=lifespan,
         log_level="WARNING",
@@ -167,14 +164,37 @@ def _writable(folder: Path) -> Path:
     return folder
 
 
-def _policy_resource(policy: Policy) -> Resource:
-    return TextResource(
+def _policy(settings: Settings) -> "Policy | None":
+    """The operator's policy; None where there is no file, so that the start need not know of it."""
+    if settings.policy is None:
+        return None
+    from snapshot_mcp.policy_file import load_policy  # noqa: PLC0415 - only a policy needs it
+
+    return load_policy(settings.policy)
+
+
+def _allowed(tools: list[Tool], policy: "Policy | None") -> list[Tool]:
+    if policy is None:
+        return tools
+    from snapshot_mcp.rules.policy import allows_tool  # noqa: PLC0415 - only a policy needs it
+
+    return [tool for tool in tools if allows_tool(policy, tool.name)]
+
+
+def _policy_resource(policy: "Policy | None") -> Resource:
+    def read() -> str:
+        from snapshot_mcp.policy_file import policy_json  # noqa: PLC0415 - only a reader needs it
+        from snapshot_mcp.rules.policy import Policy  # noqa: PLC0415 - as above
+
+        return policy_json(policy or Policy())
+
+    return FunctionResource(
         uri="snapshot://policy",
         name="policy",
         title="The operator's policy",
         description="What this server never does, whoever asks and agrees",
         mime_type="application/json",
-        text=policy_json(policy),
+        fn=read,
     )
 
 
@@ -193,7 +213,7 @@ def _open_once(open_them: OpenOperations) -> OpenOperations:
 
 async def _open(
     settings: Settings,
-    policy: Policy,
+    policy: "Policy | None",
     clock: Clock,
     circuit: Circuit,
     connect: Connect,
@@ -209,6 +229,9 @@ async def _open(
     from snapshot_mcp.operations.changing import Changes  # noqa: PLC0415 - at first use
     from snapshot_mcp.operations.reading import Views  # noqa: PLC0415 - at first use
     from snapshot_mcp.operations.settling import settle  # noqa: PLC0415 - at first use
+    from snapshot_mcp.rules.policy import Policy  # noqa: PLC0415 - at first use
+
+    policy = policy or Policy()
 
     http = await stack.enter_async_context(connect(settings, clock))
     api = Api(http, Traffic(clock, circuit), clock, timeout=settings.timeout)

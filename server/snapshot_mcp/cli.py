@@ -28,7 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 for success, 1 for a failure, 2 for bad settings or arguments.
     """
-    arguments = build_parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    # A client starts it without any: the most frequent start is spared the parser.
+    arguments = build_parser().parse_args(words) if words else argparse.Namespace(command=None)
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )

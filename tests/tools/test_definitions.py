@@ -88,7 +88,7 @@ async def test_only_the_delete_is_marked_destructive_and_only_reads_as_reading(
     assert [name for name, hint in hints.items() if hint and hint.read_only_hint] == TOOLS[:3]
 
 
-async def test_the_definitions_cost_at_most_1500_tokens(client: Client) -> None:
+async def test_the_definitions_cost_at_most_1300_tokens(client: Client) -> None:
     told = [
         json.dumps(
             {
@@ -100,7 +100,7 @@ async def test_the_definitions_cost_at_most_1500_tokens(client: Client) -> None:
         )
         for tool in (await client.list_tools()).tools
     ]
-    assert sum(map(tokens, told)) <= 1_500
+    assert sum(map(tokens, told)) <= 1_300
 
 
 @pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])

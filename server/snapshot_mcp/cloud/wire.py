@@ -9,7 +9,7 @@ import json
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import cache, partial
 from typing import Any, NamedTuple, TypeVar
@@ -79,6 +79,15 @@ def read_field(entry: Entry, name: str) -> Any:  # noqa: ANN401 - of the type th
     """One field of a snapshot as `read_snapshot` reads it; None where that takes the default."""
     plan = _plans_by_name(Snapshot)[name]
     return _read_planned(plan, entry.raw, "", Altered())
+
+
+def read_part(entry: Entry, fields: Iterable[str]) -> Snapshot:
+    """A snapshot of which only these fields were read; the others have their defaults."""
+    plans, altered = _plans_by_name(Snapshot), Altered()
+    read: dict[str, Any] = {
+        name: _read_planned(plans[name], entry.raw, "", altered) for name in fields
+    }
+    return Snapshot(id=entry.id, **{name: it for name, it in read.items() if it is not None})
 
 
 def read_snapshot(raw: object) -> Snapshot:

@@ -14,7 +14,13 @@ from snapshot_mcp.answers import (
     VirtualMachineSummary,
 )
 from snapshot_mcp.cloud.client import CloudReader, Page
-from snapshot_mcp.cloud.wire import Entry, read_field, read_snapshot, read_virtual_machine
+from snapshot_mcp.cloud.wire import (
+    Entry,
+    read_field,
+    read_part,
+    read_snapshot,
+    read_virtual_machine,
+)
 from snapshot_mcp.models import Snapshot, VirtualMachine, snapshot_state
 from snapshot_mcp.operations.cursors import Position, Shown, position_of
 from snapshot_mcp.operations.orders import Order, SnapshotFilter
@@ -24,6 +30,7 @@ from snapshot_mcp.rules.eligibility import snapshot_obstacle
 FEW_PAGES = 5
 """So many pages are always read whole, so that the totals are exact."""
 
+_OF_A_SUMMARY = ("name", "status", "vm_id", "vm_name", "size", "created_at", "labels")
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -141,7 +148,7 @@ def _answer(
     unreadable: int,
 ) -> SnapshotList:
     return SnapshotList(
-        snapshots=tuple(SnapshotSummary.of(read_snapshot(entry.raw)) for entry in shown.entries),
+        snapshots=tuple(SnapshotSummary.of(read_part(it, _OF_A_SUMMARY)) for it in shown.entries),
         total=total,
         total_size=total_size,
         next_cursor=shown.cursor(wanted),

@@ -5,6 +5,7 @@ holds the rejected values. Ours do not.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from inspect import signature
 from typing import Any, TypeVar, cast, get_type_hints
 
 from mcp.server.mcpserver.context import Context
@@ -12,7 +13,7 @@ from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
 from mcp_types import CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
 from snapshot_mcp.caller import CALLER, Caller, News
@@ -79,30 +80,47 @@ def make_tool(
     hints: ToolAnnotations,
 ) -> Tool:
     """The tool of `function`: its name, docstring, parameters and result make the definition."""
-    tool = SnapshotTool.from_function(
-        function, title=title, annotations=hints, structured_output=False
-    )
-    arguments = _strict(tool.fn_metadata.arg_model)
+    arguments = _arguments_of(function)
     answer: type[BaseModel] = get_type_hints(function)["return"]
     metadata = FuncMetadata(
         arg_model=arguments,
         output_model=answer,
         output_schema=answer.model_json_schema(schema_generator=PlainSchema, mode="serialization"),
     )
-    changes = {
-        "description": " ".join((function.__doc__ or "").split()),
-        "parameters": arguments.model_json_schema(schema_generator=PlainSchema),
-        "fn_metadata": metadata,
-        "render": render,
+    return SnapshotTool(
+        fn=function,
+        name=function.__name__,
+        title=title,
+        description=" ".join((function.__doc__ or "").split()),
+        parameters=arguments.model_json_schema(schema_generator=PlainSchema),
+        fn_metadata=metadata,
+        is_async=True,
+        context_kwarg="ctx",
+        annotations=hints,
+        render=render,
+    )
+
+
+class _StrictArguments(ArgModelBase):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+def _arguments_of(function: Callable[..., object]) -> type[ArgModelBase]:
+    """The model of the parameters that a client gives: those that are given by name."""
+    # Not by Tool.from_function: it makes a model and a schema that would be thrown away.
+    given = [
+        parameter
+        for parameter in signature(function, eval_str=True).parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    ]
+    fields: dict[str, Any] = {
+        parameter.name: (
+            parameter.annotation,
+            ... if parameter.default is parameter.empty else parameter.default,
+        )
+        for parameter in given
     }
-    return tool.model_copy(update=changes)
-
-
-def _strict(arguments: type[ArgModelBase]) -> type[ArgModelBase]:
-    class StrictArguments(arguments):
-        model_config = ConfigDict(strict=True, extra="forbid")
-
-    return StrictArguments
+    return create_model(f"{function.__name__}Arguments", __base__=_StrictArguments, **fields)
 
 
 def _told_when(error: CloudError, retry_after: float) -> CallToolResult:
