@@ -9,7 +9,7 @@ import unicodedata
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from snapshot_mcp.untrusted import DESCRIPTION_CAP, is_plain, mixes_alphabets, quoted
 
@@ -27,9 +27,13 @@ def _fits_an_id(value: int) -> int:
     return value
 
 
+def _composed(text: object) -> object:
+    # macOS writes accents as letters of their own; it is the same name to a person. It comes before
+    # the length is looked at, because a few letters become longer by it.
+    return unicodedata.normalize("NFC", text) if isinstance(text, str) else text
+
+
 def _is_plain(text: str) -> str:
-    # macOS writes accents as letters of their own; it is the same name to a person.
-    text = unicodedata.normalize("NFC", text)
     if not is_plain(text):
         raise ValueError(
             "must not hold line breaks, control or invisible characters, or spaces at its ends"
@@ -38,9 +42,10 @@ def _is_plain(text: str) -> str:
 
 
 Id = Annotated[int, Field(ge=1), AfterValidator(_fits_an_id)]
-Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(_is_plain)]
-Description = Annotated[str, Field(max_length=DESCRIPTION_CAP), AfterValidator(_is_plain)]
-Label = Annotated[str, Field(min_length=1, max_length=LONGEST_LABEL), AfterValidator(_is_plain)]
+_Text = (BeforeValidator(_composed), AfterValidator(_is_plain))
+Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), *_Text]
+Description = Annotated[str, Field(max_length=DESCRIPTION_CAP), *_Text]
+Label = Annotated[str, Field(min_length=1, max_length=LONGEST_LABEL), *_Text]
 Labels = Annotated[list[Label], Field(max_length=MOST_LABELS)]
 
 

@@ -1,4 +1,4 @@
-"""How the cloud reads requests: keys, bodies, pages, ids, unknown calls, and its own failures."""
+"""How the cloud reads requests: keys, bodies, pages, ids, and its own failures."""
 
 from collections.abc import AsyncGenerator
 from datetime import datetime
@@ -173,24 +173,6 @@ async def test_an_id_that_is_no_number_is_a_bad_request(cloud: Cloud, path: str,
 @pytest.mark.parametrize("path", ["/core/snapshots/{}", "/core/virtual-machines/{}"])
 async def test_an_id_that_nothing_has_is_not_found(cloud: Cloud, path: str, id_: str) -> None:
     assert (await cloud.get(path.format(id_), 404))["error_reason"] == "not_found"
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "status", "reason"),
-    [
-        ("GET", "/unknown", 404, "not_found"),
-        ("GET", "/core/snapshots/", 404, "not_found"),
-        ("GET", "/core/snapshots/1701/unknown", 404, "not_found"),
-        ("PUT", "/core/snapshots/1701", 405, "not_allowed"),
-        ("POST", "/core/snapshots", 405, "not_allowed"),
-        ("DELETE", "/core/virtual-machines/793701", 405, "not_allowed"),
-    ],
-)
-async def test_unknown_calls_are_answered_in_json(
-    cloud: Cloud, method: str, path: str, status: int, reason: str
-) -> None:
-    body = await cloud.ask(method, path, status)
-    assert (body["status"], body["error_reason"]) == (False, reason)
 
 
 async def test_a_crash_is_answered_in_json_without_a_traceback(

@@ -161,7 +161,8 @@ async def test_a_name_is_available_until_a_snapshot_has_it(cloud: Cloud) -> None
     assert (free["name"], free["available"]) == ("release/1 a", True)
     await cloud.create(TRAINING_BOX, "release/1 a")
     assert (await cloud.get(f"{path}/release%2F1%20a"))["available"] is False
-    await cloud.get(f"{path}/{'n' * 51}", 400)
+    for bad in ("n" * 51, "%0A", "line%0Abreak", "end%0A", ""):
+        await cloud.get(f"{path}/{bad}", 400)
 
 
 async def test_events_of_a_snapshot_are_told_newest_first_when_their_time_has_come(

@@ -177,8 +177,8 @@ def _expect_success(body: object) -> None:
 
 def _ordered(snapshot: Snapshot, vm_id: int, name: str) -> Snapshot:
     # Somebody would rely on a snapshot that protects another machine.
-    if snapshot.vm_id not in (None, vm_id) or snapshot.name not in ("", name):
-        raise ProtocolError("The cloud's answer is about another snapshot than was ordered.")
+    if (snapshot.vm_id, snapshot.name) != (vm_id, name):
+        raise ProtocolError("The cloud's answer is not about the snapshot that was ordered.")
     return snapshot
 
 
@@ -198,8 +198,8 @@ def _read_page(key: str, body: object) -> Page:
 def _read_receipt(new_vm_name: str, body: object) -> RestoreReceipt:
     answer = _object(body)
     vm = read_virtual_machine(read_object(answer, "instances", "instance"))
-    if vm.name not in ("", new_vm_name):
-        raise ProtocolError("The cloud's answer is about another VM than was ordered.")
+    if vm.name != new_vm_name:
+        raise ProtocolError("The cloud's answer is not about the VM that was ordered.")
     errors = answer.get("errors")
     return RestoreReceipt(vm, isinstance(errors, Mapping) and "contract" in errors)
 

@@ -2,6 +2,7 @@
 
 import hmac
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
@@ -15,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from snapshot_mcp.sandbox import actions, store
@@ -47,6 +48,7 @@ _CALLS: tuple[tuple[str, str, Action], ...] = (
     ("GET", "/core/images", actions.list_images),
     ("GET", "/pricebook", actions.pricebook),
 )
+_DOCUMENT = "/v1/openapi.json"
 
 
 def create_app(*, database: Path, api_key: str, now: Callable[[], datetime]) -> Starlette:
@@ -60,19 +62,32 @@ def create_app(*, database: Path, api_key: str, now: Callable[[], datetime]) -> 
         now: tells the time, aware and in UTC.
     """
     routes = [
-        Route(
-            f"/v1{path}", _endpoint(action, database, now, write=method != "GET"), methods=[method]
-        )
+        _route(method, f"/v1{path}", _endpoint(action, database, now, write=method != "GET"))
         for method, path, action in _CALLS
     ]
     app = Starlette(
-        routes=routes,
+        routes=[*routes, _route("GET", _DOCUMENT, openapi_document)],
         middleware=[Middleware(_Guard, api_key=api_key)],
         exception_handlers={RefusalError: _refused, HTTPException: _unrouted},
     )
     # A call with a slash too many is unknown, and unknown calls answer JSON.
     app.router.redirect_slashes = False
     return app
+
+
+def _route(method: str, path: str, endpoint: Endpoint) -> Route:
+    """A route that sees every line break in a path; Starlette overlooks one at its end."""
+    route = Route(path, endpoint, methods=[method])
+    pattern = route.path_regex.pattern.removesuffix("$") + r"\Z"
+    route.path_regex = re.compile(pattern, re.DOTALL)
+    return route
+
+
+async def openapi_document(_request: Request) -> Response:
+    """This document."""
+    from snapshot_mcp.sandbox.openapi import document  # noqa: PLC0415 - few ask for it, none at start
+
+    return JSONResponse(document([*_CALLS, ("GET", "/openapi.json", openapi_document)]))
 
 
 def _endpoint(
@@ -104,7 +119,7 @@ async def _body(request: Request) -> bytes:
 
 
 class _Guard:
-    """Lets nobody in without the key, and no traceback out."""
+    """Lets nobody but readers of the document in without the key, and no traceback out."""
 
     def __init__(self, app: ASGIApp, api_key: str) -> None:
         self._app = app
@@ -115,7 +130,7 @@ class _Guard:
             await self._app(scope, receive, send)
             return
         given = dict(scope["headers"]).get(b"api_key", b"")
-        if not hmac.compare_digest(given, self._api_key):
+        if scope["path"] != _DOCUMENT and not hmac.compare_digest(given, self._api_key):
             await _failure(HTTPStatus.UNAUTHORIZED, "The API key is not valid.")(
                 scope, receive, send
             )
@@ -131,8 +146,8 @@ class _Guard:
             await _failure(HTTPStatus.INTERNAL_SERVER_ERROR, message)(scope, receive, send)
 
 
-def _failure(status: int, message: str) -> Response:
-    return JSONResponse(error_body(status, message), status)
+def _failure(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse(error_body(status, message), status, headers)
 
 
 def _refused(_request: Request, error: Exception) -> Response:
@@ -143,5 +158,13 @@ def _refused(_request: Request, error: Exception) -> Response:
 def _unrouted(request: Request, error: Exception) -> Response:
     status = cast("HTTPException", error).status_code
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        return _failure(status, f"{request.method} is not allowed here.")
+        headers = {"Allow": ", ".join(_methods_at(request))}
+        return _failure(status, f"{request.method} is not allowed here.", headers)
     return _failure(status, "There is no such call.")
+
+
+def _methods_at(request: Request) -> list[str]:
+    """The methods of every route with the path; Starlette would tell those of the first."""
+    routes = cast("list[Route]", request.app.routes)
+    here = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in here for method in route.methods or ()})

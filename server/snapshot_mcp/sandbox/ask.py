@@ -13,7 +13,12 @@ LONGEST_NAME = 50
 LARGEST_ID = 2**63 - 1
 DEFAULT_PAGE_SIZE = 20
 LARGEST_PAGE_SIZE = 100
-_LONGEST_PAGE_DIGITS = 9
+LARGEST_PAGE = 999_999_999
+# What `checked_name` takes, for the OpenAPI document: no control characters, not only blanks.
+# Every blank is spelled out, because regular expressions differ in what they hold for one.
+_CONTROL = r"\u0000-\u001f\u007f-\u009f"
+_BLANK = r"\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+NAME_PATTERN = f"^[^{_CONTROL}]*[^{_CONTROL}{_BLANK}][^{_CONTROL}]*$"
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,8 @@ class Ask:
 
     def _positive(self, key: str, default: int) -> int:
         text = self.query.get(key, str(default))
-        if text.isascii() and text.isdigit() and len(text) <= _LONGEST_PAGE_DIGITS and int(text):
+        longest = len(str(LARGEST_PAGE))
+        if text.isascii() and text.isdigit() and len(text) <= longest and int(text):
             return int(text)
         raise bad_request(f"{key} must be a whole number from 1 up.")
 

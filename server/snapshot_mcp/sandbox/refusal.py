@@ -3,15 +3,17 @@
 from http import HTTPStatus
 from typing import Any
 
-# Source: the vendor's OpenAPI document and recorded replies; 406 has no reason of its own there.
-_REASONS = {
-    400: "bad_request",
-    401: "unauthorized",
-    404: "not_found",
-    405: "not_allowed",
-    406: "bad_request",
-    409: "already_exist",
-    500: "server_error",
+# The first is the usual one.
+# Source: the vendor's OpenAPI document and recorded replies; 406 has no reason of its own there,
+# and "conflict", for what cannot be deleted now, is this cloud's.
+REASONS = {
+    400: ("bad_request",),
+    401: ("unauthorized",),
+    404: ("not_found",),
+    405: ("not_allowed",),
+    406: ("bad_request",),
+    409: ("already_exist", "conflict"),
+    500: ("server_error",),
 }
 
 
@@ -35,7 +37,7 @@ def error_body(status: int, message: str, reason: str = "") -> dict[str, Any]:
 
     Source: the vendor's recorded replies.
     """
-    reason = reason or _REASONS.get(status, "bad_request")
+    reason = reason or REASONS.get(status, REASONS[400])[0]
     return {"status": False, "message": message, "error_reason": reason}
 
 

@@ -1,0 +1,138 @@
+"""Arguments for a tool, made from its published schema: as it says, and spoilt."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+from hypothesis import strategies as st
+from hypothesis_jsonschema import (
+    from_schema,  # pyright: ignore[reportUnknownVariableType] - its types are partial
+)
+
+Arguments = dict[str, Any]
+Schema = dict[str, Any]
+
+_TEXT = st.text(st.characters(codec="utf-8"), max_size=60)
+# Made of a little each, or Hypothesis would write them all out to describe itself.
+_LONG = st.sampled_from([("x", 100_000), ("\u202e", 2_000), ("e\u0301", 500), ("\U0001f4be", 301)])
+_NUMBERS = st.one_of(
+    st.integers(),
+    st.sampled_from([0, -1, 2**31, 2**53 + 1, 2**63 - 1, 2**63, 10**30, -(2**63)]),
+    st.just(400).map(lambda digits: 10**digits),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.integers(-1_000, 1_000).map(float),
+)
+_LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    _NUMBERS,
+    _TEXT,
+    st.sampled_from(["", " ", "\0", "a\n"]),
+    _LONG.map(lambda it: it[0] * it[1]),
+)
+_JUNK = st.recursive(
+    _LEAVES,
+    lambda inner: st.lists(inner, max_size=30) | st.dictionaries(_TEXT, inner, max_size=5),
+    max_leaves=40,
+)
+_UNKNOWN = st.one_of(
+    _TEXT,
+    st.sampled_from(["", "ctx", "self", "force", "confirm ", "Snapshot_id", "$ref"]),
+    st.just(5_000).map(lambda length: "x" * length),
+)
+
+# As a careless client writes it: "3" for 3, 1 for true, a list for its one entry.
+_RETOLD: list[Callable[[Any], object]] = [
+    str,
+    json.dumps,
+    bool,
+    lambda value: [value],
+    lambda value: float(value) if isinstance(value, int) and abs(value) < 2**53 else {"": value},
+    lambda value: int(value) if isinstance(value, bool) else None,
+]
+
+
+class Known(NamedTuple):
+    """What is there, so that not every call ends where nothing is found."""
+
+    snapshots: list[int]
+    vms: list[int]
+    plan_token: str
+
+
+@st.composite
+def as_the_schema_says(draw: st.DrawFn, schema: Schema, known: Known) -> Arguments:
+    """What the schema accepts; about things that exist, more often than not."""
+    given = draw(_object_of(schema))
+    hints = {name: hint for name, hint in _hints(known).items() if name in schema["properties"]}
+    names = sorted(hints)
+    for name in names if draw(st.booleans()) else draw(st.sets(st.sampled_from(names))):
+        given[name] = draw(hints[name])
+    return given
+
+
+def _object_of(schema: Schema) -> st.SearchStrategy[Arguments]:
+    # hypothesis-jsonschema 0.23.1 makes whole objects in a way that Hypothesis has since dropped
+    # ("'many' object has no attribute 'more'"), so it makes their properties only.
+    own = cast("dict[str, Schema]", schema["properties"])
+    values = {name: cast("st.SearchStrategy[Any]", from_schema(own[name])) for name in own}
+    required = {name: values.pop(name) for name in schema.get("required", [])}
+    return st.fixed_dictionaries(required, optional=values)
+
+
+def _hints(known: Known) -> dict[str, st.SearchStrategy[Any]]:
+    a_name = st.integers(1, 10**9).map("box-{}".format)
+    return {
+        "snapshot_id": st.sampled_from(known.snapshots),
+        "vm_id": st.sampled_from(known.vms),
+        "name": a_name,
+        "new_vm_name": a_name,
+        "search": st.sampled_from(["", "box", "golden", "%", "&page=9"]),
+        "description": st.just("why"),
+        "labels": st.just(["keep"]),
+        "created_after": st.dates().map(str),
+        "created_before": st.datetimes().map(lambda it: it.isoformat() + "Z"),
+        "cursor": st.just(""),
+        "plan_token": st.sampled_from(["", "", known.plan_token, known.plan_token[:-2]]),
+        "confirm": st.sampled_from(["", "", "yes"]),
+    }
+
+
+@st.composite
+def spoilt(draw: st.DrawFn, schema: Schema, known: Known) -> Arguments:
+    """What the schema accepts, after up to three changes; it may be accepted still."""
+    given = draw(as_the_schema_says(schema, known))
+    names = st.sampled_from(sorted(schema["properties"]))
+    for change in draw(
+        st.lists(st.sampled_from(["junk", "unknown", "retold", "dropped", "beyond"]), max_size=3)
+    ):
+        match change:
+            case "junk":
+                given[draw(names)] = draw(_JUNK)
+            case "unknown":
+                given[draw(_UNKNOWN)] = draw(_JUNK)
+            case "retold":
+                name = draw(names)
+                given[name] = draw(st.sampled_from(_RETOLD))(given.get(name, 3))
+            case "dropped":
+                given.pop(draw(names), None)
+            case _:
+                name = draw(names)
+                given[name] = draw(st.sampled_from(_beyond(schema["properties"][name])))()
+    return given
+
+
+def _beyond(own: Schema) -> list[Callable[[], object]]:
+    """Makes of what is just beyond what a property allows."""
+    edges: dict[str, Callable[[Any], object]] = {
+        "minimum": lambda bound: bound - 1,
+        "maximum": lambda bound: bound + 1,
+        "minLength": lambda _: "",
+        "maxLength": lambda bound: "x" * (bound + 1),
+        "maxItems": lambda bound: ["x"] * (bound + 1),
+        "items": lambda _: ["x", ""],
+        "enum": lambda values: values[0].upper(),
+        "type": lambda kind: [kind],
+    }
+    return [partial(edges[word], own[word]) for word in edges if word in own]

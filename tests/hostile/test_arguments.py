@@ -1,0 +1,174 @@
+"""Every tool's arguments, made from its published schema: what it rejects is never acted upon.
+
+What a schema promises is held: it is refused if, and only if, the schema rejects it, but for a few
+reasons that no plain schema can tell. SNAPSHOT_MCP_DEEP=1 makes 10,000 inputs in place of 200.
+"""
+
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping
+from typing import Any
+
+import jsonschema
+import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from hypothesis import HealthCheck, event, given, settings
+from jsonschema import Draft202012Validator, ValidationError
+from mcp import Client
+from mcp_types import CallToolResult, Tool
+
+from snapshot_mcp.models import LARGEST_ID
+from snapshot_mcp.tools.arguments import parse_time
+from snapshot_mcp.untrusted import is_plain
+from tests.conftest import World, ask, said
+from tests.hostile.arguments import Arguments, Known, as_the_schema_says, spoilt
+from tests.hostile.scene import FOREIGN
+from tests.hostile.shape import hidden_in
+from tests.tools.test_definitions import TOOLS
+
+DEEP = bool(os.environ.get("SNAPSHOT_MCP_DEEP"))
+INPUTS = 10_000 if DEEP else 200
+KINDS = {"as the schema says": as_the_schema_says, "spoilt": spoilt}
+EXAMPLES = -(-INPUTS // (len(TOOLS) * len(KINDS)))
+LONGEST_REFUSAL = 1_200
+
+_ENDING = " Nothing was changed. Correct the arguments and call again."
+_COMPLAINT = re.compile(r"(?P<name>\w+)(\[(?P<place>\d+)\])? (?P<reason>.+)")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+
+
+def _is_no_time(value: Any) -> bool:  # noqa: ANN401 - whatever JSON holds
+    try:
+        parse_time(value)
+    except ValueError:
+        return True
+    return False
+
+
+BEYOND_A_SCHEMA: Mapping[str, Callable[[Any], bool]] = {
+    # Some clients reject a maximum that no float can hold.
+    "is larger than any id": lambda value: value > LARGEST_ID,
+    # A schema takes 3.0 for a whole number; nobody means a float by an id.
+    "must be a whole number": lambda value: isinstance(value, float),
+    "must not hold line breaks, control or invisible characters, or spaces at its ends": (
+        lambda value: not is_plain(unicodedata.normalize("NFC", value))
+    ),
+    "must be a date or time such as 2026-05-31 or 2026-05-31T08:00Z": _is_no_time,
+}
+"""Why an input is refused that its schema accepts, and when that is so."""
+
+
+class Bench:
+    """One server, and what its tools promise."""
+
+    def __init__(self, portal: BlockingPortal, world: World, client: Client) -> None:
+        self._portal = portal
+        self._client = client
+        self.world = world
+        tools = portal.call(client.list_tools).tools
+        self.tools: dict[str, Tool] = {tool.name: tool for tool in tools}
+        snapshots = portal.call(self._ask, "list_snapshots")["snapshots"]
+        vms = portal.call(self._ask, "list_virtual_machines")["virtual_machines"]
+        plan = portal.call(self._ask, "delete_snapshot", snapshots[0]["id"])
+        self.known = Known(
+            [it["id"] for it in snapshots], [it["id"] for it in vms], plan["plan_token"]
+        )
+
+    async def _ask(self, tool: str, snapshot_id: int = 0) -> dict[str, Any]:
+        arguments: Arguments = {"snapshot_id": snapshot_id} if snapshot_id else {"limit": 100}
+        return await ask(self._client, tool, **arguments)
+
+    def call(self, tool: str, arguments: Arguments) -> tuple[CallToolResult, list[str]]:
+        """What is answered, and what was sent for it."""
+        for transport in self.world.transports:
+            transport.requests.clear()
+        result = self._portal.call(self._client.call_tool, tool, arguments)
+        return result, [f"{it.method} {it.url.path}" for it in self.world.requests]
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Generator[Bench]:
+    world = World(tmp_path_factory.mktemp("bench"))
+    with (
+        start_blocking_portal("asyncio") as portal,
+        portal.wrap_async_context_manager(world.client()) as client,
+    ):
+        yield Bench(portal, world, client)
+
+
+def fits(value: object, schema: Mapping[str, Any] | None) -> bool:
+    """Whether the schema accepts the value."""
+    assert schema is not None
+    try:
+        jsonschema.validate(value, schema, Draft202012Validator)
+    except ValidationError:
+        return False
+    return True
+
+
+def check_refusal(text: str) -> None:
+    """It is a sentence of ours that hides nothing and does not go on without end."""
+    assert FOREIGN.search(_QUOTED.sub("", text)) is None, text
+    assert hidden_in(text) == []
+    assert text.endswith("."), text
+    assert len(text) < LONGEST_REFUSAL
+
+
+def check_complaints(text: str, arguments: Arguments) -> None:
+    """Each thing that is found wrong, though the schema accepts it, is so and is in our list."""
+    for complaint in text.removesuffix("." + _ENDING).split(". "):
+        found = _COMPLAINT.fullmatch(complaint)
+        assert found is not None, text
+        value = arguments[found["name"]]
+        told = value[int(found["place"])] if found["place"] else value
+        assert BEYOND_A_SCHEMA[found["reason"]](told), text
+
+
+def outcome_of(bench: Bench, tool: Tool, arguments: Arguments) -> str:
+    """Call, and hold what comes back to what the tool published."""
+    result, sent = bench.call(tool.name, arguments)
+    text = said(result)
+    if not fits(arguments, tool.input_schema):
+        assert result.is_error, arguments
+        assert text.endswith(_ENDING), text
+        assert sent == []
+        check_refusal(text)
+        return "refused as the schema says"
+    if not result.is_error:
+        assert fits(result.structured_content, tool.output_schema), result.structured_content
+        return "answered"
+    check_refusal(text)
+    if not text.endswith(_ENDING):
+        return "refused for what it is about"
+    assert sent == []
+    check_complaints(text, arguments)
+    return "refused for what a schema cannot say"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", TOOLS)
+def test_an_input_is_refused_if_its_schema_rejects_it_and_for_little_else(
+    bench: Bench, name: str, kind: str
+) -> None:
+    tool = bench.tools[name]
+    outcomes = Counter[str]()
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        derandomize=not DEEP,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+    @given(KINDS[kind](tool.input_schema, bench.known))
+    def check(arguments: Arguments) -> None:
+        outcome = outcome_of(bench, tool, arguments)
+        event(outcome)
+        outcomes[outcome] += 1
+
+    check()
+    # Nothing is proved where all inputs were of one sort.
+    assert outcomes["refused as the schema says"] > 0 if kind == "spoilt" else outcomes["answered"]
+    assert bench.world.writes == [] or name == "create_snapshot"

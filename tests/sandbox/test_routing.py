@@ -1,0 +1,49 @@
+"""Which calls there are: unknown ones, unknown methods, and paths that only look like a call's."""
+
+import pytest
+
+from tests.sandbox.conftest import Cloud
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "reason"),
+    [
+        ("GET", "/unknown", 404, "not_found"),
+        ("GET", "/core/snapshots/", 404, "not_found"),
+        ("GET", "/core/snapshots/1701/unknown", 404, "not_found"),
+        ("PUT", "/core/snapshots/1701", 405, "not_allowed"),
+        ("POST", "/core/snapshots", 405, "not_allowed"),
+        ("DELETE", "/core/virtual-machines/793701", 405, "not_allowed"),
+    ],
+)
+async def test_unknown_calls_are_answered_in_json(
+    cloud: Cloud, method: str, path: str, status: int, reason: str
+) -> None:
+    body = await cloud.ask(method, path, status)
+    assert (body["status"], body["error_reason"]) == (False, reason)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/core/snapshots/1701", "DELETE, GET, HEAD"),
+        ("OPTIONS", "/core/snapshots/1701", "DELETE, GET, HEAD"),
+        ("GET", "/core/snapshots/1701/restore", "POST"),
+        ("POST", "/openapi.json", "GET, HEAD"),
+    ],
+)
+async def test_a_method_that_is_not_allowed_is_answered_with_those_that_are(
+    cloud: Cloud, method: str, path: str, allowed: str
+) -> None:
+    response = await cloud.http.request(method, path)
+    assert (response.status_code, response.headers["allow"]) == (405, allowed)
+
+
+async def test_a_head_is_answered_like_a_get(cloud: Cloud) -> None:
+    head, get = [await cloud.http.request(it, "/core/regions") for it in ("HEAD", "GET")]
+    assert (head.status_code, head.headers) == (200, get.headers)
+
+
+@pytest.mark.parametrize("path", ["/core/regions%0A", "/core/snapshots/1701/events%0A"])
+async def test_a_line_break_after_a_call_makes_it_an_unknown_one(cloud: Cloud, path: str) -> None:
+    await cloud.get(path, 404)
