@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-deep lint format unit wheel clean
+.PHONY: bench demo test test-deep lint format unit wheel clean
 
 demo: .venv/.demo
 	$(BIN)/snapshot-mcp demo
@@ -33,6 +33,10 @@ wheel: .venv/.demo
 	cd build/wheel && venv/bin/snapshot-mcp --version
 	cd build/wheel && venv/bin/python -c 'from snapshot_mcp.prompts import load_prompts; print([prompt.name for prompt in load_prompts()]); assert len(load_prompts()) >= 2'
 
+# Compares this server with others, in an environment of its own; BENCH=--quick takes a minute.
+bench: build/bench/.ready
+	build/bench/bin/python -m bench $(BENCH)
+
 format: .venv/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -41,6 +45,12 @@ format: .venv/.dev
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed; try: make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1,<27'
+
+build/bench/.ready: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m venv build/bench
+	build/bench/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1,<27'
+	build/bench/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable . --group bench
+	touch $@
 
 .venv/.demo: .venv/bin/python pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .

@@ -1,0 +1,35 @@
+"""The usual alternative: fastmcp's `from_openapi` over a document of the same calls.
+
+Usage: `python -m bench.peer` serves stdio, `python -m bench.peer PORT` Streamable HTTP.
+"""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import httpx2
+
+from bench.document import document
+
+
+def main() -> None:
+    """Serve until stdin is closed or the process is ended."""
+    # Only the bench's own environment has fastmcp, so nothing else may need its types.
+    fastmcp: Any = importlib.import_module("fastmcp")
+    client = httpx2.AsyncClient(base_url=os.environ["BENCH_UPSTREAM"], trust_env=False)
+    server = fastmcp.FastMCP.from_openapi(document(), client=client, name="peer")
+    if len(sys.argv) > 1:
+        server.run(
+            transport="http",
+            host="127.0.0.1",
+            port=int(sys.argv[1]),
+            show_banner=False,
+            log_level="WARNING",
+        )
+    else:
+        server.run(show_banner=False, log_level="WARNING")
+
+
+if __name__ == "__main__":
+    main()

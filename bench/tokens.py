@@ -1,0 +1,70 @@
+"""What definitions and lists cost a model, in o200k tokens."""
+
+import importlib
+import json
+from contextlib import ExitStack
+from typing import Any
+
+from bench.client import Message, StdioClient, result_of, text_of
+from bench.measure import Measure, Measures, Spread, spread
+from bench.servers import LIST_TOOL, SERVERS, Server, World
+
+ACCOUNT = 200
+"""A team of 8 VMs has so many snapshots, so that a list tells that there are more."""
+
+_INSPECTED = 1_800
+_FOR_A_MODEL = ("name", "description", "inputSchema")
+"""Clients hand these to the model; output schemas and hints are for the clients themselves."""
+
+
+def measure_tokens(world: World) -> Measures:
+    """Count the tokens of the definitions, of lists of 20 and 100, and of one snapshot."""
+    vocabulary: Any = importlib.import_module("rs_bpe")  # it has no types
+    count = vocabulary.openai.o200k_base().count
+    texts: dict[str, dict[str, str]] = {}
+    with ExitStack() as stack:
+        for server in SERVERS:
+            client = stack.enter_context(world.loaded(server, ACCOUNT))
+            texts[server.name] = _texts(client, server)
+    counted: dict[str, dict[str, Spread]] = {title: {} for title in _TITLES}
+    for name, own in texts.items():
+        for key, text in own.items():
+            counted[key][name] = spread([count(text)])
+    return {key: Measure(title, "tokens", counted[key]) for key, title in _TITLES.items()}
+
+
+_TITLES = {
+    "definitions": "tool definitions, as a model is given them",
+    "definitions_whole": "tool definitions, with output schemas and hints",
+    "text_20": "text of a list of 20",
+    "text_100": "text of a list of 100",
+    "structured_20": "structured content of a list of 20",
+    "structured_100": "structured content of a list of 100",
+    "inspect": "text of one snapshot",
+}
+
+
+def _texts(client: StdioClient, server: Server) -> dict[str, str]:
+    client.send("tools/list")
+    tools = result_of(client.next_answer())["tools"]
+    texts = {
+        "definitions": _compact([{key: tool.get(key) for key in _FOR_A_MODEL} for tool in tools]),
+        "definitions_whole": _compact(tools),
+    }
+    for rows in (20, 100):
+        result = client.call(LIST_TOOL, server.listing(rows))
+        texts[f"text_{rows}"] = text_of(result)
+        texts |= _structured(f"structured_{rows}", result)
+    if server.inspect:
+        tool, argument = server.inspect
+        texts["inspect"] = text_of(client.call(tool, {argument: _INSPECTED}))
+    return texts
+
+
+def _structured(key: str, result: Message) -> dict[str, str]:
+    content = result.get("structuredContent")
+    return {key: _compact(content)} if content else {}
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
