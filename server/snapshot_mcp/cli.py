@@ -1,6 +1,7 @@
 """The command line: argv in, exit codes out. Diagnostics go to stderr; stdout is the wire."""
 
 import argparse
+import gc
 import io
 import logging
 import os
@@ -162,6 +163,8 @@ def _run_sandbox(port: int) -> None:
 def _run_server(arguments: argparse.Namespace) -> None:
     from snapshot_mcp.settings import read_settings  # noqa: PLC0415 - --version stays quick
 
+    # What is made at the start stays to the end: to look through it for garbage would cost a tenth.
+    gc.disable()
     settings = read_settings(os.environ)
     # The SDK comes with this import: bad settings need not wait for it.
     from snapshot_mcp.serving import serve_http, serve_stdio  # noqa: PLC0415

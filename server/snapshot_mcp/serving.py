@@ -5,6 +5,7 @@ what takes too long, and is gone within ten seconds. A write that was cut off st
 as sent, and the next start settles it.
 """
 
+import gc
 import os
 import signal
 import socket
@@ -70,6 +71,11 @@ class CallsUnderWay(ServerMiddleware[Any]):
         await anyio.sleep(_SECONDS_TO_WRITE)
 
 
+def _collect_garbage_from_now_on() -> None:
+    gc.freeze()
+    gc.enable()
+
+
 def serve_stdio(settings: Settings) -> None:
     """Serve over stdin and stdout until stdin is closed or the process is told to end."""
     # The thread that reads stdin cannot be interrupted, so Ctrl-C must end the process itself.
@@ -77,6 +83,7 @@ def serve_stdio(settings: Settings) -> None:
     server = create_server(settings)
     calls = CallsUnderWay()
     server.middleware.append(calls)
+    _collect_garbage_from_now_on()
     anyio.run(_serve_stdio, server, calls)
 
 
@@ -132,6 +139,7 @@ def serve_http(settings: Settings, *, host: str, port: int) -> None:
     server = create_server(settings, circuit=circuit)
     server.custom_route("/health", methods=["GET"])(_health(settings, circuit))
     app = server.streamable_http_app(host=host)
+    _collect_garbage_from_now_on()
     config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=DRAIN_SECONDS)
     Server(config).run(sockets=[listener])
 

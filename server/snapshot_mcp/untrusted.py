@@ -45,8 +45,7 @@ def showable(written: str, cap: int = DESCRIPTION_CAP) -> Shown:
 
     Line breaks and unusual spaces become spaces, so that no text can begin a line of its own.
     """
-    plain = written.isascii() and written.isprintable() and written == written.strip()
-    if plain and len(written) <= cap:
+    if is_surely_plain(written, cap):
         return Shown(written, altered=False)
     # Cut first: a hostile text may be megabytes long and NFC is not free.
     head = unicodedata.normalize("NFC", written[: cap * 4])
@@ -56,6 +55,13 @@ def showable(written: str, cap: int = DESCRIPTION_CAP) -> Shown:
     if len(cleaned) > cap:
         cleaned = cleaned[: cap - 1].rstrip() + "…"
     return Shown(cleaned, altered=cleaned != written)
+
+
+def is_surely_plain(text: str, cap: int) -> bool:
+    """Whether a quick look tells that `text` is shown as it is written, as most texts are."""
+    if not (text.isascii() and text.isprintable() and len(text) <= cap):
+        return False
+    return text[:1] != " " and text[-1:] != " "
 
 
 def is_plain(text: str, cap: int = DESCRIPTION_CAP) -> bool:

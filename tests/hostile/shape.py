@@ -50,7 +50,7 @@ def skeleton(said: str, text: str) -> str:
     bare = _TOKEN.sub("TOKEN", _QUOTED.sub("Q", _ENDING.sub("WORDS", "\n".join(told))))
     shown = showable(text).text
     if _WORD.fullmatch(shown):
-        bare = re.sub(rf"(?i)(?<=[ ,(/]){re.escape(shown)}(?=[ ,.:)\n]|$)", "Q", bare)
+        bare = re.sub(rf"(?i)(?<=[ ,(/]){re.escape(shown)}(?=[ ,.:;)\n]|$)", "Q", bare)
     return bare
 
 

@@ -63,11 +63,11 @@ def test_a_list_of_snapshots_is_a_head_a_legend_and_a_line_each() -> None:
     answer = SnapshotList(snapshots=(FULL, named), total=3, total_size=90, next_cursor="abc")
     head, legend, first, second, *_, end = text.snapshot_list(answer).splitlines()
     assert head == "3 snapshots, 90 GB; 2 here"
-    assert legend == "id name GB taken(UTC 2026) vm_id labels; state if not ready"
+    assert legend == "id name GB taken(UTC 2026) vm_id labels; state if not ready; = as above"
     # Two of one VM on one day: there, the time of day tells them apart.
     assert first.startswith("1701 web 40 05-07 09:10 5")
     assert first.endswith(" prod,db")
-    assert second.startswith('1702 "two words" 40 05-07 09:10 5')
+    assert second.startswith('1702 "two words" 40 = 09:10 5')
     assert second.endswith(' "a b"')
     assert "box" in text.snapshot_list(answer)
     assert end == "next_cursor abc"

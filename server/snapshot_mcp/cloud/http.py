@@ -23,7 +23,7 @@ from snapshot_mcp.errors import CloudError, ProtocolError, Unavailable
 T = TypeVar("T")
 Json = Mapping[str, str | int | list[str]]
 
-LARGEST_BODY_BYTES = 3 * 1024 * 1024
+LARGEST_BODY_BYTES = 4 * 1024 * 1024
 """Answers above this are cut off and refused; a page of 100 snapshots takes about 0.3 MB, and the
 emptiest JSON grows thirtyfold when it is parsed."""
 

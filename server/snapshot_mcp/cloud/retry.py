@@ -39,13 +39,28 @@ async def persevere(attempt: Callable[[], Awaitable[T]], clock: Clock, *, within
         CloudError: the last attempt's, with what the cloud said of how long to wait.
     """
     started = clock.elapsed()
+    try:
+        return await attempt()
+    except CloudError as error:
+        # Nearly every attempt works: only those that do not pay for the library.
+        if not error.passing:
+            raise
+        return await _again(attempt, error, clock, ends=started + within)
+
+
+async def _again(
+    attempt: Callable[[], Awaitable[T]], first: CloudError, clock: Clock, *, ends: float
+) -> T:
+    outcomes = iter([first])
+
+    async def once() -> T:
+        for failed_before in outcomes:
+            raise failed_before
+        return await attempt()
 
     def is_enough(state: RetryCallState) -> bool:
-        too_late = clock.elapsed() - started + state.upcoming_sleep > within
+        too_late = clock.elapsed() + state.upcoming_sleep > ends
         return too_late or state.attempt_number >= MOST_ATTEMPTS
-
-    async def once() -> T:  # the library tells by its kind whether it is to be awaited
-        return await attempt()
 
     retrying = AsyncRetrying(
         retry=retry_if_exception(_may_pass),
@@ -58,10 +73,12 @@ async def persevere(attempt: Callable[[], Awaitable[T]], clock: Clock, *, within
 
 
 def seconds_advised(retry_after: str, clock: Clock) -> float | None:
-    """What a Retry-After header says, in seconds from now; None for no sense.
+    """What a Retry-After header says, in seconds from now; None for none, or no sense.
 
     Source: RFC 9110, 10.2.3: a number of seconds, or a date.
     """
+    if not retry_after:
+        return None
     if retry_after.isascii() and retry_after.isdigit():
         return min(float(retry_after[:9]), LONGEST_ADVICE_SECONDS)
     try:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 from snapshot_mcp.clock import parse_utc
 from snapshot_mcp.errors import ProtocolError
 from snapshot_mcp.models import LARGEST_ID, Frozen, Snapshot, VirtualMachine
-from snapshot_mcp.untrusted import DESCRIPTION_CAP, NAME_CAP, showable
+from snapshot_mcp.untrusted import DESCRIPTION_CAP, NAME_CAP, is_surely_plain, showable
 
 F = TypeVar("F", bound=Frozen)
 
@@ -30,6 +30,7 @@ _CAPS = {
     "vm_status": 30,
     "labels": 60,
 }
+_SHORTEST_CAP = min(_CAPS.values())
 _RENAMED: Mapping[str, tuple[str, ...]] = {
     "vm_id": ("virtual_machine_id", "instance_id"),
     "vm_name": ("virtual_machine_name", "instance_name"),
@@ -141,6 +142,8 @@ def read_list(body: Mapping[str, object], key: str) -> list[object]:
 
 def read_integer(value: object) -> int | None:
     """A whole number of at most 64 bits, also written as text; else None."""
+    if type(value) is int:
+        return value if -LARGEST_ID <= value <= LARGEST_ID else None
     if isinstance(value, bool):
         return None
     if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
@@ -256,6 +259,8 @@ def _read_size(value: object, _field: str, _altered: Altered) -> int | None:
 
 
 def _read_text(value: object, field: str, altered: Altered) -> str | None:
+    if type(value) is str and is_surely_plain(value, _SHORTEST_CAP):
+        return value
     if isinstance(value, Mapping):
         value = typing.cast("Mapping[str, object]", value).get("name")
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -317,6 +322,8 @@ def _read_nested(model: type[Frozen], value: object, field: str, altered: Altere
 
 
 def _as_mapping(value: object) -> Mapping[str, object] | None:
+    if type(value) is dict:  # as it nearly always is; asking an abstract class takes long
+        return typing.cast("dict[str, object]", value)
     if isinstance(value, str):
         value = _parsed(value)
     return typing.cast("Mapping[str, object]", value) if isinstance(value, Mapping) else None

@@ -186,7 +186,7 @@ def _passes(entry: Entry, wanted: SnapshotFilter) -> bool:
     # The filters that leave the fewest come first: what fails one is not read any further.
     if wanted.vm_id and read_field(entry, "vm_id") != wanted.vm_id:
         return False
-    if wanted.state not in ("any", snapshot_state(read_field(entry, "status"))):
+    if wanted.state != "any" and wanted.state != snapshot_state(read_field(entry, "status")):
         return False
     if wanted.label and not _has_label(entry, wanted.label):
         return False

@@ -108,6 +108,8 @@ async def _collect_ahead(
         The number of the page after them, and the entries of the last.
     """
     count, last = pages_counted(first), first.entries
+    if count == 1:
+        return 2, last
     numbers = iter(range(2, count + 1))
     send, receive = anyio.create_memory_object_stream[_Fetched](PAGES_AT_ONCE)
     odd: SnapshotMcpError | list[object] | None = None

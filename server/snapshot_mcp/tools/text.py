@@ -5,8 +5,8 @@ column, one plain word stands alone.
 """
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator
-from datetime import date, datetime
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 
 from snapshot_mcp.answers import (
     CreateResult,
@@ -22,7 +22,7 @@ from snapshot_mcp.answers import (
 from snapshot_mcp.consent.question import facts
 from snapshot_mcp.untrusted import in_a_column, quoted, told
 
-_Day = tuple[int | None, date | None]
+_SAME_DAY = "="
 
 
 def snapshot_list(answer: SnapshotList) -> str:
@@ -31,10 +31,11 @@ def snapshot_list(answer: SnapshotList) -> str:
     size = "" if answer.total_size is None else f", {answer.total_size} GB"
     lines = [_list_head(f"{answer.total} snapshots{size}", shown, answer.total)]
     if shown:
-        year, crowded = _year(answer.snapshots), _crowded_days(answer.snapshots)
+        year = _year(answer.snapshots)
         taken = f"taken(UTC {year})" if year else "taken(UTC)"
-        lines += [f"id name GB {taken} vm_id labels; state if not ready"]
-        lines += (_snapshot_line(it, year, crowded) for it in answer.snapshots)
+        lines += [f"id name GB {taken} vm_id labels; state if not ready; {_SAME_DAY} as above"]
+        days = _days(answer.snapshots, year)
+        lines += map(_snapshot_line, answer.snapshots, days)
         lines += _vm_names(answer.snapshots)
     return "\n".join([*lines, *_list_end(answer)])
 
@@ -84,17 +85,13 @@ def delete_result(answer: DeleteResult) -> str:
     return "\n".join([head, *_plan_lines(answer), answer.next_step])
 
 
-def _snapshot_line(snapshot: SnapshotSummary, year: int, crowded: Container[_Day]) -> str:
-    columns = [
-        str(snapshot.id),
-        in_a_column(snapshot.name),
-        told(snapshot.size),
-        _short_time(snapshot, year, crowded),
-        told(snapshot.vm_id),
-        ",".join(map(in_a_column, snapshot.labels)),
-        f"+{snapshot.more_labels} more" if snapshot.more_labels else "",
-    ]
-    return " ".join(columns).rstrip() + _state_unless_ready(snapshot)
+def _snapshot_line(snapshot: SnapshotSummary, day: str) -> str:
+    labels = ",".join(map(in_a_column, snapshot.labels))
+    line = f"{snapshot.id} {in_a_column(snapshot.name)} {told(snapshot.size)} {day}"
+    line += f" {told(snapshot.vm_id)}"
+    line += f" {labels}" if labels else ""
+    line += f" +{snapshot.more_labels} more" if snapshot.more_labels else ""
+    return line + _state_unless_ready(snapshot)
 
 
 def _state_unless_ready(snapshot: SnapshotSummary) -> str:
@@ -112,30 +109,33 @@ def _year(snapshots: Iterable[SnapshotSummary]) -> int:
     return max((it.created_at.year for it in snapshots if it.created_at), default=0)
 
 
-def _day(snapshot: SnapshotSummary) -> _Day:
-    return snapshot.vm_id, snapshot.created_at.date() if snapshot.created_at else None
+def _days(snapshots: Sequence[SnapshotSummary], year: int) -> Iterator[str]:
+    """The day of each, as short as it may be; a day that stands in the line above is not repeated.
 
-
-def _crowded_days(snapshots: Iterable[SnapshotSummary]) -> frozenset[_Day]:
-    """Days with several snapshots of one VM: only there the time of day tells them apart."""
-    days = Counter(map(_day, snapshots))
-    return frozenset(day for day, count in days.items() if count > 1)
-
-
-def _short_time(snapshot: SnapshotSummary, year: int, crowded: Container[_Day]) -> str:
-    taken = snapshot.created_at
-    if taken is None:
-        return "?"
-    day = f"{taken:%m-%d}" if taken.year == year else f"{taken:%Y-%m-%d}"
-    return f"{day} {taken:%H:%M}" if _day(snapshot) in crowded else day
+    Where one VM has several on one day, the time of day tells them apart.
+    """
+    written = [it.created_at.isoformat() if it.created_at else "" for it in snapshots]
+    days = Counter((it.vm_id, moment[:10]) for it, moment in zip(snapshots, written, strict=True))
+    above = ""
+    for snapshot, moment in zip(snapshots, written, strict=True):
+        day = moment[5:10] if moment[:4] == str(year) else moment[:10]
+        crowded = day and days[snapshot.vm_id, moment[:10]] > 1
+        yield (_SAME_DAY if day and day == above else day or "?") + (
+            f" {moment[11:16]}" if crowded else ""
+        )
+        above = day
 
 
 def _vm_names(snapshots: Iterable[SnapshotSummary]) -> Iterator[str]:
-    # A VM has many snapshots: its name is told once.
-    names = {it.vm_id: it.vm_name for it in snapshots if it.vm_id is not None and it.vm_name}
+    # Most snapshots are named after their VM; of the others, it is told once.
+    names = {
+        it.vm_id: it.vm_name
+        for it in snapshots
+        if it.vm_id is not None and it.vm_name and not it.name.startswith(it.vm_name)
+    }
     pairs = [f"{vm_id} {told(name)}" for vm_id, name in sorted(names.items())]
     if pairs:
-        yield "VMs: " + ", ".join(pairs)
+        yield "VMs not named so: " + ", ".join(pairs)
 
 
 def _vm_line(vm: VirtualMachineSummary) -> str:

@@ -1,0 +1,516 @@
+"""Retention: what a policy keeps, in which words, and what it never lets go."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, get_args
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from snapshot_mcp.models import Snapshot
+from snapshot_mcp.rules.retention import Decision, decide
+from snapshot_mcp.rules.retention_policy import (
+    ALL,
+    GroupBy,
+    RetentionPolicy,
+    Rule,
+    Within,
+    parse_within,
+)
+from snapshot_mcp.rules.retention_time import start_of
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+BERLIN, TOKYO, UTC_ZONE = ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Tokyo"), ZoneInfo("UTC")
+
+
+def at(number: int, time: str | datetime | None, **fields: object) -> Snapshot:
+    """A ready snapshot of VM 5; a time without an offset is UTC."""
+    taken = datetime.fromisoformat(time) if isinstance(time, str) else time
+    if taken is not None and taken.tzinfo is None:
+        taken = taken.replace(tzinfo=UTC)
+    about = {"id": number, "status": "SUCCESS", "vm_id": 5, "created_at": taken}
+    return Snapshot.model_validate(about | fields)
+
+
+def daily(number: int) -> list[Snapshot]:
+    """So many snapshots, one a day; the newest, of 19 November, has the id 1."""
+    return [
+        at(place + 1, datetime(2026, 11, 19, 3, tzinfo=UTC) - timedelta(days=place))
+        for place in range(number)
+    ]
+
+
+def policy(**rules: Any) -> RetentionPolicy:  # noqa: ANN401 - rules as they are written
+    return RetentionPolicy(**{"time_zone": UTC_ZONE, **rules})
+
+
+def decided(
+    history: list[Snapshot],
+    chosen: RetentionPolicy,
+    *,
+    protected: Callable[[Snapshot], str | None] = lambda _: None,
+    may_delete_last_copy: bool = False,
+    now: datetime = NOW,
+) -> list[Decision]:
+    return decide(
+        history, chosen, now=now, protected=protected, may_delete_last_copy=may_delete_last_copy
+    )
+
+
+def told(
+    history: list[Snapshot],
+    *,
+    may_delete_last_copy: bool = False,
+    now: datetime = NOW,
+    **rules: Any,
+) -> dict[int, str]:
+    """The reasons of those that are kept, by id."""
+    decisions = decided(
+        history, policy(**rules), may_delete_last_copy=may_delete_last_copy, now=now
+    )
+    return {it.snapshot.id: "; ".join(it.reasons) for it in decisions if it.keep}
+
+
+# The words.
+
+
+def test_each_rule_tells_its_count_and_its_period() -> None:
+    rules = {f"keep_{rule}": 2 for rule in get_args(Rule)}
+    assert told(daily(1), **rules) == {
+        1: "last 1 of 2; hourly 1 of 2, 2026-11-19 03:00; daily 1 of 2, 2026-11-19;"
+        " weekly 1 of 2, 2026-W47; monthly 1 of 2, 2026-11; yearly 1 of 2, 2026"
+    }
+
+
+def test_one_that_goes_is_told_why_too() -> None:
+    kept, gone = decided(daily(2), policy(keep_last=1))
+    assert (kept.keep, kept.reasons) == (True, ("last 1 of 1",))
+    assert (gone.keep, gone.reasons) == (False, ("no rule keeps it",))
+
+
+def test_a_count_of_minus_one_keeps_all() -> None:
+    assert told(daily(3), keep_daily=ALL) == {
+        1: "daily 1 of all, 2026-11-19",
+        2: "daily 2 of all, 2026-11-18",
+        3: "daily 3 of all, 2026-11-17",
+    }
+
+
+# Counting.
+
+
+def test_of_each_period_the_newest_is_kept_and_an_empty_one_is_not_counted() -> None:
+    history = [
+        at(1, "2026-11-19T20:00"),
+        at(2, "2026-11-19T08:00"),
+        at(3, "2026-11-02T20:00"),
+        at(4, "2026-11-02T08:00"),
+        at(5, "2025-01-01T08:00"),
+    ]
+    assert told(history, keep_daily=2) == {
+        1: "daily 1 of 2, 2026-11-19",
+        3: "daily 2 of 2, 2026-11-02",
+    }
+
+
+def test_the_oldest_is_kept_while_a_count_is_not_used_up() -> None:
+    assert told(daily(9), keep_monthly=3) == {
+        1: "monthly 1 of 3, 2026-11",
+        9: "oldest, monthly 2 of 3",
+    }
+    assert told(daily(9), keep_monthly=1) == {1: "monthly 1 of 1, 2026-11"}
+
+
+def test_weeks_are_those_of_the_iso_calendar() -> None:
+    history = [at(1, "2027-01-03T12:00"), at(2, "2026-12-28T12:00"), at(3, "2026-12-27T12:00")]
+    assert told(history, keep_weekly=2, now=datetime(2027, 2, 1, tzinfo=UTC)) == {
+        1: "weekly 1 of 2, 2026-W53",
+        3: "weekly 2 of 2, 2026-W52",
+    }
+
+
+def test_of_the_same_time_the_higher_id_is_newer() -> None:
+    history = [at(number, "2026-11-19T03:00") for number in (2, 3, 1)]
+    assert [it.snapshot.id for it in decided(history, policy(keep_last=1))] == [3, 2, 1]
+    assert told(history, keep_last=2) == {3: "last 1 of 2", 2: "last 2 of 2"}
+
+
+def test_a_snapshot_that_is_listed_twice_is_counted_and_decided_once() -> None:
+    first, second = daily(2)
+    assert told([first, second, first], keep_last=2) == {1: "last 1 of 2", 2: "last 2 of 2"}
+    assert len(decided([first, second, first], policy(keep_last=1))) == 2
+
+
+# Time zones.
+
+
+@pytest.mark.parametrize(("zone", "day"), [(TOKYO, "2026-11-20"), (UTC_ZONE, "2026-11-19")])
+def test_a_day_begins_where_the_policy_says(zone: ZoneInfo, day: str) -> None:
+    reasons = told([at(1, "2026-11-19T23:30")], keep_daily=1, time_zone=zone)
+    assert reasons == {1: f"daily 1 of 1, {day}"}
+
+
+def test_two_snapshots_are_of_one_day_in_one_zone_and_of_two_in_another() -> None:
+    history = [at(1, "2026-11-19T23:30"), at(2, "2026-11-19T14:30"), at(3, "2026-10-01")]
+    assert told(history, keep_daily=2, time_zone=TOKYO).keys() == {1, 2}
+    assert told(history, keep_daily=2).keys() == {1, 3}
+
+
+@pytest.mark.parametrize(
+    ("day", "hours"), [("2026-03-29", 23), ("2026-10-25", 24), ("2026-11-10", 24)]
+)
+def test_a_day_on_which_clocks_are_turned_is_one_day_of_its_hours(day: str, hours: int) -> None:
+    midnight = datetime.fromisoformat(day).replace(tzinfo=BERLIN).astimezone(UTC)
+    length = {"2026-03-29": 23, "2026-10-25": 25}.get(day, 24)
+    # The last three are of the day before, so that none of the day is the oldest.
+    history = [at(number + 1, midnight + timedelta(hours=number)) for number in range(-3, length)]
+    by_day = told(history, keep_daily=ALL, time_zone=BERLIN)
+    assert [it for it in by_day.values() if day in it] == [f"daily 1 of all, {day}"]
+    by_hour = told(history, keep_hourly=ALL, time_zone=BERLIN)
+    # The hour that the clocks show twice is one.
+    assert len([it for it in by_hour.values() if day in it]) == hours
+
+
+@pytest.mark.parametrize("time", [datetime.min, datetime.max])
+@pytest.mark.parametrize("zone", [TOKYO, ZoneInfo("America/New_York")])
+def test_the_first_and_last_moment_of_the_calendar_are_counted_too(
+    time: datetime, zone: ZoneInfo
+) -> None:
+    rules = {f"keep_{rule}": 1 for rule in get_args(Rule)}
+    history = [at(1, time), at(2, NOW)]
+    decisions = decided(history, policy(**rules, keep_within=Within(days=1), time_zone=zone))
+    assert {it.snapshot.id for it in decisions} == {1, 2}
+
+
+# Within.
+
+
+@pytest.mark.parametrize(
+    ("text", "within"),
+    [
+        ("2y5m7d3h", Within(years=2, months=5, days=7, hours=3)),
+        ("30d", Within(days=30)),
+        ("1y1h", Within(years=1, hours=1)),
+        ("99999h", Within(hours=99_999)),
+    ],
+)
+def test_a_span_is_read_and_written(text: str, within: Within) -> None:
+    assert parse_within(text) == within
+    assert str(within) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "0d", "0y0h", "7", "d", "-1d", "1.5d", "3d2m", "1d1d", "1w", "2D", " 1d", "1d\n", "١d"]
+    + ["100000d"],
+)
+def test_anything_else_is_no_span(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^must be whole years, months, days and hours"):
+        parse_within(text)
+
+
+def test_within_is_measured_from_the_newest_not_from_now() -> None:
+    history = [at(1, "2020-03-10T12:00"), at(2, "2020-03-08T12:01"), at(3, "2020-03-08T12:00")]
+    within = "within 2d of the newest"
+    assert told(history, keep_within=Within(days=2)) == {1: within, 2: within}
+
+
+def test_a_snapshot_from_the_future_does_not_make_the_others_old() -> None:
+    history = [at(9, "2090-01-01"), *daily(3)]
+    assert told(history, keep_within=Within(hours=30)).keys() == {9, 1, 2}
+    all_ahead = [at(1, "2090-01-01"), at(2, "2080-01-01")]
+    assert told(all_ahead, keep_within=Within(hours=1)).keys() == {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "end", "start"),
+    [
+        ("1m", "2026-03-31T12:00+02:00", "2026-03-03T12:00+01:00"),
+        ("1y", "2024-02-29T12:00+01:00", "2023-03-01T12:00+01:00"),
+        ("1d", "2026-03-29T12:00+02:00", "2026-03-28T12:00+01:00"),
+        ("24h", "2026-03-29T12:00+02:00", "2026-03-28T11:00+01:00"),
+        ("1d", "2026-10-25T12:00+01:00", "2026-10-24T12:00+02:00"),
+        ("1h", "2026-10-25T02:30+01:00", "2026-10-25T02:30+02:00"),
+        ("1y2m3d4h", "2026-01-02T03:00+01:00", "2024-10-29T23:00+01:00"),
+    ],
+)
+def test_a_span_is_as_long_as_the_calendar_makes_it(text: str, end: str, start: str) -> None:
+    found = start_of(parse_within(text), datetime.fromisoformat(end), BERLIN)
+    assert found == datetime.fromisoformat(start)
+
+
+@pytest.mark.parametrize("text", ["99999y", "2026y", "99999m", "2025y10m19d", "2025y10m18d99999h"])
+def test_a_span_that_no_calendar_holds_keeps_all(text: str) -> None:
+    assert start_of(parse_within(text), NOW, BERLIN) is None
+    assert len(told(daily(4), keep_within=parse_within(text))) == 4
+
+
+# Labels and groups.
+
+
+def test_a_label_keeps_in_any_case_and_without_being_counted() -> None:
+    history = [at(1, "2026-11-19"), at(2, "2026-11-18", labels=("KEEP",)), at(3, "2026-11-17")]
+    kept = told(history, keep_last=1, keep_labels=("keep", "of mine"))
+    assert kept == {1: "last 1 of 1", 2: "label keep"}
+
+
+def test_labels_that_are_not_known_for_certain_keep_where_labels_do() -> None:
+    history = [at(1, "2026-11-19"), at(2, "2026-11-18", labels=("kee",), altered=("labels",))]
+    kept = told(history, keep_last=1, keep_labels=("keep",))
+    assert kept[2] == "its labels are not known for certain"
+    assert told(history, keep_last=1).keys() == {1}
+
+
+@pytest.mark.parametrize(
+    ("by", "names"),
+    [
+        ("vm", ["VM 5", "VM 5", "VM 12", "no VM"]),
+        ("region", ['region "A, B"', "region NORWAY-1", "no region", "no region"]),
+        ("label", ['label "a b", prod', "label prod", "label prod", "no label"]),
+    ],
+)
+def test_groups_have_names_and_an_order(by: GroupBy, names: list[str]) -> None:
+    history = [
+        at(1, "2026-11-16", vm_id=12, region="NORWAY-1", labels=("prod",)),
+        at(2, "2026-11-17", vm_id=None, region="A, B", labels=("prod", "a b")),
+        at(3, "2026-11-18", region="", labels=("prod", "prod")),
+        at(4, "2026-11-19", region=None),
+    ]
+    assert [it.group for it in decided(history, policy(keep_last=1, group_by=by))] == names
+
+
+def test_each_group_is_counted_on_its_own() -> None:
+    history = [*daily(3), at(7, "2020-01-01", vm_id=6), at(8, "2020-01-02", vm_id=6)]
+    assert told(history, keep_last=1).keys() == {1, 8}
+
+
+# What never goes.
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"status": "CREATING"}, "it is pending"),
+        ({"status": "ERROR"}, "it is failed"),
+        ({"status": "THAWING"}, "its status is not known"),
+        ({"status": None}, "its status is not known"),
+        ({"created_at": None}, "its time is not known"),
+    ],
+)
+def test_what_is_not_ready_or_has_no_time_is_kept_and_not_counted(
+    fields: dict[str, object], reason: str
+) -> None:
+    history = [*daily(2), at(9, "2026-11-20", **fields), at(10, "2020-11-20", **fields)]
+    assert told(history, keep_last=1, may_delete_last_copy=True) == {
+        1: "last 1 of 1",
+        9: reason,
+        10: reason,
+    }
+    # Nor is it the oldest.
+    assert told(history, keep_yearly=2)[2] == "oldest, yearly 2 of 2"
+
+
+def test_a_protected_one_is_kept_and_counted() -> None:
+    def rule(snapshot: Snapshot) -> str | None:
+        return "The operator says so." if snapshot.id in (1, 4) else None
+
+    decisions = decided(daily(4), policy(keep_last=2), protected=rule)
+    assert [it.reasons for it in decisions] == [
+        ("protected: The operator says so.", "last 1 of 2"),
+        ("last 2 of 2",),
+        ("no rule keeps it",),
+        ("protected: The operator says so.",),
+    ]
+
+
+def test_the_last_copy_of_a_vm_is_kept_unless_it_may_go() -> None:
+    history = daily(3)
+    assert told(history, keep_labels=("keep",)) == {1: "the last ready copy of its VM"}
+    assert told(history, keep_labels=("keep",), may_delete_last_copy=True) == {}
+
+
+def test_the_newest_copy_of_a_vm_is_kept_beside_an_older_one() -> None:
+    history = [*daily(2), at(3, "2020-01-01", labels=("keep",))]
+    assert told(history, keep_labels=("keep",)) == {
+        1: "the newest ready copy of its VM",
+        3: "label keep",
+    }
+
+
+def test_the_last_copy_is_looked_for_by_vm_however_they_are_grouped() -> None:
+    history = [at(1, "2026-11-19", region="A"), at(2, "2026-11-18", region="A", vm_id=6)]
+    assert told(history, keep_last=1, group_by="region") == {
+        1: "last 1 of 1",
+        2: "the last ready copy of its VM",
+    }
+
+
+def test_one_whose_vm_is_not_known_may_be_the_last_copy() -> None:
+    history = [at(1, "2026-11-19", vm_id=None), at(2, "2026-11-18", vm_id=None)]
+    unknown = "its VM is not known, so it may be the last copy"
+    assert told(history, keep_last=1) == {1: "last 1 of 1", 2: unknown}
+    assert told(history, keep_last=1, may_delete_last_copy=True) == {1: "last 1 of 1"}
+
+
+# The policy.
+
+
+@pytest.mark.parametrize("rules", [{}, {"keep_within": Within()}, {"group_by": "label"}])
+def test_an_empty_policy_is_refused(rules: dict[str, object]) -> None:
+    assert policy(**rules).is_empty
+    with pytest.raises(ValueError, match="must keep something"):
+        decided([], policy(**rules))
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"keep_last": -2},
+        {"keep_last": 100_001},
+        {"keep_last": True},
+        {"keep_last": "1"},
+        {"keep_labels": ("",)},
+        {"keep_lsat": 1},
+        {"group_by": "name"},
+        {"time_zone": None},
+    ],
+)
+def test_a_policy_is_checked(rules: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        policy(**rules)
+
+
+# Any history, any policy.
+
+moments = st.datetimes(datetime(2023, 1, 1), datetime(2027, 6, 1), timezones=st.just(UTC))  # noqa: DTZ001
+near_moments = st.integers(0, 80).map(lambda half: NOW - timedelta(minutes=30 * half))
+histories = st.lists(
+    st.builds(
+        Snapshot,
+        id=st.integers(1, 40),
+        status=st.sampled_from(["SUCCESS"] * 6 + ["CREATING", "ERROR", "THAWING", None]),
+        vm_id=st.sampled_from([1, 1, 2, 3, None]),
+        region=st.sampled_from(["NORWAY-1", "US-1", None]),
+        created_at=st.one_of(moments, near_moments, near_moments, st.none()),
+        labels=st.sampled_from([(), (), ("keep",), ("WEB",), ("keep", "web")]),
+        altered=st.sampled_from([None, None, ("labels",)]),
+    ),
+    max_size=25,
+    unique_by=lambda it: it.id,
+)
+counts = st.sampled_from([0, 0, 0, 1, 2, 3, 7, ALL])
+policies = st.builds(
+    RetentionPolicy,
+    **{f"keep_{rule}": counts for rule in get_args(Rule)},
+    keep_within=st.sampled_from([None, None, *map(parse_within, ("3h", "1d", "1m", "1y2m"))]),
+    keep_labels=st.sampled_from([(), (), ("keep",), ("Keep", "web")]),
+    group_by=st.sampled_from(get_args(GroupBy)),
+    time_zone=st.sampled_from([UTC_ZONE, BERLIN, TOKYO, ZoneInfo("America/New_York")]),
+).filter(lambda it: not it.is_empty)
+some_protected = st.sets(st.integers(1, 40), max_size=3).map(
+    lambda ids: lambda it: "a rule" if it.id in ids else None
+)
+
+
+def kept_ids(decisions: list[Decision]) -> set[int]:
+    return {it.snapshot.id for it in decisions if it.keep}
+
+
+@given(histories, policies, some_protected, st.booleans())
+def test_every_snapshot_is_decided_once_with_reasons(
+    history: list[Snapshot],
+    chosen: RetentionPolicy,
+    protected: Callable[[Snapshot], str | None],
+    may: bool,  # noqa: FBT001
+) -> None:
+    decisions = decided(history, chosen, protected=protected, may_delete_last_copy=may)
+    assert sorted(it.snapshot.id for it in decisions) == sorted(it.id for it in history)
+    assert all(it.reasons and it.keep == ("no rule keeps it" not in it.reasons) for it in decisions)
+    again = decided(history[::-1], chosen, protected=protected, may_delete_last_copy=may)
+    assert again == decisions
+    groups = [it.group for it in decisions]
+    assert len({*groups}) == sum(
+        before != after for before, after in zip([None, *groups], groups, strict=False)
+    )
+
+
+@given(histories, policies, some_protected)
+def test_the_newest_ready_snapshot_of_a_vm_never_goes_by_default(
+    history: list[Snapshot],
+    chosen: RetentionPolicy,
+    protected: Callable[[Snapshot], str | None],
+) -> None:
+    kept = kept_ids(decided(history, chosen, protected=protected))
+    ready = [it for it in history if it.state == "ready" and it.created_at]
+    for vm_id in {it.vm_id for it in ready}:
+        own = [(it.created_at, it.id) for it in ready if it.vm_id == vm_id]
+        newest = max(time for time, _ in own if time)
+        assert kept & {number for time, number in own if time == newest}
+
+
+@given(histories, policies, some_protected, st.booleans())
+def test_protected_pending_failed_and_unknown_ones_never_go(
+    history: list[Snapshot],
+    chosen: RetentionPolicy,
+    protected: Callable[[Snapshot], str | None],
+    may: bool,  # noqa: FBT001
+) -> None:
+    for it in decided(history, chosen, protected=protected, may_delete_last_copy=may):
+        sure = it.snapshot.state == "ready" and it.snapshot.created_at is not None
+        assert it.keep or (sure and protected(it.snapshot) is None)
+
+
+@given(histories, policies, st.data(), st.booleans())
+def test_a_larger_policy_never_lets_more_go(
+    history: list[Snapshot],
+    chosen: RetentionPolicy,
+    data: st.DataObject,
+    may: bool,  # noqa: FBT001
+) -> None:
+    rule, count = data.draw(st.sampled_from(chosen.counts))
+    assume(count != ALL)
+    more = data.draw(st.sampled_from([count + 1, count + 5, ALL]))
+    within = chosen.keep_within or Within()
+    larger = chosen.model_copy(
+        update=data.draw(
+            st.sampled_from(
+                [
+                    {f"keep_{rule}": more},
+                    {"keep_labels": (*chosen.keep_labels, "web")},
+                    {"keep_within": within.model_copy(update={"days": within.days + 1})},
+                    {"keep_within": within.model_copy(update={"months": within.months + 1})},
+                ]
+            )
+        )
+    )
+    fewer_kept = kept_ids(decided(history, chosen, may_delete_last_copy=may))
+    assert fewer_kept <= kept_ids(decided(history, larger, may_delete_last_copy=may))
+
+
+@given(histories, policies, some_protected, st.booleans())
+def test_deciding_again_over_what_was_kept_lets_nothing_more_go(
+    history: list[Snapshot],
+    chosen: RetentionPolicy,
+    protected: Callable[[Snapshot], str | None],
+    may: bool,  # noqa: FBT001
+) -> None:
+    """It holds everywhere, so long as the time and what is protected stay as they were."""
+    decisions = decided(history, chosen, protected=protected, may_delete_last_copy=may)
+    left = [it.snapshot for it in decisions if it.keep]
+    again = decided(left, chosen, protected=protected, may_delete_last_copy=may)
+    assert kept_ids(again) == {it.id for it in left}
+
+
+def test_an_older_time_changes_what_goes_only_by_what_was_in_the_future() -> None:
+    """Where deciding again does let more go: a snapshot from the future has become the newest."""
+    history = [at(1, "2026-11-21"), at(2, "2026-11-19"), at(3, "2026-11-10")]
+    assert told(history, keep_within=Within(days=1), now=NOW).keys() == {1, 2}
+    later = NOW + timedelta(days=1)
+    assert told(history, keep_within=Within(days=1), now=later).keys() == {1}
+
+
+def test_an_empty_history_is_decided() -> None:
+    assert decided([], policy(keep_last=1)) == []
