@@ -241,13 +241,24 @@ async def test_a_success_that_is_no_json_does_not_fit(content: bytes) -> None:
     assert type(await failure_of(write, handler)) is OutcomeUnknown
 
 
-async def test_an_error_page_in_html_is_still_known_by_its_status() -> None:
+async def test_a_page_of_a_gateway_does_not_say_that_something_is_not_there() -> None:
     def handler(_: httpx.Request) -> httpx.Response:
         return httpx.Response(404, text=f"<html>{SECRET}</html>")
 
+    for call, kind in ((read, ProtocolError), (write, OutcomeUnknown)):
+        error = await failure_of(call, handler)
+        assert type(error) is kind
+        assert "is not the cloud's" in str(error)
+        assert SECRET not in str(error)
+
+
+async def test_another_error_page_in_html_is_still_known_by_its_status() -> None:
+    def handler(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(403, text=f"<html>{SECRET}</html>")
+
     for call in (read, write):
         error = await failure_of(call, handler)
-        assert type(error) is NotFound
+        assert type(error) is Forbidden
         assert SECRET not in str(error)
 
 
@@ -379,7 +390,7 @@ async def test_even_a_crash_of_our_own_leaves_the_outcome_of_a_write_unknown() -
 async def test_what_is_not_there_is_told_apart_from_a_call_that_is_not_there(
     subject: str, told: str
 ) -> None:
-    async with api_of(answering(404)) as api:
+    async with api_of(answering(404, {"status": False, "message": SECRET})) as api:
         with pytest.raises(NotFound, match=told):
             await api.read("/core", subject, whole)
         with pytest.raises(NotFound, match="does not exist"):

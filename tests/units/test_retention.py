@@ -1,17 +1,14 @@
 """Retention: what a policy keeps, in which words, and what it never lets go."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from snapshot_mcp.models import Snapshot
-from snapshot_mcp.rules.retention import Decision, decide
+from snapshot_mcp.rules.retention import Decision, Protected, decide
 from snapshot_mcp.rules.retention_policy import (
     ALL,
     GroupBy,
@@ -44,14 +41,14 @@ def daily(number: int) -> list[Snapshot]:
 
 
 def policy(**rules: Any) -> RetentionPolicy:  # noqa: ANN401 - rules as they are written
-    return RetentionPolicy(**{"time_zone": UTC_ZONE, **rules})
+    return RetentionPolicy.model_validate({"time_zone": UTC_ZONE, **rules})
 
 
 def decided(
     history: list[Snapshot],
     chosen: RetentionPolicy,
     *,
-    protected: Callable[[Snapshot], str | None] = lambda _: None,
+    protected: Protected = lambda _: None,
     may_delete_last_copy: bool = False,
     now: datetime = NOW,
 ) -> list[Decision]:
@@ -65,7 +62,7 @@ def told(
     *,
     may_delete_last_copy: bool = False,
     now: datetime = NOW,
-    **rules: Any,
+    **rules: Any,  # noqa: ANN401 - rules as they are written
 ) -> dict[int, str]:
     """The reasons of those that are kept, by id."""
     decisions = decided(
@@ -78,7 +75,7 @@ def told(
 
 
 def test_each_rule_tells_its_count_and_its_period() -> None:
-    rules = {f"keep_{rule}": 2 for rule in get_args(Rule)}
+    rules: dict[str, Any] = {f"keep_{rule}": 2 for rule in get_args(Rule)}
     assert told(daily(1), **rules) == {
         1: "last 1 of 2; hourly 1 of 2, 2026-11-19 03:00; daily 1 of 2, 2026-11-19;"
         " weekly 1 of 2, 2026-W47; monthly 1 of 2, 2026-11; yearly 1 of 2, 2026"
@@ -174,12 +171,12 @@ def test_a_day_on_which_clocks_are_turned_is_one_day_of_its_hours(day: str, hour
     assert len([it for it in by_hour.values() if day in it]) == hours
 
 
-@pytest.mark.parametrize("time", [datetime.min, datetime.max])
+@pytest.mark.parametrize("time", ["0001-01-01", "9999-12-31T23:59:59"])
 @pytest.mark.parametrize("zone", [TOKYO, ZoneInfo("America/New_York")])
 def test_the_first_and_last_moment_of_the_calendar_are_counted_too(
-    time: datetime, zone: ZoneInfo
+    time: str, zone: ZoneInfo
 ) -> None:
-    rules = {f"keep_{rule}": 1 for rule in get_args(Rule)}
+    rules: dict[str, Any] = {f"keep_{rule}": 1 for rule in get_args(Rule)}
     history = [at(1, time), at(2, NOW)]
     decisions = decided(history, policy(**rules, keep_within=Within(days=1), time_zone=zone))
     assert {it.snapshot.id for it in decisions} == {1, 2}
@@ -203,9 +200,8 @@ def test_a_span_is_read_and_written(text: str, within: Within) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["", "0d", "0y0h", "7", "d", "-1d", "1.5d", "3d2m", "1d1d", "1w", "2D", " 1d", "1d\n", "١d"]
-    + ["100000d"],
+    "text",  # the last is an Arabic digit
+    ["", "0d", "0y0h", "7", "d", "-1d", "1.5d", "3d2m", "1d1d", "1w", "1d\n", "100000d", "\u0661d"],
 )
 def test_anything_else_is_no_span(text: str) -> None:
     with pytest.raises(ValueError, match=r"^must be whole years, months, days and hours"):
@@ -242,7 +238,7 @@ def test_a_span_is_as_long_as_the_calendar_makes_it(text: str, end: str, start: 
     assert found == datetime.fromisoformat(start)
 
 
-@pytest.mark.parametrize("text", ["99999y", "2026y", "99999m", "2025y10m19d", "2025y10m18d99999h"])
+@pytest.mark.parametrize("text", ["99999y", "2026y", "99999m", "2025y10m20d", "2025y10m18d99999h"])
 def test_a_span_that_no_calendar_holds_keeps_all(text: str) -> None:
     assert start_of(parse_within(text), NOW, BERLIN) is None
     assert len(told(daily(4), keep_within=parse_within(text))) == 4
@@ -381,127 +377,6 @@ def test_an_empty_policy_is_refused(rules: dict[str, object]) -> None:
 def test_a_policy_is_checked(rules: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         policy(**rules)
-
-
-# Any history, any policy.
-
-moments = st.datetimes(datetime(2023, 1, 1), datetime(2027, 6, 1), timezones=st.just(UTC))  # noqa: DTZ001
-near_moments = st.integers(0, 80).map(lambda half: NOW - timedelta(minutes=30 * half))
-histories = st.lists(
-    st.builds(
-        Snapshot,
-        id=st.integers(1, 40),
-        status=st.sampled_from(["SUCCESS"] * 6 + ["CREATING", "ERROR", "THAWING", None]),
-        vm_id=st.sampled_from([1, 1, 2, 3, None]),
-        region=st.sampled_from(["NORWAY-1", "US-1", None]),
-        created_at=st.one_of(moments, near_moments, near_moments, st.none()),
-        labels=st.sampled_from([(), (), ("keep",), ("WEB",), ("keep", "web")]),
-        altered=st.sampled_from([None, None, ("labels",)]),
-    ),
-    max_size=25,
-    unique_by=lambda it: it.id,
-)
-counts = st.sampled_from([0, 0, 0, 1, 2, 3, 7, ALL])
-policies = st.builds(
-    RetentionPolicy,
-    **{f"keep_{rule}": counts for rule in get_args(Rule)},
-    keep_within=st.sampled_from([None, None, *map(parse_within, ("3h", "1d", "1m", "1y2m"))]),
-    keep_labels=st.sampled_from([(), (), ("keep",), ("Keep", "web")]),
-    group_by=st.sampled_from(get_args(GroupBy)),
-    time_zone=st.sampled_from([UTC_ZONE, BERLIN, TOKYO, ZoneInfo("America/New_York")]),
-).filter(lambda it: not it.is_empty)
-some_protected = st.sets(st.integers(1, 40), max_size=3).map(
-    lambda ids: lambda it: "a rule" if it.id in ids else None
-)
-
-
-def kept_ids(decisions: list[Decision]) -> set[int]:
-    return {it.snapshot.id for it in decisions if it.keep}
-
-
-@given(histories, policies, some_protected, st.booleans())
-def test_every_snapshot_is_decided_once_with_reasons(
-    history: list[Snapshot],
-    chosen: RetentionPolicy,
-    protected: Callable[[Snapshot], str | None],
-    may: bool,  # noqa: FBT001
-) -> None:
-    decisions = decided(history, chosen, protected=protected, may_delete_last_copy=may)
-    assert sorted(it.snapshot.id for it in decisions) == sorted(it.id for it in history)
-    assert all(it.reasons and it.keep == ("no rule keeps it" not in it.reasons) for it in decisions)
-    again = decided(history[::-1], chosen, protected=protected, may_delete_last_copy=may)
-    assert again == decisions
-    groups = [it.group for it in decisions]
-    assert len({*groups}) == sum(
-        before != after for before, after in zip([None, *groups], groups, strict=False)
-    )
-
-
-@given(histories, policies, some_protected)
-def test_the_newest_ready_snapshot_of_a_vm_never_goes_by_default(
-    history: list[Snapshot],
-    chosen: RetentionPolicy,
-    protected: Callable[[Snapshot], str | None],
-) -> None:
-    kept = kept_ids(decided(history, chosen, protected=protected))
-    ready = [it for it in history if it.state == "ready" and it.created_at]
-    for vm_id in {it.vm_id for it in ready}:
-        own = [(it.created_at, it.id) for it in ready if it.vm_id == vm_id]
-        newest = max(time for time, _ in own if time)
-        assert kept & {number for time, number in own if time == newest}
-
-
-@given(histories, policies, some_protected, st.booleans())
-def test_protected_pending_failed_and_unknown_ones_never_go(
-    history: list[Snapshot],
-    chosen: RetentionPolicy,
-    protected: Callable[[Snapshot], str | None],
-    may: bool,  # noqa: FBT001
-) -> None:
-    for it in decided(history, chosen, protected=protected, may_delete_last_copy=may):
-        sure = it.snapshot.state == "ready" and it.snapshot.created_at is not None
-        assert it.keep or (sure and protected(it.snapshot) is None)
-
-
-@given(histories, policies, st.data(), st.booleans())
-def test_a_larger_policy_never_lets_more_go(
-    history: list[Snapshot],
-    chosen: RetentionPolicy,
-    data: st.DataObject,
-    may: bool,  # noqa: FBT001
-) -> None:
-    rule, count = data.draw(st.sampled_from(chosen.counts))
-    assume(count != ALL)
-    more = data.draw(st.sampled_from([count + 1, count + 5, ALL]))
-    within = chosen.keep_within or Within()
-    larger = chosen.model_copy(
-        update=data.draw(
-            st.sampled_from(
-                [
-                    {f"keep_{rule}": more},
-                    {"keep_labels": (*chosen.keep_labels, "web")},
-                    {"keep_within": within.model_copy(update={"days": within.days + 1})},
-                    {"keep_within": within.model_copy(update={"months": within.months + 1})},
-                ]
-            )
-        )
-    )
-    fewer_kept = kept_ids(decided(history, chosen, may_delete_last_copy=may))
-    assert fewer_kept <= kept_ids(decided(history, larger, may_delete_last_copy=may))
-
-
-@given(histories, policies, some_protected, st.booleans())
-def test_deciding_again_over_what_was_kept_lets_nothing_more_go(
-    history: list[Snapshot],
-    chosen: RetentionPolicy,
-    protected: Callable[[Snapshot], str | None],
-    may: bool,  # noqa: FBT001
-) -> None:
-    """It holds everywhere, so long as the time and what is protected stay as they were."""
-    decisions = decided(history, chosen, protected=protected, may_delete_last_copy=may)
-    left = [it.snapshot for it in decisions if it.keep]
-    again = decided(left, chosen, protected=protected, may_delete_last_copy=may)
-    assert kept_ids(again) == {it.id for it in left}
 
 
 def test_an_older_time_changes_what_goes_only_by_what_was_in_the_future() -> None:

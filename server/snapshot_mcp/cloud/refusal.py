@@ -52,7 +52,7 @@ def error_of(  # noqa: PLR0911 - one line an answer
                 f"{_NOTHING_CHANGED} Someone with rights to the cloud account can allow it.",
             )
         case 404:
-            return _not_found(subject, writing=writing)
+            return _not_found(body, subject, writing=writing)
         case 409:
             return Conflict(
                 f"The cloud refused {subject}: it is busy, or the name is already taken.",
@@ -118,7 +118,15 @@ def says_success(status: object) -> bool:
     return isinstance(status, int) and 200 <= status < 300  # noqa: PLR2004 - HTTP's class of success
 
 
-def _not_found(subject: str, *, writing: bool) -> NotFound:
+def _not_found(body: object, subject: str, *, writing: bool) -> Exception:
+    if not isinstance(body, Mapping):
+        # A gateway's page: it says nothing about what the cloud has.
+        if writing:
+            return outcome_unknown(subject, "the answer is not the cloud's", may_still_happen=False)
+        return ProtocolError(
+            f"The answer for {subject} (status 404) is not the cloud's.",
+            f"{_NOTHING_CHANGED} Check the API address, and what stands between.",
+        )
     if writing:
         sentence = f"The cloud refused {subject}: what it is about does not exist."
         return NotFound(sentence, _NOTHING_CHANGED)

@@ -6,30 +6,29 @@ the right words? -> a person agrees, where the client can ask one -> ledger -> c
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import anyio
 
 from snapshot_mcp.answers import BlastRadius
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.client import CloudWriter
-from snapshot_mcp.cloud.retry import persevere
 from snapshot_mcp.consent.evidence import Answer, Evidence, Person
 from snapshot_mcp.consent.question import facts, question
-from snapshot_mcp.consent.settlement import Look, look_for
+from snapshot_mcp.consent.sending import Sender
+from snapshot_mcp.consent.settlement import Look
 from snapshot_mcp.consent.tokens import Intent, Plan, Tokens, digest
-from snapshot_mcp.errors import LedgerError, NotDone, OutcomeUnknown, RefusedError, SnapshotMcpError
-from snapshot_mcp.ledger import Attempt, Event, Ledger, RateLimit
+from snapshot_mcp.errors import (
+    LedgerError,
+    RefusedError,
+)
+from snapshot_mcp.ledger import Attempt, Ledger, RateLimit
 from snapshot_mcp.models import Snapshot
 from snapshot_mcp.settings import Consent
 
 T = TypeVar("T")
 
 SECONDS_OF_AN_HOUR = 3_600.0
-
-LONGEST_PERSEVERANCE_SECONDS = 20.0
-"""How long a write that the cloud does not accept yet is tried again."""
 
 logger = logging.getLogger(__name__)
 
@@ -80,13 +79,11 @@ class Gate:
         clock: Clock,
         new_id: Callable[[], str],
     ) -> None:
-        self._writer = writer
+        self._sender = Sender(writer, ledger, limits, clock)
         self._ledger = ledger
         self._tokens = tokens
         self._consent = consent
-        self._limits = limits
         self._principal = principal
-        self._clock = clock
         self._new_id = new_id
 
     async def present(
@@ -207,104 +204,15 @@ class Gate:
         return Permit(self._attempt(self._new_id(), intent, "arguments", person))
 
     async def send(
-        self, permit: Permit, write: Callable[[CloudWriter], Awaitable[T]], look: Look[T]
+        self,
+        permit: Permit,
+        write: Callable[[CloudWriter], Awaitable[T]],
+        look: Look[T],
+        *,
+        others_differ: bool = False,
     ) -> T:
-        """Record the attempt, send it, record what was seen of it.
-
-        A caller who is cancelled before the request leaves sends nothing. Once it is on its way
-        it is seen to its end, within the limit of one HTTP call and of settling, and recorded;
-        then the cancellation goes on. Only what the cloud did not accept is tried again.
-
-        Args:
-            permit: leave to send this.
-            write: sends it, once.
-            look: looks for its effect, where the answer does not tell.
-
-        Raises:
-            RefusedError: this attempt was sent before, perhaps by another process.
-            LedgerError: it could not be recorded, so it was not sent.
-            NotDone: it was sent, failed, and the cloud shows that it had no effect.
-            OutcomeUnknown: it was sent, and its effect is not known.
-            CloudError: the cloud refused it, or is down.
-        """
-        sending = _Sending(permit.attempt, write, look)
-        try:
-            return await persevere(
-                lambda: self._send_once(sending), self._clock, within=LONGEST_PERSEVERANCE_SECONDS
-            )
-        except SnapshotMcpError as error:
-            await self._end(sending, error)
-            raise
-        except anyio.get_cancelled_exc_class():
-            with anyio.CancelScope(shield=True):
-                await self._end(sending, None)
-            raise
-
-    async def _send_once(self, sending: "_Sending[T]") -> T:  # pyright: ignore[reportReturnType] - a shielded scope swallows nothing
-        async with self._writer.turn():
-            with anyio.CancelScope(shield=True):
-                await self._begin(sending)
-                return await self._watch(sending)
-
-    async def _begin(self, sending: "_Sending[T]") -> None:
-        if not sending.recorded:
-            attempt = sending.attempt
-            await self._ledger.record("sent", attempt, at_most=self._limits.get(attempt.tool))
-            sending.recorded = True
-
-    async def _watch(self, sending: "_Sending[T]") -> T:
-        try:
-            result = await sending.write(self._writer)
-        except OutcomeUnknown as error:
-            result = await self._settle(sending, error)
-        except SnapshotMcpError:
-            raise
-        except Exception as error:
-            # A crash of our own: whether it came before or after the request is not known.
-            await self._note("unknown", sending, type(error).__name__)
-            raise
-        else:
-            await self._note("done", sending)
-        return result
-
-    async def _settle(self, sending: "_Sending[T]", error: OutcomeUnknown) -> T:
-        seen = await look_for(sending.look, self._clock)
-        if seen.effect is not None:
-            await self._note("done", sending, "settled: the cloud shows it")
-            return seen.effect
-        if not seen.looked or error.may_still_happen:
-            await self._note("unknown", sending, error.args[0])
-            raise error
-        await self._note("failed", sending, "settled: the cloud does not show it")
-        raise NotDone(
-            "The request failed after it was sent, and the cloud does not show any effect of it: it"
-            " was not done.",
-            "Nothing was changed, as far as the cloud shows.",
-        ) from error
-
-    async def _end(self, sending: "_Sending[T]", error: SnapshotMcpError | None) -> None:
-        """Record how it ended that the cloud did not accept it, once it was recorded at all."""
-        if sending.recorded and not sending.ended:
-            await self._note("failed", sending, type(error).__name__ if error else "cancelled")
-
-    async def _note(self, event: Event, sending: "_Sending[T]", reason: str = "") -> None:
-        sending.ended = True
-        try:
-            await self._ledger.record(event, sending.attempt, reason)
-        except LedgerError:
-            # The write has happened: what was seen of it must still reach the caller.
-            logger.exception(
-                "attempt %s ended as %s but could not be recorded", sending.attempt.id, event
-            )
-
-
-@dataclass
-class _Sending(Generic[T]):
-    attempt: Attempt
-    write: Callable[[CloudWriter], Awaitable[T]]
-    look: Look[T]
-    recorded: bool = False
-    ended: bool = False
+        """Record the attempt, send it, record what was seen of it; as `Sender.send`."""
+        return await self._sender.send(permit.attempt, write, look, others_differ=others_differ)
 
 
 def _require_agreement(answer: Answer, confirm_with: str) -> None:

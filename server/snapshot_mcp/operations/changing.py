@@ -217,7 +217,10 @@ class Changes:
                     target = await look()
                     if plan.state == target.state:
                         permit = self._gate.permit(intent, plan, evidence, person)
-                        return Sent(await self._gate.send(permit, write, effect))
+                        restores = intent.tool == "restore_snapshot"  # from one of many snapshots
+                        return Sent(
+                            await self._gate.send(permit, write, effect, others_differ=restores)
+                        )
             fields = await self._gate.plan(intent, target, person)
         return {**fields, "next_step": (_DRIFTED if plan else "") + _ASK_THE_PERSON}
 

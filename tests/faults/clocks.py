@@ -1,0 +1,60 @@
+"""Time in two parts: the time of day, which somebody may set, and the time that goes by."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from snapshot_mcp.clock import Clock
+from tests.conftest import TurnedClock
+
+
+class Passing(NamedTuple):
+    """What a fault needs of time.
+
+    Attributes:
+        take: lets some seconds go by.
+        elapsed: seconds since some moment.
+        now: the time of day.
+        jump: sets the time of day by some hours.
+    """
+
+    take: Callable[[float], Awaitable[None]]
+    elapsed: Callable[[], float]
+    now: Callable[[], datetime]
+    jump: Callable[[float], None]
+
+
+class ApartClock(TurnedClock):
+    """A clock whose time of day can be set while nothing else happens to time.
+
+    The cloud's own clock (`cloud`) is right all along: only the server's is set.
+    """
+
+    time: datetime
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._born = self.time
+        self._gone_by = 0.0
+
+    def turn(self, **delta: float) -> None:
+        super().turn(**delta)
+        self._gone_by += timedelta(**delta).total_seconds()
+
+    def jump(self, hours: float) -> None:
+        """Set the time of day, forwards or backwards."""
+        self.time += timedelta(hours=hours)
+
+    def elapsed(self) -> float:
+        return self._gone_by
+
+    def cloud_now(self) -> datetime:
+        return self._born + timedelta(seconds=self._gone_by)
+
+    @property
+    def cloud(self) -> Clock:
+        return Clock(self.cloud_now, self.sleep, self.elapsed)
+
+    @property
+    def passing(self) -> Passing:
+        return Passing(self.sleep, self.elapsed, self.now, self.jump)

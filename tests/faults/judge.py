@@ -1,0 +1,207 @@
+"""Three parties compared: what is in the cloud, what the ledger says, what was told to a client.
+
+`disagreements` is empty when nothing was lost, nothing was done twice, and nothing was reported
+that did not happen. A request that a proxy repeats by itself is judged like this: the cloud's own
+rule of unique names must let only one of the two take effect, always; but what the server is given
+is then a refusal, so what it told and recorded of that one attempt is looked at in `told_wrong`.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from tests.faults.faults import Twice
+from tests.faults.transport import Exchange
+from tests.faults.witness import ENDS, Change, Entry, Write, write_of
+
+HAPPENED = ("created", "restored", "deleted", "pending")
+
+
+@dataclass
+class Told:
+    """One call of a tool, and what came back.
+
+    Attributes:
+        attempt: id of the attempt that it sent; empty when the ledger has no such row.
+        outcome: of the answer; "error" for an error, "left" when nobody waited for it.
+        began: number of exchanges before the call.
+        ended: number of exchanges after it.
+        alone: no other call went on at the same time.
+    """
+
+    tool: str
+    arguments: dict[str, Any]
+    attempt: str = ""
+    outcome: str = "left"
+    content: dict[str, Any] = field(default_factory=dict[str, Any])
+    text: str = ""
+    began: int = 0
+    ended: int = 0
+    alone: bool = True
+
+    @property
+    def write(self) -> Write:
+        name = self.arguments.get("new_vm_name", self.arguments.get("name", ""))
+        target = self.arguments.get("snapshot_id", self.arguments.get("vm_id", 0))
+        return Write(self.tool, target, name)
+
+    @property
+    def told_id(self) -> int:
+        """The id of what was made, or deleted, as the answer says it."""
+        made = self.content.get("snapshot") or self.content.get("virtual_machine")
+        return made["id"] if made else self.content.get("snapshot_id", 0)
+
+
+class Case(NamedTuple):
+    """One attempt, seen from all sides."""
+
+    attempt: str
+    write: Write
+    rows: list[Entry]
+    exchanges: list[Exchange]
+    effects: list[Change]
+
+    @property
+    def accepted(self) -> int:
+        """How often the cloud accepted a request of this attempt."""
+        return sum(exchange.accepted for exchange in self.exchanges)
+
+    @property
+    def end(self) -> str:
+        return next((row.event for row in self.rows if row.event in ENDS), "")
+
+    @property
+    def story(self) -> str:
+        """What became of its requests."""
+        return "; ".join(f"{it.fault}: {it.deliveries}" for it in self.exchanges)
+
+    @property
+    def repeated_by_a_proxy(self) -> bool:
+        return any(isinstance(exchange.fault, Twice) for exchange in self.exchanges)
+
+
+def cases_of(
+    entries: Sequence[Entry], exchanges: Sequence[Exchange], changes: list[Change]
+) -> dict[str, Case]:
+    """Every attempt that was sent, by its id."""
+    sent = {entry.attempt: entry.write for entry in entries if entry.event == "sent"}
+    return {
+        attempt: Case(
+            attempt,
+            write,
+            [entry for entry in entries if entry.attempt == attempt],
+            [exchange for exchange in exchanges if exchange.attempts == [attempt]],
+            write.is_in(changes),
+        )
+        for attempt, write in sent.items()
+    }
+
+
+def disagreements(
+    entries: Sequence[Entry],
+    exchanges: Sequence[Exchange],
+    changes: list[Change],
+    told: Sequence[Told],
+) -> Iterator[str]:
+    """A sentence for everything in which the three do not agree."""
+    cases = cases_of(entries, exchanges, changes)
+    yield from _unaccounted(exchanges, changes)
+    for case in cases.values():
+        yield from _wrong_in_ledger(case)
+    for call in told:
+        case = cases.get(call.attempt)
+        yield from _told_wrong(call, case)
+        if call.outcome == "unknown" and case is not None and call.alone:
+            yield from _known_after_all(call, case, exchanges[call.began : call.ended])
+
+
+def _unaccounted(exchanges: Sequence[Exchange], changes: list[Change]) -> Iterator[str]:
+    writes = [exchange for exchange in exchanges if exchange.writing]
+    for write in writes:
+        if len(write.attempts) != 1:
+            yield f"{len(write.attempts)} open attempts in the ledger as this left: {write}"
+    accepted = Counter[Write]()
+    for exchange in writes:
+        what = write_of(exchange.method, exchange.path, exchange.name)
+        accepted[what] += exchange.accepted
+    made = {what: what.is_in(changes) for what in accepted}
+    for what, times in accepted.items():
+        if len(made[what]) != times:
+            yield f"The cloud accepted {what} {times} times and shows {made[what]}."
+    explained = [change for found in made.values() for change in found]
+    if Counter(changes) != Counter(explained):
+        yield f"Changed without a request: {Counter(changes) - Counter(explained)}"
+
+
+def _wrong_in_ledger(case: Case) -> Iterator[str]:
+    events = [row.event for row in case.rows if row.event in ("sent", *ENDS)]
+    if len(events) != 2 or events[0] != "sent":
+        yield f"The rows of {case.write} are {events}."
+    if case.accepted > 1:
+        yield f"{case.write} took effect {case.accepted} times."
+    reached = sum(bool(exchange.deliveries) for exchange in case.exchanges)
+    if reached > 1:
+        yield f"{reached} requests of {case.write} reached the cloud."
+    if case.repeated_by_a_proxy:
+        return
+    if case.end == "done" and not case.effects:
+        yield f"The ledger says that {case.write} is done, and the cloud does not show it."
+    if case.end == "failed" and case.accepted:
+        yield f"The ledger says that {case.write} failed, and the cloud did it: {case.story}"
+
+
+def _told_wrong(call: Told, case: Case | None) -> Iterator[str]:
+    what = f"{call.outcome} was told of {call.write}: {call.text!r}"
+    if call.outcome == "left" or (case is not None and case.repeated_by_a_proxy):
+        return
+    if case is None:
+        if call.outcome in (*HAPPENED, "failed", "unknown"):
+            yield f"No attempt was sent. {what}"
+        return
+    if call.outcome == "confirmation_required":
+        yield f"An attempt was sent. {what}"
+    if call.outcome in ("error", "failed") and case.accepted:
+        yield f"It happened. {what}"
+    if call.outcome in HAPPENED:
+        if call.told_id not in [change.number for change in case.effects]:
+            yield f"It did not happen, or not with that id. {what}"
+        if case.end != "done":
+            yield f"The ledger says {case.end!r}. {what}"
+    if call.outcome == "unknown" and case.end != "unknown":
+        yield f"The ledger says {case.end!r}. {what}"
+
+
+def _known_after_all(call: Told, case: Case, exchanges: Sequence[Exchange]) -> Iterator[str]:
+    """The server looked, and what it was shown would have told it."""
+    first = next(place for place, it in enumerate(exchanges) if it in case.exchanges)
+    reachable = first > 0 and exchanges[first - 1].answered
+    looks = [it for it in exchanges[first:] if is_look(it, case.write)]
+    if not looks and reachable:
+        yield f"The cloud was not even looked at, and it was called unknown: {call}"
+    effect = [
+        delivery.tick
+        for exchange in case.exchanges
+        for delivery in exchange.deliveries
+        if delivery.accepted
+    ]
+    for look in looks:
+        if look.answered and effect and look.deliveries[-1].tick > effect[0]:
+            yield f"The cloud was looked at and showed it, but it was called unknown: {call}"
+    fault = case.exchanges[-1].fault
+    if looks and looks[-1].answered and not fault.leaves_open and not effect:
+        yield f"The cloud was looked at and did not show it, but it was called unknown: {call}"
+
+
+def is_look(exchange: Exchange, write: Write) -> bool:
+    """Whether this read shows what came of the write."""
+    if exchange.writing:
+        return False
+    match write.tool:
+        case "create_snapshot":
+            return exchange.path.endswith("/core/snapshots") and exchange.search == write.name
+        case "restore_snapshot":
+            searched = exchange.search == write.name
+            return exchange.path.endswith("/core/virtual-machines") and searched
+        case _:
+            return exchange.path.endswith(f"/core/snapshots/{write.target}")

@@ -1,0 +1,123 @@
+"""A caller who leaves: what has not left the server is not sent, what has is seen through."""
+
+import itertools
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+from mcp import Client
+
+from tests.faults.faults import Delay, Fault, Refused, Reset, Status, TimeOut
+from tests.faults.test_settling import TOOLS, under, wanted
+from tests.faults.transport import Exchange
+from tests.faults.world import FaultyWorld
+
+READS_BEFORE_A_WRITE = 2
+"""At the least: the target, and what its name or its siblings forbid."""
+
+
+async def leave_at(
+    world: FaultyWorld, client: Client, tool: str, arguments: dict[str, object], request: int
+) -> None:
+    """Call a tool and leave as this request of the call is about to leave the server."""
+    numbers = itertools.count(1)
+    with anyio.CancelScope() as scope:
+
+        async def leave(_: Exchange) -> None:
+            if next(numbers) == request:
+                scope.deadline = anyio.current_time()
+                await news_arrive()
+
+        world.on_request = leave
+        await client.call_tool(tool, arguments)
+    await world.calm()
+
+
+async def leave_at_the_write(
+    world: FaultyWorld, client: Client, tool: str, arguments: dict[str, object]
+) -> None:
+    """Call a tool and leave as its write is about to leave the server."""
+    with anyio.CancelScope() as scope:
+
+        async def leave(exchange: Exchange) -> None:
+            if exchange.writing:
+                scope.deadline = anyio.current_time()
+                await news_arrive()
+
+        world.on_request = leave
+        await client.call_tool(tool, arguments)
+    await world.calm()
+
+
+async def news_arrive() -> None:
+    """Hold the request for as long as the server needs to hear that nobody waits any more."""
+    for _ in range(20):
+        await checkpoint()
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+async def test_leaving_at_any_request_before_the_write_sends_nothing(
+    world: FaultyWorld, client: Client, tool: str
+) -> None:
+    reads = 0
+    while True:
+        await leave_at(world, client, tool, await wanted(client, tool), reads + 1)
+        if world.log.writes:
+            break
+        assert world.changes == []
+        assert world.events == []
+        reads += 1
+    assert reads >= READS_BEFORE_A_WRITE
+    assert len(world.log.writes) == len(world.changes) == 1
+    assert world.events == ["sent", "done"]
+
+
+@under(
+    [
+        Reset("before"),
+        Reset("never"),
+        Reset("late", 5),
+        TimeOut("before"),
+        Delay(3),
+        Status(500, "before"),
+        Fault(),
+    ]
+)
+async def test_leaving_once_the_write_is_on_its_way_sees_it_through_and_records_it(
+    world: FaultyWorld, client: Client, tool: str, fault: Fault
+) -> None:
+    arguments = await wanted(client, tool)
+    world.plan.writes = [fault]
+    await leave_at_the_write(world, client, tool, arguments)
+    happened = fault != Reset("never")
+    assert world.events == ["sent", "done" if happened else "failed"]
+    sent = len(world.log.exchanges)
+    await news_arrive()
+    assert len(world.log.exchanges) == sent
+    await world.log.deliver_late()
+    assert len(world.log.writes) == 1
+    assert len(world.changes) == int(happened)
+
+
+@under([Status(429), Refused()])
+async def test_leaving_before_anything_was_accepted_sends_nothing_more(
+    world: FaultyWorld, client: Client, tool: str, fault: Fault
+) -> None:
+    arguments = await wanted(client, tool)
+    world.plan.writes = [fault] * 100
+    await leave_at_the_write(world, client, tool, arguments)
+    assert len(world.log.writes) == 1
+    assert world.changes == []
+    assert world.events == ["sent", "failed"]
+
+
+@under([Status(429, retry_after="86400"), Status(401), Status(409)])
+async def test_leaving_as_the_cloud_refuses_still_records_that_it_failed(
+    world: FaultyWorld, client: Client, tool: str, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.faults.world.LONGEST_SECONDS", 1.0)
+    arguments = await wanted(client, tool)
+    world.plan.writes = [fault]
+    await leave_at_the_write(world, client, tool, arguments)
+    assert world.changes == []
+    assert world.events == ["sent", "failed"]

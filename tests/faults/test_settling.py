@@ -1,0 +1,229 @@
+"""A write whose answer never came: what was seen of it is told and recorded, and nothing else."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import pytest
+from mcp import Client
+
+from tests.conftest import ERAS, ask
+from tests.faults.faults import (
+    CutOff,
+    Fault,
+    Jump,
+    OtherBody,
+    OtherType,
+    Reset,
+    Status,
+    TimeOut,
+    Twice,
+    When,
+)
+from tests.faults.world import FaultyWorld
+from tests.tools.test_consent import planned, ready
+from tests.tools.test_create import order
+
+DEEP = bool(os.environ.get("SNAPSHOT_MCP_DEEP"))
+TOOLS = ("create_snapshot", "restore_snapshot", "delete_snapshot")
+HAPPENED = {
+    "create_snapshot": "created",
+    "restore_snapshot": "restored",
+    "delete_snapshot": "deleted",
+}
+HOW_TO_LOOK = {
+    "create_snapshot": "list_snapshots with search",
+    "restore_snapshot": "list_virtual_machines with search",
+    "delete_snapshot": "inspect_snapshot with",
+}
+AFTER_IT_TOOK_EFFECT = [
+    Reset("before"),
+    Reset("before", error=httpx.RemoteProtocolError),
+    Reset("late", 9),
+    TimeOut("before"),
+    TimeOut("late", 1),
+    CutOff(),
+    CutOff(torn=False),
+    OtherBody(),
+    OtherBody(b"", "application/json"),
+    OtherBody(b"\xff\xfe\x00", "application/json"),
+    OtherBody(b'{"status": true}', "application/json"),
+    OtherType(),
+    Status(500, "before"),
+    Status(502, "before"),
+    Status(503, "late", 9),
+    Status(504, "late", 9),
+]
+BEFORE_IT_TOOK_EFFECT = [
+    Reset("never"),
+    Reset("never", error=httpx.WriteError),
+    Reset("never", error=httpx.RemoteProtocolError),
+    Status(500),
+    Status(503, retry_after="1"),
+]
+WITHOUT_AN_END = [TimeOut("never"), TimeOut("late", 500), Status(502), Status(504), Status(408)]
+
+
+async def wanted(client: Client, tool: str) -> dict[str, object]:
+    """The arguments of a write that is agreed to, and that waits for its end."""
+    if tool == "create_snapshot":
+        return await order(client) | {"wait_seconds": 60}
+    commit, _ = await planned(client, tool, await ready(client))
+    return commit | ({"wait_seconds": 60} if tool == "restore_snapshot" else {})
+
+
+def told_id(result: dict[str, Any]) -> int:
+    """The id of what was made or deleted, as the answer says it."""
+    made = result.get("snapshot") or result.get("virtual_machine")
+    return made["id"] if made else result["snapshot_id"]
+
+
+def under(faults: Sequence[Fault]) -> pytest.MarkDecorator:
+    """Every tool in both eras under the first fault; under the others in turn, unless deep."""
+    every = [(era, tool) for era in ERAS for tool in TOOLS]
+    cases = [
+        pytest.param(era, tool, fault, id=f"{era}-{tool}-{fault!r}")
+        for place, fault in enumerate(faults)
+        for era, tool in (every if place == 0 or DEEP else [every[place % len(every)]])
+    ]
+    return pytest.mark.parametrize(("client", "tool", "fault"), cases, indirect=["client"])
+
+
+@under(AFTER_IT_TOOK_EFFECT)
+async def test_what_took_effect_is_told_with_its_id_although_no_answer_came(
+    world: FaultyWorld, client: Client, tool: str, fault: Fault
+) -> None:
+    arguments = await wanted(client, tool)
+    world.plan.writes = [fault]
+    result = await ask(client, tool, **arguments)
+    assert result["outcome"] == HAPPENED[tool]
+    assert [change.number for change in world.changes] == [told_id(result)]
+    assert len(world.log.writes) == 1
+    assert world.events == ["sent", "done"]
+    assert await world.problems() == []
+
+
+@under(BEFORE_IT_TOOK_EFFECT)
+async def test_what_broke_before_it_took_effect_has_failed_and_may_be_ordered_again(
+    world: FaultyWorld, client: Client, tool: str, fault: Fault
+) -> None:
+    arguments = await wanted(client, tool)
+    world.plan.writes = [fault]
+    result = await ask(client, tool, **arguments)
+    assert result["outcome"] == "failed"
+    assert "it was not done" in result["next_step"]
+    assert "Nothing was changed" in result["next_step"]
+    await world.log.deliver_late()
+    assert world.changes == []
+    assert len(world.log.writes) == 1
+    assert world.events == ["sent", "failed"]
+    assert [it.reason for it in world.entries if it.event == "failed"] != [""]
+    again = await wanted(client, tool)
+    assert (await ask(client, tool, **again))["outcome"] == HAPPENED[tool]
+    assert len(world.changes) == 1
+
+
+@under(WITHOUT_AN_END)
+async def test_what_may_still_take_effect_is_unknown_and_says_how_to_look(
+    world: FaultyWorld, client: Client, tool: str, fault: Fault
+) -> None:
+    arguments = await wanted(client, tool)
+    world.plan.writes = [fault]
+    result = await ask(client, tool, **arguments)
+    assert result["outcome"] == "unknown"
+    assert HOW_TO_LOOK[tool] in result["next_step"]
+    assert "do not repeat it" in result["next_step"]
+    assert world.changes == []
+    assert len(world.log.writes) == 1
+    assert world.events == ["sent", "unknown"]
+
+
+@under([Reset("never"), TimeOut("never"), Status(500), Status(429), OtherBody(status=200)])
+@pytest.mark.parametrize("when", ["never", "before"])
+async def test_a_cloud_that_cannot_be_looked_at_leaves_it_unknown(
+    world: FaultyWorld, client: Client, tool: str, fault: Fault, when: When
+) -> None:
+    arguments = await wanted(client, tool)
+    world.plan.writes = [Reset(when)]
+    world.plan.looks = [fault] * 100
+    result = await ask(client, tool, **arguments)
+    assert result["outcome"] == "unknown"
+    assert HOW_TO_LOOK[tool] in result["next_step"]
+    assert world.events == ["sent", "unknown"]
+    assert len(world.log.writes) == 1
+    assert len(world.changes) == (1 if when == "before" else 0)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+async def test_looks_that_fail_at_first_do_not_hide_what_a_later_one_shows(
+    world: FaultyWorld, client: Client, tool: str
+) -> None:
+    arguments = await wanted(client, tool)
+    world.plan.writes = [Reset("before")]
+    world.plan.looks = [OtherBody(status=200), Reset("never"), Status(500)]
+    result = await ask(client, tool, **arguments)
+    assert result["outcome"] == HAPPENED[tool]
+    assert world.events == ["sent", "done"]
+
+
+async def test_a_snapshot_of_another_vm_with_a_part_of_the_name_is_not_taken_for_it(
+    world: FaultyWorld, client: Client
+) -> None:
+    first = await order(client, "before-upgrade-x-2")
+    await ask(client, "create_snapshot", **first, wait_seconds=60)
+    world.clock.turn(minutes=1)
+    world.plan.writes = [Reset("never")]
+    result = await ask(client, "create_snapshot", **await order(client, "before-upgrade-x"))
+    assert result["outcome"] == "failed"
+    assert [change.name for change in world.changes] == ["before-upgrade-x-2"]
+
+
+@under([Jump(-30), Jump(-1), Jump(1), Jump(30)])
+async def test_a_time_of_day_that_is_set_in_the_midst_changes_nothing_of_it(
+    world: FaultyWorld, client: Client, tool: str, fault: Fault
+) -> None:
+    arguments = await wanted(client, tool)
+    world.plan.writes = [Reset("late", 5)]
+    world.plan.looks = [fault, fault, Jump(7), fault]
+    result = await ask(client, tool, **arguments)
+    assert result["outcome"] == HAPPENED[tool]
+    assert world.events == ["sent", "done"]
+    assert await world.problems() == []
+
+
+@pytest.mark.parametrize("tool", ["create_snapshot", "delete_snapshot"])
+async def test_what_a_proxy_sends_twice_is_done_once_and_told_as_done(
+    world: FaultyWorld, client: Client, tool: str
+) -> None:
+    arguments = await wanted(client, tool)
+    world.plan.writes = [Twice()]
+    result = await ask(client, tool, **arguments)
+    assert [delivery.accepted for delivery in world.log.writes[0].deliveries] == [True, False]
+    assert result["outcome"] == HAPPENED[tool]
+    assert [change.number for change in world.changes] == [told_id(result)]
+    assert world.events == ["sent", "done"]
+
+
+async def test_a_restore_that_a_proxy_sends_twice_may_be_somebody_elses(
+    world: FaultyWorld, client: Client
+) -> None:
+    # A VM of that name may as well hold another snapshot.
+    arguments = await wanted(client, "restore_snapshot")
+    world.plan.writes = [Twice()]
+    result = await ask(client, "restore_snapshot", **arguments)
+    assert result["outcome"] == "unknown"
+    assert "sent twice on the way" in result["next_step"]
+    assert len(world.changes) == 1
+    assert world.events == ["sent", "unknown"]
+
+
+async def test_a_page_of_a_gateway_does_not_show_that_a_snapshot_is_gone(
+    world: FaultyWorld, client: Client
+) -> None:
+    arguments = await wanted(client, "delete_snapshot")
+    world.plan.writes = [Reset("never")]
+    world.plan.looks = [OtherBody(status=404)] * 100
+    result = await ask(client, "delete_snapshot", **arguments)
+    assert result["outcome"] == "unknown"
+    assert world.changes == []

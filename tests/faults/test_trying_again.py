@@ -1,0 +1,167 @@
+"""What was not accepted is tried again, once done and once recorded; an outage is told at once."""
+
+from typing import Any
+
+import httpx
+import pytest
+from mcp import Client
+
+from snapshot_mcp.cloud.circuit import FAILURES_TO_OPEN, FIRST_REST_SECONDS
+from tests.conftest import ask, said
+from tests.faults.faults import Fault, Refused, Reset, Status
+from tests.faults.test_settling import HAPPENED, TOOLS, under, wanted
+from tests.faults.transport import Exchange
+from tests.faults.world import FaultyWorld
+
+NOT_ACCEPTED = [
+    Status(429),
+    Refused(),
+    Refused(httpx.ConnectTimeout),
+    Refused(httpx.PoolTimeout),
+    Status(429, retry_after="soon"),
+    Status(429, retry_after="-3"),
+]
+READS: dict[str, dict[str, Any]] = {"list_snapshots": {}, "inspect_snapshot": {"snapshot_id": 1701}}
+PASSING = [
+    Reset("never"),
+    Reset("never", error=httpx.RemoteProtocolError),
+    Refused(),
+    Status(429),
+    Status(502),
+    Status(503),
+    Status(504),
+]
+
+
+@under(NOT_ACCEPTED)
+async def test_a_write_that_was_not_accepted_is_tried_again_and_done_once(
+    world: FaultyWorld, client: Client, tool: str, fault: Fault
+) -> None:
+    arguments = await wanted(client, tool)
+    world.plan.writes = [fault, fault]
+    result = await ask(client, tool, **arguments)
+    assert result["outcome"] == HAPPENED[tool]
+    assert [len(write.deliveries) for write in world.log.writes] == [0, 0, 1]
+    assert len(world.changes) == 1
+    assert world.events == ["sent", "done"]
+
+
+@under([Status(429), Refused()])
+async def test_a_write_that_is_never_accepted_has_failed_and_is_told_so(
+    world: FaultyWorld, client: Client, tool: str, fault: Fault
+) -> None:
+    arguments = await wanted(client, tool)
+    world.plan.writes = [fault] * 100
+    result = await client.call_tool(tool, arguments)
+    assert result.is_error
+    assert "Nothing was changed." in said(result)
+    assert 1 < len(world.log.writes) < 10
+    assert world.changes == []
+    assert world.events == ["sent", "failed"]
+
+
+@pytest.mark.parametrize("fault", PASSING, ids=repr)
+async def test_a_read_is_tried_again_where_that_may_well_work(
+    world: FaultyWorld, client: Client, fault: Fault
+) -> None:
+    for tool, arguments in READS.items():
+        world.plan.reads = [fault, fault]
+        await ask(client, tool, **arguments)
+    assert sum(exchange.fault == fault for exchange in world.log.exchanges) == 4
+
+
+@pytest.mark.parametrize("retry_after", ["9", "+9"])
+@pytest.mark.parametrize("tool", [*TOOLS, "list_snapshots"])
+async def test_the_cloud_is_left_alone_for_as_long_as_it_asks(
+    world: FaultyWorld, client: Client, tool: str, retry_after: str
+) -> None:
+    arguments = {} if tool == "list_snapshots" else await wanted(client, tool)
+    busy = Status(429, retry_after=retry_after)
+    (world.plan.writes if arguments else world.plan.reads).append(busy)
+    left: list[float] = []
+
+    async def note(exchange: Exchange) -> None:
+        if left or exchange.fault == busy:
+            left.append(world.clock.elapsed())
+
+    world.on_request = note
+    await ask(client, tool, **arguments)
+    # A date has whole seconds only.
+    assert 8 < left[1] - left[0] < 18 if retry_after == "+9" else 9 <= left[1] - left[0] < 18
+    assert world.events == (["sent", "done"] if arguments else [])
+
+
+@pytest.mark.parametrize("retry_after", ["3600", "+3600"])
+@pytest.mark.parametrize("tool", [*TOOLS, "list_snapshots"])
+async def test_a_wait_that_is_too_long_is_told_instead_of_begun(
+    world: FaultyWorld, client: Client, tool: str, retry_after: str
+) -> None:
+    arguments = {} if tool == "list_snapshots" else await wanted(client, tool)
+    busy = Status(429, retry_after=retry_after)
+    (world.plan.writes if arguments else world.plan.reads).append(busy)
+    began, asked = world.clock.elapsed(), len(world.log.exchanges)
+    result = await client.call_tool(tool, arguments)
+    assert result.is_error
+    assert result.structured_content == {"retry_after": pytest.approx(3600, abs=1)}
+    assert "Nothing was changed." in said(result)
+    assert world.clock.elapsed() - began < 1
+    assert len([it for it in world.log.exchanges[asked:] if it.fault == busy]) == 1
+    assert world.changes == []
+    assert world.events == (["sent", "failed"] if arguments else [])
+
+
+async def down(world: FaultyWorld, client: Client, fault: Fault) -> None:
+    """Let the cloud fail until it is not asked any more."""
+    world.plan.always = fault
+    for _ in range(FAILURES_TO_OPEN):
+        assert (await client.call_tool("list_virtual_machines", {})).is_error
+    assert len(world.log.exchanges) == FAILURES_TO_OPEN
+
+
+@pytest.mark.parametrize("fault", [Refused(), Reset("never"), Status(503)], ids=repr)
+async def test_a_cloud_that_is_down_is_not_asked_and_everybody_is_told_since_when(
+    world: FaultyWorld, client: Client, fault: Fault
+) -> None:
+    since = f"{world.clock.now():%Y-%m-%d %H:%M:%S} UTC"
+    await down(world, client, fault)
+    began = world.clock.elapsed()
+    for tool, arguments in {**READS, "create_snapshot": {"vm_id": 793_701, "name": "x"}}.items():
+        result = await client.call_tool(tool, arguments)
+        assert result.is_error
+        assert f"has not answered since {since}" in said(result)
+        assert "Nothing was changed." in said(result)
+        assert result.structured_content is not None
+        assert 0 < result.structured_content["retry_after"] <= FIRST_REST_SECONDS
+    assert world.clock.elapsed() == began
+    assert len(world.log.exchanges) == FAILURES_TO_OPEN
+    assert world.events == []
+
+
+async def test_after_the_rest_one_request_tries_and_service_resumes(
+    world: FaultyWorld, client: Client
+) -> None:
+    await down(world, client, Refused())
+    world.clock.turn(seconds=FIRST_REST_SECONDS)
+    assert (await client.call_tool("list_snapshots", {})).is_error
+    assert len(world.log.exchanges) == FAILURES_TO_OPEN + 1
+    assert (await client.call_tool("list_snapshots", {})).is_error
+    assert len(world.log.exchanges) == FAILURES_TO_OPEN + 1
+    world.plan.always = None
+    world.clock.turn(seconds=2 * FIRST_REST_SECONDS)
+    assert (await ask(client, "list_snapshots"))["total"] > 0
+    assert (await ask(client, "list_virtual_machines"))["total"] > 0
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+async def test_an_outage_that_begins_before_the_write_leaves_it_unsent(
+    world: FaultyWorld, client: Client, tool: str
+) -> None:
+    arguments = await wanted(client, tool)
+    asked = len(world.log.exchanges)
+    world.plan.always = Refused()
+    text = said(await client.call_tool(tool, arguments))
+    assert "Nothing was changed." in text
+    assert len(world.log.exchanges) > asked
+    assert world.log.writes == []
+    assert world.changes == []
+    assert world.events == []

@@ -1,0 +1,141 @@
+"""A world whose network fails: servers on one data folder, clients of both protocol eras."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+from mcp import Client
+from mcp.server.mcpserver import MCPServer
+
+from snapshot_mcp.app import create_server, embedded_transport, http_client
+from snapshot_mcp.clock import Clock
+from snapshot_mcp.ledger import Ledger
+from snapshot_mcp.settings import CLOUD_FILE, LEDGER_FILE, Settings
+from tests.faults.clocks import ApartClock
+from tests.faults.transport import Exchange, FaultTransport, Log, Plan, nothing
+from tests.faults.witness import (
+    ENDS,
+    Change,
+    Entry,
+    changes_in,
+    entries_of,
+    install,
+    open_attempts,
+    write_of,
+)
+
+LONGEST_SECONDS = 20.0
+"""No server needs longer to end what it began, however busy the machine is."""
+
+
+@dataclass
+class FaultyWorld:
+    """Servers, one cloud, and a network between them that does what its plan says.
+
+    The cloud's database must have been made, with a witness in it (`seed`).
+
+    Attributes:
+        on_request: awaited with every request that is about to leave.
+        servers: how many there were so far.
+        owners: what the ledger calls each of them, as soon as that is known.
+    """
+
+    folder: Path
+    clock: ApartClock = field(default_factory=ApartClock)
+    plan: Plan = field(default_factory=Plan)
+    log: Log = field(default_factory=Log)
+    on_request: Callable[[Exchange], Awaitable[None]] = nothing
+    servers: int = 0
+    owners: dict[int, str] = field(default_factory=dict[int, str])
+
+    def __post_init__(self) -> None:
+        self.settings = Settings(data_dir=self.folder)
+        self.log.on_leaving = self._on_leaving
+
+    @asynccontextmanager
+    async def server(self) -> AsyncGenerator[MCPServer[Any]]:
+        """A server; all its clients share what a process has once, as they do over HTTP."""
+        number, self.servers = self.servers, self.servers + 1
+
+        def connect(settings: Settings, _: Clock) -> httpx.AsyncClient:
+            cloud = embedded_transport(settings, self.clock.cloud)
+            transport = FaultTransport(cloud, self.plan, self.log, self.clock.passing, number)
+            return http_client(settings, transport)
+
+        server = create_server(self.settings, clock=self.clock.clock, connect=connect)
+        inner: Any = server._lowlevel_server  # pyright: ignore[reportPrivateUsage] - no other way
+        async with inner.lifespan(inner) as state:
+
+            @asynccontextmanager
+            async def shared(_: object) -> AsyncGenerator[Any]:
+                yield state
+
+            inner.lifespan = shared
+            yield server
+
+    @asynccontextmanager
+    async def client(self, mode: str) -> AsyncGenerator[Client]:
+        """A client of a server of its own."""
+        async with self.server() as server, Client(server, mode=mode) as client:
+            yield client
+
+    @property
+    def changes(self) -> list[Change]:
+        """What really changed in the cloud."""
+        return changes_in(self.folder / CLOUD_FILE)
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The ledger."""
+        return entries_of(self.folder / LEDGER_FILE)
+
+    @property
+    def events(self) -> list[str]:
+        """What the ledger says of what was sent, in order."""
+        return [entry.event for entry in self.entries if entry.event in ("sent", *ENDS)]
+
+    async def problems(self) -> list[str]:
+        """What the ledger finds wrong with itself."""
+        return await Ledger(self.folder / LEDGER_FILE, self.clock.now).verify()
+
+    async def calm(self) -> None:
+        """Wait until every attempt that was sent has its end, whoever has left meanwhile."""
+        with anyio.fail_after(LONGEST_SECONDS):
+            while True:
+                for _ in range(20):
+                    await anyio.lowlevel.checkpoint()
+                sent = {entry.attempt for entry in self.entries if entry.event == "sent"}
+                ended = {entry.attempt for entry in self.entries if entry.event in ENDS}
+                if sent <= ended:
+                    return
+                await anyio.sleep(0.005)
+
+    async def _on_leaving(self, exchange: Exchange) -> None:
+        if exchange.writing:
+            write = write_of(exchange.method, exchange.path, exchange.name)
+            exchange.attempts = self._own(exchange.server, open_attempts(self.entries, write))
+        await self.on_request(exchange)
+
+    def _own(self, server: int, candidates: list[Entry]) -> list[str]:
+        """The attempts that this server has recorded, of those that fit its request."""
+        others = {owner for number, owner in self.owners.items() if number != server}
+        own = [entry for entry in candidates if entry.owner not in others]
+        if len(own) == 1:
+            self.owners[server] = own[0].owner
+        mine = self.owners.get(server)
+        return [entry.attempt for entry in own if mine in (None, entry.owner)]
+
+
+async def seed(folder: Path, clock: Clock | None = None) -> Path:
+    """A new cloud in this folder, with a witness in its database; the database file."""
+    settings = Settings(data_dir=folder)
+    async with http_client(
+        settings, embedded_transport(settings, clock or ApartClock().cloud)
+    ) as http:
+        (await http.get("/core/snapshots")).raise_for_status()
+    install(folder / CLOUD_FILE)
+    return folder / CLOUD_FILE

@@ -1,0 +1,125 @@
+"""Made-up histories and policies: the same seed makes the same ones."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from random import Random
+from zoneinfo import ZoneInfo
+
+from snapshot_mcp.models import Snapshot
+from snapshot_mcp.rules.retention_policy import ALL, GroupBy, RetentionPolicy, parse_within
+
+GUARDED = ("golden", "keep")
+LABELS = ("db", "web", *GUARDED)
+REGIONS = ("CANADA-1", "NORWAY-1", "US-1")
+RULES = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
+LONGEST = 25
+# New year and its ISO weeks, a leap day, ends of months, and where clocks are turned.
+EDGES = [
+    datetime(year, month, day)  # noqa: DTZ001 - the zone is told later
+    for year in range(2012, 2025, 3)
+    for month, day in ((1, 1), (12, 31), (3, 1), (3, 29), (10, 31), (10, 28), (11, 3), (3, 12))
+]
+SPANS = ("1h", "36h", "1d", "7d", "30d", "1m", "1m1d", "6m", "1y", "2y5m7d3h", "99999y", "99999h")
+
+
+def histories(random: Random, zone: ZoneInfo, number: int) -> list[Snapshot]:
+    """Snapshots of so many VMs; no two were taken at the same time, or restic might take either."""
+    made: list[Snapshot] = []
+    taken: set[datetime] = set()
+    for vm_id in range(1, number + 1):
+        for time in _times(random, zone):
+            unused = time.astimezone(UTC)
+            while unused in taken:
+                unused += timedelta(microseconds=1)
+            taken.add(unused)
+            made.append(_snapshot(random, len(made) + 1, vm_id, unused))
+        # Newer versions of restic refuse a policy by which nothing of a group would be left.
+        made[-1] = made[-1].model_copy(update={"labels": GUARDED})
+    random.shuffle(made)
+    return made
+
+
+def not_counted(random: Random, snapshots: list[Snapshot]) -> list[Snapshot]:
+    """As many again that are not ready, or without a time, which restic is not told of."""
+    statuses = ("ERROR", "CREATING", "THAWING", None)
+    rest = {"created_at": None}
+    return [
+        it.model_copy(
+            update={"id": it.id + len(snapshots)}
+            | (rest if random.random() < 0.2 else {"status": random.choice(statuses)})
+        )
+        for it in snapshots
+    ]
+
+
+def policies(random: Random, zone: ZoneInfo, number: int) -> Iterator[RetentionPolicy]:
+    for turn in range(number):
+        used = random.sample(RULES, random.randint(0, 4))
+        within = random.choice(SPANS) if random.random() < 0.4 else None
+        labels = random.sample(GUARDED, random.randint(1, 2)) if random.random() < 0.3 else []
+        if not used and not within and not labels:
+            used = ["daily"]
+        by: GroupBy = ("vm", "vm", "label", "vm", "region")[turn % 5] if used or within else "vm"
+        counts = {
+            f"keep_{rule}": random.choice([1, 2, 3, 5, random.randint(1, 30), ALL]) for rule in used
+        }
+        yield RetentionPolicy.model_validate(
+            {
+                **counts,
+                "keep_within": parse_within(within) if within else None,
+                "keep_labels": tuple(labels),
+                "group_by": by,
+                "time_zone": zone,
+            }
+        )
+
+
+def _snapshot(random: Random, number: int, vm_id: int, time: datetime) -> Snapshot:
+    return Snapshot(
+        id=number,
+        status="SUCCESS",
+        vm_id=vm_id,
+        created_at=time,
+        region=random.choice(REGIONS),
+        labels=tuple(random.sample(LABELS, random.choice([0, 0, 0, 1, 2]))),
+    )
+
+
+def _times(random: Random, zone: ZoneInfo) -> Iterator[datetime]:
+    shape = random.choice([_steps, _steps, _anywhere, _near_an_edge])
+    # A clock that goes wrong: all, or the newest few, are dated far in the future.
+    ahead = random.choice([0] * 8 + [3, LONGEST])
+    for place, time in enumerate(shape(random, zone, random.randint(1, LONGEST))):
+        yield time + timedelta(days=27_393) if place < ahead else time
+
+
+def _steps(random: Random, zone: ZoneInfo, number: int) -> list[datetime]:
+    """One after the other as a timetable makes them, some left out, some twice."""
+    hours = random.choice([1, 6, 24, 24, 48, 7 * 24, 30 * 24, 100 * 24, 365 * 24])
+    last = random.choice(EDGES) + timedelta(minutes=random.randint(-4_000, 4_000))
+    late = random.choice([0, 0, hours * 60])
+    times = [
+        last - timedelta(hours=hours * random.choice([place, place, place // 2 * 2, place * 3]))
+        for place in range(number)
+    ]
+    # Now by the wall clock, now by the time that really passes.
+    place = random.choice([zone, UTC])
+    return [
+        (time - timedelta(minutes=random.randint(0, late))).replace(tzinfo=place) for time in times
+    ]
+
+
+def _anywhere(random: Random, _: ZoneInfo, number: int) -> list[datetime]:
+    days = random.choice([1, 10, 100, 1_000, 4_000])
+    last = datetime(random.randint(2012, 2025), 11, 20, tzinfo=UTC)
+    return [last - timedelta(seconds=random.randint(0, days * 86_400)) for _ in range(number)]
+
+
+def _near_an_edge(random: Random, zone: ZoneInfo, number: int) -> list[datetime]:
+    edges = random.sample(EDGES, random.randint(1, 4))
+    return [
+        (random.choice(edges) + timedelta(minutes=random.randint(-300, 300))).replace(
+            tzinfo=zone, fold=random.randint(0, 1)
+        )
+        for _ in range(number)
+    ]
