@@ -1,9 +1,10 @@
 """Three parties compared: what is in the cloud, what the ledger says, what was told to a client.
 
 `disagreements` is empty when nothing was lost, nothing was done twice, and nothing was reported
-that did not happen. A request that a proxy repeats by itself is judged like this: the cloud's own
-rule of unique names must let only one of the two take effect, always; but what the server is given
-is then a refusal, so what it told and recorded of that one attempt is looked at in `told_wrong`.
+that did not happen. A request that a proxy repeats by itself is judged like any other: the cloud's
+own rule of unique names must let only one of the two take effect, and the refusal of the other must
+not be told as a failure. Only that it is called unknown is always right then, although the effect
+can be seen: it may as well be somebody else's.
 """
 
 from collections import Counter
@@ -112,7 +113,8 @@ def disagreements(
     for call in told:
         case = cases.get(call.attempt)
         yield from _told_wrong(call, case)
-        if call.outcome == "unknown" and case is not None and call.alone:
+        looked = case is not None and call.alone and not case.repeated_by_a_proxy
+        if call.outcome == "unknown" and case is not None and looked:
             yield from _known_after_all(call, case, exchanges[call.began : call.ended])
 
 
@@ -143,8 +145,6 @@ def _wrong_in_ledger(case: Case) -> Iterator[str]:
     reached = sum(bool(exchange.deliveries) for exchange in case.exchanges)
     if reached > 1:
         yield f"{reached} requests of {case.write} reached the cloud."
-    if case.repeated_by_a_proxy:
-        return
     if case.end == "done" and not case.effects:
         yield f"The ledger says that {case.write} is done, and the cloud does not show it."
     if case.end == "failed" and case.accepted:
@@ -153,7 +153,7 @@ def _wrong_in_ledger(case: Case) -> Iterator[str]:
 
 def _told_wrong(call: Told, case: Case | None) -> Iterator[str]:
     what = f"{call.outcome} was told of {call.write}: {call.text!r}"
-    if call.outcome == "left" or (case is not None and case.repeated_by_a_proxy):
+    if call.outcome == "left":
         return
     if case is None:
         if call.outcome in (*HAPPENED, "failed", "unknown"):
