@@ -218,6 +218,19 @@ async def test_a_restore_that_a_proxy_sends_twice_may_be_somebody_elses(
     assert world.events == ["sent", "unknown"]
 
 
+@pytest.mark.parametrize("tool", TOOLS)
+async def test_a_cloud_that_cannot_be_looked_at_after_a_repetition_leaves_it_unknown(
+    world: FaultyWorld, client: Client, tool: str
+) -> None:
+    arguments = await wanted(client, tool)
+    world.plan.writes = [Twice()]
+    world.plan.looks = [OtherBody(status=200)] * 100
+    result = await ask(client, tool, **arguments)
+    assert result["outcome"] == "unknown"
+    assert len(world.changes) == 1
+    assert world.events == ["sent", "unknown"]
+
+
 async def test_a_page_of_a_gateway_does_not_show_that_a_snapshot_is_gone(
     world: FaultyWorld, client: Client
 ) -> None:

@@ -143,17 +143,18 @@ class Sender:
     async def _look_after_refusal(self, sending: "_Sending[T]", error: CloudError) -> T:
         # A proxy may send a request twice: then the refusal is that of the repetition.
         seen = await look_for(sending.look, self._clock, ())
-        if seen.effect is None:
+        if seen.looked and seen.effect is None:
             raise error
-        if sending.others_differ:
-            await self._note("unknown", sending, "refused, but the cloud shows it")
-            raise OutcomeUnknown(
-                "The cloud refused the request, and yet shows what it asks for: it was sent twice"
-                " on the way, or somebody else made the like at this moment.",
-                "Look at it before you do anything else; do not repeat it.",
-            ) from error
-        await self._note("done", sending, "settled: refused, but the cloud shows it")
-        return seen.effect
+        if seen.effect is not None and not sending.others_differ:
+            await self._note("done", sending, "settled: refused, but the cloud shows it")
+            return seen.effect
+        await self._note("unknown", sending, "refused, but it may have happened all the same")
+        shown = "shows what it asks for" if seen.looked else "cannot be looked at"
+        raise OutcomeUnknown(
+            f"The cloud refused the request, and yet {shown}: it may have been sent twice on the"
+            " way, or somebody else made the like at this moment.",
+            "Look before you do anything else; do not repeat it.",
+        ) from error
 
     async def _end(self, sending: "_Sending[T]", error: BaseException) -> None:
         """Record how it ended that the cloud did not accept it, once it was recorded at all."""
