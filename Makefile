@@ -18,11 +18,11 @@ lint: .venv/.dev
 
 unit: .venv/.typescript
 	rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
+	$(BIN)/python -m pytest -n 3 --cov --cov-report=term
 
 # The property tests again, with as many examples as it takes to be sure. No coverage: it is slow.
 test-deep: .venv/.dev
-	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -n 2 tests/faults tests/hostile tests/sandbox/test_openapi.py
+	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -n 2 tests/faults tests/hostile tests/restic tests/sandbox/test_openapi.py
 
 # What users install: the wheel in an environment of its own, with its prompts.
 wheel: .venv/.demo

@@ -4,11 +4,13 @@ What a schema promises is held: it is refused if, and only if, the schema reject
 reasons that no plain schema can tell. SNAPSHOT_MCP_DEEP=1 makes 10,000 inputs in place of 200.
 """
 
+import json
 import os
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import jsonschema
@@ -126,10 +128,23 @@ def check_complaints(text: str, arguments: Arguments) -> None:
         assert BEYOND_A_SCHEMA[found["reason"]](told), text
 
 
+def as_taken(arguments: Arguments, tool: Tool) -> Arguments:
+    """The arguments with lists that came as JSON text: some clients write every list so."""
+    taken = dict(arguments)
+    for name, about in tool.input_schema["properties"].items():
+        value = arguments.get(name)
+        if about.get("type") == "array" and isinstance(value, str):
+            with suppress(ValueError, RecursionError):
+                parsed = json.loads(value)
+                taken[name] = parsed if isinstance(parsed, list) else value
+    return taken
+
+
 def outcome_of(bench: Bench, tool: Tool, arguments: Arguments) -> str:
     """Call, and hold what comes back to what the tool published."""
     result, sent = bench.call(tool.name, arguments)
     text = said(result)
+    arguments = as_taken(arguments, tool)
     if not fits(arguments, tool.input_schema):
         assert result.is_error, arguments
         assert text.endswith(_ENDING), text

@@ -19,8 +19,8 @@ from tests.processes.helpers import (
     until,
 )
 
-ROUNDS = 8
-MILLISECONDS_A_ROUND = 10
+ROUNDS = 4
+MILLISECONDS_A_ROUND = 20
 
 
 def rows(file: Path, query: str) -> list[tuple[Any, ...]]:

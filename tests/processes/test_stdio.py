@@ -124,7 +124,8 @@ def test_the_key_appears_nowhere_even_when_every_call_fails(tmp_path: Path) -> N
             server.refused("delete_snapshot", snapshot_id=1701),
             server.refused("create_snapshot", vm_id=1, name="x"),
         ]
-        assert all("could not be reached" in text for text in texts)
+        # After a few failures it is taken to be down, and not asked at all.
+        assert all("could not be reached" in it or "has not answered" in it for it in texts)
         assert all("Nothing was changed." in text for text in texts)
         assert server.hang_up() == 0
         assert server.stderr == ""
