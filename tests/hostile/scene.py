@@ -16,7 +16,7 @@ from snapshot_mcp.settings import CLOUD_FILE, Settings
 from tests.conftest import TurnedClock, ask, said
 from tests.hostile.raw_cloud import KEY, Asked, RawCloud, Trick
 
-TIMEOUT_SECONDS = 1.0
+TIMEOUT_SECONDS = 2.0
 REMOTE = "R3MOTE-WORDS"
 """Stands in every hostile answer that can hold text; it must reach nobody."""
 

@@ -9,6 +9,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, cast
 
@@ -65,14 +66,17 @@ async def test_an_answer_that_never_ends_is_ended_by_the_limit_of_the_whole_call
     async def play(number: int, trick: Trick) -> None:
         folder = tmp_path / str(number)
         folder.mkdir()
-        async with scene(folder) as own:
+        async with AsyncExitStack() as stack:
+            async with beginning:  # or all begin at once, and none in time
+                own = await stack.enter_async_context(scene(folder))
             assert_refused(await own.tricked(own.reads[0], trick))
             for tool, happen in chosen(number):
                 wish = await own.write(tool, happen=happen)
                 assert_true(wish, await own.tricked(wish, trick))
             await own.next_calls_work()
 
-    with anyio.fail_after(30):
+    beginning = anyio.Lock()
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             for number, trick in enumerate(replies.STALLED.values()):
                 tasks.start_soon(play, number, trick)
