@@ -23,6 +23,7 @@ from snapshot_mcp import __version__
 from snapshot_mcp.app import create_server
 from snapshot_mcp.cloud.circuit import Circuit
 from snapshot_mcp.errors import ConfigError
+from snapshot_mcp.listening import listen
 from snapshot_mcp.operations import OpenOperations
 from snapshot_mcp.settings import Settings
 
@@ -151,15 +152,10 @@ def _listen(host: str, port: int) -> socket.socket:
             " calls it.",
             f"Use one of: {', '.join(LOOPBACK_HOSTS)}.",
         )
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listener = socket.create_server((host, port), family=family)
+        return listen(host, port)
     except (OSError, OverflowError) as error:
         raise ConfigError(f"Port {port} on {host} cannot be used.", "Choose another.") from error
-    # asyncio does this for sockets of its own; without it, a reply's body waits for an
-    # acknowledgement of its head, which many callers hold back for 40 ms.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
 
 
 def _health(settings: Settings, circuit: Circuit):  # noqa: ANN202 - a Starlette endpoint, whose types are imported late

@@ -11,8 +11,6 @@ from snapshot_mcp.answers import (
     CreateResult,
     DeleteResult,
     RestoreResult,
-    SnapshotSummary,
-    VirtualMachineSummary,
 )
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.client import CloudReader, CloudWriter, RestoreReceipt
@@ -29,15 +27,16 @@ from snapshot_mcp.errors import (
     RefusedError,
 )
 from snapshot_mcp.ledger import Argument
-from snapshot_mcp.models import Snapshot, VirtualMachine, status_word
+from snapshot_mcp.models import Snapshot, status_word
 from snapshot_mcp.operations.listing import snapshots_of_vm
 from snapshot_mcp.operations.orders import Commit, RestoreOrder, SnapshotOrder
+from snapshot_mcp.operations.results import created, restored
 from snapshot_mcp.operations.settling import (
     find_deletion,
     find_ordered_snapshot,
     find_restored_vm,
 )
-from snapshot_mcp.operations.waiting import Waited, wait_for
+from snapshot_mcp.operations.waiting import wait_for
 from snapshot_mcp.rules import blast, policy
 from snapshot_mcp.rules.eligibility import (
     delete_obstacle,
@@ -119,7 +118,7 @@ class Changes:
             seconds=wait_seconds,
             clock=self._clock,
         )
-        return _created(waited)
+        return created(waited)
 
     async def restore(
         self, order: RestoreOrder, commit: Commit, wait_seconds: int, person: Person
@@ -142,6 +141,7 @@ class Changes:
                     order.snapshot_id, order.new_vm_name, order.contract_id
                 ),
                 lambda: self._restored(order.new_vm_name),
+                others_differ=True,  # a VM of that name may hold any snapshot
             )
         except NotDone as error:
             return RestoreResult(outcome="failed", next_step=f"{error} {_PLAN_ANEW}")
@@ -160,7 +160,7 @@ class Changes:
             seconds=wait_seconds,
             clock=self._clock,
         )
-        return _restored(waited, contract_rejected=receipt.contract_rejected)
+        return restored(waited, contract_rejected=receipt.contract_rejected)
 
     async def delete(self, snapshot_id: int, commit: Commit, person: Person) -> DeleteResult:
         """Plan a deletion, or carry out a plan.
@@ -202,6 +202,8 @@ class Changes:
         look: Callable[[], Awaitable[Target]],
         write: Callable[[CloudWriter], Awaitable[T]],
         effect: Look[T],
+        *,
+        others_differ: bool = False,
     ) -> Sent[T] | Mapping[str, object]:
         """Carry out what was planned; or the fields of a plan, new or made anew."""
         async with self._noting_refusals(intent, person, commit.plan_token):
@@ -217,9 +219,10 @@ class Changes:
                     target = await look()
                     if plan.state == target.state:
                         permit = self._gate.permit(intent, plan, evidence, person)
-                        restores = intent.tool == "restore_snapshot"  # from one of many snapshots
                         return Sent(
-                            await self._gate.send(permit, write, effect, others_differ=restores)
+                            await self._gate.send(
+                                permit, write, effect, others_differ=others_differ
+                            )
                         )
             fields = await self._gate.plan(intent, target, person)
         return {**fields, "next_step": (_DRIFTED if plan else "") + _ASK_THE_PERSON}
@@ -363,48 +366,3 @@ def _obey(ruling: Ruling | None) -> None:
 def _target(snapshot: Snapshot, radius: BlastRadius) -> Target:
     words = snapshot.name if snapshot.name_is_plain else str(snapshot.id)
     return Target(target_state(snapshot, radius), words, radius)
-
-
-def _created(waited: Waited[Snapshot]) -> CreateResult:
-    snapshot, trouble = waited
-    summary = SnapshotSummary.of(snapshot)
-    again = (
-        f"Call inspect_snapshot with {snapshot.id} to see how it goes on; do not create it again."
-    )
-    match snapshot.state:
-        case "ready":
-            return CreateResult(
-                outcome="created", snapshot=summary, next_step="It can be restored now."
-            )
-        case "failed":
-            return CreateResult(
-                outcome="failed",
-                snapshot=summary,
-                next_step="The cloud reports that it failed: it protects nothing.",
-            )
-        case _:
-            seen = f"It was ordered, but {trouble}. " if trouble else "It is not ready yet. "
-            return CreateResult(outcome="pending", snapshot=summary, next_step=seen + again)
-
-
-def _restored(waited: Waited[VirtualMachine], *, contract_rejected: bool) -> RestoreResult:
-    vm, trouble = waited
-    summary = VirtualMachineSummary.of(vm, snapshot_obstacle(vm))
-    billed = (
-        " The cloud rejected the contract, so the VM is billed on demand."
-        if contract_rejected
-        else ""
-    )
-    match status_word(vm.status):
-        case "ACTIVE":
-            outcome, next_step = "restored", "It is billed until somebody deletes it."
-        case "ERROR":
-            outcome, next_step = "failed", "The cloud made the VM but reports an error on it."
-        case _:
-            outcome = "pending"
-            seen = f"It was ordered, but {trouble}." if trouble else "It is not ACTIVE yet."
-            next_step = (
-                f"{seen} Call list_virtual_machines with search {quoted(vm.name)} to see how it"
-                " goes on; do not restore it again."
-            )
-    return RestoreResult(outcome=outcome, virtual_machine=summary, next_step=next_step + billed)

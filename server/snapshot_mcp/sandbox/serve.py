@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from snapshot_mcp.errors import ConfigError
+from snapshot_mcp.listening import listen
 from snapshot_mcp.sandbox.app import create_app
 
 _HOST = "127.0.0.1"
@@ -36,17 +37,12 @@ def serve(*, port: int, database: Path, api_key: str) -> None:
 
 
 def _listen(port: int) -> socket.socket:
-    """A listening socket: from here on, callers wait for an answer instead of being refused."""
     if not 0 <= port <= _LAST_PORT:
         raise _unusable(port, "it is no port")
     try:
-        listener = socket.create_server((_HOST, port))
+        return listen(_HOST, port)
     except OSError as error:
         raise _unusable(port, error.strerror or "it is not free") from error
-    # asyncio does this for sockets of its own; without it, a reply's body waits for an
-    # acknowledgement of its head, which many callers hold back for 40 ms.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
 
 
 def _unusable(port: int, why: str) -> ConfigError:
