@@ -7,7 +7,7 @@ from mcp.types import ToolAnnotations
 
 from snapshot_mcp import settings as settings_module
 from snapshot_mcp.cli import build_parser
-from snapshot_mcp.tools.snapshots import all_tools
+from snapshot_mcp.tools.toolsets import all_tools
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

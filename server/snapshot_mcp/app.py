@@ -20,7 +20,7 @@ from snapshot_mcp.errors import ConfigError
 from snapshot_mcp.operations import OpenOperations, Operations
 from snapshot_mcp.prompts import load_prompts
 from snapshot_mcp.settings import CLOUD_FILE, EMBEDDED_API_KEY, LEDGER_FILE, Settings
-from snapshot_mcp.tools.snapshots import all_tools
+from snapshot_mcp.tools.toolsets import all_tools
 
 if TYPE_CHECKING:
     import httpx

@@ -6,7 +6,7 @@ import re
 import string
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, SecretStr
@@ -20,6 +20,8 @@ LEDGER_FILE = "ledger.db"
 LONGEST_TIMEOUT_SECONDS = 300.0
 
 Consent = Literal["auto", "human"]
+Toolset = Literal["core"]
+TOOLSETS: tuple[Toolset, ...] = get_args(Toolset)
 
 
 class Settings(BaseModel):

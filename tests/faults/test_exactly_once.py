@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 )
 from mcp import Client
 
-from snapshot_mcp.tools.snapshots import all_tools
+from snapshot_mcp.tools.toolsets import all_tools
 from tests.conftest import ERAS
 from tests.faults.judge import HAPPENED, Told, cases_of
 from tests.faults.steps import AT_THE_WRITE, STAY, Offer, Steps

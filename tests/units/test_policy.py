@@ -17,7 +17,7 @@ from snapshot_mcp.models import Environment, Flavor, Snapshot, VirtualMachine
 from snapshot_mcp.policy_file import LARGEST_FILE, load_policy, policy_json
 from snapshot_mcp.rules import policy as rules
 from snapshot_mcp.rules.policy import TOOLS, Policy, Ruling
-from snapshot_mcp.tools.snapshots import all_tools
+from snapshot_mcp.tools.toolsets import all_tools
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 ROOT = Path(__file__).parents[2]

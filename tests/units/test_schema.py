@@ -17,7 +17,7 @@ from snapshot_mcp.answers import (
 )
 from snapshot_mcp.models import Frozen, Snapshot
 from snapshot_mcp.tools.schema import PlainSchema
-from snapshot_mcp.tools.snapshots import all_tools
+from snapshot_mcp.tools.toolsets import all_tools
 
 TOOLS = {tool.name: tool for tool in all_tools(read_only=False)}
 READING = {"list_snapshots", "inspect_snapshot", "list_virtual_machines"}

@@ -8,12 +8,17 @@ from pydantic import AfterValidator, Field
 
 from snapshot_mcp.clock import parse_utc
 from snapshot_mcp.models import Description, Id, Labels, Name, Snapshot
-from snapshot_mcp.operations import OpenOperations
+from snapshot_mcp.operations import OpenOperations, Operations
 
 MOST_LISTED = 100
 LONGEST_WAIT_SECONDS = 600
 
 ToolContext = Context[OpenOperations, Any]
+
+
+async def operations_of(ctx: ToolContext) -> Operations:
+    """What can be done; the first call of the process opens it."""
+    return await ctx.request_context.lifespan_context()
 
 
 def _described(field: str) -> Any:  # noqa: ANN401 - metadata for Annotated

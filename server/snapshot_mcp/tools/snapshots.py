@@ -1,7 +1,6 @@
-"""The six tools. Their docstrings are written for the model that reads them."""
+"""The toolset `core`. Its docstrings are written for the model that reads them."""
 
 from mcp.server.mcpserver.tools import Tool
-from mcp_types import ToolAnnotations
 
 from snapshot_mcp.answers import (
     CreateResult,
@@ -12,7 +11,6 @@ from snapshot_mcp.answers import (
     VirtualMachineList,
 )
 from snapshot_mcp.consent.asking import ClientPerson
-from snapshot_mcp.operations import Operations
 from snapshot_mcp.operations.orders import (
     Commit,
     RestoreOrder,
@@ -41,6 +39,7 @@ from snapshot_mcp.tools.arguments import (
     TakenSince,
     ToolContext,
     WaitSeconds,
+    operations_of,
     parse_time,
 )
 from snapshot_mcp.tools.registry import ADDS, DESTROYS, READS, make_tool
@@ -66,7 +65,7 @@ async def list_snapshots(
     wanted = SnapshotFilter(
         search, vm_id, state, label, parse_time(created_after), parse_time(created_before), order
     )
-    return await (await _operations(ctx)).views.snapshots(wanted, limit, cursor)
+    return await (await operations_of(ctx)).views.snapshots(wanted, limit, cursor)
 
 
 async def inspect_snapshot(ctx: ToolContext, *, snapshot_id: SnapshotId) -> SnapshotDetails:
@@ -74,14 +73,14 @@ async def inspect_snapshot(ctx: ToolContext, *, snapshot_id: SnapshotId) -> Snap
 
     Tells its age, derived image, whether it is the last of its VM, and whether the VM is gone.
     """
-    return await (await _operations(ctx)).views.snapshot(snapshot_id)
+    return await (await operations_of(ctx)).views.snapshot(snapshot_id)
 
 
 async def list_virtual_machines(
     ctx: ToolContext, *, search: Search = "", limit: Limit = 20, cursor: Cursor = ""
 ) -> VirtualMachineList:
     """Find VMs, and whether each can be snapshotted now."""
-    return await (await _operations(ctx)).views.virtual_machines(search, limit, cursor)
+    return await (await operations_of(ctx)).views.virtual_machines(search, limit, cursor)
 
 
 async def create_snapshot(
@@ -99,7 +98,7 @@ async def create_snapshot(
     Never repeat it after "pending" or "unknown": follow next_step.
     """
     order = SnapshotOrder(vm_id, name, description, labels, allow_interruption)
-    changes = (await _operations(ctx)).changes
+    changes = (await operations_of(ctx)).changes
     return await changes.create(order, wait_seconds, ClientPerson(ctx))
 
 
@@ -119,7 +118,7 @@ async def restore_snapshot(
     person. Only when they agree, call again with both.
     """
     order = RestoreOrder(snapshot_id, new_vm_name, contract_id or None)
-    changes = (await _operations(ctx)).changes
+    changes = (await operations_of(ctx)).changes
     commit = Commit(plan_token, confirm)
     return await changes.restore(order, commit, wait_seconds, ClientPerson(ctx))
 
@@ -136,13 +135,13 @@ async def delete_snapshot(
     Call first without plan_token and confirm: that changes nothing and answers a plan to show the
     person. Only when they agree, call again with both.
     """
-    changes = (await _operations(ctx)).changes
+    changes = (await operations_of(ctx)).changes
     return await changes.delete(snapshot_id, Commit(plan_token, confirm), ClientPerson(ctx))
 
 
-def all_tools(*, read_only: bool) -> list[Tool]:
-    """The tools, in the order in which they are listed; only the reading ones if `read_only`."""
-    tools = [
+def core_tools() -> list[Tool]:
+    """The toolset `core`, in the order in which it is listed."""
+    return [
         make_tool(list_snapshots, text.snapshot_list, title="List snapshots", hints=READS),
         make_tool(inspect_snapshot, text.snapshot_details, title="Inspect a snapshot", hints=READS),
         make_tool(list_virtual_machines, text.vm_list, title="List VMs", hints=READS),
@@ -150,12 +149,3 @@ def all_tools(*, read_only: bool) -> list[Tool]:
         make_tool(restore_snapshot, text.restore_result, title="Restore a snapshot", hints=ADDS),
         make_tool(delete_snapshot, text.delete_result, title="Delete a snapshot", hints=DESTROYS),
     ]
-    return [tool for tool in tools if not read_only or _reads(tool.annotations)]
-
-
-def _reads(hints: ToolAnnotations | None) -> bool:
-    return hints is not None and hints.read_only_hint is True
-
-
-async def _operations(ctx: ToolContext) -> Operations:
-    return await ctx.request_context.lifespan_context()

@@ -1,0 +1,25 @@
+"""Toolsets: which tools are listed and callable, by name."""
+
+from collections.abc import Callable, Collection, Mapping
+
+from mcp.server.mcpserver.tools import Tool
+
+from snapshot_mcp.settings import TOOLSETS, Toolset
+from snapshot_mcp.tools.snapshots import core_tools
+
+_MAKERS: Mapping[Toolset, Callable[[], list[Tool]]] = {"core": core_tools}
+
+
+def all_tools(*, read_only: bool, toolsets: Collection[Toolset] = TOOLSETS) -> list[Tool]:
+    """The tools of these toolsets, in the order in which they are listed.
+
+    Args:
+        read_only: leave out the tools that change something.
+        toolsets: the names; the default is all.
+    """
+    tools = [tool for name in _MAKERS if name in toolsets for tool in _MAKERS[name]()]
+    return [tool for tool in tools if not read_only or _reads(tool)]
+
+
+def _reads(tool: Tool) -> bool:
+    return tool.annotations is not None and tool.annotations.read_only_hint is True
