@@ -1,16 +1,24 @@
 """What the tools answer. Each answer is one flat object; a fact that is not known is left out."""
 
 from datetime import datetime
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field
 
-from snapshot_mcp.models import Frozen, Snapshot, SnapshotState, VirtualMachine
+from snapshot_mcp.models import (
+    Frozen,
+    Snapshot,
+    SnapshotState,
+    VirtualMachine,
+    snapshot_state,
+)
 
 EXPIRY = "When the plan token ends (UTC)"
 NEXT_STEP = "What to do next"
 MOST_LABELS_SHOWN = 8
 """Labels of a snapshot in a list; inspect_snapshot shows all."""
+OF_A_SUMMARY = ("name", "status", "vm_id", "vm_name", "size", "created_at", "labels")
+"""What a list shows of a snapshot, beside its id."""
 
 
 class SnapshotSummary(Frozen):
@@ -32,18 +40,26 @@ class SnapshotSummary(Frozen):
     @classmethod
     def of(cls, snapshot: Snapshot) -> Self:
         """The summary of `snapshot`."""
-        return cls(
-            id=snapshot.id,
-            name=snapshot.name,
-            state=snapshot.state,
-            status=snapshot.status if snapshot.state == "unknown" else None,
-            vm_id=snapshot.vm_id,
-            vm_name=snapshot.vm_name,
-            size=snapshot.size,
-            created_at=snapshot.created_at,
-            labels=snapshot.labels[:MOST_LABELS_SHOWN],
-            more_labels=max(0, len(snapshot.labels) - MOST_LABELS_SHOWN) or None,
-        )
+        return cls.told(snapshot.id, **{name: getattr(snapshot, name) for name in OF_A_SUMMARY})
+
+    @classmethod
+    def told(
+        cls,
+        id: int,  # noqa: A002 - the field's name
+        *,
+        name: str = "",
+        status: str | None = None,
+        labels: tuple[str, ...] = (),
+        **rest: Any,  # noqa: ANN401 - the other fields of the same name
+    ) -> Self:
+        """The summary of a snapshot of which no more than `OF_A_SUMMARY` was read."""
+        state = snapshot_state(status)
+        if state == "unknown":
+            rest["status"] = status
+        if len(labels) > MOST_LABELS_SHOWN:
+            rest["more_labels"] = len(labels) - MOST_LABELS_SHOWN
+            labels = labels[:MOST_LABELS_SHOWN]
+        return cls(id=id, name=name, state=state, labels=labels, **rest)
 
 
 class VirtualMachineSummary(Frozen):

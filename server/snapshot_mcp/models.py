@@ -6,7 +6,9 @@ Source: the Snapshots API's object description and the vendor's recorded replies
 """
 
 import unicodedata
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -210,9 +212,21 @@ class VirtualMachine(Frozen):
         return region or (self.flavor.region_name if self.flavor else None)
 
 
-_READY = frozenset({"SUCCESS", "SUCCESSFUL", "COMPLETE"})
-_FAILED = frozenset({"ERROR", "FAILED"})
-_PENDING = frozenset({"CREATING", "PENDING", "QUEUED", "SCHEDULED", "SAVING", "IN_PROGRESS"})
+_STATES: Mapping[str, SnapshotState] = MappingProxyType(
+    {
+        "SUCCESS": "ready",
+        "SUCCESSFUL": "ready",
+        "COMPLETE": "ready",
+        "ERROR": "failed",
+        "FAILED": "failed",
+        "CREATING": "pending",
+        "PENDING": "pending",
+        "QUEUED": "pending",
+        "SCHEDULED": "pending",
+        "SAVING": "pending",
+        "IN_PROGRESS": "pending",
+    }
+)
 
 
 def status_word(status: str | None) -> str:
@@ -227,9 +241,4 @@ def snapshot_state(status: str | None) -> SnapshotState:
     Source: SUCCESS in the vendor's recorded replies, SUCCESSFUL in its object description,
     COMPLETE in its guides; no source shows a failed one.
     """
-    known = status_word(status)
-    if known in _READY:
-        return "ready"
-    if known in _PENDING:
-        return "pending"
-    return "failed" if known in _FAILED else "unknown"
+    return _STATES.get(status_word(status), "unknown")

@@ -90,6 +90,8 @@ def in_a_column(text: str) -> str:
 
 def told(text: object) -> str:
     """Text for a column, or a question mark of ours when there is none."""
+    if type(text) is int:
+        return str(text)  # a number needs no marks, and most columns are numbers
     return "?" if text is None or text == "" else in_a_column(str(text))
 
 

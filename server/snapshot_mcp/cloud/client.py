@@ -9,9 +9,11 @@ from functools import partial
 from typing import NamedTuple, TypeVar, cast
 from urllib.parse import quote
 
+from snapshot_mcp.cloud.decoding import Decode, any_json, list_decoder
 from snapshot_mcp.cloud.http import Api
 from snapshot_mcp.cloud.refusal import says_success
 from snapshot_mcp.cloud.wire import (
+    keys_of_entries,
     read_integer,
     read_list,
     read_number,
@@ -47,10 +49,18 @@ class CloudReader:
 
     def __init__(self, api: Api) -> None:
         self._api = api
+        self._decode_snapshots = list_decoder("snapshots", keys_of_entries())
 
     async def snapshots_page(self, page: int, page_size: int, search: str) -> Page:
-        """One page of snapshots; pages start at 1, `search` is a part of the name."""
-        return await self._page("/core/snapshots", "snapshots", page, page_size, search)
+        """One page of snapshots, without the parts of their VMs.
+
+        Args:
+            page: its number; the first is 1.
+            page_size: how many entries to ask for.
+            search: a part of the name; empty for all.
+        """
+        decode = self._decode_snapshots
+        return await self._page("/core/snapshots", "snapshots", page, page_size, search, decode)
 
     async def virtual_machines_page(self, page: int, page_size: int, search: str) -> Page:
         """One page of VMs, oldest first; pages start at 1, `search` is a part of the name."""
@@ -91,12 +101,20 @@ class CloudReader:
         """
         return await self._api.read("/pricebook", "the price list", _prices)
 
-    async def _page(self, path: str, key: str, page: int, page_size: int, search: str) -> Page:
+    async def _page(
+        self,
+        path: str,
+        key: str,
+        page: int,
+        page_size: int,
+        search: str,
+        decode: Decode = any_json,
+    ) -> Page:
         query: dict[str, str | int] = {"page": page, "pageSize": page_size}
         if search:
             query["search"] = search
         return await self._api.read(
-            path, f"the list of {_PLURALS[key]}", partial(_read_page, key), query
+            path, f"the list of {_PLURALS[key]}", partial(_read_page, key), query, decode
         )
 
 

@@ -4,17 +4,17 @@ A read that fails changed nothing. A write that fails after it left this process
 that is `OutcomeUnknown`, whatever the cause, and nobody may repeat it blindly.
 """
 
-import json
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, NamedTuple, TypeVar
+from urllib.parse import urlencode
 
 import anyio
 import httpx
-from pydantic_core import from_json
 
 from snapshot_mcp.clock import Clock
+from snapshot_mcp.cloud.decoding import Decode, any_json
 from snapshot_mcp.cloud.refusal import error_of, outcome_unknown, remote_message
 from snapshot_mcp.cloud.retry import persevere, seconds_advised
 from snapshot_mcp.cloud.traffic import Traffic
@@ -63,6 +63,7 @@ class Api:
         self._traffic = traffic
         self._clock = clock
         self._timeout = timeout
+        self._base = str(http.base_url).rstrip("/")
 
     async def read(
         self,
@@ -70,6 +71,7 @@ class Api:
         subject: str,
         parse: Callable[[object], T],
         params: Mapping[str, str | int] | None = None,
+        decode: Decode = any_json,
     ) -> T:
         """GET `path` and parse its body; again, where that may well work in a moment.
 
@@ -78,6 +80,7 @@ class Api:
             subject: what is read, as it stands in an error ("snapshot 1701").
             parse: makes the result of the JSON body; raises ProtocolError when it does not fit.
             params: the query.
+            decode: makes the JSON value of a success.
 
         Raises:
             CloudError: the cloud refused, or gave no usable answer.
@@ -87,7 +90,9 @@ class Api:
         try:
             with anyio.fail_after(within):
                 answer = await persevere(
-                    lambda: self._read_once(path, subject, params), self._clock, within=within
+                    lambda: self._read_once(path, subject, params, decode),
+                    self._clock,
+                    within=within,
                 )
         except TimeoutError as error:
             raise Unavailable(
@@ -97,11 +102,15 @@ class Api:
         return parse(answer.body)
 
     async def _read_once(
-        self, path: str, subject: str, params: Mapping[str, str | int] | None
+        self,
+        path: str,
+        subject: str,
+        params: Mapping[str, str | int] | None,
+        decode: Decode,
     ) -> Answer:
         async with self._traffic.reading(), self._traffic.exchange():
             try:
-                answer = await self._exchange("GET", path, params=params)
+                answer = await self._exchange("GET", path, params=params, decode=decode)
             except _FAILURES as error:
                 logger.info("GET %s failed: %s", path, type(error).__name__)
                 raise Unavailable(
@@ -171,9 +180,12 @@ class Api:
         *,
         params: Mapping[str, str | int] | None = None,
         body: Json | None = None,
+        decode: Decode = any_json,
     ) -> Answer:
         with anyio.fail_after(self._timeout):
-            async with self._http.stream(method, path, params=params, json=body) as response:
+            # A whole address is parsed once; a path and a query by themselves, three times.
+            address = f"{self._base}{path}?{urlencode(params)}" if params else self._base + path
+            async with self._http.stream(method, address, json=body) as response:
                 if response.headers.get("content-encoding", "identity") != "identity":
                     # A few kilobytes of nested compression inflate to gigabytes.
                     raise ProtocolError("The cloud's answer is compressed, unasked.")
@@ -184,7 +196,9 @@ class Api:
                         raise ProtocolError(
                             "The cloud's answer is larger than any real one; it was cut off."
                         )
-                return Answer(response.status_code, _json(bytes(received)), response.headers)
+                if not response.is_success:
+                    decode = any_json
+                return Answer(response.status_code, decode(bytes(received)), response.headers)
 
     def _refuse_failure(self, answer: Answer, subject: str, *, writing: bool) -> None:
         advised = seconds_advised(answer.headers.get("retry-after", ""), self._clock)
@@ -193,18 +207,6 @@ class Api:
             told = remote_message(answer.body)
             logger.info("the cloud answered %d for %s: %s", answer.status, subject, told)
             raise error
-
-
-def _json(received: bytes) -> object:
-    try:
-        return from_json(received)
-    except ValueError:
-        pass
-    try:
-        # The slower parser takes half an emoji in one name, which must not hide a whole list.
-        return json.loads(received)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _failure(error: Exception) -> str:

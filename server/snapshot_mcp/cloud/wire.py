@@ -30,12 +30,12 @@ _CAPS = {
     "vm_status": 30,
     "labels": 60,
 }
-_SHORTEST_CAP = min(_CAPS.values())
 _RENAMED: Mapping[str, tuple[str, ...]] = {
     "vm_id": ("virtual_machine_id", "instance_id"),
     "vm_name": ("virtual_machine_name", "instance_name"),
     "labels": ("tags",),
 }
+_PARTS_OF_THE_VM = frozenset({"vm_environment", "vm_flavor", "vm_image", "vm_keypair"})
 _INTEGER = re.compile(r"[+-]?\d{1,19}")
 
 
@@ -82,13 +82,32 @@ def read_field(entry: Entry, name: str) -> Any:  # noqa: ANN401 - of the type th
     return _read_planned(plan, entry.raw, "", Altered())
 
 
-def read_part(entry: Entry, fields: Iterable[str]) -> Snapshot:
-    """A snapshot of which only these fields were read; the others have their defaults."""
-    plans, altered = _plans_by_name(Snapshot), Altered()
-    read: dict[str, Any] = {
-        name: _read_planned(plans[name], entry.raw, "", altered) for name in fields
-    }
-    return Snapshot(id=entry.id, **{name: it for name, it in read.items() if it is not None})
+def read_fields(entry: Entry, names: tuple[str, ...]) -> dict[str, Any]:
+    """Some fields of a snapshot as `read_snapshot` reads them; those that are not told are absent.
+
+    Raises:
+        KeyError: a snapshot has no such field.
+    """
+    altered, raw = Altered(), entry.raw
+    fields: dict[str, Any] = {}
+    for plan in _plans_of(names):
+        value = raw.get(plan.name)
+        read = None if value is None else plan.read(value, plan.name, altered)
+        if read is None:
+            read = _read_planned(plan, raw, "", altered)  # perhaps it stands under another key
+        if read is not None:
+            fields[plan.name] = read
+    return fields
+
+
+def keys_of_entries() -> Iterable[str]:
+    """Every key under which a list's entry may tell what is read of a snapshot.
+
+    The parts of the VM are left out: only a single snapshot shows them.
+    """
+    for plan in _field_plans(Snapshot):
+        if plan.name not in _PARTS_OF_THE_VM:
+            yield from plan.keys
 
 
 def read_snapshot(raw: object) -> Snapshot:
@@ -222,6 +241,11 @@ def _plans_by_name(model: type[Frozen]) -> Mapping[str, FieldPlan]:
 
 
 @cache
+def _plans_of(names: tuple[str, ...]) -> tuple[FieldPlan, ...]:
+    return tuple(_plans_by_name(Snapshot)[name] for name in names)
+
+
+@cache
 def _field_plans(model: type[Frozen]) -> tuple[FieldPlan, ...]:
     return tuple(
         FieldPlan(name, (name, _camel_case(name), *_RENAMED.get(name, ())), _reader(name, field))
@@ -250,6 +274,8 @@ def _reader(name: str, kind: object) -> Callable[[object, str, Altered], object]
         return partial(_read_nested, kind)
     if typing.get_origin(kind) is tuple:
         return _read_labels
+    if kind is str:
+        return partial(_read_text, _CAPS.get(name, NAME_CAP))
     return _READERS[typing.cast("type", kind)]
 
 
@@ -258,16 +284,16 @@ def _read_size(value: object, _field: str, _altered: Altered) -> int | None:
     return None if size is None or size < 0 else size
 
 
-def _read_text(value: object, field: str, altered: Altered) -> str | None:
-    if type(value) is str and is_surely_plain(value, _SHORTEST_CAP):
-        return value
+def _read_text(cap: int, value: object, field: str, altered: Altered) -> str | None:
+    if type(value) is str and is_surely_plain(value, cap):
+        return value  # as it nearly always is
     if isinstance(value, Mapping):
         value = typing.cast("Mapping[str, object]", value).get("name")
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value) if abs(value) <= LARGEST_ID else None
     if not isinstance(value, str):
         return None
-    shown = showable(value, _CAPS.get(field.rpartition(".")[2], NAME_CAP))
+    shown = showable(value, cap)
     if shown.altered:
         altered.append(field)
     return shown.text
@@ -289,10 +315,12 @@ def _read_labels(value: object, field: str, altered: Altered) -> tuple[str, ...]
     if len(entries) > MOST_LABELS:
         altered.append(field)
     own = Altered()
-    texts = [_read_text(_label(entry), field, own) for entry in entries[:MOST_LABELS]]
+    texts = [
+        _read_text(_CAPS["labels"], _label(entry), field, own) for entry in entries[:MOST_LABELS]
+    ]
     if own or None in texts:
         altered.append(field)
-    return tuple(text for text in texts if text)
+    return tuple(filter(None, texts))
 
 
 def _comma_separated(text: str) -> list[str]:
@@ -304,6 +332,8 @@ def _comma_separated(text: str) -> list[str]:
 
 def _label(entry: object) -> object:
     # Source: a flavor's labels are {id, label} in the object description.
+    if type(entry) is str:
+        return entry
     if isinstance(entry, Mapping):
         entry = typing.cast("Mapping[str, object]", entry)
         return entry.get("label", entry.get("name"))
@@ -344,5 +374,4 @@ _READERS: Mapping[type, Callable[[object, str, Altered], object]] = {
     float: lambda value, _field, _altered: read_number(value),
     bool: _read_truth,
     datetime: lambda value, _field, _altered: read_time(value),
-    str: _read_text,
 }

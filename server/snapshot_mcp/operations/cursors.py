@@ -45,7 +45,8 @@ class Shown(Generic[T]):
         if self._after is not None and position <= self._after:
             return
         if not self.is_full or position < self._best[-1][0]:
-            insort(self._best, (position, entry), key=_position_of)
+            # No two entries have one position, so the entries themselves are never compared.
+            insort(self._best, (position, entry))
             del self._best[self._limit + 1 :]
 
     @property
@@ -84,10 +85,6 @@ def position_of(cursor: str, belongs_to: object) -> Position | None:
         "The cursor is not one of this list.",
         "Use next_cursor as it came, with the same filters, or leave it out to start again.",
     )
-
-
-def _position_of(entry: tuple[Position, object]) -> Position:
-    return entry[0]
 
 
 def _fingerprint(belongs_to: object) -> int:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 from snapshot_mcp.answers import (
+    OF_A_SUMMARY,
     SnapshotList,
     SnapshotSummary,
     VirtualMachineList,
@@ -17,7 +18,7 @@ from snapshot_mcp.cloud.client import CloudReader, Page
 from snapshot_mcp.cloud.wire import (
     Entry,
     read_field,
-    read_part,
+    read_fields,
     read_snapshot,
     read_virtual_machine,
 )
@@ -30,7 +31,6 @@ from snapshot_mcp.rules.eligibility import snapshot_obstacle
 FEW_PAGES = 5
 """So many pages are always read whole, so that the totals are exact."""
 
-_OF_A_SUMMARY = ("name", "status", "vm_id", "vm_name", "size", "created_at", "labels")
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -72,7 +72,7 @@ async def list_snapshots(
             return await reader.snapshots_page(number, PAGE_SIZE, wanted.search)
         return fetched.pop(number)
 
-    if wanted == SnapshotFilter(search=wanted.search):
+    if _is_unfiltered(wanted) and wanted.order == "newest":
         answer = await _from_the_top(fetch, fetched, wanted, limit, after)
         if answer is not None:
             return answer
@@ -84,10 +84,11 @@ async def _from_all(
 ) -> SnapshotList:
     shown = Shown[Entry](limit, after)
     total_size = 0
+    filters = not _is_unfiltered(wanted)
 
     def keep(entry: Entry) -> None:
         nonlocal total_size
-        if _passes(entry, wanted):
+        if not filters or _passes(entry, wanted):
             total_size += read_field(entry, "size") or 0
             shown.add(_position(entry, wanted.order), entry)
 
@@ -147,8 +148,11 @@ def _answer(
     total_size: int | None,
     unreadable: int,
 ) -> SnapshotList:
+    summaries = (
+        SnapshotSummary.told(it.id, **read_fields(it, OF_A_SUMMARY)) for it in shown.entries
+    )
     return SnapshotList(
-        snapshots=tuple(SnapshotSummary.of(read_part(it, _OF_A_SUMMARY)) for it in shown.entries),
+        snapshots=tuple(summaries),
         total=total,
         total_size=total_size,
         next_cursor=shown.cursor(wanted),
@@ -180,6 +184,11 @@ async def list_virtual_machines(
         next_cursor=shown.cursor(search),
         unreadable=collected.unreadable or None,
     )
+
+
+def _is_unfiltered(wanted: SnapshotFilter) -> bool:
+    """Whether whatever the cloud finds by name passes."""
+    return wanted == SnapshotFilter(search=wanted.search, order=wanted.order)
 
 
 def _passes(entry: Entry, wanted: SnapshotFilter) -> bool:

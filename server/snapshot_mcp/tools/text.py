@@ -115,14 +115,13 @@ def _days(snapshots: Sequence[SnapshotSummary], year: int) -> Iterator[str]:
     Where one VM has several on one day, the time of day tells them apart.
     """
     written = [it.created_at.isoformat() if it.created_at else "" for it in snapshots]
-    days = Counter((it.vm_id, moment[:10]) for it, moment in zip(snapshots, written, strict=True))
-    above = ""
-    for snapshot, moment in zip(snapshots, written, strict=True):
-        day = moment[5:10] if moment[:4] == str(year) else moment[:10]
-        crowded = day and days[snapshot.vm_id, moment[:10]] > 1
-        yield (_SAME_DAY if day and day == above else day or "?") + (
-            f" {moment[11:16]}" if crowded else ""
-        )
+    days = [(it.vm_id, moment[:10]) for it, moment in zip(snapshots, written, strict=True)]
+    crowded = {day for day, count in Counter(days).items() if count > 1}
+    above, this_year = "", f"{year}-"
+    for own, moment in zip(days, written, strict=True):
+        day = own[1].removeprefix(this_year)
+        told = _SAME_DAY if day and day == above else day or "?"
+        yield f"{told} {moment[11:16]}" if day and own in crowded else told
         above = day
 
 
