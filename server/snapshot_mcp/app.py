@@ -1,13 +1,15 @@
 """The composition root: settings in, MCPServer out. The only place that knows every room."""
 
 import secrets
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+import sys
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
+from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.resources import FunctionResource, Resource
 from mcp.server.mcpserver.tools import Tool
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 EMBEDDED_URL = "http://embedded.invalid/v1"
 MOST_CONNECTIONS = 10
 LOCAL_PRINCIPAL = "local"
+LISTS_KEPT_MS = 300_000
+READS_KEPT_MS = 2_000
 
 _INSTRUCTIONS = """\
 Looks after the snapshots of a team's VMs: list, inspect, create, restore, delete.
@@ -79,20 +83,52 @@ def create_server(
     instructions = _INSTRUCTIONS
     instructions += _EMBEDDED if settings.embedded else ""
     instructions += _READ_ONLY if settings.read_only else ""
-    server = MCPServer[OpenOperations](
-        name="snapshot-mcp",
-        title="Snapshots",
-        version=__version__,
-        instructions=instructions,
-        tools=_allowed(all_tools(read_only=settings.read_only), policy),
-        resources=[_policy_resource(policy)],
-        lifespan=lifespan,
-        log_level="WARNING",
-        request_state_security=request_state_security(settings.data_folder()),
-    )
+    with _left_out("rich.console"):  # the SDK would load it for a log of its own
+        server = MCPServer[OpenOperations](
+            name="snapshot-mcp",
+            title="Snapshots",
+            version=__version__,
+            instructions=instructions,
+            tools=_allowed(all_tools(read_only=settings.read_only), policy),
+            resources=[_policy_resource(policy)],
+            lifespan=lifespan,
+            log_level="WARNING",
+            request_state_security=request_state_security(settings.data_folder()),
+            cache_hints=_cache_hints(),
+        )
     for prompt in load_prompts():
         server.add_prompt(prompt)
     return server
+
+
+def _cache_hints() -> "Mapping[CacheableMethod, CacheHint]":
+    """How long a client may keep what it was told; never for somebody else.
+
+    The lists are those of this process to its end; a restarted one may have others. A resource is
+    as it was read a moment ago.
+    """
+    kept, read = CacheHint(LISTS_KEPT_MS, "private"), CacheHint(READS_KEPT_MS, "private")
+    return {
+        "tools/list": kept,
+        "prompts/list": kept,
+        "resources/list": kept,
+        "resources/templates/list": kept,
+        "server/discover": kept,
+        "resources/read": read,
+    }
+
+
+@contextmanager
+def _left_out(module: str) -> Generator[None]:
+    """Let `module` look as if it were not installed, unless somebody has loaded it already."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # pyright: ignore[reportArgumentType] - the import system's word for it
+    try:
+        yield
+    finally:
+        del sys.modules[module]
 
 
 def connect_cloud(settings: Settings, clock: Clock) -> "httpx.AsyncClient":
@@ -203,9 +239,10 @@ def _open_once(open_them: OpenOperations) -> OpenOperations:
     opened: list[Operations] = []
 
     async def open_operations() -> Operations:
-        async with lock:
-            if not opened:
-                opened.append(await open_them())
+        if not opened:
+            async with lock:
+                if not opened:
+                    opened.append(await open_them())
         return opened[0]
 
     return open_operations

@@ -2,10 +2,11 @@
 
 import base64
 import json
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from typing import Any, cast
 
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from snapshot_mcp.answers import SnapshotList
 from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.errors import ProtocolError, RefusedError, Unavailable
+from snapshot_mcp.models import VirtualMachine
 from snapshot_mcp.operations import pages
 from snapshot_mcp.operations.listing import (
     all_snapshots,
@@ -51,6 +53,10 @@ async def reader_of(cut: Cut) -> AsyncGenerator[CloudReader]:
     transport = httpx.MockTransport(handler)
     async with httpx.AsyncClient(base_url="https://cloud.example/v1", transport=transport) as http:
         yield CloudReader(api_of_client(http))
+
+
+def finder(reader: CloudReader) -> Callable[[str], Awaitable[pages.Collected[VirtualMachine]]]:
+    return partial(find_virtual_machines, reader)
 
 
 @dataclass
@@ -305,8 +311,8 @@ async def test_vms_are_listed_oldest_first_with_what_speaks_against_a_snapshot()
         {"id": 3, "name": "a", "status": "BUILD"},
     ]
     async with reader_of(Cloud(rows).cut) as reader:
-        first = await list_virtual_machines(reader, "", 1, "")
-        second = await list_virtual_machines(reader, "", 1, first.next_cursor)
+        first = await list_virtual_machines(finder(reader), "", 1, "")
+        second = await list_virtual_machines(finder(reader), "", 1, first.next_cursor)
     assert [it.id for it in (*first.virtual_machines, *second.virtual_machines)] == [3, 9]
     assert [it.can_snapshot for it in (*first.virtual_machines, *second.virtual_machines)] == [
         False,
@@ -417,7 +423,7 @@ async def test_the_page_size_may_change_on_the_way() -> None:
 async def test_a_cursor_is_for_its_own_list_only() -> None:
     async with reader_of(Cloud([snapshot(number) for number in range(1, 6)]).cut) as reader:
         cursor = (await list_snapshots(reader, SnapshotFilter(), 2, "")).next_cursor
-        vm_cursor = (await list_virtual_machines(reader, "", 2, "")).next_cursor
+        vm_cursor = (await list_virtual_machines(finder(reader), "", 2, "")).next_cursor
         assert cursor
         assert vm_cursor
         for other in (
@@ -434,9 +440,9 @@ async def test_a_cursor_is_for_its_own_list_only() -> None:
         with pytest.raises(RefusedError):
             await list_snapshots(reader, SnapshotFilter(), 2, vm_cursor)
         with pytest.raises(RefusedError):
-            await list_virtual_machines(reader, "", 2, cursor)
+            await list_virtual_machines(finder(reader), "", 2, cursor)
         with pytest.raises(RefusedError):
-            await list_virtual_machines(reader, "s", 2, vm_cursor)
+            await list_virtual_machines(finder(reader), "s", 2, vm_cursor)
 
 
 def encoded(value: Any) -> str:  # noqa: ANN401 - whatever JSON can say
@@ -478,7 +484,7 @@ async def test_a_garbled_cursor_is_refused_before_the_cloud_is_asked(cursor: str
         with pytest.raises(RefusedError, match="not one of this list"):
             await list_snapshots(reader, SnapshotFilter(), 2, cursor)
         with pytest.raises(RefusedError, match="not one of this list"):
-            await list_virtual_machines(reader, "", 2, cursor)
+            await list_virtual_machines(finder(reader), "", 2, cursor)
     assert asked == []
 
 

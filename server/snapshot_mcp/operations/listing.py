@@ -4,6 +4,7 @@ Where the cloud's own order is seen to be the one asked for, a list without filt
 it shows. Everything else reads all pages, and of most entries no more than the filter needs.
 """
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -169,11 +170,19 @@ async def find_virtual_machines(reader: CloudReader, search: str) -> Collected[V
 
 
 async def list_virtual_machines(
-    reader: CloudReader, search: str, limit: int, cursor: str
+    find: Callable[[str], Awaitable[Collected[VirtualMachine]]],
+    search: str,
+    limit: int,
+    cursor: str,
 ) -> VirtualMachineList:
-    """One page of the VMs whose name has `search` in it, oldest first. Errors as above."""
+    """One page of the VMs that `find` finds by `search`, oldest first.
+
+    Raises:
+        RefusedError: the cursor is not of this list.
+        CloudError: as in `pages.collect`.
+    """
     shown = Shown[VirtualMachine](limit, position_of(cursor, search))
-    collected = await find_virtual_machines(reader, search)
+    collected = await find(search)
     for vm in collected.kept:
         shown.add((vm.id, vm.id), vm)
     return VirtualMachineList(

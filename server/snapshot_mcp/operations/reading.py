@@ -1,10 +1,16 @@
 """Looking at what is there."""
 
+from collections.abc import Awaitable
+from functools import partial
+
 from snapshot_mcp.answers import SnapshotDetails, SnapshotList, VirtualMachineList
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.client import CloudReader
+from snapshot_mcp.models import VirtualMachine
 from snapshot_mcp.operations import listing
 from snapshot_mcp.operations.orders import SnapshotFilter
+from snapshot_mcp.operations.pages import Collected
+from snapshot_mcp.operations.recent import Recent
 from snapshot_mcp.rules import blast
 
 
@@ -19,14 +25,24 @@ class Views:
     def __init__(self, reader: CloudReader, clock: Clock) -> None:
         self._reader = reader
         self._clock = clock
+        self._vms = Recent[Collected[VirtualMachine]](clock)
 
     async def snapshots(self, wanted: SnapshotFilter, limit: int, cursor: str) -> SnapshotList:
         """One page of the snapshots that pass `wanted`. Errors as in `listing.list_snapshots`."""
         return await listing.list_snapshots(self._reader, wanted, limit, cursor)
 
     async def virtual_machines(self, search: str, limit: int, cursor: str) -> VirtualMachineList:
-        """One page of VMs. Errors as in `listing.list_virtual_machines`."""
-        return await listing.list_virtual_machines(self._reader, search, limit, cursor)
+        """One page of VMs. Errors as in `listing.list_virtual_machines`.
+
+        The pages after the first show what the first one was cut from, for a moment.
+        """
+        # Whoever follows a restore asks for the first page: that one is never of yesterday.
+        look = self._vms.get if cursor else self._vms.fresh
+
+        def find(name: str) -> Awaitable[Collected[VirtualMachine]]:
+            return look(name, partial(listing.find_virtual_machines, self._reader, name))
+
+        return await listing.list_virtual_machines(find, search, limit, cursor)
 
     async def snapshot(self, snapshot_id: int) -> SnapshotDetails:
         """Everything about one snapshot, and what follows from it.

@@ -1,0 +1,53 @@
+"""A start loads what a start needs, and nothing that only some calls or commands use."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.processes.helpers import stdio_server
+
+LATER = {
+    "cachetools",
+    "httpcore",
+    "httpx",
+    "jwt",
+    "msgspec",
+    "platformdirs",
+    "pyrate_limiter",
+    "rich.text",
+    "sqlite3",
+    "tenacity",
+    "snapshot_mcp.cloud.client",
+    "snapshot_mcp.consent.gate",
+    "snapshot_mcp.ledger",
+    "snapshot_mcp.operations.changing",
+    "snapshot_mcp.operations.reading",
+    "snapshot_mcp.policy_file",
+    "snapshot_mcp.rules",
+    "snapshot_mcp.sandbox",
+}
+"""Each costs a start something, and none is needed before the first call."""
+
+_IMPORT = re.compile(r"^import time:.*\| +(\S+)$", re.MULTILINE)
+
+
+def test_a_start_loads_nothing_that_only_a_call_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in os.environ:
+        if name.startswith("COV"):  # measuring the coverage loads a database
+            monkeypatch.delenv(name)
+    command = [sys.executable, "-X", "importtime", "-m", "snapshot_mcp"]
+    with stdio_server(tmp_path, command=command) as server:
+        server.initialize()
+        assert server.tools()
+        at_start = set(_IMPORT.findall(server.stderr))
+        server.ask("list_snapshots")
+        in_all = set(_IMPORT.findall(server.stderr))
+    assert "mcp.server.mcpserver" in at_start
+    assert LATER & at_start == set()
+    assert {"httpx", "sqlite3", "msgspec"} <= in_all
+    assert list(tmp_path.iterdir())

@@ -1,0 +1,82 @@
+"""What may be kept for a moment: by a client that is told so, and by the server to show it."""
+
+import pytest
+from mcp import Client
+
+from snapshot_mcp.app import LISTS_KEPT_MS, READS_KEPT_MS
+from snapshot_mcp.operations.recent import SECONDS_KEPT
+from tests.conftest import World, ask, refused
+
+PAGE = {"search": "", "limit": 3}
+
+
+def asked(world: World) -> int:
+    """How often the cloud was asked for a list of VMs."""
+    return sum(it.url.path.endswith("/core/virtual-machines") for it in world.requests)
+
+
+async def test_lists_and_reads_say_how_long_they_may_be_kept_and_by_whom(world: World) -> None:
+    async with world.client("2026-07-28") as client:
+        lists = [
+            await client.list_tools(),
+            await client.list_prompts(),
+            await client.list_resources(),
+            await client.list_resource_templates(),
+        ]
+        read = await client.read_resource("snapshot://policy")
+    assert {(it.ttl_ms, it.cache_scope) for it in lists} == {(LISTS_KEPT_MS, "private")}
+    assert (read.ttl_ms, read.cache_scope) == (READS_KEPT_MS, "private")
+
+
+async def test_the_older_era_is_told_nothing_that_it_does_not_know(world: World) -> None:
+    async with world.client("legacy") as client:
+        told = (await client.list_tools()).model_fields_set
+    assert not told & {"ttl_ms", "cache_scope"}
+
+
+async def test_the_tools_come_in_the_same_order_every_time(client: Client) -> None:
+    first, second = [await client.list_tools() for _ in range(2)]
+    assert [tool.name for tool in first.tools] == [tool.name for tool in second.tools]
+
+
+async def test_the_pages_of_one_list_of_vms_cost_one_look_at_the_cloud(
+    client: Client, world: World
+) -> None:
+    first = await ask(client, "list_virtual_machines", **PAGE)
+    seen = asked(world)
+    second = await ask(client, "list_virtual_machines", **PAGE, cursor=first["next_cursor"])
+    assert asked(world) == seen
+    ids = [it["id"] for page in (first, second) for it in page["virtual_machines"]]
+    assert ids == sorted(set(ids))
+
+
+async def test_what_was_seen_too_long_ago_is_looked_at_again(client: Client, world: World) -> None:
+    first = await ask(client, "list_virtual_machines", **PAGE)
+    seen = asked(world)
+    world.turned.turn(seconds=SECONDS_KEPT)
+    await ask(client, "list_virtual_machines", **PAGE, cursor=first["next_cursor"])
+    assert asked(world) > seen
+
+
+@pytest.mark.parametrize("again", [1, 2])
+async def test_a_first_page_of_vms_is_never_one_that_was_kept(
+    client: Client, world: World, again: int
+) -> None:
+    for _ in range(again):
+        await ask(client, "list_virtual_machines", **PAGE)
+    seen = asked(world)
+    await ask(client, "list_virtual_machines", **PAGE)
+    assert asked(world) > seen
+
+
+async def test_a_decision_about_a_write_is_never_made_of_what_was_kept(
+    client: Client, world: World
+) -> None:
+    ready = (await ask(client, "list_snapshots", state="ready"))["snapshots"][0]["id"]
+    listed = (await ask(client, "list_virtual_machines"))["virtual_machines"]
+    seen = asked(world)
+    sentence = await refused(
+        client, "restore_snapshot", snapshot_id=ready, new_vm_name=listed[0]["name"]
+    )
+    assert "exists already" in sentence
+    assert asked(world) > seen
