@@ -1,11 +1,12 @@
 """Lists of many pages: what is read of them, how much at a time, and when it may be less."""
 
+import json
 import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import httpx
@@ -14,8 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snapshot_mcp.cloud.client import CloudReader
+from snapshot_mcp.cloud.decoding import any_json, list_decoder
 from snapshot_mcp.cloud.traffic import READS_AT_ONCE
-from snapshot_mcp.cloud.wire import Entry, identified, read_field, read_snapshot
+from snapshot_mcp.cloud.wire import (
+    entry_of,
+    field_reader,
+    keys_of_entries,
+    read_fields,
+    read_snapshot,
+)
 from snapshot_mcp.errors import Unavailable
 from snapshot_mcp.operations.listing import FEW_PAGES, list_snapshots, snapshots_of_vm
 from snapshot_mcp.operations.orders import SnapshotFilter
@@ -160,9 +168,66 @@ values = st.recursive(
 
 @given(st.dictionaries(st.sampled_from([*FIELDS, "virtual_machine_id", "vmId", "tags"]), values))
 def test_a_field_that_is_read_alone_is_read_as_with_the_whole(raw: dict[str, object]) -> None:
-    entry = identified(raw | {"id": 1}, "an entry")
+    entry = entry_of(raw | {"id": 1})
+    assert entry is not None
     whole = read_snapshot(entry.raw)
-    assert isinstance(entry, Entry)
     for name in FIELDS:
-        alone = read_field(entry, name)
+        alone = field_reader(name)(entry)
         assert (() if alone is None and name == "labels" else alone) == getattr(whole, name)
+        assert read_fields(entry, FIELDS).get(name) == alone
+
+
+rows = st.dictionaries(
+    st.sampled_from([*FIELDS, "id", "name", "virtual_machine_id", "vmId", "tags", "vm_flavor"]),
+    values,
+)
+bodies = st.fixed_dictionaries(
+    {},
+    optional={
+        "status": values,
+        "count": values,
+        "message": values,
+        "snapshots": st.lists(rows | values, max_size=3) | values,
+        "other": values,
+    },
+)
+
+
+@given(bodies)
+def test_a_list_that_is_decoded_in_part_says_what_the_whole_says(body: dict[str, object]) -> None:
+    received = json.dumps(body).encode()
+    whole = cast("dict[str, object]", any_json(received))
+    decoded = list_decoder("snapshots", keys_of_entries())(received)
+    part = cast("dict[str, object]", decoded)
+    for key in ("status", "count", "message"):
+        assert repr(part.get(key)) == repr(whole.get(key))
+    assert [told(it) for it in listed(part)] == [told(it) for it in listed(whole)]
+
+
+def listed(body: dict[str, object]) -> list[object]:
+    found = body.get("snapshots")
+    return cast("list[object]", found) if isinstance(found, list) else []
+
+
+def told(raw: object) -> object:
+    entry = entry_of(raw)
+    return entry and (entry.id, read_fields(entry, (*FIELDS, "name")))
+
+
+@pytest.mark.parametrize(
+    "received",
+    [
+        b"",
+        b"<html>",
+        b'{"snapshots": [{"id": 1, "name": "half \\ud83d"}]}',
+        b'{"snapshots": [{"id": 1, "size": NaN}]}',
+        b'{"snapshots": [{"id": 1}, 7, null, "x"]}',
+        b'{"snapshots": {"id": 1}}',
+        b"[" * 100_000,
+        b'{"snapshots": [{"id": 99999999999999999999999, "size": 1e999}]}',
+        b'{"snapshots": [{"id": 1, "id": 2}]} trailing',
+    ],
+)
+def test_what_is_odd_is_decoded_as_a_whole(received: bytes) -> None:
+    part = list_decoder("snapshots", keys_of_entries())(received)
+    assert repr(part) == repr(any_json(received))

@@ -35,7 +35,14 @@ _RENAMED: Mapping[str, tuple[str, ...]] = {
     "vm_name": ("virtual_machine_name", "instance_name"),
     "labels": ("tags",),
 }
-_PARTS_OF_THE_VM = frozenset({"vm_environment", "vm_flavor", "vm_image", "vm_keypair"})
+_NOT_IN_LISTS = frozenset(
+    {
+        *("vm_environment", "vm_flavor", "vm_image", "vm_keypair", "volume_id", "volume_name"),
+        *("region_id", "description", "has_floating_ip", "is_image"),
+    }
+)
+"""Only what shows a single snapshot reads these."""
+
 _INTEGER = re.compile(r"[+-]?\d{1,19}")
 
 
@@ -63,23 +70,26 @@ class Entry(NamedTuple):
     raw: Mapping[str, object]
 
 
-def identified(raw: object, what: str) -> Entry:
-    """An entry with its id.
-
-    Raises:
-        ProtocolError: it is not an object, or has no id.
-    """
-    raw = _as_mapping(raw)
-    number = None if raw is None else read_integer(raw.get("id"))
-    if raw is None or number is None or number < 1:
-        raise ProtocolError(f"The cloud's answer holds {what} without an id.")
-    return Entry(number, raw)
+def entry_of(raw: object) -> Entry | None:
+    """An entry with its id; None where it is not an object, or has no id."""
+    mapping = _as_mapping(raw)
+    if mapping is None:
+        return None
+    number = read_integer(mapping.get("id"))
+    return None if number is None or number < 1 else Entry(number, mapping)
 
 
-def read_field(entry: Entry, name: str) -> Any:  # noqa: ANN401 - of the type that the model names
-    """One field of a snapshot as `read_snapshot` reads it; None where that takes the default."""
-    plan = _plans_by_name(Snapshot)[name]
-    return _read_planned(plan, entry.raw, "", Altered())
+def field_reader(name: str) -> Callable[[Entry], Any]:
+    """Reads one field of a snapshot as `read_snapshot` does; None where that takes the default."""
+    plan = _plans_of((name,))[0]
+    read, altered = plan.read, Altered()
+
+    def read_it(entry: Entry) -> Any:  # noqa: ANN401 - of the type that the model names
+        value = entry.raw.get(name)
+        found = None if value is None else read(value, name, altered)
+        return _read_planned(plan, entry.raw, "", altered) if found is None else found
+
+    return read_it
 
 
 def read_fields(entry: Entry, names: tuple[str, ...]) -> dict[str, Any]:
@@ -101,12 +111,9 @@ def read_fields(entry: Entry, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def keys_of_entries() -> Iterable[str]:
-    """Every key under which a list's entry may tell what is read of a snapshot.
-
-    The parts of the VM are left out: only a single snapshot shows them.
-    """
+    """Every key under which a list's entry may tell what is read of a snapshot in a list."""
     for plan in _field_plans(Snapshot):
-        if plan.name not in _PARTS_OF_THE_VM:
+        if plan.name not in _NOT_IN_LISTS:
             yield from plan.keys
 
 
@@ -205,7 +212,9 @@ def _boot_volume_size(raw: Mapping[str, object]) -> int | None:
 
 
 def _identified(model: type[F], raw: object, what: str) -> F:
-    entry = identified(raw, what)
+    entry = entry_of(raw)
+    if entry is None:
+        raise ProtocolError(f"The cloud's answer holds {what} without an id.")
     altered = Altered()
     values = _read_fields(model, entry.raw, "", altered)
     if altered:

@@ -5,7 +5,6 @@ it shows. Everything else reads all pages, and of most entries no more than the 
 """
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from itertools import pairwise
 
 from snapshot_mcp.answers import (
@@ -18,21 +17,20 @@ from snapshot_mcp.answers import (
 from snapshot_mcp.cloud.client import CloudReader, Page
 from snapshot_mcp.cloud.wire import (
     Entry,
-    read_field,
+    field_reader,
     read_fields,
     read_snapshot,
     read_virtual_machine,
 )
-from snapshot_mcp.models import Snapshot, VirtualMachine, snapshot_state
+from snapshot_mcp.models import Snapshot, VirtualMachine
 from snapshot_mcp.operations.cursors import Position, Shown, position_of
-from snapshot_mcp.operations.orders import Order, SnapshotFilter
+from snapshot_mcp.operations.filtering import conditions, position_in
+from snapshot_mcp.operations.orders import SnapshotFilter
 from snapshot_mcp.operations.pages import PAGE_SIZE, Collected, Fetch, collect, pages_counted
 from snapshot_mcp.rules.eligibility import snapshot_obstacle
 
 FEW_PAGES = 5
 """So many pages are always read whole, so that the totals are exact."""
-
-_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def all_snapshots(reader: CloudReader, search: str = "") -> list[Snapshot]:
@@ -49,8 +47,10 @@ async def snapshots_of_vm(reader: CloudReader, vm_id: int | None) -> list[Snapsh
     if vm_id is None:
         return []
 
+    (is_of_vm,) = conditions(SnapshotFilter(vm_id=vm_id))
+
     def keep(entry: Entry) -> Snapshot | None:
-        return read_snapshot(entry.raw) if read_field(entry, "vm_id") == vm_id else None
+        return read_snapshot(entry.raw) if is_of_vm(entry) else None
 
     collected = await collect(lambda page: reader.snapshots_page(page, PAGE_SIZE, ""), keep)
     return collected.kept
@@ -73,7 +73,7 @@ async def list_snapshots(
             return await reader.snapshots_page(number, PAGE_SIZE, wanted.search)
         return fetched.pop(number)
 
-    if _is_unfiltered(wanted) and wanted.order == "newest":
+    if wanted == SnapshotFilter(search=wanted.search):
         answer = await _from_the_top(fetch, fetched, wanted, limit, after)
         if answer is not None:
             return answer
@@ -85,13 +85,16 @@ async def _from_all(
 ) -> SnapshotList:
     shown = Shown[Entry](limit, after)
     total_size = 0
-    filters = not _is_unfiltered(wanted)
+    size, position = field_reader("size"), position_in(wanted.order)
+    wanted_conditions = tuple(conditions(wanted))
 
     def keep(entry: Entry) -> None:
         nonlocal total_size
-        if not filters or _passes(entry, wanted):
-            total_size += read_field(entry, "size") or 0
-            shown.add(_position(entry, wanted.order), entry)
+        for passes in wanted_conditions:
+            if not passes(entry):
+                return
+        total_size += size(entry) or 0
+        shown.add(position(entry), entry)
 
     collected: Collected[None] = await collect(fetch, keep)
     return _answer(shown, wanted, shown.count, total_size, collected.unreadable)
@@ -115,8 +118,8 @@ async def _from_the_top(
     last = fetched[count] = await fetch(count)
     if not _descend(first, last):
         return None
-    shown = Shown[Entry](limit, after)
-    collected = Collected[None](lambda entry: shown.add(_position(entry, "newest"), entry))
+    shown, position = Shown[Entry](limit, after), position_in("newest")
+    collected = Collected[None](lambda entry: shown.add(position(entry), entry))
     page, number = first, 1
     while collected.take(page.entries) and not shown.is_full and number < count:
         number += 1
@@ -130,9 +133,9 @@ async def _from_the_top(
 def _descend(earlier: Page, later: Page) -> bool:
     """Whether the entries of two pages go from newer to older throughout, and tell their times."""
     entries = [*_readable(earlier), *_readable(later)]
-    positions = [_position(entry, "newest") for entry in entries]
-    return all(read_field(entry, "created_at") for entry in entries) and all(
-        one < other for one, other in pairwise(positions)
+    taken, position = field_reader("created_at"), position_in("newest")
+    return all(map(taken, entries)) and all(
+        one < other for one, other in pairwise(map(position, entries))
     )
 
 
@@ -193,40 +196,3 @@ async def list_virtual_machines(
         next_cursor=shown.cursor(search),
         unreadable=collected.unreadable or None,
     )
-
-
-def _is_unfiltered(wanted: SnapshotFilter) -> bool:
-    """Whether whatever the cloud finds by name passes."""
-    return wanted == SnapshotFilter(search=wanted.search, order=wanted.order)
-
-
-def _passes(entry: Entry, wanted: SnapshotFilter) -> bool:
-    # The filters that leave the fewest come first: what fails one is not read any further.
-    if wanted.vm_id and read_field(entry, "vm_id") != wanted.vm_id:
-        return False
-    if wanted.state != "any" and wanted.state != snapshot_state(read_field(entry, "status")):
-        return False
-    if wanted.label and not _has_label(entry, wanted.label):
-        return False
-    return _was_taken_between(entry, wanted.created_after, wanted.created_before)
-
-
-def _was_taken_between(entry: Entry, after: datetime | None, before: datetime | None) -> bool:
-    if after is None and before is None:
-        return True
-    taken: datetime | None = read_field(entry, "created_at")
-    return taken is not None and (after or taken) <= taken and (before is None or taken < before)
-
-
-def _has_label(entry: Entry, label: str) -> bool:
-    labels: tuple[str, ...] = read_field(entry, "labels") or ()
-    return label.casefold() in (own.casefold() for own in labels)
-
-
-def _position(entry: Entry, order: Order) -> Position:
-    """Where a snapshot stands in `order`."""
-    if order == "largest":
-        return -(read_field(entry, "size") or 0), -entry.id
-    created_at: datetime | None = read_field(entry, "created_at")
-    taken = int(((created_at or _LONG_AGO) - _LONG_AGO).total_seconds() * 1_000)
-    return (taken, entry.id) if order == "oldest" else (-taken, -entry.id)

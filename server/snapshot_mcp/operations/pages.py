@@ -10,7 +10,7 @@ import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
 from snapshot_mcp.cloud.client import Page
-from snapshot_mcp.cloud.wire import Entry, identified
+from snapshot_mcp.cloud.wire import Entry, entry_of
 from snapshot_mcp.errors import ProtocolError, SnapshotMcpError, Unavailable
 
 T = TypeVar("T")
@@ -50,17 +50,15 @@ class Collected(Generic[T]):
 
     def take(self, entries: Iterable[object]) -> bool:
         """Take the entries of one page; whether there was a new one among them."""
-        before = self.seen
+        before, ids, keep = self.seen, self._ids, self._keep
         for raw in entries:
-            try:
-                entry = identified(raw, "an entry")
-            except ProtocolError:
+            entry = entry_of(raw)
+            if entry is None:
                 self.unreadable += 1
-                continue
             # A row that moved to another page meanwhile comes twice.
-            if entry.id not in self._ids:
-                self._ids.add(entry.id)
-                kept = self._keep(entry)
+            elif entry.id not in ids:
+                ids.add(entry.id)
+                kept = keep(entry)
                 if kept is not None:
                     self.kept.append(kept)
         return self.seen > before
