@@ -48,13 +48,19 @@ class CloudReader:
     def __init__(self, api: Api) -> None:
         self._api = api
 
-    async def snapshots_page(self, page: int, page_size: int, search: str) -> Page:
+    async def snapshots_page(
+        self, page: int, page_size: int, search: str, *, once: bool = False
+    ) -> Page:
         """One page of snapshots; pages start at 1, `search` is a part of the name."""
-        return await self._page("/core/snapshots", "snapshots", page, page_size, search)
+        query = _query(page, page_size, search)
+        return await self._page("/core/snapshots", "snapshots", query, once=once)
 
-    async def virtual_machines_page(self, page: int, page_size: int, search: str) -> Page:
+    async def virtual_machines_page(
+        self, page: int, page_size: int, search: str, *, once: bool = False
+    ) -> Page:
         """One page of VMs, oldest first; pages start at 1, `search` is a part of the name."""
-        return await self._page("/core/virtual-machines", "instances", page, page_size, search)
+        query = _query(page, page_size, search)
+        return await self._page("/core/virtual-machines", "instances", query, once=once)
 
     async def snapshot(self, snapshot_id: int) -> Snapshot:
         """One snapshot, with everything that the cloud tells."""
@@ -91,13 +97,11 @@ class CloudReader:
         """
         return await self._api.read("/pricebook", "the price list", _prices)
 
-    async def _page(self, path: str, key: str, page: int, page_size: int, search: str) -> Page:
-        query: dict[str, str | int] = {"page": page, "pageSize": page_size}
-        if search:
-            query["search"] = search
-        return await self._api.read(
-            path, f"the list of {_PLURALS[key]}", partial(_read_page, key), query
-        )
+    async def _page(
+        self, path: str, key: str, query: Mapping[str, str | int], *, once: bool
+    ) -> Page:
+        subject = f"the list of {_PLURALS[key]}"
+        return await self._api.read(path, subject, partial(_read_page, key), query, once=once)
 
 
 class CloudWriter:
@@ -155,6 +159,11 @@ class CloudWriter:
 
 
 _PLURALS = {"snapshots": "snapshots", "instances": "VMs"}
+
+
+def _query(page: int, page_size: int, search: str) -> Mapping[str, str | int]:
+    query = {"page": page, "pageSize": page_size}
+    return query | {"search": search} if search else query
 
 
 def _object(body: object) -> Mapping[str, object]:

@@ -70,6 +70,8 @@ class Api:
         subject: str,
         parse: Callable[[object], T],
         params: Mapping[str, str | int] | None = None,
+        *,
+        once: bool = False,
     ) -> T:
         """GET `path` and parse its body; again, where that may well work in a moment.
 
@@ -78,17 +80,21 @@ class Api:
             subject: what is read, as it stands in an error ("snapshot 1701").
             parse: makes the result of the JSON body; raises ProtocolError when it does not fit.
             params: the query.
+            once: not again: an answer that comes late is of no use.
 
         Raises:
             CloudError: the cloud refused, or gave no usable answer.
             ProtocolError: the body is no JSON, or not of the expected shape.
         """
         within = CALLS_OF_A_READ * self._timeout
+
+        async def attempt() -> Answer:
+            return await self._read_once(path, subject, params)
+
         try:
             with anyio.fail_after(within):
-                answer = await persevere(
-                    lambda: self._read_once(path, subject, params), self._clock, within=within
-                )
+                trying = attempt() if once else persevere(attempt, self._clock, within=within)
+                answer = await trying
         except TimeoutError as error:
             raise Unavailable(
                 f"The cloud did not give {subject} within {within:g} s.",

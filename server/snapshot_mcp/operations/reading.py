@@ -3,13 +3,13 @@
 from snapshot_mcp.answers import SnapshotDetails, SnapshotList, VirtualMachineList
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.client import CloudReader
-from snapshot_mcp.operations import listing
-from snapshot_mcp.operations.orders import SnapshotFilter
+from snapshot_mcp.operations import listing, suggesting
+from snapshot_mcp.operations.orders import SnapshotFilter, Suggested
 from snapshot_mcp.rules import blast
 
 
 class Views:
-    """The three operations that change nothing.
+    """The operations that change nothing.
 
     Args:
         reader: the reading half of the cloud.
@@ -46,3 +46,7 @@ class Views:
             newest_of_vm=blast.is_newest_ready(snapshot, siblings),
             derived_image=blast.derived_image(snapshot),
         )
+
+    async def suggestions(self, wanted: Suggested, typed: str) -> suggesting.Suggestions:
+        """What a person who types may mean. Errors as in `suggesting.suggest`."""
+        return await suggesting.suggest(self._reader, wanted, typed)
