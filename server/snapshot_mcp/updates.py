@@ -73,7 +73,7 @@ class Subscriptions(InMemorySubscriptionBus):
             self._older[connection] = set()
             connection.exit_stack.callback(self._older.pop, connection, None)
         addresses = self._older[connection]
-        if len(addresses) >= MOST_SUBSCRIPTIONS:
+        if params.uri not in addresses and len(addresses) >= MOST_SUBSCRIPTIONS:
             raise MCPError(
                 INVALID_PARAMS,
                 f"A client can subscribe to {MOST_SUBSCRIPTIONS} addresses. Unsubscribe from some.",
