@@ -58,13 +58,13 @@ async def test_ids_complete_by_their_digits_and_by_the_name(client: Client) -> N
     assert (await ask(client, "list_snapshots", vm_id=int(vm_id)))["total"] > 0
 
 
-@pytest.mark.parametrize("asked", ALL)
-@pytest.mark.parametrize("typed", ["", "1", "b", "nothing-is-called-so", "\u202e%00'; --"])
-async def test_a_completion_is_one_call_that_reads(
-    world: World, client: Client, asked: Asked, typed: str
-) -> None:
-    await offered(client, asked, typed)
-    assert len(world.requests) == 1
+async def test_a_completion_is_one_call_that_reads(world: World, client: Client) -> None:
+    calls = 0
+    for asked in ALL:
+        for typed in ("", "1", "b", "nothing-is-called-so", "\u202e%00'; --"):
+            await offered(client, asked, typed)
+            calls += 1
+            assert len(world.requests) == calls
     assert world.writes == []
 
 
@@ -83,27 +83,25 @@ async def test_what_nobody_can_complete_is_empty_and_asks_nothing(
     assert world.requests == []
 
 
-@pytest.mark.parametrize("asked", ALL)
 async def test_a_cloud_that_fails_gives_nothing_after_one_call(
-    world: World, client: Client, asked: Asked
+    world: World, client: Client
 ) -> None:
-    answers = iter(
-        [
-            httpx.Response(503),
-            httpx.Response(401),
-            httpx.Response(200, text="<html>"),
-            httpx.Response(200, json={"snapshots": 7, "instances": 7}),
-        ]
-    )
+    answers = [
+        httpx.Response(503),
+        httpx.Response(401),
+        httpx.Response(200, text="<html>"),
+        httpx.Response(200, json={"snapshots": 7, "instances": 7}),
+    ]
+    for asked, answer in zip(ALL, answers, strict=True):
 
-    async def break_it(_: httpx.Request) -> httpx.Response:
-        return next(answers)
+        async def break_it(_: httpx.Request, answer: httpx.Response = answer) -> httpx.Response:
+            return answer
 
-    world.fail(break_it)
-    for calls in range(1, 5):
+        world.fail(break_it)
+        before = len(world.requests)
         found = await offered(client, asked, "b")
         assert (found.values, found.has_more) == ([], False)
-        assert len(world.requests) == calls
+        assert len(world.requests) == before + 1
 
 
 async def test_a_cloud_that_cannot_be_reached_or_hangs_gives_nothing(
