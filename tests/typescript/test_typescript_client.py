@@ -1,4 +1,4 @@
-"""The official TypeScript client over stdio, as many assistants use it: asking, and looking around."""
+"""The official TypeScript client over stdio, as assistants use it: asking and looking around."""
 
 import json
 import subprocess
