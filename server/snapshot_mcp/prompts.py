@@ -160,13 +160,14 @@ def _front_matter(path: Path, lines: list[str]) -> _FrontMatter:
 def _line_of(place: Sequence[int | str], lines: list[str]) -> int:
     """The line of a mistake: its key, in the argument that it is in; else where that begins."""
     numbered = list(enumerate(lines, start=2))
+    wanted = next(part for part in reversed(place) if isinstance(part, str))
     begins = 1
-    if len(place) > 1 and isinstance(place[1], int):
+    if len(place) > 1 and isinstance(place[1], int) and place[0] == "arguments":
         heads = [number for number, line in numbered if line.strip() == _ARGUMENT_HEAD]
         begins = heads[place[1]] if place[1] < len(heads) else 1
     for number, line in numbered:
         key, equals, _ = line.partition("=")
-        if number > begins and equals and key.strip() == place[-1]:
+        if number > begins and equals and key.strip() == wanted:
             return number
         if number > begins and line.strip() == _ARGUMENT_HEAD:
             break

@@ -38,8 +38,8 @@ async def test_names_of_machines_and_snapshots_complete(client: Client) -> None:
 
 
 async def test_names_that_begin_as_typed_come_first(client: Client) -> None:
-    values = (await offered(client, MACHINE, "e")).values
-    begin = [value.startswith("e") for value in values]
+    values = (await offered(client, MACHINE, "t")).values
+    begin = [value.startswith("t") for value in values]
     assert begin == sorted(begin, reverse=True)
     assert True in begin
     assert False in begin

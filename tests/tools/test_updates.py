@@ -162,6 +162,8 @@ async def test_a_write_that_the_cloud_refuses_is_not_heard_of(world: World, mode
 
 async def test_whoever_unsubscribes_or_leaves_hears_no_more(world: World) -> None:
     server = create_server(world.settings, clock=world.turned.clock, connect=world.connect)
+    bus = server._subscriptions  # pyright: ignore[reportPrivateUsage]
+    assert isinstance(bus, updates.Subscriptions)
     heard: Heard = []
 
     async def note(message: object) -> None:
@@ -174,6 +176,8 @@ async def test_whoever_unsubscribes_or_leaves_hears_no_more(world: World) -> Non
         async with Client(server, mode="legacy", message_handler=note) as stays:
             async with Client(server, mode="legacy", message_handler=note) as leaves:
                 await subscribe(leaves, vm)
+                assert len(bus._older) == 1  # pyright: ignore[reportPrivateUsage]
+            assert not bus._older  # pyright: ignore[reportPrivateUsage]
             await subscribe(stays, vm)
             await subscribe(stays, vm)
             await ask(acting, "create_snapshot", **wanted, wait_seconds=0)
