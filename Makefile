@@ -31,7 +31,7 @@ wheel: .venv/.demo
 	$(BIN)/python -m venv build/wheel/venv
 	build/wheel/venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt build/wheel/*.whl
 	cd build/wheel && venv/bin/snapshot-mcp --version
-	cd build/wheel && venv/bin/python -c 'from snapshot_mcp.prompts import load_prompts; print([prompt.name for prompt in load_prompts()]); assert len(load_prompts()) >= 2'
+	cd build/wheel && venv/bin/python -c 'from snapshot_mcp.prompts import load_prompts; print([prompt.name for prompt in load_prompts()]); assert len(load_prompts()) >= 5'
 
 # Compares this server with others, in an environment of its own; BENCH=--quick takes a minute.
 bench: build/bench/.ready

@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING
 import anyio
 from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.mcpserver import MCPServer
-from mcp.server.mcpserver.resources import FunctionResource, Resource
-from mcp.server.mcpserver.tools import Tool
 
 from snapshot_mcp import __version__
 from snapshot_mcp.clock import SYSTEM_CLOCK, Clock
 from snapshot_mcp.cloud.circuit import Circuit
+from snapshot_mcp.completions import serve_completions
 from snapshot_mcp.consent.asking import request_state_security
 from snapshot_mcp.errors import ConfigError
 from snapshot_mcp.operations import OpenOperations, Operations
 from snapshot_mcp.prompts import load_prompts
+from snapshot_mcp.resources import add_resources
 from snapshot_mcp.settings import CLOUD_FILE, EMBEDDED_API_KEY, LEDGER_FILE, Settings
 from snapshot_mcp.tools.toolsets import all_tools
+from snapshot_mcp.updates import Subscriptions, serve_subscriptions
 
 if TYPE_CHECKING:
     import httpx
@@ -83,21 +84,29 @@ def create_server(
     instructions = _INSTRUCTIONS
     instructions += _EMBEDDED if settings.embedded else ""
     instructions += _READ_ONLY if settings.read_only else ""
+    allows = _allows(policy)
+    tools = all_tools(read_only=settings.read_only, toolsets=settings.toolsets)
+    tools = [tool for tool in tools if allows(tool.name)]
+    subscriptions = Subscriptions()
     with _left_out("rich.console"):  # the SDK would load it for a log of its own
         server = MCPServer[OpenOperations](
             name="snapshot-mcp",
             title="Snapshots",
             version=__version__,
             instructions=instructions,
-            tools=_allowed(all_tools(read_only=settings.read_only), policy),
-            resources=[_policy_resource(policy)],
+            tools=tools,
+            subscriptions=subscriptions,
             lifespan=lifespan,
             log_level="WARNING",
             request_state_security=request_state_security(settings.data_folder()),
             cache_hints=_cache_hints(),
         )
-    for prompt in load_prompts():
+    prompts = load_prompts(tools={tool.name for tool in tools})
+    for prompt in prompts:
         server.add_prompt(prompt)
+    addresses = add_resources(server, policy, allows)
+    serve_completions(server, prompts, addresses)
+    serve_subscriptions(server, subscriptions)
     return server
 
 
@@ -209,29 +218,13 @@ def _policy(settings: Settings) -> "Policy | None":
     return load_policy(settings.policy)
 
 
-def _allowed(tools: list[Tool], policy: "Policy | None") -> list[Tool]:
+def _allows(policy: "Policy | None") -> Callable[[str], bool]:
+    """Whether the operator allows the tool of this name."""
     if policy is None:
-        return tools
+        return lambda _: True
     from snapshot_mcp.rules.policy import allows_tool  # noqa: PLC0415 - only a policy needs it
 
-    return [tool for tool in tools if allows_tool(policy, tool.name)]
-
-
-def _policy_resource(policy: "Policy | None") -> Resource:
-    def read() -> str:
-        from snapshot_mcp.policy_file import policy_json  # noqa: PLC0415 - only a reader needs it
-        from snapshot_mcp.rules.policy import Policy  # noqa: PLC0415 - as above
-
-        return policy_json(policy or Policy())
-
-    return FunctionResource(
-        uri="snapshot://policy",
-        name="policy",
-        title="The operator's policy",
-        description="What this server never does, whoever asks and agrees",
-        mime_type="application/json",
-        fn=read,
-    )
+    return lambda name: allows_tool(policy, name)
 
 
 def _open_once(open_them: OpenOperations) -> OpenOperations:

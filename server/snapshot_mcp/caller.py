@@ -11,6 +11,9 @@ from typing import NamedTuple
 Report = Callable[[float, float | None, str], Awaitable[None]]
 """Takes the seconds waited, the seconds to wait at most, and one line for a person."""
 
+Announce = Callable[[str], Awaitable[None]]
+"""Takes the address of a thing that is not as it was, for whoever asked to hear of it."""
+
 _LEAST_PROGRESS = 0.001
 
 
@@ -36,16 +39,22 @@ class News:
         await self.report(self._last, None, line)
 
 
+async def _nobody_is_told(_address: str) -> None:
+    """What nobody asked to hear of is not announced."""
+
+
 class Caller(NamedTuple):
     """Who called.
 
     Attributes:
         client: what tells one client from another.
         news: how to tell them something while they wait.
+        announce: how to tell everybody that something changed.
     """
 
     client: str
     news: News
+    announce: Announce = _nobody_is_told
 
 
 async def _nobody_listens(_waited: float, _total: float | None, _line: str) -> None:

@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if argv is None else argv
     # A client starts it without any: the most frequent start is spared the parser.
-    arguments = build_parser().parse_args(words) if words else argparse.Namespace(command=None)
+    arguments = _parsed(words) if words else argparse.Namespace(command=None)
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
@@ -48,16 +48,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
+def _parsed(words: Sequence[str]) -> argparse.Namespace:
+    parser = build_parser()
+    arguments = parser.parse_args(words)
+    told = arguments.__dict__.keys() & {"tools", "read_only"}
+    if told and arguments.command not in (None, "serve"):
+        parser.error(f"--tools and --read-only are not for {arguments.command}")
+    return arguments
+
+
 def build_parser() -> argparse.ArgumentParser:
     """What the command line takes."""
+    # Without a default, so that what stands before a command is not undone by what stands after.
+    which = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    which.add_argument("--tools", metavar="NAMES", help="only these toolsets, between commas")
+    which.add_argument("--read-only", action="store_true", help="only the tools that read")
     parser = argparse.ArgumentParser(
+        parents=[which],
         prog="snapshot-mcp",
         description="Looks after the snapshots of cloud machines, for AI assistants (MCP).",
         epilog="Without a command it serves over stdio, as MCP clients start it.",
     )
     parser.add_argument("--version", action="version", version=f"snapshot-mcp {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command")
-    serve = commands.add_parser("serve", help="serve MCP over stdio or Streamable HTTP")
+    serve = commands.add_parser(
+        "serve", parents=[which], help="serve MCP over stdio or Streamable HTTP"
+    )
     serve.add_argument("--transport", choices=["stdio", "http"], default="stdio")
     serve.add_argument("--host", default="127.0.0.1", help="loopback address (127.0.0.1)")
     serve.add_argument("--port", type=_port, default=8765, help="port of http (8765)")
@@ -161,11 +177,15 @@ def _run_sandbox(port: int) -> None:
 
 
 def _run_server(arguments: argparse.Namespace) -> None:
-    from snapshot_mcp.settings import read_settings  # noqa: PLC0415 - --version stays quick
+    from snapshot_mcp.settings import read_settings, read_toolsets  # noqa: PLC0415 - --version stays quick
 
     # What is made at the start stays to the end: to look through it for garbage would cost a tenth.
     gc.disable()
     settings = read_settings(os.environ)
+    if "tools" in arguments:
+        settings = settings.model_copy(update={"toolsets": read_toolsets(arguments.tools)})
+    if "read_only" in arguments:
+        settings = settings.model_copy(update={"read_only": True})
     # The SDK comes with this import: bad settings need not wait for it.
     from snapshot_mcp.serving import serve_http, serve_stdio  # noqa: PLC0415
 

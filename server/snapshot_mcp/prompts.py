@@ -1,16 +1,17 @@
 """Prompts: files in `prompts/`, checked at start.
 
-A file begins with TOML between two lines of `+++`: `title`, `description`, and its `arguments`,
-each with `name`, `description` and, where it may be left out, `default`. Below stands the text,
-in which `${name}` is replaced by the argument.
+A file begins with TOML between two lines of `+++`: `title`, `description`, `needs` (the tools that
+the text names; without one of them the prompt is not offered), and its `arguments`, each with
+`name`, `description` and, where it may be left out, `default`; `completes` says what is offered to
+a person who types it. Below stands the text, in which `${name}` is replaced by the argument.
 """
 
 import re
 import string
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from mcp.server.mcpserver.context import Context
 from mcp.server.mcpserver.prompts import Prompt
@@ -21,6 +22,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from snapshot_mcp.errors import ConfigError
 from snapshot_mcp.models import Frozen
+from snapshot_mcp.operations.orders import Suggested
 from snapshot_mcp.untrusted import quoted, showable
 
 _FENCE = "+++"
@@ -35,6 +37,7 @@ class _Argument(Frozen):
     name: str = Field(pattern=r"^[a-z][a-z_]*$")
     description: str = Field(min_length=1)
     default: str | None = None
+    completes: Suggested | None = None
 
 
 class _FrontMatter(Frozen):
@@ -42,6 +45,7 @@ class _FrontMatter(Frozen):
 
     title: str = Field(min_length=1)
     description: str = Field(min_length=1)
+    needs: tuple[Annotated[str, Field(pattern=r"^[a-z][a-z_]*$")], ...] = ()
     arguments: tuple[_Argument, ...] = ()
 
 
@@ -49,6 +53,8 @@ class FilePrompt(Prompt):
     """A prompt whose arguments are checked with sentences that reach the person."""
 
     compose: Callable[[Mapping[str, str]], str] = Field(exclude=True)
+    needs: frozenset[str] = Field(exclude=True)
+    completes: Mapping[str, Suggested] = Field(exclude=True)
 
     async def render(
         self, arguments: dict[str, Any] | None, context: Context[Any, Any]
@@ -79,17 +85,24 @@ def prompt_folder() -> Path:
     return installed if installed.is_dir() else Path(__file__).parents[2] / "prompts"
 
 
-def load_prompts(folder: Path | None = None) -> list[Prompt]:
-    """All prompts of `folder`, by name.
+def load_prompts(
+    folder: Path | None = None, *, tools: Collection[str] | None = None
+) -> list[FilePrompt]:
+    """The prompts of `folder`, by name.
+
+    Args:
+        folder: where the files are; our own by default.
+        tools: the tools that there are; a prompt that needs another is left out. None for all.
 
     Raises:
         ConfigError: a file is not valid; the sentence names the file and the line.
     """
     folder = folder or prompt_folder()
-    return [load_prompt(path) for path in sorted(folder.glob("*.md"))]
+    prompts = [load_prompt(path) for path in sorted(folder.glob("*.md"))]
+    return prompts if tools is None else [it for it in prompts if it.needs.issubset(tools)]
 
 
-def load_prompt(path: Path) -> Prompt:
+def load_prompt(path: Path) -> FilePrompt:
     """The prompt of one file. Errors as in `load_prompts`."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
@@ -123,6 +136,8 @@ def load_prompt(path: Path) -> Prompt:
         ],
         fn=compose,
         compose=compose,
+        needs=frozenset(matter.needs),
+        completes={it.name: it.completes for it in matter.arguments if it.completes},
         context_kwarg=None,
     )
 
@@ -145,13 +160,14 @@ def _front_matter(path: Path, lines: list[str]) -> _FrontMatter:
 def _line_of(place: Sequence[int | str], lines: list[str]) -> int:
     """The line of a mistake: its key, in the argument that it is in; else where that begins."""
     numbered = list(enumerate(lines, start=2))
+    wanted = next(part for part in reversed(place) if isinstance(part, str))
     begins = 1
-    if len(place) > 1 and isinstance(place[1], int):
+    if len(place) > 1 and isinstance(place[1], int) and place[0] == "arguments":
         heads = [number for number, line in numbered if line.strip() == _ARGUMENT_HEAD]
         begins = heads[place[1]] if place[1] < len(heads) else 1
     for number, line in numbered:
         key, equals, _ = line.partition("=")
-        if number > begins and equals and key.strip() == place[-1]:
+        if number > begins and equals and key.strip() == wanted:
             return number
         if number > begins and line.strip() == _ARGUMENT_HEAD:
             break

@@ -44,7 +44,7 @@ _SECONDS_TO_WRITE = 0.2
 
 
 class CallsUnderWay(ServerMiddleware[Any]):
-    """Counts the requests that are being answered."""
+    """Counts the requests that are being answered; who only listens waits for no answer."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -54,6 +54,8 @@ class CallsUnderWay(ServerMiddleware[Any]):
         self, ctx: ServerRequestContext[Any, Any], call_next: CallNext
     ) -> HandlerResult:
         """Answer one request."""
+        if ctx.method == "subscriptions/listen":
+            return await call_next(ctx)
         if not self._count:
             self._idle = anyio.Event()
         self._count += 1

@@ -12,12 +12,14 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from snapshot_mcp.errors import ConfigError
+from snapshot_mcp.untrusted import quoted, showable
 
 DEFAULT_API_URL = "https://infrahub-api.nexgencloud.com/v1"
 EMBEDDED_API_KEY = "sandbox"
 CLOUD_FILE = "cloud.db"
 LEDGER_FILE = "ledger.db"
 LONGEST_TIMEOUT_SECONDS = 300.0
+LONGEST_TOOLSET_TOLD = 40
 
 Consent = Literal["auto", "human"]
 Toolset = Literal["core"]
@@ -35,6 +37,7 @@ class Settings(BaseModel):
         consent: how much evidence a destructive tool needs at least.
         timeout: seconds for one HTTP call.
         policy: the operator's policy file; None for no policy.
+        toolsets: whose tools are listed and callable; the command line says which.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -46,6 +49,7 @@ class Settings(BaseModel):
     consent: Consent = "auto"
     timeout: float = 10.0
     policy: Path | None = None
+    toolsets: tuple[Toolset, ...] = TOOLSETS
 
     @property
     def embedded(self) -> bool:
@@ -83,6 +87,22 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         timeout=_seconds("SNAPSHOT_MCP_TIMEOUT", environment),
         policy=_path("SNAPSHOT_MCP_POLICY", environment),
     )
+
+
+def read_toolsets(text: str) -> tuple[Toolset, ...]:
+    """The toolsets that `text` names, between commas.
+
+    Raises:
+        ConfigError: there is none of such a name; the sentence lists those that there are.
+    """
+    wanted = [name.strip() for name in text.split(",")]
+    for name in wanted:
+        if name not in TOOLSETS:
+            raise ConfigError(
+                f"There is no toolset {quoted(showable(name, LONGEST_TOOLSET_TOLD).text)}.",
+                f"Give --tools one or more of these, between commas: {', '.join(TOOLSETS)}.",
+            )
+    return tuple(name for name in TOOLSETS if name in wanted)
 
 
 def read_data_folder(environment: Mapping[str, str]) -> Path:

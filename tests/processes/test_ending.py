@@ -10,7 +10,10 @@ import httpx
 import pytest
 from anyio import to_thread
 from mcp import Client, MCPError
+from mcp_types import CLIENT_CAPABILITIES_META_KEY, PROTOCOL_VERSION_META_KEY
 
+from snapshot_mcp.serving import DRAIN_SECONDS
+from tests.conftest import ERAS
 from tests.processes.helpers import (
     StdioServer,
     Upstream,
@@ -25,6 +28,7 @@ from tests.processes.test_settle import ledger
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no SIGTERM")
 GRAFANA = 793702
+MODERN = ERAS[1]
 WITHIN_SECONDS = 10.5
 """Ten, and what it takes to start and to look."""
 
@@ -54,6 +58,22 @@ def test_a_call_that_comes_to_its_end_is_answered_first(tmp_path: Path) -> None:
         assert answer["snapshot"]["name"] == "last-order"
         assert server.process.returncode == -signal.SIGTERM
     assert [row["event"] for row in ledger(tmp_path)] == ["sent", "done"]
+
+
+def test_who_only_listens_holds_nothing_up(tmp_path: Path) -> None:
+    envelope: dict[str, object] = {
+        PROTOCOL_VERSION_META_KEY: MODERN,
+        CLIENT_CAPABILITIES_META_KEY: {},
+    }
+    with stdio_server(tmp_path) as server:
+        server.request(
+            "subscriptions/listen",
+            notifications={"resourceSubscriptions": ["snapshot://1701"]},
+            _meta=envelope,
+        )
+        server.wait_for(lambda it: "acknowledged" in it.get("method", ""))
+        assert end(server) < DRAIN_SECONDS
+        assert server.process.returncode == -signal.SIGTERM
 
 
 def test_a_write_that_hangs_and_a_wait_that_is_long_hold_nothing_up(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from mcp import Client
 
 from snapshot_mcp.app import create_server
 from snapshot_mcp.settings import Settings
-from tests.conftest import World, tokens
+from tests.conftest import World
 
 TOOLSNAPS = Path(__file__).parents[1] / "toolsnaps"
 TOOLS = [
@@ -49,6 +49,19 @@ async def test_every_prompt_is_as_its_toolsnap_says(client: Client) -> None:
         )
 
 
+async def test_every_resource_is_as_its_toolsnap_says(client: Client) -> None:
+    for resource in (await client.list_resources()).resources:
+        compare(
+            f"resource.{resource.name}",
+            resource.model_dump(mode="json", by_alias=True, exclude_none=True),
+        )
+    for template in (await client.list_resource_templates()).resource_templates:
+        compare(
+            f"template.{template.name}",
+            template.model_dump(mode="json", by_alias=True, exclude_none=True),
+        )
+
+
 async def test_the_instructions_are_as_their_toolsnap_says() -> None:
     server = create_server(Settings())
     assert server.instructions is not None
@@ -59,7 +72,11 @@ async def test_no_toolsnap_is_orphaned(world: World) -> None:
     async with world.client() as client:
         tools = {f"tool.{tool.name}" for tool in (await client.list_tools()).tools}
         prompts = {f"prompt.{prompt.name}" for prompt in (await client.list_prompts()).prompts}
-    assert {path.stem for path in TOOLSNAPS.iterdir()} == tools | prompts | {"instructions"}
+        resources = {f"resource.{it.name}" for it in (await client.list_resources()).resources}
+        listed = (await client.list_resource_templates()).resource_templates
+        templates = {f"template.{it.name}" for it in listed}
+    told = tools | prompts | resources | templates | {"instructions"}
+    assert {path.stem for path in TOOLSNAPS.iterdir()} == told
 
 
 async def test_every_tool_has_a_title_all_four_hints_and_two_valid_schemas(client: Client) -> None:
@@ -86,21 +103,6 @@ async def test_only_the_delete_is_marked_destructive_and_only_reads_as_reading(
         "delete_snapshot"
     ]
     assert [name for name, hint in hints.items() if hint and hint.read_only_hint] == TOOLS[:3]
-
-
-async def test_the_definitions_cost_at_most_1300_tokens(client: Client) -> None:
-    told = [
-        json.dumps(
-            {
-                "name": tool.name,
-                "description": tool.description,
-                "inputSchema": tool.input_schema,
-            },
-            separators=(",", ":"),
-        )
-        for tool in (await client.list_tools()).tools
-    ]
-    assert sum(map(tokens, told)) <= 1_300
 
 
 @pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])

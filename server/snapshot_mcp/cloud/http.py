@@ -72,6 +72,8 @@ class Api:
         parse: Callable[[object], T],
         params: Mapping[str, str | int] | None = None,
         decode: Decode = any_json,
+        *,
+        once: bool = False,
     ) -> T:
         """GET `path` and parse its body; again, where that may well work in a moment.
 
@@ -81,19 +83,21 @@ class Api:
             parse: makes the result of the JSON body; raises ProtocolError when it does not fit.
             params: the query.
             decode: makes the JSON value of a success.
+            once: not again: an answer that comes late is of no use.
 
         Raises:
             CloudError: the cloud refused, or gave no usable answer.
             ProtocolError: the body is no JSON, or not of the expected shape.
         """
         within = CALLS_OF_A_READ * self._timeout
+
+        async def attempt() -> Answer:
+            return await self._read_once(path, subject, params, decode)
+
         try:
             with anyio.fail_after(within):
-                answer = await persevere(
-                    lambda: self._read_once(path, subject, params, decode),
-                    self._clock,
-                    within=within,
-                )
+                trying = attempt() if once else persevere(attempt, self._clock, within=within)
+                answer = await trying
         except TimeoutError as error:
             raise Unavailable(
                 f"The cloud did not give {subject} within {within:g} s.",

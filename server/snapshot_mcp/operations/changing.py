@@ -28,6 +28,7 @@ from snapshot_mcp.errors import (
 )
 from snapshot_mcp.ledger import Argument
 from snapshot_mcp.models import Snapshot, status_word
+from snapshot_mcp.operations.announcing import announce, announcing
 from snapshot_mcp.operations.listing import snapshots_of_vm
 from snapshot_mcp.operations.orders import Commit, RestoreOrder, SnapshotOrder
 from snapshot_mcp.operations.results import created, restored
@@ -62,9 +63,10 @@ _LONGEST_WAIT_FOR_OTHERS_SECONDS = 60.0
 
 
 class Sent(NamedTuple, Generic[T]):
-    """What the cloud answered to a write that was agreed to."""
+    """What the cloud answered to a write that was agreed to, and the target as it was then."""
 
     answer: T
+    target: BlastRadius
 
 
 class Changes:
@@ -110,9 +112,10 @@ class Changes:
             name = quoted(order.name)
             look = f"Call list_snapshots with search {name}: if it is there, it was made."
             return CreateResult(outcome="unknown", next_step=f"{error} {look}")
+        await announce(snapshot.id, order.vm_id)
         waited = await wait_for(
             snapshot,
-            lambda: self._reader.snapshot(snapshot.id),
+            announcing(snapshot, lambda: self._reader.snapshot(snapshot.id)),
             lambda seen: seen.state in ("ready", "failed"),
             lambda seen: f"Snapshot {seen.id} is {told(seen.status)}",
             seconds=wait_seconds,
@@ -192,7 +195,7 @@ class Changes:
         if not isinstance(seen, Sent):
             answer = DeleteResult(outcome="confirmation_required", snapshot_id=snapshot_id)
             return answer.model_copy(update=seen)
-        return await self._deleted(snapshot_id)
+        return await self._deleted(snapshot_id, seen.target.vm_id)
 
     async def _carry_out(
         self,
@@ -219,11 +222,10 @@ class Changes:
                     target = await look()
                     if plan.state == target.state:
                         permit = self._gate.permit(intent, plan, evidence, person)
-                        return Sent(
-                            await self._gate.send(
-                                permit, write, effect, others_differ=others_differ
-                            )
+                        answer = await self._gate.send(
+                            permit, write, effect, others_differ=others_differ
                         )
+                        return Sent(answer, target.radius)
             fields = await self._gate.plan(intent, target, person)
         return {**fields, "next_step": (_DRIFTED if plan else "") + _ASK_THE_PERSON}
 
@@ -317,7 +319,7 @@ class Changes:
         _obey(policy.deletion(self._policy, snapshot, siblings, now, sent_last_hour=sent))
         return _target(snapshot, blast.deletion(snapshot, siblings, now))
 
-    async def _deleted(self, snapshot_id: int) -> DeleteResult:
+    async def _deleted(self, snapshot_id: int, vm_id: int | None) -> DeleteResult:
         async def is_gone() -> bool:
             try:
                 await self._reader.snapshot(snapshot_id)
@@ -334,6 +336,7 @@ class Changes:
             clock=self._clock,
         )
         if waited.last:
+            await announce(snapshot_id, vm_id)
             return DeleteResult(
                 outcome="deleted", snapshot_id=snapshot_id, next_step="Nothing more to do."
             )

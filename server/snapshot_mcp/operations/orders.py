@@ -6,6 +6,8 @@ from typing import Literal, NamedTuple
 from snapshot_mcp.models import SnapshotState
 
 Order = Literal["newest", "oldest", "largest"]
+Suggested = Literal["vm_name", "vm_id", "snapshot_name", "snapshot_id"]
+"""What can be offered to a person who types."""
 
 
 class SnapshotFilter(NamedTuple):

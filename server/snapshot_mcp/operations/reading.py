@@ -5,17 +5,17 @@ from functools import partial
 
 from snapshot_mcp.answers import SnapshotDetails, SnapshotList, VirtualMachineList
 from snapshot_mcp.clock import Clock
-from snapshot_mcp.cloud.client import CloudReader
+from snapshot_mcp.cloud.client import CloudReader, Page
 from snapshot_mcp.models import VirtualMachine
-from snapshot_mcp.operations import listing
-from snapshot_mcp.operations.orders import SnapshotFilter
+from snapshot_mcp.operations import listing, suggesting
+from snapshot_mcp.operations.orders import SnapshotFilter, Suggested
 from snapshot_mcp.operations.pages import Collected
 from snapshot_mcp.operations.recent import Recent
 from snapshot_mcp.rules import blast
 
 
 class Views:
-    """The three operations that change nothing.
+    """The operations that change nothing.
 
     Args:
         reader: the reading half of the cloud.
@@ -26,6 +26,7 @@ class Views:
         self._reader = reader
         self._clock = clock
         self._vms = Recent[Collected[VirtualMachine]](clock)
+        self._pages = Recent[Page](clock)
 
     async def snapshots(self, wanted: SnapshotFilter, limit: int, cursor: str) -> SnapshotList:
         """One page of the snapshots that pass `wanted`. Errors as in `listing.list_snapshots`."""
@@ -62,3 +63,7 @@ class Views:
             newest_of_vm=blast.is_newest_ready(snapshot, siblings),
             derived_image=blast.derived_image(snapshot),
         )
+
+    async def suggestions(self, wanted: Suggested, typed: str) -> suggesting.Suggestions:
+        """What a person who types may mean. Errors as in `suggesting.suggest`."""
+        return await suggesting.suggest(self._reader, self._pages, wanted, typed)

@@ -16,8 +16,8 @@ from mcp_types import CallToolResult, InputRequiredResult, TextContent, ToolAnno
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
-from snapshot_mcp.caller import CALLER, Caller, News
-from snapshot_mcp.consent.asking import ClientPerson, InputRequired
+from snapshot_mcp.calling import on_behalf_of
+from snapshot_mcp.consent.asking import InputRequired
 from snapshot_mcp.errors import CloudError, SnapshotMcpError
 from snapshot_mcp.models import Frozen
 from snapshot_mcp.tools.schema import PlainSchema
@@ -55,17 +55,15 @@ class SnapshotTool(Tool):
             ToolError: with a sentence of ours, for everything that was foreseen.
         """
         del convert_result
-        caller = CALLER.set(Caller(ClientPerson(context).client, News(context.report_progress)))
         try:
-            answer = cast("Frozen", await super().run(arguments, context))
+            with on_behalf_of(context):
+                answer = cast("Frozen", await super().run(arguments, context))
         except ToolError as error:
             if isinstance(error.__cause__, InputRequired):
                 return error.__cause__.result
             if isinstance(error.__cause__, CloudError) and error.__cause__.retry_after is not None:
                 return _told_when(error.__cause__, error.__cause__.retry_after)
             raise _translated(error) from error.__cause__
-        finally:
-            CALLER.reset(caller)
         return CallToolResult(
             content=[TextContent(type="text", text=self.render(answer))],
             structured_content=answer.model_dump(mode="json", exclude_none=True),

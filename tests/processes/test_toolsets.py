@@ -1,0 +1,52 @@
+"""Toolsets and reading only, by arguments: before the command and after it, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from snapshot_mcp.settings import TOOLSETS
+from snapshot_mcp.tools.toolsets import all_tools
+from tests.processes.helpers import MODULE, environment, run, stdio_server
+
+READING = [tool.name for tool in all_tools(read_only=True, toolsets=["core"])]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--tools core --read-only",
+        "serve --read-only --tools core",
+        "--tools core serve --read-only",
+    ],
+)
+def test_only_what_the_arguments_allow_is_listed(arguments: str, tmp_path: Path) -> None:
+    with stdio_server(tmp_path, command=[*MODULE, *arguments.split()]) as server:
+        server.initialize()
+        assert list(server.tools()) == READING
+        assert server.hang_up() == 0
+
+
+def test_what_stands_after_the_command_counts(tmp_path: Path) -> None:
+    ended = run("--tools", "core", "serve", "--tools", "nonsense", env=environment(tmp_path))
+    assert (ended.returncode, ended.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("command", [[], ["serve"]])
+def test_an_unknown_toolset_ends_the_start_with_the_list_of_names(
+    command: list[str], tmp_path: Path
+) -> None:
+    ended = run(*command, "--tools", "core,nonsense", env=environment(tmp_path))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith('snapshot-mcp: There is no toolset "nonsense".')
+    assert line.endswith(f"{', '.join(TOOLSETS)}.")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", ["--tools core demo", "--read-only sandbox --port 0"])
+def test_a_command_that_serves_no_tools_refuses_to_be_told_which(
+    arguments: str, tmp_path: Path
+) -> None:
+    ended = run(*arguments.split(), env=environment(tmp_path))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "--tools and --read-only are not for" in ended.stderr

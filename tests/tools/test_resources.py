@@ -1,0 +1,121 @@
+"""What can be read, through a client of each era; and what is told when it cannot."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from mcp import Client
+from mcp.shared.exceptions import MCPError
+from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, TextResourceContents
+
+from snapshot_mcp.models import LARGEST_ID
+from tests.conftest import World, ask
+from tests.tools.test_policy import obey
+
+NO_ID = "The id in the address must be a whole number above 0, such as 1701. Nothing was read."
+
+NO_IDS = [
+    *("", "0", "00", "01", "-1", "+1", "1.0", "1e3", "abc", "1701x", "%31%20", "%D9%A3", "٣"),
+    *("null", "1 or 1=1", "{id}", str(LARGEST_ID + 1), "9" * 5_000),
+]
+
+
+async def read(client: Client, address: str) -> dict[str, Any]:
+    """The JSON under an address, and that it is told to be JSON."""
+    (contents,) = (await client.read_resource(address)).contents
+    assert isinstance(contents, TextResourceContents)
+    assert (contents.uri, contents.mime_type) == (address, "application/json")
+    return json.loads(contents.text)
+
+
+async def unreadable(client: Client, address: str) -> tuple[int, str]:
+    with pytest.raises(MCPError) as caught:
+        await client.read_resource(address)
+    return caught.value.error.code, caught.value.error.message
+
+
+async def test_the_policy_and_two_templates_are_listed(client: Client) -> None:
+    resources = (await client.list_resources()).resources
+    templates = (await client.list_resource_templates()).resource_templates
+    assert [it.uri for it in resources] == ["snapshot://policy"]
+    assert [it.uri_template for it in templates] == ["snapshot://{id}", "vm://{id}/snapshots"]
+    for it in (*resources, *templates):
+        assert it.title
+        assert it.description
+        assert it.mime_type == "application/json"
+
+
+async def test_every_snapshot_is_read_as_the_tool_shows_it(client: Client) -> None:
+    snapshots = (await ask(client, "list_snapshots", limit=100))["snapshots"]
+    for number, summary in enumerate(snapshots):
+        told = await read(client, f"snapshot://{summary['id']}")
+        assert told["snapshot"]["id"] == summary["id"]
+        if number % 5 == 0:
+            assert told == await ask(client, "inspect_snapshot", snapshot_id=summary["id"])
+
+
+async def test_the_snapshots_of_every_vm_are_read_as_the_tool_lists_them(client: Client) -> None:
+    everything = (await ask(client, "list_snapshots", limit=100))["snapshots"]
+    for vm_id in {it["vm_id"] for it in everything}:
+        listed = await ask(client, "list_snapshots", vm_id=vm_id, limit=100)
+        assert listed["total"] > 0
+        assert await read(client, f"vm://{vm_id}/snapshots") == listed
+
+
+async def test_a_vm_without_snapshots_has_an_empty_list(client: Client) -> None:
+    assert (await read(client, "vm://999999/snapshots"))["snapshots"] == []
+
+
+async def test_the_policy_is_read(world: World) -> None:
+    obey(world, "[protect]\nkeep_newest = 3")
+    async with world.client() as client:
+        assert (await read(client, "snapshot://policy"))["set"] == {"protect": {"keep_newest": 3}}
+    assert world.requests == []
+
+
+async def test_what_is_no_id_is_refused_and_the_cloud_is_not_asked(
+    world: World, client: Client
+) -> None:
+    for text in NO_IDS:
+        for address in (f"snapshot://{text}", f"vm://{text}/snapshots"):
+            assert await unreadable(client, address) == (INVALID_PARAMS, NO_ID)
+    assert world.requests == []
+
+
+async def test_an_address_of_another_form_is_unknown(world: World, client: Client) -> None:
+    for address in ("vm://793701", "vm://793701/snapshots/", "snapshot://1/2", "snapshot://../1"):
+        code, sentence = await unreadable(client, address)
+        assert code == INVALID_PARAMS
+        assert "Unknown resource" in sentence
+    assert world.requests == []
+
+
+async def test_a_snapshot_that_is_not_there_is_told_as_such(client: Client) -> None:
+    assert await unreadable(client, "snapshot://999999") == (
+        INVALID_PARAMS,
+        "The cloud has no snapshot 999999. Nothing was changed.",
+    )
+
+
+async def test_a_cloud_that_fails_is_told_in_our_words(world: World, client: Client) -> None:
+    async def break_it(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(500, json={"message": "SECRET"})
+
+    world.fail(break_it)
+    for address in ("snapshot://1701", "vm://793701/snapshots"):
+        code, sentence = await unreadable(client, address)
+        assert code == INTERNAL_ERROR
+        assert sentence.startswith("The cloud failed on ")
+        assert "Nothing was changed." in sentence
+        assert "SECRET" not in sentence
+
+
+async def test_what_the_policy_forbids_as_a_tool_cannot_be_read_either(world: World) -> None:
+    obey(world, '[allow]\ntools = ["list_virtual_machines", "list_snapshots"]')
+    async with world.client() as client:
+        templates = (await client.list_resource_templates()).resource_templates
+        assert [it.uri_template for it in templates] == ["vm://{id}/snapshots"]
+        code, _ = await unreadable(client, "snapshot://1701")
+    assert code == INVALID_PARAMS
+    assert world.requests == []

@@ -1,0 +1,117 @@
+"""Toolsets: what each lists, what the definitions cost, and which prompts are offered with them."""
+
+import json
+import re
+from collections.abc import Collection
+
+import pytest
+from mcp.server.mcpserver.tools import Tool
+
+from snapshot_mcp.errors import ConfigError
+from snapshot_mcp.prompts import load_prompts, prompt_folder
+from snapshot_mcp.settings import TOOLSETS, Toolset, read_toolsets
+from snapshot_mcp.tools.toolsets import all_tools
+from tests.conftest import ERAS, World, tokens
+from tests.tools.test_policy import obey
+
+
+def cost(tools: Collection[Tool]) -> int:
+    """Tokens of what a model is shown of the tools."""
+    told = [
+        json.dumps(
+            {"name": it.name, "description": it.description, "inputSchema": it.parameters},
+            separators=(",", ":"),
+        )
+        for it in tools
+    ]
+    return sum(map(tokens, told))
+
+
+def test_the_core_definitions_cost_at_most_1300_tokens() -> None:
+    assert cost(all_tools(read_only=False, toolsets=["core"])) <= 1_300
+
+
+def test_all_definitions_together_cost_at_most_3000_tokens() -> None:
+    assert cost(all_tools(read_only=False)) <= 3_000
+
+
+def test_every_toolset_lists_tools_of_its_own() -> None:
+    names = [tool.name for name in TOOLSETS for tool in all_tools(read_only=False, toolsets=[name])]
+    assert all(all_tools(read_only=False, toolsets=[name]) for name in TOOLSETS)
+    assert len(names) == len(set(names))
+    assert sorted(names) == sorted(tool.name for tool in all_tools(read_only=False))
+
+
+@pytest.mark.parametrize("mode", ERAS)
+@pytest.mark.parametrize("toolsets", [(), *((name,) for name in TOOLSETS)])
+@pytest.mark.parametrize("read_only", [False, True])
+async def test_a_server_lists_and_calls_only_the_tools_of_its_toolsets(
+    world: World, mode: str, toolsets: tuple[Toolset, ...], *, read_only: bool
+) -> None:
+    world.settings = world.settings.model_copy(
+        update={"toolsets": toolsets, "read_only": read_only}
+    )
+    wanted = [it.name for it in all_tools(read_only=read_only, toolsets=toolsets)]
+    everything = {it.name for it in all_tools(read_only=False)}
+    async with world.client(mode) as client:
+        assert [tool.name for tool in (await client.list_tools()).tools] == wanted
+        for name in everything - set(wanted):
+            assert (await client.call_tool(name, {})).is_error
+    assert world.requests == []
+
+
+def test_names_of_toolsets_are_read_between_commas() -> None:
+    assert read_toolsets(",".join(TOOLSETS)) == TOOLSETS
+    assert read_toolsets(" , ".join(reversed(TOOLSETS)) + " ") == TOOLSETS
+    assert read_toolsets("core,core") == ("core",)
+
+
+@pytest.mark.parametrize("text", ["", ",", "core,", "cores", "Core", "core retention", "core;"])
+def test_an_unknown_toolset_is_refused_with_the_list_of_names(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_toolsets(text)
+    assert str(caught.value).endswith(f"between commas: {', '.join(TOOLSETS)}.")
+
+
+def test_an_unknown_toolset_is_told_clean_and_short() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_toolsets('x"\u202e\n' + "y" * 500)
+    assert str(caught.value).startswith('There is no toolset "x\\" yyy')
+    assert len(str(caught.value)) < 300
+
+
+def test_a_prompt_needs_exactly_the_tools_that_its_text_names() -> None:
+    known = {tool.name for tool in all_tools(read_only=False)}
+    for prompt in load_prompts():
+        text = (prompt_folder() / f"{prompt.name}.md").read_text("utf-8").rpartition("+++")[2]
+        words = set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", text))
+        assert words & known <= prompt.needs, prompt.name
+        assert prompt.needs <= words, prompt.name
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_a_prompt_is_offered_only_with_every_tool_that_it_needs(
+    world: World, mode: str
+) -> None:
+    everything = load_prompts()
+    for allowed in (
+        ["list_virtual_machines", "list_snapshots", "create_snapshot"],
+        ["list_virtual_machines", "list_snapshots"],
+        ["list_snapshots", "inspect_snapshot", "restore_snapshot", "delete_snapshot"],
+    ):
+        obey(world, f"[allow]\ntools = {json.dumps(allowed)}")
+        async with world.client(mode) as client:
+            offered = {prompt.name for prompt in (await client.list_prompts()).prompts}
+        assert offered == {it.name for it in everything if it.needs <= set(allowed)}
+    assert offered == {"roll_back_machine", "rehearse_restore"}
+
+
+async def test_a_server_that_only_reads_offers_no_prompt_that_leads_to_a_change(
+    world: World,
+) -> None:
+    world.settings = world.settings.model_copy(update={"read_only": True})
+    async with world.client() as client:
+        offered = {prompt.name for prompt in (await client.list_prompts()).prompts}
+    assert offered.isdisjoint(
+        {"before_risky_change", "roll_back_machine", "rehearse_restore", "tidy_up_by_policy"}
+    )
