@@ -112,7 +112,8 @@ async def test_a_second_rehearsal_of_the_same_name_is_refused(world: World, clie
 async def test_a_person_is_asked_about_the_rehearsal(world: World, mode: str) -> None:
     asked: list[str] = []
 
-    async def decline(_: object, params: ElicitRequestParams) -> ElicitResult:
+    async def decline(context: object, params: ElicitRequestParams) -> ElicitResult:
+        del context
         asked.append(params.message)
         return ElicitResult(action="decline")
 
