@@ -58,6 +58,17 @@ async def test_a_rehearsal_vm_that_was_left_behind_is_found(client: Client) -> N
     assert f"{made} rehearsal-box ACTIVE made 2026-11-20" in text
 
 
+async def test_the_removal_that_is_told_works_and_leaves_nothing_to_find(
+    world: World, client: Client
+) -> None:
+    commit, _ = await rehearsed(client)
+    made = (await ask(client, "restore_snapshot", **commit))["virtual_machine"]["id"]
+    async with world.connect(world.settings, world.turned.clock) as by_hand:
+        assert (await by_hand.delete(f"core/virtual-machines/{made}")).status_code == 200
+    review = await ask(client, "review_snapshots")
+    assert review["rehearsals"] == {"count": 0, "virtual_machines": [], "more": 0}
+
+
 async def test_one_that_is_not_waited_for_is_pending_and_its_removal_is_told_as_well(
     client: Client,
 ) -> None:
