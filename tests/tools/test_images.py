@@ -268,14 +268,17 @@ async def test_of_two_orders_at_the_same_time_one_is_refused_before_it_is_sent(
     assert len(world.writes) == 1
 
 
-@pytest.mark.parametrize("happened", ["on the snapshot", "with its snapshot", "never"])
+@pytest.mark.parametrize(
+    "happened", ["on the snapshot", "with its snapshot", "another image", "never"]
+)
 async def test_an_order_that_a_crash_left_open_is_settled_at_the_next_start(
     world: World, happened: str
 ) -> None:
     async with world.client() as client:
         snapshot = await ready(client)
         if happened != "never":
-            await ask(client, MAKE, snapshot_id=snapshot["id"], name="left-open")
+            name = "other" if happened == "another image" else "left-open"
+            await ask(client, MAKE, snapshot_id=snapshot["id"], name=name)
         if happened == "with its snapshot":
             commit, _ = await planned(client, "delete_snapshot", snapshot)
             await ask(client, "delete_snapshot", **commit)

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from snapshot_mcp.models import LONGEST_NAME, Snapshot
@@ -276,6 +276,7 @@ def test_one_that_was_never_followed_is_alone_and_its_vm_is_unprotected_if_it_is
 plain_names = st.text(min_size=1, max_size=LONGEST_NAME).filter(is_plain)
 
 
+@example("x" * (LONGEST_NAME - 11) + " y")
 @given(plain_names)
 def test_the_name_of_a_rehearsal_is_known_again_fits_and_is_made_once(name: str) -> None:
     made = rehearsal_name(name)
