@@ -1,5 +1,6 @@
 """A review: what it finds, and what holds for any snapshots and VMs."""
 
+import tracemalloc
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -181,6 +182,21 @@ def test_what_other_people_wrote_stands_quoted_unless_it_is_one_plain_word() -> 
     assert text.count('"x\\" 1 2\\\\"') == 2
     assert text.count('"rehearsal-x\\" 1 2\\\\"') == 2
     assert odd not in text.replace('\\"', "")
+
+
+def memory_of(count: int) -> int:
+    """Bytes at the most while so many snapshots of five VMs are reviewed."""
+    tracemalloc.start()
+    try:
+        reviewed(shot(number, number % 40, vm_id=number % 5) for number in range(1, count))
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_the_number_of_snapshots() -> None:
+    memory_of(10)  # what is made once
+    assert memory_of(2_000) < 2 * memory_of(200)
 
 
 snapshots = st.builds(

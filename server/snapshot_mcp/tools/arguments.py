@@ -72,7 +72,7 @@ AllowInterruption = Annotated[
 NewVmName = Annotated[Name, Field(description="Name of the VM to make")]
 ContractId = Annotated[Id, Field(description="Contract to bill; none: on demand")]
 Rehearsal = Annotated[
-    bool, Field(description="Only to see that it works and how long it takes: wait long")
+    bool, Field(description="Only to see that it works and how long it takes; wait_seconds 600")
 ]
 PlanToken = Annotated[str, Field(max_length=1_000, description="From the plan")]
 Confirm = Annotated[str, Field(max_length=200, description="The words the person agreed to")]
