@@ -194,6 +194,9 @@ class RestoreResult(Planned):
     virtual_machine: VirtualMachineSummary | None = Field(
         default=None, description="The new VM as last seen"
     )
+    took_seconds: float | None = Field(
+        default=None, description="Seconds from the order until it was seen ACTIVE"
+    )
 
 
 class DeleteResult(Planned):

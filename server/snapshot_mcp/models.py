@@ -212,6 +212,17 @@ class VirtualMachine(Frozen):
         return region or (self.flavor.region_name if self.flavor else None)
 
 
+class SnapshotEvent(Frozen):
+    """Something that happened to a snapshot."""
+
+    id: int = Field(description="Id of the event")
+    time: datetime | None = Field(default=None, description="When it happened (UTC)")
+    type: str | None = Field(default=None, description="Kind of event")
+    reason: str | None = Field(default=None, description="Why, as the cloud says it")
+    message: str | None = Field(default=None, description="What happened, as the cloud says it")
+    user_id: int | None = Field(default=None, description="Id of the user who caused it")
+
+
 _STATES: Mapping[str, SnapshotState] = MappingProxyType(
     {
         "SUCCESS": "ready",

@@ -50,7 +50,8 @@ class Told:
     @property
     def told_id(self) -> int:
         """The id of what was made, or deleted, as the answer says it."""
-        made = self.content.get("snapshot") or self.content.get("virtual_machine")
+        kinds = ("snapshot", "virtual_machine", "image")
+        made = next(filter(None, map(self.content.get, kinds)), None)
         return made["id"] if made else self.content.get("snapshot_id", 0)
 
 

@@ -26,16 +26,18 @@ from tests.tools.test_consent import planned, ready
 from tests.tools.test_create import order
 
 DEEP = bool(os.environ.get("SNAPSHOT_MCP_DEEP"))
-TOOLS = ("create_snapshot", "restore_snapshot", "delete_snapshot")
+TOOLS = ("create_snapshot", "restore_snapshot", "delete_snapshot", "create_image_from_snapshot")
 HAPPENED = {
     "create_snapshot": "created",
     "restore_snapshot": "restored",
     "delete_snapshot": "deleted",
+    "create_image_from_snapshot": "created",
 }
 HOW_TO_LOOK = {
     "create_snapshot": "list_snapshots with search",
     "restore_snapshot": "list_virtual_machines with search",
     "delete_snapshot": "inspect_snapshot with",
+    "create_image_from_snapshot": "inspect_snapshot with",
 }
 AFTER_IT_TOOK_EFFECT = [
     Reset("before"),
@@ -69,13 +71,15 @@ async def wanted(client: Client, tool: str) -> dict[str, object]:
     """The arguments of a write that is agreed to, and that waits for its end."""
     if tool == "create_snapshot":
         return await order(client) | {"wait_seconds": 60}
+    if tool == "create_image_from_snapshot":
+        return {"snapshot_id": (await ready(client))["id"], "name": "base-image"}
     commit, _ = await planned(client, tool, await ready(client))
     return commit | ({"wait_seconds": 60} if tool == "restore_snapshot" else {})
 
 
 def told_id(result: dict[str, Any]) -> int:
     """The id of what was made or deleted, as the answer says it."""
-    made = result.get("snapshot") or result.get("virtual_machine")
+    made = result.get("snapshot") or result.get("virtual_machine") or result.get("image")
     return made["id"] if made else result["snapshot_id"]
 
 
@@ -205,13 +209,14 @@ async def test_what_a_proxy_sends_twice_is_done_once_and_told_as_done(
     assert world.events == ["sent", "done"]
 
 
-async def test_a_restore_that_a_proxy_sends_twice_may_be_somebody_elses(
-    world: FaultyWorld, client: Client
+@pytest.mark.parametrize("tool", ["restore_snapshot", "create_image_from_snapshot"])
+async def test_a_restore_or_image_that_a_proxy_sends_twice_may_be_somebody_elses(
+    world: FaultyWorld, client: Client, tool: str
 ) -> None:
-    # A VM of that name may as well hold another snapshot.
-    arguments = await wanted(client, "restore_snapshot")
+    # A VM or image of that name may as well hold another snapshot.
+    arguments = await wanted(client, tool)
     world.plan.writes = [Twice()]
-    result = await ask(client, "restore_snapshot", **arguments)
+    result = await ask(client, tool, **arguments)
     assert result["outcome"] == "unknown"
     assert "sent twice on the way" in result["next_step"]
     assert len(world.changes) == 1

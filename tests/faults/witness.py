@@ -16,21 +16,31 @@ CREATE TRIGGER snapshot_gone AFTER DELETE ON snapshots BEGIN INSERT INTO witness
     VALUES (NULL, 'gone', 'snapshot', OLD.id, OLD.name, OLD.vm_id); END;
 CREATE TRIGGER vm_made AFTER INSERT ON vms BEGIN INSERT INTO witness
     VALUES (NULL, 'made', 'vm', NEW.id, NEW.name, NEW.id); END;
+CREATE TRIGGER image_made AFTER INSERT ON images BEGIN INSERT INTO witness
+    VALUES (NULL, 'made', 'image', NEW.id, NEW.name, NEW.snapshot_id); END;
 CREATE TRIGGER vm_gone AFTER DELETE ON vms BEGIN INSERT INTO witness
     VALUES (NULL, 'gone', 'vm', OLD.id, OLD.name, OLD.id); END;
 """
 _ROWS = "SELECT id, event, attempt, tool, target, arguments, reason, owner FROM attempts"
 ENDS = ("done", "failed", "unknown")
-NAMES = {"create_snapshot": "name", "restore_snapshot": "new_vm_name"}
+NAMES = {
+    "create_snapshot": "name",
+    "restore_snapshot": "new_vm_name",
+    "create_image_from_snapshot": "name",
+}
 
-_CALLS = {"snapshots": "create_snapshot", "restore": "restore_snapshot"}
+_CALLS = {
+    "snapshots": "create_snapshot",
+    "restore": "restore_snapshot",
+    "image": "create_image_from_snapshot",
+}
 
 
 class Change(NamedTuple):
-    """One thing that was made or went away in the cloud."""
+    """One thing that was made or went away in the cloud; an image is noted with its snapshot."""
 
     change: Literal["made", "gone"]
-    thing: Literal["snapshot", "vm"]
+    thing: Literal["snapshot", "vm", "image"]
     number: int
     name: str
     vm_id: int
@@ -61,6 +71,10 @@ class Write(NamedTuple):
                 ]
             case "restore_snapshot":
                 return [it for it in changes if it[:2] == ("made", "vm") and it.name == self.name]
+            case "create_image_from_snapshot":
+                return [
+                    it for it in changes if it[:2] == ("made", "image") and it.name == self.name
+                ]
             case _:
                 return [it for it in changes if it[:3] == ("gone", "snapshot", self.target)]
 

@@ -67,7 +67,8 @@ def as_the_schema_says(draw: st.DrawFn, schema: Schema, known: Known) -> Argumen
     given = draw(_object_of(schema))
     hints = {name: hint for name, hint in _hints(known).items() if name in schema["properties"]}
     names = sorted(hints)
-    for name in names if draw(st.booleans()) else draw(st.sets(st.sampled_from(names))):
+    some = st.sets(st.sampled_from(names)) if names else st.just(set[str]())
+    for name in names if draw(st.booleans()) else draw(some):
         given[name] = draw(hints[name])
     return given
 

@@ -32,6 +32,9 @@ SURFACES: dict[str, dict[str, object]] = {
     "list_virtual_machines": {"limit": 100},
     "delete_snapshot": PLAN,
     "restore_snapshot": RESTORE,
+    "list_snapshot_events": PLAN,
+    "review_snapshots": {"limit": 100},
+    "create_image_from_snapshot": {"snapshot_id": 1702, "name": "safe"},  # it has an image
 }
 # What decides what may be done stays as it is, unless the test is about it.
 _LONGEST_IN_A_LIST = 350

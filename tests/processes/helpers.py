@@ -34,6 +34,9 @@ TOOLS = {
     "create_snapshot",
     "restore_snapshot",
     "delete_snapshot",
+    "create_image_from_snapshot",
+    "list_snapshot_events",
+    "review_snapshots",
 }
 EMBEDDED_NOTE = (
     "snapshot-mcp: there is no API key, so the embedded cloud is used."

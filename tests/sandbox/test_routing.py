@@ -13,7 +13,7 @@ from tests.sandbox.conftest import Cloud
         ("GET", "/core/snapshots/1701/unknown", 404, "not_found"),
         ("PUT", "/core/snapshots/1701", 405, "not_allowed"),
         ("POST", "/core/snapshots", 405, "not_allowed"),
-        ("DELETE", "/core/virtual-machines/793701", 405, "not_allowed"),
+        ("PUT", "/core/virtual-machines/793701", 405, "not_allowed"),
     ],
 )
 async def test_unknown_calls_are_answered_in_json(

@@ -95,3 +95,23 @@ async def test_prices_are_a_bare_list_of_texts_that_cover_every_gpu(cloud: Cloud
     vms = (await cloud.get("/core/virtual-machines"))["instances"]
     gpus = {it["flavor"]["gpu"] for it in vms} - {""}
     assert gpus | {"vCPU", "RAM", "Cloud-SSD"} <= {it["name"] for it in prices}
+
+
+async def test_a_deleted_vm_is_gone_and_its_snapshots_outlive_it(cloud: Cloud) -> None:
+    path = f"/core/virtual-machines/{NOTEBOOK}"
+    body = await cloud.ask("DELETE", path)
+    assert body == {"status": True, "message": f"VM {NOTEBOOK} is being deleted"}
+    await cloud.get(path, 404)
+    await cloud.ask("DELETE", path, 404)
+    found = await cloud.get("/core/snapshots", query={"search": "notebook"})
+    assert {it["vm_status"] for it in found["snapshots"]} == {"DELETED"}
+    restored = (await cloud.restore(found["snapshots"][0]["id"], "notebook-shared"))["instances"][0]
+    assert restored["id"] > NOTEBOOK
+
+
+async def test_a_vm_is_not_deleted_while_a_snapshot_of_it_is_made(cloud: Cloud) -> None:
+    await cloud.create(TRAINING_BOX, "a")
+    path = f"/core/virtual-machines/{TRAINING_BOX}"
+    assert "no operation can be performed" in (await cloud.ask("DELETE", path, 400))["message"]
+    cloud.turn(60)
+    await cloud.ask("DELETE", path)

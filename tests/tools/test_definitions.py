@@ -20,7 +20,12 @@ TOOLS = [
     "create_snapshot",
     "restore_snapshot",
     "delete_snapshot",
+    "create_image_from_snapshot",
+    "list_snapshot_events",
+    "review_snapshots",
 ]
+CORE = TOOLS[:6]
+READING = [*TOOLS[:3], "list_snapshot_events", "review_snapshots"]
 
 
 def compare(name: str, told: object) -> None:
@@ -32,7 +37,7 @@ def compare(name: str, told: object) -> None:
     assert path.read_text(encoding="utf-8") == text, f"{name} changed; UPDATE_TOOLSNAPS=1 if meant"
 
 
-async def test_the_tools_are_exactly_the_six_in_a_fixed_order(client: Client) -> None:
+async def test_the_tools_are_exactly_these_in_a_fixed_order(client: Client) -> None:
     assert [tool.name for tool in (await client.list_tools()).tools] == TOOLS
 
 
@@ -102,14 +107,14 @@ async def test_only_the_delete_is_marked_destructive_and_only_reads_as_reading(
     assert [name for name, hint in hints.items() if hint and hint.destructive_hint] == [
         "delete_snapshot"
     ]
-    assert [name for name, hint in hints.items() if hint and hint.read_only_hint] == TOOLS[:3]
+    assert [name for name, hint in hints.items() if hint and hint.read_only_hint] == READING
 
 
 @pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
 async def test_read_only_lists_and_calls_only_the_reading_tools(world: World, mode: str) -> None:
     world.settings = world.settings.model_copy(update={"read_only": True})
     async with world.client(mode) as client:
-        assert [tool.name for tool in (await client.list_tools()).tools] == TOOLS[:3]
+        assert [tool.name for tool in (await client.list_tools()).tools] == READING
         result = await client.call_tool("delete_snapshot", {"snapshot_id": 1})
     assert result.is_error
     assert world.requests == []

@@ -228,8 +228,9 @@ def test_changes_happen_only_in_the_allowed_regions(region: str | None, *, refus
         deletion(chosen, target),
         rules.restoration(chosen, target, sent_last_hour=0),
         rules.creation(chosen, region),
+        rules.imaging(chosen, target),
     ]
-    assert list(map(rule_of, rulings)) == ["allow.regions" if refused else ""] * 3
+    assert list(map(rule_of, rulings)) == ["allow.regions" if refused else ""] * 4
 
 
 def test_an_empty_list_allows_nothing() -> None:
@@ -244,6 +245,7 @@ def test_only_the_named_tools_are_allowed() -> None:
     assert rules.creation(chosen, None) is None
     assert rule_of(deletion(chosen, snapshot())) == "allow.tools"
     assert rule_of(rules.restoration(chosen, snapshot(), sent_last_hour=0)) == "allow.tools"
+    assert rule_of(rules.imaging(chosen, snapshot())) == "allow.tools"
 
 
 def test_the_known_tools_are_those_of_the_server() -> None:

@@ -1,6 +1,7 @@
 """The schemas of the tools: what every client accepts and nothing that some strip."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
@@ -15,12 +16,27 @@ from snapshot_mcp.answers import (
     SnapshotList,
     VirtualMachineList,
 )
+from snapshot_mcp.image_answers import ImageResult, SnapshotEventList
 from snapshot_mcp.models import Frozen, Snapshot
+from snapshot_mcp.rules.review import Reviewer
 from snapshot_mcp.tools.schema import PlainSchema
 from snapshot_mcp.tools.toolsets import all_tools
 
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 TOOLS = {tool.name: tool for tool in all_tools(read_only=False)}
-READING = {"list_snapshots", "inspect_snapshot", "list_virtual_machines"}
+READING = {
+    "list_snapshots",
+    "inspect_snapshot",
+    "list_virtual_machines",
+    "list_snapshot_events",
+    "review_snapshots",
+}
+CHANGING = {
+    "create_snapshot",
+    "restore_snapshot",
+    "delete_snapshot",
+    "create_image_from_snapshot",
+}
 Schema = dict[str, Any]
 
 each_tool = pytest.mark.parametrize("name", TOOLS)
@@ -138,7 +154,7 @@ def test_a_tool_has_a_title_a_description_and_all_four_hints(name: str) -> None:
 
 def test_reading_only_leaves_the_reading_tools_alone() -> None:
     assert {tool.name for tool in all_tools(read_only=True)} == READING
-    assert set(TOOLS) == READING | {"create_snapshot", "restore_snapshot", "delete_snapshot"}
+    assert set(TOOLS) == READING | CHANGING
 
 
 def test_the_arguments_that_must_be_given_are_those_without_a_default() -> None:
@@ -150,6 +166,9 @@ def test_the_arguments_that_must_be_given_are_those_without_a_default() -> None:
         "create_snapshot": ["name", "vm_id"],
         "restore_snapshot": ["new_vm_name", "snapshot_id"],
         "delete_snapshot": ["snapshot_id"],
+        "create_image_from_snapshot": ["name", "snapshot_id"],
+        "list_snapshot_events": ["snapshot_id"],
+        "review_snapshots": [],
     }
 
 
@@ -213,6 +232,15 @@ def test_a_real_null_is_still_told_where_a_value_can_be_nothing_else() -> None:
         ("create_snapshot", CreateResult(outcome="unknown", next_step="")),
         ("restore_snapshot", RestoreResult(outcome="unknown")),
         ("delete_snapshot", DeleteResult(outcome="unknown", snapshot_id=1)),
+        (
+            "create_image_from_snapshot",
+            ImageResult(outcome="unknown", snapshot_id=1, next_step=""),
+        ),
+        (
+            "list_snapshot_events",
+            SnapshotEventList(snapshot_id=1, events=(), total=0, next_cursor=""),
+        ),
+        ("review_snapshots", Reviewer([], NOW, recent_days=7, most=1).review()),
     ],
 )
 def test_the_emptiest_answer_fits_its_schema(name: str, answer: Frozen) -> None:

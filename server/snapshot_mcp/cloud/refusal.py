@@ -149,7 +149,8 @@ def outcome_unknown(subject: str, why: str, *, may_still_happen: bool = True) ->
 
 _REASONS: Mapping[str, str] = {
     "currently being used to create a snapshot": "the VM is busy with a snapshot",
-    "not ready to be restored": "the snapshot is not ready",
+    "not ready to be": "the snapshot is not ready",
+    "already has the image": "the snapshot has an image already",
     "does not exist": "there is no such thing",
     "already exist": "the name is already taken",
     "is being created": "it is still being created",

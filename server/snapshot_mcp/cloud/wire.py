@@ -16,7 +16,14 @@ from typing import Any, NamedTuple, TypeVar
 
 from snapshot_mcp.clock import parse_utc
 from snapshot_mcp.errors import ProtocolError
-from snapshot_mcp.models import LARGEST_ID, Frozen, Snapshot, VirtualMachine
+from snapshot_mcp.models import (
+    LARGEST_ID,
+    CustomImage,
+    Frozen,
+    Snapshot,
+    SnapshotEvent,
+    VirtualMachine,
+)
 from snapshot_mcp.untrusted import DESCRIPTION_CAP, NAME_CAP, is_surely_plain, showable
 
 F = TypeVar("F", bound=Frozen)
@@ -25,6 +32,7 @@ MOST_LABELS = 50
 _LONGEST_JSON_IN_TEXT = 20_000
 _CAPS = {
     "description": DESCRIPTION_CAP,
+    "message": DESCRIPTION_CAP,
     "public_key": 2_000,
     "status": 30,
     "vm_status": 30,
@@ -110,6 +118,11 @@ def read_fields(entry: Entry, names: tuple[str, ...]) -> dict[str, Any]:
     return fields
 
 
+def read_part(entry: Entry, names: tuple[str, ...]) -> Snapshot:
+    """A snapshot of which only these fields were read; the others have their defaults."""
+    return Snapshot(id=entry.id, **read_fields(entry, names))
+
+
 def keys_of_entries() -> Iterable[str]:
     """Every key under which a list's entry may tell what is read of a snapshot in a list."""
     for plan in _field_plans(Snapshot):
@@ -134,6 +147,20 @@ def read_virtual_machine(raw: object) -> VirtualMachine:
     """
     vm = _identified(VirtualMachine, raw, "a VM")
     return vm.model_copy(update={"boot_volume_size": _boot_volume_size(_as_mapping(raw) or {})})
+
+
+def read_image(raw: object) -> CustomImage:
+    """Read one image, which has an id.
+
+    Raises:
+        ProtocolError: it is not an object, or has no id.
+    """
+    return _identified(CustomImage, raw, "an image")
+
+
+def read_event(entry: Entry) -> SnapshotEvent:
+    """Read one event of a snapshot."""
+    return _identified(SnapshotEvent, entry.raw, "an event")
 
 
 def read_object(body: Mapping[str, object], *keys: str) -> object:

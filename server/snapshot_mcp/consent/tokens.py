@@ -27,7 +27,9 @@ class Intent(NamedTuple):
         arguments: every other argument but plan_token and confirm.
     """
 
-    tool: Literal["create_snapshot", "restore_snapshot", "delete_snapshot"]
+    tool: Literal[
+        "create_snapshot", "restore_snapshot", "delete_snapshot", "create_image_from_snapshot"
+    ]
     target: int
     arguments: Mapping[str, Argument]
 

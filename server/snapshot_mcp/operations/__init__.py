@@ -1,4 +1,4 @@
-"""What can be done with snapshots: list across pages, inspect, create once, restore, delete."""
+"""What can be done with snapshots: list, inspect, review, create once, restore, delete."""
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     # They import the way out and the databases: that is for the first call, not for the start.
     from snapshot_mcp.operations.changing import Changes
+    from snapshot_mcp.operations.imaging import Images
     from snapshot_mcp.operations.reading import Views
+    from snapshot_mcp.operations.reviewing import Reviews
 
 
 class Operations(NamedTuple):
@@ -14,6 +16,8 @@ class Operations(NamedTuple):
 
     views: "Views"
     changes: "Changes"
+    images: "Images"
+    reviews: "Reviews"
 
 
 OpenOperations = Callable[[], Awaitable[Operations]]

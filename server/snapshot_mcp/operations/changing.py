@@ -1,10 +1,7 @@
 """Create, restore and delete: look first, pass the gate, tell only what was seen."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, NamedTuple, TypeVar
-
-import anyio
 
 from snapshot_mcp.answers import (
     BlastRadius,
@@ -29,6 +26,12 @@ from snapshot_mcp.errors import (
 from snapshot_mcp.ledger import Argument
 from snapshot_mcp.models import Snapshot, status_word
 from snapshot_mcp.operations.announcing import announce, announcing
+from snapshot_mcp.operations.guarding import (
+    NOTHING_CHANGED,
+    OneAtATime,
+    noting_refusals,
+    obey,
+)
 from snapshot_mcp.operations.listing import snapshots_of_vm
 from snapshot_mcp.operations.orders import Commit, RestoreOrder, SnapshotOrder
 from snapshot_mcp.operations.results import created, restored
@@ -45,12 +48,11 @@ from snapshot_mcp.rules.eligibility import (
     snapshot_obstacle,
     would_interrupt,
 )
-from snapshot_mcp.rules.policy import Policy, Ruling
+from snapshot_mcp.rules.policy import Policy
 from snapshot_mcp.untrusted import quoted, told
 
 T = TypeVar("T")
 
-_NOTHING_CHANGED = "Nothing was changed."
 _ASK_THE_PERSON = (
     "Nothing was changed yet. Show this plan to the person and ask whether they agree. Only if they"
     " do, call again with the same arguments, plan_token, and the words they agreed to as confirm."
@@ -59,7 +61,6 @@ _DRIFTED = "What the plan was about has changed since, so nothing was done. This
 _MAY_BE_REPEATED = "It may be ordered again."
 _PLAN_ANEW = "Ask the person; with neither plan_token nor confirm there is a new plan."
 _SECONDS_TO_SEE_A_DELETION = 5.0
-_LONGEST_WAIT_FOR_OTHERS_SECONDS = 60.0
 
 
 class Sent(NamedTuple, Generic[T]):
@@ -77,14 +78,17 @@ class Changes:
         gate: the way to the writing half.
         clock: the time.
         policy: what the operator forbids, whoever agrees.
+        turns: lets one change at a time.
     """
 
-    def __init__(self, reader: CloudReader, gate: Gate, clock: Clock, policy: Policy) -> None:
+    def __init__(
+        self, reader: CloudReader, gate: Gate, clock: Clock, policy: Policy, turns: OneAtATime
+    ) -> None:
         self._reader = reader
         self._gate = gate
         self._clock = clock
         self._policy = policy
-        self._one_at_a_time = anyio.Lock()
+        self._turns = turns
 
     async def create(self, order: SnapshotOrder, wait_seconds: int, person: Person) -> CreateResult:
         """Take a snapshot of a VM, and wait until it is ready or the time is over.
@@ -96,7 +100,7 @@ class Changes:
         """
         intent = Intent("create_snapshot", order.vm_id, _without_vm(order))
         try:
-            async with self._noting_refusals(intent, person, plan_token=""), self._alone():
+            async with noting_refusals(self._gate, intent, person), self._turns.alone():
                 # Looked at and sent in one: a second order for this VM sees that it is busy.
                 await self._check_creation(order)
                 snapshot = await self._gate.send(
@@ -133,16 +137,22 @@ class Changes:
                 that a VM has already; nothing was sent.
             CloudError: the cloud refused, or could not be reached.
         """
+        order = order.named()
         intent = Intent("restore_snapshot", order.snapshot_id, _without_snapshot(order))
+        ordered_at = 0.0
+
+        def write(writer: CloudWriter) -> Awaitable[RestoreReceipt]:
+            nonlocal ordered_at
+            ordered_at = self._clock.elapsed()
+            return writer.restore_snapshot(order.snapshot_id, order.new_vm_name, order.contract_id)
+
         try:
             seen = await self._carry_out(
                 intent,
                 commit,
                 person,
                 lambda: self._restore_target(order),
-                lambda writer: writer.restore_snapshot(
-                    order.snapshot_id, order.new_vm_name, order.contract_id
-                ),
+                write,
                 lambda: self._restored(order.new_vm_name),
                 others_differ=True,  # a VM of that name may hold any snapshot
             )
@@ -150,7 +160,10 @@ class Changes:
             return RestoreResult(outcome="failed", next_step=f"{error} {_PLAN_ANEW}")
         except OutcomeUnknown as error:
             name = quoted(order.new_vm_name)
-            look = f"Call list_virtual_machines with search {name}: if it is there, it was made."
+            look = (
+                f"Call list_virtual_machines with search {name}: if it is there, it was made, and"
+                " is billed until somebody deletes it."
+            )
             return RestoreResult(outcome="unknown", next_step=f"{error} {look}")
         if not isinstance(seen, Sent):
             return RestoreResult(outcome="confirmation_required").model_copy(update=seen)
@@ -163,7 +176,12 @@ class Changes:
             seconds=wait_seconds,
             clock=self._clock,
         )
-        return restored(waited, contract_rejected=receipt.contract_rejected)
+        return restored(
+            waited,
+            contract_rejected=receipt.contract_rejected,
+            rehearsal=order.rehearsal,
+            took_seconds=self._clock.elapsed() - ordered_at,
+        )
 
     async def delete(self, snapshot_id: int, commit: Commit, person: Person) -> DeleteResult:
         """Plan a deletion, or carry out a plan.
@@ -209,7 +227,7 @@ class Changes:
         others_differ: bool = False,
     ) -> Sent[T] | Mapping[str, object]:
         """Carry out what was planned; or the fields of a plan, new or made anew."""
-        async with self._noting_refusals(intent, person, commit.plan_token):
+        async with noting_refusals(self._gate, intent, person, commit.plan_token):
             plan = await self._gate.present(intent, commit.plan_token, commit.confirm, person)
             target = await look()
             if plan is not None and plan.state == target.state:
@@ -218,7 +236,7 @@ class Changes:
                 )
                 # A person takes their time, and two commits may each take the other's target for
                 # the copy that is left: the last look and the write are one, and one at a time.
-                async with self._alone():
+                async with self._turns.alone():
                     target = await look()
                     if plan.state == target.state:
                         permit = self._gate.permit(intent, plan, evidence, person)
@@ -233,70 +251,48 @@ class Changes:
         vm = await find_restored_vm(self._reader, name)
         return None if vm is None else RestoreReceipt(vm, contract_rejected=False)
 
-    @asynccontextmanager
-    async def _alone(self) -> AsyncGenerator[None]:
-        """One change at a time; the waiting for the others has an end."""
-        try:
-            with anyio.fail_after(_LONGEST_WAIT_FOR_OTHERS_SECONDS):
-                await self._one_at_a_time.acquire()
-        except TimeoutError as error:
-            raise RefusedError(
-                "Other changes are still going on, one at a time.",
-                f"{_NOTHING_CHANGED} Try again in a minute.",
-            ) from error
-        try:
-            yield
-        finally:
-            self._one_at_a_time.release()
-
-    @asynccontextmanager
-    async def _noting_refusals(
-        self, intent: Intent, person: Person, plan_token: str
-    ) -> AsyncGenerator[None]:
-        try:
-            yield
-        except RefusedError as error:
-            await self._gate.refused(intent, plan_token, person, error)
-            raise
-
     async def _check_creation(self, order: SnapshotOrder) -> None:
         vm = await self._reader.virtual_machine(order.vm_id)
-        _obey(policy.creation(self._policy, policy.vm_region(vm)))
+        obey(policy.creation(self._policy, policy.vm_region(vm)))
         obstacle = snapshot_obstacle(vm)
         if obstacle is not None:
             raise RefusedError(
-                f"VM {vm.id} cannot be snapshotted now: {obstacle}.", _NOTHING_CHANGED
+                f"VM {vm.id} cannot be snapshotted now: {obstacle}.", NOTHING_CHANGED
             )
         if would_interrupt(vm) and not order.allow_interruption:
             status = told(vm.status)
             raise RefusedError(
                 f"VM {vm.id} is {status}: the cloud shuts it off for the snapshot and starts it"
                 " again, which interrupts what runs on it.",
-                f"{_NOTHING_CHANGED} Ask the person; allow_interruption says that they accept it.",
+                f"{NOTHING_CHANGED} Ask the person; allow_interruption says that they accept it.",
             )
         if not await self._reader.snapshot_name_available(order.name):
             raise RefusedError(
                 f"A snapshot named {quoted(order.name)} exists already.",
-                f"{_NOTHING_CHANGED} Choose another name.",
+                f"{NOTHING_CHANGED} Choose another name.",
             )
 
     async def _restore_target(self, order: RestoreOrder) -> Target:
         snapshot = await self._reader.snapshot(order.snapshot_id)
         sent = await self._gate.sent_last_hour("restore_snapshot")
-        _obey(policy.restoration(self._policy, snapshot, sent_last_hour=sent))
+        obey(policy.restoration(self._policy, snapshot, sent_last_hour=sent))
         obstacle = restore_obstacle(snapshot)
         if obstacle is not None:
             raise RefusedError(
-                f"Snapshot {snapshot.id} cannot be restored now: {obstacle}.", _NOTHING_CHANGED
+                f"Snapshot {snapshot.id} cannot be restored now: {obstacle}.", NOTHING_CHANGED
             )
         same_name = await find_restored_vm(self._reader, order.new_vm_name)
         if same_name is not None:
             raise RefusedError(
                 f"A VM named {quoted(order.new_vm_name)} exists already.",
-                f"{_NOTHING_CHANGED} Choose another name.",
+                f"{NOTHING_CHANGED} Choose another name.",
             )
         radius = blast.restoration(
-            snapshot, order.new_vm_name, await self._prices(), self._clock.now()
+            snapshot,
+            order.new_vm_name,
+            await self._prices(),
+            self._clock.now(),
+            rehearsal=order.rehearsal,
         )
         return _target(snapshot, radius)
 
@@ -312,11 +308,11 @@ class Changes:
         if obstacle is not None:
             raise RefusedError(
                 f"Snapshot {snapshot.id} cannot be deleted now: {obstacle}.",
-                f"{_NOTHING_CHANGED} Try again when it is finished.",
+                f"{NOTHING_CHANGED} Try again when it is finished.",
             )
         siblings = await snapshots_of_vm(self._reader, snapshot.vm_id)
         sent, now = await self._gate.sent_last_hour("delete_snapshot"), self._clock.now()
-        _obey(policy.deletion(self._policy, snapshot, siblings, now, sent_last_hour=sent))
+        obey(policy.deletion(self._policy, snapshot, siblings, now, sent_last_hour=sent))
         return _target(snapshot, blast.deletion(snapshot, siblings, now))
 
     async def _deleted(self, snapshot_id: int, vm_id: int | None) -> DeleteResult:
@@ -355,15 +351,8 @@ def _without_vm(order: SnapshotOrder) -> dict[str, Argument]:
 
 
 def _without_snapshot(order: RestoreOrder) -> dict[str, Argument]:
-    return {"new_vm_name": order.new_vm_name, "contract_id": order.contract_id or 0}
-
-
-def _obey(ruling: Ruling | None) -> None:
-    if ruling is not None:
-        raise RefusedError(
-            f"{ruling.sentence} Rule: {ruling.rule}.",
-            f"{_NOTHING_CHANGED} No argument lifts a rule of the policy; the operator can.",
-        )
+    others = {key: value for key, value in order._asdict().items() if key != "snapshot_id"}
+    return others | {"contract_id": order.contract_id or 0}
 
 
 def _target(snapshot: Snapshot, radius: BlastRadius) -> Target:

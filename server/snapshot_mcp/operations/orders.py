@@ -1,9 +1,10 @@
 """What the operations are asked for."""
 
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 from snapshot_mcp.models import SnapshotState
+from snapshot_mcp.rules.rehearsal import rehearsal_name
 
 Order = Literal["newest", "oldest", "largest"]
 Suggested = Literal["vm_name", "vm_id", "snapshot_name", "snapshot_id"]
@@ -51,11 +52,32 @@ class SnapshotOrder(NamedTuple):
 
 
 class RestoreOrder(NamedTuple):
-    """What is to be restored, the new VM's name, and the contract it is billed to, if any."""
+    """What is to be restored, and as what.
+
+    Attributes:
+        snapshot_id: the snapshot.
+        new_vm_name: name of the new VM.
+        contract_id: the contract that it is billed to, if any.
+        rehearsal: it is only to be seen that it works, and how long it takes.
+    """
 
     snapshot_id: int
     new_vm_name: str
     contract_id: int | None
+    rehearsal: bool = False
+
+    def named(self) -> Self:
+        """The same, with a name by which the VM of a rehearsal is known."""
+        name = rehearsal_name(self.new_vm_name) if self.rehearsal else self.new_vm_name
+        return self._replace(new_vm_name=name)
+
+
+class ImageOrder(NamedTuple):
+    """Which snapshot an image is to be made of, and its name and labels."""
+
+    snapshot_id: int
+    name: str
+    labels: list[str]
 
 
 class Commit(NamedTuple):

@@ -11,6 +11,8 @@ from snapshot_mcp.operations.waiting import Waited
 from snapshot_mcp.rules.eligibility import snapshot_obstacle
 from snapshot_mcp.untrusted import quoted
 
+_ON_DEMAND = "The cloud rejected the contract, so the VM is billed on demand."
+
 
 def created(waited: Waited[Snapshot]) -> CreateResult:
     """What became of a snapshot that was ordered."""
@@ -35,18 +37,21 @@ def created(waited: Waited[Snapshot]) -> CreateResult:
             return CreateResult(outcome="pending", snapshot=summary, next_step=seen + again)
 
 
-def restored(waited: Waited[VirtualMachine], *, contract_rejected: bool) -> RestoreResult:
-    """What became of a VM that was ordered."""
+def restored(
+    waited: Waited[VirtualMachine],
+    *,
+    contract_rejected: bool,
+    rehearsal: bool,
+    took_seconds: float,
+) -> RestoreResult:
+    """What became of a VM that was ordered `took_seconds` ago."""
     vm, trouble = waited
     summary = VirtualMachineSummary.of(vm, snapshot_obstacle(vm))
-    billed = (
-        " The cloud rejected the contract, so the VM is billed on demand."
-        if contract_rejected
-        else ""
-    )
+    took = None
     match status_word(vm.status):
         case "ACTIVE":
-            outcome, next_step = "restored", "It is billed until somebody deletes it."
+            outcome, took = "restored", round(took_seconds, 1)
+            next_step = "" if rehearsal else "It is billed until somebody deletes it."
         case "ERROR":
             outcome, next_step = "failed", "The cloud made the VM but reports an error on it."
         case _:
@@ -56,4 +61,22 @@ def restored(waited: Waited[VirtualMachine], *, contract_rejected: bool) -> Rest
                 f"{seen} Call list_virtual_machines with search {quoted(vm.name)} to see how it"
                 " goes on; do not restore it again."
             )
-    return RestoreResult(outcome=outcome, virtual_machine=summary, next_step=next_step + billed)
+    said = [next_step, removal(vm) if rehearsal else "", _ON_DEMAND if contract_rejected else ""]
+    return RestoreResult(
+        outcome=outcome,
+        virtual_machine=summary,
+        took_seconds=took,
+        next_step=" ".join(filter(None, said)),
+    )
+
+
+def removal(vm: VirtualMachine) -> str:
+    """How the VM of a rehearsal is removed: by a person, never by this server.
+
+    Source: the vendor's OpenAPI document for the call.
+    """
+    return (
+        f"Tell the person to check VM {vm.id} and then to delete it, in the cloud's console or with"
+        f" DELETE /core/virtual-machines/{vm.id} of its API: this server deletes no VMs, and it is"
+        " billed until then."
+    )

@@ -12,7 +12,7 @@ from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.consent.settlement import Look, look_for
 from snapshot_mcp.errors import NotFound, SnapshotMcpError
 from snapshot_mcp.ledger import Attempt, Ledger, Row
-from snapshot_mcp.models import Snapshot, VirtualMachine, status_word
+from snapshot_mcp.models import CustomImage, Snapshot, VirtualMachine, status_word
 from snapshot_mcp.operations.listing import all_snapshots, find_virtual_machines
 
 PAUSES_SECONDS = (1.0, 1.0)
@@ -59,6 +59,17 @@ async def find_restored_vm(reader: CloudReader, name: str) -> VirtualMachine | N
     return next((it for it in found if it.name == name), None)
 
 
+async def find_made_image(reader: CloudReader, snapshot_id: int, name: str) -> CustomImage | None:
+    """The image with this name, of this snapshot or in the list; None when there is none."""
+    try:
+        image = (await reader.snapshot(snapshot_id)).custom_image
+    except NotFound:
+        image = None  # an image goes together with its snapshot
+    if image is not None and image.name == name:
+        return image
+    return await reader.image_named(name)
+
+
 async def find_deletion(reader: CloudReader, snapshot_id: int) -> int | None:
     """The id of a snapshot that is gone or going; None while it is there."""
     try:
@@ -74,12 +85,18 @@ def _effect_of(row: Row, reader: CloudReader) -> Look[object]:
             return lambda: find_deletion(reader, row.target)
         case "restore_snapshot":
             return lambda: find_restored_vm(reader, _argument(row, "new_vm_name"))
+        case "create_image_from_snapshot":
+            return lambda: find_made_image(reader, row.target, _argument(row, "name"))
         case _:
             return lambda: find_ordered_snapshot(reader, row.target, _argument(row, "name"))
 
 
 def _can_be_looked_for(row: Row) -> bool:
-    names = {"restore_snapshot": "new_vm_name", "create_snapshot": "name"}
+    names = {
+        "restore_snapshot": "new_vm_name",
+        "create_snapshot": "name",
+        "create_image_from_snapshot": "name",
+    }
     return row.tool not in names or bool(_argument(row, names[row.tool]))
 
 

@@ -8,6 +8,8 @@ from snapshot_mcp.models import Flavor, Snapshot
 from snapshot_mcp.untrusted import mixes_alphabets, quoted
 
 _SECONDS_PER_DAY = 86_400
+_BILLED = ("The new VM is billed from its creation until somebody deletes it.",)
+_NOT_DELETED_HERE = ("This server deletes no VMs: a person must delete it after the rehearsal.",)
 
 
 def deletion(snapshot: Snapshot, siblings: Iterable[Snapshot], now: datetime) -> BlastRadius:
@@ -34,7 +36,12 @@ def deletion(snapshot: Snapshot, siblings: Iterable[Snapshot], now: datetime) ->
 
 
 def restoration(
-    snapshot: Snapshot, new_vm_name: str, prices: Mapping[str, float], now: datetime
+    snapshot: Snapshot,
+    new_vm_name: str,
+    prices: Mapping[str, float],
+    now: datetime,
+    *,
+    rehearsal: bool = False,
 ) -> BlastRadius:
     """What a restore of `snapshot` would make: a new VM that is billed.
 
@@ -43,10 +50,12 @@ def restoration(
         new_vm_name: name of the VM to be made.
         prices: the price list, per hour by resource name; may be empty.
         now: the time from which the snapshot's age counts.
+        rehearsal: it is only to be seen that it works, and the VM is to be deleted then.
     """
     flavor = snapshot.vm_flavor
+    make = "Rehearse a restore: make" if rehearsal else "Make"
     action = (
-        f"Make a new, billed VM named {quoted(new_vm_name)} from snapshot {snapshot.id}"
+        f"{make} a new, billed VM named {quoted(new_vm_name)} from snapshot {snapshot.id}"
         f" {quoted(snapshot.name)}. The source VM is not touched."
     )
     told = {
@@ -55,7 +64,7 @@ def restoration(
         "gpus": _gpus(flavor),
         "region": snapshot.region,
         "price_per_hour_estimate": price_per_hour(flavor, prices),
-        "warnings": ("The new VM is billed from its creation until somebody deletes it.",),
+        "warnings": _BILLED + (_NOT_DELETED_HERE if rehearsal else ()),
     }
     return _about(snapshot, action, now).model_copy(update=told)
 

@@ -1,7 +1,7 @@
 """Whether a VM can be snapshotted, and a snapshot restored or deleted, as they are now."""
 
 from snapshot_mcp.models import Snapshot, VirtualMachine, status_word
-from snapshot_mcp.untrusted import told
+from snapshot_mcp.untrusted import quoted, told
 
 LARGEST_SNAPSHOT_GB = 100
 """Source: the vendor's guide."""
@@ -39,6 +39,19 @@ def would_interrupt(vm: VirtualMachine) -> bool:
 def restore_obstacle(snapshot: Snapshot) -> str | None:
     """Why the cloud would refuse to restore this snapshot now; None when it would not."""
     return None if snapshot.state == "ready" else _not_ready(snapshot)
+
+
+def image_obstacle(snapshot: Snapshot) -> str | None:
+    """Why the cloud would refuse to make an image of this snapshot; None when it would not.
+
+    Source: the vendor's OpenAPI document has one `custom_image` a snapshot, and 406 for a second.
+    """
+    if snapshot.state != "ready":
+        return _not_ready(snapshot)
+    image = snapshot.custom_image
+    if image is None:
+        return None
+    return f"it has an image already, {quoted(image.name or '')}, and can have only one"
 
 
 def delete_obstacle(snapshot: Snapshot) -> str | None:

@@ -29,6 +29,9 @@ ToolName = Literal[
     "create_snapshot",
     "restore_snapshot",
     "delete_snapshot",
+    "create_image_from_snapshot",
+    "list_snapshot_events",
+    "review_snapshots",
 ]
 TOOLS: tuple[str, ...] = get_args(ToolName)
 
@@ -170,6 +173,11 @@ def restoration(policy: Policy, snapshot: Snapshot, *, sent_last_hour: int) -> R
 def creation(policy: Policy, region: str | None) -> Ruling | None:
     """Why the policy forbids to snapshot a VM in `region`; None when it does not."""
     return _tool(policy, "create_snapshot") or _region(policy, region)
+
+
+def imaging(policy: Policy, snapshot: Snapshot) -> Ruling | None:
+    """Why the policy forbids to make an image of `snapshot`; None when it does not."""
+    return _tool(policy, "create_image_from_snapshot") or _region(policy, _region_of(snapshot))
 
 
 def allows_tool(policy: Policy, name: str) -> bool:

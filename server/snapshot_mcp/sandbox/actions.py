@@ -178,6 +178,15 @@ def get_vm(desk: Desk, ask: Ask) -> Reply:
     return Reply({"status": True, "message": "Getting VM successful", "instance": body})
 
 
+def delete_vm(desk: Desk, ask: Ask) -> Reply:
+    """Delete a VM; its snapshots outlive it. Source: the vendor's OpenAPI document."""
+    vm = _vm(desk, ask.id())
+    _refuse_busy(vm, desk.now)
+    desk.session.remove_vm(vm.id)
+    happenings.vm_deleted(desk.session, vm, desk.now)
+    return Reply({"status": True, "message": f"VM {vm.id} is being deleted"})
+
+
 def vm_events(desk: Desk, ask: Ask) -> Reply:
     """What happened to a VM."""
     vm = _vm(desk, ask.id())
@@ -244,14 +253,19 @@ def _ready_snapshot(desk: Desk, ask: Ask, use: str) -> Snapshot:
     return snapshot
 
 
-def _refuse_unfit(vm: Vm, now: datetime) -> None:
-    """Refuse a VM that cannot be snapshotted now. Source: the vendor's guide."""
-    state = lifecycle.vm_state(vm.times, now)
-    if state.is_snapshotting:
+def _refuse_busy(vm: Vm, now: datetime) -> None:
+    """Refuse a VM of which a snapshot is being made. Source: the vendor's recorded replies."""
+    if lifecycle.vm_state(vm.times, now).is_snapshotting:
         raise bad_request(
             f"VM {vm.id} is currently being used to create a snapshot"
             " and no operation can be performed."
         )
+
+
+def _refuse_unfit(vm: Vm, now: datetime) -> None:
+    """Refuse a VM that cannot be snapshotted now. Source: the vendor's guide."""
+    _refuse_busy(vm, now)
+    state = lifecycle.vm_state(vm.times, now)
     if vm.config.flavor["features"]["no_snapshot"]:
         raise bad_request(f"The flavor {vm.config.flavor['name']} does not support snapshots.")
     if state.status not in lifecycle.SNAPSHOTTABLE:

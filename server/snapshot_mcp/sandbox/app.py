@@ -41,6 +41,7 @@ _CALLS: tuple[tuple[str, str, Action], ...] = (
     ("POST", "/core/snapshots/{id}/image", actions.create_image),
     ("GET", "/core/virtual-machines", actions.list_vms),
     ("GET", "/core/virtual-machines/{id}", actions.get_vm),
+    ("DELETE", "/core/virtual-machines/{id}", actions.delete_vm),
     ("GET", "/core/virtual-machines/{id}/events", actions.vm_events),
     ("POST", "/core/virtual-machines/{id}/snapshots", actions.create_snapshot),
     ("GET", "/core/regions", actions.list_regions),

@@ -49,6 +49,11 @@ def vm_made(session: Session, vm: Vm, message: str = "VM creation began.") -> No
     _of_vm(session, vm.id, done, "creation", "VM creation completed.")
 
 
+def vm_deleted(session: Session, vm: Vm, now: datetime) -> None:
+    """A VM was deleted."""
+    _of_vm(session, vm.id, now, "deletion", "VM was deleted.")
+
+
 def image_made(session: Session, image: Image) -> None:
     """An image was made from a snapshot."""
     text = f"Image {image.id} was made from the snapshot."

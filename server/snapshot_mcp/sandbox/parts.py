@@ -22,7 +22,7 @@ _OF_SNAPSHOT = (
     "create_image",
     "delete_snapshot",
 )
-_OF_VM = ("get_vm", "vm_events", "create_snapshot")
+_OF_VM = ("get_vm", "vm_events", "create_snapshot", "delete_vm")
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ PARTS = {
         leads=("/instances/0/id", _OF_VM),
     ),
     "get_vm": Part(envelopes.InstanceRead, _ADDRESSED, parameters=("vm_id",)),
+    "delete_vm": Part(envelopes.Done, _ADDRESSED, parameters=("vm_id",)),
     "vm_events": Part(envelopes.InstanceEvents, _ADDRESSED, parameters=("vm_id",)),
     "create_snapshot": Part(
         envelopes.SnapshotBegun,

@@ -181,6 +181,10 @@ class Session:
         )
         return inserted.lastrowid or 0
 
+    def remove_vm(self, vm_id: int) -> None:
+        """Remove the VM; its snapshots stay."""
+        self._connection.execute("DELETE FROM vms WHERE id = ?", (vm_id,))
+
     def occupy_vm(self, snapshot: Snapshot) -> None:
         """Note at the VM that the snapshot has begun."""
         self._connection.execute(

@@ -49,6 +49,8 @@ SourceVmId = Annotated[Id, _described("vm_id")]
 SnapshotName = Annotated[Name, _described("name")]
 SnapshotDescription = Annotated[Description, _described("description")]
 SnapshotLabels = Annotated[Labels, _described("labels")]
+ImageName = Annotated[Name, Field(description="Name of the image")]
+ImageLabels = Annotated[Labels, Field(description="Labels of the image")]
 Search = Annotated[str, Field(max_length=100, description="Part of the name")]
 OneLabel = Annotated[str, Field(max_length=100, description="Exact label")]
 TakenSince = Annotated[
@@ -58,6 +60,8 @@ TakenBefore = Annotated[str, Field(max_length=40), AfterValidator(_is_time)]
 State = Literal["any", "ready", "pending", "failed"]
 Order = Literal["newest", "oldest", "largest"]
 Limit = Annotated[int, Field(ge=1, le=MOST_LISTED)]
+RecentDays = Annotated[int, Field(ge=1, le=365)]
+MostNamed = Annotated[int, Field(ge=1, le=MOST_LISTED, description="Entries named a finding")]
 Cursor = Annotated[str, Field(max_length=200, description="next_cursor of the page before")]
 WaitSeconds = Annotated[
     int, Field(ge=0, le=LONGEST_WAIT_SECONDS, description="How long to wait for the end")
@@ -67,5 +71,8 @@ AllowInterruption = Annotated[
 ]
 NewVmName = Annotated[Name, Field(description="Name of the VM to make")]
 ContractId = Annotated[Id, Field(description="Contract to bill; none: on demand")]
+Rehearsal = Annotated[
+    bool, Field(description="Only to see that it works and how long it takes; wait_seconds 600")
+]
 PlanToken = Annotated[str, Field(max_length=1_000, description="From the plan")]
 Confirm = Annotated[str, Field(max_length=200, description="The words the person agreed to")]

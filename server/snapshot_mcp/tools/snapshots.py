@@ -28,6 +28,7 @@ from snapshot_mcp.tools.arguments import (
     OneLabel,
     Order,
     PlanToken,
+    Rehearsal,
     Search,
     SnapshotDescription,
     SnapshotId,
@@ -110,6 +111,7 @@ async def restore_snapshot(
     contract_id: ContractId = 0,
     plan_token: PlanToken = "",
     confirm: Confirm = "",
+    rehearsal: Rehearsal = False,
     wait_seconds: WaitSeconds = 30,
 ) -> RestoreResult:
     """Bring a snapshot back as a new, billed VM; the source VM is untouched.
@@ -117,7 +119,7 @@ async def restore_snapshot(
     Call first without plan_token and confirm: that changes nothing and answers a plan to show the
     person. Only when they agree, call again with both.
     """
-    order = RestoreOrder(snapshot_id, new_vm_name, contract_id or None)
+    order = RestoreOrder(snapshot_id, new_vm_name, contract_id or None, rehearsal)
     changes = (await operations_of(ctx)).changes
     commit = Commit(plan_token, confirm)
     return await changes.restore(order, commit, wait_seconds, ClientPerson(ctx))

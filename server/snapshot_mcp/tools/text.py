@@ -76,6 +76,8 @@ def restore_result(answer: RestoreResult) -> str:
     vm, line = answer.virtual_machine, ""
     if vm is not None:
         line = f": VM {vm.id} {quoted(vm.name)} is {told(vm.status)}"
+    if answer.took_seconds is not None:
+        line += f", {answer.took_seconds:g} s after the order"
     return "\n".join([f"{answer.outcome}{line}", *_plan_lines(answer), answer.next_step])
 
 

@@ -5,9 +5,15 @@ from collections.abc import Callable, Collection, Mapping
 from mcp.server.mcpserver.tools import Tool
 
 from snapshot_mcp.settings import TOOLSETS, Toolset
+from snapshot_mcp.tools.images import image_tools
+from snapshot_mcp.tools.review import review_tools
 from snapshot_mcp.tools.snapshots import core_tools
 
-_MAKERS: Mapping[Toolset, Callable[[], list[Tool]]] = {"core": core_tools}
+_MAKERS: Mapping[Toolset, Callable[[], list[Tool]]] = {
+    "core": core_tools,
+    "images": image_tools,
+    "review": review_tools,
+}
 
 
 def all_tools(*, read_only: bool, toolsets: Collection[Toolset] = TOOLSETS) -> list[Tool]:

@@ -1,0 +1,17 @@
+"""How the VM of a rehearsal is named, so that it is known again when it was left behind."""
+
+from snapshot_mcp.models import LONGEST_NAME
+
+PREFIX = "rehearsal-"
+
+
+def rehearsal_name(name: str) -> str:
+    """`name` as the VM of a rehearsal bears it, within the length of a name; once is enough."""
+    if is_rehearsal(name):
+        return name
+    return (PREFIX + name)[:LONGEST_NAME].rstrip()
+
+
+def is_rehearsal(name: str) -> bool:
+    """Whether a VM of this name was made to rehearse a restore."""
+    return name.startswith(PREFIX)

@@ -1,0 +1,204 @@
+"""restore_snapshot with rehearsal: the consent of a restore, a known name, a time, a removal."""
+
+from typing import Any
+
+import httpx
+import pytest
+from mcp import Client
+from mcp_types import ElicitRequestParams, ElicitResult
+
+from tests.conftest import ERAS, World, answered, ask, refused
+from tests.tools.test_consent import ready
+
+
+async def rehearsed(client: Client, **others: object) -> tuple[dict[str, object], dict[str, Any]]:
+    """The arguments that commit a rehearsal; and its plan."""
+    snapshot_id = (await ready(client))["id"]
+    arguments = {"snapshot_id": snapshot_id, "new_vm_name": "box", "rehearsal": True} | others
+    plan = await ask(client, "restore_snapshot", **arguments)
+    assert plan["outcome"] == "confirmation_required"
+    return arguments | {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}, plan
+
+
+async def test_the_plan_of_a_rehearsal_shows_the_name_and_who_must_delete_the_vm(
+    world: World, client: Client
+) -> None:
+    _, plan = await rehearsed(client)
+    assert plan["plan"]["new_vm_name"] == "rehearsal-box"
+    assert plan["plan"]["action"].startswith("Rehearse a restore: make a new, billed VM named")
+    assert '"rehearsal-box"' in plan["plan"]["action"]
+    assert any("a person must delete it" in it for it in plan["plan"]["warnings"])
+    assert world.writes == []
+
+
+async def test_a_rehearsal_is_waited_for_timed_and_its_removal_is_left_to_the_person(
+    world: World, client: Client
+) -> None:
+    commit, _ = await rehearsed(client)
+    result, text = await answered(client, "restore_snapshot", **commit, wait_seconds=60)
+    vm = result["virtual_machine"]
+    assert (result["outcome"], vm["name"], vm["status"]) == ("restored", "rehearsal-box", "ACTIVE")
+    assert 6 <= result["took_seconds"] <= 9  # the embedded cloud takes 6 s
+    assert f"is ACTIVE, {result['took_seconds']:g} s after the order" in text
+    assert f"DELETE /core/virtual-machines/{vm['id']} of its API" in result["next_step"]
+    assert "this server deletes no VMs, and it is billed until then" in result["next_step"]
+    assert len(world.writes) == 1
+    (sent, _) = await world.attempts()
+    assert '"new_vm_name":"rehearsal-box"' in sent.arguments.replace(": ", ":")
+    assert '"rehearsal":true' in sent.arguments.replace(": ", ":")
+
+
+async def test_a_rehearsal_vm_that_was_left_behind_is_found(client: Client) -> None:
+    commit, _ = await rehearsed(client)
+    made = (await ask(client, "restore_snapshot", **commit))["virtual_machine"]["id"]
+    listed = await ask(client, "list_virtual_machines", search="rehearsal-")
+    assert [vm["id"] for vm in listed["virtual_machines"]] == [made]
+    review, text = await answered(client, "review_snapshots")
+    assert [vm["id"] for vm in review["rehearsals"]["virtual_machines"]] == [made]
+    assert f"{made} rehearsal-box ACTIVE made 2026-11-20" in text
+
+
+async def test_the_removal_that_is_told_works_and_leaves_nothing_to_find(
+    world: World, client: Client
+) -> None:
+    commit, _ = await rehearsed(client)
+    made = (await ask(client, "restore_snapshot", **commit))["virtual_machine"]["id"]
+    async with world.connect(world.settings, world.turned.clock) as by_hand:
+        assert (await by_hand.delete(f"core/virtual-machines/{made}")).status_code == 200
+    review = await ask(client, "review_snapshots")
+    assert review["rehearsals"] == {"count": 0, "virtual_machines": [], "more": 0}
+
+
+async def test_one_that_is_not_waited_for_is_pending_and_its_removal_is_told_as_well(
+    client: Client,
+) -> None:
+    commit, _ = await rehearsed(client)
+    result = await ask(client, "restore_snapshot", **commit, wait_seconds=1)
+    assert result["outcome"] == "pending"
+    assert "took_seconds" not in result
+    assert 'list_virtual_machines with search "rehearsal-box"' in result["next_step"]
+    assert "DELETE /core/virtual-machines/" in result["next_step"]
+
+
+@pytest.mark.parametrize(
+    ("given", "made"),
+    [
+        ("rehearsal-box", "rehearsal-box"),
+        ("x" * 50, "rehearsal-" + "x" * 40),
+        ("x" * 39 + " tail", "rehearsal-" + "x" * 39),
+    ],
+)
+async def test_the_name_is_marked_once_and_stays_within_fifty_characters(
+    client: Client, given: str, made: str
+) -> None:
+    commit, plan = await rehearsed(client, new_vm_name=given)
+    assert plan["plan"]["new_vm_name"] == made
+    result = await ask(client, "restore_snapshot", **(commit | {"new_vm_name": made}))
+    assert result["virtual_machine"]["name"] == made
+
+
+async def test_a_plan_to_rehearse_is_no_plan_to_restore_nor_the_other_way_round(
+    world: World, client: Client
+) -> None:
+    commit, _ = await rehearsed(client, new_vm_name="rehearsal-box")
+    real = commit | {"rehearsal": False}
+    assert "for other arguments" in await refused(client, "restore_snapshot", **real)
+    planned = {key: real[key] for key in ("snapshot_id", "new_vm_name")}
+    plan = await ask(client, "restore_snapshot", **planned)
+    crossed = commit | {"plan_token": plan["plan_token"]}
+    assert "for other arguments" in await refused(client, "restore_snapshot", **crossed)
+    assert world.writes == []
+
+
+async def test_a_second_rehearsal_of_the_same_name_is_refused(world: World, client: Client) -> None:
+    commit, _ = await rehearsed(client)
+    await ask(client, "restore_snapshot", **commit)
+    again = {key: commit[key] for key in ("snapshot_id", "new_vm_name", "rehearsal")}
+    text = await refused(client, "restore_snapshot", **again)
+    assert 'A VM named "rehearsal-box" exists already.' in text
+    assert len(world.writes) == 1
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_a_person_is_asked_about_the_rehearsal(world: World, mode: str) -> None:
+    asked: list[str] = []
+
+    async def decline(context: object, params: ElicitRequestParams) -> ElicitResult:
+        del context
+        asked.append(params.message)
+        return ElicitResult(action="decline")
+
+    async with world.client(mode, decline) as client:
+        commit, _ = await rehearsed(client)
+        text = await refused(client, "restore_snapshot", **commit)
+    assert "The person was asked and declined." in text
+    assert 'Rehearse a restore: make a new, billed VM named "rehearsal-box"' in asked[0]
+    assert world.writes == []
+
+
+async def test_a_rehearsal_whose_answer_is_lost_is_settled_by_its_own_name_and_timed(
+    world: World, client: Client
+) -> None:
+    async def lose(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if request.method == "POST":
+            raise httpx.ReadError("reset")
+        return response
+
+    commit, _ = await rehearsed(client)
+    world.tamper(lose)
+    result = await ask(client, "restore_snapshot", **commit, wait_seconds=60)
+    assert result["outcome"] == "restored"
+    assert result["virtual_machine"]["name"] == "rehearsal-box"
+    assert result["took_seconds"] >= 6
+    assert [row.event for row in await world.attempts()] == ["sent", "done"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "outcome"),
+    [(httpx.ReadTimeout("no answer"), "unknown"), (httpx.ReadError("reset"), "failed")],
+)
+async def test_a_rehearsal_that_is_never_seen_is_told_for_what_it_is(
+    world: World, client: Client, failure: httpx.HTTPError, outcome: str
+) -> None:
+    async def vanish(request: httpx.Request) -> httpx.Response | None:
+        if request.method == "POST":
+            raise failure
+        return None
+
+    commit, _ = await rehearsed(client)
+    world.fail(vanish)
+    result = await ask(client, "restore_snapshot", **commit)
+    assert result["outcome"] == outcome
+    assert "took_seconds" not in result
+    if outcome == "unknown":
+        assert 'search "rehearsal-box"' in result["next_step"]
+        assert "is billed until somebody deletes it" in result["next_step"]
+
+
+async def test_a_rehearsal_vm_that_fails_must_be_deleted_as_well(
+    world: World, client: Client
+) -> None:
+    async def spoil(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        await response.aread()
+        if "/core/virtual-machines/" not in request.url.path:
+            return response
+        content = response.content.replace(b'"CREATING"', b'"ERROR"').replace(
+            b'"BUILD"', b'"ERROR"'
+        )
+        return httpx.Response(200, content=content)
+
+    commit, _ = await rehearsed(client)
+    world.tamper(spoil)
+    result = await ask(client, "restore_snapshot", **commit)
+    assert result["outcome"] == "failed"
+    assert "reports an error on it" in result["next_step"]
+    assert "DELETE /core/virtual-machines/" in result["next_step"]
+    assert "took_seconds" not in result
+
+
+async def test_a_real_restore_tells_how_long_it_took_and_keeps_its_name(client: Client) -> None:
+    commit, _ = await rehearsed(client, rehearsal=False)
+    result = await ask(client, "restore_snapshot", **commit, wait_seconds=60)
+    assert result["virtual_machine"]["name"] == "box"
+    assert result["took_seconds"] >= 6
+    assert result["next_step"] == "It is billed until somebody deletes it."

@@ -1,0 +1,118 @@
+"""review_snapshots through a client of each era: read whole, told short, changes nothing."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from mcp import Client
+
+from tests.conftest import World, answered, ask, refused, tokens
+
+
+async def everything(client: Client) -> list[dict[str, Any]]:
+    """All snapshots, whole."""
+    found = (await ask(client, "list_snapshots", limit=100))["snapshots"]
+    return [await ask(client, "inspect_snapshot", snapshot_id=it["id"]) for it in found]
+
+
+async def test_the_seeded_team_is_reviewed_as_a_look_at_each_snapshot_shows_it(
+    world: World, client: Client
+) -> None:
+    review = await ask(client, "review_snapshots")
+    whole = await everything(client)
+    vms = await ask(client, "list_virtual_machines", limit=100)
+    assert review["snapshots"] == len(whole)
+    assert review["size"] == sum(it["snapshot"]["size"] for it in whole)
+    assert review["month_cost_estimate"] == pytest.approx(review["size"] * 0.072, abs=0.01)
+    gone = sorted(it["snapshot"]["id"] for it in whole if it["vm_gone"])
+    failed = sorted(it["snapshot"]["id"] for it in whole if it["state"] == "failed")
+    assert [it["id"] for it in review["vm_gone"]["snapshots"]] == gone
+    assert [it["id"] for it in review["failed"]["snapshots"]] == failed
+    recent = {it["snapshot"]["vm_id"] for it in whole if it["age_days"] <= 7}
+    without = {vm["id"] for vm in vms["virtual_machines"]} - recent
+    assert {it["id"] for it in review["no_recent"]["virtual_machines"]} == without
+    assert review["rehearsals"]["count"] == 0
+    (only,) = review["never_followed"]["snapshots"]
+    assert only["name"] == "eval-sweep-baseline"
+    assert world.writes == []
+    assert await world.ledger() == []
+
+
+async def test_the_review_of_the_seeded_team_costs_at_most_500_tokens_of_text(
+    client: Client,
+) -> None:
+    answer, text = await answered(client, "review_snapshots")
+    for finding in ("vm_gone", "failed", "never_followed"):
+        for named in answer[finding]["snapshots"]:
+            assert f"{named['id']} {named['name']} {named['size']} " in text
+    assert "(an estimate)" in text
+    assert tokens(text) <= 500
+
+
+async def test_a_finding_names_as_many_as_asked_for_and_tells_how_many_more(
+    client: Client,
+) -> None:
+    answer, text = await answered(client, "review_snapshots", limit=1, recent_days=1)
+    finding = answer["no_recent"]
+    assert len(finding["virtual_machines"]) == 1
+    assert finding["more"] == finding["count"] - 1 > 0
+    assert f"{finding['more']} more" in text
+    assert "of the last 1 days" in text
+
+
+async def test_a_long_window_finds_fewer_vms_without_a_recent_snapshot(client: Client) -> None:
+    short = await ask(client, "review_snapshots", recent_days=7)
+    long = await ask(client, "review_snapshots", recent_days=365)
+    assert long["no_recent"]["count"] < short["no_recent"]["count"]
+    assert {it["ready_snapshots"] for it in long["no_recent"]["virtual_machines"]} == {0}
+    assert long["never_followed"]["count"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"recent_days": 0}, "recent_days must be at least 1."),
+        ({"recent_days": 366}, "recent_days must be at most 365."),
+        ({"limit": 101}, "limit must be at most 100."),
+        ({"vm_id": 5}, 'There is no argument "vm_id": it was not understood.'),
+    ],
+)
+async def test_bad_arguments_are_refused(
+    world: World, client: Client, arguments: dict[str, object], complaint: str
+) -> None:
+    assert complaint in await refused(client, "review_snapshots", **arguments)
+    assert world.requests == []
+
+
+async def test_entries_that_cannot_be_read_are_counted_and_accuse_no_vm(
+    world: World, client: Client
+) -> None:
+    async def spoil(_: httpx.Request, response: httpx.Response) -> httpx.Response:
+        body = json.loads(await response.aread())
+        for vm in body.get("instances", [])[:3]:
+            del vm["id"]
+        for snapshot in body.get("snapshots", []):
+            snapshot["vm_status"] = None
+        return httpx.Response(200, json=body)
+
+    world.tamper(spoil)
+    answer, text = await answered(client, "review_snapshots")
+    assert answer["unreadable"] == 3
+    assert "3 entries could not be read" in text
+    assert answer["vm_gone"]["count"] == 0
+
+
+@pytest.mark.parametrize("path", ["/core/virtual-machines", "/core/snapshots"])
+async def test_a_part_of_a_list_is_never_taken_for_the_whole(
+    world: World, client: Client, path: str
+) -> None:
+    async def fail(request: httpx.Request) -> httpx.Response | None:
+        broken = httpx.Response(500, json={"message": "SECRET"})
+        return broken if request.url.path.endswith(path) else None
+
+    world.fail(fail)
+    text = await refused(client, "review_snapshots")
+    assert "The cloud failed on the list of" in text
+    assert "Nothing was changed." in text
+    assert "SECRET" not in text
