@@ -228,6 +228,7 @@ async def _open(
     from snapshot_mcp.ledger import Ledger, RateLimit  # noqa: PLC0415 - at first use
     from snapshot_mcp.operations.changing import Changes  # noqa: PLC0415 - at first use
     from snapshot_mcp.operations.reading import Views  # noqa: PLC0415 - at first use
+    from snapshot_mcp.operations.retaining import Retention  # noqa: PLC0415 - at first use
     from snapshot_mcp.operations.settling import settle  # noqa: PLC0415 - at first use
     from snapshot_mcp.rules.policy import Policy  # noqa: PLC0415 - at first use
 
@@ -263,4 +264,8 @@ async def _open(
     )
     reader = CloudReader(api)
     await settle(ledger, reader, clock)
-    return Operations(Views(reader, clock), Changes(reader, gate, clock, policy))
+    return Operations(
+        Views(reader, clock),
+        Changes(reader, gate, clock, policy),
+        Retention(reader, gate, clock, policy),
+    )

@@ -20,7 +20,7 @@ LEDGER_FILE = "ledger.db"
 LONGEST_TIMEOUT_SECONDS = 300.0
 
 Consent = Literal["auto", "human"]
-Toolset = Literal["core"]
+Toolset = Literal["core", "retention"]
 TOOLSETS: tuple[Toolset, ...] = get_args(Toolset)
 
 

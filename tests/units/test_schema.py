@@ -20,7 +20,8 @@ from snapshot_mcp.tools.schema import PlainSchema
 from snapshot_mcp.tools.toolsets import all_tools
 
 TOOLS = {tool.name: tool for tool in all_tools(read_only=False)}
-READING = {"list_snapshots", "inspect_snapshot", "list_virtual_machines"}
+READING = {"list_snapshots", "inspect_snapshot", "list_virtual_machines", "plan_retention"}
+DESTROYING = {"delete_snapshot", "apply_retention"}
 Schema = dict[str, Any]
 
 each_tool = pytest.mark.parametrize("name", TOOLS)
@@ -133,12 +134,12 @@ def test_a_tool_has_a_title_a_description_and_all_four_hints(name: str) -> None:
         tool.annotations.open_world_hint,
     }
     assert tool.annotations.read_only_hint == (name in READING)
-    assert tool.annotations.destructive_hint == (name == "delete_snapshot")
+    assert tool.annotations.destructive_hint == (name in DESTROYING)
 
 
 def test_reading_only_leaves_the_reading_tools_alone() -> None:
     assert {tool.name for tool in all_tools(read_only=True)} == READING
-    assert set(TOOLS) == READING | {"create_snapshot", "restore_snapshot", "delete_snapshot"}
+    assert set(TOOLS) == READING | DESTROYING | {"create_snapshot", "restore_snapshot"}
 
 
 def test_the_arguments_that_must_be_given_are_those_without_a_default() -> None:
@@ -150,6 +151,8 @@ def test_the_arguments_that_must_be_given_are_those_without_a_default() -> None:
         "create_snapshot": ["name", "vm_id"],
         "restore_snapshot": ["new_vm_name", "snapshot_id"],
         "delete_snapshot": ["snapshot_id"],
+        "plan_retention": [],
+        "apply_retention": ["confirm", "plan_token"],
     }
 
 

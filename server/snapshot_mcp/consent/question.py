@@ -5,20 +5,23 @@ from collections.abc import Iterator
 from snapshot_mcp.answers import BlastRadius
 from snapshot_mcp.untrusted import in_a_column, quoted, told
 
+OPENING = "An assistant asks for your consent."
+
 
 def question(plan: BlastRadius, confirm_with: str) -> str:
     """What a person is asked. It depends on the plan alone, so every round asks the same."""
     lines = [
-        "An assistant asks for your consent.",
+        OPENING,
         plan.action,
         ", ".join(facts(plan)),
         *plan.warnings,
-        _words_to_type(confirm_with),
+        words_to_type(confirm_with),
     ]
     return "\n".join(lines)
 
 
-def _words_to_type(confirm_with: str) -> str:
+def words_to_type(confirm_with: str) -> str:
+    """The last line of a question: how to agree."""
     # A name may be a sentence; it must not read as one of ours.
     if in_a_column(confirm_with) == confirm_with:
         return f"To agree, type exactly: {confirm_with}"

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     # They import the way out and the databases: that is for the first call, not for the start.
     from snapshot_mcp.operations.changing import Changes
     from snapshot_mcp.operations.reading import Views
+    from snapshot_mcp.operations.retaining import Retention
 
 
 class Operations(NamedTuple):
@@ -14,6 +15,7 @@ class Operations(NamedTuple):
 
     views: "Views"
     changes: "Changes"
+    retention: "Retention"
 
 
 OpenOperations = Callable[[], Awaitable[Operations]]

@@ -1,10 +1,7 @@
 """Create, restore and delete: look first, pass the gate, tell only what was seen."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, NamedTuple, TypeVar
-
-import anyio
 
 from snapshot_mcp.answers import (
     BlastRadius,
@@ -15,8 +12,9 @@ from snapshot_mcp.answers import (
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.client import CloudReader, CloudWriter, RestoreReceipt
 from snapshot_mcp.consent.evidence import Person
-from snapshot_mcp.consent.gate import Gate, Target, target_state
+from snapshot_mcp.consent.gate import Gate
 from snapshot_mcp.consent.settlement import Look
+from snapshot_mcp.consent.target import Target, target_state
 from snapshot_mcp.consent.tokens import Intent
 from snapshot_mcp.errors import (
     CloudError,
@@ -58,7 +56,6 @@ _DRIFTED = "What the plan was about has changed since, so nothing was done. This
 _MAY_BE_REPEATED = "It may be ordered again."
 _PLAN_ANEW = "Ask the person; with neither plan_token nor confirm there is a new plan."
 _SECONDS_TO_SEE_A_DELETION = 5.0
-_LONGEST_WAIT_FOR_OTHERS_SECONDS = 60.0
 
 
 class Sent(NamedTuple, Generic[T]):
@@ -82,7 +79,6 @@ class Changes:
         self._gate = gate
         self._clock = clock
         self._policy = policy
-        self._one_at_a_time = anyio.Lock()
 
     async def create(self, order: SnapshotOrder, wait_seconds: int, person: Person) -> CreateResult:
         """Take a snapshot of a VM, and wait until it is ready or the time is over.
@@ -94,7 +90,10 @@ class Changes:
         """
         intent = Intent("create_snapshot", order.vm_id, _without_vm(order))
         try:
-            async with self._noting_refusals(intent, person, plan_token=""), self._alone():
+            async with (
+                self._gate.noting_refusals(intent, person, plan_token=""),
+                self._gate.alone(),
+            ):
                 # Looked at and sent in one: a second order for this VM sees that it is busy.
                 await self._check_creation(order)
                 snapshot = await self._gate.send(
@@ -206,7 +205,7 @@ class Changes:
         others_differ: bool = False,
     ) -> Sent[T] | Mapping[str, object]:
         """Carry out what was planned; or the fields of a plan, new or made anew."""
-        async with self._noting_refusals(intent, person, commit.plan_token):
+        async with self._gate.noting_refusals(intent, person, commit.plan_token):
             plan = await self._gate.present(intent, commit.plan_token, commit.confirm, person)
             target = await look()
             if plan is not None and plan.state == target.state:
@@ -215,7 +214,7 @@ class Changes:
                 )
                 # A person takes their time, and two commits may each take the other's target for
                 # the copy that is left: the last look and the write are one, and one at a time.
-                async with self._alone():
+                async with self._gate.alone():
                     target = await look()
                     if plan.state == target.state:
                         permit = self._gate.permit(intent, plan, evidence, person)
@@ -225,37 +224,12 @@ class Changes:
                             )
                         )
             fields = await self._gate.plan(intent, target, person)
-        return {**fields, "next_step": (_DRIFTED if plan else "") + _ASK_THE_PERSON}
+        next_step = (_DRIFTED if plan else "") + _ASK_THE_PERSON
+        return {"plan": target.radius, **fields, "next_step": next_step}
 
     async def _restored(self, name: str) -> RestoreReceipt | None:
         vm = await find_restored_vm(self._reader, name)
         return None if vm is None else RestoreReceipt(vm, contract_rejected=False)
-
-    @asynccontextmanager
-    async def _alone(self) -> AsyncGenerator[None]:
-        """One change at a time; the waiting for the others has an end."""
-        try:
-            with anyio.fail_after(_LONGEST_WAIT_FOR_OTHERS_SECONDS):
-                await self._one_at_a_time.acquire()
-        except TimeoutError as error:
-            raise RefusedError(
-                "Other changes are still going on, one at a time.",
-                f"{_NOTHING_CHANGED} Try again in a minute.",
-            ) from error
-        try:
-            yield
-        finally:
-            self._one_at_a_time.release()
-
-    @asynccontextmanager
-    async def _noting_refusals(
-        self, intent: Intent, person: Person, plan_token: str
-    ) -> AsyncGenerator[None]:
-        try:
-            yield
-        except RefusedError as error:
-            await self._gate.refused(intent, plan_token, person, error)
-            raise
 
     async def _check_creation(self, order: SnapshotOrder) -> None:
         vm = await self._reader.virtual_machine(order.vm_id)

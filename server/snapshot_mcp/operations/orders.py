@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 from snapshot_mcp.models import SnapshotState
 
 Order = Literal["newest", "oldest", "largest"]
+GroupBy = Literal["vm", "label", "region"]
 
 
 class SnapshotFilter(NamedTuple):
@@ -54,6 +55,29 @@ class RestoreOrder(NamedTuple):
     snapshot_id: int
     new_vm_name: str
     contract_id: int | None
+
+
+class RetentionOrder(NamedTuple):
+    """What a retention policy keeps, as it was written; see `rules.retention_policy`.
+
+    Attributes:
+        keep_within: a span such as "30d"; empty for none.
+        group_by: what is counted on its own.
+        time_zone: name of the zone in which days begin.
+        vm_id: the only VM that is looked at; 0 for all.
+    """
+
+    keep_last: int = 0
+    keep_hourly: int = 0
+    keep_daily: int = 0
+    keep_weekly: int = 0
+    keep_monthly: int = 0
+    keep_yearly: int = 0
+    keep_within: str = ""
+    keep_labels: tuple[str, ...] = ()
+    group_by: GroupBy = "vm"
+    time_zone: str = "UTC"
+    vm_id: int = 0
 
 
 class Commit(NamedTuple):

@@ -5,9 +5,13 @@ from collections.abc import Callable, Collection, Mapping
 from mcp.server.mcpserver.tools import Tool
 
 from snapshot_mcp.settings import TOOLSETS, Toolset
+from snapshot_mcp.tools.retention import retention_tools
 from snapshot_mcp.tools.snapshots import core_tools
 
-_MAKERS: Mapping[Toolset, Callable[[], list[Tool]]] = {"core": core_tools}
+_MAKERS: Mapping[Toolset, Callable[[], list[Tool]]] = {
+    "core": core_tools,
+    "retention": retention_tools,
+}
 
 
 def all_tools(*, read_only: bool, toolsets: Collection[Toolset] = TOOLSETS) -> list[Tool]:
