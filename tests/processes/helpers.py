@@ -34,6 +34,8 @@ TOOLS = {
     "create_snapshot",
     "restore_snapshot",
     "delete_snapshot",
+    "plan_retention",
+    "apply_retention",
 }
 EMBEDDED_NOTE = (
     "snapshot-mcp: there is no API key, so the embedded cloud is used."

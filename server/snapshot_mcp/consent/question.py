@@ -15,13 +15,12 @@ def question(plan: BlastRadius, confirm_with: str) -> str:
         plan.action,
         ", ".join(facts(plan)),
         *plan.warnings,
-        words_to_type(confirm_with),
+        _words_to_type(confirm_with),
     ]
     return "\n".join(lines)
 
 
-def words_to_type(confirm_with: str) -> str:
-    """The last line of a question: how to agree."""
+def _words_to_type(confirm_with: str) -> str:
     # A name may be a sentence; it must not read as one of ours.
     if in_a_column(confirm_with) == confirm_with:
         return f"To agree, type exactly: {confirm_with}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from snapshot_mcp.consent.question import OPENING, words_to_type
+from snapshot_mcp.consent.question import OPENING
 from snapshot_mcp.models import Snapshot
 from snapshot_mcp.rules.blast import derived_image
 from snapshot_mcp.rules.retention_batch import gigabytes, words_of_consent
@@ -16,9 +16,8 @@ def batch_question(expected: Sequence[Snapshot], planned: int) -> str:
         expected: those of the plan that are as they were planned.
         planned: how many the plan names.
     """
-    return "\n".join(
-        [OPENING, *_lines(expected, planned), words_to_type(words_of_consent(planned))]
-    )
+    how_to_agree = f"To agree, type exactly: {words_of_consent(planned)}"
+    return "\n".join([OPENING, *_lines(expected, planned), how_to_agree])
 
 
 def _lines(expected: Sequence[Snapshot], planned: int) -> Iterator[str]:
