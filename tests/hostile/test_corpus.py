@@ -32,6 +32,7 @@ SURFACES: dict[str, dict[str, object]] = {
     "list_virtual_machines": {"limit": 100},
     "delete_snapshot": PLAN,
     "restore_snapshot": RESTORE,
+    "plan_retention": {"keep_last": 1, "limit": 100},
 }
 # What decides what may be done stays as it is, unless the test is about it.
 _LONGEST_IN_A_LIST = 350

@@ -163,7 +163,7 @@ async def test_a_cursor_is_refused_when_the_decisions_would_be_others(
     [
         ({}, "The policy is empty"),
         ({"group_by": "region", "time_zone": "Europe/Berlin"}, "The policy is empty"),
-        ({"keep_last": -2}, "keep_last must be at most 100000"),
+        ({"keep_last": -2}, "keep_last must be at least -1"),
         ({"keep_daily": 100_001}, "keep_daily must be at most 100000"),
         ({"keep_daily": "7"}, "keep_daily must be a whole number"),
         ({"keep_within": "soon"}, "keep_within must be whole years"),

@@ -24,14 +24,6 @@ from snapshot_mcp.tools.registry import DESTROYS, READS, make_tool
 _LONGEST_ZONE = 60
 
 
-def _is_count(number: int) -> int:
-    from snapshot_mcp.rules.retention_policy import ALL, LARGEST_COUNT  # noqa: PLC0415 - when used
-
-    if not ALL <= number <= LARGEST_COUNT:
-        raise ValueError(f"must be at most {LARGEST_COUNT}, 0 for none, or -1 for all")
-    return number
-
-
 def _is_span(text: str) -> str:
     from snapshot_mcp.rules.retention_policy import parse_within  # noqa: PLC0415 - when used
 
@@ -50,8 +42,8 @@ def _is_zone(name: str) -> str:
     return name
 
 
-# Bounds that only a mistake meets are not in the schema: a model pays for every word of it.
-Count = Annotated[int, AfterValidator(_is_count)]
+Count = Annotated[int, Field(ge=-1, le=100_000)]
+"""As `rules.retention_policy.Count`, which the start need not know of."""
 Span = Annotated[
     str, Field(description="As 30d or 1y6m, before the newest"), AfterValidator(_is_span)
 ]
