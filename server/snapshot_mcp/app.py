@@ -257,9 +257,9 @@ async def _open(
     from snapshot_mcp.consent.tokens import Tokens  # noqa: PLC0415 - at first use
     from snapshot_mcp.ledger import Ledger, RateLimit  # noqa: PLC0415 - at first use
     from snapshot_mcp.operations.changing import Changes  # noqa: PLC0415 - at first use
-    from snapshot_mcp.operations.guarding import OneAtATime  # noqa: PLC0415 - at first use
     from snapshot_mcp.operations.imaging import Images  # noqa: PLC0415 - at first use
     from snapshot_mcp.operations.reading import Views  # noqa: PLC0415 - at first use
+    from snapshot_mcp.operations.retaining import Retention  # noqa: PLC0415 - at first use
     from snapshot_mcp.operations.reviewing import Reviews  # noqa: PLC0415 - at first use
     from snapshot_mcp.operations.settling import settle  # noqa: PLC0415 - at first use
     from snapshot_mcp.rules.policy import Policy  # noqa: PLC0415 - at first use
@@ -296,10 +296,10 @@ async def _open(
     )
     reader = CloudReader(api)
     await settle(ledger, reader, clock)
-    turns = OneAtATime()
     return Operations(
         Views(reader, clock),
-        Changes(reader, gate, clock, policy, turns),
-        Images(reader, gate, clock, policy, turns),
+        Changes(reader, gate, clock, policy),
+        Retention(reader, gate, clock, policy),
+        Images(reader, gate, clock, policy),
         Reviews(reader, clock),
     )

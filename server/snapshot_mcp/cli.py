@@ -79,7 +79,8 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=_port, default=8765, help="port of http (8765)")
     sandbox = commands.add_parser("sandbox", help="serve the embedded cloud's REST API alone")
     sandbox.add_argument("--port", type=_port, default=8080, help="port (8080)")
-    commands.add_parser("demo", help="run the main job before your eyes")
+    demo = commands.add_parser("demo", help="run the main job before your eyes")
+    demo.add_argument("--retention", action="store_true", help="a tidy-up by policy instead")
     ledger = commands.add_parser("ledger", help="show what was attempted, or verify the record")
     ledger.add_argument("action", nargs="?", choices=["show", "verify"], default="show")
     ledger.add_argument("--tool", default="", help="only this tool")
@@ -114,7 +115,7 @@ def _run(arguments: argparse.Namespace) -> int:
         case "demo":
             from snapshot_mcp.demo import run_demo  # noqa: PLC0415 - only this command needs it
 
-            return EXIT_OK if run_demo() else EXIT_FAILED
+            return EXIT_OK if run_demo(retention=arguments.retention) else EXIT_FAILED
         case "ledger":
             return _run_ledger(arguments)
         case "sandbox":

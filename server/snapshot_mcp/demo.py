@@ -23,8 +23,11 @@ class DemoFailed(Exception):  # noqa: N818 - it says what happened
     """Something was not as expected."""
 
 
-def run_demo() -> bool:
+def run_demo(*, retention: bool = False) -> bool:
     """Play the demo against a fresh embedded cloud in a temporary folder.
+
+    Args:
+        retention: play a tidy-up by policy in place of the main job.
 
     Returns:
         Whether everything was as expected.
@@ -32,7 +35,7 @@ def run_demo() -> bool:
     console = Console()
     failures: list[str] = []
     try:
-        anyio.run(_demo, console)
+        anyio.run(_demo, console, _RetentionPlay if retention else _Play)
     except* DemoFailed as group:
         failures += _sentences(group)
     except* TimeoutError:
@@ -42,10 +45,10 @@ def run_demo() -> bool:
     return not failures
 
 
-async def _demo(console: Console) -> None:
+async def _demo(console: Console, play: "type[_Play]") -> None:
     with anyio.fail_after(_LONGEST_DEMO_SECONDS):
         async with _connected() as client:
-            await _Play(console, client).run()
+            await play(console, client).run()
 
 
 @asynccontextmanager
@@ -72,15 +75,19 @@ class _Play:
         self._client = client
 
     async def run(self) -> None:
-        tools = [tool.name for tool in (await self._client.list_tools()).tools]
-        self._say(
-            f"A real MCP client started the server over stdio. It offers: {', '.join(tools)}."
-        )
+        await self._tell_tools()
         vm_id = await self._look_around()
         snapshot_id, name = await self._create(vm_id)
         await self._restore(snapshot_id, name)
         await self._delete(snapshot_id, name)
         self._say("Done: a snapshot was taken, brought back as a new VM, and deleted with consent.")
+
+    async def _tell_tools(self) -> list[str]:
+        tools = [tool.name for tool in (await self._client.list_tools()).tools]
+        self._say(
+            f"A real MCP client started the server over stdio. It offers: {', '.join(tools)}."
+        )
+        return tools
 
     async def _look_around(self) -> int:
         self._act("What snapshots do we have of the training box?")
@@ -164,6 +171,48 @@ class _Play:
 
     def _say(self, sentence: str) -> None:
         self._console.print(escape(sentence))
+
+
+class _RetentionPlay(_Play):
+    """A tidy-up: review, plan, apply."""
+
+    async def run(self) -> None:
+        tools = await self._tell_tools()
+        self._act("What have we got, and what does it cost us?")
+        await self._call(
+            "review_snapshots" if "review_snapshots" in tools else "list_snapshots", {}
+        )
+        plan = await self._plan()
+        await self._apply(plan)
+        self._say("Done: what the policy does not keep is gone, with consent, and nothing else.")
+
+    async def _plan(self) -> dict[str, Any]:
+        self._act("Keep three daily and two weekly ones of each VM, and what has the label keep.")
+        policy = {"keep_daily": 3, "keep_weekly": 2, "keep_labels": ["keep"]}
+        plan = await self._call("plan_retention", policy)
+        _expect(plan["outcome"] == "confirmation_required", "the plan deletes nothing")
+        return plan
+
+    async def _apply(self, plan: Mapping[str, Any]) -> None:
+        self._act("Carry it out.")
+        planned = [it["id"] for it in plan["decisions"] if not it["keep"]]
+        before = await self._ids()
+        commit: dict[str, object] = {"plan_token": plan["plan_token"]}
+        self._say("A model that invents the person's words is refused:")
+        await self._call("apply_retention", commit | {"confirm": "yes"}, expect_error="words")
+        self._say("The person reads the plan and agrees:")
+        commit |= {"confirm": plan["confirm_with"]}
+        report = await self._call("apply_retention", commit, with_bar=True)
+        gone = [it["id"] for it in report["deleted"]]
+        _expect(gone == planned, "what was deleted is not what was planned")
+        _expect(await self._ids() == before - set(planned), "other snapshots are gone as well")
+        self._say("The same consent a second time is worth nothing:")
+        await self._call("apply_retention", commit, expect_error="already used")
+
+    async def _ids(self) -> set[int]:
+        listed = await self._client.call_tool("list_snapshots", {"limit": 100})
+        content = cast("dict[str, Any]", listed.structured_content or {})
+        return {it["id"] for it in content["snapshots"]}
 
 
 def _sentences(group: BaseExceptionGroup[Exception]) -> list[str]:

@@ -42,7 +42,7 @@ def policy_json(policy: Policy) -> str:
         for section, rules in Policy().model_dump(mode="json").items()
         if (chosen := set_here.get(section, {})).keys() < rules.keys()
     }
-    about = "The operator's policy. Nothing that a client sends lifts a rule; defaults forbid none."
+    about = "The operator's policy. Nothing that a client sends lifts a rule; defaults add none."
     chosen = {section: rules for section, rules in set_here.items() if rules}
     return to_json({"about": about, "set": chosen, "defaults": defaults}).decode()
 

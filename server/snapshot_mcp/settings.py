@@ -22,7 +22,7 @@ LONGEST_TIMEOUT_SECONDS = 300.0
 LONGEST_TOOLSET_TOLD = 40
 
 Consent = Literal["auto", "human"]
-Toolset = Literal["core", "images", "review"]
+Toolset = Literal["core", "retention", "images", "review"]
 TOOLSETS: tuple[Toolset, ...] = get_args(Toolset)
 
 

@@ -68,8 +68,8 @@ _AFTER_THE_EFFECT = [
     *(Status(status, "before") for status in (408, 500, 502, 503, 504)),
     *(Status(status, "late", 10) for status in (500, 502, 503, 504)),
 ]
-_READING = [*[CLEAR] * 14, *_HARMLESS, *_NOT_SENT, *_BUSY, *_LOST, *_GARBLED]
-_WRITING = [
+READING = [*[CLEAR] * 14, *_HARMLESS, *_NOT_SENT, *_BUSY, *_LOST, *_GARBLED]
+WRITING = [
     *[CLEAR] * 20,
     *_HARMLESS,
     *_NOT_SENT,
@@ -111,7 +111,7 @@ _SELDOM = st.sampled_from([False] * 9 + [True])
 
 WEATHERS = st.builds(
     Weather,
-    _SELDOM.flatmap(lambda storm: _STORMS if storm else _mostly_clear(_READING, 3)),
-    _SELDOM.flatmap(lambda storm: _STORMS if storm else _some(_WRITING, 2)),
-    _SELDOM.flatmap(lambda storm: _STORMS if storm else _mostly_clear(_READING, 4)),
+    _SELDOM.flatmap(lambda storm: _STORMS if storm else _mostly_clear(READING, 3)),
+    _SELDOM.flatmap(lambda storm: _STORMS if storm else _some(WRITING, 2)),
+    _SELDOM.flatmap(lambda storm: _STORMS if storm else _mostly_clear(READING, 4)),
 )

@@ -95,6 +95,10 @@ def _hints(known: Known) -> dict[str, st.SearchStrategy[Any]]:
         "created_after": st.dates().map(str),
         "created_before": st.datetimes().map(lambda it: it.isoformat() + "Z"),
         "cursor": st.just(""),
+        "keep_last": st.integers(1, 9),
+        "keep_within": st.sampled_from(["", "30d", "1y6m"]),
+        "keep_labels": st.just(["keep"]),
+        "time_zone": st.sampled_from(["UTC", "Europe/Berlin"]),
         "plan_token": st.sampled_from(["", "", known.plan_token, known.plan_token[:-2]]),
         "confirm": st.sampled_from(["", "", "yes"]),
     }

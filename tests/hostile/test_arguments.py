@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from typing import Any
+from zoneinfo import available_timezones
 
 import jsonschema
 import pytest
@@ -22,6 +23,7 @@ from mcp import Client
 from mcp_types import CallToolResult, Tool
 
 from snapshot_mcp.models import LARGEST_ID
+from snapshot_mcp.rules.retention_policy import parse_within
 from snapshot_mcp.tools.arguments import parse_time
 from snapshot_mcp.untrusted import is_plain
 from tests.conftest import World, ask, said
@@ -49,6 +51,18 @@ def _is_no_time(value: Any) -> bool:  # noqa: ANN401 - whatever JSON holds
     return False
 
 
+def _is_no_span(value: Any) -> bool:  # noqa: ANN401 - as above
+    try:
+        parse_within(value)
+    except ValueError:
+        return True
+    return False
+
+
+def _is_no_zone(value: Any) -> bool:  # noqa: ANN401 - as above
+    return value not in available_timezones()
+
+
 BEYOND_A_SCHEMA: Mapping[str, Callable[[Any], bool]] = {
     # Some clients reject a maximum that no float can hold.
     "is larger than any id": lambda value: value > LARGEST_ID,
@@ -58,6 +72,9 @@ BEYOND_A_SCHEMA: Mapping[str, Callable[[Any], bool]] = {
         lambda value: not is_plain(unicodedata.normalize("NFC", value))
     ),
     "must be a date or time such as 2026-05-31 or 2026-05-31T08:00Z": _is_no_time,
+    "must be whole years, months, days and hours in this order, such as 2y5m7d3h or 30d, each at"
+    " most 99999 and not all of them 0": _is_no_span,
+    "must be a time zone's name such as UTC or Europe/Berlin": _is_no_zone,
 }
 """Why an input is refused that its schema accepts, and when that is so."""
 
@@ -184,6 +201,7 @@ def test_an_input_is_refused_if_its_schema_rejects_it_and_for_little_else(
         outcomes[outcome] += 1
 
     check()
-    # Nothing is proved where all inputs were of one sort.
-    assert outcomes["refused as the schema says"] > 0 if kind == "spoilt" else outcomes["answered"]
+    # Nothing is proved where all inputs were of one sort. No batch is answered without its plan.
+    reached = "refused for what it is about" if name == "apply_retention" else "answered"
+    assert outcomes["refused as the schema says" if kind == "spoilt" else reached] > 0
     assert bench.world.writes == [] or name == "create_snapshot"

@@ -35,6 +35,7 @@ SURFACES: dict[str, dict[str, object]] = {
     "list_snapshot_events": PLAN,
     "review_snapshots": {"limit": 100},
     "create_image_from_snapshot": {"snapshot_id": 1702, "name": "safe"},  # it has an image
+    "plan_retention": {"keep_last": 1, "limit": 100},
 }
 # What decides what may be done stays as it is, unless the test is about it.
 _LONGEST_IN_A_LIST = 350

@@ -37,6 +37,8 @@ TOOLS = {
     "create_image_from_snapshot",
     "list_snapshot_events",
     "review_snapshots",
+    "plan_retention",
+    "apply_retention",
 }
 EMBEDDED_NOTE = (
     "snapshot-mcp: there is no API key, so the embedded cloud is used."

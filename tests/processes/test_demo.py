@@ -1,5 +1,6 @@
 """`snapshot-mcp demo`: what it shows and what its exit code says."""
 
+import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -39,6 +40,19 @@ def test_the_demo_plays_to_its_end_and_shows_the_restored_vm(tmp_path: Path) -> 
     assert "failed:" not in shown
     assert "Traceback" not in ended.stderr
     assert not untouched.exists()
+
+
+def test_the_demo_of_retention_plays_to_its_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("snapshot_mcp.demo._connected", connected_to(Settings(data_dir=tmp_path)))
+    assert cli.main(["demo", "--retention"]) == cli.EXIT_OK
+    shown = capsys.readouterr().out
+    assert "no rule keeps them" in shown
+    assert "confirm does not hold the words" in shown
+    assert re.search(r"applied: [1-9]\d* deleted", shown)
+    assert "already used" in shown
+    assert "failed:" not in shown
 
 
 def test_a_demo_that_does_not_go_as_expected_fails_and_says_so(

@@ -20,12 +20,13 @@ TOOLS = [
     "create_snapshot",
     "restore_snapshot",
     "delete_snapshot",
+    "plan_retention",
+    "apply_retention",
     "create_image_from_snapshot",
     "list_snapshot_events",
     "review_snapshots",
 ]
-CORE = TOOLS[:6]
-READING = [*TOOLS[:3], "list_snapshot_events", "review_snapshots"]
+READING = [*TOOLS[:3], "plan_retention", "list_snapshot_events", "review_snapshots"]
 
 
 def compare(name: str, told: object) -> None:
@@ -100,12 +101,13 @@ async def test_every_tool_has_a_title_all_four_hints_and_two_valid_schemas(clien
         jsonschema.Draft202012Validator.check_schema(tool.output_schema)
 
 
-async def test_only_the_delete_is_marked_destructive_and_only_reads_as_reading(
+async def test_only_deletions_are_marked_destructive_and_only_reads_as_reading(
     client: Client,
 ) -> None:
     hints = {tool.name: tool.annotations for tool in (await client.list_tools()).tools}
     assert [name for name, hint in hints.items() if hint and hint.destructive_hint] == [
-        "delete_snapshot"
+        "delete_snapshot",
+        "apply_retention",
     ]
     assert [name for name, hint in hints.items() if hint and hint.read_only_hint] == READING
 

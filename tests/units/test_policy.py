@@ -330,6 +330,7 @@ SECTIONS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "keep_last_copy": st.booleans(),
     },
     "limits": {"deletes_per_hour": st.integers(0, 3), "restores_per_hour": st.integers(0, 3)},
+    "retention": {"may_delete_last_copy": st.booleans()},
     "allow": {
         "regions": st.lists(st.sampled_from(["NORWAY-1", "CANADA-1"]), max_size=2),
         "tools": st.lists(st.sampled_from(TOOLS), min_size=4, max_size=6),

@@ -28,15 +28,12 @@ READING = {
     "list_snapshots",
     "inspect_snapshot",
     "list_virtual_machines",
+    "plan_retention",
     "list_snapshot_events",
     "review_snapshots",
 }
-CHANGING = {
-    "create_snapshot",
-    "restore_snapshot",
-    "delete_snapshot",
-    "create_image_from_snapshot",
-}
+DESTROYING = {"delete_snapshot", "apply_retention"}
+ADDING = {"create_snapshot", "restore_snapshot", "create_image_from_snapshot"}
 Schema = dict[str, Any]
 
 each_tool = pytest.mark.parametrize("name", TOOLS)
@@ -149,12 +146,12 @@ def test_a_tool_has_a_title_a_description_and_all_four_hints(name: str) -> None:
         tool.annotations.open_world_hint,
     }
     assert tool.annotations.read_only_hint == (name in READING)
-    assert tool.annotations.destructive_hint == (name == "delete_snapshot")
+    assert tool.annotations.destructive_hint == (name in DESTROYING)
 
 
 def test_reading_only_leaves_the_reading_tools_alone() -> None:
     assert {tool.name for tool in all_tools(read_only=True)} == READING
-    assert set(TOOLS) == READING | CHANGING
+    assert set(TOOLS) == READING | DESTROYING | ADDING
 
 
 def test_the_arguments_that_must_be_given_are_those_without_a_default() -> None:
@@ -169,6 +166,8 @@ def test_the_arguments_that_must_be_given_are_those_without_a_default() -> None:
         "create_image_from_snapshot": ["name", "snapshot_id"],
         "list_snapshot_events": ["snapshot_id"],
         "review_snapshots": [],
+        "plan_retention": [],
+        "apply_retention": ["confirm", "plan_token"],
     }
 
 

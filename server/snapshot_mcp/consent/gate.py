@@ -4,47 +4,34 @@ The order is always: evidence possible? -> plan presented and authentic? -> targ
 the right words? -> a person agrees, where the client can ask one -> ledger -> cloud -> ledger.
 """
 
+import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import NamedTuple, TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import NamedTuple, TypeVar, cast
 
 import anyio
 
-from snapshot_mcp.answers import BlastRadius
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.client import CloudWriter
 from snapshot_mcp.consent.evidence import Answer, Evidence, Person
-from snapshot_mcp.consent.question import facts, question
 from snapshot_mcp.consent.sending import Sender
 from snapshot_mcp.consent.settlement import Look
+from snapshot_mcp.consent.target import Agreeable
 from snapshot_mcp.consent.tokens import Intent, Plan, Tokens, digest
 from snapshot_mcp.errors import (
     LedgerError,
     RefusedError,
 )
-from snapshot_mcp.ledger import Attempt, Ledger, RateLimit
-from snapshot_mcp.models import Snapshot
+from snapshot_mcp.ledger import Argument, Attempt, Event, Ledger, RateLimit
 from snapshot_mcp.settings import Consent
 
 T = TypeVar("T")
 
 SECONDS_OF_AN_HOUR = 3_600.0
+_LONGEST_WAIT_FOR_OTHERS_SECONDS = 60.0
 
 logger = logging.getLogger(__name__)
-
-
-class Target(NamedTuple):
-    """The target of a destructive action, as it is now.
-
-    Attributes:
-        state: digest of what a plan depends on.
-        confirm_with: the words of consent.
-        radius: what the action would touch.
-    """
-
-    state: str
-    confirm_with: str
-    radius: BlastRadius
 
 
 class Permit(NamedTuple):
@@ -85,6 +72,7 @@ class Gate:
         self._consent = consent
         self._principal = principal
         self._new_id = new_id
+        self._one_at_a_time = anyio.Lock()
 
     async def present(
         self, intent: Intent, plan_token: str, confirm: str, person: Person
@@ -112,8 +100,8 @@ class Gate:
             missing = "confirm" if plan_token else "plan_token"
             raise RefusedError(
                 f"{missing} is missing: a commit needs both plan_token and confirm.",
-                "Nothing was changed. Show the plan to the person and ask whether they agree; call"
-                " the tool with neither of the two for a new plan.",
+                "Nothing was changed. Show the plan to the person and ask whether they agree. For a"
+                " new plan call the tool with neither of the two; for retention, plan_retention.",
             )
         plan = await anyio.to_thread.run_sync(self._tokens.open, plan_token, intent)
         if await self._ledger.was_sent(plan.id):
@@ -125,24 +113,56 @@ class Gate:
         self._tokens.check_time(plan)
         return plan
 
-    async def plan(self, intent: Intent, target: Target, person: Person) -> Mapping[str, object]:
-        """A new plan for `intent` on `target`, as the fields of `Planned`; nothing is changed."""
+    async def plan(
+        self,
+        intent: Intent,
+        target: Agreeable,
+        person: Person,
+        recorded: Mapping[str, Argument] | None = None,
+    ) -> Mapping[str, object]:
+        """A new plan for `intent` on `target`, as fields of `Planned`; nothing is changed.
+
+        Args:
+            intent: what is wanted.
+            target: what it would touch.
+            person: who is behind the client.
+            recorded: what the plan's row in the ledger holds in place of the intent's arguments.
+        """
         plan_id = self._new_id()
         token, expires_at = await anyio.to_thread.run_sync(
             self._tokens.issue, plan_id, intent, target.state
         )
-        touched = "; ".join([*facts(target.radius), *target.radius.warnings])
         attempt = self._attempt(plan_id, intent, "arguments", person)
-        await self._ledger.record("planned", attempt, touched)
+        if recorded is not None:
+            attempt = attempt._replace(arguments=recorded)
+        await self._ledger.record("planned", attempt, target.touched)
         return {
-            "plan": target.radius,
             "plan_token": token,
             "confirm_with": target.confirm_with,
             "expires_at": expires_at,
         }
 
+    async def recorded(self, plan: Plan, name: str) -> list[str]:
+        """The list that the row of `plan` in the ledger holds under `name`.
+
+        It must be what the plan's state is the digest of, so it is as it was when it was signed.
+
+        Raises:
+            RefusedError: the ledger does not hold it so.
+            LedgerError: the ledger cannot be read.
+        """
+        rows = await self._ledger.rows(attempt=plan.id, event="planned")
+        arguments = cast("dict[str, object]", json.loads(rows[0].arguments)) if rows else {}
+        held = cast("list[str]", arguments.get(name))
+        if digest(held) != plan.state:
+            raise RefusedError(
+                "The ledger does not hold this plan as it was made.",
+                "Nothing was changed. Make a new plan.",
+            )
+        return held
+
     async def gather_evidence(
-        self, intent: Intent, plan: Plan, target: Target, confirm: str, person: Person
+        self, intent: Intent, plan: Plan, target: Agreeable, confirm: str, person: Person
     ) -> Evidence:
         """The strongest evidence for `plan` that this client can give.
 
@@ -156,10 +176,9 @@ class Gate:
             )
         if not person.can_be_asked:
             return "arguments"
-        asked = question(target.radius, target.confirm_with)
-        if not person.has_answered(asked):
+        if not person.has_answered(target.question):
             await self._ledger.record("asked", self._attempt(plan.id, intent, "person", person))
-        _require_agreement(await person.ask(asked), target.confirm_with)
+        _require_agreement(await person.ask(target.question), target.confirm_with)
         return "person"
 
     def permit(self, intent: Intent, plan: Plan, evidence: Evidence, person: Person) -> Permit:
@@ -175,10 +194,65 @@ class Gate:
         """How often this tool sent something in the last sixty minutes, in all processes."""
         return await self._ledger.sent_within(tool, SECONDS_OF_AN_HOUR)
 
-    async def refused(
+    @asynccontextmanager
+    async def alone(self) -> AsyncGenerator[None]:
+        """One change at a time; the waiting for the others has an end.
+
+        Raises:
+            RefusedError: it came to its end.
+        """
+        try:
+            with anyio.fail_after(_LONGEST_WAIT_FOR_OTHERS_SECONDS):
+                await self._one_at_a_time.acquire()
+        except TimeoutError as error:
+            raise RefusedError(
+                "Other changes are still going on, one at a time.",
+                "Nothing was changed. Try again in a minute.",
+            ) from error
+        try:
+            yield
+        finally:
+            self._one_at_a_time.release()
+
+    @asynccontextmanager
+    async def noting_refusals(
+        self, intent: Intent, person: Person, plan_token: str
+    ) -> AsyncGenerator[None]:
+        """Record that something was refused, and why; under its plan's id, if it had a plan."""
+        try:
+            yield
+        except RefusedError as error:
+            await self._refused(intent, plan_token, person, error)
+            raise
+
+    async def begin(self, permit: Permit) -> None:
+        """Record that a batch begins; its writes are attempts of their own, see `part`.
+
+        Raises:
+            RefusedError: it was begun before, perhaps by another process.
+            LedgerError: it could not be recorded.
+        """
+        await self._ledger.record("sent", permit.attempt)
+
+    def part(self, permit: Permit, tool: str, target: int) -> Permit:
+        """Leave for one write of a batch; the ledger lets it be sent once, as any other."""
+        batch = permit.attempt
+        return Permit(
+            batch._replace(
+                id=f"{batch.id}.{target}", tool=tool, target=target, arguments={"plan": batch.id}
+            )
+        )
+
+    async def end(self, permit: Permit, event: Event, reason: str) -> None:
+        """Record how a batch ended; a ledger that fails keeps nobody from being told."""
+        try:
+            await self._ledger.record(event, permit.attempt, reason)
+        except LedgerError:
+            logger.exception("batch %s ended but could not be recorded", permit.attempt.id)
+
+    async def _refused(
         self, intent: Intent, plan_token: str, person: Person, error: RefusedError
     ) -> None:
-        """Record that something was refused, and why; under its plan's id, if it had a plan."""
         try:
             plan_id = await anyio.to_thread.run_sync(self._tokens.plan_id, plan_token)
             attempt = self._attempt(plan_id or self._new_id(), intent, "arguments", person)
@@ -233,13 +307,3 @@ def _require_agreement(answer: Answer, confirm_with: str) -> None:
                 "The person could not be asked: the client failed to.",
                 "Nothing was changed. Without a person's answer this server does not go on.",
             )
-
-
-def target_state(snapshot: Snapshot, radius: BlastRadius) -> str:
-    """Digest of what a plan depends on: if it differs, the plan is void.
-
-    The blast radius is part of it, because the deletion of a sibling makes an unchanged snapshot
-    the last of its VM. Its age is not.
-    """
-    told = radius.model_dump(mode="json", exclude={"age_days"})
-    return digest([told, snapshot.status, str(snapshot.updated_at), snapshot.altered])

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from snapshot_mcp.answers import BlastRadius
 from snapshot_mcp.untrusted import in_a_column, quoted, told
 
+OPENING = "An assistant asks for your consent."
+
 
 def question(plan: BlastRadius, confirm_with: str) -> str:
     """What a person is asked. It depends on the plan alone, so every round asks the same."""
     lines = [
-        "An assistant asks for your consent.",
+        OPENING,
         plan.action,
         ", ".join(facts(plan)),
         *plan.warnings,

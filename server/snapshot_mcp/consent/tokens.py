@@ -15,7 +15,10 @@ _ALGORITHM = "HS256"
 _LONGEST_TOKEN = 1_000
 _DIGEST_BYTES = 12  # 96 bits: a model copies every character of a token
 _REQUIRED = ["jti", "sub", "arg", "st", "aud", "exp"]
-_PLAN_AGAIN = "Nothing was changed. Call the tool without plan_token and confirm for a new plan."
+_PLAN_AGAIN = (
+    "Nothing was changed. For a new plan call the tool without plan_token and confirm; for"
+    " retention, plan_retention."
+)
 
 
 class Intent(NamedTuple):
@@ -23,12 +26,16 @@ class Intent(NamedTuple):
 
     Attributes:
         tool: name of the tool.
-        target: id of the snapshot; of the VM for create_snapshot.
+        target: id of the snapshot; of the VM for create_snapshot; 0 for apply_retention.
         arguments: every other argument but plan_token and confirm.
     """
 
     tool: Literal[
-        "create_snapshot", "restore_snapshot", "delete_snapshot", "create_image_from_snapshot"
+        "create_snapshot",
+        "restore_snapshot",
+        "delete_snapshot",
+        "apply_retention",
+        "create_image_from_snapshot",
     ]
     target: int
     arguments: Mapping[str, Argument]

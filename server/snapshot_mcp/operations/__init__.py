@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from snapshot_mcp.operations.changing import Changes
     from snapshot_mcp.operations.imaging import Images
     from snapshot_mcp.operations.reading import Views
+    from snapshot_mcp.operations.retaining import Retention
     from snapshot_mcp.operations.reviewing import Reviews
 
 
@@ -16,6 +17,7 @@ class Operations(NamedTuple):
 
     views: "Views"
     changes: "Changes"
+    retention: "Retention"
     images: "Images"
     reviews: "Reviews"
 

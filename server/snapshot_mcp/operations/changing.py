@@ -12,8 +12,9 @@ from snapshot_mcp.answers import (
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.client import CloudReader, CloudWriter, RestoreReceipt
 from snapshot_mcp.consent.evidence import Person
-from snapshot_mcp.consent.gate import Gate, Target, target_state
+from snapshot_mcp.consent.gate import Gate
 from snapshot_mcp.consent.settlement import Look
+from snapshot_mcp.consent.target import Target, target_state
 from snapshot_mcp.consent.tokens import Intent
 from snapshot_mcp.errors import (
     CloudError,
@@ -26,13 +27,8 @@ from snapshot_mcp.errors import (
 from snapshot_mcp.ledger import Argument
 from snapshot_mcp.models import Snapshot, status_word
 from snapshot_mcp.operations.announcing import announce, announcing
-from snapshot_mcp.operations.guarding import (
-    NOTHING_CHANGED,
-    OneAtATime,
-    noting_refusals,
-    obey,
-)
 from snapshot_mcp.operations.listing import snapshots_of_vm
+from snapshot_mcp.operations.obeying import NOTHING_CHANGED, obey
 from snapshot_mcp.operations.orders import Commit, RestoreOrder, SnapshotOrder
 from snapshot_mcp.operations.results import created, restored
 from snapshot_mcp.operations.settling import (
@@ -78,17 +74,13 @@ class Changes:
         gate: the way to the writing half.
         clock: the time.
         policy: what the operator forbids, whoever agrees.
-        turns: lets one change at a time.
     """
 
-    def __init__(
-        self, reader: CloudReader, gate: Gate, clock: Clock, policy: Policy, turns: OneAtATime
-    ) -> None:
+    def __init__(self, reader: CloudReader, gate: Gate, clock: Clock, policy: Policy) -> None:
         self._reader = reader
         self._gate = gate
         self._clock = clock
         self._policy = policy
-        self._turns = turns
 
     async def create(self, order: SnapshotOrder, wait_seconds: int, person: Person) -> CreateResult:
         """Take a snapshot of a VM, and wait until it is ready or the time is over.
@@ -100,7 +92,10 @@ class Changes:
         """
         intent = Intent("create_snapshot", order.vm_id, _without_vm(order))
         try:
-            async with noting_refusals(self._gate, intent, person), self._turns.alone():
+            async with (
+                self._gate.noting_refusals(intent, person, plan_token=""),
+                self._gate.alone(),
+            ):
                 # Looked at and sent in one: a second order for this VM sees that it is busy.
                 await self._check_creation(order)
                 snapshot = await self._gate.send(
@@ -227,7 +222,7 @@ class Changes:
         others_differ: bool = False,
     ) -> Sent[T] | Mapping[str, object]:
         """Carry out what was planned; or the fields of a plan, new or made anew."""
-        async with noting_refusals(self._gate, intent, person, commit.plan_token):
+        async with self._gate.noting_refusals(intent, person, commit.plan_token):
             plan = await self._gate.present(intent, commit.plan_token, commit.confirm, person)
             target = await look()
             if plan is not None and plan.state == target.state:
@@ -236,7 +231,7 @@ class Changes:
                 )
                 # A person takes their time, and two commits may each take the other's target for
                 # the copy that is left: the last look and the write are one, and one at a time.
-                async with self._turns.alone():
+                async with self._gate.alone():
                     target = await look()
                     if plan.state == target.state:
                         permit = self._gate.permit(intent, plan, evidence, person)
@@ -245,7 +240,8 @@ class Changes:
                         )
                         return Sent(answer, target.radius)
             fields = await self._gate.plan(intent, target, person)
-        return {**fields, "next_step": (_DRIFTED if plan else "") + _ASK_THE_PERSON}
+        next_step = (_DRIFTED if plan else "") + _ASK_THE_PERSON
+        return {"plan": target.radius, **fields, "next_step": next_step}
 
     async def _restored(self, name: str) -> RestoreReceipt | None:
         vm = await find_restored_vm(self._reader, name)

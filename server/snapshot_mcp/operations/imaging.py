@@ -13,7 +13,7 @@ from snapshot_mcp.errors import NotDone, OutcomeUnknown, RefusedError
 from snapshot_mcp.image_answers import ImageResult, ImageSummary, SnapshotEventList
 from snapshot_mcp.models import CustomImage, SnapshotEvent
 from snapshot_mcp.operations.cursors import Position, Shown, position_of
-from snapshot_mcp.operations.guarding import NOTHING_CHANGED, OneAtATime, noting_refusals, obey
+from snapshot_mcp.operations.obeying import NOTHING_CHANGED, obey
 from snapshot_mcp.operations.orders import ImageOrder
 from snapshot_mcp.operations.pages import Collected
 from snapshot_mcp.operations.settling import find_made_image
@@ -38,17 +38,13 @@ class Images:
         gate: the way to the writing half.
         clock: the time.
         policy: what the operator forbids, whoever agrees.
-        turns: lets one change at a time.
     """
 
-    def __init__(
-        self, reader: CloudReader, gate: Gate, clock: Clock, policy: Policy, turns: OneAtATime
-    ) -> None:
+    def __init__(self, reader: CloudReader, gate: Gate, clock: Clock, policy: Policy) -> None:
         self._reader = reader
         self._gate = gate
         self._clock = clock
         self._policy = policy
-        self._turns = turns
 
     async def create(self, order: ImageOrder, person: Person) -> ImageResult:
         """Make an image of a snapshot, and look whether the cloud shows it.
@@ -61,7 +57,10 @@ class Images:
         arguments = {"name": order.name, "labels": order.labels}
         intent = Intent("create_image_from_snapshot", order.snapshot_id, arguments)
         try:
-            async with noting_refusals(self._gate, intent, person), self._turns.alone():
+            async with (
+                self._gate.noting_refusals(intent, person, plan_token=""),
+                self._gate.alone(),
+            ):
                 # Whoever plans to delete the snapshot sees either no image, or this one.
                 await self._check(order)
                 image = await self._gate.send(

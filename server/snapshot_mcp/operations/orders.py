@@ -9,6 +9,7 @@ from snapshot_mcp.rules.rehearsal import rehearsal_name
 Order = Literal["newest", "oldest", "largest"]
 Suggested = Literal["vm_name", "vm_id", "snapshot_name", "snapshot_id"]
 """What can be offered to a person who types."""
+GroupBy = Literal["vm", "label", "region"]
 
 
 class SnapshotFilter(NamedTuple):
@@ -78,6 +79,29 @@ class ImageOrder(NamedTuple):
     snapshot_id: int
     name: str
     labels: list[str]
+
+
+class RetentionOrder(NamedTuple):
+    """What a retention policy keeps, as it was written; see `rules.retention_policy`.
+
+    Attributes:
+        keep_within: a span such as "30d"; empty for none.
+        group_by: what is counted on its own.
+        time_zone: name of the zone in which days begin.
+        vm_id: the only VM that is looked at; 0 for all.
+    """
+
+    keep_last: int = 0
+    keep_hourly: int = 0
+    keep_daily: int = 0
+    keep_weekly: int = 0
+    keep_monthly: int = 0
+    keep_yearly: int = 0
+    keep_within: str = ""
+    keep_labels: tuple[str, ...] = ()
+    group_by: GroupBy = "vm"
+    time_zone: str = "UTC"
+    vm_id: int = 0
 
 
 class Commit(NamedTuple):

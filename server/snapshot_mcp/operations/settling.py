@@ -18,6 +18,8 @@ from snapshot_mcp.operations.listing import all_snapshots, find_virtual_machines
 PAUSES_SECONDS = (1.0, 1.0)
 """A request that was on its way when the process died may take effect a moment later."""
 
+_BROKEN_OFF = "settled after a crash: broken off; each deletion that was sent has its own rows"
+
 logger = logging.getLogger(__name__)
 
 
@@ -30,6 +32,9 @@ async def settle(ledger: Ledger, reader: CloudReader, clock: Clock) -> None:
     try:
         open_rows = await ledger.unsettled()
         for row in open_rows:
+            if row.tool == "apply_retention":
+                await ledger.record("failed", _attempt(row), _BROKEN_OFF)
+                continue
             if not _can_be_looked_for(row):
                 continue
             seen = await look_for(_effect_of(row, reader), clock, PAUSES_SECONDS)

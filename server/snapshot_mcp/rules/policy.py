@@ -1,7 +1,8 @@
 """The operator's policy: what this server never does, whoever asks and agrees.
 
-A policy only ever forbids; an empty one forbids nothing. Each decision asks its rules in a fixed
-order and tells the first that speaks. A fact that is not known decides against the action.
+A policy forbids; an empty one forbids nothing. Its one leave is that retention may delete the last
+copy. Each decision asks its rules in a fixed order and tells the first that speaks. A fact that is
+not known decides against the action.
 """
 
 import unicodedata
@@ -29,6 +30,8 @@ ToolName = Literal[
     "create_snapshot",
     "restore_snapshot",
     "delete_snapshot",
+    "plan_retention",
+    "apply_retention",
     "create_image_from_snapshot",
     "list_snapshot_events",
     "review_snapshots",
@@ -91,6 +94,16 @@ class Limits(_Section):
     restores_per_hour: Count | None = None
 
 
+class Retention(_Section):
+    """What retention may do beyond its own rules.
+
+    Attributes:
+        may_delete_last_copy: delete the newest ready snapshot of a VM, when no rule keeps it.
+    """
+
+    may_delete_last_copy: bool = False
+
+
 class Allow(_Section):
     """What may be used; None is everything, an empty list nothing.
 
@@ -108,6 +121,7 @@ class Policy(_Section):
 
     protect: Protect = Protect()
     limits: Limits = Limits()
+    retention: Retention = Retention()
     allow: Allow = Allow()
 
 
@@ -140,19 +154,35 @@ def deletion(
         now: the time from which its age counts.
         sent_last_hour: deletions that were sent in the last sixty minutes.
     """
-    protect = policy.protect
-    copies = _sure_copies(snapshot, siblings)
     return (
         _tool(policy, "delete_snapshot")
-        or _region(policy, _region_of(snapshot))
+        or protection(policy, snapshot, siblings, now)
+        or deletion_limit(policy, sent_last_hour)
+    )
+
+
+def protection(
+    policy: Policy, snapshot: Snapshot, siblings: Iterable[Snapshot], now: datetime
+) -> Ruling | None:
+    """Why no tool may delete `snapshot`, however few were deleted; arguments as in `deletion`."""
+    protect = policy.protect
+    counting = protect.keep_newest or protect.keep_last_copy
+    copies = _sure_copies(snapshot, siblings) if counting else []
+    return (
+        _region(policy, _region_of(snapshot))
         or _labels(protect, snapshot)
         or _names(protect, snapshot)
         or _vm_ids(protect, snapshot)
         or _minimum_age(protect, snapshot, now)
         or _keep_newest(protect, snapshot, copies)
         or _keep_last_copy(protect, snapshot, copies)
-        or _limit("deletes_per_hour", "deletion", policy.limits.deletes_per_hour, sent_last_hour)
     )
+
+
+def deletion_limit(policy: Policy, sent_last_hour: int) -> Ruling | None:
+    """Why no deletion is allowed at this time of the hour; None when one is."""
+    limit = policy.limits.deletes_per_hour
+    return _limit("deletes_per_hour", "deletion", limit, sent_last_hour)
 
 
 def restoration(policy: Policy, snapshot: Snapshot, *, sent_last_hour: int) -> Ruling | None:
@@ -281,7 +311,7 @@ def _keep_newest(
     kept = protect.keep_newest
     if not kept or snapshot.state == "failed":
         return None
-    if copies is not None and len(_newer(snapshot, copies)) >= kept:
+    if copies is not None and len(newer_copies(snapshot, copies)) >= kept:
         return None
     newest = f"the newest {kept} ready snapshots" if kept > 1 else "the newest ready snapshot"
     return Ruling(
@@ -329,8 +359,11 @@ def _sure_copies(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> list[Snaps
     return list(others.values())
 
 
-def _newer(snapshot: Snapshot, copies: Iterable[Snapshot]) -> list[Snapshot]:
-    """Those that are surely newer; of the same moment, the one with the higher id is."""
+def newer_copies(snapshot: Snapshot, copies: Iterable[Snapshot]) -> list[Snapshot]:
+    """Those of other ready snapshots of its VM that are surely newer.
+
+    Of two of the same moment, the one with the higher id is.
+    """
     taken = snapshot.created_at
     return [
         other

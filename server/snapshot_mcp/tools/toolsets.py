@@ -6,11 +6,13 @@ from mcp.server.mcpserver.tools import Tool
 
 from snapshot_mcp.settings import TOOLSETS, Toolset
 from snapshot_mcp.tools.images import image_tools
+from snapshot_mcp.tools.retention import retention_tools
 from snapshot_mcp.tools.review import review_tools
 from snapshot_mcp.tools.snapshots import core_tools
 
 _MAKERS: Mapping[Toolset, Callable[[], list[Tool]]] = {
     "core": core_tools,
+    "retention": retention_tools,
     "images": image_tools,
     "review": review_tools,
 }

@@ -1,0 +1,19 @@
+"""The operator's policy is obeyed: what it forbids is refused, whoever asks and agrees."""
+
+from snapshot_mcp.errors import RefusedError
+from snapshot_mcp.rules.policy import Ruling
+
+NOTHING_CHANGED = "Nothing was changed."
+
+
+def obey(ruling: Ruling | None) -> None:
+    """Refuse what the policy forbids.
+
+    Raises:
+        RefusedError: there is a ruling.
+    """
+    if ruling is not None:
+        raise RefusedError(
+            f"{ruling.sentence} Rule: {ruling.rule}.",
+            f"{NOTHING_CHANGED} No argument lifts a rule of the policy; the operator can.",
+        )

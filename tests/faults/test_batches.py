@@ -1,0 +1,151 @@
+"""A batch of forty deletions under faults: cloud, ledger and report agree, whatever breaks.
+
+SNAPSHOT_MCP_DEEP=1 plays 150 batches in place of 5.
+"""
+
+import os
+import shutil
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+import anyio
+from mcp import Client
+
+from snapshot_mcp.settings import CLOUD_FILE
+from tests.conftest import ERAS, ask, said
+from tests.faults.faults import Fault
+from tests.faults.judge import disagreements
+from tests.faults.transport import Exchange, Plan
+from tests.faults.weather import CLEAR, READING, WRITING
+from tests.faults.witness import ENDS, Entry
+from tests.faults.world import FaultyWorld
+from tests.tools.test_retention_plan import COPY_OLDEST, CROWDED_VM, copy_of_oldest
+
+DEEP = bool(os.environ.get("SNAPSHOT_MCP_DEEP"))
+BATCHES = 150 if DEEP else 5
+SIZE = 40
+GONE = "it is gone already"
+
+
+def crowded(folder: Path, template: Path) -> FaultyWorld:
+    """A cloud in which one VM has one snapshot more than a batch deletes."""
+    shutil.copy(template, folder / CLOUD_FILE)
+    with closing(sqlite3.connect(folder / CLOUD_FILE)) as connection, connection:
+        query = "SELECT count(*) FROM snapshots WHERE vm_id = ?"
+        (there,) = connection.execute(query, (CROWDED_VM,)).fetchone()
+        for place in range(SIZE + 1 - there):
+            connection.execute(COPY_OLDEST, copy_of_oldest(place))
+        connection.execute("DELETE FROM witness")
+    return FaultyWorld(folder)
+
+
+class Kind(NamedTuple):
+    """The shares of writes and reads with a fault, and whether the caller leaves."""
+
+    writes: float
+    reads: float
+    leaves: bool = False
+
+
+KINDS = (Kind(0.05, 0), Kind(0.3, 0), Kind(0, 0.03), Kind(0.02, 0.01, leaves=True), Kind(0.2, 0.1))
+
+
+def storm(random: Random, kind: Kind) -> Plan:
+    """Faults here and there."""
+
+    def some(faults: list[Fault], share: float, number: int) -> list[Fault]:
+        return [random.choice(faults) if random.random() < share else CLEAR for _ in range(number)]
+
+    return Plan([], some(WRITING, kind.writes, SIZE * 2), some(READING, kind.reads, SIZE * 6))
+
+
+async def apply(
+    world: FaultyWorld, client: Client, plan: dict[str, Any], leave_at: int
+) -> dict[str, Any]:
+    """The report; empty for a refusal, or when the caller left at that write."""
+    with anyio.CancelScope() as scope:
+
+        async def leave(exchange: Exchange) -> None:
+            if exchange.writing and len(world.log.writes) == leave_at:
+                scope.cancel()
+
+        world.on_request = leave
+        commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
+        result = await client.call_tool("apply_retention", commit)
+        assert not result.is_error or "Nothing was changed" in said(result)
+        return result.structured_content or {}
+    return {}
+
+
+def end_of(entries: list[Entry], number: int) -> str:
+    """What the ledger says of the deletion of one snapshot; empty when it was never sent."""
+    events = [it.event for it in entries if it.write.target == number]
+    return events[-1] if events else ""
+
+
+def check_report(report: dict[str, Any], planned: list[int], deletions: list[Entry]) -> None:
+    """Every snapshot of the plan is in one list, and the ledger says the same of it."""
+    told = {
+        name: [it["id"] for it in report.get(name, [])]
+        for name in ("deleted", "pending", "unknown", "skipped")
+    }
+    told["not_attempted"] = report["not_attempted"]
+    assert sorted(it for part in told.values() for it in part) == sorted(planned)
+    ends = {name: {end_of(deletions, it) for it in part} for name, part in told.items()}
+    assert ends["deleted"] | ends["pending"] <= {"done"}
+    assert ends["unknown"] <= {"unknown"}
+    assert ends["skipped"] <= {"", "failed"}
+    assert ends["not_attempted"] <= {""}
+    stopped = bool(told["unknown"] or told["not_attempted"])
+    assert report["outcome"] == "stopped" or not stopped
+
+
+async def play(world: FaultyWorld, random: Random, kind: Kind, seen: Counter[str]) -> None:
+    async with world.client(random.choice(ERAS)) as client:
+        policy: dict[str, object] = {"keep_last": 1, "vm_id": CROWDED_VM, "limit": 100}
+        plan = await ask(client, "plan_retention", **policy)
+        planned = [it["id"] for it in plan["decisions"] if not it["keep"]]
+        assert len(planned) == SIZE
+        world.plan.be(storm(random, kind))
+        leave_at = random.randint(1, 8) if kind.leaves else 0
+        report = await apply(world, client, plan, leave_at)
+        world.plan.be(Plan())
+        await world.calm()
+        await world.log.deliver_late()
+    entries = world.entries
+    deletions = [it for it in entries if it.write.tool == "delete_snapshot"]
+    batch = [it.event for it in entries if it.write.tool == "apply_retention"]
+    assert list(disagreements(deletions, world.log.exchanges, world.changes, [])) == []
+    gone = {it.number for it in world.changes}
+    assert gone <= set(planned)
+    assert await world.problems() == []
+    if batch != ["planned"]:
+        assert batch[1] == "sent"
+        assert batch[2] in ENDS
+    if report:
+        check_report(report, planned, deletions)
+        kept = {it["id"] for it in report["skipped"] if it["why"] != GONE}
+        assert gone.isdisjoint(kept | set(report["not_attempted"]))
+        assert gone >= {it["id"] for it in report["deleted"]}
+    seen[report.get("outcome", "left")] += 1
+    seen["gone"] += len(gone)
+    seen["unknown"] += len(report.get("unknown", []))
+    seen["skipped"] += len(report.get("skipped", []))
+
+
+async def test_a_batch_under_faults_is_told_as_cloud_and_ledger_have_it(
+    tmp_path: Path, template: Path
+) -> None:
+    seen = Counter[str]()
+    for number in range(BATCHES):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        random = Random(f"batch {number}")  # noqa: S311 - the same ones each time
+        await play(crowded(folder, template), random, KINDS[number % len(KINDS)], seen)
+        shutil.rmtree(folder)
+    wanted = ("applied", "stopped", "left", "gone", "skipped") + (("unknown",) if DEEP else ())
+    assert min(seen[it] for it in wanted) > 0, seen
