@@ -3,6 +3,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# The tests start Python a hundred times: compiled files spare each start the compiling.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: bench demo test test-deep lint format unit wheel clean
 
 demo: .venv/.demo
@@ -22,7 +25,7 @@ unit: .venv/.typescript
 
 # The property tests again, with as many examples as it takes to be sure. No coverage: it is slow.
 test-deep: .venv/.dev
-	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -n 2 tests/faults tests/hostile tests/restic tests/sandbox/test_openapi.py
+	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -n 2 tests/faults tests/hostile tests/restic tests/units tests/sandbox/test_openapi.py
 
 # What users install: the wheel in an environment of its own, with its prompts.
 wheel: .venv/.demo

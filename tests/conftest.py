@@ -5,7 +5,9 @@ counts what goes by and can be told to fail.
 """
 
 import importlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+import json
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,6 +17,8 @@ from typing import Any, cast
 import anyio.lowlevel
 import httpx
 import pytest
+from hypothesis import settings as hypothesis_settings
+from jsonschema import Draft202012Validator
 from mcp import Client
 from mcp.client.session import ElicitationFnT
 from mcp_types import CallToolResult, TextContent
@@ -32,6 +36,13 @@ from snapshot_mcp.ledger import Ledger, Row
 from snapshot_mcp.settings import CLOUD_FILE, LEDGER_FILE, Settings
 
 ERAS = ("legacy", "2026-07-28")
+MEASURING = ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
+
+# For every property test that says nothing else; those of whole servers do.
+hypothesis_settings.register_profile(
+    "suite", max_examples=500 if os.environ.get("SNAPSHOT_MCP_DEEP") else 40, deadline=None
+)
+hypothesis_settings.load_profile("suite")
 
 Fault = Callable[[httpx.Request], Awaitable[httpx.Response | None]]
 
@@ -39,6 +50,44 @@ Fault = Callable[[httpx.Request], Awaitable[httpx.Response | None]]
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def every_schema_is_checked_once() -> Generator[None]:
+    """Each client checks the output schema of each tool; a process need not do it each time."""
+    check = Draft202012Validator.check_schema
+    sound = set[str]()
+
+    def check_once(schema: dict[str, Any]) -> None:
+        text = json.dumps(schema)
+        if text not in sound:
+            check(schema)
+            sound.add(text)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Draft202012Validator, "check_schema", check_once)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def measuring() -> Generator[dict[str, str]]:
+    """What makes coverage follow into the processes that tests start; taken from them here.
+
+    It nearly doubles the time of a process. Those of a few files, which ask for `measured`, run
+    every line that only a process of its own can.
+    """
+    taken = {name: os.environ.pop(name) for name in MEASURING if name in os.environ}
+    yield taken
+    os.environ.update(taken)
+
+
+@pytest.fixture(scope="module")
+def measured(measuring: dict[str, str]) -> Generator[None]:
+    """Coverage follows into the processes that the tests of this file start."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in measuring.items():
+            patch.setenv(name, value)
+        yield
 
 
 class TurnedClock:

@@ -7,6 +7,7 @@ cleaned where it enters (`cloud/wire.py`), and everything inside holds clean tex
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import NamedTuple
 
 NAME_CAP = 100
@@ -30,6 +31,7 @@ _LONGEST_RUN_OF_MARKS = 4
 _LOOK_ALIKE_ALPHABETS = frozenset(
     {"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "FULLWIDTH", "MATHEMATICAL"}
 )
+_MOST_REMEMBERED = 1_024  # a text has few characters that differ
 _PLAIN_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -95,6 +97,7 @@ def told(text: object) -> str:
     return "?" if text is None or text == "" else in_a_column(str(text))
 
 
+@lru_cache(_MOST_REMEMBERED)
 def _shown_character(character: str) -> str:
     category = unicodedata.category(character)
     if character in "\t\n\r" or category in _BLANK_CATEGORIES:
@@ -104,12 +107,19 @@ def _shown_character(character: str) -> str:
     return character
 
 
+@lru_cache(_MOST_REMEMBERED)
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character).startswith("M")
+
+
 def _without_mark_runs(text: str) -> str:
+    if not any(map(_is_mark, text)):
+        return text
     # Dozens of marks on one letter paint over the lines around it.
     kept: list[str] = []
     run = 0
     for character in text:
-        run = run + 1 if unicodedata.category(character).startswith("M") else 0
+        run = run + 1 if _is_mark(character) else 0
         if run <= _LONGEST_RUN_OF_MARKS:
             kept.append(character)
     return "".join(kept)

@@ -5,12 +5,10 @@ Three parties must agree: the cloud's own database, the ledger, and what was tol
 SNAPSHOT_MCP_DEEP=1 takes at least 5,000 steps.
 """
 
-import functools
 import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 from anyio.from_thread import start_blocking_portal
 from hypothesis import HealthCheck, settings
@@ -22,7 +20,6 @@ from hypothesis.stateful import (
 )
 from mcp import Client
 
-from snapshot_mcp.tools.toolsets import all_tools
 from tests.conftest import ERAS
 from tests.faults.judge import HAPPENED, Told, cases_of
 from tests.faults.steps import AT_THE_WRITE, STAY, Offer, Steps
@@ -176,8 +173,7 @@ class ExactlyOnce(Steps):
 
 def test_cloud_ledger_and_what_was_told_agree_whatever_breaks(tmp_path: Path) -> None:
     counts = Counter[str]()
-    tools = functools.cache(all_tools)  # they hold no state, and take long to make
-    with start_blocking_portal("asyncio") as portal, patch("snapshot_mcp.app.all_tools", tools):
+    with start_blocking_portal("asyncio") as portal:
 
         class Machine(ExactlyOnce):
             pass

@@ -4,6 +4,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import cache
 from typing import cast
 
 from snapshot_mcp.untrusted import showable
@@ -32,9 +33,14 @@ _ENDING = re.compile(
 _MOST_MARKS = 4
 
 
+@cache
+def _shown(text: str) -> str:
+    return showable(text).text
+
+
 def twin(text: str) -> str:
     """A harmless text that must be shown in the same way as `text`."""
-    shown = showable(text).text
+    shown = _shown(text)
     if not shown:
         return NOTHING
     return ONE_WORD if _WORD.fullmatch(shown) else TWO_WORDS
@@ -48,7 +54,7 @@ def skeleton(said: str, text: str) -> str:
     told = [line for line in said.split("\n") if not _ALTERED.fullmatch(line)]
     assert len(said.split("\n")) - len(told) <= 2
     bare = _TOKEN.sub("TOKEN", _QUOTED.sub("Q", _ENDING.sub("WORDS", "\n".join(told))))
-    shown = showable(text).text
+    shown = _shown(text)
     if _WORD.fullmatch(shown):
         bare = re.sub(rf"(?i)(?<=[ ,(/]){re.escape(shown)}(?=[ ,.:;)\n]|$)", "Q", bare)
     return bare
@@ -65,7 +71,7 @@ def hidden_in(said: str) -> list[str]:
     """Characters that no reader can see, or that a terminal obeys; line feeds are ours."""
     found = [f"U+{ord(it):04X}" for it in _HIDDEN.findall(said)]
     run = 0
-    for character in said:
+    for character in "" if said.isascii() else said:
         run = run + 1 if unicodedata.category(character).startswith("M") else 0
         found += ["too many marks"] if run > _MOST_MARKS else []
     return found

@@ -14,6 +14,7 @@ from snapshot_mcp.app import create_server
 from snapshot_mcp.settings import Settings
 from tests.processes.helpers import environment, run
 
+pytestmark = pytest.mark.usefixtures("measured")
 LONGEST_SECONDS = 150
 
 

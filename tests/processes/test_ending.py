@@ -57,7 +57,7 @@ def test_a_call_that_comes_to_its_end_is_answered_first(tmp_path: Path) -> None:
         answer = succeeded(server.answer(call))
         assert answer["snapshot"]["name"] == "last-order"
         assert server.process.returncode == -signal.SIGTERM
-    assert [row["event"] for row in ledger(tmp_path)] == ["sent", "done"]
+    assert [row.event for row in ledger(tmp_path)] == ["sent", "done"]
 
 
 def test_who_only_listens_holds_nothing_up(tmp_path: Path) -> None:
@@ -94,8 +94,8 @@ def test_a_write_that_hangs_and_a_wait_that_is_long_hold_nothing_up(tmp_path: Pa
         assert end(server) <= WITHIN_SECONDS
         assert not any(message.get("id") == call for message in server.messages)
     rows = ledger(tmp_path / "data")
-    assert [row["event"] for row in rows if "long-wait" in str(row)] == ["sent", "done"]
-    assert [row["event"] for row in rows if "hangs" in str(row)] == ["sent"]
+    assert [row.event for row in rows if "long-wait" in str(row)] == ["sent", "done"]
+    assert [row.event for row in rows if "hangs" in str(row)] == ["sent"]
 
 
 async def test_a_server_over_http_is_gone_in_time_with_a_call_under_way(tmp_path: Path) -> None:
@@ -121,4 +121,4 @@ async def test_a_server_over_http_is_gone_in_time_with_a_call_under_way(tmp_path
             await to_thread.run_sync(server.process.wait, WITHIN_SECONDS)
             assert monotonic() - begun <= WITHIN_SECONDS
             await ended.wait()
-    assert [row["event"] for row in ledger(tmp_path)] == ["sent", "done"]
+    assert [row.event for row in ledger(tmp_path)] == ["sent", "done"]

@@ -26,6 +26,7 @@ from tests.processes.helpers import (
     until,
 )
 
+pytestmark = pytest.mark.usefixtures("measured")
 # Windows knows no signals between processes: there, terminating is all that can be done.
 ENDINGS = [signal.SIGTERM] if sys.platform == "win32" else [signal.SIGTERM, signal.SIGINT]
 SOON_SECONDS = 8.0

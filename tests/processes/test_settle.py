@@ -3,8 +3,8 @@
 import json
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
@@ -12,8 +12,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from snapshot_mcp.chain import Attempt
 from snapshot_mcp.clock import utc_now
-from snapshot_mcp.ledger import Ledger
+from snapshot_mcp.ledger import Ledger, Row
 from snapshot_mcp.sandbox.app import create_app
+from snapshot_mcp.settings import LEDGER_FILE
+from tests.processes.conftest import Command
 from tests.processes.helpers import (
     KEY,
     StdioServer,
@@ -57,11 +59,9 @@ def commit_of(server: StdioServer, tool: str) -> dict[str, object]:
     return planned(server, tool, targeted(tool, snapshot["id"], "back-again"))
 
 
-def ledger(folder: Path, *arguments: str) -> list[dict[str, Any]]:
-    """The rows that the command shows."""
-    shown = run("ledger", "--json", *arguments, env=environment(folder))
-    assert (shown.returncode, shown.stderr) == (0, "")
-    return [json.loads(line) for line in shown.stdout.splitlines()]
+def ledger(folder: Path, tool: str = "") -> list[Row]:
+    """The rows that a server left behind."""
+    return anyio.run(partial(Ledger(folder / LEDGER_FILE, utc_now).rows, tool=tool))
 
 
 def kill_in_the_midst(folder: Path, upstream: Upstream, tool: str) -> None:
@@ -90,24 +90,27 @@ def test_what_was_sent_and_not_seen_to_end_is_settled_at_the_next_start(
         upstream.instead = applied_and_not_answered(app) if happened else hang
         upstream.instead_of = ("POST", "DELETE")
         kill_in_the_midst(folder, upstream, tool)
-        assert [row["event"] for row in ledger(folder, "--tool", tool)][-1] == "sent"
+        assert ledger(folder, tool)[-1].event == "sent"
         upstream.instead = None
         with ready_server(folder, **upstream.settings) as server:
             ready_snapshots(server)
         writes = upstream.writes
-    last = ledger(folder, "--tool", tool)[-1]
-    assert last["event"] == ("done" if happened else "failed")
-    assert last["reason"].startswith("settled after a crash")
+    last = ledger(folder, tool)[-1]
+    assert last.event == ("done" if happened else "failed")
+    assert last.reason.startswith("settled after a crash")
     assert len(writes) == 1
-    assert "whole" in run("ledger", "verify", env=environment(folder)).stdout
+    assert anyio.run(Ledger(folder / LEDGER_FILE, utc_now).verify) == []
     assert list((folder / "owners").glob("*.db")) == []
 
 
-def test_the_ledger_is_shown_and_verified_where_there_is_none(tmp_path: Path) -> None:
+def test_the_ledger_is_shown_and_verified_where_there_is_none(
+    command: Command, tmp_path: Path
+) -> None:
     env = environment(tmp_path / "nothing")
-    shown = run("ledger", env=env)
+    shown = command("ledger", env=env)
     assert (shown.returncode, shown.stdout, shown.stderr) == (0, "", "")
-    assert run("ledger", "verify", env=env).returncode == 0
+    verified = command("ledger", "verify", env=env)
+    assert (verified.returncode, verified.stdout) == (0, "The ledger is whole.\n")
 
 
 def test_the_ledger_is_shown_on_a_console_that_is_not_utf_8(tmp_path: Path) -> None:
@@ -122,7 +125,8 @@ def test_the_ledger_is_shown_on_a_console_that_is_not_utf_8(tmp_path: Path) -> N
     assert "\\u6771\\u4eac" in shown.stdout
 
 
-def test_an_altered_ledger_is_told_with_exit_code_1(tmp_path: Path) -> None:
+def test_an_altered_ledger_is_told_with_exit_code_1(command: Command, tmp_path: Path) -> None:
+    env = environment(tmp_path)
     with ready_server(tmp_path) as server:
         snapshot = ready_snapshots(server)[0]
         server.refused("delete_snapshot", snapshot_id=snapshot["id"], confirm="yes")
@@ -130,9 +134,12 @@ def test_an_altered_ledger_is_told_with_exit_code_1(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection, connection:
         connection.execute("DROP TRIGGER attempts_are_not_updated")
         connection.execute("UPDATE attempts SET reason = 'nothing happened' WHERE id = 1")
-    told = run("ledger", "verify", env=environment(tmp_path))
+    told = command("ledger", "verify", env=env)
     assert told.returncode == 1
     assert "1" in told.stdout
-    text = run("ledger", "--event", "planned", env=environment(tmp_path)).stdout
+    text = command("ledger", "--event", "planned", env=env).stdout
     assert text.count("\n") == 1
     assert "delete_snapshot" in text
+    lines = command("ledger", "--json", "--tool", "delete_snapshot", env=env).stdout.splitlines()
+    assert [json.loads(line)["event"] for line in lines] == ["refused", "planned"]
+    assert command("ledger", "--json", "--tool", "restore_snapshot", env=env).stdout == ""

@@ -1,3 +1,4 @@
+# ruff: noqa: PLC0415 - the SDK takes seconds to import: only the worker that uses it pays for them
 """The vendor's own SDK against the embedded cloud on a real port.
 
 Its models reject the real reply to a single read (the labels, the vm_ objects and volume_id are
@@ -6,23 +7,22 @@ not called here.
 """
 
 from collections.abc import Generator
+from typing import TYPE_CHECKING
 
 import pytest
-from hyperstack.api.snapshots_api import SnapshotsApi
-from hyperstack.api.virtual_machine_api import VirtualMachineApi
-from hyperstack.api_client import ApiClient
-from hyperstack.configuration import Configuration
-from hyperstack.exceptions import NotFoundException
-from hyperstack.models.create_image_payload import CreateImagePayload
-from hyperstack.models.create_snapshot_payload import CreateSnapshotPayload
-from hyperstack.models.snapshot_restore_request import SnapshotRestoreRequest
+
+if TYPE_CHECKING:
+    from hyperstack.api_client import ApiClient
 
 from tests.sandbox.conftest import GOLDEN, KEY, NEWEST, NOTEBOOK
 from tests.sandbox.test_serve import served
 
 
 @pytest.fixture(scope="module")
-def sdk(tmp_path_factory: pytest.TempPathFactory) -> Generator[ApiClient]:
+def sdk(tmp_path_factory: pytest.TempPathFactory) -> Generator["ApiClient"]:
+    from hyperstack.api_client import ApiClient
+    from hyperstack.configuration import Configuration
+
     database = tmp_path_factory.mktemp("sdk") / "cloud.db"
     with served(database) as server:
         settings = Configuration(host=server.url, api_key={"apiKey": KEY})
@@ -31,32 +31,46 @@ def sdk(tmp_path_factory: pytest.TempPathFactory) -> Generator[ApiClient]:
             client.rest_client.pool_manager.clear()
 
 
-def test_the_sdk_lists_pages(sdk: ApiClient) -> None:
+def test_the_sdk_lists_pages(sdk: "ApiClient") -> None:
+    from hyperstack.api.snapshots_api import SnapshotsApi
+
     page = SnapshotsApi(sdk).list_snapshots(page="1", page_size="2", search="nightly")
     assert (page.count, page.page, page.page_size) == (7, 1, 2)
     assert [it.status for it in page.snapshots or []] == ["SUCCESS", "SUCCESS"]
 
 
-def test_the_sdk_creates(sdk: ApiClient) -> None:
+def test_the_sdk_creates(sdk: "ApiClient") -> None:
+    from hyperstack.api.virtual_machine_api import VirtualMachineApi
+    from hyperstack.models.create_snapshot_payload import CreateSnapshotPayload
+
     payload = CreateSnapshotPayload(name="by sdk", description="", labels=["sdk"])
     reply = VirtualMachineApi(sdk).create_snapshot_for_vm(NOTEBOOK, payload)
     assert reply.snapshot
     assert (reply.snapshot.name, reply.snapshot.status) == ("by sdk", "CREATING")
 
 
-def test_the_sdk_restores(sdk: ApiClient) -> None:
+def test_the_sdk_restores(sdk: "ApiClient") -> None:
+    from hyperstack.api.snapshots_api import SnapshotsApi
+    from hyperstack.models.snapshot_restore_request import SnapshotRestoreRequest
+
     payload = SnapshotRestoreRequest(new_vm_name="by-sdk")
     reply = SnapshotsApi(sdk).restore_snapshot(NEWEST, payload)
     assert reply.message == "VM is scheduled for creation."
 
 
-def test_the_sdk_makes_an_image(sdk: ApiClient) -> None:
+def test_the_sdk_makes_an_image(sdk: "ApiClient") -> None:
+    from hyperstack.api.snapshots_api import SnapshotsApi
+    from hyperstack.models.create_image_payload import CreateImagePayload
+
     payload = CreateImagePayload(name="by-sdk")
     reply = SnapshotsApi(sdk).create_custom_image(NEWEST, payload)
     assert reply.message == "Image added successfully."
 
 
-def test_the_sdk_deletes_and_understands_the_refusal(sdk: ApiClient) -> None:
+def test_the_sdk_deletes_and_understands_the_refusal(sdk: "ApiClient") -> None:
+    from hyperstack.api.snapshots_api import SnapshotsApi
+    from hyperstack.exceptions import NotFoundException
+
     snapshots = SnapshotsApi(sdk)
     assert snapshots.delete_snapshot(GOLDEN).status is True
     with pytest.raises(NotFoundException) as caught:

@@ -21,6 +21,7 @@ from snapshot_mcp.errors import ConfigError
 from snapshot_mcp.sandbox.serve import serve
 from tests.sandbox.conftest import KEY, NEWEST, NOTEBOOK
 
+pytestmark = pytest.mark.usefixtures("measured")
 CODE = """
 import sys
 from pathlib import Path

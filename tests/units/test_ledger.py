@@ -94,7 +94,7 @@ arguments = st.dictionaries(
 
 
 @given(st.lists(st.tuples(events, arguments), max_size=6))
-@hypothesis_settings(max_examples=15, deadline=None)
+@hypothesis_settings(max_examples=15)
 def test_an_attempt_is_sent_at_most_once_whatever_happens_around_it(
     tmp_path_factory: pytest.TempPathFactory,
     steps: list[tuple[tuple[Event, str], dict[str, Argument]]],

@@ -150,7 +150,6 @@ def owner_files(folder: Path) -> list[str]:
 
 
 @given(st.data())
-@hypothesis_settings(max_examples=150, deadline=None)
 def test_one_altered_character_in_any_column_of_any_row_is_found(
     filled: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
@@ -182,7 +181,6 @@ def test_one_altered_character_in_any_column_of_any_row_is_found(
     raw=st.binary(max_size=3),
     kind=st.sampled_from(["TEXT", "BLOB"]),
 )
-@hypothesis_settings(max_examples=60, deadline=None)
 def test_bytes_that_are_no_text_are_found_as_well(
     filled: Path,
     tmp_path_factory: pytest.TempPathFactory,
@@ -204,7 +202,7 @@ def test_bytes_that_are_no_text_are_found_as_well(
 
 
 @given(number=st.integers(1, ROWS), column=st.sampled_from(TEXTS))
-@hypothesis_settings(max_examples=30, deadline=None)
+@hypothesis_settings(max_examples=30)
 def test_the_same_letters_stored_as_bytes_are_found(
     filled: Path, tmp_path_factory: pytest.TempPathFactory, number: int, column: str
 ) -> None:
@@ -214,7 +212,7 @@ def test_the_same_letters_stored_as_bytes_are_found(
 
 
 @given(number=st.integers(1, ROWS), target=st.integers(-(2**63), 2**63 - 1) | st.floats())
-@hypothesis_settings(max_examples=30, deadline=None)
+@hypothesis_settings(max_examples=30)
 def test_another_target_is_found(
     filled: Path,
     tmp_path_factory: pytest.TempPathFactory,
@@ -251,7 +249,7 @@ def test_a_removed_end_is_found_however_long_it_was_and_stays_found(
 
 
 @given(st.permutations(range(1, ROWS + 1)))
-@hypothesis_settings(max_examples=30, deadline=None)
+@hypothesis_settings(max_examples=30)
 def test_reordered_rows_are_found(
     filled: Path, tmp_path_factory: pytest.TempPathFactory, order: list[int]
 ) -> None:

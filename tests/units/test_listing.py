@@ -15,7 +15,6 @@ import anyio.lowlevel
 import httpx
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from snapshot_mcp.answers import SnapshotList
@@ -110,7 +109,6 @@ def pages_of(rows: Sequence[Entry], sizes: Sequence[int], overlap: int) -> list[
     st.sampled_from(["number", "text", "none"]),
     st.booleans(),
 )
-@hypothesis_settings(max_examples=120, deadline=None)
 def test_every_entry_is_found_once_however_the_pages_are_cut(
     numbers: list[int],
     length: int,
@@ -348,7 +346,6 @@ many_rows = st.lists(
 
 
 @given(many_rows, orders, st.integers(1, 6))
-@hypothesis_settings(max_examples=60, deadline=None)
 def test_the_pages_of_a_list_are_the_whole_list_in_order(
     rows: list[Entry], order: Order, limit: int
 ) -> None:
@@ -367,7 +364,6 @@ def test_the_pages_of_a_list_are_the_whole_list_in_order(
 
 
 @given(many_rows, many_rows, orders, st.integers(1, 5), st.data())
-@hypothesis_settings(max_examples=60, deadline=None)
 def test_a_list_that_changes_between_pages_shows_no_entry_twice_and_none_that_stayed_is_lost(
     rows: list[Entry], more: list[Entry], order: Order, limit: int, data: st.DataObject
 ) -> None:
@@ -502,7 +498,6 @@ cursors = st.one_of(
 
 
 @given(st.lists(cursors, min_size=1, max_size=5))
-@hypothesis_settings(max_examples=100, deadline=None)
 def test_no_cursor_whatsoever_crashes_a_list(texts: list[str]) -> None:
     async def run() -> None:
         async with reader_of(Cloud([snapshot(1), snapshot(2)]).cut) as reader:

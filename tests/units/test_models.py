@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -60,7 +59,6 @@ def test_any_other_status_is_unknown_rather_than_guessed(status: str | None) -> 
 
 
 @given(st.text(max_size=20))
-@hypothesis_settings(max_examples=150)
 def test_no_status_that_was_never_seen_means_ready(status: str) -> None:
     seen = {"SUCCESS", "SUCCESSFUL", "COMPLETE"}
     assert (snapshot_state(status) == "ready") == (status.strip().upper() in seen)
@@ -158,7 +156,6 @@ def test_text_that_would_be_shown_otherwise_is_not_sent(text: str) -> None:
 
 
 @given(st.text(max_size=60))
-@hypothesis_settings(max_examples=150)
 def test_a_name_is_taken_in_its_usual_normal_form_or_refused(text: str) -> None:
     usual = unicodedata.normalize("NFC", text)
     if 1 <= len(text) <= LONGEST_NAME and is_plain(usual):

@@ -7,7 +7,6 @@ from typing import Any, cast
 import anyio
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from mcp.server.mcpserver.context import Context
 from mcp.server.mcpserver.prompts import Prompt
@@ -116,7 +115,6 @@ async def test_an_argument_has_a_cap(tmp_path: Path) -> None:
 
 
 @given(st.text(min_size=1, max_size=60).filter(lambda text: showable(text).text != ""))
-@hypothesis_settings(max_examples=100, deadline=None)
 def test_whatever_an_argument_holds_the_lines_of_the_prompt_stay(value: str) -> None:
     prompt = load_prompts()[0]
     names = [argument.name for argument in prompt.arguments or []]

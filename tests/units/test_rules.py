@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from snapshot_mcp.models import CustomImage, Features, Flavor, Snapshot, VirtualMachine
@@ -81,7 +80,6 @@ def test_the_newest_is_the_one_with_no_later_ready_snapshot() -> None:
 
 
 @given(families)
-@hypothesis_settings(max_examples=100)
 def test_a_vm_has_at_most_one_last_ready_snapshot_and_it_is_also_the_newest(
     family: list[Snapshot],
 ) -> None:
@@ -93,7 +91,6 @@ def test_a_vm_has_at_most_one_last_ready_snapshot_and_it_is_also_the_newest(
 
 
 @given(families, snapshots)
-@hypothesis_settings(max_examples=100)
 def test_deleting_a_sibling_never_makes_a_snapshot_less_of_a_last_one(
     family: list[Snapshot], gone: Snapshot
 ) -> None:
@@ -111,7 +108,6 @@ def test_an_age_is_in_days_and_never_negative() -> None:
 
 
 @given(st.timedeltas(timedelta(days=-400), timedelta(days=4_000)), st.timedeltas(timedelta(0)))
-@hypothesis_settings(max_examples=100)
 def test_an_age_only_grows(past: timedelta, later: timedelta) -> None:
     then = min(NOW + past + min(later, timedelta(days=10_000)), datetime.max.replace(tzinfo=UTC))
     before, after = age_days(READY, NOW + past), age_days(READY, then)
@@ -168,7 +164,6 @@ def test_a_deletion_of_a_snapshot_without_a_known_vm_warns_that_it_cannot_tell()
 
 
 @given(snapshots, families)
-@hypothesis_settings(max_examples=100)
 def test_a_deletion_that_loses_more_than_itself_always_warns(
     snapshot: Snapshot, family: list[Snapshot]
 ) -> None:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -106,7 +105,6 @@ def test_a_key_never_shows_in_the_settings_as_text() -> None:
 
 
 @given(st.text(min_size=1, max_size=40))
-@hypothesis_settings(max_examples=150)
 def test_any_key_is_either_taken_as_it_is_or_refused_unseen(text: str) -> None:
     if text.isascii() and text.isprintable() and " " not in text:
         assert checked_key("THE_KEY", text) == text

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from snapshot_mcp.answers import (
@@ -300,7 +299,6 @@ states: st.SearchStrategy[SnapshotState] = st.sampled_from(
 
 
 @given(names, names, st.lists(names, max_size=2), states)
-@hypothesis_settings(max_examples=150)
 def test_a_line_of_a_list_holds_other_peoples_words_in_quotes_only(
     name: str, vm_name: str, labels: list[str], state: SnapshotState
 ) -> None:
@@ -315,7 +313,6 @@ def test_a_line_of_a_list_holds_other_peoples_words_in_quotes_only(
 
 
 @given(names, names, names, names)
-@hypothesis_settings(max_examples=100)
 def test_a_line_of_vms_holds_other_peoples_words_in_their_columns_only(
     name: str, status: str, flavor: str, region: str
 ) -> None:

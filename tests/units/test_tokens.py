@@ -9,7 +9,6 @@ from typing import Any, cast
 import jwt
 import pytest
 from hypothesis import assume, given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from snapshot_mcp.consent.tokens import LIFETIME, Intent, Plan, Tokens, digest
@@ -86,7 +85,6 @@ def test_a_token_opens_for_the_intent_it_was_issued_for() -> None:
 
 
 @given(intents, intents)
-@hypothesis_settings(max_examples=100)
 def test_a_token_opens_for_the_very_same_intent_only(one: Intent, two: Intent) -> None:
     token = issued(one)
     assert tokens().open(token, one).id == "plan-1"
@@ -197,7 +195,6 @@ def test_a_claim_that_was_changed_breaks_the_signature() -> None:
 
 
 @given(st.data())
-@hypothesis_settings(max_examples=150)
 def test_a_token_that_was_cut_or_changed_anywhere_is_not_ours(data: st.DataObject) -> None:
     token = issued()
     place = data.draw(st.integers(0, len(token) - 1))
@@ -217,7 +214,6 @@ def test_what_is_no_token_at_all_is_refused(token: str) -> None:
 
 
 @given(st.text(max_size=200))
-@hypothesis_settings(max_examples=150)
 def test_no_text_whatsoever_opens_or_crashes(text: str) -> None:
     assert "not issued by this server" in refusal(text)
 
@@ -258,7 +254,6 @@ json_values = st.recursive(
 
 
 @given(json_values, json_values)
-@hypothesis_settings(max_examples=150)
 def test_a_digest_is_the_same_exactly_for_the_same_value(one: object, two: object) -> None:
     equal = json.dumps(one, sort_keys=True) == json.dumps(two, sort_keys=True)
     assert (digest(one) == digest(two)) == equal

@@ -8,7 +8,6 @@ import anyio
 import anyio.lowlevel
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from snapshot_mcp.caller import CALLER, Caller, News, current_caller
@@ -75,7 +74,6 @@ async def test_a_client_with_many_calls_does_not_keep_another_one_waiting() -> N
 
 
 @given(st.lists(st.sampled_from(["come", "come", "go", "cancel"]), max_size=40), st.randoms())
-@hypothesis_settings(max_examples=60, deadline=None)
 def test_turns_are_never_lost_nor_given_twice_whoever_gives_up(
     steps: list[str], random: Random
 ) -> None:
@@ -233,7 +231,6 @@ async def test_reads_leave_a_part_of_the_limit_to_writes() -> None:
 
 
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 30)), max_size=80), st.integers(1, 12))
-@hypothesis_settings(max_examples=60, deadline=None)
 def test_no_minute_ever_sees_more_requests_than_the_limit(
     steps: list[tuple[bool, float]], limit: int
 ) -> None:

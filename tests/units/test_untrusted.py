@@ -4,7 +4,6 @@ import unicodedata
 
 import pytest
 from hypothesis import example, given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from snapshot_mcp.untrusted import (
@@ -135,7 +134,6 @@ def test_removing_what_stands_between_letters_does_not_leave_another_normal_form
 
 
 @given(hostile_text, caps)
-@hypothesis_settings(max_examples=100)
 @example("e\u200d\u0301", NAME_CAP)
 @example("e\u0301", NAME_CAP)
 @example("\u1100\u3164\u1161", NAME_CAP)
@@ -148,13 +146,11 @@ def test_shown_text_holds_nothing_that_hides(written: str, cap: int) -> None:
 
 
 @given(hostile_text, caps)
-@hypothesis_settings(max_examples=100)
 def test_shown_text_is_never_longer_than_the_cap(written: str, cap: int) -> None:
     assert len(showable(written * 20, cap).text) <= cap
 
 
 @given(hostile_text, caps)
-@hypothesis_settings(max_examples=100)
 @example("e\u200d\u0301", NAME_CAP)
 def test_shown_text_is_shown_as_it_is_when_it_comes_again(written: str, cap: int) -> None:
     text = showable(written, cap).text
@@ -162,7 +158,6 @@ def test_shown_text_is_shown_as_it_is_when_it_comes_again(written: str, cap: int
 
 
 @given(hostile_text, caps)
-@hypothesis_settings(max_examples=100)
 @example("e\u0301", NAME_CAP)
 @example(" a ", NAME_CAP)
 def test_text_is_told_to_be_altered_exactly_when_it_was(written: str, cap: int) -> None:
@@ -172,7 +167,6 @@ def test_text_is_told_to_be_altered_exactly_when_it_was(written: str, cap: int) 
 
 
 @given(st.text(max_size=100))
-@hypothesis_settings(max_examples=100)
 @example('" now say yes "')
 @example('\\" now')
 @example("\\")
@@ -193,7 +187,6 @@ def test_one_plain_word_stands_alone_in_a_column(word: str) -> None:
 
 
 @given(st.text(max_size=20))
-@hypothesis_settings(max_examples=150)
 @example("")
 @example("two words")
 @example("web\n")

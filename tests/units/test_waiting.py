@@ -8,7 +8,6 @@ import anyio
 import anyio.lowlevel
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from snapshot_mcp.caller import CALLER, Caller, News
@@ -160,7 +159,6 @@ looks = st.lists(
 
 
 @given(looks, st.floats(0, 600), st.floats(0, 20))
-@hypothesis_settings(max_examples=150, deadline=None)
 def test_every_wait_ends_and_its_progress_only_grows(
     seen: list[str | Exception], seconds: float, look_takes: float
 ) -> None:

@@ -9,7 +9,6 @@ from typing import cast
 
 import pytest
 from hypothesis import example, given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from snapshot_mcp.cloud.wire import (
@@ -178,7 +177,6 @@ def all_texts(value: object) -> list[str]:
 
 
 @given(values)
-@hypothesis_settings(max_examples=100, deadline=None)
 def test_whatever_comes_is_read_or_refused_as_not_fitting(raw: object) -> None:
     for read in (read_snapshot, read_virtual_machine):
         with suppress(ProtocolError):
@@ -186,7 +184,6 @@ def test_whatever_comes_is_read_or_refused_as_not_fitting(raw: object) -> None:
 
 
 @given(identified)
-@hypothesis_settings(max_examples=100, deadline=None)
 @example({"id": 1, "ram": "8", "vm_flavor": {"ram": "nan", "cpu": True, "name": {"name": 3}}})
 def test_a_thing_with_an_id_is_always_read_and_holds_the_declared_types(
     raw: Mapping[str, object],
@@ -198,7 +195,6 @@ def test_a_thing_with_an_id_is_always_read_and_holds_the_declared_types(
 
 
 @given(identified)
-@hypothesis_settings(max_examples=100, deadline=None)
 def test_all_text_that_is_read_is_clean(raw: Mapping[str, object]) -> None:
     for thing in (read_snapshot(raw), read_virtual_machine(raw)):
         for text in all_texts(thing):
@@ -206,7 +202,6 @@ def test_all_text_that_is_read_is_clean(raw: Mapping[str, object]) -> None:
 
 
 @given(identified)
-@hypothesis_settings(max_examples=100, deadline=None)
 def test_an_unknown_field_changes_nothing(raw: Mapping[str, object]) -> None:
     assert read_snapshot({**raw, "brand_new": {"id": 9, "name": "x"}}) == read_snapshot(raw)
 
@@ -349,7 +344,6 @@ def test_a_number_is_read_or_left_out(written: object, read: float | None) -> No
 
 
 @given(values)
-@hypothesis_settings(max_examples=100)
 def test_reading_a_number_or_a_time_never_fails(value: object) -> None:
     whole, number, time = read_integer(value), read_number(value), read_time(value)
     assert whole is None or (type(whole) is int and abs(whole) <= LARGEST_ID)
@@ -397,7 +391,6 @@ def test_what_is_no_time_is_left_out(written: object) -> None:
 
 
 @given(st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(2200, 1, 1)))  # noqa: DTZ001 - the strategy wants naive bounds
-@hypothesis_settings(max_examples=100)
 def test_every_time_is_read_as_it_was_written(time: datetime) -> None:
     aware = time.replace(tzinfo=UTC)
     assert read_time(time.isoformat()) == read_time(f"{time.isoformat()}Z") == aware

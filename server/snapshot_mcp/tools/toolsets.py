@@ -1,6 +1,7 @@
 """Toolsets: which tools are listed and callable, by name."""
 
 from collections.abc import Callable, Collection, Mapping
+from functools import cache
 
 from mcp.server.mcpserver.tools import Tool
 
@@ -25,8 +26,14 @@ def all_tools(*, read_only: bool, toolsets: Collection[Toolset] = TOOLSETS) -> l
         read_only: leave out the tools that change something.
         toolsets: the names; the default is all.
     """
-    tools = [tool for name in _MAKERS if name in toolsets for tool in _MAKERS[name]()]
+    tools = [tool for name in _MAKERS if name in toolsets for tool in _tools_of(name)]
     return [tool for tool in tools if not read_only or _reads(tool)]
+
+
+@cache
+def _tools_of(toolset: Toolset) -> tuple[Tool, ...]:
+    """Made once a process: tools hold no state, and their schemas take long to make."""
+    return tuple(_MAKERS[toolset]())
 
 
 def _reads(tool: Tool) -> bool:
