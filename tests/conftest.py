@@ -24,12 +24,13 @@ from mcp.client.session import ElicitationFnT
 from mcp_types import CallToolResult, TextContent
 
 from snapshot_mcp.app import (
+    connection_over,
     create_server,
     embedded_transport,
-    http_client,
 )
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.circuit import Circuit
+from snapshot_mcp.cloud.connection import Connection
 from snapshot_mcp.cloud.http import Api
 from snapshot_mcp.cloud.traffic import Traffic
 from snapshot_mcp.ledger import Ledger, Row
@@ -44,6 +45,7 @@ hypothesis_settings.register_profile(
 )
 hypothesis_settings.load_profile("suite")
 
+CLOUD_URL = "https://cloud.example/v1"
 Fault = Callable[[httpx.Request], Awaitable[httpx.Response | None]]
 
 
@@ -141,12 +143,14 @@ class WatchedTransport(httpx.AsyncBaseTransport):
         return [f"{it.method} {it.url.path}" for it in self.requests if it.method != "GET"]
 
 
-def api_of_client(
-    http: httpx.AsyncClient, *, timeout: float = 10, clock: Clock | None = None
-) -> Api:
-    """The way out through this HTTP client alone, with a clock that only moves when it waits."""
+@asynccontextmanager
+async def api_over(
+    transport: httpx.AsyncBaseTransport, *, seconds: float = 10, clock: Clock | None = None
+) -> AsyncGenerator[Api]:
+    """The way out over this transport alone, with a clock that only moves when it waits."""
     clock = clock or TurnedClock().clock
-    return Api(http, Traffic(clock, Circuit()), clock, timeout=timeout)
+    async with Connection(transport, CLOUD_URL, "key", seconds) as connection:
+        yield Api(connection, Traffic(clock, Circuit()), clock, timeout=seconds)
 
 
 @dataclass
@@ -163,11 +167,11 @@ class World:
     def __post_init__(self) -> None:
         self.settings = self.settings.model_copy(update={"data_dir": self.folder})
 
-    def connect(self, settings: Settings, clock: Clock) -> httpx.AsyncClient:
+    def connect(self, settings: Settings, clock: Clock) -> Connection:
         watched = WatchedTransport(embedded_transport(settings, clock))
         watched.before, watched.after = self.before, self.after
         self.transports.append(watched)
-        return http_client(settings, watched)
+        return connection_over(watched, settings)
 
     @asynccontextmanager
     async def client(

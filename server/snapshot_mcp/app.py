@@ -4,7 +4,6 @@ import secrets
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,15 +28,15 @@ from snapshot_mcp.updates import Subscriptions, serve_subscriptions
 if TYPE_CHECKING:
     import httpx
 
+    from snapshot_mcp.cloud.connection import Connection
     from snapshot_mcp.rules.policy import Policy
 
 EMBEDDED_URL = "http://embedded.invalid/v1"
-MOST_CONNECTIONS = 10
 LOCAL_PRINCIPAL = "local"
 LISTS_KEPT_MS = 300_000
 READS_KEPT_MS = 2_000
 
-Connect = Callable[[Settings, Clock], "httpx.AsyncClient"]
+Connect = Callable[[Settings, Clock], "Connection"]
 
 
 def create_server(
@@ -52,7 +51,7 @@ def create_server(
     Args:
         settings: what the environment says.
         clock: the time, and the way to wait.
-        connect: makes the HTTP client; the default reaches the cloud that the settings name.
+        connect: makes the way to the cloud; the default is to the one that the settings name.
         circuit: knows whether the cloud answers, for whoever wants to be told beside the tools.
 
     Raises:
@@ -126,10 +125,17 @@ def _left_out(module: str) -> Generator[None]:
         del sys.modules[module]
 
 
-def connect_cloud(settings: Settings, clock: Clock) -> "httpx.AsyncClient":
-    """One pooled client for the server's life: to the real cloud, or to the embedded one."""
-    transport = embedded_transport(settings, clock) if settings.embedded else None
-    return http_client(settings, transport)
+def connect_cloud(settings: Settings, clock: Clock) -> "Connection":
+    """One pooled way for the server's life: to the real cloud, or to the embedded one.
+
+    Raises:
+        ConfigError: the environment or the data folder does not allow it.
+    """
+    from snapshot_mcp.cloud.connection import network_transport  # noqa: PLC0415 - at first use
+
+    if settings.embedded:
+        return connection_over(embedded_transport(settings, clock), settings)
+    return connection_over(network_transport(settings.api_url), settings)
 
 
 def embedded_transport(settings: Settings, clock: Clock) -> "httpx.AsyncBaseTransport":
@@ -147,41 +153,14 @@ def embedded_transport(settings: Settings, clock: Clock) -> "httpx.AsyncBaseTran
     return httpx.ASGITransport(app, raise_app_exceptions=False)
 
 
-def http_client(
-    settings: Settings, transport: "httpx.AsyncBaseTransport | None"
-) -> "httpx.AsyncClient":
-    """The HTTP client, with its key and its limits; `transport` None means the network."""
-    import httpx  # noqa: PLC0415 - the first call pays for it, not the start
+def connection_over(transport: "httpx.AsyncBaseTransport", settings: Settings) -> "Connection":
+    """The cloud that the settings name, reached by this transport."""
+    from snapshot_mcp.cloud.connection import Connection  # noqa: PLC0415 - at first use
 
-    key = settings.api_key
-    url = EMBEDDED_URL if key is None else settings.api_url
-    try:
-        return httpx.AsyncClient(
-            base_url=url,
-            headers={
-                "api_key": EMBEDDED_API_KEY if key is None else key.get_secret_value(),
-                "accept": "application/json",
-                "accept-encoding": "identity",
-                "user-agent": f"snapshot-mcp/{__version__}",
-            },
-            # Nothing that an answer sets is sent along with the next request.
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            # Plain http is for this machine: a proxy would read the key.
-            trust_env=url.startswith("https:"),
-            # A connection that is not made in half the time of a call is told as such: then it is
-            # certain that nothing was sent.
-            timeout=httpx.Timeout(settings.timeout, connect=settings.timeout / 2),
-            limits=httpx.Limits(max_connections=MOST_CONNECTIONS),
-            # The key must never travel to an address that an answer names.
-            follow_redirects=False,
-            transport=transport,
-        )
-    except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
-        raise ConfigError(
-            f"The HTTP client cannot be set up ({type(error).__name__}).",
-            "Check the proxy and certificate settings of the environment (HTTPS_PROXY, ALL_PROXY,"
-            " NO_PROXY, SSL_CERT_FILE), and restart the server.",
-        ) from error
+    if settings.api_key is None:
+        return Connection(transport, EMBEDDED_URL, EMBEDDED_API_KEY, settings.timeout)
+    key = settings.api_key.get_secret_value()
+    return Connection(transport, settings.api_url, key, settings.timeout)
 
 
 def _writable(folder: Path) -> Path:
@@ -252,8 +231,8 @@ async def _open(
 
     policy = policy or Policy()
 
-    http = await stack.enter_async_context(connect(settings, clock))
-    api = Api(http, Traffic(clock, circuit), clock, timeout=settings.timeout)
+    connection = await stack.enter_async_context(connect(settings, clock))
+    api = Api(connection, Traffic(clock, circuit), clock, timeout=settings.timeout)
     folder = settings.data_folder()
     tokens = Tokens(
         key=lambda: load_key(folder),

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import httpx
 from mcp import Client
 from mcp.server.mcpserver import MCPServer
 
-from snapshot_mcp.app import create_server, embedded_transport, http_client
+from snapshot_mcp.app import connection_over, create_server, embedded_transport
 from snapshot_mcp.clock import Clock
+from snapshot_mcp.cloud.connection import Connection
 from snapshot_mcp.ledger import Ledger
 from snapshot_mcp.settings import CLOUD_FILE, LEDGER_FILE, Settings
 from tests.faults.clocks import ApartClock
@@ -61,10 +61,10 @@ class FaultyWorld:
         """A server; all its clients share what a process has once, as they do over HTTP."""
         number, self.servers = self.servers, self.servers + 1
 
-        def connect(settings: Settings, _: Clock) -> httpx.AsyncClient:
+        def connect(settings: Settings, _: Clock) -> Connection:
             cloud = embedded_transport(settings, self.clock.cloud)
             transport = FaultTransport(cloud, self.plan, self.log, self.clock.passing, number)
-            return http_client(settings, transport)
+            return connection_over(transport, settings)
 
         server = create_server(self.settings, clock=self.clock.clock, connect=connect)
         inner: Any = server._lowlevel_server  # pyright: ignore[reportPrivateUsage] - no other way
@@ -133,9 +133,11 @@ class FaultyWorld:
 async def seed(folder: Path, clock: Clock | None = None) -> Path:
     """A new cloud in this folder, with a witness in its database; the database file."""
     settings = Settings(data_dir=folder)
-    async with http_client(
-        settings, embedded_transport(settings, clock or ApartClock().cloud)
-    ) as http:
-        (await http.get("/core/snapshots")).raise_for_status()
+    transport = embedded_transport(settings, clock or ApartClock().cloud)
+    async with (
+        connection_over(transport, settings) as connection,
+        connection.exchange("GET", "/core/snapshots") as response,
+    ):
+        assert response.is_success
     install(folder / CLOUD_FILE)
     return folder / CLOUD_FILE

@@ -63,8 +63,11 @@ async def test_the_removal_that_is_told_works_and_leaves_nothing_to_find(
 ) -> None:
     commit, _ = await rehearsed(client)
     made = (await ask(client, "restore_snapshot", **commit))["virtual_machine"]["id"]
-    async with world.connect(world.settings, world.turned.clock) as by_hand:
-        assert (await by_hand.delete(f"core/virtual-machines/{made}")).status_code == 200
+    async with (
+        world.connect(world.settings, world.turned.clock) as by_hand,
+        by_hand.exchange("DELETE", f"/core/virtual-machines/{made}") as response,
+    ):
+        assert response.status_code == 200
     review = await ask(client, "review_snapshots")
     assert review["rehearsals"] == {"count": 0, "virtual_machines": [], "more": 0}
 

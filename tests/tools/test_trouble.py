@@ -7,10 +7,9 @@ import httpx
 import pytest
 from mcp import Client
 
-from snapshot_mcp.app import http_client
 from snapshot_mcp.cloud.client import CloudWriter
+from snapshot_mcp.cloud.connection import network_transport
 from snapshot_mcp.errors import ConfigError
-from snapshot_mcp.settings import Settings
 from tests.conftest import World, ask, refused
 from tests.tools.test_consent import planned, ready
 from tests.tools.test_create import order
@@ -38,9 +37,8 @@ def test_an_environment_that_no_http_client_can_be_made_in_is_told(
         monkeypatch.delenv(other, raising=False)
         monkeypatch.delenv(other.lower(), raising=False)
     monkeypatch.setenv(name, value)
-    settings = Settings.model_validate({"api_key": "k", "api_url": "https://cloud.example/v1"})
     with pytest.raises(ConfigError) as caught:
-        http_client(settings, None)
+        network_transport("https://cloud.example/v1")
     assert name in str(caught.value)
     assert "SECRET" not in str(caught.value)
 

@@ -30,7 +30,7 @@ from snapshot_mcp.operations.listing import (
     snapshots_of_vm,
 )
 from snapshot_mcp.operations.orders import Order, SnapshotFilter
-from tests.conftest import api_of_client
+from tests.conftest import api_over
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 UNREADABLE: dict[str, object] = {"name": "no id"}
@@ -50,8 +50,8 @@ async def reader_of(cut: Cut) -> AsyncGenerator[CloudReader]:
         return httpx.Response(200, json=body)
 
     transport = httpx.MockTransport(handler)
-    async with httpx.AsyncClient(base_url="https://cloud.example/v1", transport=transport) as http:
-        yield CloudReader(api_of_client(http))
+    async with api_over(transport) as api:
+        yield CloudReader(api)
 
 
 def finder(reader: CloudReader) -> Callable[[str], Awaitable[pages.Collected[VirtualMachine]]]:
@@ -187,9 +187,9 @@ async def test_a_list_that_takes_too_long_is_given_up(monkeypatch: pytest.Monkey
         return httpx.Response(200, json={"snapshots": [snapshot(int(request.url.params["page"]))]})
 
     transport = httpx.MockTransport(handler)
-    async with httpx.AsyncClient(base_url="https://cloud.example", transport=transport) as http:
+    async with api_over(transport) as api:
         with pytest.raises(Unavailable, match="whole list within"):
-            await all_snapshots(CloudReader(api_of_client(http)))
+            await all_snapshots(CloudReader(api))
 
 
 def test_an_empty_list_is_empty() -> None:
@@ -241,10 +241,9 @@ async def test_a_part_of_a_list_is_never_taken_for_the_whole() -> None:
         return httpx.Response(200, json={"snapshots": [snapshot(1)], "count": 2})
 
     transport = httpx.MockTransport(handler)
-    async with httpx.AsyncClient(base_url="https://cloud.example", transport=transport) as http:
-        reader = CloudReader(api_of_client(http))
+    async with api_over(transport) as api:
         with pytest.raises(Unavailable):
-            await all_snapshots(reader)
+            await all_snapshots(CloudReader(api))
 
 
 async def test_the_snapshots_of_a_vm_are_those_with_its_id() -> None:

@@ -28,7 +28,7 @@ from snapshot_mcp.errors import Unavailable
 from snapshot_mcp.operations.listing import FEW_PAGES, list_snapshots, snapshots_of_vm
 from snapshot_mcp.operations.orders import SnapshotFilter
 from snapshot_mcp.operations.pages import PAGE_SIZE
-from tests.conftest import api_of_client
+from tests.conftest import api_over
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 MANY = PAGE_SIZE * (FEW_PAGES + 3) + 7
@@ -74,8 +74,8 @@ class Cloud:
     @asynccontextmanager
     async def reader(self) -> AsyncGenerator[CloudReader]:
         transport = httpx.MockTransport(self.answer)
-        async with httpx.AsyncClient(base_url="https://cloud.example", transport=transport) as http:
-            yield CloudReader(api_of_client(http))
+        async with api_over(transport) as api:
+            yield CloudReader(api)
 
 
 async def test_the_pages_of_a_list_are_read_several_at_a_time_and_once_each() -> None:

@@ -8,12 +8,12 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, NamedTuple, TypeVar
-from urllib.parse import urlencode
 
 import anyio
 import httpx
 
 from snapshot_mcp.clock import Clock
+from snapshot_mcp.cloud.connection import Connection, Json
 from snapshot_mcp.cloud.decoding import Decode, any_json
 from snapshot_mcp.cloud.refusal import error_of, outcome_unknown, remote_message
 from snapshot_mcp.cloud.retry import persevere, seconds_advised
@@ -21,7 +21,6 @@ from snapshot_mcp.cloud.traffic import Traffic
 from snapshot_mcp.errors import CloudError, ProtocolError, Unavailable
 
 T = TypeVar("T")
-Json = Mapping[str, str | int | list[str]]
 
 LARGEST_BODY_BYTES = 4 * 1024 * 1024
 """Answers above this are cut off and refused; a page of 100 snapshots takes about 0.3 MB, and the
@@ -47,23 +46,22 @@ class Answer(NamedTuple):
 
 
 class Api:
-    """The cloud's REST API, reached through one pooled client.
+    """The cloud's REST API.
 
     Args:
-        http: carries the base address, the key and the limits of connect, read, write and pool.
+        connection: the way to it.
         traffic: when a request may leave.
         clock: the time, and the way to wait.
         timeout: seconds for one call as a whole, however slowly its bytes drip.
     """
 
     def __init__(
-        self, http: httpx.AsyncClient, traffic: Traffic, clock: Clock, *, timeout: float
+        self, connection: Connection, traffic: Traffic, clock: Clock, *, timeout: float
     ) -> None:
-        self._http = http
+        self._connection = connection
         self._traffic = traffic
         self._clock = clock
         self._timeout = timeout
-        self._base = str(http.base_url).rstrip("/")
 
     async def read(
         self,
@@ -187,11 +185,8 @@ class Api:
         decode: Decode = any_json,
     ) -> Answer:
         with anyio.fail_after(self._timeout):
-            # A whole address is parsed once; a path and a query by themselves, three times.
-            address = f"{self._base}{path}?{urlencode(params)}" if params else self._base + path
-            async with self._http.stream(method, address, json=body) as response:
+            async with self._connection.exchange(method, path, params, body) as response:
                 if response.headers.get("content-encoding", "identity") != "identity":
-                    # A few kilobytes of nested compression inflate to gigabytes.
                     raise ProtocolError("The cloud's answer is compressed, unasked.")
                 received = bytearray()
                 async for chunk in response.aiter_bytes():

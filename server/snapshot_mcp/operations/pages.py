@@ -3,11 +3,11 @@
 What is not wanted is dropped as it comes, so that memory is bounded by what is kept.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Generic, TypeVar
 
 import anyio
-from anyio.streams.memory import MemoryObjectSendStream
+from anyio.abc import TaskGroup
 
 from snapshot_mcp.cloud.client import Page
 from snapshot_mcp.cloud.wire import Entry, entry_of
@@ -15,7 +15,6 @@ from snapshot_mcp.errors import ProtocolError, SnapshotMcpError, Unavailable
 
 T = TypeVar("T")
 
-_Fetched = tuple[int, Page | SnapshotMcpError]
 Fetch = Callable[[int], Awaitable[Page]]
 """Fetches the page with this number; pages start at 1."""
 
@@ -105,26 +104,36 @@ async def _collect_ahead(
     Returns:
         The number of the page after them, and the entries of the last.
     """
-    count, last = pages_counted(first), first.entries
-    if count == 1:
-        return 2, last
+    count, last = pages_counted(first), [first.entries]
     numbers = iter(range(2, count + 1))
-    send, receive = anyio.create_memory_object_stream[_Fetched](PAGES_AT_ONCE)
-    odd: SnapshotMcpError | list[object] | None = None
-    async with anyio.create_task_group() as group, receive:
-        for _ in range(min(PAGES_AT_ONCE, count - 1)):
-            group.start_soon(_fetch_each, fetch, numbers, send.clone())
-        send.close()
-        async for number, page in receive:
-            odd = _taken(collected, page, first)
-            if odd is not None:
+    odd: list[SnapshotMcpError | list[object]] = []
+
+    async def collect_each(group: TaskGroup) -> None:
+        for number in numbers:
+            page = await _fetched(fetch, number)
+            strange = _taken(collected, page, first)
+            if strange is not None:
+                odd.append(strange)
                 group.cancel_scope.cancel()
-                break
+                return
             if number == count and isinstance(page, Page):
-                last = page.entries
-    if isinstance(odd, SnapshotMcpError):
-        raise odd  # outside of the group, which would wrap it
-    return (count + 1, last) if odd is None else (2, odd)
+                last.append(page.entries)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(min(PAGES_AT_ONCE, count - 1)):
+            group.start_soon(collect_each, group)
+    for strange in odd[:1]:
+        if isinstance(strange, SnapshotMcpError):
+            raise strange  # outside of the group, which would wrap it
+        return 2, strange
+    return count + 1, last[-1]
+
+
+async def _fetched(fetch: Fetch, number: int) -> Page | SnapshotMcpError:
+    try:
+        return await fetch(number)
+    except SnapshotMcpError as error:
+        return error
 
 
 def _taken(
@@ -136,19 +145,6 @@ def _taken(
     if page.entries == first.entries or not collected.take(page.entries):
         return first.entries  # it repeats itself, or the cloud holds less than it counts
     return None
-
-
-async def _fetch_each(
-    fetch: Fetch,
-    numbers: Iterator[int],
-    results: MemoryObjectSendStream[_Fetched],
-) -> None:
-    async with results:
-        for number in numbers:
-            try:
-                await results.send((number, await fetch(number)))
-            except SnapshotMcpError as error:
-                await results.send((number, error))
 
 
 async def _collect_rest(
