@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench.calls import measure_at_once, measure_calls
 from bench.growth import measure_account
+from bench.imports import measure_imports
 from bench.measure import Measures
 from bench.report import Run, about, as_json, as_markdown, keep
 from bench.servers import World, world
@@ -74,7 +75,8 @@ def main() -> int:
     facts = about("quick" if arguments.quick else "full")
     with world() as shared:
         measures = _measure(shared, plan)
-    run = Run(facts, measures, verdicts(measures))
+        imports = measure_imports(shared)
+    run = Run(facts, measures, verdicts(measures), imports)
     print(as_markdown(run))
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(as_json(run), encoding="utf-8")

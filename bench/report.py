@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.client import PROTOCOL
+from bench.imports import Import
 from bench.measure import KIBIBYTES_OF_A_MEBIBYTE, Measure, Measures, Spread
 from bench.servers import BARE, DIRECT, OURS, PEER
 from bench.targets import Verdict
@@ -29,6 +30,7 @@ class Run(NamedTuple):
     about: dict[str, str]
     measures: Measures
     verdicts: Sequence[Verdict]
+    imports: Sequence[Import]
 
 
 def about(mode: str) -> dict[str, str]:
@@ -57,6 +59,7 @@ def as_json(run: Run) -> str:
             for key, measure in run.measures.items()
         },
         "targets": [verdict._asdict() | {"verdict": verdict.word} for verdict in run.verdicts],
+        "imports": [it._asdict() for it in run.imports],
     }
     return json.dumps(told, indent=1) + "\n"
 
@@ -70,6 +73,7 @@ def as_markdown(run: Run) -> str:
         [it.target, _number(it.value), f"at most {it.limit:g} {it.unit}", it.word]
         for it in run.verdicts
     ]
+    imports = [[it.name, _number(it.milliseconds), f"{it.share:.1%}"] for it in run.imports]
     return "\n".join(
         [
             *facts,
@@ -79,6 +83,11 @@ def as_markdown(run: Run) -> str:
             *_table(head, rows),
             "",
             *_table(["target", "measured", "limit", "verdict"], targets),
+            "",
+            "Where the time of a start goes, by `python -X importtime`: each package without what",
+            "it imports from others.",
+            "",
+            *_table(["package", "ms", "of all imports"], imports),
         ]
     )
 

@@ -107,12 +107,12 @@ class World:
 
     def cold(self, server: Server, snapshots: int) -> StdioClient:
         """Start a server as its users do."""
-        return StdioClient(_python(server.cold), self._environment(self.url(snapshots)))
+        return StdioClient(_python(server.cold), self.environment(self.url(snapshots)))
 
     def loaded(self, server: Server, snapshots: int, delay: int = 0) -> StdioClient:
         """Start a server for many calls, and shake hands with it."""
         url = self.url(snapshots, delay)
-        client = StdioClient(_python(server.loaded), self._environment(url))
+        client = StdioClient(_python(server.loaded), self.environment(url))
         client.initialize()
         return client
 
@@ -121,10 +121,11 @@ class World:
         """Start a server on a port of its own, and wait until it answers there."""
         port = _free_port()
         command = _python((*server.loaded, *server.http, str(port)))
-        with _running(command, self._environment(self.url(snapshots)), port):
+        with _running(command, self.environment(self.url(snapshots)), port):
             yield port
 
-    def _environment(self, url: str) -> dict[str, str]:
+    def environment(self, url: str) -> dict[str, str]:
+        """The environment of a server for this account."""
         # Every server has a folder of its own, so that none waits for another's database.
         folder = tempfile.mkdtemp(dir=self._folder)
         return _clean_environment() | {
