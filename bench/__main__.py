@@ -14,7 +14,7 @@ from bench.measure import Measures
 from bench.report import Run, about, as_json, as_markdown, keep
 from bench.servers import World, world
 from bench.starts import measure_starts
-from bench.targets import LARGE, MIDDLE, SMALL, verdicts
+from bench.targets import DELAY, LARGE, MIDDLE, SMALL, verdicts
 from bench.throughput import measure_throughput
 from bench.tokens import measure_tokens
 
@@ -51,7 +51,7 @@ class Plan(NamedTuple):
     sizes: tuple[int, ...] = (100, SMALL, MIDDLE, LARGE)
     growth_seconds: float = 5
     slow_size: int = MIDDLE
-    delay: int = 30
+    delay: int = DELAY
 
 
 FULL = Plan()
