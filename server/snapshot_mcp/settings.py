@@ -22,6 +22,7 @@ LONGEST_TIMEOUT_SECONDS = 300.0
 LONGEST_TOOLSET_TOLD = 40
 
 Consent = Literal["auto", "human"]
+CONSENTS: tuple[Consent, ...] = get_args(Consent)
 Toolset = Literal["core", "retention", "images", "review"]
 TOOLSETS: tuple[Toolset, ...] = get_args(Toolset)
 
