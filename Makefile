@@ -21,7 +21,7 @@ lint: .venv/.dev
 
 unit: .venv/.typescript
 	rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest -n 3 --cov --cov-report=term
+	$(BIN)/python -m pytest -n 4 --cov --cov-report=term
 
 # The property tests again, with as many examples as it takes to be sure. No coverage: it is slow.
 test-deep: .venv/.dev

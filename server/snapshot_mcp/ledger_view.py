@@ -31,7 +31,7 @@ def _line(row: Row) -> str:
     cells = (
         row.at if _TIME.fullmatch(str(row.at)) else _cell(row.at),
         _cell(row.event).ljust(len("planned")),
-        _cell(row.tool).ljust(len("restore_snapshot")),
+        _cell(row.tool).ljust(len("create_image_from_snapshot")),
         _cell(row.target),
         _cell(row.evidence),
         _cell(row.attempt),

@@ -121,4 +121,5 @@ async def test_a_server_over_http_is_gone_in_time_with_a_call_under_way(tmp_path
             await to_thread.run_sync(server.process.wait, WITHIN_SECONDS)
             assert monotonic() - begun <= WITHIN_SECONDS
             await ended.wait()
-    assert [row.event for row in ledger(tmp_path)] == ["sent", "done"]
+    rows = await to_thread.run_sync(ledger, tmp_path)
+    assert [row.event for row in rows] == ["sent", "done"]

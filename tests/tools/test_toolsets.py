@@ -90,6 +90,17 @@ def test_a_prompt_needs_exactly_the_tools_that_its_text_names() -> None:
 
 
 @pytest.mark.parametrize("mode", ERAS)
+async def test_all_five_prompts_are_offered_with_all_tools(world: World, mode: str) -> None:
+    async with world.client(mode) as client:
+        tools = {tool.name for tool in (await client.list_tools()).tools}
+        offered = {prompt.name for prompt in (await client.list_prompts()).prompts}
+    everything = load_prompts()
+    assert all(prompt.needs <= tools for prompt in everything)
+    assert offered == {prompt.name for prompt in everything}
+    assert len(offered) == 5
+
+
+@pytest.mark.parametrize("mode", ERAS)
 async def test_a_prompt_is_offered_only_with_every_tool_that_it_needs(
     world: World, mode: str
 ) -> None:

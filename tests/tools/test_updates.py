@@ -131,6 +131,22 @@ async def test_a_deletion_is_heard_of_when_it_is_seen_and_a_plan_is_not(
         assert await settled(heard) == addresses
 
 
+async def test_each_deletion_of_a_batch_is_heard_of_when_it_is_seen(
+    world: World, mode: str
+) -> None:
+    async with world.client() as other:
+        plan = await ask(other, "plan_retention", keep_last=1, limit=100)
+    going = [it["id"] for it in plan["decisions"] if not it["keep"]]
+    assert len(going) > 1
+    staying = next(it["id"] for it in plan["decisions"] if it["keep"])
+    addresses = [f"snapshot://{number}" for number in [*going, staying]]
+    async with listening(world, mode, *addresses) as (client, heard):
+        commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
+        report = await ask(client, "apply_retention", **commit)
+        assert [it["id"] for it in report["deleted"]] == going
+        assert await settled(heard) == addresses[:-1]
+
+
 async def test_reading_refusals_and_restores_are_not_heard_of(world: World, mode: str) -> None:
     async with world.client() as other:
         wanted, target = await order(other), await ready(other)

@@ -27,6 +27,7 @@ from snapshot_mcp.errors import (
 )
 from snapshot_mcp.ledger import Event
 from snapshot_mcp.models import Snapshot
+from snapshot_mcp.operations.announcing import announce
 from snapshot_mcp.operations.settling import find_deletion
 from snapshot_mcp.operations.waiting import wait_for
 from snapshot_mcp.retention_answers import NamedSnapshot, RetentionReport, SkippedSnapshot
@@ -129,7 +130,11 @@ class BatchRun:
                 await self._gate.end(permit, "failed", f"broken off; {course.told}")
             raise
         await self._gate.end(permit, course.end, course.told)
-        return self._report(course, await self._still_there(course.accepted))
+        there = await self._still_there(course.accepted)
+        for snapshot in course.accepted:
+            if snapshot.id not in there:
+                await announce(snapshot.id, snapshot.vm_id)
+        return self._report(course, there)
 
     def nothing_done(self) -> RetentionReport:
         """What is told where nothing of the plan may be deleted any more."""

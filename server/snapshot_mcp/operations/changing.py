@@ -45,6 +45,7 @@ from snapshot_mcp.rules.eligibility import (
     would_interrupt,
 )
 from snapshot_mcp.rules.policy import Policy
+from snapshot_mcp.rules.rehearsal import rehearsal_name
 from snapshot_mcp.untrusted import quoted, told
 
 T = TypeVar("T")
@@ -132,7 +133,8 @@ class Changes:
                 that a VM has already; nothing was sent.
             CloudError: the cloud refused, or could not be reached.
         """
-        order = order.named()
+        if order.rehearsal:
+            order = order._replace(new_vm_name=rehearsal_name(order.new_vm_name))
         intent = Intent("restore_snapshot", order.snapshot_id, _without_snapshot(order))
         ordered_at = 0.0
 

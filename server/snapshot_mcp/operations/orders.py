@@ -1,10 +1,9 @@
 """What the operations are asked for."""
 
 from datetime import datetime
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
 from snapshot_mcp.models import SnapshotState
-from snapshot_mcp.rules.rehearsal import rehearsal_name
 
 Order = Literal["newest", "oldest", "largest"]
 Suggested = Literal["vm_name", "vm_id", "snapshot_name", "snapshot_id"]
@@ -66,11 +65,6 @@ class RestoreOrder(NamedTuple):
     new_vm_name: str
     contract_id: int | None
     rehearsal: bool = False
-
-    def named(self) -> Self:
-        """The same, with a name by which the VM of a rehearsal is known."""
-        name = rehearsal_name(self.new_vm_name) if self.rehearsal else self.new_vm_name
-        return self._replace(new_vm_name=name)
 
 
 class ImageOrder(NamedTuple):
