@@ -95,7 +95,7 @@ def test_any_other_text_is_refused_or_stays_what_it_means(text: str) -> None:
         after = with_entry(text, SECTION, NAME, OURS)
     except ValueError:
         return
-    wanted = meant(text) if text.strip() else {}
+    wanted = meant(text if text.strip() else "{}")
     wanted.setdefault(SECTION, {})[NAME] = OURS
     assert meant(after) == wanted
 

@@ -85,11 +85,8 @@ def _without_member(text: str, servers: JsonObject, entry: Member) -> str:
     if place and place == len(servers.members) - 1:
         comma = plain.find(",", servers.members[place - 1].end)
         head = text[:comma] + text[comma + 1 : start]
-    if (
-        len(servers.members) == 1
-        and not (head + text[end : servers.end])[servers.start + 1 :].strip()
-    ):
-        end = servers.end
+    if not (head[servers.start + 1 :] + text[end : servers.end]).strip():
+        end = servers.end  # empty now: the braces may stand together
     return head + text[end:]
 
 
