@@ -15,10 +15,8 @@ from snapshot_mcp.clock import utc_now
 from snapshot_mcp.errors import RefusedError
 from snapshot_mcp.installing import files
 from snapshot_mcp.installing.clients import CLIENTS, Machine
-from tests.processes.conftest import command
 from tests.processes.helpers import KEY, TOOLS, environment, stdio_server
 
-__all__ = ["command"]  # a fixture
 Install = Callable[..., CompletedProcess[str]]
 OTHERS = """{
     "theme": "dark", // mine

@@ -7,7 +7,7 @@ import shutil
 import sys
 import sysconfig
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import cast
 
@@ -89,9 +89,6 @@ def _options(arguments: argparse.Namespace) -> Iterator[str]:
 
 def _source() -> str:
     """Where this copy came from: a file or an address that was named, else the package index."""
-    try:
-        told = distribution("snapshot-mcp").read_text("direct_url.json")
-    except PackageNotFoundError:
-        told = None
+    told = distribution("snapshot-mcp").read_text("direct_url.json")
     origin = cast("dict[str, object]", json.loads(told)) if told else {}
     return str(origin.get("url", f"snapshot-mcp=={__version__}"))

@@ -60,24 +60,29 @@ class Terminal:
         """Ask the person; without one, nobody agrees."""
         del context
         self._bar.stop()
-        words = ""
-        if not self.has_person or not isinstance(params, ElicitRequestFormParams):
-            self.say(_NOBODY)
-        else:
-            self.say(params.message)
-            words = _line()
+        form = params if isinstance(params, ElicitRequestFormParams) else None
+        words = self._asked(form.message) if form else ""
         self.agreed = bool(words)
-        if not words:
+        if form is None or not words:
             return ElicitResult(action="decline")
-        (field,) = params.requested_schema["properties"]
+        (field,) = form.requested_schema["properties"]
         return ElicitResult(action="accept", content={field: words})
+
+    def _asked(self, question: str) -> str:
+        if not self.has_person:
+            self.say(_NOBODY)
+            return ""
+        self.say(question)
+        return _line()
 
 
 def _line() -> str:
-    """What the person types. Ctrl-C ends it at once: nothing goes on meanwhile."""
+    """What the person types; nothing where they press Ctrl-C, which works at once."""
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         print("> ", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip()
+    except KeyboardInterrupt:
+        return ""
     finally:
         signal.signal(signal.SIGINT, handler)

@@ -1,0 +1,44 @@
+"""What a person sees of an answer: every fact once, and other people's text as text."""
+
+from io import StringIO
+from typing import Any
+
+from rich.console import Console
+
+from snapshot_mcp.commands.tables import tables
+
+
+def shown(content: dict[str, Any], width: int = 100) -> str:
+    console = Console(file=StringIO(), width=width)
+    console.print(*tables(content), sep="\n")
+    file: Any = console.file
+    return file.getvalue()
+
+
+def test_a_list_of_things_is_a_table_without_its_empty_columns() -> None:
+    things = [{"id": 1, "name": "a", "labels": ["x", "y"], "gone": None}, {"id": 22, "size": 3}]
+    lines = shown({"snapshots": things, "next_cursor": ""}).splitlines()
+    assert lines[2].split() == ["id", "name", "labels", "size"]
+    assert lines[4].split() == ["1", "a", "x,", "y"]
+    assert lines[5].split() == ["22", "3", "GB"]
+
+
+def test_facts_are_lines_and_an_empty_answer_is_none() -> None:
+    told = shown({"total": 2, "plan": {"vm_gone": True, "older": [], "deep": {"a": 1}}, "x": None})
+    assert "vm gone" in told
+    assert "yes" in told
+    assert '{"a": 1}' in told
+    assert "older" not in told
+    assert shown({"a": None}).strip() == ""
+
+
+def test_other_peoples_text_is_neither_markup_nor_control() -> None:
+    told = shown({"name": "[bold red]a[/] \x1b[31mb\u202e", "list": [{"name": "[link=x]c"}]})
+    assert "[bold red]a[/] [31mb" in told
+    assert "[link=x]c" in told
+    assert "\x1b" not in told
+
+
+def test_nothing_is_cut_where_the_terminal_is_narrow() -> None:
+    name = "a" * 90
+    assert shown({"snapshots": [{"name": name}]}, width=30).count("a") == 92  # two of the head
