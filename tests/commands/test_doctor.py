@@ -132,7 +132,7 @@ def test_a_key_that_may_not_read_is_told_and_so_is_one_that_reads_less(
 def test_what_is_not_the_cloud_is_told(
     command: Command,
     cloud: Upstream,
-    answer: Any,
+    answer: ASGIApp,
     tmp_path: Path,
 ) -> None:
     cloud.instead = answer
