@@ -36,6 +36,13 @@ wheel: .venv/.demo
 	cd build/wheel && venv/bin/snapshot-mcp --version
 	cd build/wheel && venv/bin/python -c 'from snapshot_mcp.prompts import load_prompts; print([prompt.name for prompt in load_prompts()]); assert len(load_prompts()) >= 5'
 
+# What the documentation takes from the code.
+reference: .venv/.dev
+	$(BIN)/python -m docs.making.reference
+
+pictures: .venv/.dev
+	$(BIN)/python -m docs.making.pictures
+
 # What Claude Desktop installs with one click: build/snapshot-mcp.mcpb, as the official tool packs it.
 bundle: .venv/.packaging
 	$(BIN)/python packaging/bundle.py

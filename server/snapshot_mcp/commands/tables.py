@@ -4,8 +4,9 @@ Names and descriptions were written by others: they are shown as text, never as 
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 from rich import box
 from rich.console import RenderableType
@@ -15,25 +16,34 @@ from rich.text import Text
 from snapshot_mcp.untrusted import showable
 
 _WIDEST = 4_000
-_UNITS = {"size": " GB"}
+_UNITS = {"size": " GB", "total_size": " GB"}
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d(\.\d+)?Z")
 Thing = Mapping[str, Any]
 
 
-def tables(content: Thing) -> Iterator[RenderableType]:
-    """The content, its parts in their order; what is empty is left out."""
+def tables(content: Thing, title: str = "") -> Iterator[RenderableType]:
+    """The content, its parts in their order, single facts last; what is empty is left out.
+
+    Args:
+        content: the structured content of an answer, or a part of it.
+        title: the name of that part.
+    """
     facts: dict[str, object] = {}
     for key, value in content.items():
+        part = f"{title}, {_words(key)}" if title else _words(key)
         if _is_list_of_things(value):
-            yield _table(key, value)
+            yield Text(part, style="bold cyan")
+            yield _table(value)
         elif isinstance(value, Mapping):
-            yield _facts(key, cast("Thing", value))
-        else:
+            yield from tables(cast("Thing", value), part)
+        elif _is_told(value):
             facts[key] = value
-    if any(map(_is_told, facts.values())):
-        yield _facts("", facts)
+    if facts:
+        yield Text(title, style="bold cyan") if title else Text()
+        yield _facts(facts)
 
 
-def _is_list_of_things(value: object) -> bool:
+def _is_list_of_things(value: object) -> TypeGuard[Sequence[Thing]]:
     entries = cast("Sequence[object]", value) if isinstance(value, list | tuple) else ()
     return bool(entries) and all(isinstance(it, Mapping) for it in entries)
 
@@ -42,8 +52,8 @@ def _is_told(value: object) -> bool:
     return value not in (None, "", [], {})
 
 
-def _table(title: str, things: Sequence[Thing]) -> Table:
-    table = Table(title=_words(title), box=box.SIMPLE_HEAD, title_justify="left")
+def _table(things: Sequence[Thing]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
     named = dict.fromkeys(key for thing in things for key in thing)
     keys = [key for key in named if any(_is_told(it.get(key)) for it in things)]
     for key in keys:
@@ -54,19 +64,12 @@ def _table(title: str, things: Sequence[Thing]) -> Table:
     return table
 
 
-def _facts(title: str, facts: Thing) -> Table:
-    table = Table(
-        title=_words(title) or None,
-        box=None,
-        show_header=False,
-        title_justify="left",
-        pad_edge=False,
-    )
+def _facts(facts: Thing) -> Table:
+    table = Table(box=None, show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for key, value in facts.items():
-        if _is_told(value):
-            table.add_row(_words(key), _cell(key, value))
+        table.add_row(_words(key), _cell(key, value))
     return table
 
 
@@ -79,7 +82,7 @@ def _cell(key: str, value: object) -> Text:
         case int() | float():
             text = f"{value}{_UNITS.get(key, '')}"
         case str():
-            text = value
+            text = _TIME.sub(r"\1 \2", value) if key.endswith("_at") else value
         case list() | tuple():
             text = ", ".join(map(str, cast("Sequence[object]", value)))
         case _:
@@ -88,4 +91,4 @@ def _cell(key: str, value: object) -> Text:
 
 
 def _words(key: str) -> str:
-    return key.replace("_", " ")
+    return key.replace("_", " ") + (" (UTC)" if key.endswith("_at") else "")
