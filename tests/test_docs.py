@@ -3,10 +3,11 @@
 import re
 from pathlib import Path
 
-from mcp.types import ToolAnnotations
-
+from docs.making.pictures import PICTURES, drawn
+from docs.making.reference import effect, reference, settings_table
 from snapshot_mcp import settings as settings_module
-from snapshot_mcp.cli import build_parser
+from snapshot_mcp.commands.parser import build_parser
+from snapshot_mcp.settings_told import SETTINGS
 from snapshot_mcp.tools.toolsets import all_tools
 
 ROOT = Path(__file__).parents[1]
@@ -21,15 +22,6 @@ def table(name: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
 
-def effect(hints: ToolAnnotations | None, description: str) -> str:
-    """How the README says what a tool changes."""
-    assert hints is not None
-    if hints.read_only_hint:
-        return "no"
-    verb = "destroys" if hints.destructive_hint else "adds"
-    return f"{verb}, with consent" if "plan_token" in description else verb
-
-
 def test_the_table_of_tools_is_that_of_the_server() -> None:
     wanted = [
         [
@@ -42,11 +34,42 @@ def test_the_table_of_tools_is_that_of_the_server() -> None:
     assert table("tools") == wanted
 
 
-def test_every_setting_that_is_read_is_in_the_readme_and_no_other() -> None:
+def test_every_setting_that_is_read_is_told_and_no_other() -> None:
     source = Path(settings_module.__file__).read_text(encoding="utf-8")
     read = set(re.findall(r"(?:SNAPSHOT_MCP|HYPERSTACK)_[A-Z_]+", source))
-    told = {name for row in table("settings") for name in re.findall(r"`([A-Z_]+)`", row[0])}
-    assert told == read
+    assert {name for setting in SETTINGS for name in setting.names} == read
+
+
+def test_the_table_of_settings_is_that_of_the_code() -> None:
+    made = settings_table("docs/").splitlines()[2:]
+    assert table("settings") == [[it.strip() for it in row.strip("|").split("|")] for row in made]
+
+
+async def test_the_reference_is_what_the_code_says() -> None:
+    assert (ROOT / "docs/reference.md").read_text(encoding="utf-8") == await reference()
+
+
+def test_every_page_is_linked_and_every_link_leads_to_a_file() -> None:
+    pages = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
+    assert pages <= set(re.findall(r"\]\(([\w./-]+)\)", README))
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for link in re.findall(r"\]\(([\w./-]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_every_picture_is_shown_and_is_made_by_this_project() -> None:
+    pictures = {path.stem for path in (ROOT / "docs/pictures").glob("*.svg")}
+    shown = set(re.findall(r"docs/pictures/(\w+)\.svg", README))
+    assert set(PICTURES) == pictures & set(PICTURES) == shown & set(PICTURES)
+    for name in PICTURES:
+        picture = (ROOT / f"docs/pictures/{name}.svg").read_text(encoding="utf-8")
+        assert "@font-face" not in picture  # nothing is fetched from elsewhere
+
+
+def test_a_picture_is_what_the_command_prints(tmp_path: Path) -> None:
+    picture = drawn("doctor", PICTURES["doctor"], tmp_path)
+    assert "versions" in picture
+    assert str(tmp_path) not in picture
 
 
 def test_every_command_that_there_is_is_in_the_readme_and_can_be_parsed() -> None:
@@ -55,6 +78,10 @@ def test_every_command_that_there_is_is_in_the_readme_and_can_be_parsed() -> Non
     assert {parser.parse_args(words).command for words in told} == {
         None,
         "serve",
+        "install",
+        "doctor",
+        "call",
+        "completion",
         "sandbox",
         "demo",
         "ledger",
@@ -66,7 +93,7 @@ def test_every_command_that_there_is_is_in_the_readme_and_can_be_parsed() -> Non
 
 
 def test_every_file_that_the_readme_names_is_there() -> None:
-    for path in re.findall(r"`((?:server|prompts|tests|docs|bench)/[\w/.]*)`", README):
+    for path in re.findall(r"`((?:server|prompts|tests|docs|bench|packaging)/[\w/.]*)`", README):
         assert (ROOT / path).exists(), path
 
 

@@ -20,8 +20,10 @@ CLOUD_FILE = "cloud.db"
 LEDGER_FILE = "ledger.db"
 LONGEST_TIMEOUT_SECONDS = 300.0
 LONGEST_TOOLSET_TOLD = 40
+_LEFT_OUT = "${user_config."
 
 Consent = Literal["auto", "human"]
+CONSENTS: tuple[Consent, ...] = get_args(Consent)
 Toolset = Literal["core", "retention", "images", "review"]
 TOOLSETS: tuple[Toolset, ...] = get_args(Toolset)
 
@@ -66,11 +68,13 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
     Args:
         environment: names and values, as `os.environ` has them. An empty value counts as absent,
-            because desktop clients write empty strings for what a user left out.
+            because desktop clients write empty strings for what a user left out; some leave the
+            placeholder of a bundle.
 
     Raises:
         ConfigError: one sentence that names the setting and what it takes.
     """
+    environment = {name: it for name, it in environment.items() if not it.startswith(_LEFT_OUT)}
     key_name, key = _first(environment, "SNAPSHOT_MCP_API_KEY", "HYPERSTACK_API_KEY")
     url_name, url = _first(environment, "SNAPSHOT_MCP_API_URL", "HYPERSTACK_API_URL")
     if url and not key:

@@ -9,7 +9,7 @@ import anyio
 import pytest
 from mcp import Client
 
-from snapshot_mcp import cli, demo
+from snapshot_mcp import cli, demo, exit_codes
 from snapshot_mcp.app import create_server
 from snapshot_mcp.settings import Settings
 from tests.processes.helpers import environment, run
@@ -47,7 +47,7 @@ def test_the_demo_of_retention_plays_to_its_end(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setattr("snapshot_mcp.demo._connected", connected_to(Settings(data_dir=tmp_path)))
-    assert cli.main(["demo", "--retention"]) == cli.EXIT_OK
+    assert cli.main(["demo", "--retention"]) == exit_codes.OK
     shown = capsys.readouterr().out
     assert "no rule keeps them" in shown
     assert "confirm does not hold the words" in shown
@@ -63,7 +63,7 @@ def test_a_demo_that_does_not_go_as_expected_fails_and_says_so(
     monkeypatch.setattr("snapshot_mcp.demo._connected", connected_to(settings))
     assert demo.run_demo() is False
     assert "The demo failed: create_snapshot was refused" in capsys.readouterr().out
-    assert cli.main(["demo"]) == cli.EXIT_FAILED == 1
+    assert cli.main(["demo"]) == exit_codes.FAILED == 1
 
 
 def test_a_demo_that_takes_too_long_fails_and_says_so(

@@ -10,6 +10,7 @@ import pytest
 from tests.processes.helpers import stdio_server
 
 LATER = {
+    "argparse",
     "cachetools",
     "httpcore",
     "httpx",
@@ -20,8 +21,11 @@ LATER = {
     "rich.text",
     "sqlite3",
     "tenacity",
+    "shtab",
     "snapshot_mcp.cloud.client",
+    "snapshot_mcp.commands",
     "snapshot_mcp.consent.gate",
+    "snapshot_mcp.installing",
     "snapshot_mcp.ledger",
     "snapshot_mcp.operations.changing",
     "snapshot_mcp.operations.reading",

@@ -1,0 +1,1 @@
+"""The commands that a person types. A start by an MCP client loads none of them."""

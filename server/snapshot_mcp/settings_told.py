@@ -1,0 +1,61 @@
+"""The settings as people are told of them: the source of the README's table and the reference."""
+
+from typing import NamedTuple
+
+from snapshot_mcp.settings import DEFAULT_API_URL
+
+
+class SettingTold(NamedTuple):
+    """One setting.
+
+    Attributes:
+        names: the variables that set it; the first that has a value counts.
+        meaning: what it does, for people, in Markdown.
+        default: what counts where no variable has a value, in Markdown.
+        secret: its value is never shown.
+    """
+
+    names: tuple[str, ...]
+    meaning: str
+    default: str
+    secret: bool = False
+
+
+SETTINGS = (
+    SettingTold(
+        ("SNAPSHOT_MCP_API_KEY", "HYPERSTACK_API_KEY"),
+        "with a key: the real cloud; without: the embedded one",
+        "none",
+        secret=True,
+    ),
+    SettingTold(
+        ("SNAPSHOT_MCP_API_URL", "HYPERSTACK_API_URL"),
+        "base address of the API; https, or http on loopback",
+        f"`{DEFAULT_API_URL}`",
+    ),
+    SettingTold(
+        ("SNAPSHOT_MCP_DATA_DIR",),
+        "absolute path of the folder for the embedded cloud, the ledger and the signing key",
+        "the platform's user data folder",
+    ),
+    SettingTold(
+        ("SNAPSHOT_MCP_READ_ONLY",),
+        "`true`: only the reading tools are listed and callable",
+        "`false`",
+    ),
+    SettingTold(
+        ("SNAPSHOT_MCP_CONSENT",),
+        "`auto`: the strongest evidence that the client can give, never less than the arguments;"
+        " `human`: refuse deletes and restores where no person can be asked",
+        "`auto`",
+    ),
+    SettingTold(
+        ("SNAPSHOT_MCP_TIMEOUT",), "seconds for one HTTP call, above 0 and at most 300", "`10`"
+    ),
+    SettingTold(
+        ("SNAPSHOT_MCP_POLICY",),
+        "absolute path of a policy file, see [docs/policy.md](docs/policy.md);"
+        " the resource `snapshot://policy` shows it",
+        "none",
+    ),
+)

@@ -1,0 +1,195 @@
+"""`snapshot-mcp call`: the tools at a command line, with the same consent as everywhere."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from snapshot_mcp.ledger import Ledger, Row
+from snapshot_mcp.settings import LEDGER_FILE
+from tests.conftest import TurnedClock
+from tests.processes.conftest import Command
+from tests.processes.helpers import LONGEST_SECONDS, MODULE, Upstream, environment
+
+NOTE = "There is no API key, so this is the embedded cloud.\n"
+Call = Callable[..., Any]
+
+
+@pytest.fixture
+def call(command: Command, tmp_path: Path) -> Call:
+    return lambda *words: command("call", *words, env=environment(tmp_path))
+
+
+def answer(call: Call, *words: str) -> dict[str, Any]:
+    ended = call(*words, "--json")
+    assert (ended.returncode, ended.stderr) == (0, NOTE)
+    return json.loads(ended.stdout)
+
+
+def rows(folder: Path) -> list[Row]:
+    return anyio.run(Ledger(folder / LEDGER_FILE, TurnedClock().now).rows)
+
+
+def test_a_list_is_a_table_for_people_and_json_for_programs(call: Call) -> None:
+    shown = call("list_snapshots", "limit=2", "order=largest")
+    told = answer(call, "list_snapshots", "limit=2", "order=largest")
+    assert (shown.returncode, shown.stderr) == (0, NOTE)
+    assert len(told["snapshots"]) == 2
+    for snapshot in told["snapshots"]:
+        assert f"{snapshot['id']}" in shown.stdout
+        assert f"{snapshot['size']} GB" in shown.stdout
+
+
+def test_a_snapshot_is_ordered_as_the_words_say(call: Call) -> None:
+    vm = answer(call, "list_virtual_machines", "search=training-box")["virtual_machines"][0]
+    words = (f"vm_id={vm['id']}", "name=before-upgrade", "labels=a,b", "allow_interruption=yes")
+    made = answer(call, "create_snapshot", *words, "wait_seconds=0")
+    assert made["outcome"] == "pending"
+    assert made["snapshot"]["labels"] == ["a", "b"]
+
+
+def test_a_refusal_is_told_on_stderr_with_exit_code_1(call: Call) -> None:
+    ended = call("inspect_snapshot", "snapshot_id=999")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "The cloud has no snapshot 999" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["nonsense"], "There are: list_snapshots"),
+        (["list_snapshots", "limit=x"], "limit must be a whole number"),
+        (["inspect_snapshot"], "needs snapshot_id"),
+    ],
+)
+def test_bad_arguments_end_with_exit_code_2(call: Call, words: list[str], why: str) -> None:
+    ended = call(*words)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert why in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_without_a_terminal_a_plan_is_told_and_nothing_is_deleted(
+    call: Call, tmp_path: Path
+) -> None:
+    snapshot = answer(call, "list_snapshots", "state=ready")["snapshots"][0]
+    target = f"snapshot_id={snapshot['id']}"
+    ended = call("delete_snapshot", target)
+    assert ended.returncode == 3
+    assert "at a terminal" in ended.stderr
+    assert "for good" in ended.stdout
+    plan = json.loads(call("delete_snapshot", target, "--json").stdout)
+    commit = (f"plan_token={plan['plan_token']}", f"confirm={plan['confirm_with']}")
+    refused = call("delete_snapshot", target, *commit)
+    assert (refused.returncode, refused.stdout) == (3, "")
+    assert "no terminal to ask a person at" in refused.stderr
+    assert {row.event for row in rows(tmp_path)} == {"planned", "asked", "refused"}
+
+
+def test_a_retention_plan_is_told_with_the_command_that_carries_it_out(call: Call) -> None:
+    ended = call("plan_retention", "keep_last=1")
+    assert ended.returncode == 0
+    (line,) = [it for it in ended.stdout.splitlines() if it.startswith("To carry it out: ")]
+    assert line.split()[4:7] == ["snapshot-mcp", "call", "apply_retention"]
+    assert "'confirm=delete " in line
+
+
+def test_what_the_cloud_did_not_do_is_a_failure(command: Command, tmp_path: Path) -> None:
+    nowhere = environment(tmp_path, **Upstream(tmp_path / "cloud.db").settings)
+    ended = command("call", "list_snapshots", env=nowhere)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "could not be reached" in ended.stderr
+    assert NOTE not in ended.stderr
+
+
+if sys.platform != "win32":
+    import pty
+
+    Act = Callable[["subprocess.Popen[bytes]", int], None]
+
+    def typing(text: str) -> Act:
+        """Type `text` at the question."""
+
+        def act(_: "subprocess.Popen[bytes]", terminal: int) -> None:
+            os.write(terminal, text.encode())
+
+        return act
+
+    def interrupting(process: "subprocess.Popen[bytes]", _: int) -> None:
+        """Do what Ctrl-C does."""
+        process.send_signal(signal.SIGINT)
+
+    def at_a_terminal(folder: Path, act: Act, *words: str) -> tuple[int, str]:
+        """Run at a terminal of its own, and act when the question's prompt stands there."""
+        ours, theirs = pty.openpty()
+        with subprocess.Popen(
+            [*MODULE, "call", *words],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=environment(folder, TERM="xterm", COLUMNS="100"),
+        ) as process:
+            os.close(theirs)
+            shown = ""
+            try:
+                while piece := os.read(ours, 4_096):
+                    shown += piece.decode(errors="replace")
+                    if shown.endswith("> "):
+                        act(process, ours)
+            except OSError:  # Linux says so when the process is gone
+                pass
+            finally:
+                os.close(ours)
+            return process.wait(LONGEST_SECONDS), shown
+
+    def target(call: Call) -> tuple[str, str]:
+        """The argument that names a ready snapshot, and its name."""
+        snapshot = answer(call, "list_snapshots", "state=ready")["snapshots"][0]
+        return f"snapshot_id={snapshot['id']}", snapshot["name"]
+
+    @pytest.mark.usefixtures("measured")
+    def test_a_person_at_the_terminal_is_asked_and_agrees(call: Call, tmp_path: Path) -> None:
+        snapshot, name = target(call)
+        code, shown = at_a_terminal(tmp_path, typing(f"{name}\n"), "delete_snapshot", snapshot)
+        assert code == 0, shown
+        assert "To agree, type exactly" in shown
+        assert "deleted" in shown
+        done = [row for row in rows(tmp_path) if row.event == "done"]
+        assert [(row.evidence, row.client.partition(" ")[0]) for row in done] == [
+            ("person", "snapshot-mcp")
+        ]
+
+    @pytest.mark.usefixtures("measured")
+    @pytest.mark.parametrize(
+        ("act", "code"),
+        [
+            (typing("no\n"), 1),
+            (typing("\x04"), 3),
+            (interrupting, 3),
+        ],
+        ids=["other words", "end of input", "ctrl-c"],
+    )
+    def test_a_person_who_does_not_agree_keeps_the_snapshot(
+        call: Call, act: Act, code: int, tmp_path: Path
+    ) -> None:
+        snapshot, _ = target(call)
+        ended, shown = at_a_terminal(tmp_path, act, "delete_snapshot", snapshot)
+        assert ended == code, shown
+        assert "Traceback" not in shown
+        assert {row.event for row in rows(tmp_path)} == {"planned", "asked", "refused"}
+
+    @pytest.mark.usefixtures("measured")
+    def test_a_bar_is_shown_while_something_takes_long(call: Call, tmp_path: Path) -> None:
+        vm = answer(call, "list_virtual_machines", "search=training-box")["virtual_machines"][0]
+        words = (f"vm_id={vm['id']}", "name=a", "allow_interruption=true", "wait_seconds=1")
+        code, shown = at_a_terminal(tmp_path, typing(""), "create_snapshot", *words)
+        assert code == 0, shown
+        assert "0:00:0" in shown  # the time it takes so far
+        assert "pending" in shown

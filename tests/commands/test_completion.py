@@ -1,0 +1,28 @@
+"""Each shell gets completions that name every command."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from snapshot_mcp.commands.parser import SHELLS
+from tests.processes.conftest import Command
+
+COMMANDS = ("serve", "install", "doctor", "call", "sandbox", "demo", "ledger", "completion")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_completions_of_a_shell_name_every_command(command: Command, shell: str) -> None:
+    ended = command("completion", shell, env={})
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert all(name in ended.stdout for name in COMMANDS)
+    program = shutil.which(shell)
+    if program and shell != "tcsh":  # it has no way to read without running
+        checked = subprocess.run(
+            [program, "-n"], input=ended.stdout, capture_output=True, text=True, check=False
+        )
+        assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_an_unknown_shell_is_refused(command: Command) -> None:
+    assert command("completion", "fish", env={}).returncode == 2

@@ -1,0 +1,54 @@
+"""The pages of docs/ are true: their commands run, and print what stands there."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.processes.conftest import command
+from tests.processes.helpers import environment
+
+__all__ = ["command"]
+from tests.processes.conftest import Command
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = ("install", "before-a-change", "restore", "clean-up", "command-line")
+_CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)
+_CODE = re.compile(r" # exit code (\d)$")
+
+
+class Step(NamedTuple):
+    """One command of a page: its words, its exit code, and lines of what it prints."""
+
+    words: list[str]
+    code: int
+    lines: list[str]
+
+
+def steps(page: str) -> Iterator[Step]:
+    text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
+    for block in _CONSOLE.findall(text):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            first, *lines = part.splitlines()
+            code = _CODE.search(first)
+            words = shlex.split(_CODE.sub("", first))
+            assert words[0] == "snapshot-mcp"
+            yield Step(words[1:], int(code[1]) if code else 0, lines)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_of_a_page_does_what_the_page_says(
+    command: Command, page: str, tmp_path: Path
+) -> None:
+    home = {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path), "XDG_CONFIG_HOME": ""}
+    tried = list(steps(page))
+    for step in tried:
+        ended = command(*step.words, env=environment(tmp_path / "data", **home))
+        assert ended.returncode == step.code, (step, ended.stderr)
+        printed = ended.stdout + ended.stderr
+        for line in step.lines:
+            assert any(it.startswith(line) for it in printed.splitlines()), (line, printed)
+    assert tried

@@ -1,0 +1,76 @@
+"""Environments of their own for what is shipped, and the one client that starts it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.processes.helpers import TOOLS, environment, stdio_server
+
+ROOT = Path(__file__).parents[2]
+UV = str(Path(sys.executable).with_name("uv.exe" if sys.platform == "win32" else "uv"))
+SCRIPTS = "Scripts" if sys.platform == "win32" else "bin"
+LONGEST_SECONDS = 300
+
+
+def run(*command: str | Path, cwd: Path, **variables: str) -> str:
+    """Run a command that must succeed, away from this source tree; what it printed."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env=environment(cwd / "data", **variables),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=LONGEST_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def build(folder: Path) -> tuple[Path, Path]:
+    """The sdist, and the wheel that is built from it."""
+    run(UV, "build", "--quiet", "--out-dir", folder / "dist", ROOT, cwd=folder)
+    (sdist,) = (folder / "dist").glob("*.tar.gz")
+    (wheel,) = (folder / "dist").glob("*.whl")
+    return sdist, wheel
+
+
+def installed(package: Path, folder: Path) -> Path:
+    """The command of `package` in an environment that holds nothing else."""
+    run(UV, "venv", "--quiet", "--python", sys.executable, folder / "venv", cwd=folder)
+    python = folder / "venv" / SCRIPTS / "python"
+    pins = ("--constraint", ROOT / "constraints.txt")
+    run(UV, "pip", "install", "--quiet", "--python", python, *pins, package, cwd=folder)
+    return folder / "venv" / SCRIPTS / "snapshot-mcp"
+
+
+def starts_and_lists_its_tools(command: Sequence[str], folder: Path, **variables: str) -> None:
+    """Start the server as a client does, in a folder of its own, and speak with it."""
+    with stdio_server(folder / "data", command=command, **variables) as server:
+        assert server.initialize()["serverInfo"]["name"] == "snapshot-mcp"
+        assert set(server.tools()) == TOOLS
+        assert server.ask("list_snapshots")["total"] > 0
+        assert server.hang_up() == 0
+
+
+def entry_in(path: Path, section: str) -> tuple[list[str], dict[str, str]]:
+    """The command of our entry in a client's configuration, and its environment."""
+    entry = json.loads(path.read_text(encoding="utf-8"))[section]["snapshots"]
+    return [entry["command"], *entry.get("args", [])], entry.get("env", {})
+
+
+def home_of(folder: Path) -> dict[str, str]:
+    """The environment of a person whose home is `folder`."""
+    uv_cache = run(UV, "cache", "dir", cwd=folder).strip()
+    return {
+        "HOME": str(folder),
+        "USERPROFILE": str(folder),
+        "APPDATA": str(folder / "AppData" / "Roaming"),
+        "XDG_CONFIG_HOME": "",
+        "CLAUDE_CONFIG_DIR": "",
+        "UV_CACHE_DIR": uv_cache,
+        "PATH": os.pathsep.join([str(Path(UV).parent), os.environ["PATH"]]),
+    }
