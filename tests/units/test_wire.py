@@ -11,16 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from snapshot_mcp.cloud.wire import (
-    MOST_LABELS,
-    read_integer,
-    read_list,
-    read_number,
-    read_object,
-    read_snapshot,
-    read_time,
-    read_virtual_machine,
-)
+from snapshot_mcp.cloud.values import MOST_LABELS, read_integer, read_number, read_time
+from snapshot_mcp.cloud.wire import read_list, read_object, read_snapshot, read_virtual_machine
 from snapshot_mcp.errors import ProtocolError
 from snapshot_mcp.models import (
     LARGEST_ID,

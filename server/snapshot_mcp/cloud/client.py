@@ -12,12 +12,11 @@ from urllib.parse import quote
 from snapshot_mcp.cloud.decoding import Decode, any_json, list_decoder
 from snapshot_mcp.cloud.http import Api
 from snapshot_mcp.cloud.refusal import says_success
+from snapshot_mcp.cloud.values import read_integer, read_number
 from snapshot_mcp.cloud.wire import (
     keys_of_entries,
     read_image,
-    read_integer,
     read_list,
-    read_number,
     read_object,
     read_snapshot,
     read_virtual_machine,

@@ -1,12 +1,10 @@
 """From the cloud's JSON to models: any field may be missing, null, new or of another type.
 
 Whatever cannot be read becomes None, never an error, except for what identifies a thing: an object
-without an id is a `ProtocolError`. Text is cleaned here, once, and so everywhere inside.
+without an id is a `ProtocolError`.
 Source: the vendor's OpenAPI document and its recorded replies, which disagree on many types.
 """
 
-import json
-import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -14,29 +12,36 @@ from datetime import datetime
 from functools import cache, partial
 from typing import Any, NamedTuple, TypeVar
 
-from snapshot_mcp.clock import parse_utc
+from snapshot_mcp.cloud.values import (
+    MOST_LABELS,
+    Altered,
+    as_mapping,
+    read_integer,
+    read_labels,
+    read_number,
+    read_size,
+    read_text,
+    read_time,
+    read_truth,
+)
 from snapshot_mcp.errors import ProtocolError
 from snapshot_mcp.models import (
-    LARGEST_ID,
     CustomImage,
     Frozen,
     Snapshot,
     SnapshotEvent,
     VirtualMachine,
 )
-from snapshot_mcp.untrusted import DESCRIPTION_CAP, NAME_CAP, is_surely_plain, showable
+from snapshot_mcp.untrusted import DESCRIPTION_CAP, NAME_CAP
 
 F = TypeVar("F", bound=Frozen)
 
-MOST_LABELS = 50
-_LONGEST_JSON_IN_TEXT = 20_000
 _CAPS = {
     "description": DESCRIPTION_CAP,
     "message": DESCRIPTION_CAP,
     "public_key": 2_000,
     "status": 30,
     "vm_status": 30,
-    "labels": 60,
 }
 _RENAMED: Mapping[str, tuple[str, ...]] = {
     "vm_id": ("virtual_machine_id", "instance_id"),
@@ -50,17 +55,6 @@ _NOT_IN_LISTS = frozenset(
     }
 )
 """Only what shows a single snapshot reads these."""
-
-_INTEGER = re.compile(r"[+-]?\d{1,19}")
-
-
-class Altered(list[str]):
-    """Collects the names of the fields whose text was altered, each once."""
-
-    def append(self, field: str, /) -> None:
-        """Note a field."""
-        if field not in self:
-            super().append(field)
 
 
 class FieldPlan(NamedTuple):
@@ -80,7 +74,7 @@ class Entry(NamedTuple):
 
 def entry_of(raw: object) -> Entry | None:
     """An entry with its id; None where it is not an object, or has no id."""
-    mapping = _as_mapping(raw)
+    mapping = as_mapping(raw)
     if mapping is None:
         return None
     number = read_integer(mapping.get("id"))
@@ -146,7 +140,7 @@ def read_virtual_machine(raw: object) -> VirtualMachine:
         ProtocolError: it is not an object, or has no id.
     """
     vm = _identified(VirtualMachine, raw, "a VM")
-    return vm.model_copy(update={"boot_volume_size": _boot_volume_size(_as_mapping(raw) or {})})
+    return vm.model_copy(update={"boot_volume_size": _boot_volume_size(as_mapping(raw) or {})})
 
 
 def read_image(raw: object) -> CustomImage:
@@ -193,48 +187,14 @@ def read_list(body: Mapping[str, object], key: str) -> list[object]:
     return typing.cast("list[object]", value)
 
 
-def read_integer(value: object) -> int | None:
-    """A whole number of at most 64 bits, also written as text; else None."""
-    if type(value) is int:
-        return value if -LARGEST_ID <= value <= LARGEST_ID else None
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
-        value = int(value)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return value if isinstance(value, int) and abs(value) <= LARGEST_ID else None
-
-
-def read_number(value: object) -> float | None:
-    """A finite number, also written as text; else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if abs(number) <= LARGEST_ID else None  # NaN compares false
-
-
-def read_time(value: object) -> datetime | None:
-    """An aware UTC time from ISO 8601 text with or without a zone; else None."""
-    if not isinstance(value, str):
-        return None
-    try:
-        return parse_utc(value.strip())
-    except ValueError:
-        return None
-
-
 def _boot_volume_size(raw: Mapping[str, object]) -> int | None:
     # Source: the recorded replies: volume_attachments[].volume {size, bootable}.
     attachments = raw.get("volume_attachments")
     entries = typing.cast("list[object]", attachments) if isinstance(attachments, list) else []
-    for attachment in map(_as_mapping, entries[:MOST_LABELS]):
-        volume = _as_mapping(attachment.get("volume")) if attachment else None
+    for attachment in map(as_mapping, entries[:MOST_LABELS]):
+        volume = as_mapping(attachment.get("volume")) if attachment else None
         if volume and volume.get("bootable") is True:
-            return _read_size(volume.get("size"), "", Altered())
+            return read_size(volume.get("size"))
     return None
 
 
@@ -305,109 +265,30 @@ def _inner_type(annotation: object) -> object:
 
 def _reader(name: str, kind: object) -> Callable[[object, str, Altered], object]:
     if name == "size":
-        return _read_size
+        return lambda value, _field, _altered: read_size(value)
     if isinstance(kind, type) and issubclass(kind, Frozen):
         return partial(_read_nested, kind)
     if typing.get_origin(kind) is tuple:
-        return _read_labels
+        return read_labels
     if kind is str:
-        return partial(_read_text, _CAPS.get(name, NAME_CAP))
+        return partial(read_text, _CAPS.get(name, NAME_CAP))
     return _READERS[typing.cast("type", kind)]
-
-
-def _read_size(value: object, _field: str, _altered: Altered) -> int | None:
-    size = read_integer(value)
-    return None if size is None or size < 0 else size
-
-
-def _read_text(cap: int, value: object, field: str, altered: Altered) -> str | None:
-    if type(value) is str and is_surely_plain(value, cap):
-        return value  # as it nearly always is
-    if isinstance(value, Mapping):
-        value = typing.cast("Mapping[str, object]", value).get("name")
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        value = str(value) if abs(value) <= LARGEST_ID else None
-    if not isinstance(value, str):
-        return None
-    shown = showable(value, cap)
-    if shown.altered:
-        altered.append(field)
-    return shown.text
-
-
-def _read_truth(value: object, _field: str, _altered: Altered) -> bool | None:
-    if isinstance(value, str):
-        value = {"true": True, "false": False}.get(value.strip().lower())
-    return bool(value) if isinstance(value, bool | int) and value in (0, 1) else None
-
-
-def _read_labels(value: object, field: str, altered: Altered) -> tuple[str, ...] | None:
-    if isinstance(value, str):
-        value = _parsed(value) or _comma_separated(value)
-    if not isinstance(value, list):
-        altered.append(field)
-        return None
-    entries = typing.cast("list[object]", value)
-    if len(entries) > MOST_LABELS:
-        altered.append(field)
-    own = Altered()
-    texts = [
-        _read_text(_CAPS["labels"], _label(entry), field, own) for entry in entries[:MOST_LABELS]
-    ]
-    if own or None in texts:
-        altered.append(field)
-    return tuple(filter(None, texts))
-
-
-def _comma_separated(text: str) -> list[str]:
-    if text.strip() == "[]":
-        return []
-    parts = text[:_LONGEST_JSON_IN_TEXT].split(",", MOST_LABELS + 1)
-    return [part.strip() for part in parts]
-
-
-def _label(entry: object) -> object:
-    # Source: a flavor's labels are {id, label} in the object description.
-    if type(entry) is str:
-        return entry
-    if isinstance(entry, Mapping):
-        entry = typing.cast("Mapping[str, object]", entry)
-        return entry.get("label", entry.get("name"))
-    return entry
 
 
 def _read_nested(model: type[Frozen], value: object, field: str, altered: Altered) -> Frozen | None:
     if isinstance(value, list):
         entries = typing.cast("list[object]", value)
         value = entries[0] if entries else None
-    raw = _as_mapping(value)
+    raw = as_mapping(value)
     if raw is None and isinstance(value, str) and value.strip() and "name" in model.model_fields:
         raw = {"name": value}
     values = _read_fields(model, raw, f"{field}.", altered) if raw else {}
     return model(**values) if values else None
 
 
-def _as_mapping(value: object) -> Mapping[str, object] | None:
-    if type(value) is dict:  # as it nearly always is; asking an abstract class takes long
-        return typing.cast("dict[str, object]", value)
-    if isinstance(value, str):
-        value = _parsed(value)
-    return typing.cast("Mapping[str, object]", value) if isinstance(value, Mapping) else None
-
-
-def _parsed(text: str) -> object:
-    # Source: the OpenAPI document types the nested objects as strings.
-    if len(text) > _LONGEST_JSON_IN_TEXT or not text.lstrip().startswith(("{", "[")):
-        return None
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
 _READERS: Mapping[type, Callable[[object, str, Altered], object]] = {
     int: lambda value, _field, _altered: read_integer(value),
     float: lambda value, _field, _altered: read_number(value),
-    bool: _read_truth,
+    bool: lambda value, _field, _altered: read_truth(value),
     datetime: lambda value, _field, _altered: read_time(value),
 }

@@ -5,7 +5,8 @@ from typing import Literal
 
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.client import CloudReader
-from snapshot_mcp.cloud.wire import Entry, read_event, read_integer
+from snapshot_mcp.cloud.values import read_integer
+from snapshot_mcp.cloud.wire import Entry, read_event
 from snapshot_mcp.consent.evidence import Person
 from snapshot_mcp.consent.gate import Gate
 from snapshot_mcp.consent.tokens import Intent
