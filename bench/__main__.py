@@ -43,8 +43,8 @@ class Plan(NamedTuple):
     """
 
     starts: int = 15
-    blocks: int = 10
-    calls: int = 50
+    blocks: int = 50
+    calls: int = 10
     rounds: int = 30
     http_rounds: int = 3
     http_seconds: float = 3

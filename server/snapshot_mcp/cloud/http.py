@@ -7,7 +7,7 @@ that is `OutcomeUnknown`, whatever the cause, and nobody may repeat it blindly.
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar, cast
 
 import anyio
 import httpx
@@ -189,7 +189,8 @@ class Api:
                 if response.headers.get("content-encoding", "identity") != "identity":
                     raise ProtocolError("The cloud's answer is compressed, unasked.")
                 received = bytearray()
-                async for chunk in response.aiter_bytes():
+                # The body as it comes: it is not compressed, so what httpx adds does nothing here.
+                async for chunk in cast("httpx.AsyncByteStream", response.stream):
                     received += chunk
                     if len(received) > LARGEST_BODY_BYTES:
                         raise ProtocolError(

@@ -71,22 +71,20 @@ async def collect(fetch: Fetch, keep: Callable[[Entry], T | None]) -> Collected[
         ProtocolError: the pages repeat, or do not end.
     """
     collected = Collected(keep)
+    first = await fetch(1)
+    collected.take(first.entries)
+    if pages_counted(first) == 1 and _is_over(collected.seen, first.entries, first.total):
+        return collected  # most lists are this short
     try:
         with anyio.fail_after(LONGEST_LISTING_SECONDS):
-            await _collect(fetch, collected)
+            number, last = await _collect_ahead(fetch, collected, first)
+            await _collect_rest(fetch, collected, number, last, first.total)
     except TimeoutError as error:
         raise Unavailable(
             f"The cloud did not give its whole list within {LONGEST_LISTING_SECONDS} s.",
             "Nothing was changed. Search for a part of the name to shorten it.",
         ) from error
     return collected
-
-
-async def _collect(fetch: Fetch, collected: Collected[T]) -> None:
-    first = await fetch(1)
-    collected.take(first.entries)
-    number, last = await _collect_ahead(fetch, collected, first)
-    await _collect_rest(fetch, collected, number, last, first.total)
 
 
 def pages_counted(first: Page) -> int:
