@@ -1,0 +1,43 @@
+"""The same rules inside the server: a tool beyond the caller's scopes is not listed and not run.
+
+The guard before it answers 403. This holds whatever came past it.
+"""
+
+from typing import Any
+
+from mcp.server.auth.middleware.auth_context import get_access_token
+from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_REQUEST, ListToolsResult
+
+from snapshot_mcp.service.scopes import scopes_needed, scopes_of_tool
+
+
+class Scoped(ServerMiddleware[Any]):
+    """Lets each caller see and do what their token allows."""
+
+    async def __call__(
+        self, ctx: ServerRequestContext[Any, Any], call_next: CallNext
+    ) -> HandlerResult:
+        """Answer one request.
+
+        Raises:
+            MCPError: the token does not allow it, or there is none; nothing was sent.
+        """
+        access = get_access_token()
+        held = set(access.scopes if access else ())
+        missing = scopes_needed(ctx.method, ctx.params) - held
+        if access is None or missing:
+            raise MCPError(
+                INVALID_REQUEST,
+                f"This needs the scope {' '.join(sorted(missing))}. Nothing was sent.",
+            )
+        result = await call_next(ctx)
+        return _without_others(result, held) if ctx.method == "tools/list" else result
+
+
+def _without_others(result: HandlerResult, held: set[str]) -> HandlerResult:
+    if isinstance(result, ListToolsResult):
+        tools = [it for it in result.tools if scopes_of_tool(it.name) <= held]
+        return result.model_copy(update={"tools": tools})
+    return result
