@@ -43,6 +43,9 @@ async def _nobody_is_told(_address: str) -> None:
     """What nobody asked to hear of is not announced."""
 
 
+REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
+"""Which HTTP request the work is for, as its answer names it too; empty beyond HTTP."""
+
 LOCAL_PRINCIPAL = "local"
 """Whoever calls where nobody is asked who they are: a user of this machine."""
 

@@ -1,4 +1,4 @@
-"""The issuer's public keys: fetched when a token first needs one, kept, and fetched again in time."""
+"""The issuer's public keys: fetched when a token first needs one, kept, and fetched again."""
 
 import json
 import logging
@@ -21,6 +21,7 @@ LEAST_SECONDS_BETWEEN = 10.0
 
 FETCH_SECONDS = 5.0
 LARGEST_BODY = 256 * 1024
+_OK = 200
 
 Jwk = Mapping[str, Any]
 Fetch = Callable[[], Awaitable[Mapping[str, Jwk]]]
@@ -153,7 +154,7 @@ async def _json(client: httpx.AsyncClient, address: str) -> Mapping[str, Any]:
             if len(body) > LARGEST_BODY:
                 raise ProtocolError("The issuer's answer is too long.")
     try:
-        answer: object = json.loads(body) if response.status_code == httpx.codes.OK else None
+        answer: object = json.loads(body) if response.status_code == _OK else None
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):

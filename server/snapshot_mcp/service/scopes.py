@@ -38,6 +38,6 @@ def scopes_needed(method: str, params: object) -> frozenset[str]:
         params: its parameters, as they came.
     """
     if method == "tools/call":
-        given = cast("Mapping[str, object]", params) if isinstance(params, Mapping) else {}
-        return scopes_of_tool(str(given.get("name", "")))
+        named = isinstance(params, Mapping) and cast("Mapping[str, object]", params).get("name")
+        return scopes_of_tool(str(named))
     return frozenset({READ}) if method.startswith(_READING) else frozenset()

@@ -66,26 +66,11 @@ def read_service(environment: Mapping[str, str]) -> ServiceSettings:
         ConfigError: one sentence that names the setting and what it takes.
     """
     said = {name: value.strip() for name, value in given(environment).items()}
-    issuer, audience, jwks_url = (said.get(name) or None for name in (_ISSUER, _AUDIENCE, _JWKS_URL))
-    if issuer is None and (audience or jwks_url):
-        raise ConfigError(
-            f"{_AUDIENCE if audience else _JWKS_URL} is set but {_ISSUER} is not.",
-            "Set both, or neither.",
-        )
-    if issuer is not None and audience is None:
-        raise ConfigError(
-            f"{_ISSUER} is set but {_AUDIENCE} is not: a token must be for this very service.",
-            "Set it to the address by which clients reach it, such as https://snapshots.example/mcp.",
-        )
-    for name, address in ((_ISSUER, issuer), (_AUDIENCE, audience), (_JWKS_URL, jwks_url)):
-        if address is not None:
-            checked_address(
-                name, address, example="https://login.example", why="tokens are trusted by it"
-            )
+    _check_issuer(said)
     return ServiceSettings(
-        issuer=issuer,
-        audience=audience,
-        jwks_url=jwks_url,
+        issuer=said.get(_ISSUER) or None,
+        audience=said.get(_AUDIENCE) or None,
+        jwks_url=said.get(_JWKS_URL) or None,
         bearers=_bearers(said),
         allowed_hosts=_listed("SNAPSHOT_MCP_ALLOWED_HOSTS", said, _HOST, "snapshots.example"),
         allowed_origins=_listed(
@@ -93,6 +78,23 @@ def read_service(environment: Mapping[str, str]) -> ServiceSettings:
         ),
         requests_per_minute=_requests("SNAPSHOT_MCP_REQUESTS_PER_MINUTE", said),
     )
+
+
+def _check_issuer(said: Mapping[str, str]) -> None:
+    for name in (_AUDIENCE, _JWKS_URL):
+        if said.get(name) and not said.get(_ISSUER):
+            raise ConfigError(f"{name} is set but {_ISSUER} is not.", "Set both, or neither.")
+    if said.get(_ISSUER) and not said.get(_AUDIENCE):
+        raise ConfigError(
+            f"{_ISSUER} is set but {_AUDIENCE} is not: a token must be for this very service.",
+            "Set it to the address by which clients reach it, such as"
+            " https://snapshots.example/mcp.",
+        )
+    for name in (_ISSUER, _AUDIENCE, _JWKS_URL):
+        if address := said.get(name):
+            checked_address(
+                name, address, example="https://login.example", why="tokens are trusted by it"
+            )
 
 
 def _bearers(said: Mapping[str, str]) -> tuple[Bearer, ...]:

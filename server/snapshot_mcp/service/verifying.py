@@ -11,14 +11,14 @@ from mcp.server.auth.provider import AccessToken
 
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.service.bearer import Bearer, bearer_of
-from snapshot_mcp.service.jwks import Keys
+from snapshot_mcp.service.jwks import Jwk, Keys
 from snapshot_mcp.service.scopes import SCOPES
 
 LEEWAY_SECONDS = 10
 """So much the issuer's clock and ours may differ."""
 
 KEPT_SECONDS = 60.0
-"""So long a token that was good is taken without a look at its signature, and no longer than it lasts."""
+"""So long a good token is taken without another look at its signature, if it lasts."""
 
 ALGORITHMS = (
     *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
@@ -71,9 +71,7 @@ class Verifier:
         self._issuer = issuer
         self._audience = audience
         self._clock = clock
-        self._kept: TTLCache[bytes, AccessToken] = TTLCache(
-            _MOST_KEPT, KEPT_SECONDS, clock.elapsed
-        )
+        self._kept: TTLCache[bytes, AccessToken] = TTLCache(_MOST_KEPT, KEPT_SECONDS, clock.elapsed)
 
     async def verify(self, token: str) -> AccessToken:
         """Who presents `token`, what they may, and until when; the token itself is not kept.
@@ -118,14 +116,21 @@ class Verifier:
             raise Rejected("The token is not signed with a key of the issuer")
         return jwt.decode(
             token,
-            # A key that says nothing of its algorithm is good for those of its kind alone.
-            jwt.PyJWK(dict(jwk), jwk.get("alg") or algorithm),
+            _public_key(jwk, algorithm),
             algorithms=[algorithm],
             audience=self._audience,
             issuer=self._issuer,
             leeway=LEEWAY_SECONDS,
             options={"require": _REQUIRED},
         )
+
+
+def _public_key(jwk: Jwk, algorithm: str) -> jwt.PyJWK:
+    try:
+        # A key that says nothing of its algorithm is good for those of its kind alone.
+        return jwt.PyJWK(dict(jwk), jwk.get("alg") or algorithm)
+    except (ValueError, TypeError, KeyError, NotImplementedError) as error:
+        raise Rejected("The issuer's key for this token cannot be used") from error
 
 
 def _access(claims: Mapping[str, Any]) -> AccessToken:
