@@ -88,7 +88,7 @@ SETTINGS = (
     ),
     SettingTold(
         ("SNAPSHOT_MCP_BEARER_TOKEN_FILE",),
-        "absolute path of a file of such tokens; a line is a token, or a name, a token and its scopes",
+        "absolute path of a file of such tokens; a line is a token, or a name, a token, scopes",
         "none",
     ),
     SettingTold(

@@ -80,7 +80,7 @@ def _verifier(service: ServiceSettings, clock: Clock) -> Verifier:
 
 
 def _metadata(service: ServiceSettings) -> Sequence[Route]:
-    """Where clients learn who issues tokens (RFC 9728): for the resource's path, and at the root."""
+    """Where clients learn who issues tokens (RFC 9728): at the resource's path and the root."""
     if service.issuer is None or service.audience is None:
         return ()
     own = create_protected_resource_routes(
