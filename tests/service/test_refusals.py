@@ -188,7 +188,7 @@ def test_a_session_is_of_no_use_to_another_principal(service: Service, session: 
     [
         {"authorization": "Basic YTpi"},
         {"authorization": "Bearer"},
-        {"authorization": "Bearer "},
+        {"authorization": "Bearer, a"},
         {"cookie": "access_token=1"},
     ],
     ids=str,
