@@ -7,10 +7,13 @@ from typing import NamedTuple
 import httpx
 import pytest
 
+from tests.processes.conftest import command
 from tests.processes.helpers import Upstream, free_port
 from tests.processes.http_server import HttpServer, http_server
 from tests.service.conversation import client_of
 from tests.service.issuer import Issuer, ec_key, rsa_key
+
+__all__ = ["Service", "command", "service"]
 
 
 class Service(NamedTuple):
