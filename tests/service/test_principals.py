@@ -16,10 +16,20 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 from mcp_types import CallToolResult
 
-from snapshot_mcp.service.scopes import DELETE, READ, SCOPE_OF_TOOL, SCOPES, WRITE
+from snapshot_mcp.app import create_server
+from snapshot_mcp.panel.tools import COMMITTED
+from snapshot_mcp.service.scopes import (
+    COMMITTING,
+    DELETE,
+    READ,
+    SCOPE_OF_TOOL,
+    SCOPES,
+    WRITE,
+    is_listed,
+    scopes_needed,
+)
 from snapshot_mcp.service.verifying import LEEWAY_SECONDS
-from snapshot_mcp.settings import LEDGER_FILE
-from snapshot_mcp.tools.toolsets import all_tools
+from snapshot_mcp.settings import LEDGER_FILE, Settings
 from tests.conftest import ERAS, ask, refused
 from tests.service.conftest import Service
 from tests.service.conversation import NEW, OLD, bearing, opened
@@ -46,12 +56,30 @@ def ledger(service: Service) -> list[tuple[str, str, str]]:
         return database.execute("SELECT event, tool, principal FROM attempts").fetchall()
 
 
-def test_every_tool_has_a_scope_and_no_other_name_does() -> None:
-    tools = {tool.name: tool for tool in all_tools(read_only=False)}
-    assert tools.keys() == SCOPE_OF_TOOL.keys()
-    for name, tool in tools.items():
-        assert tool.annotations is not None
-        assert (SCOPE_OF_TOOL[name] == READ) == bool(tool.annotations.read_only_hint)
+async def test_every_tool_has_a_scope_and_no_other_name_does() -> None:
+    tools = {tool.name: tool for tool in await create_server(Settings()).list_tools()}
+    assert tools.keys() == {*SCOPE_OF_TOOL, COMMITTING}
+    for name, scope in SCOPE_OF_TOOL.items():
+        hints = tools[name].annotations
+        assert hints is not None
+        assert (scope == READ) == bool(hints.read_only_hint)
+        assert (scope == DELETE) <= bool(hints.destructive_hint)
+
+
+async def test_a_commit_in_the_panel_needs_the_scope_of_what_is_committed(
+    service: Service,
+) -> None:
+    assert {SCOPE_OF_TOOL[tool] for tool in COMMITTED} == {WRITE, DELETE}
+    for tool in (*COMMITTED, "nonsense"):
+        params = {"name": COMMITTING, "arguments": {"tool": tool}}
+        needed = scopes_needed("tools/call", params)
+        assert needed == {SCOPE_OF_TOOL.get(tool, READ)} or tool == "nonsense"
+        for held in SCOPES:
+            answer = ask_raw(service.http, NEW, service.issuer.token(held), "tools/call", params)
+            assert (answer.status_code == 403) == (needed != {held})
+    assert is_listed(COMMITTING, {WRITE})
+    assert not is_listed(COMMITTING, {READ})
+    assert service.upstream.seen == []
 
 
 @pytest.mark.parametrize("mode", ERAS)
@@ -61,7 +89,11 @@ async def test_only_the_tools_within_the_scopes_are_listed(
 ) -> None:
     async with client_of(service, service.issuer.token(held), mode) as client:
         listed = {tool.name for tool in (await client.list_tools()).tools}
-    assert listed == {name for name, scope in SCOPE_OF_TOOL.items() if scope in held.split()}
+    assert listed == {
+        name
+        for name, scope in SCOPE_OF_TOOL.items()
+        if scope in held.split() and not name.startswith("panel_")  # for clients that show panels
+    }
 
 
 @pytest.mark.parametrize("mode", ERAS)

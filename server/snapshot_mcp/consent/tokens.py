@@ -110,7 +110,7 @@ class Tokens:
 
         It is made anew from the plan's id, so nothing has to be kept, and it ends with the plan.
         """
-        message = f"panel\n{self._audience}\n{plan_id}".encode()
+        message = f"panel\n{self._audience()}\n{plan_id}".encode()
         digest_of_it = hmac.digest(self._key(), message, "sha256")[:_NONCE_BYTES]
         return base64.urlsafe_b64encode(digest_of_it).decode()
 

@@ -10,7 +10,7 @@ from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, Server
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_REQUEST
 
-from snapshot_mcp.service.scopes import scopes_needed, scopes_of_tool
+from snapshot_mcp.service.scopes import is_listed, scopes_needed
 
 
 class Scoped(ServerMiddleware[Any]):
@@ -41,4 +41,4 @@ def _without_others(result: HandlerResult, held: set[str]) -> HandlerResult:
     if not isinstance(result, dict):  # the SDK makes one of every answer before it comes here
         raise TypeError("a list of tools is a dict")
     tools = cast("list[dict[str, Any]]", result["tools"])
-    return {**result, "tools": [it for it in tools if scopes_of_tool(it["name"]) <= held]}
+    return {**result, "tools": [it for it in tools if is_listed(it["name"], held)]}

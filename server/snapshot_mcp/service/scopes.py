@@ -1,6 +1,6 @@
 """Which scope a request needs. A tool that is not named here needs all that there are."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import cast
 
 READ = "snapshots:read"
@@ -20,13 +20,24 @@ SCOPE_OF_TOOL: Mapping[str, str] = {
     "create_image_from_snapshot": WRITE,
     "delete_snapshot": DELETE,
     "apply_retention": DELETE,
+    "panel_snapshots": READ,
+    "panel_virtual_machine": READ,
 }
+
+COMMITTING = "commit_from_panel"
+"""The panel's tool that carries out a plan of another one, and needs the scope of that."""
 
 _READING = ("resources/", "prompts/", "completion/", "subscriptions/")
 
 
-def scopes_of_tool(tool: str) -> frozenset[str]:
-    """The scopes that a call of this tool needs."""
+def is_listed(tool: str, held: Collection[str]) -> bool:
+    """Whether somebody who has the scopes `held` can do something with this tool."""
+    if tool == COMMITTING:
+        return WRITE in held or DELETE in held
+    return _scopes_of_tool(tool) <= set(held)
+
+
+def _scopes_of_tool(tool: str) -> frozenset[str]:
     return frozenset({SCOPE_OF_TOOL[tool]} if tool in SCOPE_OF_TOOL else SCOPES)
 
 
@@ -38,6 +49,12 @@ def scopes_needed(method: str, params: object) -> frozenset[str]:
         params: its parameters, as they came.
     """
     if method == "tools/call":
-        named = isinstance(params, Mapping) and cast("Mapping[str, object]", params).get("name")
-        return scopes_of_tool(str(named))
+        tool = _member(params, "name")
+        if tool == COMMITTING:
+            tool = _member(_member(params, "arguments"), "tool")
+        return _scopes_of_tool(str(tool))
     return frozenset({READ}) if method.startswith(_READING) else frozenset()
+
+
+def _member(value: object, name: str) -> object:
+    return cast("Mapping[str, object]", value).get(name) if isinstance(value, Mapping) else None
