@@ -1,5 +1,6 @@
 """The README is held to the code: what it lists is what there is."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def test_the_table_of_tools_is_that_of_the_server() -> None:
 
 
 def test_every_setting_that_is_read_is_told_and_no_other() -> None:
-    sources = [Path(it.__file__).read_text(encoding="utf-8") for it in (settings_module, service)]
+    sources = [inspect.getsource(it) for it in (settings_module, service)]
     read = set(re.findall(r"(?:SNAPSHOT_MCP|HYPERSTACK)_[A-Z_]+", "".join(sources)))
     assert {name for setting in SETTINGS for name in setting.names} == read
 

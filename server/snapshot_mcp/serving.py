@@ -150,7 +150,7 @@ def serve_http(settings: Settings, service: "ServiceSettings", *, host: str, por
             end_in_any_case()
             super().handle_exit(sig, frame)
 
-    _check_reach(host, service)
+    check_reach(host, service)
     listener = _listen(host, port)
     circuit = Circuit()
     server = create_server(settings, circuit=circuit)
@@ -161,7 +161,16 @@ def serve_http(settings: Settings, service: "ServiceSettings", *, host: str, por
     Server(config).run(sockets=[listener])
 
 
-def _check_reach(host: str, service: "ServiceSettings") -> None:
+def check_reach(host: str, service: "ServiceSettings") -> None:
+    """Let only a service that knows its callers, and its own name, be reached by others.
+
+    Args:
+        host: the address that it listens at.
+        service: who may call it.
+
+    Raises:
+        ConfigError: it asks nobody who they are, or has no name.
+    """
     if host in LOOPBACK_HOSTS:
         return
     if not service.authenticated:
