@@ -18,6 +18,7 @@ from mcp_types import CallToolResult
 
 from snapshot_mcp.app import create_server
 from snapshot_mcp.panel.tools import COMMITTED
+from snapshot_mcp.prompts import load_prompts
 from snapshot_mcp.service.scopes import (
     COMMITTING,
     DELETE,
@@ -84,11 +85,15 @@ async def test_a_commit_in_the_panel_needs_the_scope_of_what_is_committed(
 
 @pytest.mark.parametrize("mode", ERAS)
 @pytest.mark.parametrize("held", [READ, WRITE, f"{READ} {DELETE}", ALL])
-async def test_only_the_tools_within_the_scopes_are_listed(
+async def test_only_the_tools_within_the_scopes_are_listed_and_prompts_that_name_no_others(
     service: Service, held: str, mode: str
 ) -> None:
     async with client_of(service, service.issuer.token(held), mode) as client:
         listed = {tool.name for tool in (await client.list_tools()).tools}
+        if READ in held:
+            prompts = {it.name for it in (await client.list_prompts()).prompts}
+            assert prompts == {it.name for it in load_prompts() if it.needs <= listed}
+            assert prompts
     assert listed == {
         name
         for name, scope in SCOPE_OF_TOOL.items()

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from snapshot_mcp.clock import SYSTEM_CLOCK, Clock
 from snapshot_mcp.operations import OpenOperations
+from snapshot_mcp.prompts import load_prompts
 from snapshot_mcp.service.guard import Guard, ScopeGuard
 from snapshot_mcp.service.jwks import Issuer, Keys
 from snapshot_mcp.service.limits import LARGEST_BODY, Quotas, RequestIds
@@ -42,7 +43,7 @@ def service_app(
         clock: the time.
     """
     if service.authenticated:
-        server.middleware.append(Scoped())
+        server.middleware.append(Scoped({it.name: it.needs for it in load_prompts()}))
     security = TransportSecuritySettings(
         allowed_hosts=_hosts(service), allowed_origins=_origins(service)
     )

@@ -3,7 +3,8 @@
 The guard before it answers 403. This holds whatever came past it.
 """
 
-from typing import Any, cast
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
@@ -14,7 +15,14 @@ from snapshot_mcp.service.scopes import is_listed, scopes_needed
 
 
 class Scoped(ServerMiddleware[Any]):
-    """Lets each caller see and do what their token allows."""
+    """Lets each caller see and do what their token allows.
+
+    Args:
+        prompts: the tools that each prompt names; it is listed with all of them.
+    """
+
+    def __init__(self, prompts: Mapping[str, Collection[str]]) -> None:
+        self._prompts = prompts
 
     async def __call__(
         self, ctx: ServerRequestContext[Any, Any], call_next: CallNext
@@ -34,11 +42,13 @@ class Scoped(ServerMiddleware[Any]):
             needed = " ".join(sorted(missing))
             raise MCPError(INVALID_REQUEST, f"This needs the scope {needed}. Nothing was sent.")
         result = await call_next(ctx)
-        return _without_others(result, held) if ctx.method == "tools/list" else result
+        match ctx.method, result:
+            case "tools/list", {"tools": tools}:
+                return {**result, "tools": [it for it in tools if is_listed(it["name"], held)]}
+            case "prompts/list", {"prompts": prompts}:
+                return {**result, "prompts": [it for it in prompts if self._offers(it, held)]}
+            case _:
+                return result
 
-
-def _without_others(result: HandlerResult, held: set[str]) -> HandlerResult:
-    if not isinstance(result, dict):  # the SDK makes one of every answer before it comes here
-        raise TypeError("a list of tools is a dict")
-    tools = cast("list[dict[str, Any]]", result["tools"])
-    return {**result, "tools": [it for it in tools if is_listed(it["name"], held)]}
+    def _offers(self, prompt: Mapping[str, Any], held: Collection[str]) -> bool:
+        return all(is_listed(tool, held) for tool in self._prompts[prompt["name"]])
