@@ -32,6 +32,7 @@ LATER = {
     "snapshot_mcp.policy_file",
     "snapshot_mcp.rules",
     "snapshot_mcp.sandbox",
+    "snapshot_mcp.service",
 }
 """Each costs a start something, and none is needed before the first call."""
 

@@ -50,7 +50,7 @@ class Gate:
         tokens: issues and opens plan tokens.
         consent: how much evidence a destructive action needs at least.
         limits: how often a tool may send something; the ledger counts.
-        principal: who acts.
+        principal: tells who acts now.
         clock: the time, and the way to wait.
         new_id: gives the id of a plan or attempt, never the same twice.
     """
@@ -63,7 +63,7 @@ class Gate:
         tokens: Tokens,
         consent: Consent,
         limits: Mapping[str, RateLimit],
-        principal: str,
+        principal: Callable[[], str],
         clock: Clock,
         new_id: Callable[[], str],
     ) -> None:
@@ -294,7 +294,7 @@ class Gate:
             intent.tool,
             intent.target,
             intent.arguments,
-            self._principal,
+            self._principal(),
             evidence,
             person.client,
         )
