@@ -291,6 +291,7 @@ class Upstream:
         seen: method and path of every request.
         instead: answers in place of the cloud, where `instead_of` says so.
         meeting: holds requests until others have come.
+        stopped: the time, where it stands still: nothing that was begun comes to its end.
     """
 
     def __init__(self, database: Path, key: str = KEY) -> None:
@@ -300,6 +301,7 @@ class Upstream:
         self.instead: ASGIApp | None = None
         self.instead_of: Collection[str] = ("GET", "POST", "DELETE")
         self.meeting: Meeting | None = None
+        self.stopped: datetime | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.seen.append(f"{scope['method']} {scope['path']}")
@@ -311,7 +313,7 @@ class Upstream:
             await self._app(scope, receive, send)
 
     def now(self) -> datetime:
-        return datetime.now(UTC)
+        return self.stopped or datetime.now(UTC)
 
     @property
     def url(self) -> str:

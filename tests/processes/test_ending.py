@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 
@@ -81,6 +82,7 @@ def test_a_write_that_hangs_and_a_wait_that_is_long_hold_nothing_up(tmp_path: Pa
     with upstream.serving(), stdio_server(tmp_path / "data", **upstream.settings) as server:
         server.initialize()
         vm_id = notebook(server)
+        upstream.stopped = datetime.now(UTC)
         call = server.request(
             "tools/call",
             name="create_snapshot",

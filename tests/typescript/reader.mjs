@@ -33,7 +33,7 @@ async function render({ name, arguments: known = [] }) {
 
 async function read(uri) {
   const { contents } = await client.readResource({ uri });
-  return { uri, contents: contents.map((it) => JSON.parse(it.text)) };
+  return { uri, contents: contents.map((it) => (it.mimeType === "application/json" ? JSON.parse(it.text) : it)) };
 }
 
 await client.connect(

@@ -157,7 +157,8 @@ def test_every_prompt_is_rendered_every_resource_read_and_every_argument_complet
             assert bool(values) is (argument in prompts[told["name"]].completes)
             assert not values or f'"{values[0]}"' in told["text"]
         assert all(tool in told["text"] for tool in prompts[told["name"]].needs)
-    policy, snapshot, of_vm = seen["resources"]
+    panel, policy, snapshot, of_vm = seen["resources"]
+    assert panel["contents"][0]["text"].startswith("<!doctype html>")
     assert policy["contents"][0]["set"] == {}
     assert snapshot["uri"] == f"snapshot://{snapshot['contents'][0]['snapshot']['id']}"
     (listed,) = of_vm["contents"]
