@@ -1,6 +1,6 @@
 // Where a person agrees: the words are typed here, and the model cannot type them.
 
-import { element, fill } from "./dom.js";
+import { element, fill, onEnter } from "./dom.js";
 import type { Answer } from "./server.js";
 
 /** What a person is asked to agree to. */
@@ -24,7 +24,7 @@ export function consentForm(it: Agreement): HTMLElement {
     maxlength: 200,
     "aria-describedby": "refused",
   });
-  const agree = element("button", { type: "submit", class: "danger" }, it.button);
+  const agree = element("button", { type: "button", class: "danger", onclick: () => void submit() }, it.button);
   const leave = element("button", { type: "button", onclick: it.leave }, "Leave it");
   const submit = async (): Promise<void> => {
     if (agree.disabled) return;
@@ -46,15 +46,10 @@ export function consentForm(it: Agreement): HTMLElement {
     input.focus();
     input.select();
   };
+  onEnter(input, () => void submit());
   return element(
-    "form",
-    {
-      class: "card",
-      onsubmit: (event: Event) => {
-        event.preventDefault();
-        void submit();
-      },
-    },
+    "div",
+    { class: "card", role: "group", "aria-label": "Consent" },
     element("label", { for: "words" }, "To agree, type exactly: ", element("code", {}, it.words)),
     input,
     told,

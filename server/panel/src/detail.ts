@@ -1,7 +1,9 @@
 // One snapshot, and what can be planned with it.
 
-import { element, type Child } from "./dom.js";
+import { element, onEnter, type Child } from "./dom.js";
 import { gigabytes, moment, stateTitle, vmTitle, type Snapshot } from "./reading.js";
+
+const LONGEST_NAME = 50;
 
 export interface Actions {
   offered: string[];
@@ -10,7 +12,11 @@ export interface Actions {
   back: () => void;
 }
 
-export function detail(it: Snapshot, more: string, actions: Actions): HTMLElement {
+/** What is known of it beyond the list, folded away. */
+export const everything = (text: string): HTMLElement =>
+  element("details", {}, element("summary", {}, "Everything that is known of it"), element("pre", {}, text));
+
+export function detail(it: Snapshot, more: Node, actions: Actions): HTMLElement {
   const facts: [string, Child][] = [
     ["Id", it.id],
     ["VM", vmTitle(it)],
@@ -27,7 +33,7 @@ export function detail(it: Snapshot, more: string, actions: Actions): HTMLElemen
     element("button", { type: "button", onclick: actions.back }, "← All snapshots"),
     element("h2", { id: "one", tabindex: -1 }, it.name || `Snapshot ${it.id}`),
     element("dl", {}, ...facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)])),
-    more && element("details", {}, element("summary", {}, "Everything that is known of it"), element("pre", {}, more)),
+    more,
     actions.offered.includes("delete_snapshot") &&
       element("div", { class: "bar" }, element("button", { type: "button", onclick: actions.planDeletion }, "Plan to delete it…")),
     actions.offered.includes("restore_snapshot") && it.state === "ready" && restoreForm(it, actions),
@@ -35,18 +41,15 @@ export function detail(it: Snapshot, more: string, actions: Actions): HTMLElemen
 }
 
 function restoreForm(it: Snapshot, actions: Actions): HTMLElement {
-  const name = element("input", { id: "new-name", maxlength: 50, autocomplete: "off", value: `${it.vmName || "vm"}-restored`.slice(0, 50) });
+  const value = `${it.vmName || "vm"}-restored`.slice(0, LONGEST_NAME);
+  const name = element("input", { id: "new-name", maxlength: LONGEST_NAME, autocomplete: "off", value });
+  const plan = (): void => actions.planRestore(name.value);
+  onEnter(name, plan);
   return element(
-    "form",
-    {
-      class: "bar",
-      onsubmit: (event: Event) => {
-        event.preventDefault();
-        actions.planRestore(name.value);
-      },
-    },
+    "div",
+    { class: "bar", role: "group", "aria-label": "Restore" },
     element("label", { for: "new-name" }, "Restore as a new VM named"),
     name,
-    element("button", { type: "submit" }, "Plan to restore it…"),
+    element("button", { type: "button", onclick: plan }, "Plan to restore it…"),
   );
 }

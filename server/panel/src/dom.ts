@@ -31,3 +31,12 @@ function shown(children: Child[]): (Node | string)[] {
       : [child instanceof Node ? child : String(child)],
   );
 }
+
+/** What a form does, without one: the frames of some clients let no form be submitted. */
+export function onEnter(input: HTMLInputElement, submit: () => void): void {
+  input.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.isComposing) return;
+    event.preventDefault();
+    submit();
+  });
+}

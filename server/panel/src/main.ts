@@ -1,7 +1,7 @@
 // The panel: shows what a call answered, and lets a person look, plan and agree.
 
 import { App, applyDocumentTheme, applyHostStyleVariables, type McpUiHostContext } from "@modelcontextprotocol/ext-apps";
-import { detail } from "./detail.js";
+import { detail, everything } from "./detail.js";
 import { element, fill, type Child } from "./dom.js";
 import { following, lookAtVm, lookForSnapshot } from "./following.js";
 import { batchPlan, onePlan, type Around, type Origin } from "./plans.js";
@@ -49,7 +49,7 @@ class Panel {
     if ("decisions" in content) this.plan({ tool: "plan_retention", args: this.input }, answer);
     else if ("plan" in content) this.plan({ tool: this.planningTool(content), args: this.input }, answer);
     else if (Array.isArray(content.snapshots)) this.take(asList(content.snapshots), answer.text.split("\n")[0] ?? "");
-    else if ("age_days" in content || "vm_gone" in content) this.open(inspected(content), answer.text);
+    else if ("age_days" in content || "vm_gone" in content) this.open(inspected(content), everything(answer.text));
     else this.outcome(answer.text, asNumber(asJson(content.virtual_machine).id));
     void this.refresh(Array.isArray(content.snapshots));
   }
@@ -127,6 +127,7 @@ class Panel {
     const again = element("button", { type: "button", onclick: () => void this.refresh(true) }, "Refresh");
     draw();
     const signal = this.show(element("div", { class: "bar" }, ...shapes, filter, again), place);
+    requestAnimationFrame(() => performance.mark("drawn"));
     this.lookAgainAtPending(signal);
   }
 
@@ -141,15 +142,14 @@ class Panel {
   }
 
   private async inspect(snapshot: Snapshot): Promise<void> {
-    this.open(snapshot, "");
-    const signal = this.shown.signal;
+    // Only this place is filled later: what the person typed meanwhile stays.
+    const more = element("div");
+    this.open(snapshot, more);
     const { failed, text } = await this.server.call("inspect_snapshot", { snapshot_id: snapshot.id });
-    if (signal.aborted) return;
-    if (failed) fill(this.news, text);
-    else this.open(snapshot, text);
+    fill(more, failed ? element("p", {}, text) : everything(text));
   }
 
-  private open(snapshot: Snapshot, more: string): void {
+  private open(snapshot: Snapshot, more: Node): void {
     const known = this.snapshots.find((it) => it.id === snapshot.id) ?? snapshot;
     this.show(
       detail(known, more, {

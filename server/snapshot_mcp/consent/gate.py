@@ -184,6 +184,10 @@ class Gate:
             RefusedError: the words are not those of the plan, or the person did not agree.
         """
         if confirm != target.confirm_with:
+            if person.panel_nonce is not None:
+                raise RefusedError(
+                    "What was typed is not what the plan asks for.", "Nothing was changed."
+                )
             raise RefusedError(
                 "confirm does not hold the words that the plan asks for.",
                 "Nothing was changed. Show the plan to the person: the words are theirs to give.",

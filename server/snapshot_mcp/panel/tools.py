@@ -8,7 +8,6 @@ from pydantic import Field
 
 from snapshot_mcp.consent.asking import ClientPerson
 from snapshot_mcp.errors import RefusedError
-from snapshot_mcp.operations.obeying import NOTHING_CHANGED
 from snapshot_mcp.operations.orders import Commit, RestoreOrder
 from snapshot_mcp.panel.binding import for_the_panel_alone
 from snapshot_mcp.panel_answers import PanelCommit, PanelSnapshots, PanelVirtualMachine
@@ -87,10 +86,10 @@ class PanelTools:
         The other arguments are those of the call that made the plan.
         """
         if tool not in self._commits:
-            raise RefusedError(f"This server does not offer {tool}.", NOTHING_CHANGED)
+            raise RefusedError(f"This server does not offer {tool}.", "Nothing was changed.")
         if not plan_token or not words:
             # Without both it would be taken for a question for a plan.
-            raise RefusedError("plan_token or words are empty.", NOTHING_CHANGED)
+            raise RefusedError("plan_token or words are empty.", "Nothing was changed.")
         operations, person = await operations_of(ctx), ClientPerson(ctx, panel_nonce=nonce)
         commit = Commit(plan_token, words)
         match tool:

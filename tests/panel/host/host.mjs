@@ -17,7 +17,7 @@ async function connect() {
   return { model: tools.filter((it) => !isToolVisibilityAppOnly(it)).map((it) => it.name), all: tools.map((it) => it.name) };
 }
 
-async function openPanel(tool, context) {
+async function openPanel(tool, context, through = client, answer = undefined) {
   const uri = getToolUiResourceUri(tool);
   const { contents } = await client.readResource({ uri });
   const frame = document.createElement("iframe");
@@ -25,7 +25,8 @@ async function openPanel(tool, context) {
   frame.title = "Panel";
   document.body.replaceChildren(frame);
   const host = { serverTools: {}, updateModelContext: { text: {} }, logging: {} };
-  bridge = new AppBridge(client, { name: "panel-host", version: "1" }, host, { hostContext: { toolInfo: { tool }, ...context } });
+  bridge = new AppBridge(through, { name: "panel-host", version: "1" }, host, { hostContext: { toolInfo: { tool }, ...context } });
+  if (answer) bridge.oncalltool = answer;
   bridge.onupdatemodelcontext = async (params) => {
     heard.context.push(params);
     return {};
@@ -60,10 +61,10 @@ async function callAsModel(name, args) {
   return read;
 }
 
-/** Opens the panel and gives it a result that was made up, to see how it is drawn. */
-async function show(name, args, result, context = {}) {
-  await openPanel(tools.find((it) => it.name === name), context);
-  await bridge.sendToolInput({ arguments: args });
+/** Opens the panel before a server that answers everything with `result`, to see it drawn. */
+async function show(name, result, context = {}) {
+  await openPanel(tools.find((it) => it.name === name), context, null, async () => result);
+  await bridge.sendToolInput({ arguments: {} });
   await bridge.sendToolResult(result);
 }
 
