@@ -56,7 +56,8 @@ class Rates(NamedTuple):
     def ratios(self) -> Spread:
         """The time of a call with authentication, times one without, of each round."""
         pairs = zip(self.unknown, self.known, strict=True)
-        return spread([without / with_it for without, with_it in pairs])
+        # A turn in which a busy machine let no call come to its end tells nothing.
+        return spread([without / with_it for without, with_it in pairs if without and with_it])
 
 
 def measure_authentication(world: World, rounds: int, seconds: float) -> Measures:

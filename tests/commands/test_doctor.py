@@ -210,6 +210,15 @@ def test_a_bad_setting_is_told_among_the_others(command: Command, tmp_path: Path
     assert "cloud" not in told
 
 
+def test_a_bad_setting_of_a_service_is_told_and_its_token_is_not(
+    command: Command, tmp_path: Path
+) -> None:
+    env = environment(tmp_path, SNAPSHOT_MCP_BEARER_TOKEN="too-short")  # noqa: S106 - none
+    told = examine(command, env, code=2)
+    assert "SNAPSHOT_MCP_BEARER_TOKEN" in told["settings"][0][1]
+    assert "too-short" not in str(told)
+
+
 def test_a_ledger_is_whole_or_its_trouble_is_told(command: Command, tmp_path: Path) -> None:
     env = environment(tmp_path)
     with ready_server(tmp_path) as server:

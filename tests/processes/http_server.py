@@ -49,6 +49,11 @@ class HttpServer:
         ]
         return httpx.post(f"{self.url}/mcp", content=body, headers=lines, timeout=10)
 
+    def end(self) -> None:
+        """End it in good order, so that what it ran counts as run."""
+        self.process.terminate()
+        until(lambda: self.process.poll() is not None, "the end")
+
     def is_up(self) -> bool:
         assert self.process.poll() is None, self.output
         with suppress(httpx.TransportError):

@@ -1,5 +1,6 @@
 """The command over Streamable HTTP, on a port of 127.0.0.1."""
 
+import re
 import signal
 import sys
 from collections.abc import Generator
@@ -52,8 +53,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[HttpServer]:
 
 
 def test_health_tells_the_version_and_the_cloud(server: HttpServer) -> None:
-    health = server.get("/health").json()
-    assert health == {
+    answer = server.get("/health")
+    assert re.fullmatch("[0-9a-f]{16}", answer.headers["x-request-id"])
+    assert answer.json() == {
         "status": "ok",
         "version": __version__,
         "cloud": "embedded",

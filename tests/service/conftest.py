@@ -40,4 +40,6 @@ def service(tmp_path_factory: pytest.TempPathFactory, measured: None) -> Generat
         client_of(server.url) as http,
     ):
         yield Service(server, issuer, upstream, folder, http)
+        http.close()
+        server.end()
         assert not any("Traceback" in line for line in server.output)

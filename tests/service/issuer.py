@@ -73,6 +73,8 @@ class Issuer:
         keys: all that it publishes; it signs with the last one.
         asked: the paths that it was asked for.
         down: it answers 503.
+        instead: what it answers in place of its keys.
+        jwks_uri: where its metadata says that they are.
     """
 
     audience: str
@@ -80,6 +82,8 @@ class Issuer:
     port: int = field(default_factory=free_port)
     asked: list[str] = field(default_factory=list[str])
     down: bool = False
+    instead: bytes | None = None
+    jwks_uri: str = ""
 
     @property
     def url(self) -> str:
@@ -107,7 +111,7 @@ class Issuer:
         self.asked.append(request.url.path)
         told = {
             "issuer": self.url,
-            "jwks_uri": f"{self.url}/jwks",
+            "jwks_uri": self.jwks_uri or f"{self.url}/jwks",
             "authorization_endpoint": f"{self.url}/authorize",
             "token_endpoint": f"{self.url}/token",
             "response_types_supported": ["code"],
@@ -118,6 +122,8 @@ class Issuer:
 
     def jwks(self, request: Request) -> Response:
         self.asked.append(request.url.path)
+        if self.instead is not None:
+            return Response(self.instead, media_type="application/json")
         told = {"keys": [key.public for key in self.keys]}
         return JSONResponse(told, 503 if self.down else 200)
 

@@ -1,12 +1,19 @@
 """The issuer's keys: fetched when they are needed, not oftener, and used while it is away."""
 
+import json
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 
 import anyio
 import pytest
 
-from snapshot_mcp.service.jwks import FRESH_SECONDS, LEAST_SECONDS_BETWEEN, Keys, KeysMissing
+from snapshot_mcp.service.jwks import (
+    FRESH_SECONDS,
+    LARGEST_BODY,
+    LEAST_SECONDS_BETWEEN,
+    Keys,
+    KeysMissing,
+)
 from snapshot_mcp.service.jwks import Issuer as Source
 from snapshot_mcp.service.scopes import READ, SCOPES, WRITE
 from snapshot_mcp.service.verifying import KEPT_SECONDS, LEEWAY_SECONDS, Rejected, Verifier
@@ -33,6 +40,7 @@ def running() -> Generator[Issuer]:
 @pytest.fixture
 def issuer(running: Issuer) -> Issuer:
     running.keys, running.down = running.keys[:1], False
+    running.instead, running.jwks_uri = None, ""
     running.asked.clear()
     return running
 
@@ -195,3 +203,44 @@ async def test_a_published_secret_does_not_make_hmac_good(
     with pytest.raises(Rejected):
         await verifier.verify(token)
     assert issuer.asked == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"[]", b"{}", b'{"keys": 1}', b"<html>", b"[" * 100_000, b" " * (LARGEST_BODY + 1)],
+    ids=["nothing", "a list", "no keys", "a number", "a page", "deep", "long"],
+)
+async def test_an_issuer_that_answers_nonsense_has_not_answered(
+    issuer: Issuer, verifier: Verifier, answer: bytes
+) -> None:
+    issuer.instead = answer
+    with pytest.raises(KeysMissing):
+        await verifier.verify(issuer.token(READ))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        {"kty": "EC"},
+        {"kty": "EC", "crv": "P-256", "x": "!", "y": "!"},
+        {"kty": "nonsense"},
+        {"kty": "oct", "k": "c2VjcmV0"},
+        {"kty": "RSA", "alg": "RSA-OAEP", "n": "AQAB", "e": "AQAB"},
+        {"kty": "EC", "alg": 1},
+    ],
+    ids=str,
+)
+async def test_a_key_that_cannot_be_used_makes_no_token_good_and_nothing_crash(
+    issuer: Issuer, verifier: Verifier, key: dict[str, object]
+) -> None:
+    issuer.instead = json.dumps({"keys": ["x", {"no": "id"}, key | {"kid": "ec-1"}]}).encode()
+    with pytest.raises(Rejected):
+        await verifier.verify(issuer.token(READ))
+
+
+async def test_keys_are_not_fetched_where_others_could_change_them_on_the_way(
+    issuer: Issuer, verifier: Verifier
+) -> None:
+    issuer.jwks_uri = "http://keys.example/jwks"
+    with pytest.raises(KeysMissing):
+        await verifier.verify(issuer.token(READ))

@@ -40,6 +40,8 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Generator[Service]:
         client_of(server.url) as http,
     ):
         yield Service(server, Issuer("", [ec_key("none")]), upstream, folder, http)
+        http.close()
+        server.end()
         assert not any("Traceback" in line for line in server.output)
         assert not any(it in "".join(server.output) for it in (ALICE, ROBOT, BUSY))
 

@@ -176,6 +176,14 @@ def test_a_batch_with_one_call_beyond_the_scopes_is_refused_whole(service: Servi
     assert nothing_left(service)
 
 
+@pytest.mark.parametrize("body", ["{", "1", "[" * 100_000, '{"method": []}'], ids=len)
+def test_what_is_no_message_is_answered_as_such(service: Service, body: str) -> None:
+    token = service.issuer.token(READ)
+    headers = {"authorization": f"Bearer {token}", "mcp-session-id": opened(service.http, token)}
+    assert service.server.send(body, **headers).status_code == 400
+    assert nothing_left(service)
+
+
 def test_a_session_is_of_no_use_to_another_principal(service: Service, session: str) -> None:
     other = service.issuer.token(ALL, sub="mallory")
     answer = call(service.http, OLD, other, "list_snapshots", {}, session)

@@ -17,6 +17,7 @@ from snapshot_mcp.commands.doctor_here import (
 )
 from snapshot_mcp.commands.findings import Finding, as_json, as_lines, is_well
 from snapshot_mcp.errors import ConfigError
+from snapshot_mcp.service.settings import read_service
 from snapshot_mcp.settings import Settings, read_settings
 
 
@@ -35,6 +36,7 @@ def run_doctor(arguments: argparse.Namespace) -> int:
 
 def _settings(environment: Mapping[str, str], findings: list[Finding]) -> Settings | None:
     try:
+        read_service(environment)  # what it says is of no use here, but that it can be read is
         return read_settings(environment)
     except ConfigError as error:
         findings.append(Finding("bad", "settings", str(error)))

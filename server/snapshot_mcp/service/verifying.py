@@ -82,7 +82,7 @@ class Verifier:
         """
         if len(token) > _LONGEST_TOKEN:
             raise Rejected(_OTHERWISE)
-        name = hashlib.sha256(token.encode(errors="replace")).digest()
+        name = hashlib.sha256(token.encode()).digest()
         access = self._kept.get(name)
         if access is None:
             access = self._static(token) or await self._issued(token)

@@ -1,0 +1,59 @@
+"""The scopes hold inside the server too, whatever came past the guard before it."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+from mcp import Client, MCPError
+from mcp.server.auth.middleware.auth_context import auth_context_var
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
+
+from snapshot_mcp.app import create_server
+from snapshot_mcp.service.scoped import Scoped
+from snapshot_mcp.service.scopes import DELETE, READ, SCOPES, WRITE
+from tests.conftest import ERAS, World, ask
+
+
+@asynccontextmanager
+async def client_with(
+    world: World, mode: str, scopes: Sequence[str] | None
+) -> AsyncGenerator[Client]:
+    """A client that nothing guards, of somebody with these scopes; None for nobody."""
+    server = create_server(world.settings, clock=world.turned.clock, connect=world.connect)
+    server.middleware.append(Scoped({}))
+    access = AccessToken(token="", client_id="", scopes=list(scopes or ()), subject="alice")
+    known = auth_context_var.set(None if scopes is None else AuthenticatedUser(access))
+    try:
+        async with Client(server, mode=mode) as client:
+            yield client
+    finally:
+        auth_context_var.reset(known)
+
+
+@pytest.mark.parametrize("mode", ERAS)
+@pytest.mark.parametrize(
+    ("tool", "needed"),
+    [("list_snapshots", READ), ("create_snapshot", WRITE), ("delete_snapshot", DELETE)],
+)
+async def test_a_tool_beyond_the_scopes_is_refused_before_anything_is_sent(
+    world: World, tool: str, needed: str, mode: str
+) -> None:
+    others = [it for it in SCOPES if it != needed]
+    async with client_with(world, mode, others) as client:
+        with pytest.raises(MCPError, match=f"needs the scope {needed}. Nothing was sent"):
+            await client.call_tool(tool, {})
+    assert world.requests == []
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_within_the_scopes_everything_is_as_without(world: World, mode: str) -> None:
+    async with client_with(world, mode, [READ]) as client:
+        assert (await ask(client, "list_snapshots", limit=1))["total"] > 0
+
+
+async def test_nobody_may_do_anything(world: World) -> None:
+    with pytest.raises((MCPError, ExceptionGroup)):
+        async with client_with(world, ERAS[1], None) as client:
+            await client.list_tools()
+    assert world.requests == []
