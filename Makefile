@@ -71,7 +71,7 @@ build/bench/.ready: .venv/bin/python pyproject.toml constraints.txt
 	touch $@
 
 .venv/.dev: .venv/.demo
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --group dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[service]' --group dev
 	touch $@
 
 # The official TypeScript client, for tests; node comes with pyright[nodejs].

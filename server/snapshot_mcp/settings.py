@@ -40,6 +40,7 @@ class Settings(BaseModel):
         timeout: seconds for one HTTP call.
         policy: the operator's policy file; None for no policy.
         toolsets: whose tools are listed and callable; the command line says which.
+        database_url: the PostgreSQL database that replicas share; None for files of this machine.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -52,6 +53,7 @@ class Settings(BaseModel):
     timeout: float = 10.0
     policy: Path | None = None
     toolsets: tuple[Toolset, ...] = TOOLSETS
+    database_url: SecretStr | None = None
 
     @property
     def embedded(self) -> bool:
@@ -90,6 +92,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         consent=_consent("SNAPSHOT_MCP_CONSENT", environment),
         timeout=_seconds("SNAPSHOT_MCP_TIMEOUT", environment),
         policy=_path("SNAPSHOT_MCP_POLICY", environment),
+        database_url=read_database_url(environment),
     )
 
 
@@ -116,6 +119,39 @@ def read_data_folder(environment: Mapping[str, str]) -> Path:
         ConfigError: as in `read_settings`.
     """
     return _folder("SNAPSHOT_MCP_DATA_DIR", environment) or _user_data_folder()
+
+
+def read_database_url(environment: Mapping[str, str]) -> SecretStr | None:
+    """The database that replicas share, if there is one.
+
+    Raises:
+        ConfigError: it is no address of a PostgreSQL database, or the client for it is missing.
+    """
+    value = environment.get("SNAPSHOT_MCP_DATABASE_URL", "").strip()
+    if not value:
+        return None
+    if not value.startswith(("postgresql://", "postgres://")) or not value.isprintable():
+        raise ConfigError(
+            "SNAPSHOT_MCP_DATABASE_URL must be an address such as postgresql://USER@HOST/DATABASE"
+            " (what it holds is not shown here)."
+        )
+    require_extra("SNAPSHOT_MCP_DATABASE_URL", "psycopg", "psycopg_pool")
+    return SecretStr(value)
+
+
+def require_extra(name: str, *modules: str) -> None:
+    """Refuse the setting of this name where a module that it needs is not installed.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    from importlib.util import find_spec  # noqa: PLC0415 - only a service needs it
+
+    if any(find_spec(module) is None for module in modules):
+        raise ConfigError(
+            f"{name} needs packages that are not installed.",
+            "Install them with: pip install 'snapshot-mcp[service]'",
+        )
 
 
 def _user_data_folder() -> Path:

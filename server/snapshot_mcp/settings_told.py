@@ -58,4 +58,11 @@ SETTINGS = (
         " the resource `snapshot://policy` shows it",
         "none",
     ),
+    SettingTold(
+        ("SNAPSHOT_MCP_DATABASE_URL",),
+        "address of a PostgreSQL database that replicas share (`postgresql://USER@HOST/DATABASE`):"
+        " the ledger, and what is held across all of them",
+        "none: files of this machine",
+        secret=True,
+    ),
 )
