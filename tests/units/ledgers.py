@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+import psycopg
 from pydantic import SecretStr
 
 from snapshot_mcp.ledger import Ledger
@@ -44,6 +45,15 @@ class Books(Protocol):
         """What tells a program with `OPEN_AS_TOLD` which one to open."""
         ...
 
+    def owners(self, folder: Path) -> list[str]:
+        """The ids of the processes that are known as alive, or not yet as gone."""
+        ...
+
+
+def owner_files(folder: Path) -> list[str]:
+    """The ids of the processes that give a sign of life in a file."""
+    return sorted(file.stem for file in (folder / "owners").glob("*.db"))
+
 
 class Files:
     """Ledgers in files."""
@@ -53,6 +63,9 @@ class Files:
 
     def words(self, folder: Path) -> tuple[str, str]:
         return str(folder), ""
+
+    def owners(self, folder: Path) -> list[str]:
+        return owner_files(folder)
 
 
 class Databases:
@@ -78,3 +91,11 @@ class Databases:
 
     def words(self, folder: Path) -> tuple[str, str]:
         return str(folder), self.url(folder)
+
+    def owners(self, folder: Path) -> list[str]:
+        # An id of 64 bits stands in two columns, and two words mark the other locks.
+        query = """SELECT
+            lpad(to_hex(classid::bigint), 8, '0') || lpad(to_hex(objid::bigint), 8, '0')
+            FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 ORDER BY 1"""
+        with psycopg.connect(self.url(folder)) as connection:
+            return [owner for (owner,) in connection.execute(query).fetchall()]

@@ -1,5 +1,6 @@
 """The database that replicas share: a few connections, waits with an end, failures in our words."""
 
+import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import LiteralString, TypeVar
@@ -24,6 +25,9 @@ LONGEST_SECONDS = 20.0
 """For one use of the database, whatever happens to it; a part of it is trying again."""
 
 _TRIES = 3
+_SECONDS_OF_RECONNECTING = 2.0
+"""Then whoever comes next tries anew: the pool's own pauses grow to minutes."""
+
 _KEEPALIVES: dict[str, str | int] = {
     "application_name": "snapshot-mcp",
     "connect_timeout": SECONDS_FOR_A_CONNECTION,
@@ -53,31 +57,38 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._guard = threading.Lock()
         self._pool: ConnectionPool[Connection] | None = None
         self._made = False
 
     @property
     def pool(self) -> ConnectionPool[Connection]:
         """The connections, opened when there is need of one."""
-        if self._pool is None:
-            self._pool = ConnectionPool(
-                self._url,
-                min_size=0,
-                max_size=MOST_CONNECTIONS,
-                kwargs=_KEEPALIVES,
-                configure=_configure,
-                check=ConnectionPool.check_connection,
-                timeout=SECONDS_FOR_A_CONNECTION,
-                open=True,
-                name="snapshot-mcp",
-            )
-        return self._pool
+        with self._guard:
+            if self._pool is None:
+                self._pool = self._opened()
+            return self._pool
+
+    def _opened(self) -> ConnectionPool[Connection]:
+        return ConnectionPool(
+            self._url,
+            min_size=0,
+            max_size=MOST_CONNECTIONS,
+            kwargs=_KEEPALIVES,
+            configure=_configure,
+            check=ConnectionPool.check_connection,
+            timeout=SECONDS_FOR_A_CONNECTION,
+            reconnect_timeout=_SECONDS_OF_RECONNECTING,
+            open=True,
+            name="snapshot-mcp",
+        )
 
     def close(self) -> None:
         """Close every connection of the pool."""
-        if self._pool is not None:
-            self._pool.close(timeout=1)
-            self._pool = None
+        with self._guard:
+            if self._pool is not None:
+                self._pool.close(timeout=1)
+                self._pool = None
 
     def alone(self) -> Connection:
         """A connection that is nobody else's, for a lock that lasts as long as it does."""

@@ -42,7 +42,9 @@ _TABLES: tuple[LiteralString, ...] = (
     """CREATE TRIGGER counter_only_grows BEFORE UPDATE ON counter
     FOR EACH ROW WHEN (NEW.last <= OLD.last) EXECUTE FUNCTION refuse()""",
 )
-_IS_THERE: LiteralString = f"SELECT to_regclass('{SCHEMA_NAME}.counter') IS NOT NULL"
+# Not to_regclass: it does not see what another transaction made while this one waited.
+_IS_THERE: LiteralString = """SELECT EXISTS (
+    SELECT FROM pg_catalog.pg_tables WHERE schemaname = 'snapshot_mcp' AND tablename = 'counter')"""
 # What stands as text in the catalogue differs between versions of PostgreSQL; these facts do not.
 _GUARDS: LiteralString = """
     SELECT 'table', relname::text,
