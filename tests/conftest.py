@@ -20,7 +20,9 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from jsonschema import Draft202012Validator
 from mcp import Client
+from mcp.client.extension import advertise
 from mcp.client.session import ElicitationFnT
+from mcp.server.apps import APP_MIME_TYPE, EXTENSION_ID
 from mcp_types import CallToolResult, TextContent
 
 from snapshot_mcp.app import (
@@ -49,6 +51,7 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("suite")
 
 CLOUD_URL = "https://cloud.example/v1"
+SHOWS_PANELS = [advertise(EXTENSION_ID, {"mimeTypes": [APP_MIME_TYPE]})]
 Fault = Callable[[httpx.Request], Awaitable[httpx.Response | None]]
 
 
@@ -190,11 +193,20 @@ class World:
 
     @asynccontextmanager
     async def client(
-        self, mode: str = "2026-07-28", elicitation_callback: ElicitationFnT | None = None
+        self,
+        mode: str = "2026-07-28",
+        elicitation_callback: ElicitationFnT | None = None,
+        *,
+        panel: bool = False,
     ) -> AsyncGenerator[Client]:
-        """An MCP client of a new server on this world's data folder."""
+        """An MCP client of a new server on this world's data folder; one that shows the panel?"""
         server = create_server(self.settings, clock=self.turned.clock, connect=self.connect)
-        async with Client(server, mode=mode, elicitation_callback=elicitation_callback) as client:
+        async with Client(
+            server,
+            mode=mode,
+            elicitation_callback=elicitation_callback,
+            extensions=SHOWS_PANELS if panel else None,
+        ) as client:
             yield client
 
     def fail(self, fault: Fault | None) -> None:

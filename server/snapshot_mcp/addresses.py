@@ -3,6 +3,7 @@
 POLICY = "snapshot://policy"
 SNAPSHOT = "snapshot://{id}"
 VM_SNAPSHOTS = "vm://{id}/snapshots"
+PANEL = "ui://snapshots/panel.html"
 
 
 def snapshot_address(snapshot_id: int) -> str:

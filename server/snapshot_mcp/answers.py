@@ -173,6 +173,8 @@ class Planned(Frozen):
     )
     expires_at: datetime | None = Field(default=None, description=EXPIRY)
     next_step: str = Field(default="", description=NEXT_STEP)
+    panel_nonce: str | None = Field(default=None, exclude=True, repr=False)
+    """For the panel's eyes: it goes into the result's `_meta` and nowhere else."""
 
 
 class CreateResult(Frozen):

@@ -19,6 +19,8 @@ from snapshot_mcp.consent.asking import request_state_security
 from snapshot_mcp.errors import ConfigError
 from snapshot_mcp.instructions import instructions
 from snapshot_mcp.operations import OpenOperations, Operations
+from snapshot_mcp.panel.binding import PanelToolsUnlisted, panel_extension, shown_with_panel
+from snapshot_mcp.panel.tools import PanelTools
 from snapshot_mcp.prompts import load_prompts
 from snapshot_mcp.resources import add_resources
 from snapshot_mcp.settings import CLOUD_FILE, EMBEDDED_API_KEY, Settings
@@ -70,6 +72,7 @@ def create_server(
     tools = all_tools(read_only=settings.read_only, toolsets=settings.toolsets)
     tools = [tool for tool in tools if allows(tool.name)]
     names = {tool.name for tool in tools}
+    for_panel = PanelTools(names).made()
     subscriptions = Subscriptions()
     with _left_out("rich.console"):  # the SDK would load it for a log of its own
         server = MCPServer[OpenOperations](
@@ -79,13 +82,15 @@ def create_server(
             instructions=instructions(
                 names, embedded=settings.embedded, read_only=settings.read_only
             ),
-            tools=tools,
+            tools=[*shown_with_panel(tools), *for_panel],
+            extensions=[panel_extension()],
             subscriptions=subscriptions,
             lifespan=lifespan,
             log_level="WARNING",
             request_state_security=request_state_security(settings.data_folder()),
             cache_hints=_cache_hints(),
         )
+    server.middleware.append(PanelToolsUnlisted(tool.name for tool in for_panel))
     prompts = load_prompts(tools=names)
     for prompt in prompts:
         server.add_prompt(prompt)
@@ -223,6 +228,7 @@ async def _open(
     from snapshot_mcp.consent.tokens import Tokens  # noqa: PLC0415 - at first use
     from snapshot_mcp.operations.changing import Changes  # noqa: PLC0415 - at first use
     from snapshot_mcp.operations.imaging import Images  # noqa: PLC0415 - at first use
+    from snapshot_mcp.operations.picturing import Picture  # noqa: PLC0415 - at first use
     from snapshot_mcp.operations.reading import Views  # noqa: PLC0415 - at first use
     from snapshot_mcp.operations.retaining import Retention  # noqa: PLC0415 - at first use
     from snapshot_mcp.operations.reviewing import Reviews  # noqa: PLC0415 - at first use
@@ -270,4 +276,5 @@ async def _open(
         Retention(reader, gate, clock, policy),
         Images(reader, gate, clock, policy),
         Reviews(reader, clock),
+        Picture(reader, clock, policy),
     )

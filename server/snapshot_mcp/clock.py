@@ -3,9 +3,12 @@
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 import anyio
+
+_MOST_TIMES_REMEMBERED = 2_048
 
 
 class Clock(NamedTuple):
@@ -27,8 +30,11 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+@lru_cache(_MOST_TIMES_REMEMBERED)
 def parse_utc(text: str) -> datetime:
     """A date or time in ISO 8601, aware, in UTC; without a zone it is taken for UTC.
+
+    The time of a list's entry is needed to order it and to show it, and lists are asked for again.
 
     Raises:
         ValueError: it is neither, or beyond what a date can hold.

@@ -8,6 +8,7 @@ Source: the Snapshots API's object description and the vendor's recorded replies
 import unicodedata
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Annotated, Literal
 
@@ -246,6 +247,7 @@ def status_word(status: str | None) -> str:
     return word.upper() if word.isascii() else word
 
 
+@lru_cache(64)  # a list of thousands has a handful of statuses
 def snapshot_state(status: str | None) -> SnapshotState:
     """What a snapshot's status means. The cloud's set is open, so the rest is "unknown".
 

@@ -49,6 +49,8 @@ class RetentionPlan(Frozen):
     )
     expires_at: datetime | None = Field(default=None, description="When the plan token ends (UTC)")
     next_step: str = Field(description="What to do next")
+    panel_nonce: str | None = Field(default=None, exclude=True, repr=False)
+    """As in `answers.Planned`."""
 
 
 class NamedSnapshot(Frozen):

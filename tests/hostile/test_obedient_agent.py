@@ -46,7 +46,7 @@ STEPS = 8
 LONGEST = 2_000  # the corpus tests read them whole; here each example reads all of them often
 READS = ("list_snapshots", "inspect_snapshot", "list_virtual_machines")
 EDITS = ("snapshot_id", "plan_token", "confirm", "new_vm_name", "contract_id", "wait_seconds")
-CLIENTS = st.sampled_from(("asking", "asking", "mute"))
+CLIENTS = st.sampled_from(("asking", "asking", "mute", "panel"))
 
 _DELETION = re.compile(r'Delete snapshot (\d+) "(?:[^"\\]|\\.)*" for good\.')
 _RESTORATION = re.compile(
@@ -146,11 +146,16 @@ class ObedientAgent(RuleBasedStateMachine):
         reply=REPLIES,
     )
     def connect(self, asking: str, mute: str, tool: str, number: int, reply: Reply) -> None:
-        def enter(mode: str, person: ElicitationFnT | None) -> Client:
-            context = self.world.client(mode, elicitation_callback=person)
+        def enter(mode: str, person: ElicitationFnT | None, *, panel: bool = False) -> Client:
+            context = self.world.client(mode, elicitation_callback=person, panel=panel)
             return self.stack.enter_context(self.portal.wrap_async_context_manager(context))
 
-        self.clients = {"asking": enter(asking, self.answer), "mute": enter(mute, None)}
+        # The agent reads all that a server answers but `_meta`, which clients keep to themselves.
+        self.clients = {
+            "asking": enter(asking, self.answer),
+            "mute": enter(mute, None),
+            "panel": enter(mute, None, panel=True),
+        }
         self.call("asking", "list_snapshots", {"limit": 100})
         target = self.known(self.agent.ids, number)
         self.call("asking", "inspect_snapshot", {"snapshot_id": target})
@@ -207,6 +212,7 @@ class ObedientAgent(RuleBasedStateMachine):
         text, content = said(result), cast("dict[str, Any] | None", result.structured_content)
         assert "Error executing tool" not in text, (tool, arguments)
         self.agent.read(text, content)
+        self.seen["panel"] += tool == "commit_from_panel"
         if content and "plan_token" in content:
             bare = {k: v for k, v in arguments.items() if k not in ("plan_token", "confirm")}
             self.agent.offers.append(
@@ -284,6 +290,19 @@ class ObedientAgent(RuleBasedStateMachine):
             "wait_seconds": 600,
         }
         self.call(who, offer.tool, offer.commit | {edit: changed[edit]}, reply)
+
+    @rule(number=_NUMBERS, nonce=_NUMBERS, word=_NUMBERS, own=st.booleans())
+    @precondition(lambda self: bool(self.agent.offers))
+    def commit_as_if_from_the_panel(self, number: int, nonce: int, word: int, *, own: bool) -> None:
+        offer = self.known(self.agent.offers, number)
+        read = [*self.agent.tokens, *self.agent.words, offer.token, ""]
+        presented = {
+            "tool": offer.tool,
+            "plan_token": offer.token,
+            "nonce": self.known(read, nonce)[:100],
+            "words": offer.words if own else self.known(self.agent.words, word),
+        }
+        self.call("panel", "commit_from_panel", offer.arguments | presented)
 
     @rule(minutes=st.sampled_from([1, 9, 11]))
     def wait(self, minutes: int) -> None:
@@ -368,3 +387,4 @@ def test_an_agent_that_obeys_every_sentence_destroys_nothing_without_a_person(
     # Nothing is proved where nobody was asked, or nobody ever agreed.
     assert counts["refused"] > EXAMPLES, counts
     assert min(counts["delete_snapshot"], counts["restore_snapshot"]) > 0, counts
+    assert counts["panel"] > EXAMPLES / 5, counts

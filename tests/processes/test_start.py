@@ -17,6 +17,8 @@ LATER = {
     "jwt",
     "msgspec",
     "platformdirs",
+    "psycopg",
+    "psycopg_pool",
     "pyrate_limiter",
     "rich.text",
     "sqlite3",
@@ -30,6 +32,9 @@ LATER = {
     "snapshot_mcp.operations.changing",
     "snapshot_mcp.operations.reading",
     "snapshot_mcp.policy_file",
+    "snapshot_mcp.postgres",
+    "snapshot_mcp.recording",
+    "snapshot_mcp.records",
     "snapshot_mcp.rules",
     "snapshot_mcp.sandbox",
 }

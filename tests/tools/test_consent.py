@@ -351,7 +351,7 @@ async def test_where_only_a_person_may_consent_both_tools_refuse_before_any_plan
         before = len(world.requests)
         for tool in COMMITS:
             text = await refused(client, tool, **arguments_of(tool, snapshot))
-            assert "cannot ask a person" in text
+            assert "neither ask a person nor show them the panel" in text
             assert "SNAPSHOT_MCP_CONSENT" in text
         assert len(world.requests) == before
 

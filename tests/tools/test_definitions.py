@@ -75,7 +75,7 @@ async def test_the_instructions_are_as_their_toolsnap_says() -> None:
 
 
 async def test_no_toolsnap_is_orphaned(world: World) -> None:
-    async with world.client() as client:
+    async with world.client(panel=True) as client:
         tools = {f"tool.{tool.name}" for tool in (await client.list_tools()).tools}
         prompts = {f"prompt.{prompt.name}" for prompt in (await client.list_prompts()).prompts}
         resources = {f"resource.{it.name}" for it in (await client.list_resources()).resources}

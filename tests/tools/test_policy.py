@@ -104,8 +104,8 @@ async def test_tools_that_are_not_allowed_are_neither_listed_nor_callable(world:
 
 
 async def test_the_policy_can_be_read_as_a_resource(world: World, client: Client) -> None:
-    (resource,) = (await client.list_resources()).resources
-    assert str(resource.uri) == "snapshot://policy"
+    listed = [str(it.uri) for it in (await client.list_resources()).resources]
+    assert "snapshot://policy" in listed
     obey(world, "[limits]\ndeletes_per_hour = 2")
     async with world.client() as other:
         (content,) = (await other.read_resource("snapshot://policy")).contents

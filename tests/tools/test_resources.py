@@ -9,6 +9,7 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, TextResourceContents
 
+from snapshot_mcp.addresses import PANEL
 from snapshot_mcp.models import LARGEST_ID
 from tests.conftest import World, ask
 from tests.tools.test_policy import obey
@@ -35,15 +36,16 @@ async def unreadable(client: Client, address: str) -> tuple[int, str]:
     return caught.value.error.code, caught.value.error.message
 
 
-async def test_the_policy_and_two_templates_are_listed(client: Client) -> None:
+async def test_the_policy_the_panel_and_two_templates_are_listed(client: Client) -> None:
     resources = (await client.list_resources()).resources
     templates = (await client.list_resource_templates()).resource_templates
-    assert [it.uri for it in resources] == ["snapshot://policy"]
+    assert [it.uri for it in resources] == [PANEL, "snapshot://policy"]
     assert [it.uri_template for it in templates] == ["snapshot://{id}", "vm://{id}/snapshots"]
     for it in (*resources, *templates):
         assert it.title
         assert it.description
-        assert it.mime_type == "application/json"
+        page = "text/html;profile=mcp-app"  # what the extension calls for
+        assert it.mime_type == (page if it.name == "panel" else "application/json")
 
 
 async def test_every_snapshot_is_read_as_the_tool_shows_it(client: Client) -> None:

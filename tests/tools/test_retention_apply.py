@@ -254,7 +254,7 @@ async def test_where_only_a_person_may_consent_nobody_else_is_served(
     world.settings = world.settings.model_copy(update={"consent": "human"})
     async with world.client(mode) as client:
         commit, _ = await agreed(client)
-        assert "cannot ask a person" in await refused(client, "apply_retention", **commit)
+        assert "neither ask a person" in await refused(client, "apply_retention", **commit)
     assert world.writes == []
 
 

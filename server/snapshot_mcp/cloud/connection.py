@@ -7,6 +7,7 @@ good part of the time of a request.
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlencode
@@ -20,6 +21,7 @@ from snapshot_mcp.errors import ConfigError
 Json = Mapping[str, str | int | list[str]]
 
 MOST_CONNECTIONS = 10
+_MOST_ADDRESSES = 256
 
 
 class Connection:
@@ -41,6 +43,7 @@ class Connection:
     ) -> None:
         self._transport = transport
         self._url = url.rstrip("/")
+        self._parsed = lru_cache(_MOST_ADDRESSES)(httpx.URL)  # the pages of a list are asked again
         self._headers = httpx.Headers(
             {
                 "api_key": key,
@@ -89,7 +92,11 @@ class Connection:
         # A whole address is parsed once; a path and a query by themselves, three times.
         address = f"{self._url}{path}?{urlencode(params)}" if params else self._url + path
         request = httpx.Request(
-            method, address, headers=self._headers, json=body, extensions=self._extensions
+            method,
+            self._parsed(address),
+            headers=self._headers,
+            json=body,
+            extensions=self._extensions,
         )
         response = await self._transport.handle_async_request(request)
         try:

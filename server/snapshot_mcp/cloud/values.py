@@ -101,6 +101,8 @@ def read_truth(value: object) -> bool | None:
 
 def read_labels(value: object, field: str, altered: Altered) -> tuple[str, ...] | None:
     """Labels, also written as JSON in text or between commas; else None. See `read_text`."""
+    if type(value) is list and _are_surely_plain(typing.cast("list[object]", value)):
+        return tuple(typing.cast("list[str]", value))  # as they nearly always are
     if isinstance(value, str):
         value = _parsed(value) or _comma_separated(value)
     if not isinstance(value, list):
@@ -116,6 +118,15 @@ def read_labels(value: object, field: str, altered: Altered) -> tuple[str, ...] 
     if own or None in texts:
         altered.append(field)
     return tuple(filter(None, texts))
+
+
+def _are_surely_plain(labels: list[object]) -> bool:
+    if len(labels) > MOST_LABELS:
+        return False
+    for label in labels:
+        if type(label) is not str or not label or not is_surely_plain(label, _LONGEST_LABEL):
+            return False
+    return True
 
 
 def _comma_separated(text: str) -> list[str]:

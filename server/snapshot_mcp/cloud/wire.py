@@ -26,6 +26,7 @@ from snapshot_mcp.cloud.values import (
 )
 from snapshot_mcp.errors import ProtocolError
 from snapshot_mcp.models import (
+    LARGEST_ID,
     CustomImage,
     Frozen,
     Snapshot,
@@ -77,7 +78,10 @@ def entry_of(raw: object) -> Entry | None:
     mapping = as_mapping(raw)
     if mapping is None:
         return None
-    number = read_integer(mapping.get("id"))
+    number = mapping.get("id")
+    if type(number) is int and 0 < number <= LARGEST_ID:
+        return Entry(number, mapping)  # as nearly all are
+    number = read_integer(number)
     return None if number is None or number < 1 else Entry(number, mapping)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import anyio
+from mcp.server.apps import client_supports_apps
 from mcp.server.mcpserver.context import Context
 from mcp.server.request_state import AESGCMRequestStateCodec, RequestStateSecurity
 from mcp_types import (
@@ -55,10 +56,21 @@ class InputRequired(Exception):  # noqa: N818 - it is no error, it is the answer
 
 
 class ClientPerson:
-    """The person behind the client of one call."""
+    """The person behind the client of one call.
 
-    def __init__(self, context: Context[Any, Any]) -> None:
+    Args:
+        context: the call.
+        panel_nonce: what the panel knows of its plan; None where the model calls.
+    """
+
+    def __init__(self, context: Context[Any, Any], *, panel_nonce: str | None = None) -> None:
         self._context = context
+        self.panel_nonce = panel_nonce
+
+    @property
+    def has_panel(self) -> bool:
+        """Whether the client declared the extension for panels."""
+        return client_supports_apps(self._context)
 
     @property
     def can_be_asked(self) -> bool:

@@ -32,6 +32,16 @@ class Person(Protocol):
         ...
 
     @property
+    def has_panel(self) -> bool:
+        """Whether the client declared that it shows panels beside its calls."""
+        ...
+
+    @property
+    def panel_nonce(self) -> str | None:
+        """What the panel knows of the plan that it commits; None where the model calls."""
+        ...
+
+    @property
     def client(self) -> str:
         """The client's name, as it says; empty when it does not."""
         ...
@@ -43,3 +53,8 @@ class Person(Protocol):
     async def ask(self, question: str) -> Answer:
         """Ask, or take the answer that came with the call; never raises for a missing answer."""
         ...
+
+
+def agrees_in_panel(person: Person) -> bool:
+    """Whether the panel is where this person agrees: there is one, and they cannot be asked."""
+    return person.has_panel and not person.can_be_asked

@@ -4,6 +4,7 @@ The order is always: evidence possible? -> plan presented and authentic? -> targ
 the right words? -> a person agrees, where the client can ask one -> ledger -> cloud -> ledger.
 """
 
+import hmac
 import json
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -15,7 +16,7 @@ import anyio
 from snapshot_mcp.chain import Argument, Attempt, Event, RateLimit
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.client import CloudWriter
-from snapshot_mcp.consent.evidence import Answer, Evidence, Person
+from snapshot_mcp.consent.evidence import Answer, Evidence, Person, agrees_in_panel
 from snapshot_mcp.consent.sending import Sender
 from snapshot_mcp.consent.settlement import Look
 from snapshot_mcp.consent.target import Agreeable
@@ -91,10 +92,10 @@ class Gate:
                 forged, foreign, expired, used, or for something else.
             LedgerError: whether it was used cannot be told.
         """
-        if self._consent == "human" and not person.can_be_asked:
+        if self._consent == "human" and not (person.can_be_asked or person.has_panel):
             raise RefusedError(
-                "The operator allows this only with a person's own consent, and this client cannot"
-                " ask a person.",
+                "The operator allows this only with a person's own consent, and this client can"
+                " neither ask a person nor show them the panel.",
                 "Nothing was changed. The operator can change that with SNAPSHOT_MCP_CONSENT in the"
                 " server's settings; or the person can do it in the cloud's console.",
             )
@@ -112,7 +113,18 @@ class Gate:
             raise already_used()
         # Only now: a used plan must not be told to be merely old, for then it may have happened.
         self._tokens.check_time(plan)
+        if person.panel_nonce is not None:
+            await anyio.to_thread.run_sync(self._check_panel, plan, person)
         return plan
+
+    def _check_panel(self, plan: Plan, person: Person) -> None:
+        given, nonce = person.panel_nonce or "", self._tokens.nonce(plan.id)
+        if not person.has_panel or not hmac.compare_digest(given.encode(), nonce.encode()):
+            raise RefusedError(
+                "This did not come from the panel that shows this plan.",
+                "Nothing was changed. The person agrees in the panel, or where the client asks"
+                " them.",
+            )
 
     async def plan(
         self,
@@ -137,10 +149,12 @@ class Gate:
         if recorded is not None:
             attempt = attempt._replace(arguments=recorded)
         await self._ledger.record("planned", attempt, target.touched)
+        nonce = self._tokens.nonce(plan_id) if person.has_panel else None
         return {
             "plan_token": token,
             "confirm_with": target.confirm_with,
             "expires_at": expires_at,
+            "panel_nonce": nonce,
         }
 
     async def recorded(self, plan: Plan, name: str) -> list[str]:
@@ -174,6 +188,14 @@ class Gate:
             raise RefusedError(
                 "confirm does not hold the words that the plan asks for.",
                 "Nothing was changed. Show the plan to the person: the words are theirs to give.",
+            )
+        if person.panel_nonce is not None:
+            return "panel"  # `present` has checked it
+        if agrees_in_panel(person):
+            raise RefusedError(
+                "The person agrees to this plan in the panel, and has not yet.",
+                "Nothing was changed. Ask the person to type the words in the panel that shows the"
+                " plan; what became of it is told there.",
             )
         if not person.can_be_asked:
             return "arguments"

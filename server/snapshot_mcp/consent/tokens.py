@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import hmac
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ LIFETIME = timedelta(minutes=10)
 _ALGORITHM = "HS256"
 _LONGEST_TOKEN = 1_000
 _DIGEST_BYTES = 12  # 96 bits: a model copies every character of a token
+_NONCE_BYTES = 18
 _REQUIRED = ["jti", "sub", "arg", "st", "aud", "exp"]
 _PLAN_AGAIN = (
     "Nothing was changed. For a new plan call the tool without plan_token and confirm; for"
@@ -96,6 +98,15 @@ class Tokens:
             raise RefusedError("This plan was made for other arguments.", _PLAN_AGAIN)
         expires_at = datetime.fromtimestamp(int(claims["exp"]), UTC)
         return Plan(str(claims["jti"]), str(claims["st"]), expires_at)
+
+    def nonce(self, plan_id: str) -> str:
+        """What the panel is told of a plan and the model is not; no one can make it from the token.
+
+        It is made anew from the plan's id, so nothing has to be kept, and it ends with the plan.
+        """
+        message = f"panel\n{self._audience}\n{plan_id}".encode()
+        digest_of_it = hmac.digest(self._key(), message, "sha256")[:_NONCE_BYTES]
+        return base64.urlsafe_b64encode(digest_of_it).decode()
 
     def plan_id(self, token: str) -> str:
         """The id of the plan that `token` was issued for, whatever else is wrong with it; or ""."""

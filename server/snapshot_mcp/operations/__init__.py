@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     # They import the way out and the databases: that is for the first call, not for the start.
     from snapshot_mcp.operations.changing import Changes
     from snapshot_mcp.operations.imaging import Images
+    from snapshot_mcp.operations.picturing import Picture
     from snapshot_mcp.operations.reading import Views
     from snapshot_mcp.operations.retaining import Retention
     from snapshot_mcp.operations.reviewing import Reviews
@@ -20,6 +21,7 @@ class Operations(NamedTuple):
     retention: "Retention"
     images: "Images"
     reviews: "Reviews"
+    picture: "Picture"
 
 
 OpenOperations = Callable[[], Awaitable[Operations]]

@@ -12,7 +12,7 @@ from snapshot_mcp.answers import (
 from snapshot_mcp.chain import Argument
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.client import CloudReader, CloudWriter, RestoreReceipt
-from snapshot_mcp.consent.evidence import Person
+from snapshot_mcp.consent.evidence import Person, agrees_in_panel
 from snapshot_mcp.consent.gate import Gate
 from snapshot_mcp.consent.settlement import Look
 from snapshot_mcp.consent.target import Target, target_state
@@ -28,7 +28,7 @@ from snapshot_mcp.errors import (
 from snapshot_mcp.models import Snapshot, status_word
 from snapshot_mcp.operations.announcing import announce, announcing
 from snapshot_mcp.operations.listing import snapshots_of_vm
-from snapshot_mcp.operations.obeying import NOTHING_CHANGED, obey
+from snapshot_mcp.operations.obeying import AGREE_IN_PANEL, NOTHING_CHANGED, obey
 from snapshot_mcp.operations.orders import Commit, RestoreOrder, SnapshotOrder
 from snapshot_mcp.operations.results import created, restored
 from snapshot_mcp.operations.settling import (
@@ -242,7 +242,8 @@ class Changes:
                         )
                         return Sent(answer, target.radius)
             fields = await self._gate.plan(intent, target, person)
-        next_step = (_DRIFTED if plan else "") + _ASK_THE_PERSON
+        ask = AGREE_IN_PANEL if agrees_in_panel(person) else _ASK_THE_PERSON
+        next_step = (_DRIFTED if plan else "") + ask
         return {"plan": target.radius, **fields, "next_step": next_step}
 
     async def _restored(self, name: str) -> RestoreReceipt | None:

@@ -4,6 +4,11 @@ from snapshot_mcp.errors import RefusedError
 from snapshot_mcp.rules.policy import Ruling
 
 NOTHING_CHANGED = "Nothing was changed."
+AGREE_IN_PANEL = (
+    "Nothing was changed yet. The person sees this plan in the panel, and agrees there if they do:"
+    " do not call again for it. What became of it is told there."
+)
+"""The next step after a plan where the client shows the panel and cannot ask."""
 
 
 def obey(ruling: Ruling | None) -> None:

@@ -8,7 +8,7 @@ import anyio
 
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.client import CloudReader
-from snapshot_mcp.consent.evidence import Person
+from snapshot_mcp.consent.evidence import Person, agrees_in_panel
 from snapshot_mcp.consent.gate import Gate
 from snapshot_mcp.consent.target import BatchTarget
 from snapshot_mcp.consent.tokens import Intent, digest
@@ -18,7 +18,7 @@ from snapshot_mcp.operations.batch import BatchRun, PlannedSnapshot
 from snapshot_mcp.operations.batch_question import batch_question
 from snapshot_mcp.operations.cursors import Position, Shown, position_of
 from snapshot_mcp.operations.listing import all_snapshots, snapshots_of_vm
-from snapshot_mcp.operations.obeying import NOTHING_CHANGED, obey
+from snapshot_mcp.operations.obeying import AGREE_IN_PANEL, NOTHING_CHANGED, obey
 from snapshot_mcp.operations.orders import RetentionOrder
 from snapshot_mcp.retention_answers import (
     RetentionDecision,
@@ -84,7 +84,8 @@ class Retention:
         shown = Shown[Decision](limit, _after(cursor, order, planned))
         for place, decision in enumerate(planned.decisions):
             shown.add((0, place), decision)
-        answer = _answer(planned, shown.entries, shown.cursor(_named(order, planned)))
+        ask = AGREE_IN_PANEL if agrees_in_panel(person) else _ASK_THE_PERSON
+        answer = _answer(planned, shown.entries, shown.cursor(_named(order, planned)), ask)
         if not planned.delete_count:
             return answer
         if cursor:
@@ -197,7 +198,7 @@ def _after(cursor: str, order: RetentionOrder, planned: Batch) -> Position | Non
         ) from error
 
 
-def _answer(planned: Batch, page: Sequence[Decision], next_cursor: str) -> RetentionPlan:
+def _answer(planned: Batch, page: Sequence[Decision], next_cursor: str, ask: str) -> RetentionPlan:
     size = gigabytes(planned.going)
     return RetentionPlan(
         outcome="confirmation_required" if planned.delete_count else "nothing_to_delete",
@@ -209,17 +210,17 @@ def _answer(planned: Batch, page: Sequence[Decision], next_cursor: str) -> Reten
         left_for_later=planned.left or None,
         reclaimed_gb=size,
         saved_per_month_estimate=month_estimate(size),
-        next_step=_next_step(planned),
+        next_step=_next_step(planned, ask),
     )
 
 
-def _next_step(planned: Batch) -> str:
+def _next_step(planned: Batch, ask: str) -> str:
     if not planned.delete_count:
         return "Nothing to delete: everything is kept."
     if not planned.left:
-        return _ASK_THE_PERSON
+        return ask
     more = f" {planned.left} more would go: after this plan, a new one takes the oldest of them."
-    return _ASK_THE_PERSON + more
+    return ask + more
 
 
 def _told(decision: Decision) -> RetentionDecision:

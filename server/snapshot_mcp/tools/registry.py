@@ -35,6 +35,9 @@ DESTROYS = ToolAnnotations(
     read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True
 )
 
+PANEL_META = "snapshot-mcp/panel"
+"""Key of a result's `_meta` for the panel."""
+
 _MOST_ERRORS_TOLD = 5
 
 
@@ -67,6 +70,7 @@ class SnapshotTool(Tool):
         return CallToolResult(
             content=[TextContent(type="text", text=self.render(answer))],
             structured_content=answer.model_dump(mode="json", exclude_none=True),
+            _meta=_for_the_panel(answer),
         )
 
 
@@ -119,6 +123,12 @@ def _arguments_of(function: Callable[..., object]) -> type[ArgModelBase]:
         for parameter in given
     }
     return create_model(f"{function.__name__}Arguments", __base__=_StrictArguments, **fields)
+
+
+def _for_the_panel(answer: Frozen) -> dict[str, Any] | None:
+    """What the model does not read: clients keep `_meta` to themselves and their panel."""
+    nonce = getattr(answer, "panel_nonce", None)
+    return None if nonce is None else {PANEL_META: {"nonce": nonce}}
 
 
 def _told_when(error: CloudError, retry_after: float) -> CallToolResult:
