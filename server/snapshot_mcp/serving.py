@@ -142,9 +142,7 @@ def serve_http(settings: Settings, *, host: str, port: int) -> None:
     server = create_server(settings, circuit=circuit)
     server.custom_route("/health", methods=["GET"])(_health(settings, circuit))
     # Sessions of the legacy era live in one process: replicas serve each request by itself.
-    app = server.streamable_http_app(
-        host=host, stateless_http=settings.database_url is not None
-    )
+    app = server.streamable_http_app(host=host, stateless_http=settings.database_url is not None)
     _collect_garbage_from_now_on()
     config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=DRAIN_SECONDS)
     Server(config).run(sockets=[listener])

@@ -4,7 +4,7 @@ import json
 import socket
 import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import count
 from typing import NamedTuple, cast
 
@@ -51,15 +51,19 @@ class Door:
         path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         for _ in self._targets:
             target = self._targets[next(self._turn) % len(self._targets)]
+            asked = self._client.build_request(
+                request.method, target + path, headers=headers, content=body
+            )
             try:
-                async with self._client.stream(
-                    request.method, target + path, headers=headers, content=body
-                ) as response:
-                    return await _answer(response, send)
+                response = await self._client.send(asked, stream=True)
             except httpx.ConnectError:
                 continue  # nothing was sent: another may have it
             except httpx.TransportError:
                 break
+            try:
+                return await _answer(response, send)
+            finally:
+                await response.aclose()
         await send({"type": "http.response.start", "status": 502, "headers": []})
         await send({"type": "http.response.body", "body": b""})
         return 502
@@ -84,11 +88,10 @@ async def _answer(response: httpx.Response, send: Send) -> int:
     headers = [it for it in response.headers.raw if it[0].lower() not in _OF_A_HOP]
     start = {"type": "http.response.start", "status": response.status_code, "headers": headers}
     await send(start)
-    try:
+    with suppress(httpx.TransportError):  # an answer that breaks off ends here as well
         async for chunk in response.aiter_raw():
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    finally:  # an answer that breaks off ends here as well
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
     return response.status_code
 
 

@@ -76,9 +76,9 @@ def replicas(folder: Path, number: int) -> Generator[list[Process]]:
     folders = [folder / f"replica-{place}" for place in range(number)]
     for it in folders:
         it.mkdir(parents=True)
-    (folders[0] / "signing.key").write_text("5a" * 32)
+    (folders[0] / "plan.key").write_text("5a" * 32)
     for it in folders[1:]:
-        shutil.copy(folders[0] / "signing.key", it)
+        shutil.copy(folders[0] / "plan.key", it)
     all_of_them = [replica(it) for it in folders]
     try:
         yield all_of_them
