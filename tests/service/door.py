@@ -33,7 +33,9 @@ class Door:
     def __init__(self, targets: Sequence[str]) -> None:
         self._targets = targets
         self._turn = count()
-        self._client = httpx.AsyncClient(timeout=300, limits=httpx.Limits(max_connections=200))
+        self._client = httpx.AsyncClient(
+            timeout=300, limits=httpx.Limits(max_connections=200, max_keepalive_connections=0)
+        )
         self.arrivals: list[float] = []
         self.passed: list[Passed] = []
         self.url = ""
