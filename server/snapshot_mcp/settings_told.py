@@ -65,4 +65,14 @@ SETTINGS = (
         "none: files of this machine",
         secret=True,
     ),
+    SettingTold(
+        ("SNAPSHOT_MCP_LOG_FORMAT",),
+        "`text` or `json`: how a record on stderr is written",
+        "`text`",
+    ),
+    SettingTold(
+        ("SNAPSHOT_MCP_LOG_LEVEL",),
+        "`debug`, `info`, `warning` or `error`: the least that is logged; calls are told at `info`",
+        "`warning`",
+    ),
 )

@@ -22,6 +22,7 @@ LATER = {
     "pyrate_limiter",
     "rich.text",
     "sqlite3",
+    "structlog",
     "tenacity",
     "shtab",
     "snapshot_mcp.cloud.client",

@@ -50,7 +50,8 @@ async def settle(ledger: Recorder, reader: CloudReader, clock: Clock) -> None:
         if open_rows:
             await ledger.unsettled()  # forgets the processes of which nothing is open any more
     except SnapshotMcpError as error:
-        logger.warning("what an earlier process sent could not be settled: %s", error)
+        kind = type(error).__name__
+        logger.warning("what an earlier process sent could not be settled: %s", kind)
 
 
 async def find_ordered_snapshot(reader: CloudReader, vm_id: int, name: str) -> Snapshot | None:
