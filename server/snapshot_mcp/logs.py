@@ -117,7 +117,7 @@ def _place_of_exception(
     info = event.pop("exc_info", None)
     error: object = cast("tuple[object, ...]", info)[1] if isinstance(info, tuple) else info
     if isinstance(error, BaseException):
-        event["exception"] = " < ".join(_places(error))
+        event["raised"] = " < ".join(_places(error))
     return event
 
 

@@ -87,7 +87,7 @@ def test_what_others_wrote_reaches_no_record_of_a_library(
     assert len(lines) == 4
     for line in lines:
         assert line.isascii()
-        assert TEXTS[name] not in line
+        assert len(TEXTS[name]) < 4 or TEXTS[name] not in line
         assert "attacker" not in line
         assert "delete_snapshot" not in line
     assert "ValueError at test_logs.py" in lines[3]
@@ -115,7 +115,7 @@ def test_an_exception_is_told_by_its_kind_and_place_with_its_causes(stderr: Stde
         logging.getLogger("snapshot_mcp").exception("not recorded")
     written = stderr.getvalue()
     line = json.loads(written)
-    first, second = line["exception"].split(" < ")
+    first, second = line["raised"].split(" < ")
     assert first.startswith("LedgerError at test_logs.py:")
     assert second.startswith("OSError at test_logs.py:")
     assert "canary" not in written
