@@ -20,6 +20,11 @@ CLOUD_FILE = "cloud.db"
 LEDGER_FILE = "ledger.db"
 LONGEST_TIMEOUT_SECONDS = 300.0
 LONGEST_TOOLSET_TOLD = 40
+OTLP_ENDPOINTS = (
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+)
 _LEFT_OUT = "${user_config."
 
 Consent = Literal["auto", "human"]
@@ -41,6 +46,8 @@ class Settings(BaseModel):
         policy: the operator's policy file; None for no policy.
         toolsets: whose tools are listed and callable; the command line says which.
         database_url: the PostgreSQL database that replicas share; None for files of this machine.
+        metrics: whether `/metrics` is served beside `/mcp`.
+        exports: whether spans and metrics are sent over OTLP.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -54,6 +61,8 @@ class Settings(BaseModel):
     policy: Path | None = None
     toolsets: tuple[Toolset, ...] = TOOLSETS
     database_url: SecretStr | None = None
+    metrics: bool = False
+    exports: bool = False
 
     @property
     def embedded(self) -> bool:
@@ -93,6 +102,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         timeout=_seconds("SNAPSHOT_MCP_TIMEOUT", environment),
         policy=_path("SNAPSHOT_MCP_POLICY", environment),
         database_url=read_database_url(environment),
+        metrics=_metrics("SNAPSHOT_MCP_METRICS", environment),
+        exports=_exports(environment),
     )
 
 
@@ -139,6 +150,21 @@ def read_database_url(environment: Mapping[str, str]) -> SecretStr | None:
     return SecretStr(value)
 
 
+def _metrics(name: str, environment: Mapping[str, str]) -> bool:
+    wanted = _switch(name, environment)
+    if wanted:
+        require_extra(name, "opentelemetry.sdk", "opentelemetry.exporter.prometheus")
+    return wanted
+
+
+def _exports(environment: Mapping[str, str]) -> bool:
+    name = next((it for it in OTLP_ENDPOINTS if environment.get(it, "").strip()), None)
+    if name is None or environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return False
+    require_extra(name, "opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
+    return True
+
+
 def require_extra(name: str, *modules: str) -> None:
     """Refuse the setting of this name where a module that it needs is not installed.
 
@@ -147,7 +173,13 @@ def require_extra(name: str, *modules: str) -> None:
     """
     from importlib.util import find_spec  # noqa: PLC0415 - only a service needs it
 
-    if any(find_spec(module) is None for module in modules):
+    def is_missing(module: str) -> bool:
+        try:
+            return find_spec(module) is None
+        except ModuleNotFoundError:  # the one that it is a part of
+            return True
+
+    if any(map(is_missing, modules)):
         raise ConfigError(
             f"{name} needs packages that are not installed.",
             "Install them with: pip install 'snapshot-mcp[service]'",

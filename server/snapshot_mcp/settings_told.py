@@ -75,4 +75,15 @@ SETTINGS = (
         "`debug`, `info`, `warning` or `error`: the least that is logged; calls are told at `info`",
         "`warning`",
     ),
+    SettingTold(
+        ("SNAPSHOT_MCP_METRICS",),
+        "`true`: `serve --transport http` shows its metrics at `/metrics`, as Prometheus reads them",
+        "`false`",
+    ),
+    SettingTold(
+        ("OTEL_EXPORTER_OTLP_ENDPOINT",),
+        "where spans and metrics are sent over OTLP (HTTP); the other standard variables of"
+        " OpenTelemetry count as well",
+        "none",
+    ),
 )

@@ -16,7 +16,10 @@ LATER = {
     "httpx",
     "jwt",
     "msgspec",
+    "opentelemetry.exporter",
+    "opentelemetry.sdk",
     "platformdirs",
+    "prometheus_client",
     "psycopg",
     "psycopg_pool",
     "pyrate_limiter",
@@ -38,6 +41,7 @@ LATER = {
     "snapshot_mcp.records",
     "snapshot_mcp.rules",
     "snapshot_mcp.sandbox",
+    "snapshot_mcp.telemetry",
 }
 """Each costs a start something, and none is needed before the first call."""
 

@@ -7,6 +7,7 @@ from pyrate_limiter import InMemoryBucket, Rate, RateItem
 from pyrate_limiter.abstracts import AbstractBucket
 
 from snapshot_mcp.clock import Clock
+from snapshot_mcp.observing import OBSERVER
 
 REQUESTS_A_MINUTE = 500
 """Source: the cloud's documentation of its limit, for all requests of an API key."""
@@ -44,6 +45,7 @@ class OwnAllowance:
         kept_for_writes: int = KEPT_FOR_WRITES,
     ) -> None:
         self._clock = clock
+        self._a_minute = a_minute
         self._buckets = {
             "all": InMemoryBucket([Rate(a_minute, MINUTE_MILLISECONDS)]),
             "reads": InMemoryBucket([Rate(a_minute - kept_for_writes, MINUTE_MILLISECONDS)]),
@@ -52,8 +54,12 @@ class OwnAllowance:
     async def seconds_until_permitted(self, part: Part) -> float:
         """As `Allowance.seconds_until_permitted`."""
         now = int(self._clock.elapsed() * 1_000)
-        self._buckets[part].leak(now)
-        return seconds_until_put(self._buckets[part], now)
+        bucket = self._buckets[part]
+        bucket.leak(now)
+        seconds = seconds_until_put(bucket, now)
+        if part == "all" and (observer := OBSERVER.get()) is not None:
+            observer.budget(self._a_minute - bucket.count())
+        return seconds
 
 
 def seconds_until_put(bucket: AbstractBucket, now: int) -> float:

@@ -19,6 +19,7 @@ from snapshot_mcp.cloud.refusal import error_of, outcome_unknown
 from snapshot_mcp.cloud.retry import persevere, seconds_advised
 from snapshot_mcp.cloud.traffic import Traffic
 from snapshot_mcp.errors import CloudError, ProtocolError, Unavailable
+from snapshot_mcp.observing import exchanging
 
 T = TypeVar("T")
 
@@ -184,8 +185,9 @@ class Api:
         body: Json | None = None,
         decode: Decode = any_json,
     ) -> Answer:
-        with anyio.fail_after(self._timeout):
+        with exchanging(method, path) as answered, anyio.fail_after(self._timeout):
             async with self._connection.exchange(method, path, params, body) as response:
+                answered(response.status_code)
                 if response.headers.get("content-encoding", "identity") != "identity":
                     raise ProtocolError("The cloud's answer is compressed, unasked.")
                 received = bytearray()

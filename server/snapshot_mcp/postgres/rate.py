@@ -11,6 +11,7 @@ from snapshot_mcp.cloud.allowance import (
     Part,
     seconds_until_put,
 )
+from snapshot_mcp.observing import OBSERVER
 from snapshot_mcp.postgres.database import Database
 
 WINDOW_MILLISECONDS = 61_000
@@ -57,7 +58,11 @@ class SharedAllowance:
             for it in self._buckets.values():
                 it.leak(now)
             self._leaked = now
-        return seconds_until_put(bucket, now)
+        seconds = seconds_until_put(bucket, now)
+        if part == "all" and (observer := OBSERVER.get()) is not None:
+            # Those of the last ten seconds before the window may be counted still.
+            observer.budget(max(self._most[part] - cast("int", bucket.count()), 0))
+        return seconds
 
     def _made(self, part: Part) -> PostgresBucket:
         with self._database.connection():
