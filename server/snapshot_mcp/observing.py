@@ -1,4 +1,4 @@
-"""Who counts and times what goes on, if anybody does: told without passing it through everything."""
+"""Who counts and times what goes on, if anybody does; told without passing it through all."""
 
 import logging
 import re
@@ -37,6 +37,9 @@ RESENT: ContextVar[int] = ContextVar("resent", default=0)
 """How often what is being done now was tried before."""
 
 _LITERAL = re.compile(r"[a-z]+(-[a-z]+)*")
+_QUESTION = "InputRequired"
+"""What a tool raises to ask a person is no failure."""
+
 _NAMED = "name-availability"
 
 
@@ -47,7 +50,8 @@ def calling(tool: str) -> Generator[None]:
     try:
         yield
     except BaseException as failure:
-        error = type(failure.__cause__ or failure).__name__
+        kind = type(failure.__cause__ or failure).__name__
+        error = "" if kind == _QUESTION else kind
         raise
     finally:
         seconds = time.perf_counter() - begin

@@ -77,7 +77,7 @@ SETTINGS = (
     ),
     SettingTold(
         ("SNAPSHOT_MCP_METRICS",),
-        "`true`: `serve --transport http` shows its metrics at `/metrics`, as Prometheus reads them",
+        "`true`: `serve --transport http` shows metrics at `/metrics`, as Prometheus reads them",
         "`false`",
     ),
     SettingTold(

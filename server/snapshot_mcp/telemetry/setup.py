@@ -1,5 +1,6 @@
 """Where spans and metrics go, as the standard variables of OpenTelemetry say."""
 
+import threading
 from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 
@@ -14,6 +15,9 @@ from snapshot_mcp import __version__
 from snapshot_mcp.observing import OBSERVER
 from snapshot_mcp.telemetry.cleaning import Cleaning
 from snapshot_mcp.telemetry.observer import OpenTelemetryObserver
+
+LONGEST_END_SECONDS = 2.0
+"""So long what is left may take to be sent."""
 
 
 @contextmanager
@@ -48,8 +52,15 @@ def observed(
         yield
     finally:
         OBSERVER.reset(token)
-        tracers.shutdown()
-        meters.shutdown(timeout_millis=3_000)
+        # A collector that does not answer is tried for longer than anybody waits for an end.
+        ending = threading.Thread(target=_end, args=(tracers, meters), daemon=True)
+        ending.start()
+        ending.join(LONGEST_END_SECONDS)
+
+
+def _end(tracers: TracerProvider, meters: MeterProvider) -> None:
+    tracers.shutdown()
+    meters.shutdown()
 
 
 def _readers(*, exports: bool, shows: bool) -> Generator[MetricReader]:
