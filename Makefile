@@ -28,7 +28,7 @@ unit: .venv/.typescript
 
 # The property tests again, with as many examples as it takes to be sure. No coverage: it is slow.
 test-deep: .venv/.packaging .venv/.host
-	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -n 2 tests/faults tests/hostile tests/panel tests/postgres tests/restic tests/shipping tests/units tests/sandbox/test_openapi.py
+	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -n 2 tests/faults tests/hostile tests/panel tests/postgres tests/replicas tests/restic tests/shipping tests/units tests/sandbox/test_openapi.py
 
 # What users install: the wheel in an environment of its own, with its prompts.
 wheel: .venv/.demo

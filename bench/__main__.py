@@ -7,6 +7,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from bench.auth import measure_authentication
 from bench.calls import measure_at_once, measure_calls
 from bench.growth import measure_account
 from bench.imports import measure_imports
@@ -36,6 +37,8 @@ class Plan(NamedTuple):
         rounds: rounds of calls at once.
         http_rounds: rounds of each number of HTTP clients.
         http_seconds: of each of these.
+        auth_rounds: turns with authentication and without; short ones, for the machine drifts.
+        auth_seconds: of each of these.
         sizes: snapshots of the accounts.
         growth_seconds: how long each query of an account is repeated.
         slow_size: snapshots of the account on an upstream that is as slow as a real one.
@@ -48,6 +51,8 @@ class Plan(NamedTuple):
     rounds: int = 30
     http_rounds: int = 3
     http_seconds: float = 3
+    auth_rounds: int = 20
+    auth_seconds: float = 0.5
     sizes: tuple[int, ...] = (100, SMALL, MIDDLE, LARGE)
     growth_seconds: float = 5
     slow_size: int = MIDDLE
@@ -62,6 +67,8 @@ QUICK = Plan(
     rounds=3,
     http_rounds=1,
     http_seconds=0.3,
+    auth_rounds=2,
+    auth_seconds=0.3,
     sizes=(100, SMALL, MIDDLE),
     growth_seconds=0.1,
     slow_size=SMALL,
@@ -92,6 +99,9 @@ def _measure(shared: World, plan: Plan) -> Measures:
         "calls": lambda: measure_calls(shared, plan.blocks, plan.calls),
         "calls at once": lambda: measure_at_once(shared, plan.rounds),
         "HTTP": lambda: measure_throughput(shared, plan.http_rounds, plan.http_seconds),
+        "authentication": lambda: measure_authentication(
+            shared, plan.auth_rounds, plan.auth_seconds
+        ),
         "tokens": lambda: measure_tokens(shared),
         "a slow upstream": partial(
             measure_account, shared, plan.slow_size, plan.growth_seconds, plan.delay

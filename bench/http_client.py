@@ -23,14 +23,17 @@ class HttpSession:
     Args:
         stream: the connection, which is used for nothing else.
         port: where it leads.
+        token: what is presented with every request; empty for nothing.
     """
 
-    def __init__(self, stream: SocketStream, port: int) -> None:
+    def __init__(self, stream: SocketStream, port: int, token: str = "") -> None:
         self._stream = stream
         self._head = (
             f"POST /mcp HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json\r\n"
             f"accept: application/json, text/event-stream\r\nmcp-protocol-version: {PROTOCOL}\r\n"
         )
+        if token:
+            self._head += f"authorization: Bearer {token}\r\n"
 
     async def initialize(self) -> None:
         """Shake hands."""
@@ -76,9 +79,9 @@ class HttpSession:
 
 
 @asynccontextmanager
-async def http_session(port: int) -> AsyncGenerator[HttpSession]:
+async def http_session(port: int, token: str = "") -> AsyncGenerator[HttpSession]:
     """A session, past its handshake."""
     async with await anyio.connect_tcp("127.0.0.1", port) as stream:
-        session = HttpSession(stream, port)
+        session = HttpSession(stream, port, token)
         await session.initialize()
         yield session

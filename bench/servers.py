@@ -117,11 +117,11 @@ class World:
         return client
 
     @contextmanager
-    def over_http(self, server: Server, snapshots: int) -> Generator[int]:
+    def over_http(self, server: Server, snapshots: int, **settings: str) -> Generator[int]:
         """Start a server on a port of its own, and wait until it answers there."""
         port = _free_port()
         command = _python((*server.loaded, *server.http, str(port)))
-        with _running(command, self.environment(self.url(snapshots)), port):
+        with _running(command, self.environment(self.url(snapshots)) | settings, port):
             yield port
 
     def environment(self, url: str) -> dict[str, str]:

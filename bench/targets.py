@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from bench.auth import LIMIT, auth_key
 from bench.growth import QUERIES, growth_key
 from bench.measure import Measures
 from bench.servers import BARE, DIRECT, OURS, PEER
+from bench.throughput import CLIENTS
 
 SMALL, MIDDLE, LARGE = 1_000, 10_000, 100_000
 DELAY = 30
@@ -60,7 +62,7 @@ class _Run:
 def verdicts(measures: Measures) -> list[Verdict]:
     """Every target, with what the run says about it."""
     run = _Run(measures)
-    return [*_against_others(run), *_growing(run), *_tokens(run)]
+    return [*_against_others(run), *_growing(run), _authentication(run), *_tokens(run)]
 
 
 def _against_others(run: _Run) -> list[Verdict]:
@@ -115,6 +117,13 @@ def _growing(run: _Run) -> list[Verdict]:
             "x bare fetching",
         ),
     ]
+
+
+def _authentication(run: _Run) -> Verdict:
+    found = [value for it in CLIENTS if (value := run.median(auth_key(it))) is not None]
+    return Verdict(
+        "call over HTTP with authentication", max(found, default=None), LIMIT, "x without"
+    )
 
 
 def _tokens(run: _Run) -> list[Verdict]:

@@ -24,21 +24,29 @@ def measure_throughput(world: World, rounds: int, seconds: float) -> Measures:
             rates: dict[str, list[float]] = {server.name: [] for server in SERVERS}
             for _ in range(rounds):
                 for server in SERVERS:
-                    rate = anyio.run(_rate, server, ports[server.name], clients, seconds)
-                    rates[server.name].append(rate)
+                    found = anyio.run(rate, server, ports[server.name], clients, seconds)
+                    rates[server.name].append(found)
             title = f"Streamable HTTP, {clients} client{'s' * (clients > 1)}"
             measures[f"http_{clients}"] = Measure(title, "calls/s", spreads(rates))
     return measures
 
 
-async def _rate(server: Server, port: int, clients: int, seconds: float) -> float:
-    """Calls a second, of those that were answered in the time."""
+async def rate(server: Server, port: int, clients: int, seconds: float, token: str = "") -> float:
+    """Calls a second, of those that were answered in the time.
+
+    Args:
+        server: which one listens.
+        port: where it listens.
+        clients: how many call at the same time.
+        seconds: how long.
+        token: what they present; empty for nothing.
+    """
     counts = [0] * clients
     ready: list[int] = []
     start = anyio.Event()
 
     async def call_on_and_on(number: int) -> None:
-        async with http_session(port) as session:
+        async with http_session(port, token) as session:
             await session.call(LIST_TOOL, server.listing(LIST_ROWS))
             ready.append(number)
             if len(ready) == clients:

@@ -1,5 +1,6 @@
 """The README is held to the code: what it lists is what there is."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from docs.making.pictures import PICTURES, drawn
 from docs.making.reference import effect, reference, settings_table
 from snapshot_mcp import settings as settings_module
 from snapshot_mcp.commands.parser import build_parser
+from snapshot_mcp.service import settings as service
 from snapshot_mcp.settings_told import SETTINGS
 from snapshot_mcp.tools.toolsets import all_tools
 
@@ -35,8 +37,8 @@ def test_the_table_of_tools_is_that_of_the_server() -> None:
 
 
 def test_every_setting_that_is_read_is_told_and_no_other() -> None:
-    source = Path(settings_module.__file__).read_text(encoding="utf-8")
-    read = set(re.findall(r"(?:SNAPSHOT_MCP|HYPERSTACK)_[A-Z_]+", source))
+    sources = [inspect.getsource(it) for it in (settings_module, service)]
+    read = set(re.findall(r"(?:SNAPSHOT_MCP|HYPERSTACK)_[A-Z_]+", "".join(sources)))
     assert {name for setting in SETTINGS for name in setting.names} == read
 
 

@@ -6,6 +6,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { rolldown } from "rolldown";
 
+const LONGEST_WAIT_MILLISECONDS = 100;
 const here = new URL(".", import.meta.url);
 
 const english = fileURLToPath(new URL("node_modules/zod/v4/locales/en.js", here));
@@ -29,7 +30,10 @@ async function script() {
   });
   const { output } = await bundle.generate({ format: "iife", minify: true, comments: false });
   // The end of a script may not stand in a script.
-  return output[0].code.replaceAll("</script", "<\\/script").trim();
+  const code = output[0].code.replaceAll("</script", "<\\/script").trim();
+  // The page is painted before its script is run, which takes longer; where nothing is painted, as
+  // in a tab that nobody sees, it is run all the same.
+  return `(()=>{let begun=0;const begin=()=>{if(begun++)return;${code}};requestAnimationFrame(()=>setTimeout(begin));setTimeout(begin,${LONGEST_WAIT_MILLISECONDS})})()`;
 }
 
 const hashOf = (text) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;

@@ -12,10 +12,12 @@ from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.mcpserver import MCPServer
 
 from snapshot_mcp import __version__
+from snapshot_mcp.caller import current_caller
 from snapshot_mcp.clock import SYSTEM_CLOCK, Clock
 from snapshot_mcp.cloud.circuit import Circuit
 from snapshot_mcp.completions import serve_completions
 from snapshot_mcp.consent.asking import request_state_security
+from snapshot_mcp.consent.keys import signing_key
 from snapshot_mcp.errors import ConfigError
 from snapshot_mcp.instructions import instructions
 from snapshot_mcp.operations import OpenOperations, Operations
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from snapshot_mcp.rules.policy import Policy
 
 EMBEDDED_URL = "http://embedded.invalid/v1"
-LOCAL_PRINCIPAL = "local"
 LISTS_KEPT_MS = 300_000
 READS_KEPT_MS = 2_000
 
@@ -87,7 +88,7 @@ def create_server(
             subscriptions=subscriptions,
             lifespan=lifespan,
             log_level="WARNING",
-            request_state_security=request_state_security(settings.data_folder()),
+            request_state_security=request_state_security(signing_key(settings)),
             cache_hints=_cache_hints(),
         )
     server.middleware.append(PanelToolsUnlisted(tool.name for tool in for_panel))
@@ -197,6 +198,10 @@ def _allows(policy: "Policy | None") -> Callable[[str], bool]:
     return lambda name: allows_tool(policy, name)
 
 
+def _principal() -> str:
+    return current_caller().principal
+
+
 def _open_once(open_them: OpenOperations) -> OpenOperations:
     lock = anyio.Lock()
     opened: list[Operations] = []
@@ -224,7 +229,6 @@ async def _open(
     from snapshot_mcp.cloud.http import Api  # noqa: PLC0415 - at first use
     from snapshot_mcp.cloud.traffic import Traffic  # noqa: PLC0415 - at first use
     from snapshot_mcp.consent.gate import SECONDS_OF_AN_HOUR, Gate  # noqa: PLC0415 - at first use
-    from snapshot_mcp.consent.keys import load_key  # noqa: PLC0415 - at first use
     from snapshot_mcp.consent.tokens import Tokens  # noqa: PLC0415 - at first use
     from snapshot_mcp.operations.changing import Changes  # noqa: PLC0415 - at first use
     from snapshot_mcp.operations.imaging import Images  # noqa: PLC0415 - at first use
@@ -244,8 +248,8 @@ async def _open(
     traffic = Traffic(clock, circuit, records.allowance)
     api = Api(connection, traffic, clock, timeout=settings.timeout)
     tokens = Tokens(
-        key=lambda: load_key(folder),
-        principal=LOCAL_PRINCIPAL,
+        key=signing_key(settings),
+        principal=_principal,
         cloud=EMBEDDED_URL if settings.embedded else settings.api_url,
         now=clock.now,
     )
@@ -263,7 +267,7 @@ async def _open(
             for tool, events in hourly.items()
             if events is not None
         },
-        principal=LOCAL_PRINCIPAL,
+        principal=_principal,
         clock=clock,
         new_id=lambda: secrets.token_urlsafe(12),
         others=records.alone,

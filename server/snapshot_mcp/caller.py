@@ -43,6 +43,13 @@ async def _nobody_is_told(_address: str) -> None:
     """What nobody asked to hear of is not announced."""
 
 
+REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
+"""Which HTTP request the work is for, as its answer names it too; empty beyond HTTP."""
+
+LOCAL_PRINCIPAL = "local"
+"""Whoever calls where nobody is asked who they are: a user of this machine."""
+
+
 class Caller(NamedTuple):
     """Who called.
 
@@ -50,11 +57,13 @@ class Caller(NamedTuple):
         client: what tells one client from another.
         news: how to tell them something while they wait.
         announce: how to tell everybody that something changed.
+        principal: who is answerable for it.
     """
 
     client: str
     news: News
     announce: Announce = _nobody_is_told
+    principal: str = LOCAL_PRINCIPAL
 
 
 async def _nobody_listens(_waited: float, _total: float | None, _line: str) -> None:

@@ -112,6 +112,11 @@ def _serve(arguments: "argparse.Namespace | None" = None) -> int:
     # What is made at the start stays to the end: to look through it for garbage would cost a tenth.
     gc.disable()
     settings = _narrowed(read_settings(os.environ), arguments)
+    service = None
+    if arguments and getattr(arguments, "transport", "stdio") == "http":
+        from snapshot_mcp.service.settings import read_service  # noqa: PLC0415 - not for stdio
+
+        service = read_service(os.environ)
     # The SDK comes with this import: bad settings need not wait for it.
     from snapshot_mcp.serving import serve_http, serve_stdio  # noqa: PLC0415
 
@@ -120,8 +125,8 @@ def _serve(arguments: "argparse.Namespace | None" = None) -> int:
             "there is no API key, so the embedded cloud is used."
             " Set SNAPSHOT_MCP_API_KEY for the real one."
         )
-    if arguments and getattr(arguments, "transport", "stdio") == "http":
-        serve_http(settings, host=arguments.host, port=arguments.port)
+    if arguments and service:
+        serve_http(settings, service, host=arguments.host, port=arguments.port)
     else:
         serve_stdio(settings)
     return exit_codes.OK

@@ -32,8 +32,12 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import JSONResponse, Response
 
+    from snapshot_mcp.service.settings import ServiceSettings
+
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
-"""For these the SDK checks the Host and Origin of every request."""
+"""At these, only users of this machine are served without being asked who they are."""
+
+HEALTH_PATH = "/health"
 
 DRAIN_SECONDS = 5
 """So long calls may go on after SIGTERM; then they are cancelled."""
@@ -126,27 +130,38 @@ def end_in_any_case() -> None:
     timer.start()
 
 
-def serve_http(settings: Settings, *, host: str, port: int) -> None:
-    """Serve Streamable HTTP at /mcp and /health, on loopback, until the process is ended.
+def serve_http(settings: Settings, service: "ServiceSettings", *, host: str, port: int) -> None:
+    """Serve Streamable HTTP at /mcp and /health until the process is ended.
+
+    Args:
+        settings: of the server.
+        service: who may call it.
+        host: the address to listen at.
+        port: the port to listen at.
 
     Raises:
-        ConfigError: the address is not a loopback one, or the port cannot be had.
+        ConfigError: others could reach the address and would not be asked who they are, nobody
+            said by which name they do, or the port cannot be had.
     """
     import uvicorn  # noqa: PLC0415 - only this transport needs it
+
+    from snapshot_mcp.service.app import service_app  # noqa: PLC0415 - likewise
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             end_in_any_case()
             super().handle_exit(sig, frame)
 
+    check_reach(host, service)
     listener = _listen(host, port)
     circuit = Circuit()
     server = create_server(settings, circuit=circuit)
-    server.custom_route("/health", methods=["GET"])(_health(settings, circuit))
+    server.custom_route(HEALTH_PATH, methods=["GET"])(_health(settings, circuit))
     if settings.metrics:
         server.custom_route("/metrics", methods=["GET"])(_metrics())
-    # Sessions of the legacy era live in one process: replicas serve each request by itself.
-    app = server.streamable_http_app(host=host, stateless_http=settings.database_url is not None)
+    # Replicas serve each request of the legacy era by itself: its sessions live in one process.
+    alone = settings.database_url is None
+    app = service_app(server, service, open_paths=[HEALTH_PATH], sessions=alone)
     _collect_garbage_from_now_on()
     config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=DRAIN_SECONDS)
     with _observed(settings, shows=settings.metrics):
@@ -179,13 +194,33 @@ def _metrics():  # noqa: ANN202 - a Starlette endpoint, whose types are imported
     return metrics
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    if host not in LOOPBACK_HOSTS:
+def check_reach(host: str, service: "ServiceSettings") -> None:
+    """Let only a service that knows its callers, and its own name, be reached by others.
+
+    Args:
+        host: the address that it listens at.
+        service: who may call it.
+
+    Raises:
+        ConfigError: it asks nobody who they are, or has no name.
+    """
+    if host in LOOPBACK_HOSTS:
+        return
+    if not service.authenticated:
         raise ConfigError(
             "--host must be one of this machine's own names, because this server does not ask who"
             " calls it.",
-            f"Use one of: {', '.join(LOOPBACK_HOSTS)}.",
+            f"Use one of: {', '.join(LOOPBACK_HOSTS)}. Or let it ask, with SNAPSHOT_MCP_AUTH_ISSUER"
+            " or SNAPSHOT_MCP_BEARER_TOKEN.",
         )
+    if not service.names:
+        raise ConfigError(
+            "--host lets others reach this server, and nobody said by which name they do.",
+            "Set SNAPSHOT_MCP_ALLOWED_HOSTS to it, such as snapshots.example.",
+        )
+
+
+def _listen(host: str, port: int) -> socket.socket:
     try:
         return listen(host, port)
     except (OSError, OverflowError) as error:

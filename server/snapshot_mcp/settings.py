@@ -1,5 +1,6 @@
 """What the environment says, checked once at start."""
 
+import base64
 import ipaddress
 import os
 import re
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import BaseModel, ConfigDict, SecretBytes, SecretStr
 
 from snapshot_mcp.errors import ConfigError
 from snapshot_mcp.untrusted import quoted, showable
@@ -25,6 +26,7 @@ OTLP_ENDPOINTS = (
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
 )
+LEAST_KEY_BYTES = 32
 _LEFT_OUT = "${user_config."
 
 Consent = Literal["auto", "human"]
@@ -48,6 +50,7 @@ class Settings(BaseModel):
         database_url: the PostgreSQL database that replicas share; None for files of this machine.
         metrics: whether `/metrics` is served beside `/mcp`.
         exports: whether spans and metrics are sent over OTLP.
+        signing_key: signs plans in place of the key in the data folder; None for that one.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -63,6 +66,7 @@ class Settings(BaseModel):
     database_url: SecretStr | None = None
     metrics: bool = False
     exports: bool = False
+    signing_key: SecretBytes | None = None
 
     @property
     def embedded(self) -> bool:
@@ -85,7 +89,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     Raises:
         ConfigError: one sentence that names the setting and what it takes.
     """
-    environment = {name: it for name, it in environment.items() if not it.startswith(_LEFT_OUT)}
+    environment = given(environment)
     key_name, key = _first(environment, "SNAPSHOT_MCP_API_KEY", "HYPERSTACK_API_KEY")
     url_name, url = _first(environment, "SNAPSHOT_MCP_API_URL", "HYPERSTACK_API_URL")
     if url and not key:
@@ -95,16 +99,22 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         )
     return Settings(
         api_key=SecretStr(checked_key(key_name, key)) if key else None,
-        api_url=_address(url_name, url) if url else DEFAULT_API_URL,
+        api_url=checked_address(url_name, url).rstrip("/") if url else DEFAULT_API_URL,
         data_dir=_folder("SNAPSHOT_MCP_DATA_DIR", environment),
         read_only=_switch("SNAPSHOT_MCP_READ_ONLY", environment),
         consent=_consent("SNAPSHOT_MCP_CONSENT", environment),
         timeout=_seconds("SNAPSHOT_MCP_TIMEOUT", environment),
-        policy=_path("SNAPSHOT_MCP_POLICY", environment),
         database_url=read_database_url(environment),
         metrics=_metrics("SNAPSHOT_MCP_METRICS", environment),
         exports=_exports(environment),
+        policy=read_path("SNAPSHOT_MCP_POLICY", environment),
+        signing_key=_signing_key("SNAPSHOT_MCP_SIGNING_KEY", environment),
     )
+
+
+def given(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """The environment without what desktop clients leave in place of a value."""
+    return {name: it for name, it in environment.items() if not it.startswith(_LEFT_OUT)}
 
 
 def read_toolsets(text: str) -> tuple[Toolset, ...]:
@@ -226,7 +236,24 @@ def _first(environment: Mapping[str, str], *names: str) -> tuple[str, str]:
     return names[0], ""
 
 
-def _address(name: str, value: str) -> str:
+def checked_address(
+    name: str,
+    value: str,
+    *,
+    example: str = DEFAULT_API_URL,
+    why: str = "the API key travels with every call",
+) -> str:
+    """`value`, when it is an address that nobody can listen in on.
+
+    Args:
+        name: of the setting.
+        value: what it holds.
+        example: an address of the kind that is wanted.
+        why: what makes plain http too little.
+
+    Raises:
+        ConfigError: it is no address, or plain http beyond this machine.
+    """
     try:
         parts = urlsplit(value)
         host, _ = parts.hostname, parts.port
@@ -235,13 +262,13 @@ def _address(name: str, value: str) -> str:
     plain = parts.scheme == "http" and host is not None and _is_loopback(host)
     odd = parts.query or parts.fragment or parts.username is not None
     if not host or odd or not _ADDRESS.fullmatch(value) or not _is_host(host):
-        raise ConfigError(f"{name} must be an address such as {DEFAULT_API_URL}.")
+        raise ConfigError(f"{name} must be an address such as {example}.")
     if parts.scheme != "https" and not plain:
         raise ConfigError(
-            f"{name} must begin with https://, because the API key travels with every call.",
+            f"{name} must begin with https://, because {why}.",
             "Plain http:// is accepted for 127.0.0.1 and localhost only.",
         )
-    return value.rstrip("/")
+    return value
 
 
 _ADDRESS = re.compile(r"[A-Za-z0-9.:/_~%\[\]-]+")
@@ -267,13 +294,18 @@ def _is_loopback(host: str) -> bool:
 
 
 def _folder(name: str, environment: Mapping[str, str]) -> Path | None:
-    folder = _path(name, environment)
+    folder = read_path(name, environment)
     if folder is not None and os.path.lexists(folder) and not folder.is_dir():
         raise ConfigError(f"{name} names something that is not a folder.")
     return folder
 
 
-def _path(name: str, environment: Mapping[str, str]) -> Path | None:
+def read_path(name: str, environment: Mapping[str, str]) -> Path | None:
+    """The absolute path that a setting holds; None where it holds nothing.
+
+    Raises:
+        ConfigError: it is not absolute.
+    """
     value = environment.get(name, "").strip()
     if not value:
         return None
@@ -318,3 +350,20 @@ def _seconds(name: str, environment: Mapping[str, str]) -> float:
     if not 0 < seconds <= LONGEST_TIMEOUT_SECONDS:
         raise ConfigError(f"{name} must be a number of seconds above 0 and at most 300.")
     return seconds
+
+
+def _signing_key(name: str, environment: Mapping[str, str]) -> SecretBytes | None:
+    value = environment.get(name, "").strip()
+    if not value:
+        return None
+    try:
+        key = base64.b64decode(value + "=" * (-len(value) % 4), altchars=b"-_", validate=True)
+    except ValueError:
+        key = b""
+    if len(key) < LEAST_KEY_BYTES:
+        raise ConfigError(
+            f"{name} must be at least {LEAST_KEY_BYTES} random bytes in base64url"
+            " (it is not shown here).",
+            "Make one with: openssl rand -base64 32 | tr '+/' '-_'",
+        )
+    return SecretBytes(key)

@@ -86,4 +86,52 @@ SETTINGS = (
         " OpenTelemetry count as well",
         "none",
     ),
+    SettingTold(
+        ("SNAPSHOT_MCP_SIGNING_KEY",),
+        "at least 32 random bytes in base64url, in place of the key in the data folder: servers"
+        " that share it take each other's plans",
+        "made in the data folder",
+        secret=True,
+    ),
+    SettingTold(
+        ("SNAPSHOT_MCP_AUTH_ISSUER",),
+        "over HTTP: whose JWTs are taken, as they name it, see [docs/deploy.md](docs/deploy.md)",
+        "none",
+    ),
+    SettingTold(
+        ("SNAPSHOT_MCP_AUTH_AUDIENCE",),
+        "the address by which clients reach the service, which the JWTs must be for",
+        "none",
+    ),
+    SettingTold(
+        ("SNAPSHOT_MCP_AUTH_JWKS_URL",),
+        "where the issuer's keys are",
+        "where its metadata says",
+    ),
+    SettingTold(
+        ("SNAPSHOT_MCP_BEARER_TOKEN",),
+        "over HTTP: a static token of at least 32 characters that has all scopes",
+        "none",
+        secret=True,
+    ),
+    SettingTold(
+        ("SNAPSHOT_MCP_BEARER_TOKEN_FILE",),
+        "absolute path of a file of such tokens; a line is a token, or a name, a token, scopes",
+        "none",
+    ),
+    SettingTold(
+        ("SNAPSHOT_MCP_ALLOWED_HOSTS",),
+        "values of `Host` that are taken, between commas, beside loopback's and the audience's",
+        "none",
+    ),
+    SettingTold(
+        ("SNAPSHOT_MCP_ALLOWED_ORIGINS",),
+        "values of `Origin` that are taken, between commas, beside loopback's and the audience's",
+        "none",
+    ),
+    SettingTold(
+        ("SNAPSHOT_MCP_REQUESTS_PER_MINUTE",),
+        "requests that one principal may make, where everybody is asked who they are",
+        "`600`",
+    ),
 )

@@ -29,6 +29,7 @@ AXE = HERE / "node_modules/axe-core/axe.min.js"
 ARTIFACTS = Path(os.environ.get("SNAPSHOT_MCP_ARTIFACTS", "build/panel"))
 """Where screenshots are kept."""
 
+TALLEST_PICTURE = 2_000
 _SCRIPT = Path("build/panel/host.js")
 _OUR_OWN = ("host", "origin", "content-length", "connection", "accept-encoding")
 # It looks for updates and for names of its maker's, which no test needs.
@@ -141,8 +142,15 @@ class Host:
 
     async def picture(self, name: str) -> None:
         """Keep a picture of the page."""
-        await self.page.wait_for_timeout(50)  # the frame takes the height that it asked for
-        await self.page.screenshot(path=ARTIFACTS / f"{name}.png", full_page=True)
+        size, frame = self.page.viewport_size, self.page.locator("iframe")
+        box = await frame.bounding_box()
+        assert size
+        assert box
+        # What is beyond the window of a frame of another origin is not drawn.
+        tall = min(int(box["height"]), TALLEST_PICTURE)
+        await self.page.set_viewport_size({"width": size["width"], "height": tall})
+        await frame.screenshot(path=ARTIFACTS / f"{name}.png")
+        await self.page.set_viewport_size(size)
 
     async def violations(self) -> list[str]:
         """What axe-core finds in the panel."""

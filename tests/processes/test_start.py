@@ -42,6 +42,7 @@ LATER = {
     "snapshot_mcp.rules",
     "snapshot_mcp.sandbox",
     "snapshot_mcp.telemetry",
+    "snapshot_mcp.service",
 }
 """Each costs a start something, and none is needed before the first call."""
 

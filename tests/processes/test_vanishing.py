@@ -9,7 +9,7 @@ from mcp import Client
 
 from tests.conftest import ERAS, ask
 from tests.processes.helpers import Upstream, free_port, hang, until
-from tests.processes.test_http import HttpServer, http_server
+from tests.processes.http_server import HttpServer, http_server
 
 CLIENTS = 12
 

@@ -1,5 +1,43 @@
-"""Replicas and a real PostgreSQL take minutes, so SNAPSHOT_MCP_DEEP=1 asks for them."""
+"""A service with an upstream and an issuer of its own, shared by tests that leave it as it was."""
 
-import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import NamedTuple
 
-collect_ignore = [] if os.environ.get("SNAPSHOT_MCP_DEEP") else ["test_replicas.py"]
+import httpx
+import pytest
+
+from tests.processes.conftest import command
+from tests.processes.helpers import Upstream, free_port
+from tests.processes.http_server import HttpServer, http_server
+from tests.service.conversation import client_of
+from tests.service.issuer import Issuer, ec_key, rsa_key
+
+__all__ = ["Service", "command", "service"]
+
+
+class Service(NamedTuple):
+    """What runs, and where it keeps its ledger."""
+
+    server: HttpServer
+    issuer: Issuer
+    upstream: Upstream
+    folder: Path
+    http: httpx.Client
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, measured: None) -> Generator[Service]:
+    """A service that takes the tokens of an issuer."""
+    del measured
+    port = free_port()
+    folder, cloud = tmp_path_factory.mktemp("service"), tmp_path_factory.mktemp("cloud")
+    issuer = Issuer(f"http://127.0.0.1:{port}/mcp", [ec_key("ec-1"), rsa_key("rsa-1")])
+    with (
+        issuer.serving(),
+        Upstream(cloud / "cloud.db").serving() as upstream,
+        http_server(folder, port, **upstream.settings, **issuer.settings) as server,
+        client_of(server.url) as http,
+    ):
+        yield Service(server, issuer, upstream, folder, http)
+        assert not any("Traceback" in line for line in server.output)

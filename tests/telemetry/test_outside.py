@@ -14,7 +14,7 @@ from snapshot_mcp.observing import route_of
 from tests.conftest import ask
 from tests.hostile.corpus import TEXTS, storable
 from tests.processes.helpers import KEY, Upstream, free_port, ready_server, until
-from tests.processes.test_http import HttpServer, http_server
+from tests.processes.http_server import HttpServer, http_server
 from tests.telemetry.collector import Collector, collecting
 
 CANARY = "canary-of-a-name"

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from mcp import Client
 
-from snapshot_mcp.app import LOCAL_PRINCIPAL
+from snapshot_mcp.caller import LOCAL_PRINCIPAL
 from snapshot_mcp.chain import Attempt
 from snapshot_mcp.ledger import Ledger
 from snapshot_mcp.settings import LEDGER_FILE

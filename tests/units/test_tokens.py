@@ -28,7 +28,7 @@ def tokens(
     cloud: str = CLOUD,
     now: datetime = NOW,
 ) -> Tokens:
-    return Tokens(key=lambda: key, principal=principal, cloud=cloud, now=lambda: now)
+    return Tokens(key=lambda: key, principal=lambda: principal, cloud=cloud, now=lambda: now)
 
 
 def issued(intent: Intent = DELETE) -> str:
@@ -239,7 +239,7 @@ def test_a_key_that_cannot_be_had_is_no_forged_token() -> None:
     def broken() -> bytes:
         raise LedgerError("The key is broken.")
 
-    opener = Tokens(key=broken, principal="local", cloud=CLOUD, now=lambda: NOW)
+    opener = Tokens(key=broken, principal=lambda: "local", cloud=CLOUD, now=lambda: NOW)
     with pytest.raises(LedgerError):
         opener.open(issued(), DELETE)
     with pytest.raises(LedgerError):

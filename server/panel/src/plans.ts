@@ -137,11 +137,13 @@ export function batchPlan(origin: Origin, answer: Answer, around: Around): HTMLE
   );
 }
 
+const look = (column: number): string => ["short", "", "", "short", "number", ""][column] ?? "";
+
 const headLine = (): HTMLElement =>
-  element("tr", {}, ...["", "Name", "VM", "Taken", "Size", "Why"].map((it) => element("th", { scope: "col" }, it || "What")));
+  element("tr", {}, ...["What", "Name", "VM", "Taken", "Size", "Why"].map((it, column) => element("th", { scope: "col", class: look(column) }, it)));
 
 function decisionLine(decision: Json): HTMLElement {
   const it = readSnapshot(decision);
   const cells = [decision.keep === true ? "stays" : "goes", `${it.name} (${it.id})`, vmTitle(it), moment(it.taken), gigabytes(it.size), asTexts(decision.reasons).join("; ")];
-  return element("tr", {}, ...cells.map((cell) => element("td", {}, cell)));
+  return element("tr", {}, ...cells.map((cell, column) => element("td", { class: look(column) }, cell)));
 }

@@ -26,7 +26,7 @@ export function table(snapshots: Snapshot[], open: (snapshot: Snapshot) => void)
   );
 }
 
-const look = (column: number): string => ["", "", "", "number", "", "extra"][column] ?? "";
+const look = (column: number): string => ["", "", "short", "number", "short", "extra"][column] ?? "";
 
 function line(it: Snapshot, open: (snapshot: Snapshot) => void): HTMLElement {
   const name = element("button", { type: "button", onclick: () => open(it) }, it.name || String(it.id));

@@ -65,6 +65,14 @@ def error_of(  # noqa: PLR0911 - one line an answer
                 retry_after=advised,
                 passing=True,
             )
+        case _:
+            return _other_failure(status, body, subject, advised, writing=writing)
+
+
+def _other_failure(
+    status: int, body: object, subject: str, advised: float | None, *, writing: bool
+) -> Exception:
+    match status:
         case status if 400 <= status < 500 and status not in _UNDECIDED_STATUS:  # noqa: PLR2004 - the class of refusals
             return BadRequest(
                 f"The cloud refused {subject}: {_known_reason(body)}.", _NOTHING_CHANGED

@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--transport", choices=["stdio", "http"], default="stdio", help="how (stdio)"
     )
-    serve.add_argument("--host", default="127.0.0.1", help="loopback address (127.0.0.1)")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen at (127.0.0.1)")
     serve.add_argument("--port", type=_port, default=8765, help="port of http (8765)")
     _add_install(
         commands.add_parser(

@@ -7,7 +7,7 @@ carries over is sealed by the SDK and names the question, so no answer fits anot
 
 import hashlib
 import logging
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, cast
 
 import anyio
@@ -23,7 +23,6 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from snapshot_mcp.consent.evidence import Answer
-from snapshot_mcp.consent.keys import load_key
 from snapshot_mcp.untrusted import NAME_CAP, showable
 
 LONGEST_THOUGHT_SECONDS = 300
@@ -127,15 +126,15 @@ class ClientPerson:
         return _read(answer)
 
 
-class FolderCodec:
-    """Seals what a question carries over with the key of the data folder, read at the first use.
+class LateCodec:
+    """Seals what a question carries over with the signing key, which is read at the first use.
 
-    So the answer is taken by a server that was restarted meanwhile, and by another one that
-    shares the folder or holds a copy of its key.
+    So the answer is taken by a server that was restarted meanwhile, and by another one that has the
+    same key.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, key: Callable[[], bytes]) -> None:
+        self._key = key
 
     def seal(self, payload: bytes) -> str:
         """An opaque token that protects `payload`."""
@@ -146,12 +145,12 @@ class FolderCodec:
         return self._codec().unseal(token)
 
     def _codec(self) -> AESGCMRequestStateCodec:
-        return AESGCMRequestStateCodec([load_key(self._folder)])
+        return AESGCMRequestStateCodec([self._key()])
 
 
-def request_state_security(folder: Path) -> RequestStateSecurity:
-    """How the SDK seals what a question carries over."""
-    return RequestStateSecurity(codec=FolderCodec(folder))
+def request_state_security(key: Callable[[], bytes]) -> RequestStateSecurity:
+    """How the SDK seals what a question carries over: with the key that `key` gives."""
+    return RequestStateSecurity(codec=LateCodec(key))
 
 
 def _read(answer: object) -> Answer:

@@ -51,7 +51,7 @@ class Gate:
         tokens: issues and opens plan tokens.
         consent: how much evidence a destructive action needs at least.
         limits: how often a tool may send something; the ledger counts.
-        principal: who acts.
+        principal: tells who acts now.
         clock: the time, and the way to wait.
         new_id: gives the id of a plan or attempt, never the same twice.
         others: held by one server at a time, of all that share the ledger.
@@ -65,7 +65,7 @@ class Gate:
         tokens: Tokens,
         consent: Consent,
         limits: Mapping[str, RateLimit],
-        principal: str,
+        principal: Callable[[], str],
         clock: Clock,
         new_id: Callable[[], str],
         others: Callable[[], AbstractAsyncContextManager[None]],
@@ -185,6 +185,10 @@ class Gate:
             RefusedError: the words are not those of the plan, or the person did not agree.
         """
         if confirm != target.confirm_with:
+            if person.panel_nonce is not None:
+                raise RefusedError(
+                    "What was typed is not what the plan asks for.", "Nothing was changed."
+                )
             raise RefusedError(
                 "confirm does not hold the words that the plan asks for.",
                 "Nothing was changed. Show the plan to the person: the words are theirs to give.",
@@ -291,7 +295,7 @@ class Gate:
             intent.tool,
             intent.target,
             intent.arguments,
-            self._principal,
+            self._principal(),
             evidence,
             person.client,
         )

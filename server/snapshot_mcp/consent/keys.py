@@ -1,13 +1,26 @@
-"""The key that signs plans: made once, kept in the data folder, shared by all who use it."""
+"""The key that signs plans: given, or made once and kept in the data folder for all who use it."""
 
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from snapshot_mcp.errors import LedgerError
+from snapshot_mcp.settings import Settings
 
 KEY_FILE = "plan.key"
 _KEY_BYTES = 32
+
+
+def signing_key(settings: Settings) -> Callable[[], bytes]:
+    """Gives the key at each use: the one that the environment holds, else that of the data folder.
+
+    Machines that share a key take each other's plans and questions.
+    """
+    given = settings.signing_key
+    if given is not None:
+        return given.get_secret_value
+    return lambda: load_key(settings.data_folder())
 
 
 def load_key(folder: Path) -> bytes:

@@ -56,16 +56,22 @@ class Tokens:
 
     Args:
         key: gives the signing key; called at each use, so that nothing is read before the first.
-        principal: who acts.
+        principal: tells who acts now.
         cloud: address of the cloud that the plans are for.
         now: the time.
     """
 
     def __init__(
-        self, *, key: Callable[[], bytes], principal: str, cloud: str, now: Callable[[], datetime]
+        self,
+        *,
+        key: Callable[[], bytes],
+        principal: Callable[[], str],
+        cloud: str,
+        now: Callable[[], datetime],
     ) -> None:
         self._key = key
-        self._audience = digest([principal, cloud])
+        self._principal = principal
+        self._cloud = cloud
         self._now = now
 
     def issue(self, plan_id: str, intent: Intent, state: str) -> tuple[str, datetime]:
@@ -78,7 +84,7 @@ class Tokens:
             "sub": f"{intent.tool}/{intent.target}",
             "arg": digest(intent.arguments),
             "st": state,
-            "aud": self._audience,
+            "aud": self._audience(),
             "exp": int(expires_at.timestamp()),
         }
         return jwt.encode(claims, self._key(), algorithm=_ALGORITHM), expires_at
@@ -90,7 +96,7 @@ class Tokens:
             RefusedError: it is not; the sentence says which.
         """
         claims = self._authentic(token)
-        if claims["aud"] != self._audience:
+        if claims["aud"] != self._audience():
             raise RefusedError("This plan was made for someone else or another cloud.", _PLAN_AGAIN)
         if claims["sub"] != f"{intent.tool}/{intent.target}":
             raise RefusedError("This plan is for another tool or another snapshot.", _PLAN_AGAIN)
@@ -104,7 +110,7 @@ class Tokens:
 
         It is made anew from the plan's id, so nothing has to be kept, and it ends with the plan.
         """
-        message = f"panel\n{self._audience}\n{plan_id}".encode()
+        message = f"panel\n{self._audience()}\n{plan_id}".encode()
         digest_of_it = hmac.digest(self._key(), message, "sha256")[:_NONCE_BYTES]
         return base64.urlsafe_b64encode(digest_of_it).decode()
 
@@ -123,6 +129,9 @@ class Tokens:
         """
         if plan.expires_at <= self._now():
             raise RefusedError("This plan has expired.", _PLAN_AGAIN)
+
+    def _audience(self) -> str:
+        return digest([self._principal(), self._cloud])
 
     def _authentic(self, token: str) -> dict[str, str | int | float]:
         import jwt  # noqa: PLC0415 - as above

@@ -164,7 +164,12 @@ class Changes:
             return RestoreResult(outcome="unknown", next_step=f"{error} {look}")
         if not isinstance(seen, Sent):
             return RestoreResult(outcome="confirmation_required").model_copy(update=seen)
-        receipt = seen.answer
+        return await self._followed(order, seen.answer, ordered_at, wait_seconds)
+
+    async def _followed(
+        self, order: RestoreOrder, receipt: RestoreReceipt, ordered_at: float, wait_seconds: int
+    ) -> RestoreResult:
+        """What became of a restore that was accepted, after a wait for its VM."""
         waited = await wait_for(
             receipt.virtual_machine,
             lambda: self._reader.virtual_machine(receipt.virtual_machine.id),

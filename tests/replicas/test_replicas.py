@@ -18,9 +18,9 @@ from snapshot_mcp.records import open_records
 from tests.conftest import ERAS, ask
 from tests.postgres.server import Server
 from tests.processes.helpers import KEY, environment, run
-from tests.service.door import Door, Passed, most_in_a_minute
-from tests.service.load import Load, Told
-from tests.service.replicas import Process, cloud, replicas
+from tests.replicas.door import Door, Passed, most_in_a_minute
+from tests.replicas.load import Load, Told
+from tests.replicas.replicas import Process, cloud, replicas
 
 CALLS = int(os.environ.get("SNAPSHOT_MCP_SERVICE_CALLS", "2000"))
 """A quick look takes 200."""

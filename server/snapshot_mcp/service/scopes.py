@@ -1,0 +1,60 @@
+"""Which scope a request needs. A tool that is not named here needs all that there are."""
+
+from collections.abc import Collection, Mapping
+from typing import cast
+
+READ = "snapshots:read"
+WRITE = "snapshots:write"
+DELETE = "snapshots:delete"
+SCOPES = (READ, WRITE, DELETE)
+
+SCOPE_OF_TOOL: Mapping[str, str] = {
+    "list_snapshots": READ,
+    "inspect_snapshot": READ,
+    "list_virtual_machines": READ,
+    "list_snapshot_events": READ,
+    "review_snapshots": READ,
+    "plan_retention": READ,
+    "create_snapshot": WRITE,
+    "restore_snapshot": WRITE,
+    "create_image_from_snapshot": WRITE,
+    "delete_snapshot": DELETE,
+    "apply_retention": DELETE,
+    "panel_snapshots": READ,
+    "panel_virtual_machine": READ,
+}
+
+COMMITTING = "commit_from_panel"
+"""The panel's tool that carries out a plan of another one, and needs the scope of that."""
+
+_READING = ("resources/", "prompts/", "completion/", "subscriptions/")
+
+
+def is_listed(tool: str, held: Collection[str]) -> bool:
+    """Whether somebody who has the scopes `held` can do something with this tool."""
+    if tool == COMMITTING:
+        return WRITE in held or DELETE in held
+    return _scopes_of_tool(tool) <= set(held)
+
+
+def _scopes_of_tool(tool: str) -> frozenset[str]:
+    return frozenset({SCOPE_OF_TOOL[tool]} if tool in SCOPE_OF_TOOL else SCOPES)
+
+
+def scopes_needed(method: str, params: object) -> frozenset[str]:
+    """The scopes that a request needs; none for what tells nothing of the cloud.
+
+    Args:
+        method: of the JSON-RPC message.
+        params: its parameters, as they came.
+    """
+    if method == "tools/call":
+        tool = _member(params, "name")
+        if tool == COMMITTING:
+            tool = _member(_member(params, "arguments"), "tool")
+        return _scopes_of_tool(str(tool))
+    return frozenset({READ}) if method.startswith(_READING) else frozenset()
+
+
+def _member(value: object, name: str) -> object:
+    return cast("Mapping[str, object]", value).get(name) if isinstance(value, Mapping) else None

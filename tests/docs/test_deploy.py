@@ -1,0 +1,111 @@
+"""The files of docs/deploy are ones that this server starts with: its settings, its arguments."""
+
+import configparser
+import importlib
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from snapshot_mcp.commands.parser import parse
+from snapshot_mcp.exit_codes import BAD_SETTINGS
+from snapshot_mcp.service.scopes import SCOPE_OF_TOOL, SCOPES
+from snapshot_mcp.service.settings import ServiceSettings, read_service
+from snapshot_mcp.serving import HEALTH_PATH, LONGEST_END_SECONDS, check_reach
+from snapshot_mcp.settings import read_settings
+from snapshot_mcp.settings_told import SETTINGS
+
+FOLDER = Path(__file__).parents[2] / "docs/deploy"
+PAGE = FOLDER.with_suffix(".md").read_text(encoding="utf-8")
+NAMES = {name for setting in SETTINGS for name in setting.names}
+SECRET = {name for setting in SETTINGS if setting.secret for name in setting.names}
+FILLED_IN = "c2VjcmV0LXRoYXQtaXMtbG9uZy1lbm91Z2gtZm9yLWFsbC1vZi10aGVt"
+_NAME = re.compile(r"\bSNAPSHOT_MCP_[A-Z_]+")
+
+
+def text(name: str) -> str:
+    return (FOLDER / name).read_text(encoding="utf-8")
+
+
+def starts(words: Sequence[str], environment: Mapping[str, str]) -> ServiceSettings:
+    """What a server with these arguments and settings would serve; it must be one for a team."""
+    assert environment.keys() <= NAMES
+    arguments = parse(words)
+    assert (arguments.command, arguments.transport) == ("serve", "http")
+    settings, service = read_settings(environment), read_service(environment)
+    assert not settings.embedded
+    assert settings.data_dir is not None
+    assert service.authenticated
+    check_reach(arguments.host, service)
+    return service
+
+
+def assigned(lines: str) -> dict[str, str]:
+    """The settings of an environment file, with something in place of each secret."""
+    pairs = dict(it.split("=", 1) for it in lines.splitlines() if it and not it.startswith("#"))
+    return {name: value or FILLED_IN for name, value in pairs.items()}
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.iterdir()), ids=lambda path: path.name)
+def test_every_setting_that_a_file_names_exists_and_the_page_tells_of_the_file(path: Path) -> None:
+    assert set(_NAME.findall(path.read_text(encoding="utf-8"))) <= NAMES
+    assert f"](deploy/{path.name})" in PAGE
+
+
+def test_every_setting_and_scope_that_the_page_names_exists() -> None:
+    assert set(_NAME.findall(PAGE)) <= NAMES
+    assert set(re.findall(r"snapshots:\w+", PAGE)) == set(SCOPES)
+    rows = dict(re.findall(r"^\| `(snapshots:(?:write|delete))` \| (.*) \|$", PAGE, re.MULTILINE))
+    for scope, tools in rows.items():
+        told = set(re.findall(r"`(\w+)`", tools))
+        assert told == {tool for tool, needed in SCOPE_OF_TOOL.items() if needed == scope}
+
+
+def test_the_unit_of_systemd_starts_the_service() -> None:
+    unit = configparser.RawConfigParser(strict=False)
+    unit.optionxform = str  # pyright: ignore[reportAttributeAccessIssue] - as its manual says
+    unit.read_string(text("snapshot-mcp.service"))
+    service = unit["Service"]
+    name, _, value = service["Environment"].partition("=")
+    command = shlex.split(service["ExecStart"])
+    assert Path(command[0]).name == "snapshot-mcp"
+    starts(command[1:], assigned(text("environment")) | {name: value})
+    assert value == f"/var/lib/{service['StateDirectory']}"
+    assert int(service["TimeoutStopSec"]) > LONGEST_END_SECONDS
+    assert int(service["RestartPreventExitStatus"]) == BAD_SETTINGS
+
+
+def test_the_container_starts_the_service() -> None:
+    file = text("Containerfile")
+    command: list[str] = json.loads(re.findall(r"^CMD (.*)$", file, re.MULTILINE)[0])
+    environment = dict(re.findall(r"^ENV (\w+)=(.*)$", file, re.MULTILINE))
+    starts(command, assigned(text("environment")) | environment)
+    assert f"EXPOSE {parse(command).port}\n" in file
+    assert f":{parse(command).port}{HEALTH_PATH}'" in file
+    assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", file, re.MULTILINE)
+
+
+def test_the_manifest_for_kubernetes_starts_the_service() -> None:
+    yaml: Any = importlib.import_module("yaml")  # it has no types
+    things: dict[str, Any] = {it["kind"]: it for it in yaml.safe_load_all(text("kubernetes.yaml"))}
+    assert things.keys() == {"Secret", "PersistentVolumeClaim", "Deployment", "Service"}
+    pod = things["Deployment"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    for entry in container["env"]:
+        held = "valueFrom" in entry
+        assert held == (entry["name"] in SECRET)
+        assert (
+            not held or entry["valueFrom"]["secretKeyRef"]["key"] in things["Secret"]["stringData"]
+        )
+    starts(container["args"], {it["name"]: it.get("value", FILLED_IN) for it in container["env"]})
+    port = parse(container["args"]).port
+    assert [it["containerPort"] for it in container["ports"]] == [port]
+    for probe in ("readinessProbe", "livenessProbe"):
+        assert container[probe]["httpGet"]["path"] == HEALTH_PATH
+    assert pod["terminationGracePeriodSeconds"] > LONGEST_END_SECONDS
+    assert things["Deployment"]["spec"]["replicas"] == 1
+    assert not any(things["Secret"]["stringData"].values())

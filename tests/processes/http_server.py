@@ -1,0 +1,78 @@
+"""A server over Streamable HTTP in a process of its own."""
+
+import subprocess
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+import httpx
+
+from tests.processes.helpers import MODULE, environment, until
+
+ACCEPT = {"accept": "application/json, text/event-stream"}
+
+
+class HttpServer:
+    """A server on a port."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, output: IO[bytes]) -> None:
+        self.process = process
+        self.port = port
+        self._output = output
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def output(self) -> list[str]:
+        """The lines of stdout and stderr together."""
+        self._output.seek(0)
+        return self._output.read().decode().splitlines()
+
+    def get(self, path: str, **headers: str) -> httpx.Response:
+        return httpx.get(self.url + path, headers=headers, timeout=10)
+
+    def post(self, **headers: str) -> httpx.Response:
+        message = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+        return httpx.post(f"{self.url}/mcp", json=message, headers=ACCEPT | headers, timeout=10)
+
+    def send(self, body: str, **headers: str | list[str]) -> httpx.Response:
+        """Post a body as it is; a list sends a header several times."""
+        given = {"content-type": "application/json", **ACCEPT, **headers}
+        lines = [
+            (name, value)
+            for name, values in given.items()
+            for value in ([values] if isinstance(values, str) else values)
+        ]
+        return httpx.post(f"{self.url}/mcp", content=body, headers=lines, timeout=10)
+
+    def is_up(self) -> bool:
+        assert self.process.poll() is None, self.output
+        with suppress(httpx.TransportError):
+            return self.get("/health").is_success
+        return False
+
+
+@contextmanager
+def http_server(folder: Path, port: int, *options: str, **settings: str) -> Generator[HttpServer]:
+    """A server over HTTP that answers; it is killed in the end, should it still run."""
+    arguments = ["serve", "--transport", "http", "--port", str(port), *options]
+    with (
+        tempfile.TemporaryFile() as output,
+        subprocess.Popen(
+            [*MODULE, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment(folder, **settings),
+        ) as process,
+    ):
+        server = HttpServer(process, port, output)
+        try:
+            until(server.is_up, "the start")
+            yield server
+        finally:
+            process.kill()

@@ -1,0 +1,197 @@
+"""The issuer's keys: fetched when they are needed, not oftener, and used while it is away."""
+
+from collections.abc import Callable, Generator
+from datetime import UTC, datetime
+
+import anyio
+import pytest
+
+from snapshot_mcp.service.jwks import FRESH_SECONDS, LEAST_SECONDS_BETWEEN, Keys, KeysMissing
+from snapshot_mcp.service.jwks import Issuer as Source
+from snapshot_mcp.service.scopes import READ, SCOPES, WRITE
+from snapshot_mcp.service.verifying import KEPT_SECONDS, LEEWAY_SECONDS, Rejected, Verifier
+from tests.conftest import TurnedClock
+from tests.processes.helpers import free_port
+from tests.service.issuer import (
+    Issuer,
+    SigningKey,
+    ec_key,
+    ed_key,
+    rsa_key,
+    signed_with_what_is_public,
+)
+
+AUDIENCE = "https://snapshots.example/mcp"
+
+
+@pytest.fixture(scope="module")
+def running() -> Generator[Issuer]:
+    with Issuer(AUDIENCE, [ec_key("ec-1")]).serving() as issuer:
+        yield issuer
+
+
+@pytest.fixture
+def issuer(running: Issuer) -> Issuer:
+    running.keys, running.down = running.keys[:1], False
+    running.asked.clear()
+    return running
+
+
+@pytest.fixture
+def turned() -> TurnedClock:
+    clock = TurnedClock()
+    clock.time = datetime.now(UTC)  # the library that reads JWTs has a clock of its own
+    return clock
+
+
+def verifier_of(issuer: Issuer, turned: TurnedClock, *, jwks_url: str | None = None) -> Verifier:
+    return Verifier(
+        bearers=(),
+        keys=Keys(Source(issuer.url, jwks_url).keys, turned.elapsed),
+        issuer=issuer.url,
+        audience=AUDIENCE,
+        clock=turned.clock,
+    )
+
+
+@pytest.fixture
+def verifier(issuer: Issuer, turned: TurnedClock) -> Verifier:
+    return verifier_of(issuer, turned)
+
+
+@pytest.mark.parametrize("make", [rsa_key, ec_key, ed_key])
+async def test_a_token_of_each_kind_of_key_is_taken(
+    issuer: Issuer, verifier: Verifier, make: Callable[[str], SigningKey]
+) -> None:
+    issuer.keys.append(make("second"))
+    access = await verifier.verify(issuer.token(f"openid {WRITE} {READ}", sub="alice"))
+    assert (access.subject, access.scopes) == ("alice", [READ, WRITE])
+    assert access.claims == {"iss": issuer.url}
+    assert access.token == ""
+
+
+@pytest.mark.parametrize("scp", [f"{READ} {WRITE}", [READ, WRITE]])
+async def test_scopes_are_read_as_other_issuers_write_them(
+    issuer: Issuer, verifier: Verifier, scp: object
+) -> None:
+    claims = issuer.claims("", scp=scp)
+    del claims["scope"]
+    access = await verifier.verify(issuer.keys[-1].sign(claims))
+    assert access.scopes == [READ, WRITE]
+
+
+async def test_the_keys_are_asked_for_once_and_a_token_is_looked_at_once(
+    issuer: Issuer, verifier: Verifier
+) -> None:
+    token = issuer.token(READ)
+    first = await verifier.verify(token)
+    assert await verifier.verify(token) is first
+    await verifier.verify(issuer.token(READ, sub="bob"))
+    assert issuer.asked == ["/.well-known/oauth-authorization-server", "/jwks"]
+
+
+async def test_where_the_keys_are_can_be_said(issuer: Issuer, turned: TurnedClock) -> None:
+    verifier = verifier_of(issuer, turned, jwks_url=f"{issuer.url}/jwks")
+    await verifier.verify(issuer.token(READ))
+    assert issuer.asked == ["/jwks"]
+
+
+async def test_a_new_key_is_fetched_when_a_token_names_it(
+    issuer: Issuer, verifier: Verifier, turned: TurnedClock
+) -> None:
+    await verifier.verify(issuer.token(READ))
+    issuer.keys.append(rsa_key("rsa-2"))
+    with pytest.raises(Rejected):
+        await verifier.verify(issuer.token(READ))
+    turned.turn(seconds=LEAST_SECONDS_BETWEEN)
+    assert (await verifier.verify(issuer.token(READ))).scopes == [READ]
+    assert issuer.asked.count("/jwks") == 2
+
+
+async def test_tokens_of_unknown_keys_do_not_make_it_ask_the_issuer_again_and_again(
+    issuer: Issuer, verifier: Verifier
+) -> None:
+    stranger = ec_key("never-seen")
+    for number in range(20):
+        with pytest.raises(Rejected):
+            await verifier.verify(stranger.sign(issuer.claims(READ, sub=str(number))))
+    assert issuer.asked.count("/jwks") == 1
+
+
+async def test_calls_at_once_ask_the_issuer_once(issuer: Issuer, verifier: Verifier) -> None:
+    async with anyio.create_task_group() as group:
+        for number in range(10):
+            group.start_soon(verifier.verify, issuer.token(READ, sub=str(number)))
+    assert issuer.asked.count("/jwks") == 1
+
+
+async def test_a_key_that_the_issuer_took_back_is_refused_in_time(
+    issuer: Issuer, verifier: Verifier, turned: TurnedClock
+) -> None:
+    token = issuer.token(READ)
+    await verifier.verify(token)
+    kept, issuer.keys = issuer.keys, [rsa_key("rsa-3")]
+    turned.turn(seconds=KEPT_SECONDS - 1)
+    await verifier.verify(token)
+    turned.turn(seconds=FRESH_SECONDS)
+    with pytest.raises(Rejected):
+        await verifier.verify(token)
+    issuer.keys = kept
+
+
+async def test_known_keys_stay_in_use_while_the_issuer_is_away(
+    issuer: Issuer, verifier: Verifier, turned: TurnedClock
+) -> None:
+    await verifier.verify(issuer.token(READ))
+    issuer.down = True
+    turned.turn(seconds=FRESH_SECONDS + 1)
+    assert (await verifier.verify(issuer.token(READ, sub="bob"))).subject == "bob"
+    with pytest.raises(KeysMissing):
+        await verifier.verify(ec_key("ec-2").sign(issuer.claims(READ)))
+    issuer.down = False
+    turned.turn(seconds=LEAST_SECONDS_BETWEEN)
+    assert (await verifier.verify(issuer.token(READ, sub="eve"))).subject == "eve"
+
+
+async def test_a_token_is_neither_good_nor_bad_while_no_key_could_be_had(
+    issuer: Issuer, verifier: Verifier
+) -> None:
+    issuer.down = True
+    for _ in range(2):
+        with pytest.raises(KeysMissing):
+            await verifier.verify(issuer.token(READ))
+    assert issuer.asked.count("/.well-known/oauth-authorization-server") == 1
+
+
+async def test_an_issuer_that_is_not_there_is_no_crash(turned: TurnedClock) -> None:
+    nowhere = Issuer(AUDIENCE, [ec_key("ec-1")], port=free_port())
+    with pytest.raises(KeysMissing):
+        await verifier_of(nowhere, turned).verify(nowhere.token(READ))
+
+
+async def test_metadata_of_another_issuer_is_not_used(turned: TurnedClock, issuer: Issuer) -> None:
+    keys = Keys(Source(f"http://localhost:{issuer.port}", None).keys, turned.elapsed)
+    with pytest.raises(KeysMissing):
+        await keys.key("ec-1")
+    assert "/jwks" not in issuer.asked
+
+
+async def test_a_good_token_ends_when_it_ends_however_well_it_is_known(
+    issuer: Issuer, verifier: Verifier, turned: TurnedClock
+) -> None:
+    token = issuer.token(READ, exp=int(turned.time.timestamp()) + 20)
+    await verifier.verify(token)
+    turned.turn(seconds=20)
+    await verifier.verify(token)
+    turned.turn(seconds=LEEWAY_SECONDS)
+    with pytest.raises(Rejected, match="expired"):
+        await verifier.verify(token)
+
+
+async def test_a_published_secret_does_not_make_hmac_good(
+    issuer: Issuer, verifier: Verifier
+) -> None:
+    token = signed_with_what_is_public(issuer.keys[0], issuer.claims(" ".join(SCOPES)))
+    with pytest.raises(Rejected):
+        await verifier.verify(token)
+    assert issuer.asked == []

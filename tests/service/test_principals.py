@@ -1,0 +1,204 @@
+"""Who is known does what their scopes allow, on either era, and the ledger says who it was."""
+
+import sqlite3
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, closing
+from time import monotonic, time
+from typing import Any
+
+import anyio
+import httpx2
+import pytest
+from anyio import to_thread
+from mcp import Client
+from mcp.client.auth.extensions.client_credentials import ClientCredentialsOAuthProvider
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
+from mcp_types import CallToolResult
+
+from snapshot_mcp.app import create_server
+from snapshot_mcp.panel.tools import COMMITTED
+from snapshot_mcp.prompts import load_prompts
+from snapshot_mcp.service.scopes import (
+    COMMITTING,
+    DELETE,
+    READ,
+    SCOPE_OF_TOOL,
+    SCOPES,
+    WRITE,
+    is_listed,
+    scopes_needed,
+)
+from snapshot_mcp.service.verifying import LEEWAY_SECONDS
+from snapshot_mcp.settings import LEDGER_FILE, Settings
+from tests.conftest import ERAS, ask, refused
+from tests.service.conftest import Service
+from tests.service.conversation import NEW, OLD, bearing, opened
+from tests.service.conversation import ask as ask_raw
+
+ALL = " ".join(SCOPES)
+
+
+@asynccontextmanager
+async def client_of(service: Service, token: str, mode: str) -> AsyncGenerator[Client]:
+    """A real client that presents `token`."""
+    async with (
+        httpx2.AsyncClient(headers=bearing(token), timeout=15, trust_env=False) as http,
+        Client(
+            streamable_http_client(f"{service.server.url}/mcp", http_client=http), mode=mode
+        ) as client,
+    ):
+        yield client
+
+
+def ledger(service: Service) -> list[tuple[str, str, str]]:
+    """Event, tool and principal of every row."""
+    with closing(sqlite3.connect(service.folder / LEDGER_FILE)) as database:
+        return database.execute("SELECT event, tool, principal FROM attempts").fetchall()
+
+
+async def test_every_tool_has_a_scope_and_no_other_name_does() -> None:
+    tools = {tool.name: tool for tool in await create_server(Settings()).list_tools()}
+    assert tools.keys() == {*SCOPE_OF_TOOL, COMMITTING}
+    for name, scope in SCOPE_OF_TOOL.items():
+        hints = tools[name].annotations
+        assert hints is not None
+        assert (scope == READ) == bool(hints.read_only_hint)
+        assert (scope == DELETE) <= bool(hints.destructive_hint)
+
+
+async def test_a_commit_in_the_panel_needs_the_scope_of_what_is_committed(
+    service: Service,
+) -> None:
+    assert {SCOPE_OF_TOOL[tool] for tool in COMMITTED} == {WRITE, DELETE}
+    for tool in (*COMMITTED, "nonsense"):
+        params = {"name": COMMITTING, "arguments": {"tool": tool}}
+        needed = scopes_needed("tools/call", params)
+        assert needed == {SCOPE_OF_TOOL.get(tool, READ)} or tool == "nonsense"
+        for held in SCOPES:
+            answer = ask_raw(service.http, NEW, service.issuer.token(held), "tools/call", params)
+            assert (answer.status_code == 403) == (needed != {held})
+    assert is_listed(COMMITTING, {WRITE})
+    assert not is_listed(COMMITTING, {READ})
+    assert service.upstream.seen == []
+
+
+@pytest.mark.parametrize("mode", ERAS)
+@pytest.mark.parametrize("held", [READ, WRITE, f"{READ} {DELETE}", ALL])
+async def test_only_the_tools_within_the_scopes_are_listed_and_prompts_that_name_no_others(
+    service: Service, held: str, mode: str
+) -> None:
+    async with client_of(service, service.issuer.token(held), mode) as client:
+        listed = {tool.name for tool in (await client.list_tools()).tools}
+        if READ in held:
+            prompts = {it.name for it in (await client.list_prompts()).prompts}
+            assert prompts == {it.name for it in load_prompts() if it.needs <= listed}
+            assert prompts
+    assert listed == {
+        name
+        for name, scope in SCOPE_OF_TOOL.items()
+        if scope in held.split() and not name.startswith("panel_")  # for clients that show panels
+    }
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_a_plan_is_of_use_to_nobody_but_whom_it_was_made_for(
+    service: Service, mode: str
+) -> None:
+    mine, yours = (service.issuer.token(ALL, sub=f"{who}-{mode}") for who in ("alice", "bob"))
+    async with client_of(service, mine, mode) as alice, client_of(service, yours, mode) as bob:
+        listed = await ask(alice, "list_snapshots", state="ready", limit=1)
+        target = {"snapshot_id": listed["snapshots"][0]["id"]}
+        plan = await ask(alice, "delete_snapshot", **target)
+        words = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
+        told = await refused(bob, "delete_snapshot", **target, **words)
+        assert "made for someone else" in told
+        assert service.upstream.writes == []
+        done = await ask(alice, "delete_snapshot", **target, **words)
+        assert done["outcome"] in {"deleted", "pending"}
+    names = {who: f"{service.issuer.url}#{who}-{mode}" for who in ("alice", "bob")}
+    rows = [row for row in ledger(service) if row[2] in names.values()]
+    assert ("planned", "delete_snapshot", names["alice"]) in rows
+    assert ("sent", "delete_snapshot", names["alice"]) in rows
+    assert [row for row in rows if row[2] == names["bob"]] == [
+        ("refused", "delete_snapshot", names["bob"])
+    ]
+    service.upstream.seen.clear()
+
+
+class _Kept:
+    """Where the client keeps its token."""
+
+    def __init__(self) -> None:
+        self.tokens: OAuthToken | None = None
+
+    async def get_tokens(self) -> OAuthToken | None:
+        return self.tokens
+
+    async def set_tokens(self, tokens: OAuthToken) -> None:
+        self.tokens = tokens
+
+    async def get_client_info(self) -> OAuthClientInformationFull | None:
+        return None
+
+    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
+        raise NotImplementedError
+
+
+async def test_a_client_that_knows_only_the_address_finds_the_issuer_and_gets_a_token(
+    service: Service,
+) -> None:
+    address, kept = f"{service.server.url}/mcp", _Kept()
+    provider = ClientCredentialsOAuthProvider(
+        address, kept, "robot", "secret", "client_secret_post", issuer=service.issuer.url
+    )
+    async with (
+        httpx2.AsyncClient(auth=provider, timeout=15, trust_env=False) as http,
+        Client(streamable_http_client(address, http_client=http)) as client,
+    ):
+        assert (await ask(client, "list_snapshots", limit=1))["total"] > 0
+    assert kept.tokens is not None
+    assert kept.tokens.scope == READ
+
+
+@pytest.mark.parametrize("era", [OLD, NEW])
+async def test_a_stream_that_only_listens_ends_when_its_token_does(
+    service: Service, era: str
+) -> None:
+    lasts = 1
+    token = service.issuer.token(READ, exp=int(time()) + lasts + 1 - LEEWAY_SECONDS)
+    begun = monotonic()
+    status = await to_thread.run_sync(_listen, service, era, token)
+    assert status == 200
+    assert monotonic() - begun < lasts + 5
+
+
+def _listen(service: Service, era: str, token: str) -> int:
+    """Listen to the end; the status that it began with."""
+    if era == NEW:
+        wanted: dict[str, Any] = {"notifications": {"resourceSubscriptions": ["snapshot://1"]}}
+        answer = ask_raw(service.http, era, token, "subscriptions/listen", wanted)
+        assert "acknowledged" in answer.text
+        return answer.status_code
+    headers = {
+        "accept": "text/event-stream",
+        "mcp-session-id": opened(service.http, token),
+        "mcp-protocol-version": OLD,
+    }
+    return service.http.get("/mcp", headers=headers | bearing(token)).status_code
+
+
+async def test_a_call_that_goes_on_is_not_cut_when_its_token_ends(service: Service) -> None:
+    token = service.issuer.token(ALL, exp=int(time()) + 2 - LEEWAY_SECONDS)
+    async with client_of(service, token, ERAS[1]) as client:
+        vms = await ask(client, "list_virtual_machines", search="notebook")
+        result: list[CallToolResult] = []
+
+        async def create() -> None:
+            order = {"vm_id": vms["virtual_machines"][0]["id"], "name": "while-it-ends"}
+            result.append(await client.call_tool("create_snapshot", order | {"wait_seconds": 3}))
+
+        with anyio.fail_after(15):
+            await create()
+    assert not result[0].is_error
+    service.upstream.seen.clear()

@@ -1,0 +1,184 @@
+"""What the environment says of the service is taken or refused with a sentence that names it."""
+
+from pathlib import Path
+
+import pytest
+
+from snapshot_mcp.consent.keys import KEY_FILE, signing_key
+from snapshot_mcp.errors import ConfigError
+from snapshot_mcp.service.bearer import bearer_of
+from snapshot_mcp.service.scopes import DELETE, READ, SCOPES
+from snapshot_mcp.service.settings import DEFAULT_REQUESTS_PER_MINUTE, ServiceSettings, read_service
+from snapshot_mcp.settings import read_settings
+from tests.processes.conftest import Command
+from tests.processes.helpers import environment
+
+TOKEN = "0123456789abcdef" * 2
+OTHER = "f" * 40
+ISSUER = {
+    "SNAPSHOT_MCP_AUTH_ISSUER": "https://login.example/team/",
+    "SNAPSHOT_MCP_AUTH_AUDIENCE": "https://snapshots.example/mcp",
+}
+ONE_TOKEN = {"SNAPSHOT_MCP_BEARER_TOKEN": TOKEN}
+
+
+def refusal(settings: dict[str, str]) -> str:
+    with pytest.raises(ConfigError) as caught:
+        read_service(settings)
+    assert TOKEN not in str(caught.value)
+    return str(caught.value)
+
+
+def tokens(folder: Path, *lines: str) -> dict[str, str]:
+    """A file of tokens, named by its setting."""
+    path = folder / "tokens"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return {"SNAPSHOT_MCP_BEARER_TOKEN_FILE": str(path)}
+
+
+def test_without_any_of_them_nobody_is_asked_who_they_are() -> None:
+    assert read_service({}) == ServiceSettings()
+    assert read_service(dict.fromkeys((*ISSUER, *ONE_TOKEN), "")) == ServiceSettings()
+    assert not read_service({}).authenticated
+
+
+def test_an_issuer_is_taken_letter_by_letter_and_its_service_has_a_name() -> None:
+    service = read_service(ISSUER)
+    assert service.authenticated
+    assert service.issuer == ISSUER["SNAPSHOT_MCP_AUTH_ISSUER"]
+    assert service.audience == ISSUER["SNAPSHOT_MCP_AUTH_AUDIENCE"]
+    assert service.names == ("snapshots.example",)
+    assert service.requests_per_minute == DEFAULT_REQUESTS_PER_MINUTE
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"SNAPSHOT_MCP_AUTH_ISSUER": "https://login.example"}, "SNAPSHOT_MCP_AUTH_AUDIENCE"),
+        ({"SNAPSHOT_MCP_AUTH_AUDIENCE": "https://a.example"}, "SNAPSHOT_MCP_AUTH_ISSUER"),
+        ({"SNAPSHOT_MCP_AUTH_JWKS_URL": "https://a.example/k"}, "SNAPSHOT_MCP_AUTH_ISSUER"),
+        (ISSUER | {"SNAPSHOT_MCP_AUTH_ISSUER": "http://login.example"}, "SNAPSHOT_MCP_AUTH_ISSUER"),
+        (ISSUER | {"SNAPSHOT_MCP_AUTH_ISSUER": "login"}, "SNAPSHOT_MCP_AUTH_ISSUER"),
+        (ISSUER | {"SNAPSHOT_MCP_AUTH_AUDIENCE": "api://snapshots"}, "SNAPSHOT_MCP_AUTH_AUDIENCE"),
+        (ISSUER | {"SNAPSHOT_MCP_AUTH_JWKS_URL": "http://a.example"}, "SNAPSHOT_MCP_AUTH_JWKS_URL"),
+        ({"SNAPSHOT_MCP_BEARER_TOKEN": TOKEN[1:]}, "SNAPSHOT_MCP_BEARER_TOKEN"),
+        ({"SNAPSHOT_MCP_BEARER_TOKEN": f"{TOKEN} {TOKEN}"}, "SNAPSHOT_MCP_BEARER_TOKEN"),
+        (ONE_TOKEN | {"SNAPSHOT_MCP_BEARER_TOKEN_FILE": "/tokens"}, "both set"),
+        ({"SNAPSHOT_MCP_BEARER_TOKEN_FILE": "tokens"}, "SNAPSHOT_MCP_BEARER_TOKEN_FILE"),
+        ({"SNAPSHOT_MCP_BEARER_TOKEN_FILE": "/no/such"}, "SNAPSHOT_MCP_BEARER_TOKEN_FILE"),
+        ({"SNAPSHOT_MCP_ALLOWED_HOSTS": "https://a.example"}, "SNAPSHOT_MCP_ALLOWED_HOSTS"),
+        ({"SNAPSHOT_MCP_ALLOWED_HOSTS": "a.example, *"}, "SNAPSHOT_MCP_ALLOWED_HOSTS"),
+        ({"SNAPSHOT_MCP_ALLOWED_ORIGINS": "a.example"}, "SNAPSHOT_MCP_ALLOWED_ORIGINS"),
+        ({"SNAPSHOT_MCP_ALLOWED_ORIGINS": "null"}, "SNAPSHOT_MCP_ALLOWED_ORIGINS"),
+        ({"SNAPSHOT_MCP_REQUESTS_PER_MINUTE": "0"}, "SNAPSHOT_MCP_REQUESTS_PER_MINUTE"),
+        ({"SNAPSHOT_MCP_REQUESTS_PER_MINUTE": "1e3"}, "SNAPSHOT_MCP_REQUESTS_PER_MINUTE"),
+        ({"SNAPSHOT_MCP_REQUESTS_PER_MINUTE": "1000001"}, "SNAPSHOT_MCP_REQUESTS_PER_MINUTE"),
+    ],
+    ids=str,
+)
+def test_a_setting_that_is_wrong_or_alone_is_named(settings: dict[str, str], named: str) -> None:
+    assert named in refusal(settings)
+
+
+def test_lists_are_between_commas() -> None:
+    service = read_service(
+        {
+            "SNAPSHOT_MCP_ALLOWED_HOSTS": "a.example, b.example:8443,[::1]:*",
+            "SNAPSHOT_MCP_ALLOWED_ORIGINS": " https://app.example ,",
+            "SNAPSHOT_MCP_REQUESTS_PER_MINUTE": "30",
+        }
+    )
+    assert service.allowed_hosts == ("a.example", "b.example:8443", "[::1]:*")
+    assert service.allowed_origins == ("https://app.example",)
+    assert service.requests_per_minute == 30
+
+
+def test_the_one_token_has_all_scopes_and_is_not_kept() -> None:
+    service = read_service(ONE_TOKEN)
+    found = bearer_of(TOKEN, service.bearers)
+    assert found is not None
+    assert (found.principal, found.scopes) == ("bearer", frozenset(SCOPES))
+    assert bearer_of(OTHER, service.bearers) is None
+    assert TOKEN not in repr(service)
+
+
+def test_a_file_names_who_has_which_token_and_what_they_may(tmp_path: Path) -> None:
+    lines = ("# ours", "", f"alice {TOKEN}", f"  ci\t{OTHER} {READ} {DELETE}", "x" * 32)
+    bearers = read_service(tokens(tmp_path, *lines)).bearers
+    alice, robot, nobody = (bearer_of(it, bearers) for it in (TOKEN, OTHER, "x" * 32))
+    assert alice is not None
+    assert (alice.principal, alice.scopes) == ("bearer:alice", frozenset(SCOPES))
+    assert robot is not None
+    assert (robot.principal, robot.scopes) == ("bearer:ci", {READ, DELETE})
+    assert nobody is not None
+    assert nobody.principal == "bearer"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (),
+        ("# nobody",),
+        (f"alice {TOKEN} everything",),
+        (f"al/ice {TOKEN}",),
+        ("alice short",),
+        (f"alice {TOKEN}", f"alice {OTHER}"),
+        (f"alice {TOKEN}", f"bob {TOKEN}"),
+    ],
+    ids=str,
+)
+def test_a_file_with_a_line_that_is_wrong_is_refused_whole(
+    tmp_path: Path, lines: tuple[str, ...]
+) -> None:
+    assert "SNAPSHOT_MCP_BEARER_TOKEN_FILE" in refusal(tokens(tmp_path, *lines))
+
+
+KEY = "dGhpcyBpcyBub3QgYSBzZWNyZXQsIGp1c3QgYSB0ZXN0Pz8-_w"
+
+
+@pytest.mark.parametrize("written", [KEY, f"{KEY}==", f" {KEY}\n"])
+def test_a_signing_key_of_the_environment_goes_before_that_of_the_folder(
+    tmp_path: Path, written: str
+) -> None:
+    settings = read_settings(
+        {"SNAPSHOT_MCP_SIGNING_KEY": written, "SNAPSHOT_MCP_DATA_DIR": str(tmp_path)}
+    )
+    assert signing_key(settings)() == b"this is not a secret, just a test??>\xff"
+    assert KEY not in repr(settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_one_the_folder_has_it(tmp_path: Path) -> None:
+    key = signing_key(read_settings({"SNAPSHOT_MCP_DATA_DIR": str(tmp_path)}))
+    assert list(tmp_path.iterdir()) == []
+    assert key() == key()
+    assert [file.name for file in tmp_path.iterdir()] == [KEY_FILE]
+
+
+@pytest.mark.parametrize("written", ["short", "x" * 42, f"{KEY}!", "\u00e9" * 50])
+def test_a_signing_key_that_is_none_is_refused_and_not_shown(written: str) -> None:
+    with pytest.raises(ConfigError, match="SNAPSHOT_MCP_SIGNING_KEY") as caught:
+        read_settings({"SNAPSHOT_MCP_SIGNING_KEY": written})
+    assert written not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "arguments", "named"),
+    [
+        ({"SNAPSHOT_MCP_BEARER_TOKEN": "short"}, [], "SNAPSHOT_MCP_BEARER_TOKEN"),
+        ({"SNAPSHOT_MCP_SIGNING_KEY": "short"}, [], "SNAPSHOT_MCP_SIGNING_KEY"),
+        ({}, ["--host", "0.0.0.0"], "--host"),  # noqa: S104 - to be refused
+        ({"SNAPSHOT_MCP_ALLOWED_HOSTS": "a.example"}, ["--host", "::"], "--host"),
+        (ONE_TOKEN, ["--host", "0.0.0.0"], "SNAPSHOT_MCP_ALLOWED_HOSTS"),  # noqa: S104 - likewise
+    ],
+    ids=str,
+)
+def test_a_service_that_others_could_use_unasked_does_not_start(
+    command: Command, tmp_path: Path, settings: dict[str, str], arguments: list[str], named: str
+) -> None:
+    env = environment(tmp_path, SNAPSHOT_MCP_API_KEY="k", **settings)
+    ended = command("serve", "--transport", "http", "--port", "0", *arguments, env=env)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.count("\n") == 1
+    assert named in ended.stderr
+    assert TOKEN not in ended.stderr
