@@ -28,7 +28,7 @@ unit: .venv/.typescript
 
 # The property tests again, with as many examples as it takes to be sure. No coverage: it is slow.
 test-deep: .venv/.packaging .venv/.host
-	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -n 2 tests/faults tests/hostile tests/panel tests/restic tests/shipping tests/units tests/sandbox/test_openapi.py
+	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -n 2 tests/faults tests/hostile tests/panel tests/postgres tests/replicas tests/restic tests/shipping tests/units tests/sandbox/test_openapi.py
 
 # What users install: the wheel in an environment of its own, with its prompts.
 wheel: .venv/.demo
@@ -82,7 +82,7 @@ build/bench/.ready: .venv/bin/python pyproject.toml constraints.txt
 	touch $@
 
 .venv/.dev: .venv/.demo
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --group dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[service]' --group dev
 	touch $@
 
 # The official TypeScript client, for tests.

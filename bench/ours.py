@@ -9,12 +9,12 @@ import sys
 from functools import partial
 
 from snapshot_mcp.cli import main
-from snapshot_mcp.cloud import traffic
+from snapshot_mcp.cloud import allowance, traffic
 
 OUT_OF_REACH = 1_000_000_000
 
 if __name__ == "__main__":
     setattr(  # noqa: B010 - a class is replaced by its like
-        traffic, "Traffic", partial(traffic.Traffic, a_minute=OUT_OF_REACH)
+        traffic, "OwnAllowance", partial(allowance.OwnAllowance, a_minute=OUT_OF_REACH)
     )
     sys.exit(main())

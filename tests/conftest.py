@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio.lowlevel
 import httpx
@@ -38,6 +38,9 @@ from snapshot_mcp.cloud.traffic import Traffic
 from snapshot_mcp.ledger import Ledger, Row
 from snapshot_mcp.settings import CLOUD_FILE, LEDGER_FILE, Settings
 
+if TYPE_CHECKING:
+    from tests.postgres.server import Server
+
 ERAS = ("legacy", "2026-07-28")
 MEASURING = ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
 
@@ -50,6 +53,18 @@ hypothesis_settings.load_profile("suite")
 CLOUD_URL = "https://cloud.example/v1"
 SHOWS_PANELS = [advertise(EXTENSION_ID, {"mimeTypes": [APP_MIME_TYPE]})]
 Fault = Callable[[httpx.Request], Awaitable[httpx.Response | None]]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Generator["Server"]:
+    """A real PostgreSQL, started by whoever asks first; only deep tests ask."""
+    from tests.postgres.server import programs, running_server  # noqa: PLC0415 - as above
+
+    installed = programs()
+    if installed is None:
+        pytest.skip("PostgreSQL is not installed, so nothing was tried with it")
+    with running_server(installed) as server:
+        yield server
 
 
 @pytest.fixture

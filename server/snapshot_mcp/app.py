@@ -3,7 +3,7 @@
 import secrets
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ from snapshot_mcp.panel.binding import PanelToolsUnlisted, panel_extension, show
 from snapshot_mcp.panel.tools import PanelTools
 from snapshot_mcp.prompts import load_prompts
 from snapshot_mcp.resources import add_resources
-from snapshot_mcp.settings import CLOUD_FILE, EMBEDDED_API_KEY, LEDGER_FILE, Settings
+from snapshot_mcp.settings import CLOUD_FILE, EMBEDDED_API_KEY, Settings
 from snapshot_mcp.tools.toolsets import all_tools
 from snapshot_mcp.updates import Subscriptions, serve_subscriptions
 
@@ -224,12 +224,12 @@ async def _open(
     connect: Connect,
     stack: AsyncExitStack,
 ) -> Operations:
+    from snapshot_mcp.chain import RateLimit  # noqa: PLC0415 - at first use
     from snapshot_mcp.cloud.client import CloudReader, CloudWriter  # noqa: PLC0415 - at first use
     from snapshot_mcp.cloud.http import Api  # noqa: PLC0415 - at first use
     from snapshot_mcp.cloud.traffic import Traffic  # noqa: PLC0415 - at first use
     from snapshot_mcp.consent.gate import SECONDS_OF_AN_HOUR, Gate  # noqa: PLC0415 - at first use
     from snapshot_mcp.consent.tokens import Tokens  # noqa: PLC0415 - at first use
-    from snapshot_mcp.ledger import Ledger, RateLimit  # noqa: PLC0415 - at first use
     from snapshot_mcp.operations.changing import Changes  # noqa: PLC0415 - at first use
     from snapshot_mcp.operations.imaging import Images  # noqa: PLC0415 - at first use
     from snapshot_mcp.operations.picturing import Picture  # noqa: PLC0415 - at first use
@@ -237,27 +237,29 @@ async def _open(
     from snapshot_mcp.operations.retaining import Retention  # noqa: PLC0415 - at first use
     from snapshot_mcp.operations.reviewing import Reviews  # noqa: PLC0415 - at first use
     from snapshot_mcp.operations.settling import settle  # noqa: PLC0415 - at first use
+    from snapshot_mcp.records import open_records  # noqa: PLC0415 - at first use
     from snapshot_mcp.rules.policy import Policy  # noqa: PLC0415 - at first use
 
     policy = policy or Policy()
 
     connection = await stack.enter_async_context(connect(settings, clock))
-    api = Api(connection, Traffic(clock, circuit), clock, timeout=settings.timeout)
     folder = settings.data_folder()
+    records = stack.enter_context(open_records(folder, settings.database_url, clock.now))
+    traffic = Traffic(clock, circuit, records.allowance)
+    api = Api(connection, traffic, clock, timeout=settings.timeout)
     tokens = Tokens(
         key=signing_key(settings),
         principal=_principal,
         cloud=EMBEDDED_URL if settings.embedded else settings.api_url,
         now=clock.now,
     )
-    ledger = stack.enter_context(closing(Ledger(folder / LEDGER_FILE, clock.now)))
     hourly = {
         "delete_snapshot": policy.limits.deletes_per_hour,
         "restore_snapshot": policy.limits.restores_per_hour,
     }
     gate = Gate(
         writer=CloudWriter(api),
-        ledger=ledger,
+        ledger=records.ledger,
         tokens=tokens,
         consent=settings.consent,
         limits={
@@ -268,9 +270,10 @@ async def _open(
         principal=_principal,
         clock=clock,
         new_id=lambda: secrets.token_urlsafe(12),
+        others=records.alone,
     )
     reader = CloudReader(api)
-    await settle(ledger, reader, clock)
+    await settle(records.ledger, reader, clock)
     return Operations(
         Views(reader, clock),
         Changes(reader, gate, clock, policy),

@@ -2,7 +2,6 @@
 
 import gc
 import io
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from snapshot_mcp import exit_codes
 from snapshot_mcp.errors import ConfigError, SnapshotMcpError
+from snapshot_mcp.logs import set_up_logs
 
 if TYPE_CHECKING:
     import argparse
@@ -29,11 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     # A client starts it without any: the most frequent start is spared the parser.
     arguments = _parsed(words) if words else None
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
-    )
     _let_any_text_be_printed()
     try:
+        set_up_logs(os.environ)
         return _run(arguments) if arguments else _serve()
     except ConfigError as error:
         _tell(str(error))

@@ -26,8 +26,9 @@ from snapshot_mcp.chain import (
     sealed,
     stamp,
 )
-from snapshot_mcp.errors import LedgerError, RefusedError
+from snapshot_mcp.errors import LedgerError
 from snapshot_mcp.owners import Owner
+from snapshot_mcp.recording import already_used, too_many
 
 __all__ = ["Argument", "Attempt", "Event", "Ledger", "RateLimit", "Row"]
 
@@ -35,7 +36,6 @@ OWNERS_FOLDER = "owners"
 
 _SCHEMA_VERSION = 2
 _SECONDS_TO_WAIT_FOR_A_LOCK = 5.0
-_SPANS: dict[float, str] = {60: "a minute", 3_600: "an hour", 86_400: "a day"}
 _SCHEMA = (
     """CREATE TABLE attempts (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -274,10 +274,7 @@ def _sent_since(connection: sqlite3.Connection, tool: str, moment: datetime) -> 
 
 def _refuse_again(connection: sqlite3.Connection, attempt: Attempt) -> None:
     if _was_sent(connection, attempt.id):
-        raise RefusedError(
-            "This plan was already used; a plan can be used once.",
-            "Nothing was sent now. Look at the current state first.",
-        )
+        raise already_used()
 
 
 def _refuse_too_many(
@@ -285,12 +282,7 @@ def _refuse_too_many(
 ) -> None:
     begin = now - timedelta(seconds=at_most.seconds)
     if _sent_since(connection, tool, begin) >= at_most.events:
-        span = _SPANS.get(at_most.seconds, f"{at_most.seconds:g} seconds")
-        raise RefusedError(
-            f"The operator allows at most {at_most.events} of these in {span}; that many were sent"
-            " already.",
-            "Nothing was sent now. Tell the person; it can be done later.",
-        )
+        raise too_many(at_most)
 
 
 def _append(connection: sqlite3.Connection, row: Row) -> None:

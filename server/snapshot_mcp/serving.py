@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from threading import Timer
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -25,11 +26,11 @@ from snapshot_mcp.cloud.circuit import Circuit
 from snapshot_mcp.errors import ConfigError
 from snapshot_mcp.listening import listen
 from snapshot_mcp.operations import OpenOperations
-from snapshot_mcp.settings import Settings
+from snapshot_mcp.settings import TOOLSETS, Settings
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-    from starlette.responses import JSONResponse
+    from starlette.responses import JSONResponse, Response
 
     from snapshot_mcp.service.settings import ServiceSettings
 
@@ -91,7 +92,8 @@ def serve_stdio(settings: Settings) -> None:
     calls = CallsUnderWay()
     server.middleware.append(calls)
     _collect_garbage_from_now_on()
-    anyio.run(_serve_stdio, server, calls)
+    with _observed(settings):
+        anyio.run(_serve_stdio, server, calls)
 
 
 async def _serve_stdio(server: MCPServer[OpenOperations], calls: CallsUnderWay) -> None:
@@ -155,10 +157,41 @@ def serve_http(settings: Settings, service: "ServiceSettings", *, host: str, por
     circuit = Circuit()
     server = create_server(settings, circuit=circuit)
     server.custom_route(HEALTH_PATH, methods=["GET"])(_health(settings, circuit))
-    app = service_app(server, service, open_paths=[HEALTH_PATH])
+    if settings.metrics:
+        server.custom_route("/metrics", methods=["GET"])(_metrics())
+    # Replicas serve each request of the legacy era by itself: its sessions live in one process.
+    alone = settings.database_url is None
+    app = service_app(server, service, open_paths=[HEALTH_PATH], sessions=alone)
     _collect_garbage_from_now_on()
     config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=DRAIN_SECONDS)
-    Server(config).run(sockets=[listener])
+    with _observed(settings, shows=settings.metrics):
+        Server(config).run(sockets=[listener])
+
+
+def _observed(settings: Settings, *, shows: bool = False) -> AbstractContextManager[None]:
+    """Spans and metrics, where somebody wants them."""
+    if not settings.exports and not shows:
+        return nullcontext()
+    from snapshot_mcp.prompts import load_prompts  # noqa: PLC0415 - only if it is asked for
+    from snapshot_mcp.telemetry.setup import observed  # noqa: PLC0415 - as above
+    from snapshot_mcp.tools.toolsets import all_tools  # noqa: PLC0415 - as above
+
+    tools = {tool.name for tool in all_tools(read_only=False, toolsets=TOOLSETS)}
+    names = tools | {prompt.name for prompt in load_prompts()}
+    return observed(os.environ, names, exports=settings.exports, shows=shows)
+
+
+def _metrics():  # noqa: ANN202 - a Starlette endpoint, whose types are imported late
+    from starlette.responses import Response  # noqa: PLC0415 - only this transport needs it
+
+    from snapshot_mcp.telemetry.setup import metrics_text  # noqa: PLC0415 - only if it is asked for
+
+    async def metrics(_: "Request") -> "Response":
+        """Tell the metrics as they are now."""
+        text, kind = metrics_text()
+        return Response(text, media_type=kind)
+
+    return metrics
 
 
 def check_reach(host: str, service: "ServiceSettings") -> None:

@@ -21,6 +21,11 @@ CLOUD_FILE = "cloud.db"
 LEDGER_FILE = "ledger.db"
 LONGEST_TIMEOUT_SECONDS = 300.0
 LONGEST_TOOLSET_TOLD = 40
+OTLP_ENDPOINTS = (
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+)
 LEAST_KEY_BYTES = 32
 _LEFT_OUT = "${user_config."
 
@@ -42,6 +47,9 @@ class Settings(BaseModel):
         timeout: seconds for one HTTP call.
         policy: the operator's policy file; None for no policy.
         toolsets: whose tools are listed and callable; the command line says which.
+        database_url: the PostgreSQL database that replicas share; None for files of this machine.
+        metrics: whether `/metrics` is served beside `/mcp`.
+        exports: whether spans and metrics are sent over OTLP.
         signing_key: signs plans in place of the key in the data folder; None for that one.
     """
 
@@ -55,6 +63,9 @@ class Settings(BaseModel):
     timeout: float = 10.0
     policy: Path | None = None
     toolsets: tuple[Toolset, ...] = TOOLSETS
+    database_url: SecretStr | None = None
+    metrics: bool = False
+    exports: bool = False
     signing_key: SecretBytes | None = None
 
     @property
@@ -93,6 +104,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         read_only=_switch("SNAPSHOT_MCP_READ_ONLY", environment),
         consent=_consent("SNAPSHOT_MCP_CONSENT", environment),
         timeout=_seconds("SNAPSHOT_MCP_TIMEOUT", environment),
+        database_url=read_database_url(environment),
+        metrics=_metrics("SNAPSHOT_MCP_METRICS", environment),
+        exports=_exports(environment),
         policy=read_path("SNAPSHOT_MCP_POLICY", environment),
         signing_key=_signing_key("SNAPSHOT_MCP_SIGNING_KEY", environment),
     )
@@ -126,6 +140,60 @@ def read_data_folder(environment: Mapping[str, str]) -> Path:
         ConfigError: as in `read_settings`.
     """
     return _folder("SNAPSHOT_MCP_DATA_DIR", environment) or _user_data_folder()
+
+
+def read_database_url(environment: Mapping[str, str]) -> SecretStr | None:
+    """The database that replicas share, if there is one.
+
+    Raises:
+        ConfigError: it is no address of a PostgreSQL database, or the client for it is missing.
+    """
+    value = environment.get("SNAPSHOT_MCP_DATABASE_URL", "").strip()
+    if not value:
+        return None
+    if not value.startswith(("postgresql://", "postgres://")) or not value.isprintable():
+        raise ConfigError(
+            "SNAPSHOT_MCP_DATABASE_URL must be an address such as postgresql://USER@HOST/DATABASE"
+            " (what it holds is not shown here)."
+        )
+    require_extra("SNAPSHOT_MCP_DATABASE_URL", "psycopg", "psycopg_pool")
+    return SecretStr(value)
+
+
+def _metrics(name: str, environment: Mapping[str, str]) -> bool:
+    wanted = _switch(name, environment)
+    if wanted:
+        require_extra(name, "opentelemetry.sdk", "opentelemetry.exporter.prometheus")
+    return wanted
+
+
+def _exports(environment: Mapping[str, str]) -> bool:
+    name = next((it for it in OTLP_ENDPOINTS if environment.get(it, "").strip()), None)
+    if name is None or environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return False
+    require_extra(name, "opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
+    return True
+
+
+def require_extra(name: str, *modules: str) -> None:
+    """Refuse the setting of this name where a module that it needs is not installed.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    from importlib.util import find_spec  # noqa: PLC0415 - only a service needs it
+
+    def is_missing(module: str) -> bool:
+        try:
+            return find_spec(module) is None
+        except ModuleNotFoundError:  # the one that it is a part of
+            return True
+
+    if any(map(is_missing, modules)):
+        raise ConfigError(
+            f"{name} needs packages that are not installed.",
+            "Install them with: pip install 'snapshot-mcp[service]'",
+        )
 
 
 def _user_data_folder() -> Path:

@@ -59,6 +59,34 @@ SETTINGS = (
         "none",
     ),
     SettingTold(
+        ("SNAPSHOT_MCP_DATABASE_URL",),
+        "address of a PostgreSQL database that replicas share (`postgresql://USER@HOST/DATABASE`):"
+        " the ledger, and what is held across all of them",
+        "none: files of this machine",
+        secret=True,
+    ),
+    SettingTold(
+        ("SNAPSHOT_MCP_LOG_FORMAT",),
+        "`text` or `json`: how a record on stderr is written",
+        "`text`",
+    ),
+    SettingTold(
+        ("SNAPSHOT_MCP_LOG_LEVEL",),
+        "`debug`, `info`, `warning` or `error`: the least that is logged; calls are told at `info`",
+        "`warning`",
+    ),
+    SettingTold(
+        ("SNAPSHOT_MCP_METRICS",),
+        "`true`: `serve --transport http` shows metrics at `/metrics`, as Prometheus reads them",
+        "`false`",
+    ),
+    SettingTold(
+        ("OTEL_EXPORTER_OTLP_ENDPOINT",),
+        "where spans and metrics are sent over OTLP (HTTP); the other standard variables of"
+        " OpenTelemetry count as well",
+        "none",
+    ),
+    SettingTold(
         ("SNAPSHOT_MCP_SIGNING_KEY",),
         "at least 32 random bytes in base64url, in place of the key in the data folder: servers"
         " that share it take each other's plans",

@@ -5,41 +5,39 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import timedelta, timezone
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from snapshot_mcp.chain import Argument, Attempt, Event, RateLimit
 from snapshot_mcp.errors import LedgerError, RefusedError
-from snapshot_mcp.ledger import Argument, Attempt, Event, Ledger, RateLimit
+from snapshot_mcp.ledger import Ledger
+from tests.units.ledgers import NOW, OPEN_AS_TOLD, Books
 
-NOW = datetime(2026, 11, 20, 12, 0, 0, 123_456, tzinfo=UTC)
 ATTEMPT = Attempt("plan-1", "delete_snapshot", 1701, {}, "local", "arguments")
 
-SEND_FIVE_AT_ONCE = """
-import sys
-from datetime import UTC, datetime
-from pathlib import Path
+SEND_FIVE_AT_ONCE = f"""{OPEN_AS_TOLD}
 import anyio
+from snapshot_mcp.chain import Attempt
 from snapshot_mcp.errors import RefusedError
-from snapshot_mcp.ledger import Attempt, Ledger
 
 async def main():
     for number in range(5):
-        ledger = Ledger(Path(sys.argv[1]), lambda: datetime.now(UTC))
-        attempt = Attempt(f"plan-{number}", "delete_snapshot", 1, {}, "local", "arguments")
-        try:
-            await ledger.record("sent", attempt)
-        except RefusedError:
-            print("refused")
-        else:
-            print(f"sent {number}")
+        attempt = Attempt(f"plan-{{number}}", "delete_snapshot", 1, {{}}, "local", "arguments")
+        with open_as_told() as records:
+            try:
+                await records.ledger.record("sent", attempt)
+            except RefusedError:
+                print("refused")
+            else:
+                print(f"sent {{number}}")
 
 print("ready", flush=True)
 sys.stdin.readline()
@@ -51,8 +49,8 @@ def ledger_in(folder: Path) -> Ledger:
     return Ledger(folder / "ledger.db", lambda: NOW)
 
 
-async def test_a_row_holds_what_was_asked_for_and_when(tmp_path: Path) -> None:
-    ledger = ledger_in(tmp_path / "not" / "yet")
+async def test_a_row_holds_what_was_asked_for_and_when(tmp_path: Path, books: Books) -> None:
+    ledger = books.open(tmp_path / "not" / "yet")
     attempt = ATTEMPT._replace(
         arguments={"name": "größe", "labels": ["a"], "wait": 3, "ok": True}, client="an assistant"
     )
@@ -73,13 +71,15 @@ async def test_a_row_holds_what_was_asked_for_and_when(tmp_path: Path) -> None:
     assert (failed.event, failed.reason) == ("failed", "Conflict")
 
 
-async def test_rows_come_back_in_the_order_in_which_they_were_written(tmp_path: Path) -> None:
+async def test_rows_come_back_in_the_order_in_which_they_were_written(
+    tmp_path: Path, books: Books
+) -> None:
     times = iter([NOW, NOW - timedelta(days=1), NOW + timedelta(days=1), NOW])
-    ledger = Ledger(tmp_path / "ledger.db", lambda: next(times))
+    ledger = books.open(tmp_path, lambda: next(times))
     for number in (3, 1, 2, 0):
         await ledger.record("sent", ATTEMPT._replace(id=f"plan-{number}", target=number))
     assert [row.target for row in await ledger.rows()] == [3, 1, 2, 0]
-    assert [row.target for row in await ledger_in(tmp_path).rows()] == [3, 1, 2, 0]
+    assert [row.target for row in await books.open(tmp_path).rows()] == [3, 1, 2, 0]
 
 
 events = st.tuples(
@@ -94,15 +94,17 @@ arguments = st.dictionaries(
 
 
 @given(st.lists(st.tuples(events, arguments), max_size=6))
-@hypothesis_settings(max_examples=15)
+# Each example has a folder, and so a ledger, of its own.
+@hypothesis_settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_an_attempt_is_sent_at_most_once_whatever_happens_around_it(
+    books: Books,
     tmp_path_factory: pytest.TempPathFactory,
     steps: list[tuple[tuple[Event, str], dict[str, Argument]]],
 ) -> None:
     folder = tmp_path_factory.mktemp("ledger")
 
     async def play() -> None:
-        ledger, expected, sent = ledger_in(folder), list[tuple[str, str, object]](), set[str]()
+        ledger, expected, sent = books.open(folder), list[tuple[str, str, object]](), set[str]()
         for (event, attempt_id), given_arguments in steps:
             assert await ledger.was_sent(attempt_id) == (attempt_id in sent)
             attempt = ATTEMPT._replace(id=attempt_id, arguments=given_arguments)
@@ -120,19 +122,21 @@ def test_an_attempt_is_sent_at_most_once_whatever_happens_around_it(
     anyio.run(play)
 
 
-async def test_a_second_sending_of_a_plan_is_refused_and_leaves_no_row(tmp_path: Path) -> None:
-    await ledger_in(tmp_path).record("sent", ATTEMPT)
+async def test_a_second_sending_of_a_plan_is_refused_and_leaves_no_row(
+    tmp_path: Path, books: Books
+) -> None:
+    await books.open(tmp_path).record("sent", ATTEMPT)
     with pytest.raises(RefusedError, match="already used"):
-        await ledger_in(tmp_path).record("sent", ATTEMPT._replace(target=9, tool="other"))
-    assert len(await ledger_in(tmp_path).rows()) == 1
+        await books.open(tmp_path).record("sent", ATTEMPT._replace(target=9, tool="other"))
+    assert len(await books.open(tmp_path).rows()) == 1
 
 
-async def test_tasks_that_send_one_plan_at_once_get_one_leave(tmp_path: Path) -> None:
+async def test_tasks_that_send_one_plan_at_once_get_one_leave(tmp_path: Path, books: Books) -> None:
     outcomes: list[str] = []
 
     async def send() -> None:
         try:
-            await ledger_in(tmp_path).record("sent", ATTEMPT)
+            await books.open(tmp_path).record("sent", ATTEMPT)
         except RefusedError:
             outcomes.append("refused")
         else:
@@ -144,11 +148,13 @@ async def test_tasks_that_send_one_plan_at_once_get_one_leave(tmp_path: Path) ->
     assert sorted(outcomes) == ["refused"] * 5 + ["sent"]
 
 
-def test_processes_that_send_one_plan_at_once_get_one_leave_each_plan(tmp_path: Path) -> None:
-    file = tmp_path / "data" / "ledger.db"
+def test_processes_that_send_one_plan_at_once_get_one_leave_each_plan(
+    tmp_path: Path, books: Books
+) -> None:
+    folder = tmp_path / "data"
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", SEND_FIVE_AT_ONCE, str(file)],
+            [sys.executable, "-c", SEND_FIVE_AT_ONCE, *books.words(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -168,7 +174,7 @@ def test_processes_that_send_one_plan_at_once_get_one_leave_each_plan(tmp_path: 
     lines = [line for output, _ in answers for line in output.splitlines()]
     assert sorted(line for line in lines if line != "refused") == [f"sent {n}" for n in range(5)]
     assert lines.count("refused") == 10
-    assert anyio.run(Ledger(file, lambda: NOW).verify) == []
+    assert anyio.run(books.open(folder).verify) == []
 
 
 @pytest.mark.parametrize(
@@ -272,13 +278,15 @@ async def test_a_first_use_waits_for_another_process_that_is_at_its_own_first_us
     assert await ledger_in(tmp_path).was_sent("plan-1")
 
 
-async def test_an_empty_ledger_knows_of_nothing(tmp_path: Path) -> None:
-    assert await ledger_in(tmp_path).rows() == []
-    assert not await ledger_in(tmp_path).was_sent("plan-1")
+async def test_an_empty_ledger_knows_of_nothing(tmp_path: Path, books: Books) -> None:
+    assert await books.open(tmp_path).rows() == []
+    assert not await books.open(tmp_path).was_sent("plan-1")
 
 
-async def test_what_others_wrote_is_stored_capped_and_arguments_stay_json(tmp_path: Path) -> None:
-    ledger = ledger_in(tmp_path)
+async def test_what_others_wrote_is_stored_capped_and_arguments_stay_json(
+    tmp_path: Path, books: Books
+) -> None:
+    ledger = books.open(tmp_path)
     long = ATTEMPT._replace(arguments={"labels": ['"\\'] * 5_000}, client="c\ud800" * 500)
     await ledger.record("refused", long, "r" * 501)
     await ledger.record("refused", ATTEMPT._replace(client="c" * 100), "r" * 500)
@@ -290,9 +298,11 @@ async def test_what_others_wrote_is_stored_capped_and_arguments_stay_json(tmp_pa
     assert await ledger.verify() == []
 
 
-async def test_rows_are_chosen_by_every_condition_and_the_newest_are_kept(tmp_path: Path) -> None:
+async def test_rows_are_chosen_by_every_condition_and_the_newest_are_kept(
+    tmp_path: Path, books: Books
+) -> None:
     times = iter(NOW + timedelta(minutes=number) for number in range(6))
-    ledger = Ledger(tmp_path / "ledger.db", lambda: next(times))
+    ledger = books.open(tmp_path, lambda: next(times))
     for number, event in enumerate(get_args(Event)[:6]):
         tool = "delete_snapshot" if number % 2 else "restore_snapshot"
         await ledger.record(event, ATTEMPT._replace(id=f"plan-{number % 3}", tool=tool))
@@ -308,9 +318,11 @@ async def test_rows_are_chosen_by_every_condition_and_the_newest_are_kept(tmp_pa
     assert await ledger.rows(tool="nothing", since=since) == []
 
 
-async def test_no_more_are_sent_than_the_operator_allows_in_a_while(tmp_path: Path) -> None:
+async def test_no_more_are_sent_than_the_operator_allows_in_a_while(
+    tmp_path: Path, books: Books
+) -> None:
     now = [NOW]
-    ledger = Ledger(tmp_path / "ledger.db", lambda: now[0])
+    ledger = books.open(tmp_path, lambda: now[0])
     hourly = RateLimit(2, 3_600)
 
     async def send(name: str, tool: str = "delete_snapshot") -> None:

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import anyio
@@ -18,40 +17,40 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from snapshot_mcp.chain import FIRST_PREVIOUS, Row, sealed
+from snapshot_mcp.chain import FIRST_PREVIOUS, Attempt, RateLimit, Row, sealed
 from snapshot_mcp.errors import LedgerError, RefusedError
-from snapshot_mcp.ledger import Attempt, Ledger, RateLimit
+from snapshot_mcp.ledger import Ledger
 from snapshot_mcp.ledger_view import as_json, as_text
+from snapshot_mcp.recording import Recorder
+from tests.units.ledgers import NOW, OPEN_AS_TOLD, Books, Files, owner_files
 
-NOW = datetime(2026, 11, 20, 12, 0, 0, 123_456, tzinfo=UTC)
 ATTEMPT = Attempt("plan-1", "delete_snapshot", 1701, {"name": "a"}, "local", "form", "Claude")
 ROWS = 4
 TEXTS = [name for name in Row._fields if name not in ("id", "target")]
-PROGRAM = """
-import sys
-from datetime import UTC, datetime
-from pathlib import Path
+PROGRAM = (
+    OPEN_AS_TOLD
+    + """
 import anyio
+from snapshot_mcp.chain import Attempt, RateLimit
 from snapshot_mcp.errors import RefusedError
-from snapshot_mcp.ledger import Attempt, Ledger, RateLimit
 
-ledger = Ledger(Path(sys.argv[1]), lambda: datetime.now(UTC))
-
-async def main():
+async def main(ledger):
     {body}
 
 print("ready", flush=True)
 sys.stdin.readline()
-anyio.run(main)
+with open_as_told() as records:
+    anyio.run(main, records.ledger)
 """
+)
 SEND_AND_HANG = """
-    await ledger.record("sent", Attempt(sys.argv[2], "delete_snapshot", 1, {}, "local", "form"))
+    await ledger.record("sent", Attempt(sys.argv[3], "delete_snapshot", 1, {}, "local", "form"))
     print("sent", flush=True)
     sys.stdin.readline()
 """
 SEND_TEN = """
     for number in range(10):
-        attempt = Attempt(f"{sys.argv[2]}-{number}", "delete_snapshot", 1, {}, "local", "form")
+        attempt = Attempt(f"{sys.argv[3]}-{number}", "delete_snapshot", 1, {}, "local", "form")
         try:
             await ledger.record("sent", attempt, at_most=RateLimit(7, 3600))
         except RefusedError as error:
@@ -111,9 +110,11 @@ def found(filled: Path, folder: Path, change: Callable[[sqlite3.Connection], obj
 
 
 @contextmanager
-def running(body: str, file: Path, *names: str) -> Generator[list[subprocess.Popen[str]]]:
+def running(
+    body: str, words: tuple[str, str], *names: str
+) -> Generator[list[subprocess.Popen[str]]]:
     """Processes that have all started and wait for a line; they are gone afterwards."""
-    command = [sys.executable, "-c", PROGRAM.replace("{body}", body.strip()), str(file)]
+    command = [sys.executable, "-c", PROGRAM.replace("{body}", body.strip()), *words]
     pipe = subprocess.PIPE
     processes = [
         subprocess.Popen([*command, name], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
@@ -142,8 +143,12 @@ def go_on(process: subprocess.Popen[str]) -> None:
     process.stdin.flush()
 
 
-def owner_files(folder: Path) -> list[str]:
-    return sorted(file.stem for file in (folder / "owners").glob("*.db"))
+def found_soon(ledger: Recorder) -> list[Row]:
+    """What is unsettled, once it is known that a process is gone: a file tells at once."""
+    ends = time.monotonic() + 10
+    while not (rows := anyio.run(ledger.unsettled)) and time.monotonic() < ends:
+        time.sleep(0.01)
+    return rows
 
 
 # What is altered is named.
@@ -356,57 +361,60 @@ async def test_ten_thousand_rows_are_verified_in_little_time(tmp_path: Path) -> 
 # Several processes.
 
 
-def test_two_processes_together_send_no_more_than_the_operator_allows(tmp_path: Path) -> None:
-    file = tmp_path / "ledger.db"
-    with running(SEND_TEN, file, "a", "b") as processes:
+def test_two_processes_together_send_no_more_than_the_operator_allows(
+    tmp_path: Path, books: Books
+) -> None:
+    with running(SEND_TEN, books.words(tmp_path), "a", "b") as processes:
         answers = [process.communicate(timeout=60) for process in processes]
     assert [errors for _, errors in answers] == ["", ""]
     assert sum(output.count("sent") for output, _ in answers) == 7
-    rows = anyio.run(ledger_in(tmp_path).rows)
+    rows = anyio.run(books.open(tmp_path).rows)
     assert [row.event for row in rows] == ["sent"] * 7
-    assert anyio.run(ledger_in(tmp_path).verify) == []
-    assert owner_files(tmp_path) == []
+    assert anyio.run(books.open(tmp_path).verify) == []
+    assert books.owners(tmp_path) == []
 
 
 def test_what_a_killed_process_sent_is_unsettled_and_what_a_live_one_sent_is_not(
-    tmp_path: Path,
+    tmp_path: Path, books: Books
 ) -> None:
-    ledger = ledger_in(tmp_path)
-    with running(SEND_AND_HANG, tmp_path / "ledger.db", "killed", "alive") as (killed, alive):
+    ledger = books.open(tmp_path)
+    with running(SEND_AND_HANG, books.words(tmp_path), "killed", "alive") as (killed, alive):
         assert [line_of(killed), line_of(alive)] == ["sent\n"] * 2
         anyio.run(ledger.record, "sent", ATTEMPT)
         assert anyio.run(ledger.unsettled) == []
-        assert len(owner_files(tmp_path)) == 3
+        assert len(books.owners(tmp_path)) == 3
         killed.kill()
         killed.wait(timeout=60)
-        (row,) = anyio.run(ledger.unsettled)
+        (row,) = found_soon(ledger)
         assert (row.event, row.attempt) == ("sent", "killed")
-        assert row.owner in owner_files(tmp_path)
+        assert (row.owner in books.owners(tmp_path)) == isinstance(books, Files)
         settled = ATTEMPT._replace(id="killed")
         anyio.run(ledger.record, "unknown", settled, "its server ended")
         assert anyio.run(ledger.unsettled) == []
-        assert row.owner not in owner_files(tmp_path)
-        assert len(owner_files(tmp_path)) == 2
+        assert row.owner not in books.owners(tmp_path)
+        assert len(books.owners(tmp_path)) == 2
         go_on(alive)
         assert alive.wait(timeout=60) == 0
-    assert [row.attempt for row in anyio.run(ledger.unsettled)] == ["alive"]
+    assert [row.attempt for row in found_soon(ledger)] == ["alive"]
     ledger.close()
-    left = anyio.run(ledger_in(tmp_path).unsettled)
+    left = found_soon(books.open(tmp_path))
     assert sorted(row.attempt for row in left) == ["alive", "plan-1"]
-    assert owner_files(tmp_path) == []
+    assert books.owners(tmp_path) == []
 
 
-def test_a_process_killed_while_it_writes_leaves_a_whole_chain(tmp_path: Path) -> None:
-    with running(WRITE_WITHOUT_END, tmp_path / "ledger.db", "") as (process,):
+def test_a_process_killed_while_it_writes_leaves_a_whole_chain(
+    tmp_path: Path, books: Books
+) -> None:
+    with running(WRITE_WITHOUT_END, books.words(tmp_path), "") as (process,):
         for _ in range(20):
             assert line_of(process) == "sent\n"
         process.kill()
         process.wait(timeout=60)
-    ledger = ledger_in(tmp_path)
+    ledger = books.open(tmp_path)
     assert anyio.run(ledger.verify) == []
     rows = anyio.run(ledger.rows)
     assert len(rows) >= 20
-    assert anyio.run(ledger.unsettled) == rows
+    assert found_soon(ledger) == rows
     anyio.run(ledger.record, "planned", ATTEMPT)
     assert anyio.run(ledger.verify) == []
 
@@ -502,8 +510,8 @@ async def test_an_owner_that_is_no_id_of_ours_reaches_for_no_file(
     assert (tmp_path / "ledger.db").exists()
 
 
-async def test_an_end_counts_only_after_the_sending(tmp_path: Path) -> None:
-    ledger = ledger_in(tmp_path)
+async def test_an_end_counts_only_after_the_sending(tmp_path: Path, books: Books) -> None:
+    ledger = books.open(tmp_path)
     await ledger.record("failed", ATTEMPT)
     await ledger.record("sent", ATTEMPT)
     ledger.close()
@@ -563,7 +571,7 @@ async def test_a_ledger_of_version_1_is_taken_into_the_chain(tmp_path: Path) -> 
 
 def test_processes_that_meet_a_ledger_of_version_1_at_once_migrate_it_once(tmp_path: Path) -> None:
     write_version_1(tmp_path)
-    with running(SEND_AND_HANG, tmp_path / "ledger.db", "a", "b", "c") as processes:
+    with running(SEND_AND_HANG, (str(tmp_path), ""), "a", "b", "c") as processes:
         assert [line_of(process) for process in processes] == ["sent\n"] * 3
     rows = anyio.run(ledger_in(tmp_path).rows)
     assert [row.attempt for row in rows[:3]] == ["p1", "p1", "p2"]

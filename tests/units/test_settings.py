@@ -1,5 +1,6 @@
 """What the environment says, each setting good and bad."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ ALL_SETTINGS = (
     "SNAPSHOT_MCP_CONSENT",
     "SNAPSHOT_MCP_TIMEOUT",
     "SNAPSHOT_MCP_POLICY",
+    "SNAPSHOT_MCP_DATABASE_URL",
 )
 
 
@@ -297,6 +299,33 @@ def test_a_bad_setting_beside_a_key_does_not_show_the_key(name: str, value: str)
     sentence = refusal({"SNAPSHOT_MCP_API_KEY": KEY, name: value})
     assert name in sentence
     assert KEY not in sentence
+
+
+@pytest.mark.parametrize(
+    "address", ["postgresql://a:canary@host/db", "postgres://host", "  postgresql:///db "]
+)
+def test_the_shared_database_is_named_by_an_address_that_is_not_shown(address: str) -> None:
+    settings = read_settings({"SNAPSHOT_MCP_DATABASE_URL": address})
+    assert settings.database_url is not None
+    assert settings.database_url.get_secret_value() == address.strip()
+    assert "canary" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "address", ["mysql://a:canary@host/db", "host=a password=canary", "postgresql://canary\n@a/b"]
+)
+def test_an_address_of_no_postgresql_database_is_refused_and_not_shown(address: str) -> None:
+    sentence = refusal({"SNAPSHOT_MCP_DATABASE_URL": address})
+    assert "postgresql://" in sentence
+    assert "canary" not in sentence
+
+
+def test_a_shared_database_without_its_client_is_refused_with_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg_pool", None)
+    sentence = refusal({"SNAPSHOT_MCP_DATABASE_URL": "postgresql://host/db"})
+    assert "pip install 'snapshot-mcp[service]'" in sentence
 
 
 def test_settings_cannot_be_changed_after_the_start() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from snapshot_mcp.caller import CALLER, Caller, News, current_caller
 from snapshot_mcp.cloud import turns
+from snapshot_mcp.cloud.allowance import OwnAllowance
 from snapshot_mcp.cloud.circuit import (
     FAILURES_TO_OPEN,
     FIRST_REST_SECONDS,
@@ -215,7 +216,7 @@ def test_a_circuit_is_never_closed_for_good_and_never_lets_two_try(
 
 async def test_reads_leave_a_part_of_the_limit_to_writes() -> None:
     turned, listener = TurnedClock(), Listener()
-    traffic = Traffic(turned.clock, Circuit(), a_minute=10, kept_for_writes=3)
+    traffic = Traffic(turned.clock, Circuit(), OwnAllowance(turned.clock, 10, 3))
     begun = turned.elapsed()
     for _ in range(7):
         async with traffic.reading():
@@ -236,7 +237,7 @@ def test_no_minute_ever_sees_more_requests_than_the_limit(
 ) -> None:
     async def run() -> list[float]:
         turned, left = TurnedClock(), list[float]()
-        traffic = Traffic(turned.clock, Circuit(), a_minute=limit + 1, kept_for_writes=1)
+        traffic = Traffic(turned.clock, Circuit(), OwnAllowance(turned.clock, limit + 1, 1))
         for writing, passed in steps:
             turned.turn(seconds=passed)
             async with traffic.writing() if writing else traffic.reading():

@@ -15,10 +15,11 @@ import httpx
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.connection import Connection, Json
 from snapshot_mcp.cloud.decoding import Decode, any_json
-from snapshot_mcp.cloud.refusal import error_of, outcome_unknown, remote_message
+from snapshot_mcp.cloud.refusal import error_of, outcome_unknown
 from snapshot_mcp.cloud.retry import persevere, seconds_advised
 from snapshot_mcp.cloud.traffic import Traffic
 from snapshot_mcp.errors import CloudError, ProtocolError, Unavailable
+from snapshot_mcp.observing import exchanging
 
 T = TypeVar("T")
 
@@ -114,7 +115,7 @@ class Api:
             try:
                 answer = await self._exchange("GET", path, params=params, decode=decode)
             except _FAILURES as error:
-                logger.info("GET %s failed: %s", path, type(error).__name__)
+                logger.info("a read failed: %s", type(error).__name__)
                 raise Unavailable(
                     f"The cloud could not be reached for {subject} ({_failure(error)}).",
                     f"{_NOTHING_CHANGED} Try again in a moment; if it stays so, check the address.",
@@ -184,8 +185,9 @@ class Api:
         body: Json | None = None,
         decode: Decode = any_json,
     ) -> Answer:
-        with anyio.fail_after(self._timeout):
+        with exchanging(method, path) as answered, anyio.fail_after(self._timeout):
             async with self._connection.exchange(method, path, params, body) as response:
+                answered(response.status_code)
                 if response.headers.get("content-encoding", "identity") != "identity":
                     raise ProtocolError("The cloud's answer is compressed, unasked.")
                 received = bytearray()
@@ -204,8 +206,7 @@ class Api:
         advised = seconds_advised(answer.headers.get("retry-after", ""), self._clock)
         error = error_of(answer.status, answer.body, subject, advised, writing=writing)
         if error is not None:
-            told = remote_message(answer.body)
-            logger.info("the cloud answered %d for %s: %s", answer.status, subject, told)
+            logger.info("the cloud answered %d", answer.status)
             raise error
 
 

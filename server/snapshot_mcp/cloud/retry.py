@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from email.utils import parsedate_to_datetime
 from functools import partial
+from itertools import count
 from typing import TypeVar
 
 from tenacity import (
@@ -15,6 +16,7 @@ from tenacity import (
 from snapshot_mcp.caller import current_caller
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.errors import CloudError
+from snapshot_mcp.observing import RESENT
 
 T = TypeVar("T")
 
@@ -52,11 +54,16 @@ async def _again(
     attempt: Callable[[], Awaitable[T]], first: CloudError, clock: Clock, *, ends: float
 ) -> T:
     outcomes = iter([first])
+    number = count(1)
 
     async def once() -> T:
         for failed_before in outcomes:
             raise failed_before
-        return await attempt()
+        token = RESENT.set(next(number))
+        try:
+            return await attempt()
+        finally:
+            RESENT.reset(token)
 
     def is_enough(state: RetryCallState) -> bool:
         too_late = clock.elapsed() + state.upcoming_sleep > ends

@@ -5,26 +5,18 @@ Reads leave room for writes: they have turns and a part of the limit of their ow
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import cast
 
 import anyio
-from pyrate_limiter import InMemoryBucket, Rate, RateItem
 
 from snapshot_mcp.caller import current_caller
 from snapshot_mcp.clock import Clock
+from snapshot_mcp.cloud.allowance import Allowance, OwnAllowance, Part
 from snapshot_mcp.cloud.circuit import Circuit, Outage
 from snapshot_mcp.cloud.turns import Turns
 from snapshot_mcp.errors import OutcomeUnknown, Unavailable
 
-REQUESTS_A_MINUTE = 500
-"""Source: the cloud's documentation of its limit, for all requests of an API key."""
-
-KEPT_FOR_WRITES = 50
 READS_AT_ONCE = 8
 WRITES_AT_ONCE = 2
-
-_MINUTE_MILLISECONDS = 60_000
-_SHORTEST_WAIT_SECONDS = 0.01
 
 
 class Traffic:
@@ -33,22 +25,13 @@ class Traffic:
     Args:
         clock: the time, and the way to wait.
         circuit: whether the cloud is asked at all.
-        a_minute: requests that the cloud takes in a minute.
-        kept_for_writes: of these, how many no read may use.
+        allowance: how many requests may be sent; by default this process has the limit for itself.
     """
 
-    def __init__(
-        self,
-        clock: Clock,
-        circuit: Circuit,
-        *,
-        a_minute: int = REQUESTS_A_MINUTE,
-        kept_for_writes: int = KEPT_FOR_WRITES,
-    ) -> None:
+    def __init__(self, clock: Clock, circuit: Circuit, allowance: Allowance | None = None) -> None:
         self._clock = clock
         self._circuit = circuit
-        self._all = InMemoryBucket([Rate(a_minute, _MINUTE_MILLISECONDS)])
-        self._reads = InMemoryBucket([Rate(a_minute - kept_for_writes, _MINUTE_MILLISECONDS)])
+        self._allowance = allowance or OwnAllowance(clock)
         self._reading = Turns(READS_AT_ONCE)
         self._writing = Turns(WRITES_AT_ONCE)
 
@@ -60,14 +43,14 @@ class Traffic:
             Unavailable: the cloud is down, or too many wait; nothing was sent.
         """
         async with self._reading.one(current_caller().client):
-            await self._permit(self._reads)
+            await self._permit("reads", "all")
             yield
 
     @asynccontextmanager
     async def writing(self) -> AsyncGenerator[None]:
         """The turn of one write. Raises as `reading` does."""
         async with self._writing.one(current_caller().client):
-            await self._permit()
+            await self._permit("all")
             yield
 
     @asynccontextmanager
@@ -91,24 +74,15 @@ class Traffic:
             raise
         self._circuit.succeeded()
 
-    async def _permit(self, *buckets: InMemoryBucket) -> None:
+    async def _permit(self, *parts: Part) -> None:
         # Looked at before the wait as well: nobody waits in a queue for what is down.
         _refuse_outage(self._circuit.outage(self._clock.elapsed()))
-        for bucket in (*buckets, self._all):
-            while (seconds := self._seconds_until_permitted(bucket)) > 0:
+        for part in parts:
+            while (seconds := await self._allowance.seconds_until_permitted(part)) > 0:
                 await current_caller().news.tell(
                     f"The cloud's limit of requests is used up; going on in {seconds:.0f} s"
                 )
                 await self._clock.sleep(seconds)
-
-    def _seconds_until_permitted(self, bucket: InMemoryBucket) -> float:
-        now = int(self._clock.elapsed() * 1_000)
-        bucket.leak(now)
-        item = RateItem("request", now)
-        if bucket.put(item):
-            return 0
-        waiting = cast("int", bucket.waiting(item))  # other kinds of buckets answer later
-        return max(waiting / 1_000, _SHORTEST_WAIT_SECONDS)
 
 
 def _refuse_outage(outage: Outage | None) -> None:

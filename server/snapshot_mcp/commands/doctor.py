@@ -44,4 +44,4 @@ def _settings(environment: Mapping[str, str], findings: list[Finding]) -> Settin
 
 
 async def _asked(settings: Settings) -> list[Finding]:
-    return [await ledger_of(settings.data_folder()), *await cloud_of(settings)]
+    return [await ledger_of(settings), *await cloud_of(settings)]

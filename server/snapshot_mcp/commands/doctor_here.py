@@ -6,14 +6,13 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
-from pathlib import Path
 
 from snapshot_mcp import __version__
 from snapshot_mcp.clock import utc_now
 from snapshot_mcp.commands.findings import Finding
 from snapshot_mcp.errors import ConfigError, LedgerError
-from snapshot_mcp.ledger import Ledger
 from snapshot_mcp.policy_file import load_policy
+from snapshot_mcp.records import open_records
 from snapshot_mcp.settings import LEDGER_FILE, Settings
 from snapshot_mcp.settings_told import SETTINGS, SettingTold
 from snapshot_mcp.untrusted import quoted, showable
@@ -64,13 +63,14 @@ def folder_of(settings: Settings) -> Iterator[Finding]:
         yield Finding("note", "data folder", f"only {free // 1_000_000} MB are free there")
 
 
-async def ledger_of(folder: Path) -> Finding:
+async def ledger_of(settings: Settings) -> Finding:
     """Whether the record is whole; nothing is written."""
-    file = folder / LEDGER_FILE
-    if not file.exists():
+    folder, url = settings.data_folder(), settings.database_url
+    if url is None and not (folder / LEDGER_FILE).exists():
         return Finding("ok", "ledger", "none yet (made at the first change)")
     try:
-        problems = await Ledger(file, utc_now).verify()
+        with open_records(folder, url, utc_now) as records:
+            problems = await records.ledger.verify()
     except LedgerError as error:
         return Finding("bad", "ledger", str(error))
     if not problems:

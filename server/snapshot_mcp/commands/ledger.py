@@ -7,9 +7,10 @@ import anyio
 
 from snapshot_mcp import exit_codes
 from snapshot_mcp.clock import utc_now
-from snapshot_mcp.ledger import Ledger
 from snapshot_mcp.ledger_view import as_json, as_text
-from snapshot_mcp.settings import LEDGER_FILE, read_data_folder
+from snapshot_mcp.recording import Recorder
+from snapshot_mcp.records import open_records
+from snapshot_mcp.settings import read_data_folder, read_database_url
 
 
 def run_ledger(arguments: argparse.Namespace) -> int:
@@ -18,11 +19,20 @@ def run_ledger(arguments: argparse.Namespace) -> int:
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    ledger = Ledger(read_data_folder(os.environ) / LEDGER_FILE, utc_now)
-    if arguments.action == "verify":
-        problems = anyio.run(ledger.verify)
-        print("\n".join(problems) if problems else "The ledger is whole.")
-        return exit_codes.FAILED if problems else exit_codes.OK
+    folder, url = read_data_folder(os.environ), read_database_url(os.environ)
+    with open_records(folder, url, utc_now) as records:
+        if arguments.action == "verify":
+            return _verified(records.ledger)
+        return _shown(records.ledger, arguments)
+
+
+def _verified(ledger: Recorder) -> int:
+    problems = anyio.run(ledger.verify)
+    print("\n".join(problems) if problems else "The ledger is whole.")
+    return exit_codes.FAILED if problems else exit_codes.OK
+
+
+def _shown(ledger: Recorder, arguments: argparse.Namespace) -> int:
     rows = anyio.run(
         lambda: ledger.rows(
             tool=arguments.tool,

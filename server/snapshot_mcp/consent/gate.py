@@ -8,11 +8,12 @@ import hmac
 import json
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import NamedTuple, TypeVar, cast
 
 import anyio
 
+from snapshot_mcp.chain import Argument, Attempt, Event, RateLimit
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.client import CloudWriter
 from snapshot_mcp.consent.evidence import Answer, Evidence, Person, agrees_in_panel
@@ -24,7 +25,7 @@ from snapshot_mcp.errors import (
     LedgerError,
     RefusedError,
 )
-from snapshot_mcp.ledger import Argument, Attempt, Event, Ledger, RateLimit
+from snapshot_mcp.recording import Recorder, already_used
 from snapshot_mcp.settings import Consent
 
 T = TypeVar("T")
@@ -53,19 +54,21 @@ class Gate:
         principal: tells who acts now.
         clock: the time, and the way to wait.
         new_id: gives the id of a plan or attempt, never the same twice.
+        others: held by one server at a time, of all that share the ledger.
     """
 
     def __init__(
         self,
         *,
         writer: CloudWriter,
-        ledger: Ledger,
+        ledger: Recorder,
         tokens: Tokens,
         consent: Consent,
         limits: Mapping[str, RateLimit],
         principal: Callable[[], str],
         clock: Clock,
         new_id: Callable[[], str],
+        others: Callable[[], AbstractAsyncContextManager[None]],
     ) -> None:
         self._sender = Sender(writer, ledger, limits, clock)
         self._ledger = ledger
@@ -74,6 +77,7 @@ class Gate:
         self._principal = principal
         self._new_id = new_id
         self._one_at_a_time = anyio.Lock()
+        self._others = others
 
     async def present(
         self, intent: Intent, plan_token: str, confirm: str, person: Person
@@ -106,10 +110,7 @@ class Gate:
             )
         plan = await anyio.to_thread.run_sync(self._tokens.open, plan_token, intent)
         if await self._ledger.was_sent(plan.id):
-            raise RefusedError(
-                "This plan was already used; a plan can be used once.",
-                "Nothing was sent now. Look at the current state first.",
-            )
+            raise already_used()
         # Only now: a used plan must not be told to be merely old, for then it may have happened.
         self._tokens.check_time(plan)
         if person.panel_nonce is not None:
@@ -222,23 +223,23 @@ class Gate:
 
     @asynccontextmanager
     async def alone(self) -> AsyncGenerator[None]:
-        """One change at a time; the waiting for the others has an end.
+        """One change at a time, of all servers on this ledger; the wait for others has an end.
 
         Raises:
             RefusedError: it came to its end.
+            LedgerError: whether others are at it cannot be told.
         """
-        try:
-            with anyio.fail_after(_LONGEST_WAIT_FOR_OTHERS_SECONDS):
-                await self._one_at_a_time.acquire()
-        except TimeoutError as error:
-            raise RefusedError(
-                "Other changes are still going on, one at a time.",
-                "Nothing was changed. Try again in a minute.",
-            ) from error
-        try:
+        async with AsyncExitStack() as held:
+            try:
+                with anyio.fail_after(_LONGEST_WAIT_FOR_OTHERS_SECONDS):
+                    await held.enter_async_context(self._one_at_a_time)
+                    await held.enter_async_context(self._others())
+            except TimeoutError as error:
+                raise RefusedError(
+                    "Other changes are still going on, one at a time.",
+                    "Nothing was changed. Try again in a minute.",
+                ) from error
             yield
-        finally:
-            self._one_at_a_time.release()
 
     @asynccontextmanager
     async def noting_refusals(

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 import anyio
 
+from snapshot_mcp.chain import Attempt, Event, RateLimit
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.client import CloudWriter
 from snapshot_mcp.cloud.retry import persevere
@@ -21,7 +22,7 @@ from snapshot_mcp.errors import (
     OutcomeUnknown,
     SnapshotMcpError,
 )
-from snapshot_mcp.ledger import Attempt, Event, Ledger, RateLimit
+from snapshot_mcp.recording import Recorder
 
 T = TypeVar("T")
 
@@ -52,7 +53,7 @@ class Sender:
     """
 
     def __init__(
-        self, writer: CloudWriter, ledger: Ledger, limits: Mapping[str, RateLimit], clock: Clock
+        self, writer: CloudWriter, ledger: Recorder, limits: Mapping[str, RateLimit], clock: Clock
     ) -> None:
         self._writer = writer
         self._ledger = ledger

@@ -11,6 +11,7 @@ from typing import NamedTuple, Self
 import anyio
 
 from snapshot_mcp.caller import current_caller
+from snapshot_mcp.chain import Event
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.consent.gate import Gate, Permit
@@ -25,7 +26,6 @@ from snapshot_mcp.errors import (
     ProtocolError,
     SnapshotMcpError,
 )
-from snapshot_mcp.ledger import Event
 from snapshot_mcp.models import Snapshot
 from snapshot_mcp.operations.announcing import announce
 from snapshot_mcp.operations.settling import find_deletion

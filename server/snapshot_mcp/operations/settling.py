@@ -7,13 +7,14 @@ import json
 import logging
 from typing import cast
 
+from snapshot_mcp.chain import Attempt, Row
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.consent.settlement import Look, look_for
 from snapshot_mcp.errors import NotFound, SnapshotMcpError
-from snapshot_mcp.ledger import Attempt, Ledger, Row
 from snapshot_mcp.models import CustomImage, Snapshot, VirtualMachine, status_word
 from snapshot_mcp.operations.listing import all_snapshots, find_virtual_machines
+from snapshot_mcp.recording import Recorder
 
 PAUSES_SECONDS = (1.0, 1.0)
 """A request that was on its way when the process died may take effect a moment later."""
@@ -23,7 +24,7 @@ _BROKEN_OFF = "settled after a crash: broken off; each deletion that was sent ha
 logger = logging.getLogger(__name__)
 
 
-async def settle(ledger: Ledger, reader: CloudReader, clock: Clock) -> None:
+async def settle(ledger: Recorder, reader: CloudReader, clock: Clock) -> None:
     """Settle the attempts of processes that ended before they saw what came of them.
 
     A cloud or a ledger that cannot be read now does not keep the server from working: the
@@ -49,7 +50,8 @@ async def settle(ledger: Ledger, reader: CloudReader, clock: Clock) -> None:
         if open_rows:
             await ledger.unsettled()  # forgets the processes of which nothing is open any more
     except SnapshotMcpError as error:
-        logger.warning("what an earlier process sent could not be settled: %s", error)
+        kind = type(error).__name__
+        logger.warning("what an earlier process sent could not be settled: %s", kind)
 
 
 async def find_ordered_snapshot(reader: CloudReader, vm_id: int, name: str) -> Snapshot | None:

@@ -142,7 +142,7 @@ class _Guard:
             _log.debug("A caller left before the request was read")
         except Exception:  # noqa: BLE001 - whatever it was, the caller gets JSON and the log gets it all
             # Every reply is whole before its first byte is sent, so this one is the first.
-            _log.exception("The embedded cloud failed at %s %s", scope["method"], scope["path"])
+            _log.exception("The embedded cloud failed at a %s", scope["method"])
             message = "Internal Server Error"
             await _failure(HTTPStatus.INTERNAL_SERVER_ERROR, message)(scope, receive, send)
 

@@ -32,6 +32,7 @@ def service_app(
     service: ServiceSettings,
     *,
     open_paths: Iterable[str],
+    sessions: bool = True,
     clock: Clock = SYSTEM_CLOCK,
 ) -> ASGIApp:
     """The application that serves `server` at /mcp.
@@ -40,6 +41,7 @@ def service_app(
         server: what is served; its own routes are served too.
         service: who may call it, and how often.
         open_paths: those of its routes that are for everybody.
+        sessions: whether clients of the legacy era have sessions; replicas do not share those.
         clock: the time.
     """
     if service.authenticated:
@@ -48,7 +50,9 @@ def service_app(
         allowed_hosts=_hosts(service), allowed_origins=_origins(service)
     )
     app = server.streamable_http_app(
-        transport_security=security, max_request_body_size=LARGEST_BODY
+        transport_security=security,
+        max_request_body_size=LARGEST_BODY,
+        stateless_http=not sessions,
     )
     if not service.authenticated:
         return RequestIds(app)

@@ -20,6 +20,7 @@ from snapshot_mcp.calling import on_behalf_of
 from snapshot_mcp.consent.asking import InputRequired
 from snapshot_mcp.errors import CloudError, SnapshotMcpError
 from snapshot_mcp.models import Frozen
+from snapshot_mcp.observing import calling
 from snapshot_mcp.tools.schema import PlainSchema
 from snapshot_mcp.untrusted import NAME_CAP, quoted, showable
 
@@ -59,7 +60,7 @@ class SnapshotTool(Tool):
         """
         del convert_result
         try:
-            with on_behalf_of(context):
+            with on_behalf_of(context), calling(self.name):
                 answer = cast("Frozen", await super().run(arguments, context))
         except ToolError as error:
             if isinstance(error.__cause__, InputRequired):

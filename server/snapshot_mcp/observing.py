@@ -1,0 +1,82 @@
+"""Who counts and times what goes on, if anybody does; told without passing it through all."""
+
+import logging
+import re
+import time
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from typing import Protocol
+
+logger = logging.getLogger(__name__)
+
+Answered = Callable[[int], None]
+"""Takes the status of the answer."""
+
+
+class Observer(Protocol):
+    """Counts and times. What it is given holds no name, no key and no text of anybody's."""
+
+    def called(self, tool: str, seconds: float, error: str) -> None:
+        """A tool was called; `error` is the kind of its failure, empty for none."""
+        ...
+
+    def exchange(self, method: str, route: str, resent: int) -> AbstractContextManager[Answered]:
+        """Watch one request to the cloud, the `resent`-th repetition of it."""
+        ...
+
+    def budget(self, left: int) -> None:
+        """So many requests the cloud takes in this minute yet."""
+        ...
+
+
+OBSERVER: ContextVar[Observer | None] = ContextVar("observer", default=None)
+"""Set for a whole process, before it serves."""
+
+RESENT: ContextVar[int] = ContextVar("resent", default=0)
+"""How often what is being done now was tried before."""
+
+_LITERAL = re.compile(r"[a-z]+(-[a-z]+)*")
+_QUESTION = "InputRequired"
+"""What a tool raises to ask a person is no failure."""
+
+_NAMED = "name-availability"
+
+
+@contextmanager
+def calling(tool: str) -> Generator[None]:
+    """Watch one call of a tool, and log that it was."""
+    error, begin = "", time.perf_counter()
+    try:
+        yield
+    except BaseException as failure:
+        kind = type(failure.__cause__ or failure).__name__
+        error = "" if kind == _QUESTION else kind
+        raise
+    finally:
+        seconds = time.perf_counter() - begin
+        logger.info("%s: %s in %.3f s", tool, error or "ok", seconds)
+        if (observer := OBSERVER.get()) is not None:
+            observer.called(tool, seconds, error)
+
+
+def exchanging(method: str, path: str) -> AbstractContextManager[Answered]:
+    """Watch one request to the cloud."""
+    observer = OBSERVER.get()
+    if observer is None:
+        return nullcontext(_nobody_is_told)
+    return observer.exchange(method, route_of(path), RESENT.get())
+
+
+def route_of(path: str) -> str:
+    """The path without what it is about: `/core/snapshots/{id}`."""
+    parts, named = list[str](), False
+    for part in path.split("/")[1:]:
+        literal = _LITERAL.fullmatch(part) is not None and not named
+        parts.append(part if literal else "{id}" if part.isdecimal() and not named else "{name}")
+        named = part == _NAMED
+    return "/" + "/".join(parts)
+
+
+def _nobody_is_told(_status: int) -> None:
+    """Nobody counts."""

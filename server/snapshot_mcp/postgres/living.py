@@ -1,0 +1,53 @@
+"""Which server processes are alive, on whatever machine: each holds a lock of the database.
+
+The database lets go of it when the process's connection ends, and looks every few seconds whether
+the machine at its other end is still there.
+"""
+
+import re
+import secrets
+
+from psycopg import Connection
+
+from snapshot_mcp.postgres.database import Database
+from snapshot_mcp.postgres.holding import Session
+
+_ID = re.compile(r"[0-9a-f]{16}")
+_HOLD = "SELECT pg_advisory_lock_shared(%s)"
+_IS_FREE = "SELECT pg_try_advisory_xact_lock(%s)"
+
+
+class Owner:
+    """This process's sign of life.
+
+    Args:
+        database: where it is given.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._session = Session(database)
+        self.id = secrets.token_hex(8)
+
+    def hold(self) -> str:
+        """Give the sign of life from now on, again where it was lost; the id that goes with it."""
+        with self._session.connection() as (connection, is_new):
+            if is_new:
+                connection.execute(_HOLD, (_key(self.id),))
+            return self.id
+
+    def release(self) -> None:
+        """End the sign of life; a later one has another id."""
+        self._session.close()
+        self.id = secrets.token_hex(8)
+
+
+def lives(connection: Connection, owner: str) -> bool:
+    """Whether the process with this id is alive, or somebody looks at this very moment."""
+    if not _ID.fullmatch(owner):
+        return False
+    row = connection.execute(_IS_FREE, (_key(owner),)).fetchone()
+    return row is None or not row[0]
+
+
+def _key(owner: str) -> int:
+    return int.from_bytes(bytes.fromhex(owner), signed=True)

@@ -1,0 +1,125 @@
+"""A real PostgreSQL on a free port of 127.0.0.1, in a folder that is gone afterwards."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import LiteralString, NamedTuple
+
+import psycopg
+from psycopg import sql
+
+USER, PASSWORD = "team", "canary-of-the-database"
+_SECONDS_TO_START = 60
+
+
+class Server(NamedTuple):
+    """A running server and its process."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+
+    def url(self, database: str, *, user: str = USER, password: str = PASSWORD) -> str:
+        return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}"
+
+    def command(self, statement: LiteralString, *names: str) -> None:
+        """Do something that only the administrator may."""
+        composed = sql.SQL(statement).format(*map(sql.Identifier, names))
+        with psycopg.connect(self.url("postgres", user="admin"), autocommit=True) as connection:
+            connection.execute(composed)
+
+    def make(self, database: str) -> str:
+        """Make an empty database; its address."""
+        self.command("CREATE DATABASE {} OWNER {}", database, USER)
+        return self.url(database)
+
+    def cut(self, database: str) -> int:
+        """End every connection to a database; how many there were."""
+        query = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+            WHERE datname = %s AND pid <> pg_backend_pid()"""
+        with psycopg.connect(self.url("postgres", user="admin"), autocommit=True) as connection:
+            row = connection.execute(query, (database,)).fetchone()
+        assert row is not None
+        return row[0]
+
+
+def programs() -> Path | None:
+    """The folder of PostgreSQL's programs; None where it is not installed."""
+    found = [*sorted(Path("/usr/lib/postgresql").glob("*/bin")), *_on_the_path()]
+    return next((it for it in reversed(found) if (it / "initdb").exists()), None)
+
+
+def _on_the_path() -> list[Path]:
+    initdb = shutil.which("initdb")
+    return [Path(initdb).resolve().parent] if initdb else []
+
+
+@contextmanager
+def running_server(folder_of_programs: Path, *options: str) -> Generator[Server]:
+    """A server of its own, ended with the block."""
+    home = Path(tempfile.mkdtemp(prefix="snapshot-mcp-postgres-"))
+    try:
+        (home / "password").write_text(PASSWORD)
+        if os.geteuid() == 0:
+            for it in (home, home / "password"):
+                shutil.chown(it, "postgres", "postgres")
+        _make_cluster(folder_of_programs, home)
+        with _started(folder_of_programs, home, options) as server:
+            server.command(f"CREATE ROLE {{}} LOGIN PASSWORD '{PASSWORD}'", USER)
+            yield server
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _as_its_user() -> list[str]:
+    # The server refuses to run as root.
+    if os.geteuid() != 0:
+        return []
+    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+
+
+def _make_cluster(folder_of_programs: Path, home: Path) -> None:
+    command = [*_as_its_user(), str(folder_of_programs / "initdb"), "--pgdata", str(home / "data")]
+    command += ["--username=admin", "--auth=scram-sha-256", f"--pwfile={home / 'password'}"]
+    command += ["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
+    done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def _started(folder_of_programs: Path, home: Path, options: tuple[str, ...]) -> Generator[Server]:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        port = listener.getsockname()[1]
+    command = [*_as_its_user(), str(folder_of_programs / "postgres"), "-D", str(home / "data")]
+    command += ["-p", str(port), "-k", "", "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+    command += [word for option in options for word in ("-c", option)]
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=home, stdout=log, stderr=log)
+    server = Server(port, process)
+    try:
+        _wait_for(server, home / "log")
+        yield server
+    finally:
+        with suppress(ProcessLookupError):
+            process.send_signal(signal.SIGCONT)
+            process.send_signal(signal.SIGINT)  # no more waiting for clients
+        process.wait(timeout=60)
+
+
+def _wait_for(server: Server, log: Path) -> None:
+    ends = time.monotonic() + _SECONDS_TO_START
+    while True:
+        try:
+            psycopg.connect(server.url("postgres", user="admin"), connect_timeout=5).close()
+        except psycopg.OperationalError:
+            assert server.process.poll() is None, log.read_text()
+            assert time.monotonic() < ends, log.read_text()
+            time.sleep(0.05)
+        else:
+            return

@@ -1,0 +1,122 @@
+"""Clients of both eras that call whatever comes next, and remember what they were told."""
+
+from collections.abc import Iterator
+from random import Random
+from typing import Any, NamedTuple
+
+import anyio
+from mcp import Client
+from mcp_types import CallToolResult
+
+from tests.conftest import ERAS, said
+
+LONGEST_CALL_SECONDS = 240
+
+
+class Told(NamedTuple):
+    """What a client was told of one change: `outcome` is "lost" where no answer came."""
+
+    tool: str
+    name: str
+    snapshot_id: int
+    outcome: str
+    text: str
+
+
+class Load:
+    """Numbered calls, handed out to whoever is free.
+
+    Args:
+        url: where any replica is reached.
+        calls: how many there are.
+    """
+
+    def __init__(self, url: str, calls: int) -> None:
+        self._url = url
+        self._numbers = iter(range(calls))
+        self._random = Random("replicas")  # noqa: S311 - the same load each time
+        self.answered = 0
+        self.broken: list[str] = []
+        self.told: list[Told] = []
+        self.snapshots: list[int] = []
+        self.vms: list[int] = []
+
+    async def work(self, client_number: int) -> None:
+        """Be one client until there is nothing left to call."""
+        era = ERAS[client_number % 2]
+        for number in self._numbers:
+            try:
+                with anyio.fail_after(LONGEST_CALL_SECONDS):
+                    async with Client(f"{self._url}/mcp", mode=era) as client:
+                        await self._call(client, number)
+                        for following in _some(self._numbers, 24):
+                            await self._call(client, following)
+            except Exception as error:  # noqa: BLE001 - what broke: the client comes back
+                self.broken.append(repr(error))
+
+    async def _call(self, client: Client, number: int) -> None:
+        match number % 10:
+            case 0 | 1:
+                await client.list_tools()
+            case 2 | 3:
+                await client.read_resource("snapshot://policy")
+            case 4:
+                await self._ask(client, "list_virtual_machines", limit=5)
+            case 5:
+                await self._ask(client, "inspect_snapshot", snapshot_id=self._a_snapshot())
+            case 6:
+                arguments = {"snapshot_id": self._a_snapshot(), "plan_token": "x", "confirm": "y"}
+                await self._ask(client, "delete_snapshot", **arguments)
+            case 7 | 8:
+                await self._create(client, f"load-{number // 20}")
+            case _:
+                await self._delete(client)
+        self.answered += 1
+
+    def _a_snapshot(self) -> int:
+        return self._random.choice(self.snapshots)
+
+    async def _ask(self, client: Client, tool: str, **arguments: object) -> CallToolResult:
+        return await client.call_tool(tool, dict(arguments))
+
+    async def _create(self, client: Client, name: str) -> None:
+        arguments = {"vm_id": self._random.choice(self.vms), "name": name}
+        await self._change(client, "create_snapshot", name, 0, allow_interruption=True, **arguments)
+
+    async def _delete(self, client: Client) -> None:
+        """Agree to one plan twice at once: whichever replicas are asked, it is used once."""
+        target = self._a_snapshot()
+        plan: Any = (
+            await self._ask(client, "delete_snapshot", snapshot_id=target)
+        ).structured_content
+        if not plan or plan.get("outcome") != "confirmation_required":
+            return
+        commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
+        async with anyio.create_task_group() as group:
+            for _ in range(2):
+                group.start_soon(
+                    lambda: self._change(
+                        client, "delete_snapshot", "", target, snapshot_id=target, **commit
+                    )
+                )
+        self.answered += 2
+
+    async def _change(
+        self, client: Client, tool: str, name: str, target: int, /, **arguments: object
+    ) -> None:
+        outcome, text = "lost", ""
+        try:
+            result = await client.call_tool(tool, dict(arguments))
+            content: Any = result.structured_content or {}
+            outcome = "refused" if result.is_error else str(content.get("outcome"))
+            text = said(result)
+            if outcome in ("created", "pending") and tool == "create_snapshot":
+                target = content["snapshot"]["id"]
+                self.snapshots.append(target)
+        finally:
+            self.told.append(Told(tool, name, target, outcome, text))
+
+
+def _some(numbers: Iterator[int], most: int) -> Iterator[int]:
+    for _, number in zip(range(most), numbers, strict=False):
+        yield number

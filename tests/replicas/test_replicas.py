@@ -1,0 +1,170 @@
+"""Two replicas behind a proxy, on one database and one cloud; one is killed and comes back."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+from mcp import Client
+from pydantic import SecretStr
+
+from snapshot_mcp.chain import Row
+from snapshot_mcp.clock import utc_now
+from snapshot_mcp.cloud.allowance import REQUESTS_A_MINUTE
+from snapshot_mcp.records import open_records
+from tests.conftest import ERAS, ask
+from tests.postgres.server import Server
+from tests.processes.helpers import KEY, environment, run
+from tests.replicas.door import Door, Passed, most_in_a_minute
+from tests.replicas.load import Load, Told
+from tests.replicas.replicas import Process, cloud, replicas
+
+CALLS = int(os.environ.get("SNAPSHOT_MCP_SERVICE_CALLS", "2000"))
+"""A quick look takes 200."""
+
+CLIENTS = 8
+ENDS = ("done", "failed", "unknown")
+DONE = ("created", "deleted", "pending")
+
+
+async def test_replicas_do_nothing_twice_keep_the_limit_and_tell_what_happened(
+    tmp_path: Path, postgres: Server
+) -> None:
+    url = postgres.make("replicas")
+    with cloud(tmp_path / "cloud") as the_cloud, replicas(tmp_path, 2) as (first, second):
+        async with Door([the_cloud.url]).open() as to_the_cloud:
+            settings = {
+                "SNAPSHOT_MCP_API_KEY": KEY,
+                "SNAPSHOT_MCP_API_URL": f"{to_the_cloud.url}/v1",
+                "SNAPSHOT_MCP_DATABASE_URL": url,
+                "SNAPSHOT_MCP_TIMEOUT": "30",
+            }
+            async with Door([first.url, second.url]).open() as front:
+                for replica in (first, second):
+                    await anyio.to_thread.run_sync(lambda it=replica: it.start(**settings))
+                load = Load(front.url, CALLS)
+                load.snapshots, load.vms = await ids(the_cloud)
+                async with anyio.create_task_group() as group:
+                    for number in range(CLIENTS):
+                        group.start_soon(load.work, number)
+                    group.start_soon(kill_and_return, load, second)
+                # Whoever starts settles what the killed one left open.
+                await anyio.to_thread.run_sync(second.kill)
+                await anyio.to_thread.run_sync(second.start)
+                for _ in range(2):
+                    await Load(front.url, 10).work(0)
+            rows = await ledger(tmp_path, url)
+            snapshots = {it["id"]: it for it in await all_snapshots(the_cloud)}
+            passed, arrivals = to_the_cloud.passed, to_the_cloud.arrivals
+    told = load.told
+    outcomes, most = Counter(it.outcome for it in told), most_in_a_minute(arrivals)
+    print(  # noqa: T201 - with -s
+        f"{load.answered} answered, {len(load.broken)} broken off: {load.broken[:3]};"
+        f" {len(arrivals)} requests to the cloud, at most {most} in a minute; told: {outcomes}"
+    )
+    assert load.answered >= CALLS * 0.9
+    assert nothing_was_done_twice(passed) == []
+    assert most <= REQUESTS_A_MINUTE
+    assert {it.status for it in passed} & {429} == set()
+    assert [told_and_not_so(it, rows, passed, set(snapshots)) for it in told].count("") == len(told)
+    assert still_open(rows) == []
+    done = run("ledger", "verify", env=environment(tmp_path, SNAPSHOT_MCP_DATABASE_URL=url))
+    assert (done.returncode, done.stdout) == (0, "The ledger is whole.\n"), done.stderr
+    assert len({row.owner for row in rows if row.event == "sent"}) >= 3
+    assert sum(it.outcome in DONE for it in told) >= CALLS / 100
+
+
+async def kill_and_return(load: Load, replica: Process) -> None:
+    """Kill a replica when a third of the calls is over, and let it return a while later."""
+    for part, action in ((3, replica.kill), (2, replica.start)):
+        while load.answered < CALLS / part:  # noqa: ASYNC110 - the load knows no events
+            await anyio.sleep(0.02)
+        await anyio.to_thread.run_sync(action)
+
+
+async def all_snapshots(the_cloud: Process) -> list[dict[str, int]]:
+    async with httpx.AsyncClient(headers={"api_key": KEY}) as client:
+        found: list[dict[str, int]] = []
+        for page in range(1, 100):
+            address = f"{the_cloud.url}/v1/core/snapshots?page={page}&pageSize=100"
+            items = (await client.get(address)).json()["snapshots"]
+            found += items
+            if len(items) < 100:
+                break
+        return found
+
+
+async def ids(the_cloud: Process) -> tuple[list[int], list[int]]:
+    """The ids of the snapshots and of the VMs that the cloud begins with."""
+    snapshots = await all_snapshots(the_cloud)
+    async with httpx.AsyncClient(headers={"api_key": KEY}) as client:
+        address = f"{the_cloud.url}/v1/core/virtual-machines?page=1&pageSize=100"
+        vms = (await client.get(address)).json()["instances"]
+    return [it["id"] for it in snapshots], [it["id"] for it in vms]
+
+
+async def ledger(folder: Path, url: str) -> list[Row]:
+    with open_records(folder, SecretStr(url), utc_now) as records:
+        assert await records.ledger.unsettled() == []
+        return await records.ledger.rows()
+
+
+def nothing_was_done_twice(passed: Sequence[Passed]) -> list[str]:
+    """What the cloud accepted more than once: a name that was made, an id that was deleted."""
+    accepted = [it for it in passed if it.method != "GET" and 200 <= it.status < 300]
+    names = Counter(it.name for it in accepted if it.method == "POST")
+    paths = Counter(it.path for it in accepted if it.method == "DELETE")
+    return [key for key, times in (names | paths).items() if times > 1]
+
+
+def told_and_not_so(
+    told: Told, rows: Sequence[Row], passed: Sequence[Passed], there: set[int]
+) -> str:
+    """Why what was told does not agree with the ledger and the cloud; empty when it does."""
+    accepted = [it for it in passed if it.method != "GET" and it.status < 300]
+    if told.tool == "create_snapshot":
+        done = any(it.name == told.name for it in accepted)
+        events = {row.event for row in rows if f'"{told.name}"' in row.arguments}
+    else:
+        done = any(it.path.endswith(f"/{told.snapshot_id}") for it in accepted)
+        events = {row.event for row in rows if row.target == told.snapshot_id}
+    if told.outcome in DONE and not (done and "done" in events):
+        return f"{told} was told, but the ledger says {events} and the cloud {done}"
+    if told.outcome == "deleted" and told.snapshot_id in there:
+        return f"{told} was told, but it is there"
+    if told.outcome == "failed" and done:
+        return f"{told} was told, but it was done"
+    return ""
+
+
+def still_open(rows: Sequence[Row]) -> list[str]:
+    """The attempts that were sent and of which the ledger does not say how they ended."""
+    sent = {row.attempt for row in rows if row.event == "sent"}
+    return sorted(sent - {row.attempt for row in rows if row.event in ENDS})
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_each_request_of_a_session_may_reach_another_replica(
+    tmp_path: Path, postgres: Server, era: str
+) -> None:
+    url = postgres.make(f"either_{era[:4]}")
+    with replicas(tmp_path, 2) as both:
+        for replica in both:
+            await anyio.to_thread.run_sync(
+                lambda it=replica: it.start(SNAPSHOT_MCP_DATABASE_URL=url)
+            )
+        async with (
+            Door([it.url for it in both]).open() as front,
+            Client(f"{front.url}/mcp", mode=era) as client,
+        ):
+            for _ in range(4):
+                assert (await client.list_tools()).tools
+                await ask(client, "list_snapshots", limit=1)
+            target = (await ask(client, "list_snapshots", limit=1))["snapshots"][0]["id"]
+            plan = await ask(client, "delete_snapshot", snapshot_id=target)
+            commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
+            assert await client.call_tool("delete_snapshot", {"snapshot_id": target} | commit)
+    assert {it.status for it in front.passed} <= {200, 202, 405}

@@ -1,0 +1,179 @@
+"""Seen from outside: joined spans and metrics, in which nobody's text and no secret is."""
+
+import json
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import httpx
+import pytest
+from mcp import Client, MCPError
+from prometheus_client.parser import text_string_to_metric_families
+
+from snapshot_mcp.observing import route_of
+from tests.conftest import ask
+from tests.hostile.corpus import TEXTS, storable
+from tests.processes.helpers import KEY, Upstream, free_port, ready_server, until
+from tests.processes.http_server import HttpServer, http_server
+from tests.telemetry.collector import Collector, collecting
+
+CANARY = "canary-of-a-name"
+QUICK = {"OTEL_BSP_SCHEDULE_DELAY": "50", "OTEL_METRIC_EXPORT_INTERVAL": "200"}
+
+
+@pytest.fixture(scope="module")
+def collector() -> Generator[Collector]:
+    with collecting() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Generator[HttpServer]:
+    folder = tmp_path_factory.mktemp("observed")
+    with (
+        Upstream(folder / "cloud.db").serving() as upstream,
+        http_server(
+            folder / "server",
+            free_port(),
+            SNAPSHOT_MCP_METRICS="true",
+            SNAPSHOT_MCP_LOG_LEVEL="info",
+            SNAPSHOT_MCP_LOG_FORMAT="json",
+            OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
+            **upstream.settings,
+            **QUICK,
+        ) as server,
+    ):
+        yield server
+
+
+async def provoke(server: HttpServer, text: str) -> None:
+    """Bring `text` wherever a client can bring one."""
+    async with Client(f"{server.url}/mcp", mode="2026-07-28") as client:
+        await client.call_tool("list_snapshots", {"search": text})
+        await client.call_tool("list_snapshots", {text: 1})
+        vm = (await ask(client, "list_virtual_machines", limit=1))["virtual_machines"][0]
+        arguments = {"vm_id": vm["id"], "name": text[:50], "description": text, "labels": [text]}
+        await client.call_tool("create_snapshot", arguments | {"allow_interruption": True})
+        await client.call_tool("delete_snapshot", {"snapshot_id": 1701, "plan_token": text})
+        await client.call_tool(text, {})
+        for address in (f"snapshot://{text}", text):
+            with pytest.raises((MCPError, ValueError)):
+                await client.read_resource(address)
+        with pytest.raises(MCPError):
+            await client.get_prompt(text, {})
+
+
+async def test_spans_of_the_cloud_stand_within_those_of_the_call(
+    server: HttpServer, collector: Collector
+) -> None:
+    async with Client(f"{server.url}/mcp", mode="2026-07-28") as client:
+        found = (await ask(client, "list_snapshots", limit=1))["snapshots"][0]
+        await ask(client, "inspect_snapshot", snapshot_id=found["id"])
+        await client.call_tool("inspect_snapshot", {"snapshot_id": 999_999})
+
+    def joined() -> set[tuple[str, str]]:
+        by_id = {span.id: span for span in collector.spans}
+        return {
+            (by_id[span.parent].name, span.name)
+            for span in collector.spans
+            if span.parent in by_id and by_id[span.parent].trace == span.trace
+        }
+
+    until(lambda: len(joined()) >= 2, "spans")
+    assert ("tools/call list_snapshots", "GET /core/snapshots") in joined()
+    until(lambda: ("tools/call inspect_snapshot", "GET /core/snapshots/{id}") in joined(), "a span")
+    until(lambda: any(it.failed for it in collector.spans), "a failed span")
+    spans = [it for it in collector.spans if it.name == "GET /core/snapshots/{id}"]
+    assert {it.attributes["http.response.status_code"] for it in spans} == {200, 404}
+    assert {it.attributes["http.route"] for it in spans} == {"/core/snapshots/{id}"}
+    assert {it.attributes["http.request.resend_count"] for it in spans} == {0}
+
+
+async def test_metrics_are_sent_and_shown_and_parse(
+    server: HttpServer, collector: Collector
+) -> None:
+    async with Client(f"{server.url}/mcp", mode="2026-07-28") as client:
+        await ask(client, "list_snapshots", limit=1)
+        await client.call_tool("delete_snapshot", {"snapshot_id": 1701, "plan_token": "x"})
+    answer = server.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    families = {it.name: it for it in text_string_to_metric_families(answer.text)}
+    calls = {
+        (it.labels["tool"], it.labels["outcome"]): it.value
+        for it in families["snapshot_mcp_tool_duration_seconds"].samples
+        if it.name.endswith("_count")
+    }
+    assert calls["list_snapshots", "ok"] >= 1
+    assert calls["delete_snapshot", "error"] >= 1
+    refusals = families["snapshot_mcp_refusals"].samples
+    assert {it.labels["tool"] for it in refusals} == {"delete_snapshot"}
+    (budget,) = families["snapshot_mcp_cloud_budget"].samples
+    assert 400 < budget.value < 500
+    requests = families["snapshot_mcp_cloud_duration_seconds"].samples
+    assert "/core/snapshots" in {it.labels["http_route"] for it in requests}
+    wanted = {"snapshot_mcp.tool.duration", "snapshot_mcp.tool.errors", "snapshot_mcp.refusals"}
+    wanted |= {"snapshot_mcp.cloud.duration", "snapshot_mcp.cloud.budget"}
+    until(lambda: wanted <= collector.metrics, "metrics")
+
+
+async def test_neither_the_key_nor_anybodys_text_leaves(
+    server: HttpServer, collector: Collector
+) -> None:
+    texts = [it for it in TEXTS.values() if storable(it) and 8 < len(it) < 500 and "/" not in it]
+    for text in [CANARY, *texts[::8]]:
+        await provoke(server, text)
+    count = len(collector.spans)
+    async with Client(f"{server.url}/mcp", mode="2026-07-28") as client:
+        await ask(client, "list_snapshots", limit=1)
+    until(lambda: len(collector.spans) > count, "the last spans")
+    everything = b"".join(collector.raw) + server.get("/metrics").content
+    everything += "\n".join(server.output).encode()
+    for text in (KEY, CANARY, *texts[::8]):
+        assert text.encode() not in everything
+    assert b"mcp.method.name" in everything
+    records = [json.loads(line) for line in server.output]
+    assert any("list_snapshots: ok in" in it["event"] for it in records)
+    assert any("RefusedError" in it["event"] for it in records)
+
+
+def test_a_server_over_stdio_sends_what_is_left_when_its_client_hangs_up(
+    tmp_path: Path, collector: Collector
+) -> None:
+    settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+    with ready_server(tmp_path, **settings) as server:
+        server.ask("list_virtual_machines", limit=1)
+        before = len(collector.spans)
+        assert server.hang_up() == 0
+        names = {span.name for span in collector.spans[before:]}
+    assert {"tools/call list_virtual_machines", "GET /core/virtual-machines"} <= names
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1"])
+def test_a_collector_that_is_not_there_keeps_nobody_from_working(
+    tmp_path: Path, address: str
+) -> None:
+    with ready_server(tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=address, **QUICK) as server:
+        assert server.ask("list_snapshots", limit=1)["total"]
+        begin = time.monotonic()
+        assert server.hang_up() == 0
+        assert time.monotonic() - begin < 5
+
+
+def test_metrics_are_not_shown_unasked(tmp_path: Path) -> None:
+    with http_server(tmp_path, free_port()) as server:
+        assert httpx.get(f"{server.url}/metrics").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/core/snapshots", "/core/snapshots"),
+        ("/core/snapshots/1701", "/core/snapshots/{id}"),
+        ("/core/virtual-machines/7/snapshots", "/core/virtual-machines/{id}/snapshots"),
+        ("/core/snapshots/name-availability/secret", "/core/snapshots/name-availability/{name}"),
+        ("/core/snapshots/name-availability/17", "/core/snapshots/name-availability/{name}"),
+        ("/core/images/A%20b", "/core/images/{name}"),
+    ],
+)
+def test_a_route_holds_no_id_and_no_name(path: str, route: str) -> None:
+    assert route_of(path) == route

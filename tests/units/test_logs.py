@@ -1,0 +1,127 @@
+"""Logs: one line a record, text or JSON, no secret, and nothing that others wrote."""
+
+import json
+import logging
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from snapshot_mcp.errors import ConfigError, LedgerError
+from snapshot_mcp.logs import set_up_logs
+from tests.hostile.corpus import TEXTS
+
+KEY = "canary-of-the-key"
+URL = "postgresql://team:canary-of-the-database@127.0.0.1/db"
+
+
+class Stderr:
+    """What was written to stderr since the last look."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self.getvalue = lambda: capsys.readouterr().err
+
+
+@pytest.fixture
+def stderr(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Generator[Stderr]:
+    """What is logged, with the loggers put back as they were."""
+    root, own = logging.getLogger(), logging.getLogger("snapshot_mcp")
+    before = (root.handlers[:], root.level, own.level)
+    monkeypatch.setenv("SNAPSHOT_MCP_API_KEY", KEY)
+    monkeypatch.setenv("SNAPSHOT_MCP_DATABASE_URL", URL)
+    yield Stderr(capsys)
+    root.handlers[:], level, own_level = before
+    root.setLevel(level)
+    own.setLevel(own_level)
+
+
+def fail(error: Exception) -> None:
+    raise error
+
+
+def lines_of(text: Stderr) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.getvalue().splitlines()]
+
+
+def test_a_record_in_json_has_its_time_level_place_and_event(stderr: Stderr) -> None:
+    set_up_logs({"SNAPSHOT_MCP_LOG_FORMAT": "json", "SNAPSHOT_MCP_LOG_LEVEL": "info"})
+    logging.getLogger("snapshot_mcp.part").info("the cloud answered %d", 500, extra={"calls": 3})
+    logging.getLogger("snapshot_mcp.part").debug("too small")
+    (line,) = lines_of(stderr)
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "level": "info",
+        "logger": "snapshot_mcp.part",
+        "event": "the cloud answered 500",
+        "calls": 3,
+    }
+
+
+def test_text_is_the_default_from_warnings_on(stderr: Stderr) -> None:
+    set_up_logs({})
+    logging.getLogger("snapshot_mcp.part").info("too small")
+    logging.getLogger("snapshot_mcp.part").warning("seen")
+    (line,) = stderr.getvalue().splitlines()
+    assert "[warning" in line
+    assert "seen" in line
+    assert "snapshot_mcp.part" in line
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize("name", TEXTS)
+def test_what_others_wrote_reaches_no_record_of_a_library(
+    stderr: Stderr, form: str, name: str
+) -> None:
+    set_up_logs({"SNAPSHOT_MCP_LOG_FORMAT": form})
+    library = logging.getLogger("mcp.server")
+    library.warning(f"Failed to validate request: {TEXTS[name]}")
+    library.warning("Failed to validate %s", TEXTS[name])
+    try:
+        fail(ValueError(TEXTS[name]))
+    except ValueError:
+        library.exception("it failed: %s", TEXTS[name])
+        logging.getLogger("snapshot_mcp.part").exception("it failed")
+    lines = stderr.getvalue().splitlines()
+    assert len(lines) == 4
+    for line in lines:
+        assert line.isascii()
+        assert len(TEXTS[name]) < 4 or TEXTS[name] not in line
+        assert "attacker" not in line
+        assert "delete_snapshot" not in line
+    assert "ValueError at test_logs.py" in lines[3]
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_secret_that_slips_into_a_record_is_taken_out(stderr: Stderr, form: str) -> None:
+    set_up_logs({"SNAPSHOT_MCP_LOG_FORMAT": form})
+    own = logging.getLogger("snapshot_mcp.part")
+    own.warning("key %s at %s", KEY, URL, extra={"other": f"x{KEY}", "odd": [KEY]})
+    own.warning("password canary-of-the-database")
+    written = stderr.getvalue()
+    assert "canary" not in written
+    assert written.count("[secret]") >= 4
+
+
+def test_an_exception_is_told_by_its_kind_and_place_with_its_causes(stderr: Stderr) -> None:
+    set_up_logs({"SNAPSHOT_MCP_LOG_FORMAT": "json"})
+    try:
+        try:
+            fail(OSError("canary"))
+        except OSError as error:
+            raise LedgerError("canary") from error
+    except LedgerError:
+        logging.getLogger("snapshot_mcp").exception("not recorded")
+    written = stderr.getvalue()
+    line = json.loads(written)
+    first, second = line["raised"].split(" < ")
+    assert first.startswith("LedgerError at test_logs.py:")
+    assert second.startswith("OSError at test_logs.py:")
+    assert "canary" not in written
+
+
+@pytest.mark.parametrize("name", ["SNAPSHOT_MCP_LOG_FORMAT", "SNAPSHOT_MCP_LOG_LEVEL"])
+def test_a_format_or_level_that_there_is_not_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        set_up_logs({name: "loud"})
