@@ -1,9 +1,13 @@
 """The composition root: settings in, MCPServer out. The only place that knows every room."""
 
-import secrets
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable, Collection, Generator, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +16,6 @@ from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.mcpserver import MCPServer
 
 from snapshot_mcp import __version__
-from snapshot_mcp.caller import current_caller
 from snapshot_mcp.clock import SYSTEM_CLOCK, Clock
 from snapshot_mcp.cloud.circuit import Circuit
 from snapshot_mcp.completions import serve_completions
@@ -25,7 +28,7 @@ from snapshot_mcp.panel.binding import PanelToolsUnlisted, panel_extension, show
 from snapshot_mcp.panel.tools import PanelTools
 from snapshot_mcp.prompts import load_prompts
 from snapshot_mcp.resources import add_resources
-from snapshot_mcp.settings import CLOUD_FILE, EMBEDDED_API_KEY, Settings
+from snapshot_mcp.settings import CLOUD_FILE, EMBEDDED_API_KEY, EMBEDDED_URL, Settings
 from snapshot_mcp.tools.toolsets import all_tools
 from snapshot_mcp.updates import Subscriptions, serve_subscriptions
 
@@ -35,7 +38,6 @@ if TYPE_CHECKING:
     from snapshot_mcp.cloud.connection import Connection
     from snapshot_mcp.rules.policy import Policy
 
-EMBEDDED_URL = "http://embedded.invalid/v1"
 LISTS_KEPT_MS = 300_000
 READS_KEPT_MS = 2_000
 
@@ -62,16 +64,9 @@ def create_server(
     """
     policy = _policy(settings)
 
-    @asynccontextmanager
-    async def lifespan(_: MCPServer[OpenOperations]) -> AsyncGenerator[OpenOperations]:
-        async with AsyncExitStack() as stack:
-            connecting = connect or connect_cloud
-            own = circuit or Circuit()
-            yield _open_once(lambda: _open(settings, policy, clock, own, connecting, stack))
-
     allows = _allows(policy)
-    tools = all_tools(read_only=settings.read_only, toolsets=settings.toolsets)
-    tools = [tool for tool in tools if allows(tool.name)]
+    offered = all_tools(read_only=settings.read_only, toolsets=settings.toolsets)
+    tools = [tool for tool in offered if allows(tool.name)]
     names = {tool.name for tool in tools}
     for_panel = PanelTools(names).made()
     subscriptions = Subscriptions()
@@ -86,19 +81,41 @@ def create_server(
             tools=[*shown_with_panel(tools), *for_panel],
             extensions=[panel_extension()],
             subscriptions=subscriptions,
-            lifespan=lifespan,
+            lifespan=_lifespan(
+                settings, policy, clock, circuit or Circuit(), connect or connect_cloud
+            ),
             log_level="WARNING",
             request_state_security=request_state_security(signing_key(settings)),
             cache_hints=_cache_hints(),
         )
     server.middleware.append(PanelToolsUnlisted(tool.name for tool in for_panel))
-    prompts = load_prompts(tools=names)
+    serve_subscriptions(server, subscriptions)
+    _add_other_ways_in(server, names, policy, allows)
+    return server
+
+
+def _lifespan(
+    settings: Settings, policy: "Policy | None", clock: Clock, circuit: Circuit, connect: Connect
+) -> Callable[[MCPServer[OpenOperations]], AbstractAsyncContextManager[OpenOperations]]:
+    @asynccontextmanager
+    async def lifespan(_: MCPServer[OpenOperations]) -> AsyncGenerator[OpenOperations]:
+        async with AsyncExitStack() as stack:
+            yield _open_once(lambda: _open(settings, policy, clock, circuit, connect, stack))
+
+    return lifespan
+
+
+def _add_other_ways_in(
+    server: MCPServer[OpenOperations],
+    tools: Collection[str],
+    policy: "Policy | None",
+    allows: Callable[[str], bool],
+) -> None:
+    prompts = load_prompts(tools=tools)
     for prompt in prompts:
         server.add_prompt(prompt)
     addresses = add_resources(server, policy, allows)
     serve_completions(server, prompts, addresses)
-    serve_subscriptions(server, subscriptions)
-    return server
 
 
 def _cache_hints() -> "Mapping[CacheableMethod, CacheHint]":
@@ -198,10 +215,6 @@ def _allows(policy: "Policy | None") -> Callable[[str], bool]:
     return lambda name: allows_tool(policy, name)
 
 
-def _principal() -> str:
-    return current_caller().principal
-
-
 def _open_once(open_them: OpenOperations) -> OpenOperations:
     lock = anyio.Lock()
     opened: list[Operations] = []
@@ -224,61 +237,8 @@ async def _open(
     connect: Connect,
     stack: AsyncExitStack,
 ) -> Operations:
-    from snapshot_mcp.chain import RateLimit  # noqa: PLC0415 - at first use
-    from snapshot_mcp.cloud.client import CloudReader, CloudWriter  # noqa: PLC0415 - at first use
-    from snapshot_mcp.cloud.http import Api  # noqa: PLC0415 - at first use
-    from snapshot_mcp.cloud.traffic import Traffic  # noqa: PLC0415 - at first use
-    from snapshot_mcp.consent.gate import SECONDS_OF_AN_HOUR, Gate  # noqa: PLC0415 - at first use
-    from snapshot_mcp.consent.tokens import Tokens  # noqa: PLC0415 - at first use
-    from snapshot_mcp.operations.changing import Changes  # noqa: PLC0415 - at first use
-    from snapshot_mcp.operations.imaging import Images  # noqa: PLC0415 - at first use
-    from snapshot_mcp.operations.picturing import Picture  # noqa: PLC0415 - at first use
-    from snapshot_mcp.operations.reading import Views  # noqa: PLC0415 - at first use
-    from snapshot_mcp.operations.retaining import Retention  # noqa: PLC0415 - at first use
-    from snapshot_mcp.operations.reviewing import Reviews  # noqa: PLC0415 - at first use
-    from snapshot_mcp.operations.settling import settle  # noqa: PLC0415 - at first use
-    from snapshot_mcp.records import open_records  # noqa: PLC0415 - at first use
+    from snapshot_mcp.opening import open_operations  # noqa: PLC0415 - at first use
     from snapshot_mcp.rules.policy import Policy  # noqa: PLC0415 - at first use
 
-    policy = policy or Policy()
-
     connection = await stack.enter_async_context(connect(settings, clock))
-    folder = settings.data_folder()
-    records = stack.enter_context(open_records(folder, settings.database_url, clock.now))
-    traffic = Traffic(clock, circuit, records.allowance)
-    api = Api(connection, traffic, clock, timeout=settings.timeout)
-    tokens = Tokens(
-        key=signing_key(settings),
-        principal=_principal,
-        cloud=EMBEDDED_URL if settings.embedded else settings.api_url,
-        now=clock.now,
-    )
-    hourly = {
-        "delete_snapshot": policy.limits.deletes_per_hour,
-        "restore_snapshot": policy.limits.restores_per_hour,
-    }
-    gate = Gate(
-        writer=CloudWriter(api),
-        ledger=records.ledger,
-        tokens=tokens,
-        consent=settings.consent,
-        limits={
-            tool: RateLimit(events, SECONDS_OF_AN_HOUR)
-            for tool, events in hourly.items()
-            if events is not None
-        },
-        principal=_principal,
-        clock=clock,
-        new_id=lambda: secrets.token_urlsafe(12),
-        others=records.alone,
-    )
-    reader = CloudReader(api)
-    await settle(records.ledger, reader, clock)
-    return Operations(
-        Views(reader, clock),
-        Changes(reader, gate, clock, policy),
-        Retention(reader, gate, clock, policy),
-        Images(reader, gate, clock, policy),
-        Reviews(reader, clock),
-        Picture(reader, clock, policy),
-    )
+    return await open_operations(settings, policy or Policy(), clock, circuit, connection, stack)

@@ -17,6 +17,7 @@ from snapshot_mcp.untrusted import quoted, showable
 
 DEFAULT_API_URL = "https://infrahub-api.nexgencloud.com/v1"
 EMBEDDED_API_KEY = "sandbox"
+EMBEDDED_URL = "http://embedded.invalid/v1"
 CLOUD_FILE = "cloud.db"
 LEDGER_FILE = "ledger.db"
 LONGEST_TIMEOUT_SECONDS = 300.0
