@@ -1,13 +1,13 @@
 """Clients of both eras that call whatever comes next, and remember what they were told."""
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from random import Random
 from typing import Any, NamedTuple
 
 import anyio
 import httpx2
-from mcp import Client
+from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult
 
@@ -34,11 +34,16 @@ class Load:
         url: where any replica is reached.
         calls: how many there are.
         tokens: those of the principals; the number of a client says which is its own.
+        may: whether the principal of a number may call a tool.
     """
 
-    def __init__(self, url: str, calls: int, tokens: Sequence[str]) -> None:
+    def __init__(
+        self, url: str, calls: int, tokens: Sequence[str], may: Callable[[int, str], bool]
+    ) -> None:
         self._url = url
         self._tokens = tokens
+        self._may = may
+        self.forbidden = 0
         self._numbers = iter(range(calls))
         self._random = Random("replicas")  # noqa: S311 - the same load each time
         self.answered = 0
@@ -79,12 +84,24 @@ class Load:
                 await self._ask(client, "inspect_snapshot", snapshot_id=self._a_snapshot())
             case 6:
                 arguments = {"snapshot_id": self._a_snapshot(), "plan_token": "x", "confirm": "y"}
-                await self._ask(client, "delete_snapshot", **arguments)
+                with self._unless_forbidden(who, "delete_snapshot"):
+                    await self._ask(client, "delete_snapshot", **arguments)
             case 7 | 8:
-                await self._create(client, who, f"load-{number // 20}")
+                with self._unless_forbidden(who, "create_snapshot"):
+                    await self._create(client, who, f"load-{number // 20}")
             case _:
-                await self._delete(client, who)
+                with self._unless_forbidden(who, "delete_snapshot"):
+                    await self._delete(client, who)
         self.answered += 1
+
+    @contextmanager
+    def _unless_forbidden(self, who: int, tool: str) -> Generator[None]:
+        try:
+            yield
+        except MCPError:
+            if self._may(who, tool):
+                raise
+            self.forbidden += 1
 
     def _a_snapshot(self) -> int:
         return self._random.choice(self.snapshots)
