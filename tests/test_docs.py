@@ -6,6 +6,7 @@ from pathlib import Path
 
 from docs.making.pictures import PICTURES, drawn
 from docs.making.reference import effect, reference, settings_table
+from snapshot_mcp import logs
 from snapshot_mcp import settings as settings_module
 from snapshot_mcp.commands.parser import build_parser
 from snapshot_mcp.service import settings as service
@@ -37,9 +38,10 @@ def test_the_table_of_tools_is_that_of_the_server() -> None:
 
 
 def test_every_setting_that_is_read_is_told_and_no_other() -> None:
-    sources = [inspect.getsource(it) for it in (settings_module, service)]
+    sources = [inspect.getsource(it) for it in (settings_module, service, logs)]
     read = set(re.findall(r"(?:SNAPSHOT_MCP|HYPERSTACK)_[A-Z_]+", "".join(sources)))
-    assert {name for setting in SETTINGS for name in setting.names} == read
+    standard = {settings_module.OTLP_ENDPOINTS[0]}
+    assert {name for setting in SETTINGS for name in setting.names} == read | standard
 
 
 def test_the_table_of_settings_is_that_of_the_code() -> None:

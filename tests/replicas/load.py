@@ -1,11 +1,14 @@
 """Clients of both eras that call whatever comes next, and remember what they were told."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from random import Random
 from typing import Any, NamedTuple
 
 import anyio
-from mcp import Client
+import httpx2
+from mcp import Client, MCPError
+from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult
 
 from tests.conftest import ERAS, said
@@ -21,6 +24,7 @@ class Told(NamedTuple):
     snapshot_id: int
     outcome: str
     text: str
+    client: int
 
 
 class Load:
@@ -29,10 +33,17 @@ class Load:
     Args:
         url: where any replica is reached.
         calls: how many there are.
+        tokens: those of the principals; the number of a client says which is its own.
+        may: whether the principal of a number may call a tool.
     """
 
-    def __init__(self, url: str, calls: int) -> None:
+    def __init__(
+        self, url: str, calls: int, tokens: Sequence[str], may: Callable[[int, str], bool]
+    ) -> None:
         self._url = url
+        self._tokens = tokens
+        self._may = may
+        self.forbidden = 0
         self._numbers = iter(range(calls))
         self._random = Random("replicas")  # noqa: S311 - the same load each time
         self.answered = 0
@@ -43,18 +54,25 @@ class Load:
 
     async def work(self, client_number: int) -> None:
         """Be one client until there is nothing left to call."""
-        era = ERAS[client_number % 2]
         for number in self._numbers:
             try:
                 with anyio.fail_after(LONGEST_CALL_SECONDS):
-                    async with Client(f"{self._url}/mcp", mode=era) as client:
-                        await self._call(client, number)
+                    async with self._client(client_number) as client:
+                        await self._call(client, number, client_number)
                         for following in _some(self._numbers, 24):
-                            await self._call(client, following)
+                            await self._call(client, following, client_number)
             except Exception as error:  # noqa: BLE001 - what broke: the client comes back
                 self.broken.append(repr(error))
 
-    async def _call(self, client: Client, number: int) -> None:
+    @asynccontextmanager
+    async def _client(self, number: int) -> AsyncGenerator[Client]:
+        headers = {"authorization": f"Bearer {self._tokens[number]}"}
+        async with httpx2.AsyncClient(headers=headers, timeout=300, trust_env=False) as http:
+            transport = streamable_http_client(f"{self._url}/mcp", http_client=http)
+            async with Client(transport, mode=ERAS[number % 2]) as client:
+                yield client
+
+    async def _call(self, client: Client, number: int, who: int) -> None:
         match number % 10:
             case 0 | 1:
                 await client.list_tools()
@@ -66,12 +84,24 @@ class Load:
                 await self._ask(client, "inspect_snapshot", snapshot_id=self._a_snapshot())
             case 6:
                 arguments = {"snapshot_id": self._a_snapshot(), "plan_token": "x", "confirm": "y"}
-                await self._ask(client, "delete_snapshot", **arguments)
+                with self._unless_forbidden(who, "delete_snapshot"):
+                    await self._ask(client, "delete_snapshot", **arguments)
             case 7 | 8:
-                await self._create(client, f"load-{number // 20}")
+                with self._unless_forbidden(who, "create_snapshot"):
+                    await self._create(client, who, f"load-{number // 20}")
             case _:
-                await self._delete(client)
+                with self._unless_forbidden(who, "delete_snapshot"):
+                    await self._delete(client, who)
         self.answered += 1
+
+    @contextmanager
+    def _unless_forbidden(self, who: int, tool: str) -> Generator[None]:
+        try:
+            yield
+        except MCPError:
+            if self._may(who, tool):
+                raise
+            self.forbidden += 1
 
     def _a_snapshot(self) -> int:
         return self._random.choice(self.snapshots)
@@ -79,11 +109,13 @@ class Load:
     async def _ask(self, client: Client, tool: str, **arguments: object) -> CallToolResult:
         return await client.call_tool(tool, dict(arguments))
 
-    async def _create(self, client: Client, name: str) -> None:
+    async def _create(self, client: Client, who: int, name: str) -> None:
         arguments = {"vm_id": self._random.choice(self.vms), "name": name}
-        await self._change(client, "create_snapshot", name, 0, allow_interruption=True, **arguments)
+        await self._change(
+            client, who, "create_snapshot", name, 0, allow_interruption=True, **arguments
+        )
 
-    async def _delete(self, client: Client) -> None:
+    async def _delete(self, client: Client, who: int) -> None:
         """Agree to one plan twice at once: whichever replicas are asked, it is used once."""
         target = self._a_snapshot()
         plan: Any = (
@@ -96,13 +128,20 @@ class Load:
             for _ in range(2):
                 group.start_soon(
                     lambda: self._change(
-                        client, "delete_snapshot", "", target, snapshot_id=target, **commit
+                        client, who, "delete_snapshot", "", target, snapshot_id=target, **commit
                     )
                 )
         self.answered += 2
 
     async def _change(
-        self, client: Client, tool: str, name: str, target: int, /, **arguments: object
+        self,
+        client: Client,
+        who: int,
+        tool: str,
+        name: str,
+        target: int,
+        /,
+        **arguments: object,
     ) -> None:
         outcome, text = "lost", ""
         try:
@@ -114,7 +153,7 @@ class Load:
                 target = content["snapshot"]["id"]
                 self.snapshots.append(target)
         finally:
-            self.told.append(Told(tool, name, target, outcome, text))
+            self.told.append(Told(tool, name, target, outcome, text, who))
 
 
 def _some(numbers: Iterator[int], most: int) -> Iterator[int]:

@@ -1,6 +1,5 @@
 """Two replicas of the server, as processes, and the cloud that they share."""
 
-import shutil
 import subprocess
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -72,13 +71,10 @@ def cloud(folder: Path) -> Generator[Process]:
 
 @contextmanager
 def replicas(folder: Path, number: int) -> Generator[list[Process]]:
-    """Replicas that are not started yet, on folders that have the same signing key."""
+    """Replicas that are not started yet, on folders of their own."""
     folders = [folder / f"replica-{place}" for place in range(number)]
     for it in folders:
         it.mkdir(parents=True)
-    (folders[0] / "plan.key").write_text("5a" * 32)
-    for it in folders[1:]:
-        shutil.copy(folders[0] / "plan.key", it)
     all_of_them = [replica(it) for it in folders]
     try:
         yield all_of_them

@@ -1,6 +1,8 @@
 """Two replicas behind a proxy, on one database and one cloud; one is killed and comes back."""
 
 import os
+import re
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,11 +23,21 @@ from tests.processes.helpers import KEY, environment, run
 from tests.replicas.door import Door, Passed, most_in_a_minute
 from tests.replicas.load import Load, Told
 from tests.replicas.replicas import Process, cloud, replicas
+from tests.service.issuer import Issuer, ec_key
 
 CALLS = int(os.environ.get("SNAPSHOT_MCP_SERVICE_CALLS", "2000"))
 """A quick look takes 200."""
 
-CLIENTS = 8
+READS, WRITES, DELETES = "snapshots:read", "snapshots:write", "snapshots:delete"
+SCOPES = (
+    *[f"{READS} {WRITES} {DELETES}"] * 4,
+    *[f"{READS} {WRITES}"] * 2,
+    *[READS] * 2,
+)
+"""Of the eight principals, by their number."""
+
+NEEDED = {"create_snapshot": WRITES, "delete_snapshot": DELETES}
+SIGNING_KEY = "k" * 43
 ENDS = ("done", "failed", "unknown")
 DONE = ("created", "deleted", "pending")
 
@@ -41,28 +53,36 @@ async def test_replicas_do_nothing_twice_keep_the_limit_and_tell_what_happened(
                 "SNAPSHOT_MCP_API_URL": f"{to_the_cloud.url}/v1",
                 "SNAPSHOT_MCP_DATABASE_URL": url,
                 "SNAPSHOT_MCP_TIMEOUT": "30",
+                "SNAPSHOT_MCP_SIGNING_KEY": SIGNING_KEY,
+                "SNAPSHOT_MCP_REQUESTS_PER_MINUTE": "100000",
             }
-            async with Door([first.url, second.url]).open() as front:
-                for replica in (first, second):
-                    await anyio.to_thread.run_sync(lambda it=replica: it.start(**settings))
-                load = Load(front.url, CALLS)
-                load.snapshots, load.vms = await ids(the_cloud)
-                async with anyio.create_task_group() as group:
-                    for number in range(CLIENTS):
-                        group.start_soon(load.work, number)
-                    group.start_soon(kill_and_return, load, second)
-                # Whoever starts settles what the killed one left open.
-                await anyio.to_thread.run_sync(second.kill)
-                await anyio.to_thread.run_sync(second.start)
-                for _ in range(2):
-                    await Load(front.url, 10).work(0)
+            issuer = Issuer("http://127.0.0.1:9/mcp", [ec_key("ec-1")])
+            with issuer.serving():
+                async with Door([first.url, second.url]).open() as front:
+                    for replica in (first, second):
+                        await anyio.to_thread.run_sync(
+                            lambda it=replica: it.start(**settings, **issuer.settings)
+                        )
+                    tokens = tokens_of(issuer)
+                    load = Load(front.url, CALLS, tokens, may)
+                    load.snapshots, load.vms = await ids(the_cloud)
+                    async with anyio.create_task_group() as group:
+                        for number in range(len(SCOPES)):
+                            group.start_soon(load.work, number)
+                        group.start_soon(kill_and_return, load, second)
+                    # Whoever starts settles what the killed one left open.
+                    await anyio.to_thread.run_sync(second.kill)
+                    await anyio.to_thread.run_sync(second.start)
+                    for _ in range(2):
+                        await Load(front.url, 10, tokens, may).work(0)
             rows = await ledger(tmp_path, url)
             snapshots = {it["id"]: it for it in await all_snapshots(the_cloud)}
             passed, arrivals = to_the_cloud.passed, to_the_cloud.arrivals
     told = load.told
     outcomes, most = Counter(it.outcome for it in told), most_in_a_minute(arrivals)
     print(  # noqa: T201 - with -s
-        f"{load.answered} answered, {len(load.broken)} broken off: {load.broken[:3]};"
+        f"{load.answered} answered, {load.forbidden} of them forbidden,"
+        f" {len(load.broken)} broken off: {load.broken[:3]};"
         f" {len(arrivals)} requests to the cloud, at most {most} in a minute; told: {outcomes}"
     )
     assert load.answered >= CALLS * 0.9
@@ -71,9 +91,11 @@ async def test_replicas_do_nothing_twice_keep_the_limit_and_tell_what_happened(
     assert {it.status for it in passed} & {429} == set()
     assert [told_and_not_so(it, rows, passed, set(snapshots)) for it in told].count("") == len(told)
     assert still_open(rows) == []
+    assert without_the_scope(told, rows) == []
+    assert load.forbidden >= CALLS / 50
     done = run("ledger", "verify", env=environment(tmp_path, SNAPSHOT_MCP_DATABASE_URL=url))
     assert (done.returncode, done.stdout) == (0, "The ledger is whole.\n"), done.stderr
-    assert len({row.owner for row in rows if row.event == "sent"}) >= 3
+    assert len({row.owner for row in rows if row.event == "sent"}) >= 2
     assert sum(it.outcome in DONE for it in told) >= CALLS / 100
 
 
@@ -140,6 +162,30 @@ def told_and_not_so(
     return ""
 
 
+def may(client: int, tool: str) -> bool:
+    return NEEDED[tool] in SCOPES[client]
+
+
+def tokens_of(issuer: Issuer) -> list[str]:
+    """One for each principal, with the scopes of its number."""
+    far = int(time.time()) + 3_600
+    return [
+        issuer.token(scope, sub=f"principal-{number}", exp=far)
+        for number, scope in enumerate(SCOPES)
+    ]
+
+
+def without_the_scope(told: Sequence[Told], rows: Sequence[Row]) -> list[str]:
+    """What was done, or even recorded, for a principal that may not do it."""
+    done = [f"{it}" for it in told if it.outcome in DONE and not may(it.client, it.tool)]
+    for row in rows:
+        number = re.search(r"principal-(\d)", row.principal)
+        assert number is not None, row.principal
+        if not may(int(number[1]), row.tool):
+            done.append(f"{row}")
+    return done
+
+
 def still_open(rows: Sequence[Row]) -> list[str]:
     """The attempts that were sent and of which the ledger does not say how they ended."""
     sent = {row.attempt for row in rows if row.event == "sent"}
@@ -154,7 +200,9 @@ async def test_each_request_of_a_session_may_reach_another_replica(
     with replicas(tmp_path, 2) as both:
         for replica in both:
             await anyio.to_thread.run_sync(
-                lambda it=replica: it.start(SNAPSHOT_MCP_DATABASE_URL=url)
+                lambda it=replica: it.start(
+                    SNAPSHOT_MCP_DATABASE_URL=url, SNAPSHOT_MCP_SIGNING_KEY=SIGNING_KEY
+                )
             )
         async with (
             Door([it.url for it in both]).open() as front,
