@@ -25,7 +25,7 @@ from snapshot_mcp.errors import ConfigError
 from snapshot_mcp.instructions import instructions
 from snapshot_mcp.operations import OpenOperations, Operations
 from snapshot_mcp.panel.binding import PanelToolsUnlisted, panel_extension, shown_with_panel
-from snapshot_mcp.panel.tools import PanelTools
+from snapshot_mcp.panel.tools import panel_tools
 from snapshot_mcp.prompts import load_prompts
 from snapshot_mcp.resources import add_resources
 from snapshot_mcp.settings import CLOUD_FILE, EMBEDDED_API_KEY, EMBEDDED_URL, Settings
@@ -68,7 +68,7 @@ def create_server(
     offered = all_tools(read_only=settings.read_only, toolsets=settings.toolsets)
     tools = [tool for tool in offered if allows(tool.name)]
     names = {tool.name for tool in tools}
-    for_panel = PanelTools(names).made()
+    for_panel = panel_tools(frozenset(names))
     subscriptions = Subscriptions()
     with _left_out("rich.console"):  # the SDK would load it for a log of its own
         server = MCPServer[OpenOperations](

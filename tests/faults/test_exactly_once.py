@@ -27,9 +27,9 @@ from tests.faults.weather import WEATHERS, Weather
 from tests.faults.world import seed
 
 DEEP = bool(os.environ.get("SNAPSHOT_MCP_DEEP"))
-EXAMPLES = 180 if DEEP else 7
+EXAMPLES = 180 if DEEP else 5
 STEPS = 50
-LEAST_STEPS = 5_000 if DEEP else 200
+LEAST_STEPS = 5_000 if DEEP else 140
 
 COMMITS = ("delete_snapshot", "restore_snapshot")
 _NUMBERS = st.integers(0, 1_000)

@@ -109,7 +109,7 @@ def corpus(part: int, parts: int) -> list[tuple[str, str]]:
     return list(TEXTS.items())[slice(None) if DEEP else slice(part % parts, None, parts)]
 
 
-def cases(part: int, parts: int = 3) -> Iterator[tuple[str, str]]:
+def cases(part: int, parts: int = 5) -> Iterator[tuple[str, str]]:
     """Harmless twins first, then a part of the corpus."""
     yield from (("twin", text) for text in sorted({twin(text) for text in TEXTS.values()}))
     yield from corpus(part, parts)

@@ -41,7 +41,7 @@ from tests.hostile.shape import words_asked_for
 T = TypeVar("T")
 
 DEEP = bool(os.environ.get("SNAPSHOT_MCP_DEEP"))
-EXAMPLES = 1_000 if DEEP else 15
+EXAMPLES = 1_000 if DEEP else 10
 STEPS = 8
 LONGEST = 2_000  # the corpus tests read them whole; here each example reads all of them often
 READS = ("list_snapshots", "inspect_snapshot", "list_virtual_machines")

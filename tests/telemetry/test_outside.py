@@ -18,6 +18,7 @@ from tests.processes.http_server import HttpServer, http_server
 from tests.telemetry.collector import Collector, collecting
 
 CANARY = "canary-of-a-name"
+pytestmark = pytest.mark.usefixtures("measured")
 QUICK = {"OTEL_BSP_SCHEDULE_DELAY": "50", "OTEL_METRIC_EXPORT_INTERVAL": "200"}
 
 

@@ -1,6 +1,7 @@
 """The tools that the panel calls by itself; a client hides them from the model."""
 
 from collections.abc import Collection
+from functools import cache
 from typing import Annotated, Literal, get_args
 
 from mcp.server.mcpserver.tools import Tool
@@ -103,6 +104,12 @@ class PanelTools:
             case "apply_retention":
                 report = await operations.retention.apply(plan_token, words, person)
                 return PanelCommit(retention=report)
+
+
+@cache
+def panel_tools(offered: frozenset[str]) -> tuple[Tool, ...]:
+    """The panel's tools, beside those that are offered; made once a process, for it takes long."""
+    return tuple(PanelTools(offered).made())
 
 
 def _counted(answer: PanelSnapshots) -> str:
