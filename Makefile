@@ -30,8 +30,8 @@ LATER := $(addprefix tests/,docs/test_pages.py typescript)
 
 unit: .venv/.dev
 	rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest -n 6 --cov --cov-report=term $(addprefix --ignore=,$(UNMEASURED) $(LATER))
-	$(BIN)/python -m pytest -n 6 $(UNMEASURED)
+	$(BIN)/python -m pytest -n 4 --cov --cov-report=term $(addprefix --ignore=,$(UNMEASURED) $(LATER))
+	$(BIN)/python -m pytest -n 4 $(UNMEASURED)
 
 # The property tests again, with as many examples as it takes to be sure, and what takes minutes: a
 # PostgreSQL, replicas, a browser, installing, killing. No coverage but PostgreSQL's: it is slow.
