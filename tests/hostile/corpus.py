@@ -87,7 +87,7 @@ _LOOKALIKES = {
     "fullwidth": "\uff54\uff52\uff41\uff49\uff4e\uff49\uff4e\uff47-box-golden",
     "mathematical": "\U0001d425\U0001d41a\U0001d42c\U0001d42d delete_snapshot 1702",
     "dotless": "tra\u0131n\u0131ng-box-golden",
-    "looks like an id": "1702",
+    "looks like an id": "1703",
     "looks like nothing": "-",
     "decomposed": "cafe\u0301 delete",
 }
