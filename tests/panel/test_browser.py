@@ -144,6 +144,17 @@ async def test_a_plan_that_the_model_asked_for_is_carried_out_in_the_panel_alone
         assert target["id"] not in ids(tmp_path)
 
 
+async def test_one_that_the_model_inspected_can_be_planned_for_and_is_not_drawn_over(
+    chromium: Browser, server: HttpServer
+) -> None:
+    async with at_host(chromium, server) as host:
+        await host.call("inspect_snapshot", snapshot_id=1702)
+        heading = host.panel.get_by_role("heading", level=2)
+        await expect(heading).to_have_text("training-box-golden")
+        await expect(host.panel.get_by_role("button", name="Plan to delete it…")).to_be_visible()
+        await expect(heading).to_be_visible()
+
+
 async def test_a_batch_is_agreed_to_only_when_all_of_it_was_seen(
     chromium: Browser, server: HttpServer, tmp_path: Path
 ) -> None:

@@ -284,6 +284,25 @@ async def hang(_scope: Scope, receive: Receive, _send: Send) -> None:
 HTML = HTMLResponse(f"<html><title>Sign in</title><p>{KEY}</p></html>")
 
 
+@contextmanager
+def serving_in_thread(app: ASGIApp, port: int) -> Generator[None]:
+    """Serve `app` on 127.0.0.1 in a thread of this process."""
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        thread = Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            until(lambda: server.started, "the start")
+            yield
+        finally:
+            server.should_exit = True
+            thread.join(LONGEST_SECONDS)
+            assert not thread.is_alive()
+
+
 class Upstream:
     """The embedded cloud on a real port of its own, which counts what it is asked.
 
@@ -339,20 +358,8 @@ class Upstream:
     @contextmanager
     def serving(self) -> Generator["Upstream"]:
         """Serve in a thread of this process."""
-        config = uvicorn.Config(
-            self, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
-        )
-        server = uvicorn.Server(config)
-        with socket.create_server(("127.0.0.1", self.port)) as listener:
-            thread = Thread(target=server.run, args=([listener],))
-            thread.start()
-            try:
-                until(lambda: server.started, "the upstream's start")
-                yield self
-            finally:
-                server.should_exit = True
-                thread.join(LONGEST_SECONDS)
-                assert not thread.is_alive()
+        with serving_in_thread(self, self.port):
+            yield self
 
 
 def ready_snapshots(server: StdioServer) -> list[Message]:

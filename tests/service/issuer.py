@@ -4,16 +4,13 @@ import base64
 import hashlib
 import hmac
 import json
-import socket
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import Thread
 from time import time
 from typing import Any
 
 import jwt
-import uvicorn
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from starlette.applications import Starlette
@@ -21,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tests.processes.helpers import LONGEST_SECONDS, free_port, until
+from tests.processes.helpers import free_port, serving_in_thread
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 Claims = dict[str, Any]
@@ -142,20 +139,8 @@ class Issuer:
             Route("/jwks", self.jwks),
             Route("/token", self.issue, methods=["POST"]),
         ]
-        config = uvicorn.Config(
-            Starlette(routes=routes), log_config=None, lifespan="off", timeout_graceful_shutdown=1
-        )
-        server = uvicorn.Server(config)
-        with socket.create_server(("127.0.0.1", self.port)) as listener:
-            thread = Thread(target=server.run, args=([listener],))
-            thread.start()
-            try:
-                until(lambda: server.started, "the issuer's start")
-                yield self
-            finally:
-                server.should_exit = True
-                thread.join(LONGEST_SECONDS)
-                assert not thread.is_alive()
+        with serving_in_thread(Starlette(routes=routes), self.port):
+            yield self
 
 
 def part(value: object) -> str:

@@ -1,6 +1,6 @@
 // One snapshot, and what can be planned with it.
 
-import { element, onEnter, type Child } from "./dom.js";
+import { element, factList, onEnter, type Child } from "./dom.js";
 import { gigabytes, moment, stateTitle, vmTitle, type Snapshot } from "./reading.js";
 
 const LONGEST_NAME = 50;
@@ -32,7 +32,7 @@ export function detail(it: Snapshot, more: Node, actions: Actions): HTMLElement 
     { "aria-labelledby": "one" },
     element("button", { type: "button", onclick: actions.back }, "← All snapshots"),
     element("h2", { id: "one", tabindex: -1 }, it.name || `Snapshot ${it.id}`),
-    element("dl", {}, ...facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)])),
+    factList(facts),
     more,
     actions.offered.includes("delete_snapshot") &&
       element("div", { class: "bar" }, element("button", { type: "button", onclick: actions.planDeletion }, "Plan to delete it…")),

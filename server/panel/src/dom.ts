@@ -32,6 +32,11 @@ function shown(children: Child[]): (Node | string)[] {
   );
 }
 
+/** Names and what stands under each. */
+export function factList(facts: [string, Child][]): HTMLElement {
+  return element("dl", {}, ...facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
+}
+
 /** What a form does, without one: the frames of some clients let no form be submitted. */
 export function onEnter(input: HTMLInputElement, submit: () => void): void {
   input.addEventListener("keydown", (event) => {

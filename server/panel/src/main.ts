@@ -49,8 +49,10 @@ class Panel {
     if ("decisions" in content) this.plan({ tool: "plan_retention", args: this.input }, answer);
     else if ("plan" in content) this.plan({ tool: this.planningTool(content), args: this.input }, answer);
     else if (Array.isArray(content.snapshots)) this.take(asList(content.snapshots), answer.text.split("\n")[0] ?? "");
-    else if ("age_days" in content || "vm_gone" in content) this.open(inspected(content), everything(answer.text));
-    else this.outcome(answer.text, asNumber(asJson(content.virtual_machine).id));
+    else if ("age_days" in content || "vm_gone" in content) {
+      void this.openInspected(inspected(content), everything(answer.text));
+      return;
+    } else this.outcome(answer.text, asNumber(asJson(content.virtual_machine).id));
     void this.refresh(Array.isArray(content.snapshots));
   }
 
@@ -74,6 +76,8 @@ class Panel {
 
   /** Reads everything for the timeline; the view is drawn anew only where it is the overview. */
   private async refresh(draw: boolean): Promise<void> {
+    // Whoever opened something meanwhile is not taken away from it.
+    const { signal } = this.shown;
     const { failed, text, content } = await this.server.call("panel_snapshots", {});
     if (failed) {
       if (draw) fill(this.news, text);
@@ -84,7 +88,7 @@ class Panel {
     const total = asNumber(content.total) ?? this.snapshots.length;
     const left = total - this.snapshots.length;
     const told = `${total} snapshots, ${asNumber(content.total_size) ?? "?"} GB${left > 0 ? `; the newest ${this.snapshots.length} are shown` : ""}`;
-    if (draw) this.overview(told);
+    if (draw && !signal.aborted) this.overview(told);
   }
 
   private show(...children: Child[]): AbortSignal {
@@ -147,6 +151,14 @@ class Panel {
     this.open(snapshot, more);
     const { failed, text } = await this.server.call("inspect_snapshot", { snapshot_id: snapshot.id });
     fill(more, failed ? element("p", {}, text) : everything(text));
+  }
+
+  /** Shows it at once, and what can be planned with it when that is known. */
+  private async openInspected(snapshot: Snapshot, more: Node): Promise<void> {
+    this.open(snapshot, more);
+    const { signal } = this.shown;
+    await this.refresh(false);
+    if (!signal.aborted) this.open(snapshot, more);
   }
 
   private open(snapshot: Snapshot, more: Node): void {

@@ -1,7 +1,7 @@
 // Plans as the person sees them before they agree: one snapshot, or a batch by policy.
 
 import { consentForm, type Agreement } from "./consent.js";
-import { element, type Child } from "./dom.js";
+import { element, factList, type Child } from "./dom.js";
 import { asJson, asList, asNumber, asText, asTexts, asTime, gigabytes, moment, readSnapshot, stateTitle, vmTitle, type Json } from "./reading.js";
 import type { Answer, Server } from "./server.js";
 
@@ -64,7 +64,7 @@ export function onePlan(origin: Origin, answer: Answer, around: Around): HTMLEle
     { "aria-labelledby": "plan" },
     element("h2", { id: "plan", tabindex: -1 }, asText(plan.action)),
     ...asTexts(plan.warnings).map((it) => element("p", { class: "warning" }, it)),
-    element("dl", {}, ...facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)])),
+    factList(facts),
     consent(agreement(origin.tool, { ...origin, args }, answer, button, around), answer.nonce),
   );
 }
