@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Generator
 from typing import Any
 
@@ -13,6 +14,8 @@ from tests.hostile.corpus import TEXTS
 
 KEY = "canary-of-the-key"
 URL = "postgresql://team:canary-of-the-database@127.0.0.1/db"
+# Its digits may be those of a text that only looks like an id.
+TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 
 
 class Stderr:
@@ -87,7 +90,7 @@ def test_what_others_wrote_reaches_no_record_of_a_library(
     assert len(lines) == 4
     for line in lines:
         assert line.isascii()
-        assert len(TEXTS[name]) < 4 or TEXTS[name] not in line
+        assert len(TEXTS[name]) < 4 or TEXTS[name] not in TIME.sub("", line)
         assert "attacker" not in line
         assert "delete_snapshot" not in line
     assert "ValueError at test_logs.py" in lines[3]
