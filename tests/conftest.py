@@ -37,22 +37,32 @@ from snapshot_mcp.cloud.http import Api
 from snapshot_mcp.cloud.traffic import Traffic
 from snapshot_mcp.ledger import Ledger, Row
 from snapshot_mcp.settings import CLOUD_FILE, LEDGER_FILE, Settings
+from tests.choosing import ERAS, measured_here, spared
 
 if TYPE_CHECKING:
     from tests.postgres.server import Server
 
-ERAS = ("legacy", "2026-07-28")
+DEEP = bool(os.environ.get("SNAPSHOT_MCP_DEEP"))
 MEASURING = ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
 
 # For every property test that says nothing else; those of whole servers do.
-hypothesis_settings.register_profile(
-    "suite", max_examples=500 if os.environ.get("SNAPSHOT_MCP_DEEP") else 40, deadline=None
-)
+hypothesis_settings.register_profile("suite", max_examples=500 if DEEP else 40, deadline=None)
 hypothesis_settings.load_profile("suite")
 
 CLOUD_URL = "https://cloud.example/v1"
 SHOWS_PANELS = [advertise(EXTENSION_ID, {"mimeTypes": [APP_MIME_TYPE]})]
 Fault = Callable[[httpx.Request], Awaitable[httpx.Response | None]]
+
+
+@pytest.hookimpl(trylast=True)  # after what the command line leaves out
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    out = set[pytest.Item]() if DEEP else spared(items)
+    for item in items:
+        if not measured_here(item):
+            item.add_marker("no_cover")
+    config.hook.pytest_deselected(items=[*out])
+    # What is loaded late must be seen by coverage first: the unmeasured come last.
+    items[:] = sorted((it for it in items if it not in out), key=lambda it: not measured_here(it))
 
 
 @pytest.fixture(scope="session")

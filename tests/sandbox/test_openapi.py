@@ -82,6 +82,7 @@ async def test_every_route_is_in_the_document_and_the_other_way_round(
     assert told == routes
 
 
+@pytest.mark.no_cover
 async def test_the_document_obeys_the_openapi_schema(document: Json) -> None:
     schemathesis.openapi.from_dict(document).validate()
 
@@ -213,6 +214,7 @@ def forgetful_cloud(folder: Path) -> ASGIApp:
     return app
 
 
+@pytest.mark.no_cover  # what is drawn runs no line that the other tests do not
 async def test_single_requests_are_answered_as_the_document_says(
     tmp_path: Path, document: Json
 ) -> None:
@@ -221,6 +223,7 @@ async def test_single_requests_are_answered_as_the_document_says(
     hold(findings, document, LISTED)
 
 
+@pytest.mark.no_cover  # likewise
 async def test_what_follows_from_requests_is_answered_as_the_document_says(
     tmp_path: Path, document: Json
 ) -> None:
