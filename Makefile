@@ -38,7 +38,7 @@ LATER := $(addprefix tests/,docs/test_pages.py typescript)
 # tests/choosing.py tells what is left to test-deep of the others, and what is not measured.
 unit: .venv/.dev
 	rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest -n 3 --cov --cov-report=term $(addprefix --ignore=,$(LATER))
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --cov --cov-report=term $(addprefix --ignore=,$(LATER))
 
 # The property tests again, with as many examples as it takes to be sure, and what takes minutes: a
 # PostgreSQL, replicas, a browser, installing, killing. No coverage but PostgreSQL's: it is slow.

@@ -37,7 +37,7 @@ from snapshot_mcp.cloud.http import Api
 from snapshot_mcp.cloud.traffic import Traffic
 from snapshot_mcp.ledger import Ledger, Row
 from snapshot_mcp.settings import CLOUD_FILE, LEDGER_FILE, Settings
-from tests.choosing import ERAS, measured_here, spared
+from tests.choosing import ERAS, measured_here, shares_a_server, spared
 
 if TYPE_CHECKING:
     from tests.postgres.server import Server
@@ -54,12 +54,13 @@ SHOWS_PANELS = [advertise(EXTENSION_ID, {"mimeTypes": [APP_MIME_TYPE]})]
 Fault = Callable[[httpx.Request], Awaitable[httpx.Response | None]]
 
 
-@pytest.hookimpl(trylast=True)  # after what the command line leaves out
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     out = set[pytest.Item]() if DEEP else spared(items)
     for item in items:
         if not measured_here(item):
             item.add_marker("no_cover")
+        if shares_a_server(item):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
     config.hook.pytest_deselected(items=[*out])
     # What is loaded late must be seen by coverage first: the unmeasured come last.
     items[:] = sorted((it for it in items if it not in out), key=lambda it: not measured_here(it))
@@ -103,17 +104,17 @@ def every_schema_is_checked_once() -> Generator[None]:
 def measuring() -> Generator[dict[str, str]]:
     """What makes coverage follow into the processes that tests start; taken from them here.
 
-    It nearly doubles the time of a process. Those of a few files, which ask for `measured`, run
-    every line that only a process of its own can.
+    It nearly doubles the time of a process. Those of a few tests, which ask for `measured`, and
+    those that a few files share, run every line that only a process of its own can.
     """
     taken = {name: os.environ.pop(name) for name in MEASURING if name in os.environ}
     yield taken
     os.environ.update(taken)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def measured(measuring: dict[str, str]) -> Generator[None]:
-    """Coverage follows into the processes that the tests of this file start."""
+    """Coverage follows into the processes that this test starts."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in measuring.items():
             patch.setenv(name, value)

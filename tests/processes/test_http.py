@@ -24,7 +24,6 @@ from tests.processes.helpers import (
 )
 from tests.processes.http_server import HttpServer, http_server
 
-pytestmark = pytest.mark.usefixtures("measured")
 # Windows knows no signals between processes: there, terminating is all that can be done.
 ENDINGS = [signal.SIGTERM] if sys.platform == "win32" else [signal.SIGTERM, signal.SIGINT]
 SOON_SECONDS = 8.0
@@ -123,6 +122,7 @@ def test_a_port_in_use_is_told_in_one_sentence_and_the_user_of_it_stays(
     assert server.is_up()
 
 
+@pytest.mark.usefixtures("measured")
 def test_every_signal_ends_the_server_and_its_port_can_be_used_again_at_once(
     tmp_path: Path,
 ) -> None:

@@ -27,16 +27,17 @@ class Service(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory, measured: None) -> Generator[Service]:
+def service(
+    tmp_path_factory: pytest.TempPathFactory, measuring: dict[str, str]
+) -> Generator[Service]:
     """A service that takes the tokens of an issuer."""
-    del measured
     port = free_port()
     folder, cloud = tmp_path_factory.mktemp("service"), tmp_path_factory.mktemp("cloud")
     issuer = Issuer(f"http://127.0.0.1:{port}/mcp", [ec_key("ec-1"), rsa_key("rsa-1")])
     with (
         issuer.serving(),
         Upstream(cloud / "cloud.db").serving() as upstream,
-        http_server(folder, port, **upstream.settings, **issuer.settings) as server,
+        http_server(folder, port, **upstream.settings, **issuer.settings, **measuring) as server,
         client_of(server.url) as http,
     ):
         yield Service(server, issuer, upstream, folder, http)

@@ -18,7 +18,6 @@ from tests.processes.http_server import HttpServer, http_server
 from tests.telemetry.collector import Collector, collecting
 
 CANARY = "canary-of-a-name"
-pytestmark = pytest.mark.usefixtures("measured")
 QUICK = {"OTEL_BSP_SCHEDULE_DELAY": "50", "OTEL_METRIC_EXPORT_INTERVAL": "200"}
 
 
@@ -29,7 +28,9 @@ def collector() -> Generator[Collector]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Generator[HttpServer]:
+def server(
+    tmp_path_factory: pytest.TempPathFactory, collector: Collector, measuring: dict[str, str]
+) -> Generator[HttpServer]:
     folder = tmp_path_factory.mktemp("observed")
     with (
         Upstream(folder / "cloud.db").serving() as upstream,
@@ -41,10 +42,12 @@ def server(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Ge
             SNAPSHOT_MCP_LOG_FORMAT="json",
             OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
             **upstream.settings,
+            **measuring,
             **QUICK,
         ) as server,
     ):
         yield server
+        server.end()
 
 
 async def provoke(server: HttpServer, text: str) -> None:
@@ -138,6 +141,7 @@ async def test_neither_the_key_nor_anybodys_text_leaves(
     assert any("RefusedError" in it["event"] for it in records)
 
 
+@pytest.mark.usefixtures("measured")
 def test_a_server_over_stdio_sends_what_is_left_when_its_client_hangs_up(
     tmp_path: Path, collector: Collector
 ) -> None:
