@@ -14,7 +14,10 @@ from snapshot_mcp.postgres.holding import Session
 
 _ID = re.compile(r"[0-9a-f]{16}")
 _HOLD = "SELECT pg_advisory_lock_shared(%s)"
-_IS_FREE = "SELECT pg_try_advisory_xact_lock(%s)"
+# Whoever looks takes no lock: others who look at the same moment would take it for a sign of life.
+_IS_HELD = """SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1
+    AND granted AND mode = 'ShareLock' AND ((classid::bigint << 32) | objid::bigint) = %s
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"""
 
 
 class Owner:
@@ -42,11 +45,11 @@ class Owner:
 
 
 def lives(connection: Connection, owner: str) -> bool:
-    """Whether the process with this id is alive, or somebody looks at this very moment."""
+    """Whether the process with this id is alive; one whose id is not ours is not."""
     if not _ID.fullmatch(owner):
         return False
-    row = connection.execute(_IS_FREE, (_key(owner),)).fetchone()
-    return row is None or not row[0]
+    row = connection.execute(_IS_HELD, (_key(owner),)).fetchone()
+    return row is not None and bool(row[0])
 
 
 def _key(owner: str) -> int:
