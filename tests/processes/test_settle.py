@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from snapshot_mcp.chain import Attempt
 from snapshot_mcp.clock import utc_now
 from snapshot_mcp.ledger import Ledger, Row
 from snapshot_mcp.sandbox.app import create_app
+from tests.postgres.server import Server
 from tests.processes.conftest import Command
 from tests.processes.helpers import (
     KEY,
@@ -32,7 +33,7 @@ from tests.processes.helpers import (
     targeted,
     until,
 )
-from tests.units.ledgers import Books
+from tests.units.ledgers import Books, Databases
 
 TOOLS = ("create_snapshot", "restore_snapshot", "delete_snapshot")
 
@@ -99,6 +100,13 @@ class Scene(NamedTuple):
 
 @pytest.fixture
 def scene(tmp_path: Path, books: Books) -> Generator[Scene]:
+    with scene_of(tmp_path, books) as scene:
+        yield scene
+
+
+@contextmanager
+def scene_of(tmp_path: Path, books: Books) -> Generator[Scene]:
+    """A cloud that does what it is asked and does not answer."""
     done.clear()
     database = tmp_path / "cloud" / "cloud.db"
     with Upstream(database).serving() as upstream:
@@ -144,6 +152,25 @@ def test_of_two_that_start_at_once_and_see_the_same_one_alone_records_how_it_end
     events = [row.event for row in scene.rows("delete_snapshot")]
     assert events == ["planned", "sent", "done"]
     assert anyio.run(scene.books.open(scene.folder).verify) == []
+
+
+def test_a_write_under_way_is_settled_when_its_process_is_gone_and_not_when_its_session_is_cut(
+    tmp_path: Path, postgres: Server
+) -> None:
+    with ExitStack() as stack, scene_of(tmp_path, books := Databases(postgres, stack)) as scene:
+        with stdio_server(scene.folder, **scene.settings, SNAPSHOT_MCP_TIMEOUT="300") as server:
+            server.initialize()
+            scene.write_without_end(server, "delete_snapshot")
+            assert postgres.cut(books.name(scene.folder)) >= 1
+            scene.upstream.instead = None
+            with ready_server(scene.folder, **scene.settings) as other:
+                ready_snapshots(other)
+            assert [row.event for row in scene.rows("delete_snapshot")] == ["planned", "sent"]
+            server.kill()
+        with ready_server(scene.folder, **scene.settings) as other:
+            ready_snapshots(other)
+        events = [row.event for row in scene.rows("delete_snapshot")]
+        assert events == ["planned", "sent", "done"]
 
 
 def test_the_ledger_is_shown_and_verified_where_there_is_none(

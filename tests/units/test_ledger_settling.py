@@ -49,10 +49,13 @@ async def test_the_end_tells_of_the_same_attempt_in_the_name_of_who_settled_it(
 
 async def test_of_all_who_settle_it_at_once_one_does(tmp_path: Path, books: Books) -> None:
     sent = await left_open(books, tmp_path)
+
+    async def settle(event: Event) -> None:
+        await books.open(tmp_path).settle(sent, event, f"seen as {event}")
+
     async with anyio.create_task_group() as group:
         for number in range(OTHERS):
-            event: Event = "done" if number % 2 else "failed"
-            group.start_soon(books.open(tmp_path).settle, sent, event, f"seen by {number}")
+            group.start_soon(settle, "done" if number % 2 else "failed")
     assert (await events(books.open(tmp_path)))[:1] == ["sent"]
     assert len(await events(books.open(tmp_path))) == 2
     assert await books.open(tmp_path).verify() == []

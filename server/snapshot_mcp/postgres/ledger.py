@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from datetime import datetime, timedelta
 from typing import LiteralString
 
+import anyio
 from psycopg import Connection
 from psycopg.rows import class_row
 
@@ -24,7 +25,7 @@ from snapshot_mcp.chain import (
     stamp,
 )
 from snapshot_mcp.postgres.database import Database
-from snapshot_mcp.postgres.living import Owner, lives
+from snapshot_mcp.postgres.living import SECONDS_TO_COME_BACK, Owner, lives
 from snapshot_mcp.postgres.schema import has_tables, problems_of_guards
 from snapshot_mcp.recording import already_used, too_many
 
@@ -109,8 +110,12 @@ class PostgresLedger:
         return await self._database.use(lambda: self._some_rows(wanted))
 
     async def unsettled(self) -> list[Row]:
-        """As `Recorder.unsettled`."""
-        return await self._database.use(self._unsettled)
+        """As `Recorder.unsettled`; who is gone now may be back in a moment, and is waited for."""
+        if not (rows := await self._database.use(self._unsettled)):
+            return []
+        gone = {row.owner for row in rows}
+        await anyio.sleep(SECONDS_TO_COME_BACK)
+        return [row for row in await self._database.use(self._unsettled) if row.owner in gone]
 
     async def settle(self, row: Row, event: Event, reason: str) -> None:
         """As `Recorder.settle`."""
