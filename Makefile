@@ -46,7 +46,7 @@ DEEP := $(addprefix tests/,faults hostile panel processes replicas restic shippi
 
 test-deep: .venv/.packaging .venv/.host .venv/.typescript
 	rm -f .coverage .coverage.*
-	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -n 2 --cov --cov-report= --cov-fail-under=0 tests/postgres tests/units/test_ledger.py tests/units/test_ledger_chain.py
+	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -n 2 --cov --cov-report= --cov-fail-under=0 tests/postgres $(wildcard tests/units/test_ledger*.py)
 	$(BIN)/coverage report --include='*/snapshot_mcp/postgres/*' --omit=none --fail-under=95
 	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -n 2 $(DEEP) $(LATER)
 

@@ -8,7 +8,7 @@ import importlib
 import json
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -41,6 +41,10 @@ from tests.choosing import ERAS, measured_here, shares_a_server, spared
 
 if TYPE_CHECKING:
     from tests.postgres.server import Server
+    from tests.units.ledgers import Books
+
+KINDS = ("file", "postgres") if os.environ.get("SNAPSHOT_MCP_DEEP") else ("file",)
+"""SNAPSHOT_MCP_DEEP=1 tries every promise of the ledger with a real PostgreSQL as well."""
 
 DEEP = bool(os.environ.get("SNAPSHOT_MCP_DEEP"))
 MEASURING = ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
@@ -69,13 +73,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def postgres() -> Generator["Server"]:
     """A real PostgreSQL, started by whoever asks first; only deep tests ask."""
-    from tests.postgres.server import programs, running_server  # noqa: PLC0415 - as above
+    from tests.postgres.server import programs, running_server  # noqa: PLC0415 - only they pay
 
     installed = programs()
     if installed is None:
         pytest.skip("PostgreSQL is not installed, so nothing was tried with it")
     with running_server(installed) as server:
         yield server
+
+
+@pytest.fixture(params=KINDS)
+def books(request: pytest.FixtureRequest) -> Generator["Books"]:
+    """Each kind of ledger, for the promises that all keep."""
+    from tests.units.ledgers import Databases, Files  # noqa: PLC0415 - few tests ask
+
+    if request.param == "file":
+        yield Files()
+        return
+    with ExitStack() as stack:
+        yield Databases(request.getfixturevalue("postgres"), stack)
 
 
 @pytest.fixture

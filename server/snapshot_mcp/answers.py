@@ -1,5 +1,6 @@
 """What the tools answer. Each answer is one flat object; a fact that is not known is left out."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal, Self
 
@@ -40,26 +41,27 @@ class SnapshotSummary(Frozen):
     @classmethod
     def of(cls, snapshot: Snapshot) -> Self:
         """The summary of `snapshot`."""
-        return cls.told(snapshot.id, **{name: getattr(snapshot, name) for name in OF_A_SUMMARY})
+        read = {name: getattr(snapshot, name) for name in OF_A_SUMMARY}
+        return cls(**summarised(snapshot.id, read))
 
-    @classmethod
-    def told(
-        cls,
-        id: int,  # noqa: A002 - the field's name
-        *,
-        name: str = "",
-        status: str | None = None,
-        labels: tuple[str, ...] = (),
-        **rest: Any,  # noqa: ANN401 - the other fields of the same name
-    ) -> Self:
-        """The summary of a snapshot of which no more than `OF_A_SUMMARY` was read."""
-        state = snapshot_state(status)
-        if state == "unknown":
-            rest["status"] = status
-        if len(labels) > MOST_LABELS_SHOWN:
-            rest["more_labels"] = len(labels) - MOST_LABELS_SHOWN
-            labels = labels[:MOST_LABELS_SHOWN]
-        return cls(id=id, name=name, state=state, labels=labels, **rest)
+
+def summarised(number: int, read: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a `SnapshotSummary`, yet to be made of them.
+
+    A long list is checked as one; to make each summary by itself would take twice as long.
+
+    Args:
+        number: the snapshot's id.
+        read: what was read of it, of `OF_A_SUMMARY`.
+    """
+    status, labels = read.get("status"), read.get("labels", ())
+    state = snapshot_state(status)
+    fields = {"name": "", **read, "id": number, "state": state}
+    fields["status"] = status if state == "unknown" else None
+    if len(labels) > MOST_LABELS_SHOWN:
+        fields["more_labels"] = len(labels) - MOST_LABELS_SHOWN
+        fields["labels"] = labels[:MOST_LABELS_SHOWN]
+    return fields
 
 
 class VirtualMachineSummary(Frozen):

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 Event = Literal["planned", "refused", "asked", "sent", "done", "failed", "unknown"]
 Argument = str | int | bool | list[str]
@@ -105,6 +105,19 @@ def new_row(event: str, attempt: Attempt, reason: str, now: datetime, owner: str
         owner=owner,
         previous="",
         hash="",
+    )
+
+
+def attempt_of(row: Row) -> Attempt:
+    """The attempt that a row tells of."""
+    return Attempt(
+        id=row.attempt,
+        tool=row.tool,
+        target=row.target,
+        arguments=cast("dict[str, Argument]", json.loads(row.arguments)),
+        principal=row.principal,
+        evidence=row.evidence,
+        client=row.client,
     )
 
 

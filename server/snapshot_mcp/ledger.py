@@ -21,6 +21,7 @@ from snapshot_mcp.chain import (
     Event,
     RateLimit,
     Row,
+    attempt_of,
     new_row,
     problems,
     sealed,
@@ -71,6 +72,8 @@ _SOME = f"""SELECT {_COLUMNS} FROM attempts WHERE (:tool = '' OR tool = :tool)
 _OPEN = f"""SELECT {_COLUMNS} FROM attempts AS sent WHERE event = 'sent' AND NOT EXISTS (
     SELECT 1 FROM attempts WHERE attempt = sent.attempt AND id > sent.id
     AND event IN ('done', 'failed', 'unknown')) ORDER BY id"""  # noqa: S608 - as above
+_ENDED = """SELECT 1 FROM attempts WHERE attempt = ? AND id > ?
+    AND event IN ('done', 'failed', 'unknown')"""
 _OWNERS = "SELECT DISTINCT owner FROM attempts WHERE event = 'sent'"
 _WAS_SENT = "SELECT 1 FROM attempts WHERE attempt = ? AND event = 'sent'"
 _SENT_SINCE = "SELECT count(*) FROM attempts WHERE event = 'sent' AND tool = ? AND at > ?"
@@ -163,6 +166,14 @@ class Ledger:
         """
         return await to_thread.run_sync(self._unsettled)
 
+    async def settle(self, row: Row, event: Event, reason: str) -> None:
+        """Append how an attempt of a process that is gone ended, unless that is told by now.
+
+        Raises:
+            LedgerError: the row could not be written.
+        """
+        await to_thread.run_sync(self._settle, row, event, reason)
+
     async def verify(self) -> list[str]:
         """What shows that the ledger was changed behind its back; nothing is written.
 
@@ -210,6 +221,14 @@ class Ledger:
             finished = {owner for (owner,) in connection.execute(_OWNERS)}
             self._owner.tidy(finished - {row.owner for row in rows})
             return [row for row in rows if row.owner in gone]
+
+    def _settle(self, row: Row, event: Event, reason: str) -> None:
+        with self._connection() as connection, _writing(connection):
+            ended = connection.execute(_ENDED, (row.attempt, row.id)).fetchone()
+            if ended or self._owner.lives(row.owner):
+                return
+            end = new_row(event, attempt_of(row), reason, self._now(), self._owner.id)
+            _append(connection, end)
 
     def _verify(self) -> list[str]:
         with _told():

@@ -57,6 +57,18 @@ class Recorder(Protocol):
         """Rows of attempts that were sent by a process that ended before it saw what they did."""
         ...
 
+    def settle(self, row: Row, event: Event, reason: str) -> Awaitable[None]:
+        """Append how an attempt of a process that is gone ended, unless that is told by now.
+
+        Of several who settle it at once one does; nobody does while its process is alive.
+
+        Args:
+            row: of its sending, as `unsettled` told it.
+            event: how it ended.
+            reason: what shows it.
+        """
+        ...
+
     def verify(self) -> Awaitable[list[str]]:
         """What shows that the ledger was changed behind its back; nothing is written."""
         ...

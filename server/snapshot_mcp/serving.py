@@ -10,7 +10,8 @@ import os
 import signal
 import socket
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from threading import Timer
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -92,20 +93,27 @@ def serve_stdio(settings: Settings) -> None:
     calls = CallsUnderWay()
     server.middleware.append(calls)
     _collect_garbage_from_now_on()
-    with _observed(settings):
-        anyio.run(_serve_stdio, server, calls)
+    with ExitStack() as observing:
+        observing.enter_context(_observed(settings))
+        anyio.run(_serve_stdio, server, calls, observing.close)
 
 
-async def _serve_stdio(server: MCPServer[OpenOperations], calls: CallsUnderWay) -> None:
+async def _serve_stdio(
+    server: MCPServer[OpenOperations], calls: CallsUnderWay, send_what_is_left: Callable[[], None]
+) -> None:
     async with anyio.create_task_group() as group:
         if sys.platform != "win32":
-            await group.start(_end_on_sigterm, group.cancel_scope, calls)
+            await group.start(_end_on_sigterm, group.cancel_scope, calls, send_what_is_left)
         await server.run_stdio_async()
         group.cancel_scope.cancel()
 
 
 async def _end_on_sigterm(
-    scope: anyio.CancelScope, calls: CallsUnderWay, *, task_status: TaskStatus[None]
+    scope: anyio.CancelScope,
+    calls: CallsUnderWay,
+    send_what_is_left: Callable[[], None],
+    *,
+    task_status: TaskStatus[None],
 ) -> None:
     told_by_default = signal.getsignal(signal.SIGTERM)
     with anyio.open_signal_receiver(signal.SIGTERM) as signals:
@@ -119,6 +127,7 @@ async def _end_on_sigterm(
             await calls.until_idle()
         scope.cancel()
         await calls.until_idle()
+    send_what_is_left()
     # The thread that reads stdin never returns, so nothing but the signal itself ends this process.
     signal.raise_signal(signal.SIGTERM)
 

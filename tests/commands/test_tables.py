@@ -44,6 +44,23 @@ def test_what_stands_within_a_part_is_told_with_its_name() -> None:
     assert "growth\n more  2" in re.sub(" +\n", "\n", told)
 
 
+def test_every_size_has_its_unit_and_every_time_is_one_that_people_read() -> None:
+    told = shown(
+        {
+            "image": {"size": 9_663_676_416, "display_size": "9 GB"},
+            "machines": [{"recent_size": 67, "last_snapshot": "2026-10-28T02:10:17Z"}],
+            "warnings": ["It is the last one.", "Its VM is gone."],
+        }
+    )
+    assert [line.split() for line in told.splitlines() if "size" in line or "last" in line] == [
+        ["size", "in", "bytes", "9663676416"],
+        ["display", "size", "9", "GB"],
+        ["recent", "size", "last", "snapshot", "(UTC)"],
+        ["warnings", "It", "is", "the", "last", "one.", "Its", "VM", "is", "gone."],
+    ]
+    assert ["67", "GB", "2026-10-28", "02:10"] in [line.split() for line in told.splitlines()]
+
+
 def test_other_peoples_text_is_neither_markup_nor_control() -> None:
     told = shown({"name": "[bold red]a[/] \x1b[31mb\u202e", "list": [{"name": "[link=x]c"}]})
     assert "[bold red]a[/] [31mb" in told

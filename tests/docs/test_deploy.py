@@ -24,6 +24,7 @@ PAGE = FOLDER.with_suffix(".md").read_text(encoding="utf-8")
 NAMES = {name for setting in SETTINGS for name in setting.names}
 SECRET = {name for setting in SETTINGS if setting.secret for name in setting.names}
 FILLED_IN = "c2VjcmV0LXRoYXQtaXMtbG9uZy1lbm91Z2gtZm9yLWFsbC1vZi10aGVt"
+ADDRESS = "postgresql://team@db.example/snapshots"
 _NAME = re.compile(r"\bSNAPSHOT_MCP_[A-Z_]+")
 
 
@@ -38,7 +39,9 @@ def starts(words: Sequence[str], environment: Mapping[str, str]) -> ServiceSetti
     assert (arguments.command, arguments.transport) == ("serve", "http")
     settings, service = read_settings(environment), read_service(environment)
     assert not settings.embedded
-    assert settings.data_dir is not None
+    # Whoever has no folder keeps nothing on its machine.
+    shared = settings.database_url is not None and settings.signing_key is not None
+    assert shared == (settings.data_dir is None)
     assert service.authenticated
     check_reach(arguments.host, service)
     return service
@@ -87,25 +90,53 @@ def test_the_container_starts_the_service() -> None:
     assert f"EXPOSE {parse(command).port}\n" in file
     assert f":{parse(command).port}{HEALTH_PATH}'" in file
     assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", file, re.MULTILINE)
+    # Without the extra, a replica would end at its start.
+    assert 'pip install --no-cache-dir "$(echo /tmp/snapshot_mcp-*.whl)[service]"' in file
 
 
-def test_the_manifest_for_kubernetes_starts_the_service() -> None:
+def manifest() -> dict[str, Any]:
+    """What the manifest holds, by kind."""
     yaml: Any = importlib.import_module("yaml")  # it has no types
-    things: dict[str, Any] = {it["kind"]: it for it in yaml.safe_load_all(text("kubernetes.yaml"))}
-    assert things.keys() == {"Secret", "PersistentVolumeClaim", "Deployment", "Service"}
-    pod = things["Deployment"]["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
-    for entry in container["env"]:
-        held = "valueFrom" in entry
-        assert held == (entry["name"] in SECRET)
-        assert (
-            not held or entry["valueFrom"]["secretKeyRef"]["key"] in things["Secret"]["stringData"]
-        )
-    starts(container["args"], {it["name"]: it.get("value", FILLED_IN) for it in container["env"]})
+    return {it["kind"]: it for it in yaml.safe_load_all(text("kubernetes.yaml"))}
+
+
+def variables(container: dict[str, Any]) -> dict[str, str]:
+    """The settings of a container, with something in place of each secret."""
+    filled_in = {"SNAPSHOT_MCP_DATABASE_URL": ADDRESS}
+    return {
+        it["name"]: it.get("value", filled_in.get(it["name"], FILLED_IN)) for it in container["env"]
+    }
+
+
+def test_the_manifest_for_kubernetes_starts_the_service_and_takes_secrets_from_the_secret() -> None:
+    things = manifest()
+    assert things.keys() == {"Secret", "Deployment", "PodDisruptionBudget", "Service"}
+    (container,) = things["Deployment"]["spec"]["template"]["spec"]["containers"]
+    held = {it["name"]: it["valueFrom"] for it in container["env"] if "valueFrom" in it}
+    assert held.keys() == SECRET & {it["name"] for it in container["env"]}
+    keys = {it["secretKeyRef"]["key"] for it in held.values()}
+    assert keys == things["Secret"]["stringData"].keys()
+    assert not any(things["Secret"]["stringData"].values())
+    starts(container["args"], variables(container))
     port = parse(container["args"]).port
     assert [it["containerPort"] for it in container["ports"]] == [port]
     for probe in ("readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"]["path"] == HEALTH_PATH
-    assert pod["terminationGracePeriodSeconds"] > LONGEST_END_SECONDS
-    assert things["Deployment"]["spec"]["replicas"] == 1
-    assert not any(things["Secret"]["stringData"].values())
+
+
+def test_the_manifest_runs_replicas_that_share_all_they_keep_and_end_in_turn() -> None:
+    things = manifest()
+    deployment = things["Deployment"]["spec"]
+    pod = deployment["template"]["spec"]
+    (container,) = pod["containers"]
+    assert deployment["replicas"] >= 2
+    assert deployment["strategy"]["type"] == "RollingUpdate"
+    assert {"SNAPSHOT_MCP_DATABASE_URL", "SNAPSHOT_MCP_SIGNING_KEY"} <= variables(container).keys()
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    assert "volumes" not in pod
+    word, seconds = container["lifecycle"]["preStop"]["exec"]["command"]
+    assert word == "sleep"
+    assert pod["terminationGracePeriodSeconds"] > int(seconds) + LONGEST_END_SECONDS
+    labels = deployment["template"]["metadata"]["labels"]
+    assert things["Service"]["spec"]["selector"] == labels
+    assert things["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels

@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Locator, expect
+from playwright.async_api import Browser, Locator, Route, expect
 
 from snapshot_mcp.ledger import Ledger
 from snapshot_mcp.panel.binding import PAGE
@@ -153,6 +153,34 @@ async def test_one_that_the_model_inspected_can_be_planned_for_and_is_not_drawn_
         await expect(heading).to_have_text("training-box-golden")
         await expect(host.panel.get_by_role("button", name="Plan to delete it…")).to_be_visible()
         await expect(heading).to_be_visible()
+
+
+async def test_a_list_that_comes_late_is_not_drawn_over_what_was_opened_meanwhile(
+    chromium: Browser, server: HttpServer
+) -> None:
+    async with at_host(chromium, server) as host:
+        await host.call("list_snapshots", limit=100)
+        await expect(marks(host).first).to_be_visible()
+        held: list[Route] = []
+
+        async def hold_lists(route: Route) -> None:
+            if "panel_snapshots" in (route.request.post_data or ""):
+                held.append(route)
+            else:
+                await route.continue_()
+
+        await host.page.route("**/mcp", hold_lists)
+        async with host.page.expect_request(lambda it: "panel_snapshots" in (it.post_data or "")):
+            await host.panel.get_by_role("button", name="Refresh").click()
+        await marks(host).first.click()
+        heading = host.panel.get_by_role("heading", level=2)
+        await expect(heading).to_be_focused()
+        opened_one = await heading.text_content()
+        async with host.page.expect_event("requestfinished"):
+            await held[0].continue_()
+        # That nothing happens has no end to wait for; what the list leads to takes a few of these.
+        await host.panel.evaluate("() => new Promise(done => setTimeout(done, 200))")
+        await expect(heading).to_have_text(opened_one or "nothing")
 
 
 async def test_a_batch_is_agreed_to_only_when_all_of_it_was_seen(

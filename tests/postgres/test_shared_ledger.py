@@ -1,12 +1,10 @@
 """What only the ledger in PostgreSQL promises: its guards, lost connections, waits with an end."""
 
 import os
-import secrets
 import signal
 import time
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from contextlib import contextmanager
 from itertools import count
 from typing import LiteralString
 
@@ -15,58 +13,14 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from snapshot_mcp.chain import Attempt, RateLimit
+from snapshot_mcp.chain import RateLimit
 from snapshot_mcp.errors import LedgerError, RefusedError
 from snapshot_mcp.postgres.alone import Alone
-from snapshot_mcp.postgres.database import Database
 from snapshot_mcp.postgres.ledger import PostgresLedger
 from snapshot_mcp.postgres.rate import SharedAllowance
 from snapshot_mcp.records import open_records
 from tests.postgres.server import PASSWORD, Server
-
-ATTEMPT = Attempt("plan-1", "delete_snapshot", 1701, {"name": "a"}, "local", "form", "Claude")
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-class Shared:
-    """One database, and replicas that use it."""
-
-    def __init__(self, server: Server) -> None:
-        self.server = server
-        self.name = f"shared_{secrets.token_hex(8)}"
-        self.url = server.make(self.name)
-        self._stack = ExitStack()
-
-    def database(self) -> Database:
-        database = Database(self.url)
-        self._stack.callback(database.close)
-        return database
-
-    def ledger(self) -> PostgresLedger:
-        ledger = PostgresLedger(self.database(), now)
-        self._stack.callback(ledger.close)
-        return ledger
-
-    def close(self) -> None:
-        self._stack.close()
-
-    def change(self, *statements: LiteralString) -> None:
-        """Do what only somebody with the keys of the database can."""
-        with psycopg.connect(self.server.url(self.name, user="admin")) as connection:
-            connection.execute("SET search_path = snapshot_mcp")
-            connection.execute("SET session_replication_role = replica")
-            for statement in statements:
-                connection.execute(statement)
-
-
-@pytest.fixture
-def shared(postgres: Server) -> Generator[Shared]:
-    shared = Shared(postgres)
-    yield shared
-    shared.close()
+from tests.postgres.shared import ATTEMPT, Shared, now
 
 
 @contextmanager
@@ -291,16 +245,6 @@ async def test_a_database_that_cannot_be_used_means_that_nothing_is_sent(
             await records.ledger.record("sent", ATTEMPT)
         assert PASSWORD not in str(caught.value)
     assert time.monotonic() - begin < 15
-
-
-async def test_a_user_who_may_make_no_schema_is_told_what_is_missing(shared: Shared) -> None:
-    shared.server.command("CREATE ROLE {} LOGIN PASSWORD 'x'", role := f"role_{shared.name}")
-    database = Database(shared.server.url(shared.name, user=role, password="x"))  # noqa: S106 - made here
-    ledger = PostgresLedger(database, now)
-    with pytest.raises(LedgerError, match="lets its user make and write the schema snapshot_mcp"):
-        await ledger.record("planned", ATTEMPT)
-    ledger.close()
-    database.close()
 
 
 # What is held across replicas.

@@ -13,7 +13,10 @@ from anyio import to_thread
 from mcp import Client, MCPError
 from mcp_types import CLIENT_CAPABILITIES_META_KEY, PROTOCOL_VERSION_META_KEY
 
+from snapshot_mcp.clock import utc_now
+from snapshot_mcp.ledger import Ledger, Row
 from snapshot_mcp.serving import DRAIN_SECONDS
+from snapshot_mcp.settings import LEDGER_FILE
 from tests.conftest import ERAS
 from tests.processes.helpers import (
     StdioServer,
@@ -25,7 +28,6 @@ from tests.processes.helpers import (
     until,
 )
 from tests.processes.http_server import http_server
-from tests.processes.test_settle import ledger
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no SIGTERM")
 GRAFANA = 793702
@@ -36,6 +38,11 @@ WITHIN_SECONDS = 10.5
 
 def notebook(server: StdioServer) -> int:
     return server.ask("list_virtual_machines", search="notebook")["virtual_machines"][0]["id"]
+
+
+def rows_in(folder: Path) -> list[Row]:
+    """The ledger that a server left behind."""
+    return anyio.run(Ledger(folder / LEDGER_FILE, utc_now).rows)
 
 
 def end(server: StdioServer) -> float:
@@ -58,7 +65,7 @@ def test_a_call_that_comes_to_its_end_is_answered_first(tmp_path: Path) -> None:
         answer = succeeded(server.answer(call))
         assert answer["snapshot"]["name"] == "last-order"
         assert server.process.returncode == -signal.SIGTERM
-    assert [row.event for row in ledger(tmp_path)] == ["sent", "done"]
+    assert [row.event for row in rows_in(tmp_path)] == ["sent", "done"]
 
 
 def test_who_only_listens_holds_nothing_up(tmp_path: Path) -> None:
@@ -95,7 +102,7 @@ def test_a_write_that_hangs_and_a_wait_that_is_long_hold_nothing_up(tmp_path: Pa
         until(lambda: len(upstream.writes) == 2, "the second write")
         assert end(server) <= WITHIN_SECONDS
         assert not any(message.get("id") == call for message in server.messages)
-    rows = ledger(tmp_path / "data")
+    rows = rows_in(tmp_path / "data")
     assert [row.event for row in rows if "long-wait" in str(row)] == ["sent", "done"]
     assert [row.event for row in rows if "hangs" in str(row)] == ["sent"]
 
@@ -123,5 +130,5 @@ async def test_a_server_over_http_is_gone_in_time_with_a_call_under_way(tmp_path
             await to_thread.run_sync(server.process.wait, WITHIN_SECONDS)
             assert monotonic() - begun <= WITHIN_SECONDS
             await ended.wait()
-    rows = await to_thread.run_sync(ledger, tmp_path)
+    rows = await to_thread.run_sync(rows_in, tmp_path)
     assert [row.event for row in rows] == ["sent", "done"]

@@ -1,11 +1,13 @@
 """A server that is killed at any moment leaves sound databases and no untold write."""
 
 import sqlite3
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from time import sleep
 from typing import Any
 
+import anyio
 import pytest
 
 from snapshot_mcp.settings import CLOUD_FILE, LEDGER_FILE
@@ -18,7 +20,9 @@ from tests.processes.helpers import (
     targeted,
     until,
 )
+from tests.units.ledgers import Books
 
+ENDS = ("done", "failed", "unknown")
 ROUNDS = 4
 MILLISECONDS_A_ROUND = 20
 
@@ -31,10 +35,12 @@ def rows(file: Path, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
 
-def assert_sound(folder: Path) -> None:
+def assert_sound(folder: Path, books: Books | None = None) -> None:
     for name in (CLOUD_FILE, LEDGER_FILE):
         assert rows(folder / name, "PRAGMA integrity_check") in ([], [("ok",)])
         assert rows(folder / name, "PRAGMA foreign_key_check") == []
+    if books is not None:
+        assert anyio.run(books.open(folder).verify) == []
 
 
 def snapshot_ids(folder: Path) -> set[int]:
@@ -74,11 +80,11 @@ def outcome(server: StdioServer, call: int) -> str:
 
 
 def test_a_server_killed_with_calls_in_flight_leaves_sound_databases_and_starts_again(
-    tmp_path: Path,
+    tmp_path: Path, books: Books
 ) -> None:
-    gone = set[int]()
+    gone, settings = set[int](), books.settings(tmp_path)
     for number in range(ROUNDS):
-        with stdio_server(tmp_path) as server:
+        with stdio_server(tmp_path, **settings) as server:
             ready = started(server)
             victim = int(ready[-1]["id"])
             calls = put_in_flight(server, ready, number)
@@ -88,21 +94,25 @@ def test_a_server_killed_with_calls_in_flight_leaves_sound_databases_and_starts_
                 sleep(number * MILLISECONDS_A_ROUND / 1000)
             server.kill()
             told = outcome(server, calls["delete_snapshot"])
-        assert_sound(tmp_path)
+        assert_sound(tmp_path, books)
         left = snapshot_ids(tmp_path)
         assert told in ("", "deleted")
         assert told == "" or victim not in left
         if victim not in left:
             gone.add(victim)
-    sent = rows(tmp_path / LEDGER_FILE, "SELECT target, attempt FROM attempts WHERE event = 'sent'")
-    assert len({attempt for _, attempt in sent}) == len(sent)
-    # Nothing is gone that was not recorded before it was sent.
-    assert gone
-    assert gone <= {target for target, _ in sent}
-    with stdio_server(tmp_path) as server:
+    with stdio_server(tmp_path, **settings) as server:
         assert not gone & {snapshot["id"] for snapshot in started(server)}
         assert server.hang_up() == 0
-    assert_sound(tmp_path)
+    assert_sound(tmp_path, books)
+    recorded = anyio.run(books.open(tmp_path).rows)
+    sent = [row for row in recorded if row.event == "sent"]
+    assert len({row.attempt for row in sent}) == len(sent)
+    # Nothing is gone that was not recorded before it was sent.
+    assert gone
+    assert gone <= {row.target for row in sent}
+    # Each start settled what the one before left open, once.
+    ended = Counter(row.attempt for row in recorded if row.event in ENDS)
+    assert ended == {row.attempt: 1 for row in sent}
 
 
 @pytest.mark.parametrize("milliseconds", [0, 20])

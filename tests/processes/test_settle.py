@@ -2,9 +2,11 @@
 
 import json
 import sqlite3
-from contextlib import closing
+from collections.abc import Generator
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import anyio
 import pytest
@@ -14,10 +16,11 @@ from snapshot_mcp.chain import Attempt
 from snapshot_mcp.clock import utc_now
 from snapshot_mcp.ledger import Ledger, Row
 from snapshot_mcp.sandbox.app import create_app
-from snapshot_mcp.settings import LEDGER_FILE
+from tests.postgres.server import Server
 from tests.processes.conftest import Command
 from tests.processes.helpers import (
     KEY,
+    Meeting,
     StdioServer,
     Upstream,
     environment,
@@ -30,6 +33,7 @@ from tests.processes.helpers import (
     targeted,
     until,
 )
+from tests.units.ledgers import Books, Databases
 
 TOOLS = ("create_snapshot", "restore_snapshot", "delete_snapshot")
 
@@ -59,48 +63,114 @@ def commit_of(server: StdioServer, tool: str) -> dict[str, object]:
     return planned(server, tool, targeted(tool, snapshot["id"], "back-again"))
 
 
-def ledger(folder: Path, tool: str = "") -> list[Row]:
-    """The rows that a server left behind."""
-    return anyio.run(partial(Ledger(folder / LEDGER_FILE, utc_now).rows, tool=tool))
+class Scene(NamedTuple):
+    """A cloud, a ledger of either kind, and what makes a server use both."""
 
+    upstream: Upstream
+    folder: Path
+    books: Books
 
-def kill_in_the_midst(folder: Path, upstream: Upstream, tool: str) -> None:
-    with stdio_server(folder, **upstream.settings) as server:
-        server.initialize()
+    @property
+    def settings(self) -> dict[str, str]:
+        return self.upstream.settings | self.books.settings(self.folder)
+
+    def rows(self, tool: str) -> list[Row]:
+        """The rows that servers left behind."""
+        return anyio.run(partial(self.books.open(self.folder).rows, tool=tool))
+
+    def kill_in_the_midst(self, tool: str) -> None:
+        """Kill a server between a write and its end."""
+        with stdio_server(self.folder, **self.settings) as server:
+            server.initialize()
+            self.write_without_end(server, tool)
+            server.kill()
+        assert self.rows(tool)[-1].event == "sent"
+        self.upstream.instead = None
+
+    def write_without_end(self, server: StdioServer, tool: str) -> int:
+        """Let the server send a write, which the cloud does not answer; the id of the call."""
         arguments = commit_of(server, tool)
-        upstream.seen.clear()
-        server.send(tool, **arguments)
-        until(lambda: bool(upstream.writes), "the write")
-        if upstream.instead is not hang:
+        self.upstream.seen.clear()
+        call = server.send(tool, **arguments)
+        until(lambda: bool(self.upstream.writes), "the write")
+        if self.upstream.instead is not hang:
             until(lambda: bool(done), "what the write does")
-        server.kill()
+        return call
+
+
+@pytest.fixture
+def scene(tmp_path: Path, books: Books) -> Generator[Scene]:
+    with scene_of(tmp_path, books) as scene:
+        yield scene
+
+
+@contextmanager
+def scene_of(tmp_path: Path, books: Books) -> Generator[Scene]:
+    """A cloud that does what it is asked and does not answer."""
+    done.clear()
+    database = tmp_path / "cloud" / "cloud.db"
+    with Upstream(database).serving() as upstream:
+        app = create_app(database=database, api_key=KEY, now=upstream.now)
+        upstream.instead = applied_and_not_answered(app)
+        upstream.instead_of = ("POST", "DELETE")
+        yield Scene(upstream, tmp_path / "data", books)
 
 
 @pytest.mark.parametrize("tool", TOOLS)
 @pytest.mark.parametrize("cloud", ["did it", "did not"])
 def test_what_was_sent_and_not_seen_to_end_is_settled_at_the_next_start(
-    tmp_path: Path, tool: str, cloud: str
+    scene: Scene, tool: str, cloud: str
 ) -> None:
     happened = cloud == "did it"
-    database = tmp_path / "cloud" / "cloud.db"
-    folder = tmp_path / "data"
-    done.clear()
-    with Upstream(database).serving() as upstream:
-        app = create_app(database=database, api_key=KEY, now=upstream.now)
-        upstream.instead = applied_and_not_answered(app) if happened else hang
-        upstream.instead_of = ("POST", "DELETE")
-        kill_in_the_midst(folder, upstream, tool)
-        assert ledger(folder, tool)[-1].event == "sent"
-        upstream.instead = None
-        with ready_server(folder, **upstream.settings) as server:
-            ready_snapshots(server)
-        writes = upstream.writes
-    last = ledger(folder, tool)[-1]
+    if not happened:
+        scene.upstream.instead = hang
+    scene.kill_in_the_midst(tool)
+    with ready_server(scene.folder, **scene.settings) as server:
+        ready_snapshots(server)
+    last = scene.rows(tool)[-1]
     assert last.event == ("done" if happened else "failed")
     assert last.reason.startswith("settled after a crash")
-    assert len(writes) == 1
-    assert anyio.run(Ledger(folder / LEDGER_FILE, utc_now).verify) == []
-    assert list((folder / "owners").glob("*.db")) == []
+    assert len(scene.upstream.writes) == 1
+    assert anyio.run(scene.books.open(scene.folder).verify) == []
+    assert scene.books.owners(scene.folder) == []
+
+
+def test_of_two_that_start_at_once_and_see_the_same_one_alone_records_how_it_ended(
+    scene: Scene,
+) -> None:
+    scene.kill_in_the_midst("delete_snapshot")
+    (sent,) = (row for row in scene.rows("delete_snapshot") if row.event == "sent")
+    # Both know that it is open and have seen what came of it before either may record it.
+    scene.upstream.meeting = Meeting(f"/v1/core/snapshots/{sent.target}", guests=2)
+    with (
+        ready_server(scene.folder, **scene.settings) as one,
+        ready_server(scene.folder, **scene.settings) as other,
+    ):
+        calls = [(server, server.send("list_snapshots", limit=1)) for server in (one, other)]
+        assert all("result" in server.answer(call) for server, call in calls)
+        assert scene.upstream.meeting.arrived >= 2
+    events = [row.event for row in scene.rows("delete_snapshot")]
+    assert events == ["planned", "sent", "done"]
+    assert anyio.run(scene.books.open(scene.folder).verify) == []
+
+
+def test_a_write_under_way_is_settled_when_its_process_is_gone_and_not_when_its_session_is_cut(
+    tmp_path: Path, postgres: Server
+) -> None:
+    with ExitStack() as stack, scene_of(tmp_path, books := Databases(postgres, stack)) as scene:
+        with stdio_server(scene.folder, **scene.settings, SNAPSHOT_MCP_TIMEOUT="300") as server:
+            server.initialize()
+            scene.write_without_end(server, "delete_snapshot")
+            assert postgres.cut(books.name(scene.folder)) >= 1
+            scene.upstream.instead = None
+            with ready_server(scene.folder, **scene.settings) as other:
+                ready_snapshots(other)
+            assert [row.event for row in scene.rows("delete_snapshot")] == ["planned", "sent"]
+            server.kill()
+        with ready_server(scene.folder, **scene.settings) as other:
+            ready_snapshots(other)
+        events = [row.event for row in scene.rows("delete_snapshot")]
+        assert events == ["planned", "sent", "done"]
 
 
 def test_the_ledger_is_shown_and_verified_where_there_is_none(

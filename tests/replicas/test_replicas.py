@@ -11,13 +11,14 @@ import anyio
 import httpx
 import pytest
 from mcp import Client
+from mcp_types import ElicitResult
 from pydantic import SecretStr
 
 from snapshot_mcp.chain import Row
 from snapshot_mcp.clock import utc_now
 from snapshot_mcp.cloud.allowance import REQUESTS_A_MINUTE
 from snapshot_mcp.records import open_records
-from tests.conftest import ERAS, ask
+from tests.conftest import ERAS, SHOWS_PANELS, ask, refused
 from tests.postgres.server import Server
 from tests.processes.helpers import KEY, environment, run
 from tests.replicas.door import Door, Passed, most_in_a_minute
@@ -216,3 +217,34 @@ async def test_each_request_of_a_session_may_reach_another_replica(
             commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
             assert await client.call_tool("delete_snapshot", {"snapshot_id": target} | commit)
     assert {it.status for it in front.passed} <= {200, 202, 405}
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_client_of_the_older_era_cannot_be_asked_by_a_replica_nor_show_the_panel(
+    tmp_path: Path, postgres: Server, era: str
+) -> None:
+    url = postgres.make(f"human_{era[:4]}")
+    with replicas(tmp_path, 1) as (replica,):
+        await anyio.to_thread.run_sync(
+            lambda: replica.start(
+                SNAPSHOT_MCP_DATABASE_URL=url,
+                SNAPSHOT_MCP_SIGNING_KEY=SIGNING_KEY,
+                SNAPSHOT_MCP_CONSENT="human",
+            )
+        )
+        async with Client(
+            f"{replica.url}/mcp", mode=era, elicitation_callback=decline, extensions=SHOWS_PANELS
+        ) as client:
+            target = (await ask(client, "list_snapshots", limit=1))["snapshots"][0]["id"]
+            if era == "legacy":
+                told = await refused(client, "delete_snapshot", snapshot_id=target)
+                assert "can neither ask a person nor show them the panel" in told
+            else:
+                plan = await ask(client, "delete_snapshot", snapshot_id=target)
+                commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
+                told = await refused(client, "delete_snapshot", snapshot_id=target, **commit)
+                assert "declined" in told
+
+
+async def decline(context: object, params: object) -> ElicitResult:  # noqa: ARG001 - the SDK's names
+    return ElicitResult(action="decline")

@@ -1,6 +1,8 @@
 """Seen from outside: joined spans and metrics, in which nobody's text and no secret is."""
 
 import json
+import signal
+import sys
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -13,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from snapshot_mcp.observing import route_of
 from tests.conftest import DEEP, ask
 from tests.hostile.corpus import TEXTS, storable
-from tests.processes.helpers import KEY, Upstream, free_port, ready_server, until
+from tests.processes.helpers import KEY, Upstream, free_port, ready_server, stdio_server, until
 from tests.processes.http_server import HttpServer, http_server
 from tests.telemetry.collector import Collector, collecting
 
@@ -142,14 +144,22 @@ async def test_neither_the_key_nor_anybodys_text_leaves(
 
 
 @pytest.mark.usefixtures("measured")
-def test_a_server_over_stdio_sends_what_is_left_when_its_client_hangs_up(
-    tmp_path: Path, collector: Collector
+@pytest.mark.parametrize(
+    "ending", ["hung up"] if sys.platform == "win32" else ["hung up", "SIGTERM"]
+)
+def test_a_server_over_stdio_sends_what_is_left_at_its_end(
+    tmp_path: Path, collector: Collector, ending: str
 ) -> None:
     settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
-    with ready_server(tmp_path, **settings) as server:
+    with stdio_server(tmp_path, **settings) as server:
+        server.initialize()
         server.ask("list_virtual_machines", limit=1)
         before = len(collector.spans)
-        assert server.hang_up() == 0
+        if ending == "SIGTERM":
+            server.process.terminate()
+            assert server.process.wait(10) == -signal.SIGTERM
+        else:
+            assert server.hang_up() == 0
         names = {span.name for span in collector.spans[before:]}
     assert {"tools/call list_virtual_machines", "GET /core/virtual-machines"} <= names
 

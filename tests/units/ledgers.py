@@ -1,6 +1,5 @@
 """The ledgers that tests are run against: each keeps the rows of a folder somewhere else."""
 
-import os
 import secrets
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -18,9 +17,6 @@ from snapshot_mcp.settings import LEDGER_FILE
 from tests.postgres.server import Server
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, 123_456, tzinfo=UTC)
-KINDS = ("file", "postgres") if os.environ.get("SNAPSHOT_MCP_DEEP") else ("file",)
-"""SNAPSHOT_MCP_DEEP=1 tries every promise of the ledger with a real PostgreSQL as well."""
-
 OPEN_AS_TOLD = """
 import sys
 from datetime import UTC, datetime
@@ -45,6 +41,10 @@ class Books(Protocol):
         """What tells a program with `OPEN_AS_TOLD` which one to open."""
         ...
 
+    def settings(self, folder: Path) -> dict[str, str]:
+        """What makes a server that has `folder` as its data folder use it."""
+        ...
+
     def owners(self, folder: Path) -> list[str]:
         """The ids of the processes that are known as alive, or not yet as gone."""
         ...
@@ -63,6 +63,9 @@ class Files:
 
     def words(self, folder: Path) -> tuple[str, str]:
         return str(folder), ""
+
+    def settings(self, folder: Path) -> dict[str, str]:  # noqa: ARG002 - it is there
+        return {}
 
     def owners(self, folder: Path) -> list[str]:
         return owner_files(folder)
@@ -91,6 +94,9 @@ class Databases:
 
     def words(self, folder: Path) -> tuple[str, str]:
         return str(folder), self.url(folder)
+
+    def settings(self, folder: Path) -> dict[str, str]:
+        return {"SNAPSHOT_MCP_DATABASE_URL": self.url(folder)}
 
     def owners(self, folder: Path) -> list[str]:
         # An id of 64 bits stands in two columns, and two words mark the other locks.

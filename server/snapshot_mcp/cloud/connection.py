@@ -7,7 +7,7 @@ good part of the time of a request.
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlencode
@@ -43,7 +43,9 @@ class Connection:
     ) -> None:
         self._transport = transport
         self._url = url.rstrip("/")
-        self._parsed = lru_cache(_MOST_ADDRESSES)(httpx.URL)  # the pages of a list are asked again
+        self._get = lru_cache(_MOST_ADDRESSES)(
+            partial(self._request, "GET")
+        )  # lists are read often
         self._headers = httpx.Headers(
             {
                 "api_key": key,
@@ -91,18 +93,17 @@ class Connection:
         """
         # A whole address is parsed once; a path and a query by themselves, three times.
         address = f"{self._url}{path}?{urlencode(params)}" if params else self._url + path
-        request = httpx.Request(
-            method,
-            self._parsed(address),
-            headers=self._headers,
-            json=body,
-            extensions=self._extensions,
-        )
+        request = self._get(address) if method == "GET" else self._request(method, address, body)
         response = await self._transport.handle_async_request(request)
         try:
             yield response
         finally:
             await response.aclose()
+
+    def _request(self, method: str, address: str, body: Json | None = None) -> httpx.Request:
+        return httpx.Request(
+            method, address, headers=self._headers, json=body, extensions=self._extensions
+        )
 
 
 def network_transport(url: str) -> httpx.AsyncBaseTransport:

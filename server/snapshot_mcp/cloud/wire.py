@@ -107,12 +107,13 @@ def read_fields(entry: Entry, names: tuple[str, ...]) -> dict[str, Any]:
     altered, raw = Altered(), entry.raw
     fields: dict[str, Any] = {}
     for plan in _plans_of(names):
-        value = raw.get(plan.name)
-        read = None if value is None else plan.read(value, plan.name, altered)
-        if read is None:
-            read = _read_planned(plan, raw, "", altered)  # perhaps it stands under another key
-        if read is not None:
-            fields[plan.name] = read
+        name, _, read = plan
+        value = raw.get(name)
+        found = None if value is None else read(value, name, altered)
+        if found is None:
+            found = _read_planned(plan, raw, "", altered)  # perhaps it stands under another key
+        if found is not None:
+            fields[name] = found
     return fields
 
 

@@ -16,8 +16,9 @@ from rich.text import Text
 from snapshot_mcp.untrusted import showable
 
 _WIDEST = 4_000
-_UNITS = {"size": " GB", "total_size": " GB"}
+_GIGABYTES = {"size", "total_size", "recent_size", "ram", "disk", "ephemeral"}
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d(\.\d+)?Z")
+_OF_TIME = ("_at", "last_snapshot")
 Thing = Mapping[str, Any]
 
 
@@ -37,7 +38,8 @@ def tables(content: Thing, title: str = "") -> Iterator[RenderableType]:
         elif isinstance(value, Mapping):
             yield from tables(cast("Thing", value), part)
         elif _is_told(value):
-            facts[key] = value
+            # Snapshots and volumes have their size in GB, images in bytes.
+            facts["size_in_bytes" if key == "size" and title.endswith("image") else key] = value
     if facts:
         yield Text(title, style="bold cyan") if title else Text()
         yield _facts(facts)
@@ -80,15 +82,18 @@ def _cell(key: str, value: object) -> Text:
         case bool():
             text = "yes" if value else "no"
         case int() | float():
-            text = f"{value}{_UNITS.get(key, '')}"
+            text = f"{value} GB" if key in _GIGABYTES else str(value)
         case str():
-            text = _TIME.sub(r"\1 \2", value) if key.endswith("_at") else value
+            time = _TIME.fullmatch(value)
+            text = f"{time[1]} {time[2]}" if time else value
         case list() | tuple():
-            text = ", ".join(map(str, cast("Sequence[object]", value)))
+            entries = [str(it) for it in cast("Sequence[object]", value)]
+            # Sentences have their own ends; labels have none.
+            text = (" " if entries and entries[0].endswith(".") else ", ").join(entries)
         case _:
             text = json.dumps(value, ensure_ascii=False, default=str)
     return Text(showable(text, _WIDEST).text)
 
 
 def _words(key: str) -> str:
-    return key.replace("_", " ") + (" (UTC)" if key.endswith("_at") else "")
+    return key.replace("_", " ") + (" (UTC)" if key.endswith(_OF_TIME) else "")

@@ -44,10 +44,11 @@ class Shown(Generic[T]):
         self.count += 1
         if self._after is not None and position <= self._after:
             return
-        if not self.is_full or position < self._best[-1][0]:
+        best = self._best
+        if len(best) <= self._limit or position < best[-1][0]:
             # No two entries have one position, so the entries themselves are never compared.
-            insort(self._best, (position, entry))
-            del self._best[self._limit + 1 :]
+            insort(best, (position, entry))
+            del best[self._limit + 1 :]
 
     @property
     def is_full(self) -> bool:

@@ -1,7 +1,7 @@
 """Which entries of a list are wanted, and where each stands: made once, asked for each entry."""
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from snapshot_mcp.cloud.wire import Entry, field_reader
 from snapshot_mcp.models import snapshot_state
@@ -10,6 +10,7 @@ from snapshot_mcp.operations.orders import Order, SnapshotFilter
 
 Condition = Callable[[Entry], bool]
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 def conditions(wanted: SnapshotFilter) -> Iterator[Condition]:
@@ -35,14 +36,16 @@ def position_in(order: Order) -> Callable[[Entry], Position]:
         return -(size(entry) or 0), -entry.id
 
     def oldest(entry: Entry) -> Position:
-        created_at: datetime = taken(entry) or _LONG_AGO
-        return int((created_at - _LONG_AGO).total_seconds() * 1_000), entry.id
+        return _milliseconds(taken(entry) or _LONG_AGO), entry.id
 
     def newest(entry: Entry) -> Position:
-        milliseconds, number = oldest(entry)
-        return -milliseconds, -number
+        return -_milliseconds(taken(entry) or _LONG_AGO), -entry.id
 
     return {"largest": largest, "oldest": oldest, "newest": newest}[order]
+
+
+def _milliseconds(moment: datetime) -> int:
+    return (moment - _LONG_AGO) // _MILLISECOND
 
 
 def _of_vm(vm_id: int) -> Condition:

@@ -10,9 +10,9 @@ from itertools import pairwise
 from snapshot_mcp.answers import (
     OF_A_SUMMARY,
     SnapshotList,
-    SnapshotSummary,
     VirtualMachineList,
     VirtualMachineSummary,
+    summarised,
 )
 from snapshot_mcp.cloud.client import CloudReader, Page
 from snapshot_mcp.cloud.wire import (
@@ -152,15 +152,14 @@ def _answer(
     total_size: int | None,
     unreadable: int,
 ) -> SnapshotList:
-    summaries = (
-        SnapshotSummary.told(it.id, **read_fields(it, OF_A_SUMMARY)) for it in shown.entries
-    )
-    return SnapshotList(
-        snapshots=tuple(summaries),
-        total=total,
-        total_size=total_size,
-        next_cursor=shown.cursor(wanted),
-        unreadable=unreadable or None,
+    return SnapshotList.model_validate(
+        {
+            "snapshots": [summarised(it.id, read_fields(it, OF_A_SUMMARY)) for it in shown.entries],
+            "total": total,
+            "total_size": total_size,
+            "next_cursor": shown.cursor(wanted),
+            "unreadable": unreadable or None,
+        }
     )
 
 

@@ -7,7 +7,7 @@ import json
 import logging
 from typing import cast
 
-from snapshot_mcp.chain import Attempt, Row
+from snapshot_mcp.chain import Row
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.consent.settlement import Look, look_for
@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 async def settle(ledger: Recorder, reader: CloudReader, clock: Clock) -> None:
     """Settle the attempts of processes that ended before they saw what came of them.
 
+    Of several who start at once, one records how an attempt ended.
+
     A cloud or a ledger that cannot be read now does not keep the server from working: the
     attempts stay open, and the next start tries again.
     """
@@ -34,7 +36,7 @@ async def settle(ledger: Recorder, reader: CloudReader, clock: Clock) -> None:
         open_rows = await ledger.unsettled()
         for row in open_rows:
             if row.tool == "apply_retention":
-                await ledger.record("failed", _attempt(row), _BROKEN_OFF)
+                await ledger.settle(row, "failed", _BROKEN_OFF)
                 continue
             if not _can_be_looked_for(row):
                 continue
@@ -42,9 +44,9 @@ async def settle(ledger: Recorder, reader: CloudReader, clock: Clock) -> None:
             if not seen.looked:
                 continue
             happened = seen.effect is not None
-            await ledger.record(
+            await ledger.settle(
+                row,
                 "done" if happened else "failed",
-                _attempt(row),
                 f"settled after a crash: the cloud {'shows' if happened else 'does not show'} it",
             )
         if open_rows:
@@ -109,15 +111,3 @@ def _can_be_looked_for(row: Row) -> bool:
 
 def _argument(row: Row, name: str) -> str:
     return str(cast("dict[str, object]", json.loads(row.arguments)).get(name, ""))
-
-
-def _attempt(row: Row) -> Attempt:
-    return Attempt(
-        id=row.attempt,
-        tool=row.tool,
-        target=row.target,
-        arguments=cast("dict[str, str]", json.loads(row.arguments)),
-        principal=row.principal,
-        evidence=row.evidence,
-        client=row.client,
-    )

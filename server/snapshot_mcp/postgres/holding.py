@@ -1,5 +1,6 @@
 """A lock that lasts as long as the session that took it: a process that dies gives it up."""
 
+import selectors
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -34,9 +35,27 @@ class Session:
             assert self._connection is not None  # noqa: S101 - for the type checker
             try:
                 yield self._connection, is_new
+            except BaseException:
+                self._close()  # what it holds by now is not known
+                raise
             finally:
                 if self._is_abandoned:
                     self._close()
+
+    def is_quiet(self, seconds: float) -> bool:
+        """Wait for the database to say something unasked, such as goodbye; whether it did not.
+
+        Nobody is kept from using the connection meanwhile.
+        """
+        connection = self._connection
+        if connection is None:
+            return False
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(connection.fileno(), selectors.EVENT_READ)
+                return not selector.select(seconds)
+        except (psycopg.Error, OSError, ValueError):  # it was closed in this moment
+            return False
 
     def abandon(self) -> None:
         """Give up what it holds or is about to, without waiting for who uses it in a thread."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from datetime import datetime, timedelta
 from typing import LiteralString
 
+import anyio
 from psycopg import Connection
 from psycopg.rows import class_row
 
@@ -17,13 +18,14 @@ from snapshot_mcp.chain import (
     Event,
     RateLimit,
     Row,
+    attempt_of,
     new_row,
     problems,
     sealed,
     stamp,
 )
 from snapshot_mcp.postgres.database import Database
-from snapshot_mcp.postgres.living import Owner, lives
+from snapshot_mcp.postgres.living import SECONDS_TO_COME_BACK, Owner, lives
 from snapshot_mcp.postgres.schema import has_tables, problems_of_guards
 from snapshot_mcp.recording import already_used, too_many
 
@@ -42,6 +44,8 @@ _SOME: LiteralString = f"""SELECT {_COLUMNS} FROM attempts WHERE (%(tool)s = '' 
 _OPEN: LiteralString = f"""SELECT {_COLUMNS} FROM attempts AS sent WHERE event = 'sent'
     AND NOT EXISTS (SELECT 1 FROM attempts WHERE attempt = sent.attempt AND id > sent.id
     AND event IN ('done', 'failed', 'unknown')) ORDER BY id"""  # noqa: S608 - as above
+_ENDED: LiteralString = """SELECT 1 FROM attempts WHERE attempt = %s AND id > %s
+    AND event IN ('done', 'failed', 'unknown')"""
 _WAS_SENT: LiteralString = "SELECT 1 FROM attempts WHERE attempt = %s AND event = 'sent'"
 _SENT_SINCE: LiteralString = (
     "SELECT count(*) FROM attempts WHERE event = 'sent' AND tool = %s AND at > %s"
@@ -106,8 +110,16 @@ class PostgresLedger:
         return await self._database.use(lambda: self._some_rows(wanted))
 
     async def unsettled(self) -> list[Row]:
-        """As `Recorder.unsettled`."""
-        return await self._database.use(self._unsettled)
+        """As `Recorder.unsettled`; who is gone now may be back in a moment, and is waited for."""
+        if not (rows := await self._database.use(self._unsettled)):
+            return []
+        gone = {row.owner for row in rows}
+        await anyio.sleep(SECONDS_TO_COME_BACK)
+        return [row for row in await self._database.use(self._unsettled) if row.owner in gone]
+
+    async def settle(self, row: Row, event: Event, reason: str) -> None:
+        """As `Recorder.settle`."""
+        await self._database.use(lambda: self._settle(row, event, reason))
 
     async def verify(self) -> list[str]:
         """As `Recorder.verify`; who can write the database can write a whole new chain."""
@@ -156,6 +168,15 @@ class PostgresLedger:
             gone = {owner for owner in owners if not lives(connection, owner)}
             # Looked at again: who is gone now may have written its last row in between.
             return [row for row in _rows(connection, _OPEN) if row.owner in gone]
+
+    def _settle(self, sent: Row, event: Event, reason: str) -> None:
+        with self._database.connection() as connection:
+            counter = _whole(connection, _TURN)
+            ended = connection.execute(_ENDED, (sent.attempt, sent.id)).fetchone()
+            if ended or lives(connection, sent.owner):
+                return
+            row = new_row(event, attempt_of(sent), reason, self._now(), self._owner.id)
+            _append(connection, _storable(row), counter)
 
     def _verify(self) -> list[str]:
         with self._database.connection(make=False) as connection:

@@ -47,11 +47,11 @@ def observed(
     # The SDK of MCP makes its spans with whatever is set for the process.
     trace.set_tracer_provider(tracers)
     metrics.set_meter_provider(meters)
-    token = OBSERVER.set(OpenTelemetryObserver(tracers, meters))
+    OBSERVER.set(OpenTelemetryObserver(tracers, meters))
     try:
         yield
     finally:
-        OBSERVER.reset(token)
+        OBSERVER.set(None)
         # A collector that does not answer is tried for longer than anybody waits for an end.
         ending = threading.Thread(target=_end, args=(tracers, meters), daemon=True)
         ending.start()

@@ -6,7 +6,7 @@ column, one plain word stands alone.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import date, datetime
 
 from snapshot_mcp.answers import (
     CreateResult,
@@ -116,15 +116,22 @@ def _days(snapshots: Sequence[SnapshotSummary], year: int) -> Iterator[str]:
 
     Where one VM has several on one day, the time of day tells them apart.
     """
-    written = [it.created_at.isoformat() if it.created_at else "" for it in snapshots]
-    days = [(it.vm_id, moment[:10]) for it, moment in zip(snapshots, written, strict=True)]
-    crowded = {day for day, count in Counter(days).items() if count > 1}
-    above, this_year = "", f"{year}-"
-    for own, moment in zip(days, written, strict=True):
-        day = own[1].removeprefix(this_year)
-        told = _SAME_DAY if day and day == above else day or "?"
-        yield f"{told} {moment[11:16]}" if day and own in crowded else told
+    days = [(it.vm_id, it.created_at.date()) if it.created_at else None for it in snapshots]
+    crowded = {day for day, count in Counter(days).items() if count > 1 and day}
+    above = None
+    for own, it in zip(days, snapshots, strict=True):
+        if own is None or it.created_at is None:
+            above = None
+            yield "?"
+            continue
+        _, day = own
+        told = _SAME_DAY if day == above else _day(day, year)
+        yield f"{told} {it.created_at:%H:%M}" if own in crowded else told
         above = day
+
+
+def _day(day: date, year: int) -> str:
+    return day.isoformat()[5:] if day.year == year else day.isoformat()
 
 
 def _vm_names(snapshots: Iterable[SnapshotSummary]) -> Iterator[str]:

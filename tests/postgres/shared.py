@@ -1,0 +1,50 @@
+"""One database, and replicas that use it."""
+
+import secrets
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import LiteralString
+
+import psycopg
+
+from snapshot_mcp.chain import Attempt
+from snapshot_mcp.postgres.database import Database
+from snapshot_mcp.postgres.ledger import PostgresLedger
+from tests.postgres.server import Server
+
+ATTEMPT = Attempt("plan-1", "delete_snapshot", 1701, {"name": "a"}, "local", "form", "Claude")
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Shared:
+    """One database, and replicas that use it."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.name = f"shared_{secrets.token_hex(8)}"
+        self.url = server.make(self.name)
+        self._stack = ExitStack()
+
+    def database(self) -> Database:
+        database = Database(self.url)
+        self._stack.callback(database.close)
+        return database
+
+    def ledger(self) -> PostgresLedger:
+        ledger = PostgresLedger(self.database(), now)
+        self._stack.callback(ledger.close)
+        return ledger
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def change(self, *statements: LiteralString) -> None:
+        """Do what only somebody with the keys of the database can."""
+        with psycopg.connect(self.server.url(self.name, user="admin")) as connection:
+            connection.execute("SET search_path = snapshot_mcp")
+            connection.execute("SET session_replication_role = replica")
+            for statement in statements:
+                connection.execute(statement)

@@ -1,0 +1,60 @@
+"""What the user of the database may do, and what docs/deploy.md says that it must."""
+
+import re
+from pathlib import Path
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from snapshot_mcp.chain import RateLimit
+from snapshot_mcp.errors import LedgerError
+from snapshot_mcp.postgres.database import Database
+from snapshot_mcp.postgres.ledger import PostgresLedger
+from snapshot_mcp.records import open_records
+from tests.postgres.shared import ATTEMPT, Shared, now
+
+PAGE = Path(__file__).parents[2] / "docs/deploy.md"
+(GRANTS,) = re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+async def test_a_user_who_may_make_no_schema_is_told_what_is_missing(shared: Shared) -> None:
+    shared.server.command("CREATE ROLE {} LOGIN PASSWORD 'x'", role := f"role_{shared.name}")
+    database = Database(shared.server.url(shared.name, user=role, password="x"))  # noqa: S106 - made here
+    ledger = PostgresLedger(database, now)
+    with pytest.raises(LedgerError, match="lets its user make and write the schema snapshot_mcp"):
+        await ledger.record("planned", ATTEMPT)
+    ledger.close()
+    database.close()
+
+
+async def test_the_rights_that_the_page_grants_are_enough_and_change_no_row(
+    shared: Shared,
+) -> None:
+    await shared.ledger().record("planned", ATTEMPT)  # its owner makes the tables
+    shared.server.command("CREATE ROLE {} LOGIN PASSWORD 'x'", role := f"role_{shared.name}")
+    with psycopg.connect(shared.url) as connection:
+        connection.execute(re.sub(r"\bteam\b", role, GRANTS).encode())
+    url = shared.server.url(shared.name, user=role, password="x")  # noqa: S106 - made here
+    with open_records(None, SecretStr(url), now) as records:  # pyright: ignore[reportArgumentType] - no folder is touched
+        await records.ledger.record("sent", ATTEMPT, at_most=RateLimit(5, 3_600))
+        async with records.alone():
+            assert records.allowance is not None
+            assert await records.allowance.seconds_until_permitted("reads") == 0
+            assert await records.allowance.seconds_until_permitted("all") == 0
+        await records.ledger.record("done", ATTEMPT)
+        assert await records.ledger.unsettled() == []
+        assert await records.ledger.verify() == []
+    for statement in (
+        "ALTER TABLE snapshot_mcp.attempts DISABLE TRIGGER attempts_are_kept",
+        "DROP INDEX snapshot_mcp.one_sent_row_an_attempt",
+        "UPDATE snapshot_mcp.attempts SET reason = 'x'",
+        "DELETE FROM snapshot_mcp.attempts",
+        "TRUNCATE snapshot_mcp.attempts",
+        "DROP SCHEMA snapshot_mcp CASCADE",
+    ):
+        with (
+            psycopg.connect(url) as connection,
+            pytest.raises(psycopg.errors.InsufficientPrivilege),
+        ):
+            connection.execute(statement)
