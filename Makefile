@@ -33,7 +33,7 @@ types: .venv/.dev
 	$(BIN)/pyright
 
 # These are the business of test-deep alone.
-LATER := $(addprefix tests/,docs/test_pages.py typescript)
+LATER := $(addprefix tests/,docs/test_pages.py sandbox/test_sdk.py typescript)
 
 # tests/choosing.py tells what is left to test-deep of the others, and what is not measured.
 unit: .venv/.dev
@@ -42,7 +42,8 @@ unit: .venv/.dev
 
 # The property tests again, with as many examples as it takes to be sure, and what takes minutes: a
 # PostgreSQL, replicas, a browser, installing, killing. No coverage but PostgreSQL's: it is slow.
-DEEP := $(addprefix tests/,faults hostile panel processes replicas restic shipping telemetry tools units sandbox/test_openapi.py)
+DEEP := $(addprefix tests/,faults hostile installing/test_install.py panel processes replicas restic shipping tools units) \
+  $(addprefix tests/,sandbox/test_openapi.py service/test_several.py telemetry/test_outside.py)
 
 test-deep: .venv/.packaging .venv/.host .venv/.typescript
 	rm -f .coverage .coverage.*

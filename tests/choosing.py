@@ -20,13 +20,13 @@ _BOTH_ERAS = re.compile(r"tests/(faults|panel|tools)/")
 _UNMEASURED = re.compile(r"tests/(faults|hostile|restic)/")
 _ERA = re.compile("|".join(map(re.escape, ERAS)))
 
-_SERVERS = {"collector", "pair", "server", "service", "team"}
-"""The fixtures of a file that start processes; each worker that runs one starts its own."""
+_SLOW = {"collector", "pair", "sdk", "server", "service", "team"}
+"""The fixtures of a file that take seconds; each worker that runs a test with one makes its own."""
 
 
-def shares_a_server(item: pytest.Item) -> bool:
-    """Whether one worker should run this test and those of its file that use the same server."""
-    return not _SERVERS.isdisjoint(getattr(item, "fixturenames", ()))
+def shares_what_is_slow(item: pytest.Item) -> bool:
+    """Whether one worker should run this test and those of its file that share something slow."""
+    return not _SLOW.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 def spared(items: Iterable[pytest.Item]) -> set[pytest.Item]:

@@ -4,6 +4,7 @@ Only two things are given from outside: the clock, which a test may turn, and th
 counts what goes by and can be told to fail.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -37,7 +38,7 @@ from snapshot_mcp.cloud.http import Api
 from snapshot_mcp.cloud.traffic import Traffic
 from snapshot_mcp.ledger import Ledger, Row
 from snapshot_mcp.settings import CLOUD_FILE, LEDGER_FILE, Settings
-from tests.choosing import ERAS, measured_here, shares_a_server, spared
+from tests.choosing import ERAS, measured_here, shares_what_is_slow, spared
 
 if TYPE_CHECKING:
     from tests.postgres.server import Server
@@ -65,11 +66,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if not measured_here(item):
             item.add_marker("no_cover")
-        if shares_a_server(item):
+        if shares_what_is_slow(item):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
     config.hook.pytest_deselected(items=[*out])
     # What is loaded late must be seen by coverage first: the unmeasured come last.
     items[:] = sorted((it for it in items if it not in out), key=lambda it: not measured_here(it))
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays, so no collection of garbage need look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -64,6 +64,10 @@ def test_health_tells_the_version_and_the_cloud(server: HttpServer) -> None:
     assert server.get("/elsewhere").status_code == 404
 
 
+def test_metrics_are_not_shown_unasked(server: HttpServer) -> None:
+    assert server.get("/metrics").status_code == 404
+
+
 def test_a_foreign_host_is_refused(server: HttpServer) -> None:
     for host in ("evil.example", f"evil.example:{server.port}", f"127.0.0.1.evil:{server.port}"):
         assert server.post(host=host).status_code == 421

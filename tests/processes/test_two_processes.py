@@ -1,6 +1,5 @@
 """Two servers on one data folder, as two assistants on one machine start them."""
 
-import os
 from collections.abc import Generator
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +18,7 @@ from tests.processes.helpers import (
     targeted,
 )
 
-ROUNDS = 5 if os.environ.get("SNAPSHOT_MCP_DEEP") else 2
+ROUNDS = 5
 USED = "This plan was already used; a plan can be used once."
 # The last thing that each tool reads before it writes.
 LAST_READ = {"delete_snapshot": "/v1/core/snapshots", "restore_snapshot": "/v1/pricebook"}

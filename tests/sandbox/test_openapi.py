@@ -1,7 +1,6 @@
 """The embedded cloud's own OpenAPI document: well made, complete, and true."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -27,6 +26,7 @@ from snapshot_mcp.sandbox.app import create_app
 from snapshot_mcp.sandbox.ask import LONGEST_NAME, NAME_PATTERN, checked_name
 from snapshot_mcp.sandbox.refusal import RefusalError
 from snapshot_mcp.sandbox.seed import seed
+from tests.conftest import DEEP
 from tests.sandbox.conftest import GOLDEN, KEY, NEWEST, NOTEBOOK, TRAINING_BOX, Cloud
 from tests.sandbox.probing import CHECKS, PHASES, Findings, probe
 from tests.sandbox.test_serve import served
@@ -223,16 +223,16 @@ async def test_single_requests_are_answered_as_the_document_says(
     hold(findings, document, LISTED)
 
 
-@pytest.mark.no_cover  # likewise
-async def test_what_follows_from_requests_is_answered_as_the_document_says(
-    tmp_path: Path, document: Json
-) -> None:
-    phases = PHASES - {"coverage"}
-    app = hurried_cloud(tmp_path)
-    hold(probe(document, examples=4, walks=30, phases=phases, app=app, seed=3), document, phases)
+if DEEP:  # they take long
 
-
-if os.environ.get("SNAPSHOT_MCP_DEEP"):  # it takes minutes
+    async def test_what_follows_from_requests_is_answered_as_the_document_says(
+        tmp_path: Path, document: Json
+    ) -> None:
+        phases = PHASES - {"coverage"}
+        app = hurried_cloud(tmp_path)
+        hold(
+            probe(document, examples=4, walks=30, phases=phases, app=app, seed=3), document, phases
+        )
 
     def test_the_cloud_on_a_real_port_does_what_its_document_says(tmp_path: Path) -> None:
         findings = Findings()

@@ -7,7 +7,6 @@ import time
 from collections.abc import Generator
 from pathlib import Path
 
-import httpx
 import pytest
 from mcp import Client, MCPError
 from prometheus_client.parser import text_string_to_metric_families
@@ -173,11 +172,6 @@ def test_a_collector_that_is_not_there_keeps_nobody_from_working(
         begin = time.monotonic()
         assert server.hang_up() == 0
         assert time.monotonic() - begin < 5
-
-
-def test_metrics_are_not_shown_unasked(tmp_path: Path) -> None:
-    with http_server(tmp_path, free_port()) as server:
-        assert httpx.get(f"{server.url}/metrics").status_code == 404
 
 
 @pytest.mark.parametrize(
