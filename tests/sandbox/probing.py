@@ -65,13 +65,24 @@ class Findings:
         failures: a text for each failed check, with the command that repeats it.
         checks: how often each check was made.
         answers: how often each call was answered with each status.
-        phases: how each phase ended.
+        requests: how many were answered in each phase.
+        phases: how each phase ended, each time: with time given, those that draw begin again until
+            it is spent, and the last time may find none left.
     """
 
     failures: list[str] = field(default_factory=list[str])
     checks: Counter[str] = field(default_factory=Counter[str])
     answers: Counter[tuple[str, int]] = field(default_factory=Counter[tuple[str, int]])
-    phases: dict[str, Status] = field(default_factory=dict[str, Status])
+    requests: Counter[str] = field(default_factory=Counter[str])
+    phases: dict[str, set[Status]] = field(default_factory=dict[str, set[Status]])
+
+    def done(self) -> set[str]:
+        """The phases that made requests and found nothing; what had no time is not among them."""
+        return {
+            name
+            for name, ends in self.phases.items()
+            if self.requests[name] and Status.SUCCESS in ends <= {Status.SUCCESS, Status.SKIP}
+        }
 
     def succeeded(self) -> set[str]:
         """The calls that were answered with success."""
@@ -80,19 +91,20 @@ class Findings:
     def note(self, event: events.EngineEvent) -> None:
         match event:
             case events.PhaseFinished(phase=phase, status=status):
-                self.phases[phase.name.value] = status
+                self.phases.setdefault(phase.name.value, set()).add(status)
             case events.NonFatalError(label=label, value=value):
                 self.failures.append(f"{label}: {value!r}")
-            case events.ScenarioFinished(recorder=recorder):
-                self._note_scenario(recorder)
+            case events.ScenarioFinished(phase=phase, recorder=recorder):
+                self._note_scenario(phase.value, recorder)
             case _:
                 pass
 
-    def _note_scenario(self, recorder: Any) -> None:
+    def _note_scenario(self, phase: str, recorder: Any) -> None:
         for case_id, interaction in recorder.interactions.items():
             if interaction.response is not None and case_id in recorder.cases:
                 call = recorder.cases[case_id].value.operation.label
                 self.answers[call, int(interaction.response.status_code)] += 1
+                self.requests[phase] += 1
         for check in (check for checks in recorder.checks.values() for check in checks):
             self.checks[check.name] += 1
             if check.failure_info:
@@ -113,6 +125,7 @@ def probe(
     url: str | None = None,
     seed: int | None = None,
     seconds: int | None = None,
+    findings: Findings | None = None,
 ) -> Findings:
     """Hold a cloud to its document.
 
@@ -125,7 +138,9 @@ def probe(
         app: the cloud in this process, or else
         url: its address.
         seed: what the drawing begins with.
-        seconds: time for all of it; drawing goes on until it is spent.
+        seconds: time for all of it; drawing goes on until it is spent. An earlier phase may leave
+            none to a later one.
+        findings: those of an earlier run, to add to.
     """
     configured: Any = SchemathesisConfig
     sources = {"extra-data-sources": {"responses": not alone}}
@@ -151,7 +166,7 @@ def probe(
     schema: Any = schemathesis.openapi.from_dict(document, config=config)
     schema.app = app
     _leave_out_what_is_meant(schema)
-    findings = Findings()
+    findings = findings or Findings()
     for event in from_schema(schema).execute():
         findings.note(event)
     return findings
