@@ -139,26 +139,28 @@ class Load:
 
     async def _tidy_up(self, client: Client, who: int) -> None:
         """Agree to one plan over many snapshots twice at once, where there is one to agree to."""
-        arguments = {"plan_token": "x", "confirm": "y"}
-        if self._may(who, "apply_retention"):
-            wanted = {"vm_id": self._random.choice(self.vms), "keep_last": KEPT_OF_A_VM}
-            plan: Any = (await self._ask(client, "plan_retention", **wanted)).structured_content
-            if not plan or plan.get("outcome") != "confirmation_required":
-                return
-            arguments = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
+        if not self._may(who, "apply_retention"):
+            await self._apply(client, who, {"plan_token": "x", "confirm": "y"})
+            return
+        wanted = {"vm_id": self._random.choice(self.vms), "keep_last": KEPT_OF_A_VM}
+        plan: Any = (await self._ask(client, "plan_retention", **wanted)).structured_content
+        if not plan or plan.get("outcome") != "confirmation_required":
+            return
+        commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
         async with anyio.create_task_group() as group:
             for _ in range(2):
-                group.start_soon(self._apply, client, who, arguments)
+                group.start_soon(self._apply, client, who, commit)
         self.answered += 2
 
     async def _apply(self, client: Client, who: int, arguments: dict[str, str]) -> None:
-        told = [Told("apply_retention", "", 0, "lost", "", who)]
+        tool = "apply_retention"
+        told = [Told(tool, "", 0, "lost", "", who)]
         try:
-            result = await client.call_tool("apply_retention", dict(arguments))
+            result = await client.call_tool(tool, dict(arguments))
             content: Any = result.structured_content or {}
             outcomes = ("deleted", "pending", "unknown")
             told = [
-                Told("apply_retention", "", it["id"], outcome, said(result), who)
+                Told(tool, "", it["id"], outcome, said(result), who)
                 for outcome in outcomes
                 for it in content.get(outcome, [])
             ]
