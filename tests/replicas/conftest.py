@@ -2,4 +2,4 @@
 
 import os
 
-collect_ignore = [] if os.environ.get("SNAPSHOT_MCP_DEEP") else ["test_replicas.py"]
+collect_ignore_glob = [] if os.environ.get("SNAPSHOT_MCP_DEEP") else ["test_*.py"]

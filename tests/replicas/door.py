@@ -51,8 +51,9 @@ class Door:
     async def _pass_on(self, request: Request, body: bytes, send: Send) -> int:
         headers = [it for it in request.headers.raw if it[0] not in _OF_A_HOP]
         path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        for _ in self._targets:
-            target = self._targets[next(self._turn) % len(self._targets)]
+        first = next(self._turn)
+        for place in range(len(self._targets)):
+            target = self._targets[(first + place) % len(self._targets)]
             asked = self._client.build_request(
                 request.method, target + path, headers=headers, content=body
             )

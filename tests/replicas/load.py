@@ -14,6 +14,7 @@ from mcp_types import CallToolResult
 from tests.conftest import ERAS, said
 
 LONGEST_CALL_SECONDS = 240
+KEPT_OF_A_VM = 4
 
 
 class Told(NamedTuple):
@@ -80,6 +81,9 @@ class Load:
                 await client.read_resource("snapshot://policy")
             case 4:
                 await self._ask(client, "list_virtual_machines", limit=5)
+            case 5 if number % 50 == 45:
+                with self._unless_forbidden(who, "apply_retention"):
+                    await self._tidy_up(client, who)
             case 5:
                 await self._ask(client, "inspect_snapshot", snapshot_id=self._a_snapshot())
             case 6:
@@ -132,6 +136,36 @@ class Load:
                     )
                 )
         self.answered += 2
+
+    async def _tidy_up(self, client: Client, who: int) -> None:
+        """Agree to one plan over many snapshots twice at once, where there is one to agree to."""
+        if not self._may(who, "apply_retention"):
+            await self._apply(client, who, {"plan_token": "x", "confirm": "y"})
+            return
+        wanted = {"vm_id": self._random.choice(self.vms), "keep_last": KEPT_OF_A_VM}
+        plan: Any = (await self._ask(client, "plan_retention", **wanted)).structured_content
+        if not plan or plan.get("outcome") != "confirmation_required":
+            return
+        commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
+        async with anyio.create_task_group() as group:
+            for _ in range(2):
+                group.start_soon(self._apply, client, who, commit)
+        self.answered += 2
+
+    async def _apply(self, client: Client, who: int, arguments: dict[str, str]) -> None:
+        tool = "apply_retention"
+        told = [Told(tool, "", 0, "lost", "", who)]
+        try:
+            result = await client.call_tool(tool, dict(arguments))
+            content: Any = result.structured_content or {}
+            outcomes = ("deleted", "pending", "unknown")
+            told = [
+                Told(tool, "", it["id"], outcome, said(result), who)
+                for outcome in outcomes
+                for it in content.get(outcome, [])
+            ]
+        finally:
+            self.told += told
 
     async def _change(
         self,
