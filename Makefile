@@ -32,7 +32,7 @@ style: .venv/.dev
 types: .venv/.dev
 	$(BIN)/pyright
 
-# These are the business of test-deep alone.
+# These are the business of test-deep alone; the conftest.py of some folders leaves out more.
 LATER := $(addprefix tests/,docs/test_pages.py sandbox/test_sdk.py typescript)
 
 # tests/choosing.py tells what is left to test-deep of the others, and what is not measured.
