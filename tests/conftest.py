@@ -4,6 +4,7 @@ Only two things are given from outside: the clock, which a test may turn, and th
 counts what goes by and can be told to fail.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -37,6 +38,7 @@ from snapshot_mcp.cloud.http import Api
 from snapshot_mcp.cloud.traffic import Traffic
 from snapshot_mcp.ledger import Ledger, Row
 from snapshot_mcp.settings import CLOUD_FILE, LEDGER_FILE, Settings
+from tests.choosing import ERAS, measured_here, shares_what_is_slow, spared
 
 if TYPE_CHECKING:
     from tests.postgres.server import Server
@@ -45,18 +47,36 @@ if TYPE_CHECKING:
 KINDS = ("file", "postgres") if os.environ.get("SNAPSHOT_MCP_DEEP") else ("file",)
 """SNAPSHOT_MCP_DEEP=1 tries every promise of the ledger with a real PostgreSQL as well."""
 
-ERAS = ("legacy", "2026-07-28")
+DEEP = bool(os.environ.get("SNAPSHOT_MCP_DEEP"))
 MEASURING = ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
 
 # For every property test that says nothing else; those of whole servers do.
-hypothesis_settings.register_profile(
-    "suite", max_examples=500 if os.environ.get("SNAPSHOT_MCP_DEEP") else 40, deadline=None
-)
+hypothesis_settings.register_profile("suite", max_examples=500 if DEEP else 40, deadline=None)
 hypothesis_settings.load_profile("suite")
 
 CLOUD_URL = "https://cloud.example/v1"
 SHOWS_PANELS = [advertise(EXTENSION_ID, {"mimeTypes": [APP_MIME_TYPE]})]
 Fault = Callable[[httpx.Request], Awaitable[httpx.Response | None]]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if DEEP:
+        return  # all of them, the long ones first
+    out = spared(items)
+    for item in items:
+        if not measured_here(item):
+            item.add_marker("no_cover")
+        if shares_what_is_slow(item):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    config.hook.pytest_deselected(items=[*out])
+    # What is loaded late must be seen by coverage first: the unmeasured come last.
+    items[:] = sorted((it for it in items if it not in out), key=lambda it: not measured_here(it))
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays, so no collection of garbage need look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -109,17 +129,17 @@ def every_schema_is_checked_once() -> Generator[None]:
 def measuring() -> Generator[dict[str, str]]:
     """What makes coverage follow into the processes that tests start; taken from them here.
 
-    It nearly doubles the time of a process. Those of a few files, which ask for `measured`, run
-    every line that only a process of its own can.
+    It nearly doubles the time of a process. Those of a few tests, which ask for `measured`, and
+    those that a few files share, run every line that only a process of its own can.
     """
     taken = {name: os.environ.pop(name) for name in MEASURING if name in os.environ}
     yield taken
     os.environ.update(taken)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def measured(measuring: dict[str, str]) -> Generator[None]:
-    """Coverage follows into the processes that the tests of this file start."""
+    """Coverage follows into the processes that this test starts."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in measuring.items():
             patch.setenv(name, value)

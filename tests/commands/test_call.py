@@ -166,7 +166,6 @@ if sys.platform != "win32":
             ("person", "snapshot-mcp")
         ]
 
-    @pytest.mark.usefixtures("measured")
     @pytest.mark.parametrize(
         ("act", "code"),
         [

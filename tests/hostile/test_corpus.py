@@ -109,7 +109,7 @@ def corpus(part: int, parts: int) -> list[tuple[str, str]]:
     return list(TEXTS.items())[slice(None) if DEEP else slice(part % parts, None, parts)]
 
 
-def cases(part: int, parts: int = 5) -> Iterator[tuple[str, str]]:
+def cases(part: int, parts: int = 8) -> Iterator[tuple[str, str]]:
     """Harmless twins first, then a part of the corpus."""
     yield from (("twin", text) for text in sorted({twin(text) for text in TEXTS.values()}))
     yield from corpus(part, parts)
@@ -137,7 +137,7 @@ async def test_an_answer_has_the_same_lines_and_words_whatever_the_cloud_says(
 ) -> None:
     shapes = Shapes()
     async with world.client() as client:
-        for name, text in cases(list(SURFACES).index(tool), parts=5):
+        for name, text in cases(list(SURFACES).index(tool)):
             vandal.text = text
             told, trouble = result_of(await client.call_tool(tool, SURFACES[tool]))
             shapes.trouble += [f"{name}: {it}" for it in trouble]
@@ -152,7 +152,7 @@ async def test_a_status_that_nobody_knows_is_quoted_in_answers_and_refusals(
     shapes = Shapes()
     vandal.kept = _KEPT - {"status"}
     async with world.client() as client:
-        for name, text in cases(1 + list(SURFACES).index(tool), parts=5):
+        for name, text in cases(1 + list(SURFACES).index(tool)):
             vandal.text = text
             told, trouble = result_of(await client.call_tool(tool, SURFACES[tool]))
             shapes.trouble += [f"{name}: {it}" for it in trouble]
@@ -196,7 +196,7 @@ async def test_a_question_has_the_same_lines_and_words_whatever_the_cloud_says(
     shapes = Shapes()
     refusals = set[str]()
     async with world.client(mode, elicitation_callback=decline) as client:
-        for name, text in cases(ERAS.index(mode), parts=4):
+        for name, text in cases(ERAS.index(mode)):
             vandal.text = text
             plan = await ask(client, tool, **SURFACES[tool])
             commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}

@@ -15,6 +15,7 @@ from snapshot_mcp.clock import utc_now
 from snapshot_mcp.errors import RefusedError
 from snapshot_mcp.installing import files
 from snapshot_mcp.installing.clients import CLIENTS, Machine
+from tests.conftest import DEEP
 from tests.processes.helpers import KEY, TOOLS, environment, stdio_server
 
 Install = Callable[..., CompletedProcess[str]]
@@ -48,7 +49,8 @@ def entry(client: str, home: Path, name: str = "snapshots") -> dict[str, Any]:
     return whole[CLIENTS[client].section][name]
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+# Another start of the same for each client is left to test-deep.
+@pytest.mark.parametrize("client", CLIENTS if DEEP else [*CLIENTS][:1])
 def test_what_is_installed_starts_as_the_configuration_says(
     install: Install, client: str, tmp_path: Path
 ) -> None:

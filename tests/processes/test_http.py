@@ -12,6 +12,7 @@ from mcp import Client
 
 from snapshot_mcp import __version__
 from tests.conftest import ERAS, ask
+from tests.processes.conftest import Command
 from tests.processes.helpers import (
     EMBEDDED_NOTE,
     KEY,
@@ -23,16 +24,15 @@ from tests.processes.helpers import (
 )
 from tests.processes.http_server import HttpServer, http_server
 
-pytestmark = pytest.mark.usefixtures("measured")
 # Windows knows no signals between processes: there, terminating is all that can be done.
 ENDINGS = [signal.SIGTERM] if sys.platform == "win32" else [signal.SIGTERM, signal.SIGINT]
 SOON_SECONDS = 8.0
 
 
-def refused_to_serve(folder: Path, *arguments: str) -> str:
+def refused_to_serve(command: Command, folder: Path, *arguments: str) -> str:
     """The only line of a server that does not start with these arguments."""
     env = environment(folder, SNAPSHOT_MCP_API_KEY=KEY)
-    ended = run("serve", "--transport", "http", *arguments, env=env, within=20)
+    ended = command("serve", "--transport", "http", *arguments, env=env)
     assert ended.returncode == 2, ended.stderr
     assert ended.stdout == ""
     assert ended.stderr.count("\n") == 1, ended.stderr
@@ -62,6 +62,10 @@ def test_health_tells_the_version_and_the_cloud(server: HttpServer) -> None:
         "cloud_failing_since": None,
     }
     assert server.get("/elsewhere").status_code == 404
+
+
+def test_metrics_are_not_shown_unasked(server: HttpServer) -> None:
+    assert server.get("/metrics").status_code == 404
 
 
 def test_a_foreign_host_is_refused(server: HttpServer) -> None:
@@ -107,9 +111,9 @@ async def test_a_client_of_either_era_lists_the_tools_and_creates_with_progress(
 # The SDK checks Host and Origin by itself for 127.0.0.1, ::1 and localhost alone.
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "127.0.0.2"])  # noqa: S104 - to be refused
 def test_an_address_that_others_could_reach_or_that_is_not_guarded_is_refused(
-    host: str, tmp_path: Path
+    command: Command, host: str, tmp_path: Path
 ) -> None:
-    line = refused_to_serve(tmp_path, "--host", host, "--port", str(free_port()))
+    line = refused_to_serve(command, tmp_path, "--host", host, "--port", str(free_port()))
     assert "--host must be" in line
     assert "Use one of: 127.0.0.1, localhost, ::1." in line
 
@@ -117,11 +121,12 @@ def test_an_address_that_others_could_reach_or_that_is_not_guarded_is_refused(
 def test_a_port_in_use_is_told_in_one_sentence_and_the_user_of_it_stays(
     server: HttpServer, tmp_path: Path
 ) -> None:
-    line = refused_to_serve(tmp_path, "--port", str(server.port))
+    line = refused_to_serve(run, tmp_path, "--port", str(server.port))
     assert f"Port {server.port} " in line
     assert server.is_up()
 
 
+@pytest.mark.usefixtures("measured")
 def test_every_signal_ends_the_server_and_its_port_can_be_used_again_at_once(
     tmp_path: Path,
 ) -> None:

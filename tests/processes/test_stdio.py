@@ -24,7 +24,6 @@ from tests.processes.helpers import (
     until,
 )
 
-pytestmark = pytest.mark.usefixtures("measured")
 # Windows knows no signals between processes: there, terminating is all that can be done.
 ENDINGS = [signal.SIGTERM] if sys.platform == "win32" else [signal.SIGTERM, signal.SIGINT]
 SOON_SECONDS = 5.0
@@ -135,6 +134,7 @@ def test_the_key_appears_nowhere_even_when_every_call_fails(tmp_path: Path) -> N
     assert not any(KEY.encode() in file.read_bytes() for file in tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("measured")
 def test_closing_stdin_in_the_midst_of_a_wait_ends_the_server(tmp_path: Path) -> None:
     with stdio_server(tmp_path) as server:
         server.initialize()
@@ -152,6 +152,7 @@ def test_closing_stdin_in_the_midst_of_a_wait_ends_the_server(tmp_path: Path) ->
         assert server.process.returncode == 0
 
 
+@pytest.mark.usefixtures("measured")
 @pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.name)
 def test_a_signal_ends_the_server_while_its_stdin_is_still_open(
     ending: signal.Signals, tmp_path: Path

@@ -4,20 +4,17 @@ from pathlib import Path
 
 import pytest
 
+from snapshot_mcp.commands.parser import parse
 from snapshot_mcp.settings import TOOLSETS
 from snapshot_mcp.tools.toolsets import all_tools
-from tests.processes.helpers import MODULE, environment, run, stdio_server
+from tests.processes.conftest import Command
+from tests.processes.helpers import MODULE, environment, stdio_server
 
 READING = [tool.name for tool in all_tools(read_only=True, toolsets=["core"])]
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [
-        "--tools core --read-only",
-        "serve --read-only --tools core",
-        "--tools core serve --read-only",
-    ],
+    "arguments", ["--tools core --read-only", "--tools core serve --read-only"]
 )
 def test_only_what_the_arguments_allow_is_listed(arguments: str, tmp_path: Path) -> None:
     with stdio_server(tmp_path, command=[*MODULE, *arguments.split()]) as server:
@@ -26,16 +23,21 @@ def test_only_what_the_arguments_allow_is_listed(arguments: str, tmp_path: Path)
         assert server.hang_up() == 0
 
 
-def test_what_stands_after_the_command_counts(tmp_path: Path) -> None:
-    ended = run("--tools", "core", "serve", "--tools", "nonsense", env=environment(tmp_path))
+def test_what_stands_before_the_command_and_after_it_is_the_same() -> None:
+    mixed, after = "--tools core serve --read-only", "serve --read-only --tools core"
+    assert parse(mixed.split()) == parse(after.split())
+
+
+def test_what_stands_after_the_command_counts(command: Command, tmp_path: Path) -> None:
+    ended = command("--tools", "core", "serve", "--tools", "nonsense", env=environment(tmp_path))
     assert (ended.returncode, ended.stdout) == (2, "")
 
 
-@pytest.mark.parametrize("command", [[], ["serve"]])
+@pytest.mark.parametrize("words", [[], ["serve"]])
 def test_an_unknown_toolset_ends_the_start_with_the_list_of_names(
-    command: list[str], tmp_path: Path
+    command: Command, words: list[str], tmp_path: Path
 ) -> None:
-    ended = run(*command, "--tools", "core,nonsense", env=environment(tmp_path))
+    ended = command(*words, "--tools", "core,nonsense", env=environment(tmp_path))
     assert (ended.returncode, ended.stdout) == (2, "")
     (line,) = ended.stderr.splitlines()
     assert line.startswith('snapshot-mcp: There is no toolset "nonsense".')
@@ -45,8 +47,8 @@ def test_an_unknown_toolset_ends_the_start_with_the_list_of_names(
 
 @pytest.mark.parametrize("arguments", ["--tools core demo", "--read-only sandbox --port 0"])
 def test_a_command_that_serves_no_tools_refuses_to_be_told_which(
-    arguments: str, tmp_path: Path
+    command: Command, arguments: str, tmp_path: Path
 ) -> None:
-    ended = run(*arguments.split(), env=environment(tmp_path))
+    ended = command(*arguments.split(), env=environment(tmp_path))
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "--tools and --read-only are not for" in ended.stderr

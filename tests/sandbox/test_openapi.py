@@ -1,7 +1,6 @@
 """The embedded cloud's own OpenAPI document: well made, complete, and true."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -27,6 +26,7 @@ from snapshot_mcp.sandbox.app import create_app
 from snapshot_mcp.sandbox.ask import LONGEST_NAME, NAME_PATTERN, checked_name
 from snapshot_mcp.sandbox.refusal import RefusalError
 from snapshot_mcp.sandbox.seed import seed
+from tests.conftest import DEEP
 from tests.sandbox.conftest import GOLDEN, KEY, NEWEST, NOTEBOOK, TRAINING_BOX, Cloud
 from tests.sandbox.probing import CHECKS, PHASES, Findings, probe
 from tests.sandbox.test_serve import served
@@ -82,6 +82,7 @@ async def test_every_route_is_in_the_document_and_the_other_way_round(
     assert told == routes
 
 
+@pytest.mark.no_cover
 async def test_the_document_obeys_the_openapi_schema(document: Json) -> None:
     schemathesis.openapi.from_dict(document).validate()
 
@@ -213,6 +214,7 @@ def forgetful_cloud(folder: Path) -> ASGIApp:
     return app
 
 
+@pytest.mark.no_cover  # what is drawn runs no line that the other tests do not
 async def test_single_requests_are_answered_as_the_document_says(
     tmp_path: Path, document: Json
 ) -> None:
@@ -221,15 +223,16 @@ async def test_single_requests_are_answered_as_the_document_says(
     hold(findings, document, LISTED)
 
 
-async def test_what_follows_from_requests_is_answered_as_the_document_says(
-    tmp_path: Path, document: Json
-) -> None:
-    phases = PHASES - {"coverage"}
-    app = hurried_cloud(tmp_path)
-    hold(probe(document, examples=4, walks=30, phases=phases, app=app, seed=3), document, phases)
+if DEEP:  # they take long
 
-
-if os.environ.get("SNAPSHOT_MCP_DEEP"):  # it takes minutes
+    async def test_what_follows_from_requests_is_answered_as_the_document_says(
+        tmp_path: Path, document: Json
+    ) -> None:
+        phases = PHASES - {"coverage"}
+        app = hurried_cloud(tmp_path)
+        hold(
+            probe(document, examples=4, walks=30, phases=phases, app=app, seed=3), document, phases
+        )
 
     def test_the_cloud_on_a_real_port_does_what_its_document_says(tmp_path: Path) -> None:
         findings = Findings()

@@ -7,12 +7,15 @@ from typing import NamedTuple
 import httpx
 import pytest
 
+from tests.conftest import DEEP
 from tests.processes.conftest import command
 from tests.processes.helpers import Upstream, free_port
 from tests.processes.http_server import HttpServer, http_server
 from tests.service.conversation import client_of
 from tests.service.issuer import Issuer, ec_key, rsa_key
 
+# Each starts two servers.
+collect_ignore = [] if DEEP else ["test_several.py"]
 __all__ = ["Service", "command", "service"]
 
 
@@ -27,16 +30,17 @@ class Service(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory, measured: None) -> Generator[Service]:
+def service(
+    tmp_path_factory: pytest.TempPathFactory, measuring: dict[str, str]
+) -> Generator[Service]:
     """A service that takes the tokens of an issuer."""
-    del measured
     port = free_port()
     folder, cloud = tmp_path_factory.mktemp("service"), tmp_path_factory.mktemp("cloud")
     issuer = Issuer(f"http://127.0.0.1:{port}/mcp", [ec_key("ec-1"), rsa_key("rsa-1")])
     with (
         issuer.serving(),
         Upstream(cloud / "cloud.db").serving() as upstream,
-        http_server(folder, port, **upstream.settings, **issuer.settings) as server,
+        http_server(folder, port, **upstream.settings, **issuer.settings, **measuring) as server,
         client_of(server.url) as http,
     ):
         yield Service(server, issuer, upstream, folder, http)

@@ -18,11 +18,10 @@ from tests.service.issuer import Issuer, ec_key
 
 ALICE, ROBOT, BUSY = "a" * 32, "b" * 32, "c" * 32
 A_MINUTE = 30
-pytestmark = pytest.mark.usefixtures("measured")
 
 
 @pytest.fixture(scope="module")
-def team(tmp_path_factory: pytest.TempPathFactory) -> Generator[Service]:
+def team(tmp_path_factory: pytest.TempPathFactory, measuring: dict[str, str]) -> Generator[Service]:
     """A service at every address of this machine, for those whom a file names."""
     folder, cloud = tmp_path_factory.mktemp("team"), tmp_path_factory.mktemp("cloud")
     tokens = folder / "tokens"
@@ -33,6 +32,7 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Generator[Service]:
         "SNAPSHOT_MCP_ALLOWED_ORIGINS": "https://app.example",
         "SNAPSHOT_MCP_REQUESTS_PER_MINUTE": str(A_MINUTE),
     }
+    settings |= measuring
     host = ("--host", "0.0.0.0")  # noqa: S104 - what the setting is for
     with (
         Upstream(cloud / "cloud.db").serving() as upstream,
