@@ -510,16 +510,6 @@ async def test_an_owner_that_is_no_id_of_ours_reaches_for_no_file(
     assert (tmp_path / "ledger.db").exists()
 
 
-async def test_an_end_counts_only_after_the_sending(tmp_path: Path, books: Books) -> None:
-    ledger = books.open(tmp_path)
-    await ledger.record("failed", ATTEMPT)
-    await ledger.record("sent", ATTEMPT)
-    ledger.close()
-    assert [row.id for row in await ledger.unsettled()] == [2]
-    await ledger.record("done", ATTEMPT)
-    assert await ledger.unsettled() == []
-
-
 # Version 1.
 
 VERSION_1 = """

@@ -73,8 +73,11 @@ async def test_what_has_its_end_is_not_settled(tmp_path: Path, books: Books, eve
 async def test_an_end_before_the_sending_is_none(tmp_path: Path, books: Books) -> None:
     await books.open(tmp_path).record("failed", ATTEMPT)
     sent = await left_open(books, tmp_path)
-    await books.open(tmp_path).settle(sent, "done", "seen")
-    assert await events(books.open(tmp_path)) == ["failed", "sent", "done"]
+    assert sent.id == 2
+    ledger = books.open(tmp_path)
+    await ledger.settle(sent, "done", "seen")
+    assert await events(ledger) == ["failed", "sent", "done"]
+    assert await ledger.unsettled() == []
 
 
 async def test_what_a_living_process_sent_is_nobodys_to_settle(
