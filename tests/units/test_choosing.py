@@ -22,7 +22,7 @@ def item(name: str, obj: object = None) -> pytest.Item:
 
 
 def test_of_two_cases_that_differ_in_their_era_alone_one_is_left_out_now_this_now_that() -> None:
-    cases = [f"tools/test_a.py::test_{number}" for number in range(20)]
+    cases = [f"tools/test_create.py::test_{number}" for number in range(20)]
     twins = {case: [item(f"{case}[{era}-x]") for era in ERAS] for case in cases}
     left_out = spared(it for pair in twins.values() for it in pair)
     assert all(len(left_out.intersection(pair)) == 1 for pair in twins.values())
@@ -53,3 +53,8 @@ def test_what_is_drawn_or_done_a_thousand_times_is_not_measured(
     one: pytest.Item, *, measured: bool
 ) -> None:
     assert measured_here(one) is measured
+
+
+def test_what_asks_lists_or_reports_is_tried_with_both() -> None:
+    twins = [item(f"tools/test_asking.py::test_a[{era}-x]") for era in ERAS]
+    assert spared(twins) == set()
