@@ -32,8 +32,11 @@ def test_of_two_cases_that_differ_in_their_era_alone_one_is_left_out_now_this_no
 @pytest.mark.parametrize(
     "names",
     [
-        [f"tools/test_a.py::test_a[{ERAS[0]}]"],
-        [f"tools/test_a.py::test_a[{ERAS[0]}-x]", f"tools/test_a.py::test_a[{ERAS[1]}-y]"],
+        [f"tools/test_create.py::test_a[{ERAS[0]}]"],
+        [
+            f"tools/test_create.py::test_a[{ERAS[0]}-x]",
+            f"tools/test_create.py::test_a[{ERAS[1]}-y]",
+        ],
         [f"processes/test_a.py::test_a[{era}]" for era in ERAS],
     ],
 )
