@@ -56,8 +56,7 @@ class Rates(NamedTuple):
     def ratios(self) -> Spread:
         """The time of a call with authentication, times one without, of each round."""
         pairs = zip(self.unknown, self.known, strict=True)
-        # A turn in which a busy machine let no call come to its end tells nothing.
-        return spread([without / with_it for without, with_it in pairs if without and with_it])
+        return spread([without / with_it for without, with_it in pairs])
 
 
 def measure_authentication(world: World, rounds: int, seconds: float) -> Measures:

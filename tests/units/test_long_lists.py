@@ -204,14 +204,25 @@ def test_a_list_that_is_decoded_in_part_says_what_the_whole_says(body: dict[str,
     assert [told(it) for it in listed(part)] == [told(it) for it in listed(whole)]
 
 
+@given(bodies, st.sets(st.sampled_from([*FIELDS, "name"])))
+def test_of_a_list_that_is_decoded_for_some_fields_those_are_read_as_of_the_whole(
+    body: dict[str, object], names: set[str]
+) -> None:
+    received = json.dumps(body).encode()
+    whole = cast("dict[str, object]", any_json(received))
+    part = cast("dict[str, object]", list_decoder("snapshots", keys_of_entries(names))(received))
+    wanted = tuple(sorted(names))
+    assert [told(it, wanted) for it in listed(part)] == [told(it, wanted) for it in listed(whole)]
+
+
 def listed(body: dict[str, object]) -> list[object]:
     found = body.get("snapshots")
     return cast("list[object]", found) if isinstance(found, list) else []
 
 
-def told(raw: object) -> object:
+def told(raw: object, names: tuple[str, ...] = (*FIELDS, "name")) -> object:
     entry = entry_of(raw)
-    return entry and (entry.id, read_fields(entry, (*FIELDS, "name")))
+    return entry and (entry.id, read_fields(entry, names))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ Only the gate (`consent/gate.py`) is given the writer, so that no write can go a
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple, TypeVar, cast
 from urllib.parse import quote
 
@@ -49,10 +49,16 @@ class CloudReader:
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        self._decode_snapshots = list_decoder("snapshots", keys_of_entries())
+        self._decoder = cache(_snapshots_decoder)
 
     async def snapshots_page(
-        self, page: int, page_size: int, search: str, *, once: bool = False
+        self,
+        page: int,
+        page_size: int,
+        search: str,
+        names: tuple[str, ...] | None = None,
+        *,
+        once: bool = False,
     ) -> Page:
         """One page of snapshots, without the parts that only a single one shows.
 
@@ -60,9 +66,10 @@ class CloudReader:
             page: its number; the first is 1.
             page_size: how many entries to ask for.
             search: a part of the name; empty for all.
+            names: the fields that are read of the entries; None for all that a list tells.
             once: not again where it fails: an answer that comes late is of no use.
         """
-        query, decode = _query(page, page_size, search), self._decode_snapshots
+        query, decode = _query(page, page_size, search), self._decoder(names)
         return await self._page("/core/snapshots", "snapshots", query, decode, once=once)
 
     async def virtual_machines_page(
@@ -205,6 +212,10 @@ class CloudWriter:
 
 
 _PLURALS = {"snapshots": "snapshots", "instances": "VMs"}
+
+
+def _snapshots_decoder(names: tuple[str, ...] | None) -> Decode:
+    return list_decoder("snapshots", keys_of_entries(names))
 
 
 def _query(page: int, page_size: int, search: str) -> Mapping[str, str | int]:

@@ -13,11 +13,11 @@ from pydantic_core import from_json
 
 _OF_EVERY_BODY = ("status", "message", "error_reason", "count")
 
-Decode = Callable[[bytes], object]
+Decode = Callable[[bytes | bytearray], object]
 """Makes the JSON value of a body; None where it is no JSON."""
 
 
-def any_json(received: bytes) -> object:
+def any_json(received: bytes | bytearray) -> object:
     """The whole JSON value; None where it is none."""
     try:
         return from_json(received)
@@ -42,7 +42,7 @@ def list_decoder(key: str, entry_keys: Iterable[str]) -> Decode:
     body: Any = TypedDict("body", fields, total=False)  # pyright: ignore[reportArgumentType] - as above
     decoder = msgspec.json.Decoder(body)
 
-    def decode(received: bytes) -> object:
+    def decode(received: bytes | bytearray) -> object:
         try:
             return decoder.decode(received)
         except (msgspec.DecodeError, RecursionError):

@@ -200,7 +200,7 @@ class Api:
                         )
                 if not response.is_success:
                     decode = any_json
-                return Answer(response.status_code, decode(bytes(received)), response.headers)
+                return Answer(response.status_code, decode(received), response.headers)
 
     def _refuse_failure(self, answer: Answer, subject: str, *, writing: bool) -> None:
         advised = seconds_advised(answer.headers.get("retry-after", ""), self._clock)

@@ -7,7 +7,7 @@ Source: the vendor's OpenAPI document and its recorded replies, which disagree o
 
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from datetime import datetime
 from functools import cache, partial
 from typing import Any, NamedTuple, TypeVar
@@ -122,10 +122,14 @@ def read_part(entry: Entry, names: tuple[str, ...]) -> Snapshot:
     return Snapshot(id=entry.id, **read_fields(entry, names))
 
 
-def keys_of_entries() -> Iterable[str]:
-    """Every key under which a list's entry may tell what is read of a snapshot in a list."""
+def keys_of_entries(names: Container[str] | None = None) -> Iterable[str]:
+    """Every key under which a list's entry may tell its id or one of the fields `names`.
+
+    Without `names` these are all that are read of a snapshot in a list.
+    """
     for plan in _field_plans(Snapshot):
-        if plan.name not in _NOT_IN_LISTS:
+        wanted = plan.name not in _NOT_IN_LISTS if names is None else plan.name in names
+        if wanted or plan.name == "id":
             yield from plan.keys
 
 

@@ -70,7 +70,7 @@ async def list_snapshots(
 
     async def fetch(number: int) -> Page:
         if number not in fetched:
-            return await reader.snapshots_page(number, PAGE_SIZE, wanted.search)
+            return await reader.snapshots_page(number, PAGE_SIZE, wanted.search, OF_A_SUMMARY)
         return fetched.pop(number)
 
     if wanted == SnapshotFilter(search=wanted.search):

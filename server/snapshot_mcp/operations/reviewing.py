@@ -38,7 +38,7 @@ class Reviews:
             most=most,
         )
         collected: Collected[None] = await collect(
-            lambda page: self._reader.snapshots_page(page, PAGE_SIZE, ""),
+            lambda page: self._reader.snapshots_page(page, PAGE_SIZE, "", FIELDS),
             lambda entry: reviewer.add(read_part(entry, FIELDS)),
         )
         unreadable = vms.unreadable + collected.unreadable
