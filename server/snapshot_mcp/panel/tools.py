@@ -1,14 +1,16 @@
 """The tools that the panel calls by itself; a client hides them from the model."""
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from functools import cache
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, TypeVar, get_args
 
 from mcp.server.mcpserver.tools import Tool
+from mcp_types import ToolAnnotations
 from pydantic import Field
 
 from snapshot_mcp.consent.asking import ClientPerson
 from snapshot_mcp.errors import RefusedError
+from snapshot_mcp.models import Frozen
 from snapshot_mcp.operations.orders import Commit, RestoreOrder
 from snapshot_mcp.panel.binding import for_the_panel_alone
 from snapshot_mcp.panel_answers import PanelCommit, PanelSnapshots, PanelVirtualMachine
@@ -28,6 +30,7 @@ from snapshot_mcp.tools.arguments import (
 from snapshot_mcp.tools.registry import DESTROYS, READS, make_tool
 from snapshot_mcp.untrusted import quoted, told
 
+A = TypeVar("A", bound=Frozen)
 Committed = Literal["delete_snapshot", "restore_snapshot", "apply_retention"]
 COMMITTED: tuple[Committed, ...] = get_args(Committed)
 _PLANNING = ("delete_snapshot", "restore_snapshot", "plan_retention")
@@ -50,13 +53,13 @@ class PanelTools:
     def made(self) -> list[Tool]:
         """The tools, in the order in which they are listed."""
         tools = [
-            make_tool(self.panel_snapshots, _counted, title="Snapshots for the panel", hints=READS),
-            make_tool(self.panel_virtual_machine, _vm, title="A VM for the panel", hints=READS),
+            _tool(self.panel_snapshots, _counted, "Snapshots for the panel", READS),
+            _tool(self.panel_virtual_machine, _vm, "A VM for the panel", READS),
         ]
         if self._commits:
             title = "Carry out what was agreed to in the panel"
-            tools.append(make_tool(self.commit_from_panel, _commit, title=title, hints=DESTROYS))
-        return [for_the_panel_alone(tool) for tool in tools]
+            tools.append(_tool(self.commit_from_panel, _commit, title, DESTROYS))
+        return tools
 
     async def panel_snapshots(self, ctx: ToolContext, *, vm_id: SourceVmId = 0) -> PanelSnapshots:
         """For the panel: the newest 1,000 snapshots, with what its timeline shows of each."""
@@ -110,6 +113,17 @@ class PanelTools:
 def panel_tools(offered: frozenset[str]) -> tuple[Tool, ...]:
     """The panel's tools, beside those that are offered; made once a process, for it takes long."""
     return tuple(PanelTools(offered).made())
+
+
+def _tool(
+    function: Callable[..., Awaitable[A]],
+    render: Callable[[A], str],
+    title: str,
+    hints: ToolAnnotations,
+) -> Tool:
+    # The page is of this server and knows what it is answered: every start would pay for a schema.
+    made = make_tool(function, render, title=title, hints=hints, describes_answer=False)
+    return for_the_panel_alone(made)
 
 
 def _counted(answer: PanelSnapshots) -> str:

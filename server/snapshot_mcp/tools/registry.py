@@ -81,15 +81,23 @@ def make_tool(
     *,
     title: str,
     hints: ToolAnnotations,
+    describes_answer: bool = True,
 ) -> Tool:
-    """The tool of `function`: its name, docstring, parameters and result make the definition."""
+    """The tool of `function`: its name, docstring, parameters and result make the definition.
+
+    Args:
+        function: what is called.
+        render: makes the text of an answer.
+        title: for people.
+        hints: what it may do.
+        describes_answer: whether the definition has the schema of the answer.
+    """
     arguments = _arguments_of(function)
-    answer: type[BaseModel] = get_type_hints(function)["return"]
-    metadata = FuncMetadata(
-        arg_model=arguments,
-        output_model=answer,
-        output_schema=answer.model_json_schema(schema_generator=PlainSchema, mode="serialization"),
-    )
+    metadata = FuncMetadata(arg_model=arguments)
+    if describes_answer:
+        answer: type[BaseModel] = get_type_hints(function)["return"]
+        schema = answer.model_json_schema(schema_generator=PlainSchema, mode="serialization")
+        metadata = FuncMetadata(arg_model=arguments, output_model=answer, output_schema=schema)
     return SnapshotTool(
         fn=function,
         name=function.__name__,

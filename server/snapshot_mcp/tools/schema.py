@@ -19,17 +19,27 @@ class PlainSchema(GenerateJsonSchema):
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         """The default, unless it only stands for "not given"."""
+        if schema.get("default") is None:
+            return self.generate_inner(schema["schema"])
         generated = super().default_schema(schema)
         default: object = generated.get("default")
-        stands_for_nothing = isinstance(default, int) and default < generated.get("minimum", 0)
-        if default is None or stands_for_nothing:
+        if isinstance(default, int) and default < generated.get("minimum", 0):
             generated.pop("default", None)
         return generated
+
+    def encode_default(self, dft: object) -> object:
+        """The default as it is, where it is plain; pydantic would build a serializer for each."""
+        return dft if isinstance(dft, str | int | float) else super().encode_default(dft)
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         """The model's fields; its name and docstring are for programmers."""
         generated = super().model_schema(schema)
         return {key: generated[key] for key in generated if key not in ("title", "description")}
+
+    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
+        """As it was made, which is the same at every start."""
+        del parent_key
+        return value
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ANN401 - pydantic's signature
         """Never: a title repeats the name."""
