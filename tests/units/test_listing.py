@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapshot_mcp.answers import SnapshotList
+from snapshot_mcp.answers.snapshots import SnapshotList
 from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.errors import ProtocolError, RefusedError, Unavailable
 from snapshot_mcp.models import VirtualMachine

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from snapshot_mcp.answers import SnapshotSummary, VirtualMachineSummary
+from snapshot_mcp.answers.snapshots import SnapshotSummary, VirtualMachineSummary
 from snapshot_mcp.models import (
     LARGEST_ID,
     LONGEST_LABEL,

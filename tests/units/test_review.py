@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from snapshot_mcp.answers.review import Review
 from snapshot_mcp.models import LONGEST_NAME, Snapshot
-from snapshot_mcp.review_answers import Review
 from snapshot_mcp.rules.cost import month_estimate
 from snapshot_mcp.rules.rehearsal import is_rehearsal, rehearsal_name
 from snapshot_mcp.rules.review import GROWTH_DAYS, ReviewedVm, Reviewer

@@ -8,7 +8,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import Field, TypeAdapter
 
-from snapshot_mcp.answers import (
+from snapshot_mcp.answers.images import ImageResult, SnapshotEventList
+from snapshot_mcp.answers.snapshots import (
     CreateResult,
     DeleteResult,
     RestoreResult,
@@ -16,7 +17,6 @@ from snapshot_mcp.answers import (
     SnapshotList,
     VirtualMachineList,
 )
-from snapshot_mcp.image_answers import ImageResult, SnapshotEventList
 from snapshot_mcp.models import Frozen, Snapshot
 from snapshot_mcp.rules.review import Reviewer
 from snapshot_mcp.tools.schema import PlainSchema

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapshot_mcp.answers import (
+from snapshot_mcp.answers.snapshots import (
     BlastRadius,
     CreateResult,
     DeleteResult,

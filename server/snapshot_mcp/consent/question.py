@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from snapshot_mcp.answers import BlastRadius
+from snapshot_mcp.answers.snapshots import BlastRadius
 from snapshot_mcp.untrusted import in_a_column, quoted, told
 
 OPENING = "An assistant asks for your consent."

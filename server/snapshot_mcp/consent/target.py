@@ -2,7 +2,7 @@
 
 from typing import NamedTuple, Protocol
 
-from snapshot_mcp.answers import BlastRadius
+from snapshot_mcp.answers.snapshots import BlastRadius
 from snapshot_mcp.consent.question import facts, question
 from snapshot_mcp.consent.tokens import digest
 from snapshot_mcp.models import Snapshot

@@ -10,6 +10,7 @@ from typing import NamedTuple, Self
 
 import anyio
 
+from snapshot_mcp.answers.retention import NamedSnapshot, RetentionReport, SkippedSnapshot
 from snapshot_mcp.caller import current_caller
 from snapshot_mcp.chain import Event
 from snapshot_mcp.clock import Clock
@@ -30,7 +31,6 @@ from snapshot_mcp.models import Snapshot
 from snapshot_mcp.operations.announcing import announce
 from snapshot_mcp.operations.settling import find_deletion
 from snapshot_mcp.operations.waiting import wait_for
-from snapshot_mcp.retention_answers import NamedSnapshot, RetentionReport, SkippedSnapshot
 from snapshot_mcp.rules.policy import Policy
 from snapshot_mcp.rules.retention_batch import copies_to_look_at, facts, gigabytes, obstacle
 

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, NamedTuple, TypeVar
 
-from snapshot_mcp.answers import (
+from snapshot_mcp.answers.snapshots import (
     BlastRadius,
     CreateResult,
     DeleteResult,

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Literal
 
+from snapshot_mcp.answers.images import ImageResult, ImageSummary, SnapshotEventList
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.cloud.values import read_integer
@@ -11,7 +12,6 @@ from snapshot_mcp.consent.evidence import Person
 from snapshot_mcp.consent.gate import Gate
 from snapshot_mcp.consent.tokens import Intent
 from snapshot_mcp.errors import NotDone, OutcomeUnknown, RefusedError
-from snapshot_mcp.image_answers import ImageResult, ImageSummary, SnapshotEventList
 from snapshot_mcp.models import CustomImage, SnapshotEvent
 from snapshot_mcp.operations.cursors import Position, Shown, position_of
 from snapshot_mcp.operations.obeying import NOTHING_CHANGED, obey

@@ -7,7 +7,7 @@ it shows. Everything else reads all pages, and of most entries no more than the 
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
 
-from snapshot_mcp.answers import (
+from snapshot_mcp.answers.snapshots import (
     OF_A_SUMMARY,
     SnapshotList,
     VirtualMachineList,

@@ -1,10 +1,10 @@
 """What the panel shows: many snapshots at a glance, and a VM that is being made."""
 
+from snapshot_mcp.answers.panel import PanelSnapshot, PanelSnapshots, PanelVirtualMachine
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.models import Snapshot, status_word
 from snapshot_mcp.operations.listing import all_snapshots, snapshots_of_vm
-from snapshot_mcp.panel_answers import PanelSnapshot, PanelSnapshots, PanelVirtualMachine
 from snapshot_mcp.rules import policy as rules
 from snapshot_mcp.rules.blast import derived_image
 from snapshot_mcp.rules.policy import Policy

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable
 from functools import partial
 
-from snapshot_mcp.answers import SnapshotDetails, SnapshotList, VirtualMachineList
+from snapshot_mcp.answers.snapshots import SnapshotDetails, SnapshotList, VirtualMachineList
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.client import CloudReader, Page
 from snapshot_mcp.models import VirtualMachine

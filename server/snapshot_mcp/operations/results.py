@@ -1,6 +1,6 @@
 """What a wait ended with, as an answer: what was seen, and what to do next."""
 
-from snapshot_mcp.answers import (
+from snapshot_mcp.answers.snapshots import (
     CreateResult,
     RestoreResult,
     SnapshotSummary,

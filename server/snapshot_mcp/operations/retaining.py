@@ -6,6 +6,11 @@ from zoneinfo import ZoneInfo
 
 import anyio
 
+from snapshot_mcp.answers.retention import (
+    RetentionDecision,
+    RetentionPlan,
+    RetentionReport,
+)
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.consent.evidence import Person, agrees_in_panel
@@ -20,11 +25,6 @@ from snapshot_mcp.operations.cursors import Position, Shown, position_of
 from snapshot_mcp.operations.listing import all_snapshots, snapshots_of_vm
 from snapshot_mcp.operations.obeying import AGREE_IN_PANEL, NOTHING_CHANGED, obey
 from snapshot_mcp.operations.orders import RetentionOrder
-from snapshot_mcp.retention_answers import (
-    RetentionDecision,
-    RetentionPlan,
-    RetentionReport,
-)
 from snapshot_mcp.rules import policy as rules
 from snapshot_mcp.rules.cost import month_estimate
 from snapshot_mcp.rules.policy import Policy

@@ -1,10 +1,10 @@
 """Reviewing all snapshots: read once, page by page, and no more of each than the review needs."""
 
+from snapshot_mcp.answers.review import Review
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.cloud.wire import Entry, read_part, read_virtual_machine
 from snapshot_mcp.operations.pages import PAGE_SIZE, Collected, collect
-from snapshot_mcp.review_answers import Review
 from snapshot_mcp.rules.review import FIELDS, ReviewedVm, Reviewer
 
 

@@ -8,12 +8,12 @@ from mcp.server.mcpserver.tools import Tool
 from mcp_types import ToolAnnotations
 from pydantic import Field
 
+from snapshot_mcp.answers.panel import PanelCommit, PanelSnapshots, PanelVirtualMachine
 from snapshot_mcp.consent.asking import ClientPerson
 from snapshot_mcp.errors import RefusedError
 from snapshot_mcp.models import Frozen
 from snapshot_mcp.operations.orders import Commit, RestoreOrder
 from snapshot_mcp.panel.binding import for_the_panel_alone
-from snapshot_mcp.panel_answers import PanelCommit, PanelSnapshots, PanelVirtualMachine
 from snapshot_mcp.tools import retention_text, text
 from snapshot_mcp.tools.arguments import (
     Confirm,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from snapshot_mcp.answers import BlastRadius
+from snapshot_mcp.answers.snapshots import BlastRadius
 from snapshot_mcp.models import Flavor, Snapshot
 from snapshot_mcp.untrusted import mixes_alphabets, quoted
 

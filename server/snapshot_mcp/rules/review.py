@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from snapshot_mcp.models import Snapshot, status_word
-from snapshot_mcp.review_answers import (
+from snapshot_mcp.answers.review import (
     FoundSnapshot,
     FoundVm,
     Growth,
@@ -20,6 +19,7 @@ from snapshot_mcp.review_answers import (
     SnapshotFinding,
     VmFinding,
 )
+from snapshot_mcp.models import Snapshot, status_word
 from snapshot_mcp.rules.cost import month_estimate
 from snapshot_mcp.rules.rehearsal import is_rehearsal
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from snapshot_mcp.image_answers import ImageResult, SnapshotEventList
+from snapshot_mcp.answers.images import ImageResult, SnapshotEventList
 from snapshot_mcp.models import SnapshotEvent
 from snapshot_mcp.untrusted import quoted, told
 

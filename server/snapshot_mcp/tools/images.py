@@ -2,8 +2,8 @@
 
 from mcp.server.mcpserver.tools import Tool
 
+from snapshot_mcp.answers.images import ImageResult, SnapshotEventList
 from snapshot_mcp.consent.asking import ClientPerson
-from snapshot_mcp.image_answers import ImageResult, SnapshotEventList
 from snapshot_mcp.operations.orders import ImageOrder
 from snapshot_mcp.tools import image_text
 from snapshot_mcp.tools.arguments import (

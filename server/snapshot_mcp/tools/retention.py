@@ -5,10 +5,10 @@ from typing import Annotated
 from mcp.server.mcpserver.tools import Tool
 from pydantic import AfterValidator, Field
 
+from snapshot_mcp.answers.retention import RetentionPlan, RetentionReport
 from snapshot_mcp.consent.asking import ClientPerson
 from snapshot_mcp.models import Labels
 from snapshot_mcp.operations.orders import GroupBy, RetentionOrder
-from snapshot_mcp.retention_answers import RetentionPlan, RetentionReport
 from snapshot_mcp.tools import retention_text as text
 from snapshot_mcp.tools.arguments import (
     Confirm,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from snapshot_mcp.retention_answers import (
+from snapshot_mcp.answers.retention import (
     NamedSnapshot,
     RetentionDecision,
     RetentionPlan,

@@ -2,7 +2,7 @@
 
 from mcp.server.mcpserver.tools import Tool
 
-from snapshot_mcp.review_answers import Review
+from snapshot_mcp.answers.review import Review
 from snapshot_mcp.tools import review_text
 from snapshot_mcp.tools.arguments import (
     MostNamed,

@@ -6,7 +6,7 @@ What other people wrote stands in quotation marks, unless it is one plain word.
 from collections.abc import Iterator
 from datetime import datetime
 
-from snapshot_mcp.review_answers import (
+from snapshot_mcp.answers.review import (
     FoundVm,
     GrowthFinding,
     Review,

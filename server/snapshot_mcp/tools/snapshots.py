@@ -2,7 +2,7 @@
 
 from mcp.server.mcpserver.tools import Tool
 
-from snapshot_mcp.answers import (
+from snapshot_mcp.answers.snapshots import (
     CreateResult,
     DeleteResult,
     RestoreResult,

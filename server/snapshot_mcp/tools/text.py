@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 
-from snapshot_mcp.answers import (
+from snapshot_mcp.answers.snapshots import (
     CreateResult,
     DeleteResult,
     Planned,

@@ -1,4 +1,4 @@
-"""What the tools answer. Each answer is one flat object; a fact that is not known is left out."""
+"""What the core tools answer, of snapshots and VMs."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -4,9 +4,9 @@ from datetime import datetime
 
 from pydantic import Field
 
-from snapshot_mcp.answers import DeleteResult, RestoreResult
+from snapshot_mcp.answers.retention import RetentionReport
+from snapshot_mcp.answers.snapshots import DeleteResult, RestoreResult
 from snapshot_mcp.models import Frozen, SnapshotState
-from snapshot_mcp.retention_answers import RetentionReport
 
 
 class PanelSnapshot(Frozen):

@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field
 
-from snapshot_mcp.answers import NEXT_STEP
+from snapshot_mcp.answers.snapshots import NEXT_STEP
 from snapshot_mcp.models import CustomImage, Frozen, SnapshotEvent
 
 
