@@ -32,7 +32,7 @@ from load import Load
 from memory import Sample, growth_percent, sample
 
 from snapshot_mcp.clock import SYSTEM_CLOCK, utc_now
-from snapshot_mcp.ledger import Ledger
+from snapshot_mcp.ledger.sqlite import Ledger
 from snapshot_mcp.settings import CLOUD_FILE, LEDGER_FILE
 from tests.faults.judge import disagreements
 from tests.faults.transport import Log

@@ -36,7 +36,7 @@ from snapshot_mcp.cloud.circuit import Circuit
 from snapshot_mcp.cloud.connection import Connection
 from snapshot_mcp.cloud.http import Api
 from snapshot_mcp.cloud.traffic import Traffic
-from snapshot_mcp.ledger import Ledger, Row
+from snapshot_mcp.ledger.sqlite import Ledger, Row
 from snapshot_mcp.settings import CLOUD_FILE, LEDGER_FILE, Settings
 from tests.choosing import ERAS, measured_here, shares_what_is_slow, spared
 

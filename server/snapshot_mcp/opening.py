@@ -4,7 +4,6 @@ import secrets
 from contextlib import AsyncExitStack
 
 from snapshot_mcp.caller import current_caller
-from snapshot_mcp.chain import RateLimit
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.circuit import Circuit
 from snapshot_mcp.cloud.client import CloudReader, CloudWriter
@@ -14,6 +13,7 @@ from snapshot_mcp.cloud.traffic import Traffic
 from snapshot_mcp.consent.gate import SECONDS_OF_AN_HOUR, Gate
 from snapshot_mcp.consent.keys import signing_key
 from snapshot_mcp.consent.tokens import Tokens
+from snapshot_mcp.ledger.chain import RateLimit
 from snapshot_mcp.operations import Operations
 from snapshot_mcp.operations.changing import Changes
 from snapshot_mcp.operations.imaging import Images

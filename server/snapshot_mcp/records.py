@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import SecretStr
 
-from snapshot_mcp.recording import Recorder
+from snapshot_mcp.ledger.recording import Recorder
 from snapshot_mcp.settings import LEDGER_FILE
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def open_records(
 
 
 def _own(folder: Path, now: Callable[[], datetime]) -> Generator[Records]:
-    from snapshot_mcp.ledger import Ledger  # noqa: PLC0415 - only one of the two is needed
+    from snapshot_mcp.ledger.sqlite import Ledger  # noqa: PLC0415 - only one of the two is needed
 
     ledger = Ledger(folder / LEDGER_FILE, now)
     try:

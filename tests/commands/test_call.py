@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
-from snapshot_mcp.ledger import Ledger, Row
+from snapshot_mcp.ledger.sqlite import Ledger, Row
 from snapshot_mcp.settings import LEDGER_FILE
 from tests.conftest import TurnedClock
 from tests.processes.conftest import Command

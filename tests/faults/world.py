@@ -13,7 +13,7 @@ from mcp.server.mcpserver import MCPServer
 from snapshot_mcp.app import connection_over, create_server, embedded_transport
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.connection import Connection
-from snapshot_mcp.ledger import Ledger
+from snapshot_mcp.ledger.sqlite import Ledger
 from snapshot_mcp.settings import CLOUD_FILE, LEDGER_FILE, Settings
 from tests.faults.clocks import ApartClock
 from tests.faults.transport import Exchange, FaultTransport, Log, Plan, nothing

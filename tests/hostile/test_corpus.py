@@ -16,8 +16,8 @@ from mcp import Client
 from mcp_types import CallToolResult, ElicitRequestFormParams, ElicitResult, Implementation
 
 from snapshot_mcp.app import create_server
-from snapshot_mcp.chain import Row
-from snapshot_mcp.ledger_view import as_json, as_text
+from snapshot_mcp.ledger.chain import Row
+from snapshot_mcp.ledger.view import as_json, as_text
 from snapshot_mcp.untrusted import in_a_column
 from tests.conftest import ERAS, World, answered, ask, refused, said, tokens
 from tests.hostile.corpus import TEXTS, storable

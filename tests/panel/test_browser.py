@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Locator, Route, expect
 
-from snapshot_mcp.ledger import Ledger
+from snapshot_mcp.ledger.sqlite import Ledger
 from snapshot_mcp.panel.binding import PAGE
 from snapshot_mcp.settings import CLOUD_FILE, LEDGER_FILE
 from tests.conftest import TurnedClock

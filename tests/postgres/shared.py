@@ -7,7 +7,7 @@ from typing import LiteralString
 
 import psycopg
 
-from snapshot_mcp.chain import Attempt
+from snapshot_mcp.ledger.chain import Attempt
 from snapshot_mcp.postgres.database import Database
 from snapshot_mcp.postgres.ledger import PostgresLedger
 from tests.postgres.server import Server

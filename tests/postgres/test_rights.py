@@ -7,8 +7,8 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from snapshot_mcp.chain import RateLimit
 from snapshot_mcp.errors import LedgerError
+from snapshot_mcp.ledger.chain import RateLimit
 from snapshot_mcp.postgres.database import Database
 from snapshot_mcp.postgres.ledger import PostgresLedger
 from snapshot_mcp.records import open_records

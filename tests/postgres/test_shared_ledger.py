@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from snapshot_mcp.chain import RateLimit
 from snapshot_mcp.errors import LedgerError, RefusedError
+from snapshot_mcp.ledger.chain import RateLimit
 from snapshot_mcp.postgres.alone import Alone
 from snapshot_mcp.postgres.ledger import PostgresLedger
 from snapshot_mcp.postgres.rate import SharedAllowance

@@ -14,7 +14,7 @@ from mcp import Client, MCPError
 from mcp_types import CLIENT_CAPABILITIES_META_KEY, PROTOCOL_VERSION_META_KEY
 
 from snapshot_mcp.clock import utc_now
-from snapshot_mcp.ledger import Ledger, Row
+from snapshot_mcp.ledger.sqlite import Ledger, Row
 from snapshot_mcp.serving import DRAIN_SECONDS
 from snapshot_mcp.settings import LEDGER_FILE
 from tests.conftest import ERAS

@@ -12,9 +12,9 @@ import anyio
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from snapshot_mcp.chain import Attempt
 from snapshot_mcp.clock import utc_now
-from snapshot_mcp.ledger import Ledger, Row
+from snapshot_mcp.ledger.chain import Attempt
+from snapshot_mcp.ledger.sqlite import Ledger, Row
 from snapshot_mcp.sandbox.app import create_app
 from tests.postgres.server import Server
 from tests.processes.conftest import Command

@@ -10,8 +10,8 @@ import pytest
 from mcp import Client
 from mcp_types import CallToolResult
 
-from snapshot_mcp.chain import Attempt
-from snapshot_mcp.ledger import Ledger
+from snapshot_mcp.ledger.chain import Attempt
+from snapshot_mcp.ledger.sqlite import Ledger
 from snapshot_mcp.settings import LEDGER_FILE
 from tests.conftest import World, answered, ask, refused, said
 from tests.tools.test_consent import planned, ready

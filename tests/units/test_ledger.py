@@ -16,16 +16,16 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from snapshot_mcp.chain import Argument, Attempt, Event, RateLimit
 from snapshot_mcp.errors import LedgerError, RefusedError
-from snapshot_mcp.ledger import Ledger
+from snapshot_mcp.ledger.chain import Argument, Attempt, Event, RateLimit
+from snapshot_mcp.ledger.sqlite import Ledger
 from tests.units.ledgers import NOW, OPEN_AS_TOLD, Books
 
 ATTEMPT = Attempt("plan-1", "delete_snapshot", 1701, {}, "local", "arguments")
 
 SEND_FIVE_AT_ONCE = f"""{OPEN_AS_TOLD}
 import anyio
-from snapshot_mcp.chain import Attempt
+from snapshot_mcp.ledger.chain import Attempt
 from snapshot_mcp.errors import RefusedError
 
 async def main():
@@ -244,7 +244,7 @@ async def test_a_ledger_that_stays_locked_means_that_nothing_is_sent(
 ) -> None:
     ledger = ledger_in(tmp_path)
     await ledger.record("sent", ATTEMPT)
-    monkeypatch.setattr("snapshot_mcp.ledger._SECONDS_TO_WAIT_FOR_A_LOCK", 0.05)
+    monkeypatch.setattr("snapshot_mcp.ledger.sqlite._SECONDS_TO_WAIT_FOR_A_LOCK", 0.05)
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
         connection.execute("BEGIN IMMEDIATE")
         with pytest.raises(LedgerError, match="OperationalError"):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from snapshot_mcp.consent.tokens import LIFETIME, Intent, Plan, Tokens, digest
 from snapshot_mcp.errors import LedgerError, RefusedError
-from snapshot_mcp.ledger import Argument
+from snapshot_mcp.ledger.sqlite import Argument
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
 NOW = datetime(2026, 11, 20, 12, 0, 0, 500_000, tzinfo=UTC)

@@ -7,8 +7,8 @@ import anyio
 
 from snapshot_mcp import exit_codes
 from snapshot_mcp.clock import utc_now
-from snapshot_mcp.ledger_view import as_json, as_text
-from snapshot_mcp.recording import Recorder
+from snapshot_mcp.ledger.recording import Recorder
+from snapshot_mcp.ledger.view import as_json, as_text
 from snapshot_mcp.records import open_records
 from snapshot_mcp.settings import read_data_folder, read_database_url
 

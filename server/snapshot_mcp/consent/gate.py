@@ -13,7 +13,6 @@ from typing import NamedTuple, TypeVar, cast
 
 import anyio
 
-from snapshot_mcp.chain import Argument, Attempt, Event, RateLimit
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.client import CloudWriter
 from snapshot_mcp.consent.evidence import Answer, Evidence, Person, agrees_in_panel
@@ -25,7 +24,8 @@ from snapshot_mcp.errors import (
     LedgerError,
     RefusedError,
 )
-from snapshot_mcp.recording import Recorder, already_used
+from snapshot_mcp.ledger.chain import Argument, Attempt, Event, RateLimit
+from snapshot_mcp.ledger.recording import Recorder, already_used
 from snapshot_mcp.settings import Consent
 
 T = TypeVar("T")

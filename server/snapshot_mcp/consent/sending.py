@@ -7,7 +7,6 @@ from typing import Generic, TypeVar
 
 import anyio
 
-from snapshot_mcp.chain import Attempt, Event, RateLimit
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.client import CloudWriter
 from snapshot_mcp.cloud.retry import persevere
@@ -22,7 +21,8 @@ from snapshot_mcp.errors import (
     OutcomeUnknown,
     SnapshotMcpError,
 )
-from snapshot_mcp.recording import Recorder
+from snapshot_mcp.ledger.chain import Attempt, Event, RateLimit
+from snapshot_mcp.ledger.recording import Recorder
 
 T = TypeVar("T")
 

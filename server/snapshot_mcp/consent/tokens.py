@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
-from snapshot_mcp.chain import Argument
 from snapshot_mcp.errors import RefusedError
+from snapshot_mcp.ledger.chain import Argument
 
 LIFETIME = timedelta(minutes=10)
 _ALGORITHM = "HS256"

@@ -12,7 +12,6 @@ import anyio
 
 from snapshot_mcp.answers.retention import NamedSnapshot, RetentionReport, SkippedSnapshot
 from snapshot_mcp.caller import current_caller
-from snapshot_mcp.chain import Event
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.consent.gate import Gate, Permit
@@ -27,6 +26,7 @@ from snapshot_mcp.errors import (
     ProtocolError,
     SnapshotMcpError,
 )
+from snapshot_mcp.ledger.chain import Event
 from snapshot_mcp.models import Snapshot
 from snapshot_mcp.operations.announcing import announce
 from snapshot_mcp.operations.settling import find_deletion

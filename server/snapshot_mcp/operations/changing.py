@@ -9,7 +9,6 @@ from snapshot_mcp.answers.snapshots import (
     DeleteResult,
     RestoreResult,
 )
-from snapshot_mcp.chain import Argument
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.client import CloudReader, CloudWriter, RestoreReceipt
 from snapshot_mcp.consent.evidence import Person, agrees_in_panel
@@ -25,6 +24,7 @@ from snapshot_mcp.errors import (
     ProtocolError,
     RefusedError,
 )
+from snapshot_mcp.ledger.chain import Argument
 from snapshot_mcp.models import Snapshot, status_word
 from snapshot_mcp.operations.announcing import announce, announcing
 from snapshot_mcp.operations.listing import snapshots_of_vm

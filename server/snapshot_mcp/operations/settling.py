@@ -7,14 +7,14 @@ import json
 import logging
 from typing import cast
 
-from snapshot_mcp.chain import Row
 from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.consent.settlement import Look, look_for
 from snapshot_mcp.errors import NotFound, SnapshotMcpError
+from snapshot_mcp.ledger.chain import Row
+from snapshot_mcp.ledger.recording import Recorder
 from snapshot_mcp.models import CustomImage, Snapshot, VirtualMachine, status_word
 from snapshot_mcp.operations.listing import all_snapshots, find_virtual_machines
-from snapshot_mcp.recording import Recorder
 
 PAUSES_SECONDS = (1.0, 1.0)
 """A request that was on its way when the process died may take effect a moment later."""

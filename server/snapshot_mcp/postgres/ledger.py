@@ -1,6 +1,6 @@
 """The ledger in PostgreSQL, shared by replicas on any number of machines.
 
-The same rows in the same chain as in `snapshot_mcp.ledger`. Who writes holds the one row of
+The same rows in the same chain as in `snapshot_mcp.ledger.sqlite`. Who writes holds the one row of
 `counter` until the commit, so that all replicas write one after the other, in the chain's order.
 """
 
@@ -12,7 +12,7 @@ import anyio
 from psycopg import Connection
 from psycopg.rows import class_row
 
-from snapshot_mcp.chain import (
+from snapshot_mcp.ledger.chain import (
     FIRST_PREVIOUS,
     Attempt,
     Event,
@@ -24,10 +24,10 @@ from snapshot_mcp.chain import (
     sealed,
     stamp,
 )
+from snapshot_mcp.ledger.recording import already_used, too_many
 from snapshot_mcp.postgres.database import Database
 from snapshot_mcp.postgres.living import SECONDS_TO_COME_BACK, Owner, lives
 from snapshot_mcp.postgres.schema import has_tables, problems_of_guards
-from snapshot_mcp.recording import already_used, too_many
 
 _COLUMNS: LiteralString = (
     "id, at, event, attempt, tool, target, arguments, principal, client, evidence, reason, owner,"

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from anyio import to_thread
 
-from snapshot_mcp.chain import (
+from snapshot_mcp.errors import LedgerError
+from snapshot_mcp.ledger.chain import (
     FIRST_PREVIOUS,
     Argument,
     Attempt,
@@ -27,9 +28,8 @@ from snapshot_mcp.chain import (
     sealed,
     stamp,
 )
-from snapshot_mcp.errors import LedgerError
-from snapshot_mcp.owners import Owner
-from snapshot_mcp.recording import already_used, too_many
+from snapshot_mcp.ledger.owners import Owner
+from snapshot_mcp.ledger.recording import already_used, too_many
 
 __all__ = ["Argument", "Attempt", "Event", "Ledger", "RateLimit", "Row"]
 

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterable
 
-from snapshot_mcp.chain import Row
+from snapshot_mcp.ledger.chain import Row
 from snapshot_mcp.untrusted import in_a_column, showable
 
 _NOTHING = "-"

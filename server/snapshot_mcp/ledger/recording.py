@@ -4,8 +4,8 @@ from collections.abc import Awaitable
 from datetime import datetime
 from typing import Protocol
 
-from snapshot_mcp.chain import Attempt, Event, RateLimit, Row
 from snapshot_mcp.errors import RefusedError
+from snapshot_mcp.ledger.chain import Attempt, Event, RateLimit, Row
 
 _SPANS: dict[float, str] = {60: "a minute", 3_600: "an hour", 86_400: "a day"}
 
