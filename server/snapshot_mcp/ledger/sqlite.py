@@ -102,37 +102,17 @@ class Ledger:
         self._owner.release()
 
     async def was_sent(self, attempt_id: str) -> bool:
-        """Whether an attempt with this id was ever sent.
-
-        Raises:
-            LedgerError: the ledger cannot be read.
-        """
+        """As `Recorder.was_sent`."""
         return await to_thread.run_sync(self._was_sent, attempt_id)
 
     async def sent_within(self, tool: str, seconds: float) -> int:
-        """How many attempts of `tool` were sent in the last `seconds`.
-
-        Raises:
-            LedgerError: the ledger cannot be read.
-        """
+        """As `Recorder.sent_within`."""
         return await to_thread.run_sync(self._sent_within, tool, seconds)
 
     async def record(
         self, event: Event, attempt: Attempt, reason: str = "", *, at_most: RateLimit | None = None
     ) -> None:
-        """Append one row, durably.
-
-        Args:
-            event: what happened, or is about to.
-            attempt: the attempt that it happens to.
-            reason: why.
-            at_most: how many attempts of this tool may be sent; looked at for "sent" alone.
-
-        Raises:
-            RefusedError: the event is "sent", and this attempt was sent before, or as many as
-                `at_most` allows were sent already.
-            LedgerError: the row could not be written.
-        """
+        """As `Recorder.record`."""
         await to_thread.run_sync(self._record, event, attempt, reason, at_most)
 
     async def rows(
@@ -144,11 +124,7 @@ class Ledger:
         since: datetime | None = None,
         limit: int = 0,
     ) -> list[Row]:
-        """The rows that fit every condition given, newest last; the newest `limit` of them.
-
-        Raises:
-            LedgerError: the ledger cannot be read.
-        """
+        """As `Recorder.rows`."""
         wanted = {
             "tool": tool,
             "event": event,
@@ -159,29 +135,15 @@ class Ledger:
         return await to_thread.run_sync(self._some_rows, wanted)
 
     async def unsettled(self) -> list[Row]:
-        """Rows of attempts that were sent by a process that ended before it saw what they did.
-
-        Raises:
-            LedgerError: the ledger cannot be read.
-        """
+        """As `Recorder.unsettled`."""
         return await to_thread.run_sync(self._unsettled)
 
     async def settle(self, row: Row, event: Event, reason: str) -> None:
-        """Append how an attempt of a process that is gone ended, unless that is told by now.
-
-        Raises:
-            LedgerError: the row could not be written.
-        """
+        """As `Recorder.settle`."""
         await to_thread.run_sync(self._settle, row, event, reason)
 
     async def verify(self) -> list[str]:
-        """What shows that the ledger was changed behind its back; nothing is written.
-
-        Who can write the file can also write a whole new chain: that is not seen here.
-
-        Raises:
-            LedgerError: the ledger cannot be read.
-        """
+        """As `Recorder.verify`; who can write the file can also write a whole new chain."""
         return await to_thread.run_sync(self._verify)
 
     def _was_sent(self, attempt_id: str) -> bool:
