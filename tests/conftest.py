@@ -59,6 +59,12 @@ SHOWS_PANELS = [advertise(EXTENSION_ID, {"mimeTypes": [APP_MIME_TYPE]})]
 Fault = Callable[[httpx.Request], Awaitable[httpx.Response | None]]
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    # Not with the rest below: by then xdist has looked for groups.
+    if not DEEP and shares_what_is_slow(item):
+        item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if DEEP:
         return  # all of them, the long ones first
@@ -66,8 +72,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if not measured_here(item):
             item.add_marker("no_cover")
-        if shares_what_is_slow(item):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
     config.hook.pytest_deselected(items=[*out])
     # What is loaded late must be seen by coverage first: the unmeasured come last.
     items[:] = sorted((it for it in items if it not in out), key=lambda it: not measured_here(it))
