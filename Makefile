@@ -35,10 +35,11 @@ types: .venv/.dev
 # These are the business of test-deep alone; the conftest.py of some folders leaves out more.
 LATER := $(addprefix tests/,docs/test_pages.py sandbox/test_sdk.py typescript)
 
-# tests/choosing.py tells what is left to test-deep of the others, and what is not measured.
+# tests/choosing.py tells what is left to test-deep of the others, and what is not measured. One worker
+# runs all of a file: some share a server, which takes seconds to start.
 unit: .venv/.dev
 	rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest -n 3 --dist loadgroup --cov --cov-report=term $(addprefix --ignore=,$(LATER))
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term $(addprefix --ignore=,$(LATER))
 
 # The property tests again, with as many examples as it takes to be sure, and what takes minutes: a
 # PostgreSQL, replicas, a browser, installing, killing. No coverage but PostgreSQL's: it is slow.

@@ -23,14 +23,6 @@ _SAME_IN_BOTH_ERAS = re.compile(
 _UNMEASURED = re.compile(r"tests/(faults|hostile|restic)/")
 _ERA = re.compile("|".join(map(re.escape, ERAS)))
 
-_SLOW = {"collector", "pair", "sdk", "server", "service", "team"}
-"""The fixtures of a file that take seconds; each worker that runs a test with one makes its own."""
-
-
-def shares_what_is_slow(item: pytest.Item) -> bool:
-    """Whether one worker should run this test and those of its file that share something slow."""
-    return not _SLOW.isdisjoint(getattr(item, "fixturenames", ()))
-
 
 def spared(items: Iterable[pytest.Item]) -> set[pytest.Item]:
     """The twins that differ from another test in their protocol era alone."""

@@ -38,7 +38,7 @@ from snapshot_mcp.cloud.http import Api
 from snapshot_mcp.cloud.traffic import Traffic
 from snapshot_mcp.ledger.sqlite import Ledger, Row
 from snapshot_mcp.settings import CLOUD_FILE, LEDGER_FILE, Settings
-from tests.choosing import ERAS, measured_here, shares_what_is_slow, spared
+from tests.choosing import ERAS, measured_here, spared
 
 if TYPE_CHECKING:
     from tests.postgres.server import Server
@@ -57,12 +57,6 @@ hypothesis_settings.load_profile("suite")
 CLOUD_URL = "https://cloud.example/v1"
 SHOWS_PANELS = [advertise(EXTENSION_ID, {"mimeTypes": [APP_MIME_TYPE]})]
 Fault = Callable[[httpx.Request], Awaitable[httpx.Response | None]]
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    # Not with the rest below: by then xdist has looked for groups.
-    if not DEEP and shares_what_is_slow(item):
-        item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
