@@ -43,9 +43,8 @@ class Connection:
     ) -> None:
         self._transport = transport
         self._url = url.rstrip("/")
-        self._get = lru_cache(_MOST_ADDRESSES)(
-            partial(self._request, "GET")
-        )  # lists are read often
+        # The same lists are read again and again.
+        self._get = lru_cache(_MOST_ADDRESSES)(partial(self._request, "GET"))
         self._headers = httpx.Headers(
             {
                 "api_key": key,
