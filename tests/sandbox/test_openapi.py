@@ -23,8 +23,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from snapshot_mcp.sandbox import store
 from snapshot_mcp.sandbox.app import create_app
-from snapshot_mcp.sandbox.ask import LONGEST_NAME, NAME_PATTERN, checked_name
-from snapshot_mcp.sandbox.refusal import RefusalError
+from snapshot_mcp.sandbox.errors import RefusalError
+from snapshot_mcp.sandbox.request import LONGEST_NAME, NAME_PATTERN, checked_name
 from snapshot_mcp.sandbox.seed import seed
 from tests.conftest import DEEP
 from tests.sandbox.conftest import GOLDEN, KEY, NEWEST, NOTEBOOK, TRAINING_BOX, Cloud
@@ -58,7 +58,7 @@ async def test_the_document_is_told_without_the_key_and_touches_no_database(clou
 
 def test_no_start_loads_the_document() -> None:
     code = (
-        "import sys, snapshot_mcp.cli, snapshot_mcp.app, snapshot_mcp.sandbox.app;"
+        "import sys, snapshot_mcp.cli.main, snapshot_mcp.mcp_server.app, snapshot_mcp.sandbox.app;"
         "print(*[it for it in sys.modules if it.startswith('snapshot_mcp.sandbox.')])"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
