@@ -49,7 +49,7 @@ DEEP := $(addprefix tests/,faults hostile installing/test_install.py panel proce
 test-deep: .venv/.packaging .venv/.host .venv/.typescript
 	rm -f .coverage .coverage.*
 	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -n 2 --cov --cov-report= --cov-fail-under=0 tests/postgres $(wildcard tests/units/test_ledger*.py)
-	$(BIN)/coverage report --include='*/snapshot_mcp/postgres/*' --omit=none --fail-under=95
+	$(BIN)/coverage report --include='*/snapshot_mcp/ledger/postgres/*' --omit=none --fail-under=95
 	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -n 2 $(DEEP) $(LATER)
 
 # What users install: the wheel in an environment of its own, with its prompts.

@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from snapshot_mcp.core.clock import Clock
-
 from tests.conftest import TurnedClock
 
 

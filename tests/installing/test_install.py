@@ -10,8 +10,8 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
-from snapshot_mcp.cli.install import files
 
+from snapshot_mcp.cli.install import files
 from snapshot_mcp.cli.install.clients import CLIENTS, Machine
 from snapshot_mcp.core.clock import utc_now
 from snapshot_mcp.core.errors import RefusedError

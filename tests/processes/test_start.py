@@ -29,7 +29,9 @@ LATER = {
     "tenacity",
     "shtab",
     "snapshot_mcp.cloud.client",
-    "snapshot_mcp.cli",
+    "snapshot_mcp.cli.call",
+    "snapshot_mcp.cli.doctor",
+    "snapshot_mcp.cli.parser",
     "snapshot_mcp.consent.gate",
     "snapshot_mcp.cli.install",
     "snapshot_mcp.ledger.sqlite",
@@ -41,7 +43,8 @@ LATER = {
     "snapshot_mcp.ledger.backend",
     "snapshot_mcp.rules",
     "snapshot_mcp.sandbox",
-    "snapshot_mcp.telemetry",
+    "snapshot_mcp.telemetry.opentelemetry",
+    "snapshot_mcp.telemetry.setup",
     "snapshot_mcp.transports.http",
 }
 """Each costs a start something, and none is needed before the first call."""

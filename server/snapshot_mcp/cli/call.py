@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.text import Text
 
 from snapshot_mcp import __version__
-from snapshot_mcp.cli.arguments import read_values
 from snapshot_mcp.cli import exit_codes
+from snapshot_mcp.cli.arguments import read_values
 from snapshot_mcp.cli.tables import tables
 from snapshot_mcp.cli.terminal import Terminal
 from snapshot_mcp.core.errors import ConfigError

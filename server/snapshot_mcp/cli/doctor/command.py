@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import anyio
 
+from snapshot_mcp.cli import exit_codes
 from snapshot_mcp.cli.doctor.cloud_checks import cloud_of
 from snapshot_mcp.cli.doctor.findings import Finding, as_json, as_lines, is_well
 from snapshot_mcp.cli.doctor.local_checks import (
@@ -15,7 +16,6 @@ from snapshot_mcp.cli.doctor.local_checks import (
     settings_told,
     versions,
 )
-from snapshot_mcp.cli import exit_codes
 from snapshot_mcp.core.errors import ConfigError
 from snapshot_mcp.settings.environment import Settings, read_settings
 from snapshot_mcp.transports.http.settings import read_service

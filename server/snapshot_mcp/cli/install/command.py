@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import cast
 
 from snapshot_mcp import __version__
+from snapshot_mcp.cli import exit_codes
+from snapshot_mcp.cli.install import files
 from snapshot_mcp.cli.install.clients import CLIENTS, Client, Machine
 from snapshot_mcp.cli.install.diff import difference
 from snapshot_mcp.cli.install.edit import with_entry, without_entry
 from snapshot_mcp.cli.install.entry import entry_of, read_variables, start_of_this_copy
-from snapshot_mcp.cli import exit_codes
-from snapshot_mcp.cli.install import files
 from snapshot_mcp.core.clock import utc_now
 from snapshot_mcp.core.errors import ConfigError, RefusedError
 from snapshot_mcp.settings.environment import read_toolsets
