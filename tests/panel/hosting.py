@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from snapshot_mcp.core.sockets import listen
+from snapshot_mcp.core.sockets import bind_socket
 
 HERE = Path(__file__).parent / "host"
 AXE = HERE / "node_modules/axe-core/axe.min.js"
@@ -81,7 +81,7 @@ async def hosted(server: str) -> AsyncGenerator[str]:
 
 @asynccontextmanager
 async def _served(app: Starlette) -> AsyncGenerator[str]:
-    listener = listen("127.0.0.1", 0)
+    listener = bind_socket("127.0.0.1", 0)
     config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1)
     serving = uvicorn.Server(config)
     async with create_task_group() as group:

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Locator, Route, expect
 
-from snapshot_mcp.ledger.sqlite import Ledger
+from snapshot_mcp.ledger.sqlite import SqliteLedger
 from snapshot_mcp.mcp_server.panel.binding import PAGE
 from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE
-from tests.conftest import TurnedClock
+from tests.conftest import ManualClock
 from tests.hostile.corpus import TEXTS, storable
 from tests.panel.hosting import Host, browser, built_script, hosted, opened
 from tests.processes.helpers import free_port
@@ -68,7 +68,7 @@ def ids(folder: Path) -> dict[int, str]:
 
 
 async def events(folder: Path) -> list[tuple[str, str, str]]:
-    rows = await Ledger(folder / LEDGER_FILE, TurnedClock().now).rows()
+    rows = await SqliteLedger(folder / LEDGER_FILE, ManualClock().now).rows()
     return [(it.tool, it.event, it.evidence) for it in rows]
 
 

@@ -8,13 +8,13 @@ import pytest
 from mcp import Client
 from mcp_types import ElicitRequestFormParams, ElicitResult, TextResourceContents
 
-from snapshot_mcp.core.uris import PANEL
-from snapshot_mcp.mcp_server.panel.binding import PAGE, SHOWN_WITH
+from snapshot_mcp.core.uris import PANEL_URI
+from snapshot_mcp.mcp_server.panel.binding import PAGE
 from snapshot_mcp.mcp_server.tools.registry import PANEL_META
 from tests.conftest import ERAS, World, ask, refused
 from tests.tools.test_definitions import TOOLS, compare
 
-PANEL_TOOLS = ["panel_snapshots", "panel_virtual_machine", "commit_from_panel"]
+PANEL_ONLY_TOOLS = ["panel_snapshots", "panel_virtual_machine", "commit_from_panel"]
 COMMITS = ("delete_snapshot", "restore_snapshot", "apply_retention")
 
 
@@ -129,7 +129,7 @@ async def test_a_client_that_shows_no_panel_is_neither_listed_its_tools_nor_serv
     async with world.client(panel=True) as showing, world.client() as other:
         _, commit = await planned(showing, "delete_snapshot")
         assert [it.name for it in (await other.list_tools()).tools] == TOOLS
-        assert [it.name for it in (await showing.list_tools()).tools] == [*TOOLS, *PANEL_TOOLS]
+        assert [it.name for it in (await showing.list_tools()).tools] == [*TOOLS, *PANEL_ONLY_TOOLS]
         told = await refused(other, "commit_from_panel", **commit)
         assert told.startswith("This did not come from the panel")
         result = await other.call_tool("delete_snapshot", {"snapshot_id": commit["snapshot_id"]})
@@ -209,14 +209,14 @@ async def test_the_page_is_bound_to_its_tools_and_may_fetch_nothing(client: Clie
     tools = {it.name: it for it in (await client.list_tools()).tools}
     for name, tool in tools.items():
         bound = (tool.meta or {}).get("ui", {})
-        if name in PANEL_TOOLS:
-            assert bound == {"resourceUri": PANEL, "visibility": ["app"]}
+        if name in PANEL_ONLY_TOOLS:
+            assert bound == {"resourceUri": PANEL_URI, "visibility": ["app"]}
             compare(f"tool.{name}", tool.model_dump(mode="json", by_alias=True, exclude_none=True))
-        elif name in SHOWN_WITH:
-            assert bound == {"resourceUri": PANEL, "visibility": ["model", "app"]}
+        elif name in PANEL_ONLY_TOOLS:
+            assert bound == {"resourceUri": PANEL_URI, "visibility": ["model", "app"]}
         else:
             assert bound == {}
-    (content,) = (await client.read_resource(PANEL)).contents
+    (content,) = (await client.read_resource(PANEL_URI)).contents
     assert isinstance(content, TextResourceContents)
     assert content.mime_type == "text/html;profile=mcp-app"
     assert content.text == PAGE.read_text(encoding="utf-8")

@@ -78,6 +78,6 @@ def test_a_demo_that_takes_too_long_fails_and_says_so(
         yield Client("http://127.0.0.1:1/never")
 
     monkeypatch.setattr("snapshot_mcp.cli.demo._connected", connected)
-    monkeypatch.setattr("snapshot_mcp.cli.demo._LONGEST_DEMO_SECONDS", 0.05)
+    monkeypatch.setattr("snapshot_mcp.cli.demo._DEMO_TIMEOUT_SECONDS", 0.05)
     assert demo.run_demo() is False
     assert "it took more than 0.05 s" in capsys.readouterr().out

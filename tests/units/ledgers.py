@@ -10,9 +10,9 @@ from typing import Protocol
 import psycopg
 from pydantic import SecretStr
 
-from snapshot_mcp.ledger.backend import open_records
-from snapshot_mcp.ledger.base import Recorder
-from snapshot_mcp.ledger.sqlite import Ledger
+from snapshot_mcp.ledger.backend import open_ledger_backend
+from snapshot_mcp.ledger.base import Ledger
+from snapshot_mcp.ledger.sqlite import SqliteLedger
 from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.postgres.server import Server
 
@@ -33,7 +33,7 @@ def open_as_told():
 class Books(Protocol):
     """One kind of ledger."""
 
-    def open(self, folder: Path, now: Callable[[], datetime] = ...) -> Recorder:
+    def open(self, folder: Path, now: Callable[[], datetime] = ...) -> Ledger:
         """The ledger that belongs to `folder`, as another process would open it."""
         ...
 
@@ -58,8 +58,8 @@ def owner_files(folder: Path) -> list[str]:
 class Files:
     """Ledgers in files."""
 
-    def open(self, folder: Path, now: Callable[[], datetime] = lambda: NOW) -> Recorder:
-        return Ledger(folder / LEDGER_FILE, now)
+    def open(self, folder: Path, now: Callable[[], datetime] = lambda: NOW) -> Ledger:
+        return SqliteLedger(folder / LEDGER_FILE, now)
 
     def words(self, folder: Path) -> tuple[str, str]:
         return str(folder), ""
@@ -88,9 +88,9 @@ class Databases:
     def url(self, folder: Path) -> str:
         return self._server.url(self.name(folder))
 
-    def open(self, folder: Path, now: Callable[[], datetime] = lambda: NOW) -> Recorder:
+    def open(self, folder: Path, now: Callable[[], datetime] = lambda: NOW) -> Ledger:
         url = SecretStr(self.url(folder))
-        return self._stack.enter_context(open_records(folder, url, now)).ledger
+        return self._stack.enter_context(open_ledger_backend(folder, url, now)).ledger
 
     def words(self, folder: Path) -> tuple[str, str]:
         return str(folder), self.url(folder)

@@ -34,7 +34,7 @@ class SnapshotMcpError(Exception):
         return " ".join(part for part in (super().__str__(), self.next_step) if part)
 
 
-class ConfigError(SnapshotMcpError):
+class ConfigurationError(SnapshotMcpError):
     """The settings do not let the server start."""
 
 
@@ -65,35 +65,35 @@ class CloudError(SnapshotMcpError):
         self.passing = passing
 
 
-class BadRequest(CloudError):  # noqa: N818 - named after the status, as its siblings are
+class BadRequestError(CloudError):
     """The cloud found the request wrong."""
 
 
-class Unauthorized(CloudError):  # noqa: N818 - named after the status
+class UnauthorizedError(CloudError):
     """The cloud does not know the API key."""
 
 
-class Forbidden(CloudError):  # noqa: N818 - named after the status
+class ForbiddenError(CloudError):
     """The API key may not do this."""
 
 
-class NotFound(CloudError):  # noqa: N818 - named after the status
+class NotFoundError(CloudError):
     """There is no such thing, or it is gone."""
 
 
-class Conflict(CloudError):  # noqa: N818 - named after the status
+class ConflictError(CloudError):
     """The thing is busy, or its name is taken."""
 
 
-class RateLimited(CloudError):  # noqa: N818 - named after the status
+class RateLimitedError(CloudError):
     """Too many requests in a minute."""
 
 
-class Unavailable(CloudError):  # noqa: N818 - named after the state
+class UnavailableError(CloudError):
     """The cloud gave no usable answer, and nothing was changed."""
 
 
-class OutcomeUnknown(CloudError):  # noqa: N818 - named after the state
+class OutcomeUnknownError(CloudError):
     """A write was sent and its effect is not known: it may or may not have happened.
 
     Args:
@@ -107,7 +107,7 @@ class OutcomeUnknown(CloudError):  # noqa: N818 - named after the state
         self.may_still_happen = may_still_happen
 
 
-class NotDone(CloudError):  # noqa: N818 - named after the state
+class NotDoneError(CloudError):
     """A write was sent, failed, and the cloud shows that it had no effect."""
 
 
