@@ -16,7 +16,7 @@ from snapshot_mcp.ledger.sqlite import Row, SqliteLedger
 from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.conftest import ManualClock
 from tests.processes.conftest import Command
-from tests.processes.helpers import LONGEST_SECONDS, MODULE, Upstream, environment
+from tests.processes.helpers import TIMEOUT_SECONDS, MODULE, Upstream, environment
 
 NOTE = "There is no API key, so this is the embedded cloud.\n"
 Call = Callable[..., Any]
@@ -147,7 +147,7 @@ if sys.platform != "win32":
                 pass
             finally:
                 os.close(ours)
-            return process.wait(LONGEST_SECONDS), shown
+            return process.wait(TIMEOUT_SECONDS), shown
 
     def target(call: Call) -> tuple[str, str]:
         """The argument that names a ready snapshot, and its name."""

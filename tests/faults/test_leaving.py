@@ -115,7 +115,7 @@ async def test_leaving_before_anything_was_accepted_sends_nothing_more(
 async def test_leaving_as_the_cloud_refuses_still_records_that_it_failed(
     world: FaultyWorld, client: Client, tool: str, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.faults.world.LONGEST_SECONDS", 1.0)
+    monkeypatch.setattr("tests.faults.world.TIMEOUT_SECONDS", 1.0)
     arguments = await wanted(client, tool)
     world.plan.writes = [fault]
     await leave_at_the_write(world, client, tool, arguments)

@@ -9,7 +9,7 @@ from mcp import Client
 from mcp_types import ElicitRequestFormParams, ElicitResult, TextResourceContents
 
 from snapshot_mcp.core.uris import PANEL_URI
-from snapshot_mcp.mcp_server.panel.binding import PAGE
+from snapshot_mcp.mcp_server.panel.binding import PAGE, PANEL_TOOLS
 from snapshot_mcp.mcp_server.tools.registry import PANEL_META
 from tests.conftest import ERAS, World, ask, refused
 from tests.tools.test_definitions import TOOLS, compare
@@ -212,7 +212,7 @@ async def test_the_page_is_bound_to_its_tools_and_may_fetch_nothing(client: Clie
         if name in PANEL_ONLY_TOOLS:
             assert bound == {"resourceUri": PANEL_URI, "visibility": ["app"]}
             compare(f"tool.{name}", tool.model_dump(mode="json", by_alias=True, exclude_none=True))
-        elif name in PANEL_ONLY_TOOLS:
+        elif name in PANEL_TOOLS:
             assert bound == {"resourceUri": PANEL_URI, "visibility": ["model", "app"]}
         else:
             assert bound == {}

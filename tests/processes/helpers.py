@@ -46,7 +46,7 @@ EMBEDDED_NOTE = (
 )
 KEY = "k3y-0d5e8f6a-not-for-eyes"
 LEGACY = "2025-11-25"
-LONGEST_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 """No condition takes longer, however busy the machine is."""
 
 Message = dict[str, Any]
@@ -63,7 +63,7 @@ def environment(folder: Path | str, **settings: str) -> dict[str, str]:
 
 
 def run(
-    *arguments: str, env: dict[str, str], within: float = LONGEST_SECONDS
+    *arguments: str, env: dict[str, str], within: float = TIMEOUT_SECONDS
 ) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
     return subprocess.run(
@@ -77,7 +77,7 @@ def run(
     )
 
 
-def until(condition: Callable[[], bool], what: str, within: float = LONGEST_SECONDS) -> None:
+def until(condition: Callable[[], bool], what: str, within: float = TIMEOUT_SECONDS) -> None:
     """Wait for a condition; fail when the time is over."""
     deadline = monotonic() + within
     while not condition():
@@ -153,7 +153,7 @@ class StdioServer:
         """The first message, said or to come, that is wanted."""
         with self._changed:
             self._changed.wait_for(
-                lambda: self._ended or any(wanted(it) for it in self.messages), LONGEST_SECONDS
+                lambda: self._ended or any(wanted(it) for it in self.messages), TIMEOUT_SECONDS
             )
             found = next((it for it in self.messages if wanted(it)), None)
         assert found is not None, f"no answer; stderr: {self.stderr}"
@@ -187,15 +187,15 @@ class StdioServer:
         """Close its stdin and wait for its end; the exit code."""
         assert self.process.stdin
         self.process.stdin.close()
-        code = self.process.wait(LONGEST_SECONDS)
-        self._reader.join(LONGEST_SECONDS)
+        code = self.process.wait(TIMEOUT_SECONDS)
+        self._reader.join(TIMEOUT_SECONDS)
         return code
 
     def kill(self) -> None:
         """End it at once, wherever it is, and hear what it had said till then."""
         self.process.kill()
-        self.process.wait(LONGEST_SECONDS)
-        self._reader.join(LONGEST_SECONDS)
+        self.process.wait(TIMEOUT_SECONDS)
+        self._reader.join(TIMEOUT_SECONDS)
         assert not self._reader.is_alive()
 
 
@@ -271,7 +271,7 @@ class Meeting:
             self.arrived += 1
             if self.arrived == self._guests:
                 self._everybody.set()
-            with anyio.fail_after(LONGEST_SECONDS):
+            with anyio.fail_after(TIMEOUT_SECONDS):
                 await self._everybody.wait()
 
 
@@ -299,7 +299,7 @@ def serving_in_thread(app: ASGIApp, port: int) -> Generator[None]:
             yield
         finally:
             server.should_exit = True
-            thread.join(LONGEST_SECONDS)
+            thread.join(TIMEOUT_SECONDS)
             assert not thread.is_alive()
 
 
@@ -351,7 +351,7 @@ class Upstream:
     def post(self, path: str, body: object) -> None:
         """Change something as another person would; it is not counted."""
         headers = {"api_key": KEY}
-        answer = httpx.post(self.url + path, json=body, headers=headers, timeout=LONGEST_SECONDS)
+        answer = httpx.post(self.url + path, json=body, headers=headers, timeout=TIMEOUT_SECONDS)
         assert answer.is_success, answer.text
         self.seen.remove(f"POST /v1{path}")
 

@@ -125,7 +125,7 @@ async def test_a_cloud_that_cannot_be_reached_or_hangs_gives_nothing(
     async def fail(_: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("SECRET")
 
-    monkeypatch.setattr(completions, "LONGEST_COMPLETION_SECONDS", 0.05)
+    monkeypatch.setattr(completions, "COMPLETION_TIMEOUT_SECONDS", 0.05)
     for fault in (hang, fail):
         world.fail(fault)
         with anyio.fail_after(5):

@@ -22,11 +22,11 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from pydantic import SecretStr
-from snapshot_mcp.ledger.backend import open_records
+from snapshot_mcp.ledger.backend import open_ledger_backend
 
 def open_as_told():
     url = SecretStr(sys.argv[2]) if sys.argv[2] else None
-    return open_records(Path(sys.argv[1]), url, lambda: datetime.now(UTC))
+    return open_ledger_backend(Path(sys.argv[1]), url, lambda: datetime.now(UTC))
 """
 
 

@@ -293,7 +293,7 @@ async def test_a_body_of_the_wrong_shape_does_not_fit_a_read_and_leaves_a_write_
 async def test_a_body_above_the_cap_is_cut_off(
     monkeypatch: pytest.MonkeyPatch, *, packed: bool
 ) -> None:
-    monkeypatch.setattr(cloud_http, "LARGEST_BODY_BYTES", 1_000)
+    monkeypatch.setattr(cloud_http, "MAX_BODY_BYTES", 1_000)
     content = json.dumps({"padding": "x" * 10_000}).encode()
 
     def handler(_: httpx.Request) -> httpx.Response:
@@ -308,7 +308,7 @@ async def test_a_body_above_the_cap_is_cut_off(
 
 async def test_a_body_of_just_the_cap_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     content = b'{"padding": "xxxx"}'
-    monkeypatch.setattr(cloud_http, "LARGEST_BODY_BYTES", len(content))
+    monkeypatch.setattr(cloud_http, "MAX_BODY_BYTES", len(content))
     assert await read(lambda _: httpx.Response(200, content=content)) == {"padding": "xxxx"}
 
 

@@ -180,7 +180,7 @@ def test_a_count_of_one_page_only_does_not_end_a_list_of_full_pages() -> None:
 
 
 async def test_a_list_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "LONGEST_LISTING_SECONDS", 0)
+    monkeypatch.setattr(pages, "LISTING_TIMEOUT_SECONDS", 0)
 
     async def handler(request: httpx.Request) -> httpx.Response:
         await anyio.lowlevel.checkpoint()
@@ -222,7 +222,7 @@ def test_pages_are_asked_for_with_the_largest_size_that_is_safe() -> None:
 
 
 def test_a_list_that_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "MOST_PAGES", 5)
+    monkeypatch.setattr(pages, "MAX_PAGES", 5)
     asked: list[int] = []
 
     def cut(page: int, _size: int) -> tuple[Sequence[Entry], None]:

@@ -134,7 +134,7 @@ async def test_a_turn_that_comes_in_the_moment_of_a_cancellation_is_passed_on() 
 
 
 async def test_a_queue_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "MOST_WAITING", 1)
+    monkeypatch.setattr(turns, "MAX_WAITING", 1)
     queue = FairSemaphore(1)
 
     async def hold() -> None:

@@ -13,7 +13,7 @@ from snapshot_mcp.ledger.chain import Row
 
 _NOTHING = "-"
 _TIME = re.compile(r"[0-9T:.+-]+")
-_WIDEST = 4_000
+_MAX_CELL_WIDTH = 4_000
 
 
 def as_text(rows: Iterable[Row]) -> str:
@@ -43,13 +43,13 @@ def _line(row: Row) -> str:
 
 
 def _cell(value: object) -> str:
-    text = sanitize(str(value), _WIDEST).text
+    text = sanitize(str(value), _MAX_CELL_WIDTH).text
     return pad_column_text(text) if text else _NOTHING
 
 
 def _arguments(value: object) -> str:
     # The last column: a JSON object there needs no second pair of quotation marks.
-    text = sanitize(str(value), _WIDEST).text
+    text = sanitize(str(value), _MAX_CELL_WIDTH).text
     return text if text.startswith("{") else _cell(value)
 
 

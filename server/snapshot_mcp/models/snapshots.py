@@ -52,7 +52,7 @@ def summarize(number: int, read: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         number: the snapshot's id.
-        read: what was read of it, of `OF_A_SUMMARY`.
+        read: what was read of it, of `SUMMARY_FIELDS`.
     """
     status, labels = read.get("status"), read.get("labels", ())
     state = snapshot_state(status)
