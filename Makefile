@@ -67,7 +67,7 @@ reference: .venv/.dev
 
 pictures: .venv/.dev .venv/.host
 	$(BIN)/python -m docs.making.pictures
-	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -q tests/panel/test_browser.py -k lists_opens_plans
+	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -q tests/panel/test_browser.py -k deletes_a_snapshot
 	cp build/panel/timeline-light.png docs/pictures/panel-timeline.png
 	cp build/panel/plan-dark.png docs/pictures/panel-plan.png
 

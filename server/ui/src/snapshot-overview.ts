@@ -43,7 +43,7 @@ export class SnapshotOverview {
     const filterInput = createElement("input", {
       type: "search",
       "aria-label": "Filter by name, VM or label",
-      placeholder: "Filter by name, VM or label",
+      placeholder: "Name, VM or label",
       value: this.filterText,
       oninput: () => {
         this.filterText = filterInput.value;
