@@ -49,7 +49,7 @@ DEEP := $(addprefix tests/,faults hostile installing/test_install.py panel proce
 test-deep: .venv/.packaging .venv/.host .venv/.typescript
 	rm -f .coverage .coverage.*
 	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -n 2 --cov --cov-report= --cov-fail-under=0 tests/postgres $(wildcard tests/units/test_ledger*.py)
-	$(BIN)/coverage report --include='*/snapshot_mcp/postgres/*' --omit=none --fail-under=95
+	$(BIN)/coverage report --include='*/snapshot_mcp/ledger/postgres/*' --omit=none --fail-under=95
 	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -n 2 $(DEEP) $(LATER)
 
 # What users install: the wheel in an environment of its own, with its prompts.
@@ -59,7 +59,7 @@ wheel: .venv/.demo
 	$(BIN)/python -m venv build/wheel/venv
 	build/wheel/venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt build/wheel/*.whl
 	cd build/wheel && venv/bin/snapshot-mcp --version
-	cd build/wheel && venv/bin/python -c 'from snapshot_mcp.prompts import load_prompts; print([prompt.name for prompt in load_prompts()]); assert len(load_prompts()) >= 5'
+	cd build/wheel && venv/bin/python -c 'from snapshot_mcp.mcp_server.prompts import load_prompts; print([prompt.name for prompt in load_prompts()]); assert len(load_prompts()) >= 5'
 
 # What the documentation takes from the code.
 reference: .venv/.dev
@@ -74,7 +74,7 @@ pictures: .venv/.dev .venv/.host
 # The page that clients show beside a call, from its sources; the built file is committed.
 panel: .venv/.panel
 	$(NODE) server/panel/node_modules/typescript/bin/tsc -p server/panel
-	$(NODE) server/panel/build.mjs server/snapshot_mcp/panel/panel.html
+	$(NODE) server/panel/build.mjs server/snapshot_mcp/mcp_server/panel/panel.html
 
 # What Claude Desktop installs with one click: build/snapshot-mcp.mcpb, as the official tool packs it.
 bundle: .venv/.packaging

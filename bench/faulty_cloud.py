@@ -14,7 +14,7 @@ import httpx
 from anyio.abc import SocketAttribute, SocketStream, TaskGroup
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from snapshot_mcp.clock import utc_now
+from snapshot_mcp.core.clock import utc_now
 from snapshot_mcp.sandbox.app import create_app
 from tests.faults.clocks import Passing
 from tests.faults.faults import (

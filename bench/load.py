@@ -15,7 +15,7 @@ import anyio
 import jwt
 from mcp import Client
 
-from snapshot_mcp.settings import CLOUD_FILE, LEDGER_FILE
+from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE
 from tests.faults.judge import Told
 from tests.faults.transport import Exchange, Log
 from tests.faults.witness import (

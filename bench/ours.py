@@ -8,8 +8,9 @@ Cold starts are measured without this.
 import sys
 from functools import partial
 
-from snapshot_mcp.cli import main
-from snapshot_mcp.cloud import allowance, traffic
+from snapshot_mcp.cli.main import main
+from snapshot_mcp.cloud import rate_limit as allowance
+from snapshot_mcp.cloud import scheduler as traffic
 
 OUT_OF_REACH = 1_000_000_000
 

@@ -31,9 +31,9 @@ from faulty_cloud import HOST, KEY, Chance, FaultyCloud
 from load import Load
 from memory import Sample, growth_percent, sample
 
-from snapshot_mcp.clock import SYSTEM_CLOCK, utc_now
+from snapshot_mcp.core.clock import SYSTEM_CLOCK, utc_now
 from snapshot_mcp.ledger.sqlite import Ledger
-from snapshot_mcp.settings import CLOUD_FILE, LEDGER_FILE
+from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE
 from tests.faults.judge import disagreements
 from tests.faults.transport import Log
 from tests.faults.witness import changes_in, entries_of

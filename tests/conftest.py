@@ -26,18 +26,18 @@ from mcp.client.session import ElicitationFnT
 from mcp.server.apps import APP_MIME_TYPE, EXTENSION_ID
 from mcp_types import CallToolResult, TextContent
 
-from snapshot_mcp.app import (
+from snapshot_mcp.cloud.api import Api
+from snapshot_mcp.cloud.circuit_breaker import Circuit
+from snapshot_mcp.cloud.connection import Connection
+from snapshot_mcp.cloud.scheduler import Traffic
+from snapshot_mcp.core.clock import Clock
+from snapshot_mcp.ledger.sqlite import Ledger, Row
+from snapshot_mcp.mcp_server.app import (
     connection_over,
     create_server,
     embedded_transport,
 )
-from snapshot_mcp.clock import Clock
-from snapshot_mcp.cloud.circuit import Circuit
-from snapshot_mcp.cloud.connection import Connection
-from snapshot_mcp.cloud.http import Api
-from snapshot_mcp.cloud.traffic import Traffic
-from snapshot_mcp.ledger.sqlite import Ledger, Row
-from snapshot_mcp.settings import CLOUD_FILE, LEDGER_FILE, Settings
+from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE, Settings
 from tests.choosing import ERAS, measured_here, spared
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from docs.making.pictures import PICTURES, drawn
 from docs.making.reference import effect, reference, settings_table
-from snapshot_mcp import logs
-from snapshot_mcp import settings as settings_module
-from snapshot_mcp.commands.parser import build_parser
-from snapshot_mcp.service import settings as service
-from snapshot_mcp.settings_told import SETTINGS
-from snapshot_mcp.tools.toolsets import all_tools
+from snapshot_mcp.cli.parser import build_parser
+from snapshot_mcp.mcp_server.tools.toolsets import all_tools
+from snapshot_mcp.settings import environment as settings_module
+from snapshot_mcp.settings.reference import SETTINGS
+from snapshot_mcp.telemetry import logs
+from snapshot_mcp.transports.http import settings as service
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from snapshot_mcp.commands.parser import build_parser
+from snapshot_mcp.cli.parser import build_parser
 
 
 class Option(NamedTuple):

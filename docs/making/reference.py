@@ -15,11 +15,11 @@ from mcp.types import ToolAnnotations
 from mcp_types import Tool
 
 from docs.making.commands import Command, commands
-from snapshot_mcp import exit_codes
-from snapshot_mcp.app import create_server
-from snapshot_mcp.settings import TOOLSETS, Settings
-from snapshot_mcp.settings_told import SETTINGS
-from snapshot_mcp.tools.toolsets import all_tools
+from snapshot_mcp.cli import exit_codes
+from snapshot_mcp.mcp_server.app import create_server
+from snapshot_mcp.mcp_server.tools.toolsets import all_tools
+from snapshot_mcp.settings.environment import TOOLSETS, Settings
+from snapshot_mcp.settings.reference import SETTINGS
 
 PAGE = Path(__file__).parents[1] / "reference.md"
 _HEAD = """\

@@ -2,6 +2,6 @@
 
 import sys
 
-from snapshot_mcp.cli import main
+from snapshot_mcp.cli.main import main
 
 sys.exit(main())

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from snapshot_mcp.ledger.sqlite import Ledger, Row
-from snapshot_mcp.settings import LEDGER_FILE
+from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.conftest import TurnedClock
 from tests.processes.conftest import Command
 from tests.processes.helpers import LONGEST_SECONDS, MODULE, Upstream, environment

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from snapshot_mcp.commands.parser import SHELLS
+from snapshot_mcp.cli.parser import SHELLS
 from tests.processes.conftest import Command
 
 COMMANDS = ("serve", "install", "doctor", "call", "sandbox", "demo", "ledger", "completion")

@@ -15,12 +15,12 @@ import pytest
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from snapshot_mcp.clock import SYSTEM_CLOCK, utc_now
+from snapshot_mcp.cli.doctor.cloud_checks import told as told_of_cloud
 from snapshot_mcp.cloud.connection import Connection
-from snapshot_mcp.cloud.probe import ClockCompared, probe
-from snapshot_mcp.commands.doctor_cloud import told as told_of_cloud
+from snapshot_mcp.cloud.diagnostics import ClockCompared, probe
+from snapshot_mcp.core.clock import SYSTEM_CLOCK, utc_now
 from snapshot_mcp.sandbox.app import create_app
-from snapshot_mcp.settings import LEDGER_FILE
+from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.processes.conftest import Command
 from tests.processes.helpers import HTML, KEY, Upstream, environment, planned, ready_server, run
 from tests.processes.helpers import ready_snapshots as ready
@@ -254,7 +254,7 @@ def test_a_folder_that_cannot_be_made_or_has_no_room_is_told(
     (tmp_path / "file").touch()
     told = examine(command, environment(tmp_path / "file" / "data"), 1)
     assert told["data folder"][0][0] == "bad"
-    monkeypatch.setattr("snapshot_mcp.commands.doctor_here.LEAST_FREE_BYTES", 1 << 80)
+    monkeypatch.setattr("snapshot_mcp.cli.doctor.local_checks.LEAST_FREE_BYTES", 1 << 80)
     ended = command("doctor", "--json", env=environment(tmp_path / "data"))
     assert found(ended)["data folder"][1][0] == "note"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from snapshot_mcp.commands.tables import tables
+from snapshot_mcp.cli.tables import tables
 
 
 def shown(content: dict[str, Any], width: int = 100) -> str:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapshot_mcp.commands.values import read_values
-from snapshot_mcp.errors import ConfigError
-from snapshot_mcp.tools.toolsets import all_tools
+from snapshot_mcp.cli.arguments import read_values
+from snapshot_mcp.core.errors import ConfigError
+from snapshot_mcp.mcp_server.tools.toolsets import all_tools
 
 SCHEMA: dict[str, Any] = {
     "properties": {

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from snapshot_mcp.commands.parser import parse
-from snapshot_mcp.exit_codes import BAD_SETTINGS
-from snapshot_mcp.service.scopes import SCOPE_OF_TOOL, SCOPES
-from snapshot_mcp.service.settings import ServiceSettings, read_service
-from snapshot_mcp.serving import HEALTH_PATH, LONGEST_END_SECONDS, check_reach
-from snapshot_mcp.settings import read_settings
-from snapshot_mcp.settings_told import SETTINGS
+from snapshot_mcp.cli.exit_codes import BAD_SETTINGS
+from snapshot_mcp.cli.parser import parse
+from snapshot_mcp.settings.environment import read_settings
+from snapshot_mcp.settings.reference import SETTINGS
+from snapshot_mcp.transports.http.scopes import SCOPE_OF_TOOL, SCOPES
+from snapshot_mcp.transports.http.settings import ServiceSettings, read_service
+from snapshot_mcp.transports.serve import HEALTH_PATH, LONGEST_END_SECONDS, check_reach
 
 FOLDER = Path(__file__).parents[2] / "docs/deploy"
 PAGE = FOLDER.with_suffix(".md").read_text(encoding="utf-8")

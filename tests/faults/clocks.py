@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from snapshot_mcp.clock import Clock
+from snapshot_mcp.core.clock import Clock
 from tests.conftest import TurnedClock
 
 

@@ -9,7 +9,7 @@ import anyio
 import pytest
 from mcp import Client
 
-from snapshot_mcp.settings import CLOUD_FILE
+from snapshot_mcp.settings.environment import CLOUD_FILE
 from tests.conftest import ERAS
 from tests.faults.world import FaultyWorld, seed
 

@@ -15,7 +15,7 @@ from anyio.from_thread import BlockingPortal
 from hypothesis.stateful import RuleBasedStateMachine
 from mcp import Client
 
-from snapshot_mcp.settings import CLOUD_FILE
+from snapshot_mcp.settings.environment import CLOUD_FILE
 from tests.conftest import said
 from tests.faults.judge import Told, disagreements
 from tests.faults.test_leaving import news_arrive

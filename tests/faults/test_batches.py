@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import anyio
 from mcp import Client
 
-from snapshot_mcp.settings import CLOUD_FILE
+from snapshot_mcp.settings.environment import CLOUD_FILE
 from tests.conftest import ERAS, ask, said
 from tests.faults.faults import Fault
 from tests.faults.judge import disagreements

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from mcp import Client
 
-from snapshot_mcp.cloud.circuit import FAILURES_TO_OPEN, FIRST_REST_SECONDS
+from snapshot_mcp.cloud.circuit_breaker import FAILURES_TO_OPEN, FIRST_REST_SECONDS
 from tests.conftest import ask, said
 from tests.faults.faults import Fault, Refused, Reset, Status
 from tests.faults.test_settling import HAPPENED, TOOLS, under, wanted

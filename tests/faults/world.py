@@ -10,11 +10,11 @@ import anyio
 from mcp import Client
 from mcp.server.mcpserver import MCPServer
 
-from snapshot_mcp.app import connection_over, create_server, embedded_transport
-from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.connection import Connection
+from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.ledger.sqlite import Ledger
-from snapshot_mcp.settings import CLOUD_FILE, LEDGER_FILE, Settings
+from snapshot_mcp.mcp_server.app import connection_over, create_server, embedded_transport
+from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE, Settings
 from tests.faults.clocks import ApartClock
 from tests.faults.transport import Exchange, FaultTransport, Log, Plan, nothing
 from tests.faults.witness import (

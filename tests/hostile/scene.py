@@ -11,8 +11,8 @@ from mcp import Client
 from mcp_types import CallToolResult
 from pydantic import SecretStr
 
-from snapshot_mcp.app import create_server
-from snapshot_mcp.settings import CLOUD_FILE, Settings
+from snapshot_mcp.mcp_server.app import create_server
+from snapshot_mcp.settings.environment import CLOUD_FILE, Settings
 from tests.conftest import TurnedClock, ask, said
 from tests.hostile.raw_cloud import KEY, Asked, RawCloud, Trick
 

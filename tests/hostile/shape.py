@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import cast
 
-from snapshot_mcp.untrusted import showable
+from snapshot_mcp.core.sanitize import showable
 
 TWO_WORDS, ONE_WORD, NOTHING = "two words", "plain", ""
 

@@ -22,10 +22,10 @@ from jsonschema import Draft202012Validator, ValidationError
 from mcp import Client
 from mcp_types import CallToolResult, Tool
 
-from snapshot_mcp.models import LARGEST_ID
+from snapshot_mcp.core.sanitize import is_plain
+from snapshot_mcp.mcp_server.tools.arguments import parse_time
+from snapshot_mcp.models.cloud import LARGEST_ID
 from snapshot_mcp.rules.retention_policy import parse_within
-from snapshot_mcp.tools.arguments import parse_time
-from snapshot_mcp.untrusted import is_plain
 from tests.conftest import World, ask, said
 from tests.hostile.arguments import Arguments, Known, as_the_schema_says, spoilt
 from tests.hostile.scene import FOREIGN

@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from snapshot_mcp.cloud.http import LARGEST_BODY_BYTES
+from snapshot_mcp.cloud.api import LARGEST_BODY_BYTES
 from tests.hostile import replies
 from tests.hostile.raw_cloud import Line, RawCloud, Said, Trick, answer
 from tests.hostile.scene import (

@@ -15,10 +15,10 @@ import pytest
 from mcp import Client
 from mcp_types import CallToolResult, ElicitRequestFormParams, ElicitResult, Implementation
 
-from snapshot_mcp.app import create_server
+from snapshot_mcp.core.sanitize import in_a_column
 from snapshot_mcp.ledger.chain import Row
-from snapshot_mcp.ledger.view import as_json, as_text
-from snapshot_mcp.untrusted import in_a_column
+from snapshot_mcp.ledger.formatting import as_json, as_text
+from snapshot_mcp.mcp_server.app import create_server
 from tests.conftest import ERAS, World, answered, ask, refused, said, tokens
 from tests.hostile.corpus import TEXTS, storable
 from tests.hostile.shape import hidden_in, skeleton, trouble_in_json, twin, words_asked_for

@@ -32,7 +32,7 @@ from mcp import Client
 from mcp.client.session import ElicitationFnT
 from mcp_types import ElicitRequestFormParams, ElicitResult
 
-from snapshot_mcp.settings import CLOUD_FILE, LEDGER_FILE
+from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE
 from tests.conftest import ERAS, World, ask, said
 from tests.hostile.agent import COMMITS, Agent, Offer
 from tests.hostile.corpus import FAKE_TOKEN, TEXTS, storable

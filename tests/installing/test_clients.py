@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from snapshot_mcp.errors import ConfigError, RefusedError
-from snapshot_mcp.installing.clients import CLIENTS, Machine
-from snapshot_mcp.installing.difference import difference
-from snapshot_mcp.installing.entries import Start, entry_of, read_variables, start_of_this_copy
+from snapshot_mcp.cli.install.clients import CLIENTS, Machine
+from snapshot_mcp.cli.install.diff import difference
+from snapshot_mcp.cli.install.entry import Start, entry_of, read_variables, start_of_this_copy
+from snapshot_mcp.core.errors import ConfigError, RefusedError
 
 HOME, FOLDER = Path("home"), Path("project")
 LINUX = Machine("linux", HOME, FOLDER, {})

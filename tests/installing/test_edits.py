@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapshot_mcp.installing.edits import with_entry, without_entry
-from snapshot_mcp.installing.json_text import root_of, strict
+from snapshot_mcp.cli.install.edit import with_entry, without_entry
+from snapshot_mcp.cli.install.jsonc import root_of, strict
 
 OURS = {"command": "/opt/snapshot-mcp", "env": {"A": "b // no comment, }"}}
 NAME = "snapshots"

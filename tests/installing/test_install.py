@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from snapshot_mcp.clock import utc_now
-from snapshot_mcp.errors import RefusedError
-from snapshot_mcp.installing import files
-from snapshot_mcp.installing.clients import CLIENTS, Machine
+from snapshot_mcp.cli.install import files
+from snapshot_mcp.cli.install.clients import CLIENTS, Machine
+from snapshot_mcp.core.clock import utc_now
+from snapshot_mcp.core.errors import RefusedError
 from tests.conftest import DEEP
 from tests.processes.helpers import KEY, TOOLS, environment, stdio_server
 

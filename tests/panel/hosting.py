@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from snapshot_mcp.listening import listen
+from snapshot_mcp.core.sockets import listen
 
 HERE = Path(__file__).parent / "host"
 AXE = HERE / "node_modules/axe-core/axe.min.js"

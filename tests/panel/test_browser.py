@@ -14,8 +14,8 @@ import pytest
 from playwright.async_api import Browser, Locator, Route, expect
 
 from snapshot_mcp.ledger.sqlite import Ledger
-from snapshot_mcp.panel.binding import PAGE
-from snapshot_mcp.settings import CLOUD_FILE, LEDGER_FILE
+from snapshot_mcp.mcp_server.panel.binding import PAGE
+from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE
 from tests.conftest import TurnedClock
 from tests.hostile.corpus import TEXTS, storable
 from tests.panel.hosting import Host, browser, built_script, hosted, opened

@@ -8,9 +8,9 @@ import pytest
 from mcp import Client
 from mcp_types import ElicitRequestFormParams, ElicitResult, TextResourceContents
 
-from snapshot_mcp.addresses import PANEL
-from snapshot_mcp.panel.binding import PAGE, SHOWN_WITH
-from snapshot_mcp.tools.registry import PANEL_META
+from snapshot_mcp.core.uris import PANEL
+from snapshot_mcp.mcp_server.panel.binding import PAGE, SHOWN_WITH
+from snapshot_mcp.mcp_server.tools.registry import PANEL_META
 from tests.conftest import ERAS, World, ask, refused
 from tests.tools.test_definitions import TOOLS, compare
 

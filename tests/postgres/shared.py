@@ -8,8 +8,8 @@ from typing import LiteralString
 import psycopg
 
 from snapshot_mcp.ledger.chain import Attempt
-from snapshot_mcp.postgres.database import Database
-from snapshot_mcp.postgres.ledger import PostgresLedger
+from snapshot_mcp.ledger.postgres.database import Database
+from snapshot_mcp.ledger.postgres.ledger import PostgresLedger
 from tests.postgres.server import Server
 
 ATTEMPT = Attempt("plan-1", "delete_snapshot", 1701, {"name": "a"}, "local", "form", "Claude")

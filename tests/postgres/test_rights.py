@@ -7,11 +7,11 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from snapshot_mcp.errors import LedgerError
+from snapshot_mcp.core.errors import LedgerError
+from snapshot_mcp.ledger.backend import open_records
 from snapshot_mcp.ledger.chain import RateLimit
-from snapshot_mcp.postgres.database import Database
-from snapshot_mcp.postgres.ledger import PostgresLedger
-from snapshot_mcp.records import open_records
+from snapshot_mcp.ledger.postgres.database import Database
+from snapshot_mcp.ledger.postgres.ledger import PostgresLedger
 from tests.postgres.shared import ATTEMPT, Shared, now
 
 PAGE = Path(__file__).parents[2] / "docs/deploy.md"

@@ -13,12 +13,12 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from snapshot_mcp.errors import LedgerError, RefusedError
+from snapshot_mcp.core.errors import LedgerError, RefusedError
+from snapshot_mcp.ledger.backend import open_records
 from snapshot_mcp.ledger.chain import RateLimit
-from snapshot_mcp.postgres.alone import Alone
-from snapshot_mcp.postgres.ledger import PostgresLedger
-from snapshot_mcp.postgres.rate import SharedAllowance
-from snapshot_mcp.records import open_records
+from snapshot_mcp.ledger.postgres.change_lock import Alone
+from snapshot_mcp.ledger.postgres.ledger import PostgresLedger
+from snapshot_mcp.ledger.postgres.rate_limit import SharedAllowance
 from tests.postgres.server import PASSWORD, Server
 from tests.postgres.shared import ATTEMPT, Shared, now
 
@@ -217,7 +217,7 @@ async def test_a_sign_of_life_that_was_cut_is_given_again_before_the_next_row(
 async def test_a_database_that_answers_nobody_is_told_in_time_and_in_our_words(
     shared: Shared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("snapshot_mcp.postgres.database.LONGEST_SECONDS", 1.0)
+    monkeypatch.setattr("snapshot_mcp.ledger.postgres.database.LONGEST_SECONDS", 1.0)
     ledger = shared.ledger()
     await ledger.record("planned", ATTEMPT)
     with frozen(shared.server):

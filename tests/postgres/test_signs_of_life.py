@@ -7,10 +7,10 @@ import anyio
 import psycopg
 import pytest
 
-from snapshot_mcp.errors import LedgerError
-from snapshot_mcp.postgres.database import Database
-from snapshot_mcp.postgres.holding import Session
-from snapshot_mcp.postgres.ledger import PostgresLedger
+from snapshot_mcp.core.errors import LedgerError
+from snapshot_mcp.ledger.postgres.database import Database
+from snapshot_mcp.ledger.postgres.ledger import PostgresLedger
+from snapshot_mcp.ledger.postgres.session_lock import Session
 from tests.postgres.shared import ATTEMPT, Shared
 
 ADVISORY = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1"

@@ -10,7 +10,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from snapshot_mcp.cli import main
+from snapshot_mcp.cli.main import main
 
 collect_ignore = (
     []

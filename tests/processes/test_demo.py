@@ -9,9 +9,10 @@ import anyio
 import pytest
 from mcp import Client
 
-from snapshot_mcp import cli, demo, exit_codes
-from snapshot_mcp.app import create_server
-from snapshot_mcp.settings import Settings
+from snapshot_mcp.cli import demo, exit_codes
+from snapshot_mcp.cli.main import main as cli
+from snapshot_mcp.mcp_server.app import create_server
+from snapshot_mcp.settings.environment import Settings
 from tests.processes.helpers import environment, run
 
 pytestmark = pytest.mark.usefixtures("measured")
@@ -46,8 +47,10 @@ def test_the_demo_plays_to_its_end_and_shows_the_restored_vm(tmp_path: Path) -> 
 def test_the_demo_of_retention_plays_to_its_end(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("snapshot_mcp.demo._connected", connected_to(Settings(data_dir=tmp_path)))
-    assert cli.main(["demo", "--retention"]) == exit_codes.OK
+    monkeypatch.setattr(
+        "snapshot_mcp.cli.demo._connected", connected_to(Settings(data_dir=tmp_path))
+    )
+    assert cli(["demo", "--retention"]) == exit_codes.OK
     shown = capsys.readouterr().out
     assert "no rule keeps them" in shown
     assert "confirm does not hold the words" in shown
@@ -60,10 +63,10 @@ def test_a_demo_that_does_not_go_as_expected_fails_and_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     settings = Settings(data_dir=tmp_path, read_only=True)
-    monkeypatch.setattr("snapshot_mcp.demo._connected", connected_to(settings))
+    monkeypatch.setattr("snapshot_mcp.cli.demo._connected", connected_to(settings))
     assert demo.run_demo() is False
     assert "The demo failed: create_snapshot was refused" in capsys.readouterr().out
-    assert cli.main(["demo"]) == exit_codes.FAILED == 1
+    assert cli(["demo"]) == exit_codes.FAILED == 1
 
 
 def test_a_demo_that_takes_too_long_fails_and_says_so(
@@ -74,7 +77,7 @@ def test_a_demo_that_takes_too_long_fails_and_says_so(
         await anyio.sleep_forever()
         yield Client("http://127.0.0.1:1/never")
 
-    monkeypatch.setattr("snapshot_mcp.demo._connected", connected)
-    monkeypatch.setattr("snapshot_mcp.demo._LONGEST_DEMO_SECONDS", 0.05)
+    monkeypatch.setattr("snapshot_mcp.cli.demo._connected", connected)
+    monkeypatch.setattr("snapshot_mcp.cli.demo._LONGEST_DEMO_SECONDS", 0.05)
     assert demo.run_demo() is False
     assert "it took more than 0.05 s" in capsys.readouterr().out

@@ -13,10 +13,10 @@ from anyio import to_thread
 from mcp import Client, MCPError
 from mcp_types import CLIENT_CAPABILITIES_META_KEY, PROTOCOL_VERSION_META_KEY
 
-from snapshot_mcp.clock import utc_now
+from snapshot_mcp.core.clock import utc_now
 from snapshot_mcp.ledger.sqlite import Ledger, Row
-from snapshot_mcp.serving import DRAIN_SECONDS
-from snapshot_mcp.settings import LEDGER_FILE
+from snapshot_mcp.settings.environment import LEDGER_FILE
+from snapshot_mcp.transports.serve import DRAIN_SECONDS
 from tests.conftest import ERAS
 from tests.processes.helpers import (
     StdioServer,

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from snapshot_mcp.settings import CLOUD_FILE, LEDGER_FILE
+from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE
 from tests.processes.helpers import (
     Message,
     StdioServer,

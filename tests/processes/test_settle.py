@@ -12,7 +12,7 @@ import anyio
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from snapshot_mcp.clock import utc_now
+from snapshot_mcp.core.clock import utc_now
 from snapshot_mcp.ledger.chain import Attempt
 from snapshot_mcp.ledger.sqlite import Ledger, Row
 from snapshot_mcp.sandbox.app import create_app

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from snapshot_mcp.commands.parser import parse
-from snapshot_mcp.settings import TOOLSETS
-from snapshot_mcp.tools.toolsets import all_tools
+from snapshot_mcp.cli.parser import parse
+from snapshot_mcp.mcp_server.tools.toolsets import all_tools
+from snapshot_mcp.settings.environment import TOOLSETS
 from tests.processes.conftest import Command
 from tests.processes.helpers import MODULE, environment, stdio_server
 

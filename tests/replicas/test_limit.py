@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 from mcp import Client
 
-from snapshot_mcp.cloud.allowance import KEPT_FOR_WRITES, REQUESTS_A_MINUTE
+from snapshot_mcp.cloud.rate_limit import KEPT_FOR_WRITES, REQUESTS_A_MINUTE
 from tests.conftest import ERAS, ask
 from tests.postgres.server import Server
 from tests.processes.helpers import KEY

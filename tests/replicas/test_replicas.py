@@ -14,10 +14,10 @@ from mcp import Client
 from mcp_types import ElicitResult
 from pydantic import SecretStr
 
-from snapshot_mcp.clock import utc_now
-from snapshot_mcp.cloud.allowance import REQUESTS_A_MINUTE
+from snapshot_mcp.cloud.rate_limit import REQUESTS_A_MINUTE
+from snapshot_mcp.core.clock import utc_now
+from snapshot_mcp.ledger.backend import open_records
 from snapshot_mcp.ledger.chain import Row
-from snapshot_mcp.records import open_records
 from tests.conftest import ERAS, SHOWS_PANELS, ask, refused
 from tests.postgres.server import Server
 from tests.processes.helpers import KEY, environment, run

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from zoneinfo import ZoneInfo
 
-from snapshot_mcp.models import Snapshot
+from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.rules.retention_policy import ALL, GroupBy, RetentionPolicy, parse_within
 
 GUARDED = ("golden", "keep")

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from snapshot_mcp.models import Snapshot
+from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.rules.retention import Decision, decide
 from snapshot_mcp.rules.retention_policy import ALL, LARGEST_COUNT, RetentionPolicy
 from tests.restic.histories import RULES, histories, not_counted, policies

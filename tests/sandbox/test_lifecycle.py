@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snapshot_mcp.sandbox import lifecycle
-from snapshot_mcp.sandbox.rows import from_micros, to_micros
+from snapshot_mcp.sandbox.entities import from_micros, to_micros
 
 MOMENTS = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - Hypothesis takes the zone beside it
 SPANS = st.timedeltas(timedelta(0), timedelta(seconds=20))

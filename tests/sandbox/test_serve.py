@@ -17,7 +17,7 @@ from threading import Barrier, Event
 import httpx
 import pytest
 
-from snapshot_mcp.errors import ConfigError
+from snapshot_mcp.core.errors import ConfigError
 from snapshot_mcp.sandbox.serve import serve
 from tests.sandbox.conftest import KEY, NEWEST, NOTEBOOK
 

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapshot_mcp.errors import ConfigError
+from snapshot_mcp.core.errors import ConfigError
 from snapshot_mcp.sandbox import schema, store
-from snapshot_mcp.sandbox.ask import Ask, Page
-from snapshot_mcp.sandbox.rows import Config, Snapshot
+from snapshot_mcp.sandbox.entities import Config, Snapshot
+from snapshot_mcp.sandbox.request import Ask, Page
 from snapshot_mcp.sandbox.seed import seed
 from tests.sandbox.conftest import Cloud
 

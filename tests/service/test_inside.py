@@ -9,9 +9,9 @@ from mcp.server.auth.middleware.auth_context import auth_context_var
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 
-from snapshot_mcp.app import create_server
-from snapshot_mcp.service.scoped import Scoped
-from snapshot_mcp.service.scopes import DELETE, READ, SCOPES, WRITE
+from snapshot_mcp.mcp_server.app import create_server
+from snapshot_mcp.transports.http.scope_middleware import Scoped
+from snapshot_mcp.transports.http.scopes import DELETE, READ, SCOPES, WRITE
 from tests.conftest import ERAS, World, ask
 
 

@@ -7,16 +7,21 @@ from datetime import UTC, datetime
 import anyio
 import pytest
 
-from snapshot_mcp.service.jwks import (
+from snapshot_mcp.transports.http.jwks import (
     FRESH_SECONDS,
     LARGEST_BODY,
     LEAST_SECONDS_BETWEEN,
     Keys,
     KeysMissing,
 )
-from snapshot_mcp.service.jwks import Issuer as Source
-from snapshot_mcp.service.scopes import READ, SCOPES, WRITE
-from snapshot_mcp.service.verifying import KEPT_SECONDS, LEEWAY_SECONDS, Rejected, Verifier
+from snapshot_mcp.transports.http.jwks import Issuer as Source
+from snapshot_mcp.transports.http.scopes import READ, SCOPES, WRITE
+from snapshot_mcp.transports.http.token_verifier import (
+    KEPT_SECONDS,
+    LEEWAY_SECONDS,
+    Rejected,
+    Verifier,
+)
 from tests.conftest import TurnedClock
 from tests.processes.helpers import free_port
 from tests.service.issuer import (

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from snapshot_mcp.service.limits import LARGEST_BODY, Quotas
-from snapshot_mcp.service.scopes import READ
+from snapshot_mcp.transports.http.quotas import LARGEST_BODY, Quotas
+from snapshot_mcp.transports.http.scopes import READ
 from tests.conftest import TurnedClock
 from tests.processes.helpers import Upstream, free_port
 from tests.processes.http_server import http_server

@@ -16,10 +16,11 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 from mcp_types import CallToolResult
 
-from snapshot_mcp.app import create_server
-from snapshot_mcp.panel.tools import COMMITTED
-from snapshot_mcp.prompts import load_prompts
-from snapshot_mcp.service.scopes import (
+from snapshot_mcp.mcp_server.app import create_server
+from snapshot_mcp.mcp_server.panel.tools import COMMITTED
+from snapshot_mcp.mcp_server.prompts import load_prompts
+from snapshot_mcp.settings.environment import LEDGER_FILE, Settings
+from snapshot_mcp.transports.http.scopes import (
     COMMITTING,
     DELETE,
     READ,
@@ -29,8 +30,7 @@ from snapshot_mcp.service.scopes import (
     is_listed,
     scopes_needed,
 )
-from snapshot_mcp.service.verifying import LEEWAY_SECONDS
-from snapshot_mcp.settings import LEDGER_FILE, Settings
+from snapshot_mcp.transports.http.token_verifier import LEEWAY_SECONDS
 from tests.conftest import ERAS, ask, refused
 from tests.service.conftest import Service
 from tests.service.conversation import NEW, OLD, bearing, opened

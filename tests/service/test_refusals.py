@@ -6,8 +6,8 @@ from time import time
 
 import pytest
 
-from snapshot_mcp.service.scopes import DELETE, READ, SCOPE_OF_TOOL, SCOPES, WRITE
-from snapshot_mcp.settings import LEDGER_FILE
+from snapshot_mcp.settings.environment import LEDGER_FILE
+from snapshot_mcp.transports.http.scopes import DELETE, READ, SCOPE_OF_TOOL, SCOPES, WRITE
 from tests.service.conftest import Service
 from tests.service.conversation import ERAS, OLD, ask, call, opened
 from tests.service.issuer import (

@@ -4,12 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from snapshot_mcp.consent.keys import KEY_FILE, signing_key
-from snapshot_mcp.errors import ConfigError
-from snapshot_mcp.service.bearer import bearer_of
-from snapshot_mcp.service.scopes import DELETE, READ, SCOPES
-from snapshot_mcp.service.settings import DEFAULT_REQUESTS_PER_MINUTE, ServiceSettings, read_service
-from snapshot_mcp.settings import read_settings
+from snapshot_mcp.consent.signing_key import KEY_FILE, signing_key
+from snapshot_mcp.core.errors import ConfigError
+from snapshot_mcp.settings.environment import read_settings
+from snapshot_mcp.transports.http.scopes import DELETE, READ, SCOPES
+from snapshot_mcp.transports.http.settings import (
+    DEFAULT_REQUESTS_PER_MINUTE,
+    ServiceSettings,
+    read_service,
+)
+from snapshot_mcp.transports.http.static_tokens import bearer_of
 from tests.processes.conftest import Command
 from tests.processes.helpers import environment
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from snapshot_mcp.service.refusals import RETRY_SECONDS
-from snapshot_mcp.service.scopes import READ
+from snapshot_mcp.transports.http.error_responses import RETRY_SECONDS
+from snapshot_mcp.transports.http.scopes import READ
 from tests.processes.helpers import Upstream, free_port
 from tests.processes.http_server import HttpServer, http_server
 from tests.service.conversation import NEW, call, client_of

@@ -9,8 +9,8 @@ import pytest
 from jsonschema import validate
 
 from snapshot_mcp import __version__
-from snapshot_mcp.settings import CONSENTS, read_settings
-from snapshot_mcp.settings_told import SETTINGS
+from snapshot_mcp.settings.environment import CONSENTS, read_settings
+from snapshot_mcp.settings.reference import SETTINGS
 
 ROOT = Path(__file__).parents[2]
 TEXT = {"type": "string", "minLength": 1, "maxLength": 100}

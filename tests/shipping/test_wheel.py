@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from snapshot_mcp import __version__
-from snapshot_mcp.installing.clients import CLIENTS, Machine
+from snapshot_mcp.cli.install.clients import CLIENTS, Machine
 from tests.shipping.shipped import (
     UV,
     build,

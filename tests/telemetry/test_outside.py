@@ -11,7 +11,7 @@ import pytest
 from mcp import Client, MCPError
 from prometheus_client.parser import text_string_to_metric_families
 
-from snapshot_mcp.observing import route_of
+from snapshot_mcp.core.instrumentation import route_of
 from tests.conftest import DEEP, ask
 from tests.hostile.corpus import TEXTS, storable
 from tests.processes.helpers import KEY, Upstream, free_port, ready_server, stdio_server, until

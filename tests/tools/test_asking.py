@@ -10,7 +10,7 @@ import pytest
 from mcp import Client
 from mcp_types import ElicitRequestFormParams, ElicitResult, InputRequiredResult
 
-from snapshot_mcp.consent import asking
+from snapshot_mcp.mcp_server import elicitation as asking
 from tests.conftest import ERAS, World, ask, refused
 from tests.tools.test_consent import COMMITS, planned, ready
 

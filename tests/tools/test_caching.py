@@ -3,8 +3,8 @@
 import pytest
 from mcp import Client
 
-from snapshot_mcp.app import LISTS_KEPT_MS, READS_KEPT_MS
-from snapshot_mcp.operations.recent import SECONDS_KEPT
+from snapshot_mcp.mcp_server.app import LISTS_KEPT_MS, READS_KEPT_MS
+from snapshot_mcp.operations.cache import SECONDS_KEPT
 from tests.conftest import World, ask, refused
 
 PAGE = {"search": "", "limit": 3}

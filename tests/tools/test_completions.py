@@ -8,9 +8,9 @@ import pytest
 from mcp import Client
 from mcp_types import Completion, PromptReference, ResourceTemplateReference
 
-from snapshot_mcp import completions
-from snapshot_mcp.operations.recent import SECONDS_KEPT
-from snapshot_mcp.untrusted import showable
+from snapshot_mcp.core.sanitize import showable
+from snapshot_mcp.mcp_server import completions
+from snapshot_mcp.operations.cache import SECONDS_KEPT
 from tests.conftest import World, ask
 from tests.hostile.corpus import TEXTS
 from tests.tools.test_policy import obey

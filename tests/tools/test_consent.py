@@ -8,7 +8,7 @@ import jwt
 import pytest
 from mcp import Client
 
-from snapshot_mcp.consent.keys import KEY_FILE
+from snapshot_mcp.consent.signing_key import KEY_FILE
 from tests.conftest import World, answered, ask, refused
 
 COMMITS = ("delete_snapshot", "restore_snapshot")

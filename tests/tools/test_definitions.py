@@ -8,8 +8,8 @@ import jsonschema
 import pytest
 from mcp import Client
 
-from snapshot_mcp.app import create_server
-from snapshot_mcp.settings import Settings
+from snapshot_mcp.mcp_server.app import create_server
+from snapshot_mcp.settings.environment import Settings
 from tests.conftest import World
 
 TOOLSNAPS = Path(__file__).parents[1] / "toolsnaps"

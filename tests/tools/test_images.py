@@ -12,7 +12,7 @@ from mcp_types import CallToolResult
 
 from snapshot_mcp.ledger.chain import Attempt
 from snapshot_mcp.ledger.sqlite import Ledger
-from snapshot_mcp.settings import LEDGER_FILE
+from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.conftest import World, answered, ask, refused, said
 from tests.tools.test_consent import planned, ready
 from tests.tools.test_policy import obey

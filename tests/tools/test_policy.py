@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from mcp import Client
 
-from snapshot_mcp.app import create_server
-from snapshot_mcp.errors import ConfigError
-from snapshot_mcp.settings import Settings
+from snapshot_mcp.core.errors import ConfigError
+from snapshot_mcp.mcp_server.app import create_server
+from snapshot_mcp.settings.environment import Settings
 from tests.conftest import World, ask, refused
 from tests.tools.test_consent import planned, ready
 from tests.tools.test_create import order

@@ -9,8 +9,8 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, TextResourceContents
 
-from snapshot_mcp.addresses import PANEL
-from snapshot_mcp.models import LARGEST_ID
+from snapshot_mcp.core.uris import PANEL
+from snapshot_mcp.models.cloud import LARGEST_ID
 from tests.conftest import World, ask
 from tests.tools.test_policy import obey
 

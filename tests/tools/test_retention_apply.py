@@ -10,10 +10,10 @@ import httpx
 import pytest
 from mcp import Client
 
-from snapshot_mcp.caller import LOCAL_PRINCIPAL
+from snapshot_mcp.core.request_context import LOCAL_PRINCIPAL
 from snapshot_mcp.ledger.chain import Attempt
 from snapshot_mcp.ledger.sqlite import Ledger
-from snapshot_mcp.settings import LEDGER_FILE
+from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.conftest import ERAS, World, answered, ask, refused
 from tests.tools.test_asking import Human, asked
 from tests.tools.test_consent import planned, ready

@@ -7,10 +7,10 @@ from collections.abc import Collection
 import pytest
 from mcp.server.mcpserver.tools import Tool
 
-from snapshot_mcp.errors import ConfigError
-from snapshot_mcp.prompts import load_prompts, prompt_folder
-from snapshot_mcp.settings import TOOLSETS, Toolset, read_toolsets
-from snapshot_mcp.tools.toolsets import all_tools
+from snapshot_mcp.core.errors import ConfigError
+from snapshot_mcp.mcp_server.prompts import load_prompts, prompt_folder
+from snapshot_mcp.mcp_server.tools.toolsets import all_tools
+from snapshot_mcp.settings.environment import TOOLSETS, Toolset, read_toolsets
 from tests.conftest import ERAS, World, tokens
 from tests.tools.test_policy import obey
 

@@ -9,7 +9,7 @@ from mcp import Client
 
 from snapshot_mcp.cloud.client import CloudWriter
 from snapshot_mcp.cloud.connection import network_transport
-from snapshot_mcp.errors import ConfigError
+from snapshot_mcp.core.errors import ConfigError
 from tests.conftest import World, ask, refused
 from tests.tools.test_consent import planned, ready
 from tests.tools.test_create import order

@@ -13,8 +13,8 @@ from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
 from mcp.shared.subscriptions import ResourceUpdated
 from mcp_types import INVALID_PARAMS, ResourceUpdatedNotification
 
-from snapshot_mcp import updates
-from snapshot_mcp.app import create_server
+from snapshot_mcp.mcp_server import subscriptions as updates
+from snapshot_mcp.mcp_server.app import create_server
 from tests.conftest import World, ask
 from tests.tools.test_consent import planned, ready
 from tests.tools.test_create import order

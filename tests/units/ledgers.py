@@ -10,10 +10,10 @@ from typing import Protocol
 import psycopg
 from pydantic import SecretStr
 
-from snapshot_mcp.ledger.recording import Recorder
+from snapshot_mcp.ledger.backend import open_records
+from snapshot_mcp.ledger.base import Recorder
 from snapshot_mcp.ledger.sqlite import Ledger
-from snapshot_mcp.records import open_records
-from snapshot_mcp.settings import LEDGER_FILE
+from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.postgres.server import Server
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, 123_456, tzinfo=UTC)
@@ -22,7 +22,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from pydantic import SecretStr
-from snapshot_mcp.records import open_records
+from snapshot_mcp.ledger.backend import open_records
 
 def open_as_told():
     url = SecretStr(sys.argv[2]) if sys.argv[2] else None

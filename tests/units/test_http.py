@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapshot_mcp.cloud import http as cloud_http
+from snapshot_mcp.cloud import api as cloud_http
+from snapshot_mcp.cloud.api import Api
 from snapshot_mcp.cloud.client import CloudReader, CloudWriter
-from snapshot_mcp.cloud.http import Api
-from snapshot_mcp.cloud.refusal import error_of
-from snapshot_mcp.errors import (
+from snapshot_mcp.cloud.response_errors import error_of
+from snapshot_mcp.core.errors import (
     BadRequest,
     CloudError,
     Conflict,

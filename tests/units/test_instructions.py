@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapshot_mcp.app import create_server
-from snapshot_mcp.instructions import instructions
-from snapshot_mcp.settings import Settings
+from snapshot_mcp.mcp_server.app import create_server
+from snapshot_mcp.mcp_server.instructions import instructions
+from snapshot_mcp.settings.environment import Settings
 from tests.conftest import tokens
 from tests.tools.test_definitions import READING, TOOLS
 

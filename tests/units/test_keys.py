@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from snapshot_mcp.consent.keys import KEY_FILE, load_key
-from snapshot_mcp.errors import LedgerError
+from snapshot_mcp.consent.signing_key import KEY_FILE, load_key
+from snapshot_mcp.core.errors import LedgerError
 
 ASK_FOR_THE_KEY = """
 import sys
 from pathlib import Path
-from snapshot_mcp.consent.keys import load_key
+from snapshot_mcp.consent.signing_key import load_key
 print("ready", flush=True)
 sys.stdin.readline()
 print(load_key(Path(sys.argv[1])).hex())

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from snapshot_mcp.errors import LedgerError, RefusedError
+from snapshot_mcp.core.errors import LedgerError, RefusedError
 from snapshot_mcp.ledger.chain import Argument, Attempt, Event, RateLimit
 from snapshot_mcp.ledger.sqlite import Ledger
 from tests.units.ledgers import NOW, OPEN_AS_TOLD, Books
@@ -26,7 +26,7 @@ ATTEMPT = Attempt("plan-1", "delete_snapshot", 1701, {}, "local", "arguments")
 SEND_FIVE_AT_ONCE = f"""{OPEN_AS_TOLD}
 import anyio
 from snapshot_mcp.ledger.chain import Attempt
-from snapshot_mcp.errors import RefusedError
+from snapshot_mcp.core.errors import RefusedError
 
 async def main():
     for number in range(5):

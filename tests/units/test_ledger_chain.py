@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from snapshot_mcp.errors import LedgerError, RefusedError
+from snapshot_mcp.core.errors import LedgerError, RefusedError
+from snapshot_mcp.ledger.base import Recorder
 from snapshot_mcp.ledger.chain import FIRST_PREVIOUS, Attempt, RateLimit, Row, sealed
-from snapshot_mcp.ledger.recording import Recorder
+from snapshot_mcp.ledger.formatting import as_json, as_text
 from snapshot_mcp.ledger.sqlite import Ledger
-from snapshot_mcp.ledger.view import as_json, as_text
 from tests.units.ledgers import NOW, OPEN_AS_TOLD, Books, Files, owner_files
 
 ATTEMPT = Attempt("plan-1", "delete_snapshot", 1701, {"name": "a"}, "local", "form", "Claude")
@@ -32,7 +32,7 @@ PROGRAM = (
     + """
 import anyio
 from snapshot_mcp.ledger.chain import Attempt, RateLimit
-from snapshot_mcp.errors import RefusedError
+from snapshot_mcp.core.errors import RefusedError
 
 async def main(ledger):
     {body}
@@ -475,7 +475,7 @@ async def test_nothing_is_sent_without_a_sign_of_life(
         await ledger_in(tmp_path).record("sent", ATTEMPT)
     assert await ledger_in(tmp_path).rows() == []
     (tmp_path / "owners").unlink()
-    monkeypatch.setattr("snapshot_mcp.ledger.owners.secrets.token_hex", "ab".__mul__)
+    monkeypatch.setattr("snapshot_mcp.ledger.process_lock.secrets.token_hex", "ab".__mul__)
     ledger = ledger_in(tmp_path)
     (tmp_path / "owners" / f"{'ab' * 8}.db").mkdir(parents=True)
     with pytest.raises(LedgerError, match="nothing was sent"):

@@ -6,8 +6,8 @@ from pathlib import Path
 import anyio
 import pytest
 
+from snapshot_mcp.ledger.base import Recorder
 from snapshot_mcp.ledger.chain import Attempt, Event, Row
-from snapshot_mcp.ledger.recording import Recorder
 from tests.units.ledgers import Books
 
 ATTEMPT = Attempt(

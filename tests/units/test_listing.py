@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapshot_mcp.answers.snapshots import SnapshotList
 from snapshot_mcp.cloud.client import CloudReader
-from snapshot_mcp.errors import ProtocolError, RefusedError, Unavailable
-from snapshot_mcp.models import VirtualMachine
-from snapshot_mcp.operations import pages
+from snapshot_mcp.core.errors import ProtocolError, RefusedError, Unavailable
+from snapshot_mcp.models.cloud import VirtualMachine
+from snapshot_mcp.models.snapshots import SnapshotList
+from snapshot_mcp.operations import pagination as pages
 from snapshot_mcp.operations.listing import (
     all_snapshots,
     find_virtual_machines,
@@ -29,7 +29,7 @@ from snapshot_mcp.operations.listing import (
     list_virtual_machines,
     snapshots_of_vm,
 )
-from snapshot_mcp.operations.orders import Order, SnapshotFilter
+from snapshot_mcp.operations.requests import Order, SnapshotFilter
 from tests.conftest import api_over
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from snapshot_mcp.errors import ConfigError, LedgerError
-from snapshot_mcp.logs import set_up_logs
+from snapshot_mcp.core.errors import ConfigError, LedgerError
+from snapshot_mcp.telemetry.logs import set_up_logs
 from tests.hostile.corpus import TEXTS
 
 KEY = "canary-of-the-key"

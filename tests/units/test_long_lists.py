@@ -16,18 +16,18 @@ from hypothesis import strategies as st
 
 from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.cloud.decoding import any_json, list_decoder
-from snapshot_mcp.cloud.traffic import READS_AT_ONCE
-from snapshot_mcp.cloud.wire import (
+from snapshot_mcp.cloud.parsing import (
     entry_of,
     field_reader,
     keys_of_entries,
     read_fields,
     read_snapshot,
 )
-from snapshot_mcp.errors import Unavailable
+from snapshot_mcp.cloud.scheduler import READS_AT_ONCE
+from snapshot_mcp.core.errors import Unavailable
 from snapshot_mcp.operations.listing import FEW_PAGES, list_snapshots, snapshots_of_vm
-from snapshot_mcp.operations.orders import SnapshotFilter
-from snapshot_mcp.operations.pages import PAGE_SIZE
+from snapshot_mcp.operations.pagination import PAGE_SIZE
+from snapshot_mcp.operations.requests import SnapshotFilter
 from tests.conftest import api_over
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

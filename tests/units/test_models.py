@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from snapshot_mcp.answers.snapshots import SnapshotSummary, VirtualMachineSummary
-from snapshot_mcp.models import (
+from snapshot_mcp.core.sanitize import DESCRIPTION_CAP, is_plain
+from snapshot_mcp.models.cloud import (
     LARGEST_ID,
     LONGEST_LABEL,
     LONGEST_NAME,
@@ -26,7 +26,7 @@ from snapshot_mcp.models import (
     snapshot_state,
     status_word,
 )
-from snapshot_mcp.untrusted import DESCRIPTION_CAP, is_plain
+from snapshot_mcp.models.snapshots import SnapshotSummary, VirtualMachineSummary
 
 AN_ID = TypeAdapter[int](Id)
 A_NAME = TypeAdapter[str](Name)

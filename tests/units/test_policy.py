@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from snapshot_mcp.errors import ConfigError
-from snapshot_mcp.models import Environment, Flavor, Snapshot, VirtualMachine
-from snapshot_mcp.policy_file import LARGEST_FILE, load_policy, policy_json
+from snapshot_mcp.core.errors import ConfigError
+from snapshot_mcp.mcp_server.tools.toolsets import all_tools
+from snapshot_mcp.models.cloud import Environment, Flavor, Snapshot, VirtualMachine
 from snapshot_mcp.rules import policy as rules
 from snapshot_mcp.rules.policy import TOOLS, Policy, Ruling
-from snapshot_mcp.tools.toolsets import all_tools
+from snapshot_mcp.settings.policy_file import LARGEST_FILE, load_policy, policy_json
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 ROOT = Path(__file__).parents[2]

@@ -14,9 +14,9 @@ from mcp.server.mcpserver.prompts.base import UserMessage
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, TextContent
 
-from snapshot_mcp.errors import ConfigError
-from snapshot_mcp.prompts import load_prompt, load_prompts, prompt_folder
-from snapshot_mcp.untrusted import showable
+from snapshot_mcp.core.errors import ConfigError
+from snapshot_mcp.core.sanitize import showable
+from snapshot_mcp.mcp_server.prompts import load_prompt, load_prompts, prompt_folder
 
 GOOD = """\
 +++

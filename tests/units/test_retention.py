@@ -7,8 +7,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import ValidationError
 
-from snapshot_mcp.models import Snapshot
+from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.rules.retention import Decision, Protected, decide
+from snapshot_mcp.rules.retention_calendar import start_of
 from snapshot_mcp.rules.retention_policy import (
     ALL,
     GroupBy,
@@ -17,7 +18,6 @@ from snapshot_mcp.rules.retention_policy import (
     Within,
     parse_within,
 )
-from snapshot_mcp.rules.retention_time import start_of
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 BERLIN, TOKYO, UTC_ZONE = ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Tokyo"), ZoneInfo("UTC")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapshot_mcp.models import Snapshot
+from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.rules.cost import month_estimate
 from snapshot_mcp.rules.policy import Policy
 from snapshot_mcp.rules.retention_batch import (

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from snapshot_mcp.models import Snapshot
+from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.rules.retention import Decision, Protected
 from snapshot_mcp.rules.retention_policy import (
     ALL,

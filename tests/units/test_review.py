@@ -10,13 +10,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from snapshot_mcp.answers.review import Review
-from snapshot_mcp.models import LONGEST_NAME, Snapshot
+from snapshot_mcp.core.sanitize import is_plain
+from snapshot_mcp.mcp_server.tools.text.review import review as as_text
+from snapshot_mcp.models.cloud import LONGEST_NAME, Snapshot
+from snapshot_mcp.models.review import Review
 from snapshot_mcp.rules.cost import month_estimate
 from snapshot_mcp.rules.rehearsal import is_rehearsal, rehearsal_name
 from snapshot_mcp.rules.review import GROWTH_DAYS, ReviewedVm, Reviewer
-from snapshot_mcp.tools.review_text import review as as_text
-from snapshot_mcp.untrusted import is_plain
 from tests.conftest import tokens
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

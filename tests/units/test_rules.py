@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapshot_mcp.models import CustomImage, Features, Flavor, Snapshot, VirtualMachine
-from snapshot_mcp.rules.blast import (
+from snapshot_mcp.models.cloud import CustomImage, Features, Flavor, Snapshot, VirtualMachine
+from snapshot_mcp.rules.blast_radius import (
     age_days,
     deletion,
     derived_image,

@@ -8,8 +8,11 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import Field, TypeAdapter
 
-from snapshot_mcp.answers.images import ImageResult, SnapshotEventList
-from snapshot_mcp.answers.snapshots import (
+from snapshot_mcp.mcp_server.tools.schema import PlainSchema
+from snapshot_mcp.mcp_server.tools.toolsets import all_tools
+from snapshot_mcp.models.cloud import Frozen, Snapshot
+from snapshot_mcp.models.images import ImageResult, SnapshotEventList
+from snapshot_mcp.models.snapshots import (
     CreateResult,
     DeleteResult,
     RestoreResult,
@@ -17,10 +20,7 @@ from snapshot_mcp.answers.snapshots import (
     SnapshotList,
     VirtualMachineList,
 )
-from snapshot_mcp.models import Frozen, Snapshot
 from snapshot_mcp.rules.review import Reviewer
-from snapshot_mcp.tools.schema import PlainSchema
-from snapshot_mcp.tools.toolsets import all_tools
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 TOOLS = {tool.name: tool for tool in all_tools(read_only=False)}

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from snapshot_mcp.errors import ConfigError
-from snapshot_mcp.settings import (
+from snapshot_mcp.core.errors import ConfigError
+from snapshot_mcp.settings.environment import (
     DEFAULT_API_URL,
     EMBEDDED_API_KEY,
     Settings,

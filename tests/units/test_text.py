@@ -7,7 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapshot_mcp.answers.snapshots import (
+from snapshot_mcp.core.sanitize import in_a_column
+from snapshot_mcp.mcp_server.tools.text import snapshots as text
+from snapshot_mcp.models.cloud import (
+    CustomImage,
+    Environment,
+    Features,
+    Flavor,
+    Keypair,
+    Snapshot,
+    SnapshotState,
+    VmImage,
+)
+from snapshot_mcp.models.snapshots import (
     BlastRadius,
     CreateResult,
     DeleteResult,
@@ -18,18 +30,6 @@ from snapshot_mcp.answers.snapshots import (
     VirtualMachineList,
     VirtualMachineSummary,
 )
-from snapshot_mcp.models import (
-    CustomImage,
-    Environment,
-    Features,
-    Flavor,
-    Keypair,
-    Snapshot,
-    SnapshotState,
-    VmImage,
-)
-from snapshot_mcp.tools import text
-from snapshot_mcp.untrusted import in_a_column
 
 TAKEN = datetime(2026, 5, 7, 9, 10, 11, tzinfo=UTC)
 FULL = SnapshotSummary(

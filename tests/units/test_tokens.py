@@ -11,8 +11,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from snapshot_mcp.consent.tokens import LIFETIME, Intent, Plan, Tokens, digest
-from snapshot_mcp.errors import LedgerError, RefusedError
+from snapshot_mcp.consent.plan_tokens import LIFETIME, Intent, Plan, Tokens, digest
+from snapshot_mcp.core.errors import LedgerError, RefusedError
 from snapshot_mcp.ledger.sqlite import Argument
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32

@@ -10,19 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapshot_mcp.caller import CALLER, Caller, News, current_caller
-from snapshot_mcp.cloud import turns
-from snapshot_mcp.cloud.allowance import OwnAllowance
-from snapshot_mcp.cloud.circuit import (
+from snapshot_mcp.cloud import fair_queue as turns
+from snapshot_mcp.cloud.circuit_breaker import (
     FAILURES_TO_OPEN,
     FIRST_REST_SECONDS,
     LONGEST_REST_SECONDS,
     Circuit,
 )
+from snapshot_mcp.cloud.fair_queue import Turns
+from snapshot_mcp.cloud.rate_limit import OwnAllowance
 from snapshot_mcp.cloud.retry import LONGEST_PAUSE_SECONDS, MOST_ATTEMPTS, persevere
-from snapshot_mcp.cloud.traffic import Traffic
-from snapshot_mcp.cloud.turns import Turns
-from snapshot_mcp.errors import BadRequest, OutcomeUnknown, RateLimited, Unavailable
+from snapshot_mcp.cloud.scheduler import Traffic
+from snapshot_mcp.core.errors import BadRequest, OutcomeUnknown, RateLimited, Unavailable
+from snapshot_mcp.core.request_context import CALLER, Caller, News, current_caller
 from tests.conftest import TurnedClock
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from snapshot_mcp.untrusted import (
+from snapshot_mcp.core.sanitize import (
     DESCRIPTION_CAP,
     NAME_CAP,
     Shown,

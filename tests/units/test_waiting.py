@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapshot_mcp.caller import CALLER, Caller, News
-from snapshot_mcp.clock import SYSTEM_CLOCK, Clock
-from snapshot_mcp.errors import (
+from snapshot_mcp.core.clock import SYSTEM_CLOCK, Clock
+from snapshot_mcp.core.errors import (
     Forbidden,
     NotFound,
     OutcomeUnknown,
@@ -20,7 +19,8 @@ from snapshot_mcp.errors import (
     RateLimited,
     Unavailable,
 )
-from snapshot_mcp.operations.waiting import Waited, wait_for
+from snapshot_mcp.core.request_context import CALLER, Caller, News
+from snapshot_mcp.operations.polling import Waited, wait_for
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 GONE = "the cloud does not know it at the moment"

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from snapshot_mcp.cloud.values import MOST_LABELS, read_integer, read_number, read_time
-from snapshot_mcp.cloud.wire import read_list, read_object, read_snapshot, read_virtual_machine
-from snapshot_mcp.errors import ProtocolError
-from snapshot_mcp.models import (
+from snapshot_mcp.cloud.field_readers import MOST_LABELS, read_integer, read_number, read_time
+from snapshot_mcp.cloud.parsing import read_list, read_object, read_snapshot, read_virtual_machine
+from snapshot_mcp.core.errors import ProtocolError
+from snapshot_mcp.core.sanitize import DESCRIPTION_CAP, NAME_CAP, is_plain
+from snapshot_mcp.models.cloud import (
     LARGEST_ID,
     CustomImage,
     Environment,
@@ -26,7 +27,6 @@ from snapshot_mcp.models import (
     VirtualMachine,
     VmImage,
 )
-from snapshot_mcp.untrusted import DESCRIPTION_CAP, NAME_CAP, is_plain
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TEN_PAST_NINE = datetime(2026, 5, 7, 9, 10, tzinfo=UTC)

@@ -9,11 +9,10 @@ from functools import cache, partial
 from typing import NamedTuple, TypeVar, cast
 from urllib.parse import quote
 
+from snapshot_mcp.cloud.api import Api
 from snapshot_mcp.cloud.decoding import Decode, any_json, list_decoder
-from snapshot_mcp.cloud.http import Api
-from snapshot_mcp.cloud.refusal import says_success
-from snapshot_mcp.cloud.values import read_integer, read_number
-from snapshot_mcp.cloud.wire import (
+from snapshot_mcp.cloud.field_readers import read_integer, read_number
+from snapshot_mcp.cloud.parsing import (
     keys_of_entries,
     read_image,
     read_list,
@@ -21,8 +20,9 @@ from snapshot_mcp.cloud.wire import (
     read_snapshot,
     read_virtual_machine,
 )
-from snapshot_mcp.errors import ProtocolError
-from snapshot_mcp.models import CustomImage, Snapshot, VirtualMachine
+from snapshot_mcp.cloud.response_errors import says_success
+from snapshot_mcp.core.errors import ProtocolError
+from snapshot_mcp.models.cloud import CustomImage, Snapshot, VirtualMachine
 
 T = TypeVar("T")
 

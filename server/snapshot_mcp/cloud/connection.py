@@ -16,7 +16,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 from snapshot_mcp import __version__
-from snapshot_mcp.errors import ConfigError
+from snapshot_mcp.core.errors import ConfigError
 
 Json = Mapping[str, str | int | list[str]]
 

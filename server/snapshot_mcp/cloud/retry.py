@@ -13,10 +13,10 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from snapshot_mcp.caller import current_caller
-from snapshot_mcp.clock import Clock
-from snapshot_mcp.errors import CloudError
-from snapshot_mcp.observing import RESENT
+from snapshot_mcp.core.clock import Clock
+from snapshot_mcp.core.errors import CloudError
+from snapshot_mcp.core.instrumentation import RESENT
+from snapshot_mcp.core.request_context import current_caller
 
 T = TypeVar("T")
 

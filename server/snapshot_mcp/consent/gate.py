@@ -13,20 +13,20 @@ from typing import NamedTuple, TypeVar, cast
 
 import anyio
 
-from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.client import CloudWriter
 from snapshot_mcp.consent.evidence import Answer, Evidence, Person, agrees_in_panel
-from snapshot_mcp.consent.sending import Sender
-from snapshot_mcp.consent.settlement import Look
+from snapshot_mcp.consent.plan_tokens import Intent, Plan, Tokens, digest
+from snapshot_mcp.consent.reconcile import Look
 from snapshot_mcp.consent.target import Agreeable
-from snapshot_mcp.consent.tokens import Intent, Plan, Tokens, digest
-from snapshot_mcp.errors import (
+from snapshot_mcp.consent.write_once import Sender
+from snapshot_mcp.core.clock import Clock
+from snapshot_mcp.core.errors import (
     LedgerError,
     RefusedError,
 )
+from snapshot_mcp.ledger.base import Recorder, already_used
 from snapshot_mcp.ledger.chain import Argument, Attempt, Event, RateLimit
-from snapshot_mcp.ledger.recording import Recorder, already_used
-from snapshot_mcp.settings import Consent
+from snapshot_mcp.settings.environment import Consent
 
 T = TypeVar("T")
 

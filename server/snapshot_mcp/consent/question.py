@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from snapshot_mcp.answers.snapshots import BlastRadius
-from snapshot_mcp.untrusted import in_a_column, quoted, told
+from snapshot_mcp.core.sanitize import in_a_column, quoted, told
+from snapshot_mcp.models.snapshots import BlastRadius
 
 OPENING = "An assistant asks for your consent."
 

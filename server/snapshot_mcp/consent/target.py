@@ -2,10 +2,10 @@
 
 from typing import NamedTuple, Protocol
 
-from snapshot_mcp.answers.snapshots import BlastRadius
+from snapshot_mcp.consent.plan_tokens import digest
 from snapshot_mcp.consent.question import facts, question
-from snapshot_mcp.consent.tokens import digest
-from snapshot_mcp.models import Snapshot
+from snapshot_mcp.models.cloud import Snapshot
+from snapshot_mcp.models.snapshots import BlastRadius
 
 
 class Agreeable(Protocol):

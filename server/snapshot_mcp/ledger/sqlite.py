@@ -14,7 +14,8 @@ from pathlib import Path
 
 from anyio import to_thread
 
-from snapshot_mcp.errors import LedgerError
+from snapshot_mcp.core.errors import LedgerError
+from snapshot_mcp.ledger.base import already_used, too_many
 from snapshot_mcp.ledger.chain import (
     FIRST_PREVIOUS,
     Argument,
@@ -28,8 +29,7 @@ from snapshot_mcp.ledger.chain import (
     sealed,
     stamp,
 )
-from snapshot_mcp.ledger.owners import Owner
-from snapshot_mcp.ledger.recording import already_used, too_many
+from snapshot_mcp.ledger.process_lock import Owner
 
 __all__ = ["Argument", "Attempt", "Event", "Ledger", "RateLimit", "Row"]
 

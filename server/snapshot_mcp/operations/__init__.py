@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     # They import the way out and the databases: that is for the first call, not for the start.
     from snapshot_mcp.operations.changing import Changes
-    from snapshot_mcp.operations.imaging import Images
-    from snapshot_mcp.operations.picturing import Picture
-    from snapshot_mcp.operations.reading import Views
-    from snapshot_mcp.operations.retaining import Retention
-    from snapshot_mcp.operations.reviewing import Reviews
+    from snapshot_mcp.operations.images import Images
+    from snapshot_mcp.operations.panel import Picture
+    from snapshot_mcp.operations.queries import Views
+    from snapshot_mcp.operations.retention import Retention
+    from snapshot_mcp.operations.review import Reviews
 
 
 class Operations(NamedTuple):

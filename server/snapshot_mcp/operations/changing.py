@@ -3,20 +3,14 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, NamedTuple, TypeVar
 
-from snapshot_mcp.answers.snapshots import (
-    BlastRadius,
-    CreateResult,
-    DeleteResult,
-    RestoreResult,
-)
-from snapshot_mcp.clock import Clock
 from snapshot_mcp.cloud.client import CloudReader, CloudWriter, RestoreReceipt
 from snapshot_mcp.consent.evidence import Person, agrees_in_panel
 from snapshot_mcp.consent.gate import Gate
-from snapshot_mcp.consent.settlement import Look
+from snapshot_mcp.consent.plan_tokens import Intent
+from snapshot_mcp.consent.reconcile import Look
 from snapshot_mcp.consent.target import Target, target_state
-from snapshot_mcp.consent.tokens import Intent
-from snapshot_mcp.errors import (
+from snapshot_mcp.core.clock import Clock
+from snapshot_mcp.core.errors import (
     CloudError,
     NotDone,
     NotFound,
@@ -24,20 +18,28 @@ from snapshot_mcp.errors import (
     ProtocolError,
     RefusedError,
 )
+from snapshot_mcp.core.sanitize import quoted, told
 from snapshot_mcp.ledger.chain import Argument
-from snapshot_mcp.models import Snapshot, status_word
-from snapshot_mcp.operations.announcing import announce, announcing
+from snapshot_mcp.models.cloud import Snapshot, status_word
+from snapshot_mcp.models.snapshots import (
+    BlastRadius,
+    CreateResult,
+    DeleteResult,
+    RestoreResult,
+)
 from snapshot_mcp.operations.listing import snapshots_of_vm
-from snapshot_mcp.operations.obeying import AGREE_IN_PANEL, NOTHING_CHANGED, obey
-from snapshot_mcp.operations.orders import Commit, RestoreOrder, SnapshotOrder
-from snapshot_mcp.operations.results import created, restored
-from snapshot_mcp.operations.settling import (
+from snapshot_mcp.operations.notifications import announce, announcing
+from snapshot_mcp.operations.outcomes import created, restored
+from snapshot_mcp.operations.policy_check import AGREE_IN_PANEL, NOTHING_CHANGED, obey
+from snapshot_mcp.operations.polling import wait_for
+from snapshot_mcp.operations.recovery import (
     find_deletion,
     find_ordered_snapshot,
     find_restored_vm,
 )
-from snapshot_mcp.operations.waiting import wait_for
-from snapshot_mcp.rules import blast, policy
+from snapshot_mcp.operations.requests import Commit, RestoreOrder, SnapshotOrder
+from snapshot_mcp.rules import blast_radius as blast
+from snapshot_mcp.rules import policy
 from snapshot_mcp.rules.eligibility import (
     delete_obstacle,
     restore_obstacle,
@@ -46,7 +48,6 @@ from snapshot_mcp.rules.eligibility import (
 )
 from snapshot_mcp.rules.policy import Policy
 from snapshot_mcp.rules.rehearsal import rehearsal_name
-from snapshot_mcp.untrusted import quoted, told
 
 T = TypeVar("T")
 

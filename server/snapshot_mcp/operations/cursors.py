@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from pydantic_core import to_json
 
-from snapshot_mcp.errors import RefusedError
+from snapshot_mcp.core.errors import RefusedError
 
 T = TypeVar("T")
 

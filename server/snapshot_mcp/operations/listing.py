@@ -7,26 +7,26 @@ it shows. Everything else reads all pages, and of most entries no more than the 
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
 
-from snapshot_mcp.answers.snapshots import (
-    OF_A_SUMMARY,
-    SnapshotList,
-    VirtualMachineList,
-    VirtualMachineSummary,
-    summarised,
-)
 from snapshot_mcp.cloud.client import CloudReader, Page
-from snapshot_mcp.cloud.wire import (
+from snapshot_mcp.cloud.parsing import (
     Entry,
     field_reader,
     read_fields,
     read_snapshot,
     read_virtual_machine,
 )
-from snapshot_mcp.models import Snapshot, VirtualMachine
+from snapshot_mcp.models.cloud import Snapshot, VirtualMachine
+from snapshot_mcp.models.snapshots import (
+    OF_A_SUMMARY,
+    SnapshotList,
+    VirtualMachineList,
+    VirtualMachineSummary,
+    summarised,
+)
 from snapshot_mcp.operations.cursors import Position, Shown, position_of
-from snapshot_mcp.operations.filtering import conditions, position_in
-from snapshot_mcp.operations.orders import SnapshotFilter
-from snapshot_mcp.operations.pages import PAGE_SIZE, Collected, Fetch, collect, pages_counted
+from snapshot_mcp.operations.filters import conditions, position_in
+from snapshot_mcp.operations.pagination import PAGE_SIZE, Collected, Fetch, collect, pages_counted
+from snapshot_mcp.operations.requests import SnapshotFilter
 from snapshot_mcp.rules.eligibility import snapshot_obstacle
 
 FEW_PAGES = 5

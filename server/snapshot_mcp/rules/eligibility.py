@@ -1,7 +1,7 @@
 """Whether a VM can be snapshotted, and a snapshot restored or deleted, as they are now."""
 
-from snapshot_mcp.models import Snapshot, VirtualMachine, status_word
-from snapshot_mcp.untrusted import quoted, told
+from snapshot_mcp.core.sanitize import quoted, told
+from snapshot_mcp.models.cloud import Snapshot, VirtualMachine, status_word
 
 LARGEST_SNAPSHOT_GB = 100
 """Source: the vendor's guide."""

@@ -13,8 +13,8 @@ from typing import Annotated, Literal, NamedTuple, get_args
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from snapshot_mcp.models import Frozen, Id, Snapshot, VirtualMachine
-from snapshot_mcp.untrusted import is_plain, quoted
+from snapshot_mcp.core.sanitize import is_plain, quoted
+from snapshot_mcp.models.cloud import Frozen, Id, Snapshot, VirtualMachine
 
 LONGEST_ENTRY = 100
 MOST_ENTRIES = 100

@@ -1,6 +1,6 @@
 """How the VM of a rehearsal is named, so that it is known again when it was left behind."""
 
-from snapshot_mcp.models import LONGEST_NAME
+from snapshot_mcp.models.cloud import LONGEST_NAME
 
 PREFIX = "rehearsal-"
 

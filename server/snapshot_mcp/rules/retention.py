@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from snapshot_mcp.models import LARGEST_ID, Snapshot
+from snapshot_mcp.core.sanitize import in_a_column
+from snapshot_mcp.models.cloud import LARGEST_ID, Snapshot
+from snapshot_mcp.rules.retention_calendar import in_zone, period, start_of
 from snapshot_mcp.rules.retention_policy import ALL, GroupBy, RetentionPolicy, Rule
-from snapshot_mcp.rules.retention_time import in_zone, period, start_of
-from snapshot_mcp.untrusted import in_a_column
 
 Protected = Callable[[Snapshot], str | None]
 Reasons = dict[int, list[str]]

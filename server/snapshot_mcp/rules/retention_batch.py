@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from snapshot_mcp.models import Snapshot
+from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.rules import policy as rules
-from snapshot_mcp.rules.blast import derived_image
+from snapshot_mcp.rules.blast_radius import derived_image
 from snapshot_mcp.rules.policy import Policy
 from snapshot_mcp.rules.retention import Decision
 

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import ConfigDict, Field
 
-from snapshot_mcp.models import MOST_LABELS, Frozen, Label
+from snapshot_mcp.models.cloud import MOST_LABELS, Frozen, Label
 
 ALL = -1
 """A count that is never used up."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from snapshot_mcp.answers.review import (
+from snapshot_mcp.models.cloud import Snapshot, status_word
+from snapshot_mcp.models.review import (
     FoundSnapshot,
     FoundVm,
     Growth,
@@ -19,7 +20,6 @@ from snapshot_mcp.answers.review import (
     SnapshotFinding,
     VmFinding,
 )
-from snapshot_mcp.models import Snapshot, status_word
 from snapshot_mcp.rules.cost import month_estimate
 from snapshot_mcp.rules.rehearsal import is_rehearsal
 

@@ -19,10 +19,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from snapshot_mcp.sandbox import actions, store
-from snapshot_mcp.sandbox.actions import Desk, Reply
-from snapshot_mcp.sandbox.ask import LARGEST_BODY_BYTES, Ask
-from snapshot_mcp.sandbox.refusal import RefusalError, bad_request, error_body
+from snapshot_mcp.sandbox import handlers as actions
+from snapshot_mcp.sandbox import store
+from snapshot_mcp.sandbox.errors import RefusalError, bad_request, error_body
+from snapshot_mcp.sandbox.handlers import Desk, Reply
+from snapshot_mcp.sandbox.request import LARGEST_BODY_BYTES, Ask
 from snapshot_mcp.sandbox.seed import seed
 
 _log = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ def _route(method: str, path: str, endpoint: Endpoint) -> Route:
 
 async def openapi_document(_request: Request) -> Response:
     """This document."""
-    from snapshot_mcp.sandbox.openapi import document  # noqa: PLC0415 - few ask for it, none at start
+    from snapshot_mcp.sandbox.openapi.document import document  # noqa: PLC0415 - few ask for it, none at start
 
     return JSONResponse(document([*_CALLS, ("GET", "/openapi.json", openapi_document)]))
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from snapshot_mcp.sandbox.rows import Json
+from snapshot_mcp.sandbox.entities import Json
 
 _BYTES_PER_GB = 1024**3
 _SINCE = "2024-09-02T08:00:00"

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from snapshot_mcp.sandbox import catalogue, happenings, lifecycle
-from snapshot_mcp.sandbox.replies import bare_time
-from snapshot_mcp.sandbox.rows import Config, Image, Json, Snapshot, Vm
+from snapshot_mcp.sandbox import catalogue, lifecycle
+from snapshot_mcp.sandbox import events as happenings
+from snapshot_mcp.sandbox.entities import Config, Image, Json, Snapshot, Vm
+from snapshot_mcp.sandbox.serializers import bare_time
 from snapshot_mcp.sandbox.store import Kind, Session
 
 FIRST_VM_ID = 793_701

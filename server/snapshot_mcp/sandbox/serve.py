@@ -5,8 +5,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from snapshot_mcp.errors import ConfigError
-from snapshot_mcp.listening import listen
+from snapshot_mcp.core.errors import ConfigError
+from snapshot_mcp.core.sockets import listen
 from snapshot_mcp.sandbox.app import create_app
 
 _HOST = "127.0.0.1"

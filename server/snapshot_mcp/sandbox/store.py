@@ -13,10 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from snapshot_mcp.errors import ConfigError
+from snapshot_mcp.core.errors import ConfigError
 from snapshot_mcp.sandbox import schema
-from snapshot_mcp.sandbox.ask import Page
-from snapshot_mcp.sandbox.rows import (
+from snapshot_mcp.sandbox.entities import (
     Event,
     Image,
     Json,
@@ -27,6 +26,7 @@ from snapshot_mcp.sandbox.rows import (
     to_micros,
     vm_from,
 )
+from snapshot_mcp.sandbox.request import Page
 
 Kind = Literal["region", "environment", "image", "price"]
 Subject = Literal["snapshot", "virtual_machine"]

@@ -12,9 +12,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from snapshot_mcp import __version__
-from snapshot_mcp.observing import OBSERVER
-from snapshot_mcp.telemetry.cleaning import Cleaning
-from snapshot_mcp.telemetry.observer import OpenTelemetryObserver
+from snapshot_mcp.core.instrumentation import OBSERVER
+from snapshot_mcp.telemetry.opentelemetry import OpenTelemetryObserver
+from snapshot_mcp.telemetry.span_filter import Cleaning
 
 LONGEST_END_SECONDS = 2.0
 """So long what is left may take to be sent."""

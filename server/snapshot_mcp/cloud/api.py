@@ -1,0 +1,220 @@
+"""One HTTP call: a limit on its time and size, its answer checked, its failure typed.
+
+A read that fails changed nothing. A write that fails after it left this process may have happened:
+that is `OutcomeUnknown`, whatever the cause, and nobody may repeat it blindly.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Literal, NamedTuple, TypeVar, cast
+
+import anyio
+import httpx
+
+from snapshot_mcp.cloud.connection import Connection, Json
+from snapshot_mcp.cloud.decoding import Decode, any_json
+from snapshot_mcp.cloud.response_errors import error_of, outcome_unknown
+from snapshot_mcp.cloud.retry import persevere, seconds_advised
+from snapshot_mcp.cloud.scheduler import Traffic
+from snapshot_mcp.core.clock import Clock
+from snapshot_mcp.core.errors import CloudError, ProtocolError, Unavailable
+from snapshot_mcp.core.instrumentation import exchanging
+
+T = TypeVar("T")
+
+LARGEST_BODY_BYTES = 4 * 1024 * 1024
+"""Answers above this are cut off and refused; a page of 100 snapshots takes about 0.3 MB, and the
+emptiest JSON grows thirtyfold when it is parsed."""
+
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+# An address in an answer that cannot be parsed comes as InvalidURL or a ValueError.
+_FAILURES = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, TimeoutError, ValueError)
+_NOTHING_CHANGED = "Nothing was changed."
+
+CALLS_OF_A_READ = 3
+"""A read may take as long as so many calls may, with all its pauses and queues."""
+
+logger = logging.getLogger(__name__)
+
+
+class Answer(NamedTuple):
+    """What came back: the HTTP status, the JSON value (None when it is no JSON), the headers."""
+
+    status: int
+    body: object
+    headers: httpx.Headers
+
+
+class Api:
+    """The cloud's REST API.
+
+    Args:
+        connection: the way to it.
+        traffic: when a request may leave.
+        clock: the time, and the way to wait.
+        timeout: seconds for one call as a whole, however slowly its bytes drip.
+    """
+
+    def __init__(
+        self, connection: Connection, traffic: Traffic, clock: Clock, *, timeout: float
+    ) -> None:
+        self._connection = connection
+        self._traffic = traffic
+        self._clock = clock
+        self._timeout = timeout
+
+    async def read(
+        self,
+        path: str,
+        subject: str,
+        parse: Callable[[object], T],
+        params: Mapping[str, str | int] | None = None,
+        decode: Decode = any_json,
+        *,
+        once: bool = False,
+    ) -> T:
+        """GET `path` and parse its body; again, where that may well work in a moment.
+
+        Args:
+            path: below the base address.
+            subject: what is read, as it stands in an error ("snapshot 1701").
+            parse: makes the result of the JSON body; raises ProtocolError when it does not fit.
+            params: the query.
+            decode: makes the JSON value of a success.
+            once: not again: an answer that comes late is of no use.
+
+        Raises:
+            CloudError: the cloud refused, or gave no usable answer.
+            ProtocolError: the body is no JSON, or not of the expected shape.
+        """
+        within = CALLS_OF_A_READ * self._timeout
+
+        async def attempt() -> Answer:
+            return await self._read_once(path, subject, params, decode)
+
+        try:
+            with anyio.fail_after(within):
+                trying = attempt() if once else persevere(attempt, self._clock, within=within)
+                answer = await trying
+        except TimeoutError as error:
+            raise Unavailable(
+                f"The cloud did not give {subject} within {within:g} s.",
+                f"{_NOTHING_CHANGED} Many requests are waiting, or the cloud is slow; try later.",
+            ) from error
+        return parse(answer.body)
+
+    async def _read_once(
+        self,
+        path: str,
+        subject: str,
+        params: Mapping[str, str | int] | None,
+        decode: Decode,
+    ) -> Answer:
+        async with self._traffic.reading(), self._traffic.exchange():
+            try:
+                answer = await self._exchange("GET", path, params=params, decode=decode)
+            except _FAILURES as error:
+                logger.info("a read failed: %s", type(error).__name__)
+                raise Unavailable(
+                    f"The cloud could not be reached for {subject} ({_failure(error)}).",
+                    f"{_NOTHING_CHANGED} Try again in a moment; if it stays so, check the address.",
+                    passing=isinstance(
+                        error, (*_NOT_SENT, httpx.NetworkError, httpx.ProtocolError)
+                    ),
+                ) from error
+            self._refuse_failure(answer, subject, writing=False)
+            return answer
+
+    def turn_to_write(self) -> AbstractAsyncContextManager[None]:
+        """The time of one `write`; whoever has the turn sends at once."""
+        return self._traffic.writing()
+
+    async def write(
+        self,
+        method: Literal["POST", "DELETE"],
+        path: str,
+        subject: str,
+        parse: Callable[[object], T],
+        body: Json | None = None,
+    ) -> T:
+        """Send one write, once, within a `turn_to_write`, and parse its answer.
+
+        Arguments as in `read`.
+
+        Raises:
+            OutcomeUnknown: it was sent and what came back does not tell whether it happened.
+            CloudError: the cloud refused, or could not be reached; nothing was changed.
+        """
+        async with self._traffic.exchange():
+            return await self._write_once(method, path, subject, parse, body)
+
+    async def _write_once(
+        self,
+        method: str,
+        path: str,
+        subject: str,
+        parse: Callable[[object], T],
+        body: Json | None,
+    ) -> T:
+        try:
+            answer = await self._exchange(method, path, body=body)
+            self._refuse_failure(answer, subject, writing=True)
+            return parse(answer.body)
+        except _NOT_SENT as error:
+            raise Unavailable(
+                f"The cloud could not be reached ({_failure(error)}), so nothing was sent.",
+                f"{_NOTHING_CHANGED} Try again in a moment.",
+                passing=True,
+            ) from error
+        except CloudError:
+            raise
+        except ProtocolError as error:
+            raise outcome_unknown(subject, "the answer does not fit the request") from error
+        except Exception as error:
+            # Whatever it was, the request may be out: nobody may be told less than that.
+            broken = isinstance(error, (httpx.NetworkError, httpx.ProtocolError))
+            raise outcome_unknown(subject, _failure(error), may_still_happen=not broken) from error
+
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | int] | None = None,
+        body: Json | None = None,
+        decode: Decode = any_json,
+    ) -> Answer:
+        with exchanging(method, path) as answered, anyio.fail_after(self._timeout):
+            async with self._connection.exchange(method, path, params, body) as response:
+                answered(response.status_code)
+                if response.headers.get("content-encoding", "identity") != "identity":
+                    raise ProtocolError("The cloud's answer is compressed, unasked.")
+                received = bytearray()
+                # The body as it comes: it is not compressed, so what httpx adds does nothing here.
+                async for chunk in cast("httpx.AsyncByteStream", response.stream):
+                    received += chunk
+                    if len(received) > LARGEST_BODY_BYTES:
+                        raise ProtocolError(
+                            "The cloud's answer is larger than any real one; it was cut off."
+                        )
+                if not response.is_success:
+                    decode = any_json
+                return Answer(response.status_code, decode(received), response.headers)
+
+    def _refuse_failure(self, answer: Answer, subject: str, *, writing: bool) -> None:
+        advised = seconds_advised(answer.headers.get("retry-after", ""), self._clock)
+        error = error_of(answer.status, answer.body, subject, advised, writing=writing)
+        if error is not None:
+            logger.info("the cloud answered %d", answer.status)
+            raise error
+
+
+def _failure(error: Exception) -> str:
+    match error:
+        case httpx.TimeoutException() | TimeoutError():
+            return "it did not answer in time"
+        case httpx.ConnectError() | httpx.ProxyError():
+            return "no connection"
+        case _:
+            return "the connection broke"

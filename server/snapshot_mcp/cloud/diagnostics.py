@@ -1,0 +1,137 @@
+"""A look at the cloud for whoever asks why it does not work: reads only, one at a time."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import NamedTuple, cast
+
+import httpx
+
+from snapshot_mcp.cloud.api import Api
+from snapshot_mcp.cloud.circuit_breaker import Circuit
+from snapshot_mcp.cloud.client import CloudReader
+from snapshot_mcp.cloud.connection import Connection
+from snapshot_mcp.cloud.parsing import read_list
+from snapshot_mcp.cloud.scheduler import Traffic
+from snapshot_mcp.core.clock import Clock
+from snapshot_mcp.core.errors import ProtocolError, SnapshotMcpError
+from snapshot_mcp.core.sanitize import NAME_CAP, showable
+
+MOST_PERMISSIONS_READ = 1_000
+_HALF_A_SECOND = 0.5
+
+
+class Read(NamedTuple):
+    """One read that was tried: what of, how many seconds it took, and why it failed, if it did."""
+
+    subject: str
+    seconds: float
+    failure: SnapshotMcpError | None
+
+
+class Seen(NamedTuple):
+    """What a look told.
+
+    Attributes:
+        reads: those that were tried, in their order.
+        permissions: what the cloud says that the key may do; None where it does not say.
+    """
+
+    reads: tuple[Read, ...]
+    permissions: tuple[str, ...] | None
+
+
+class ClockCompared(httpx.AsyncBaseTransport):
+    """A way to the cloud that compares the clock of each answer with ours.
+
+    Args:
+        transport: sends the requests.
+        clock: our time.
+    """
+
+    def __init__(self, transport: httpx.AsyncBaseTransport, clock: Clock) -> None:
+        self._transport = transport
+        self._clock = clock
+        self._skews: list[float] = []
+
+    @property
+    def skew(self) -> float | None:
+        """How many seconds the cloud's clock is ahead of ours; None where it told no time."""
+        return min(self._skews, key=abs, default=None)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request."""
+        response = await self._transport.handle_async_request(request)
+        told = _time_of(response.headers.get("date", ""))
+        if told is not None:
+            # The header holds whole seconds, and the answer has been on its way for a moment.
+            ahead = (told - self._clock.now()).total_seconds() + _HALF_A_SECOND
+            self._skews.append(ahead)
+        return response
+
+    async def aclose(self) -> None:
+        """Close what it goes by."""
+        await self._transport.aclose()
+
+
+async def probe(connection: Connection, clock: Clock, *, seconds: float) -> Seen:
+    """Try what the server reads; nothing is sent that could change anything.
+
+    Args:
+        connection: reaches the cloud.
+        clock: the time, and the way to wait.
+        seconds: for one call at most.
+    """
+    api = Api(connection, Traffic(clock, Circuit()), clock, timeout=seconds)
+    reader = CloudReader(api)
+    first = await _tried("snapshots", lambda: reader.snapshots_page(1, 1, "", once=True), clock)
+    if first.failure is not None:
+        return Seen((first,), None)
+    again = await _tried("snapshots", lambda: reader.snapshots_page(1, 1, "", once=True), clock)
+    machines = await _tried("VMs", lambda: reader.virtual_machines_page(1, 1, ""), clock)
+    prices = await _tried("prices", reader.pricebook, clock)
+    return Seen((first, again, machines, prices), await _permissions(api))
+
+
+async def _tried(subject: str, read: Callable[[], Awaitable[object]], clock: Clock) -> Read:
+    start = clock.elapsed()
+    failure = None
+    try:
+        await read()
+    except SnapshotMcpError as error:
+        failure = error
+    return Read(subject, clock.elapsed() - start, failure)
+
+
+async def _permissions(api: Api) -> tuple[str, ...] | None:
+    """Source: `GET /auth/users/me/permissions` in the OpenAPI document of the vendor's SDKs."""
+    try:
+        return await api.read(
+            "/auth/users/me/permissions", "the permissions", _read_permissions, once=True
+        )
+    except SnapshotMcpError:
+        return None
+
+
+def _read_permissions(body: object) -> tuple[str, ...]:
+    if not isinstance(body, Mapping):
+        raise ProtocolError("The cloud's answer is no object.")
+    entries = read_list(cast("Mapping[str, object]", body), "permissions")
+    told = map(_read_permission, entries[:MOST_PERMISSIONS_READ])
+    return tuple(dict.fromkeys(it for it in told if it))
+
+
+def _read_permission(entry: object) -> str:
+    if not isinstance(entry, Mapping):
+        return ""
+    fields = cast("Mapping[str, object]", entry)
+    parts = (fields.get("resource"), fields.get("permission"))
+    return ":".join(showable(it, NAME_CAP).text for it in parts if isinstance(it, str) and it)
+
+
+def _time_of(header: str) -> datetime | None:
+    try:
+        told = parsedate_to_datetime(header)
+        return told.replace(tzinfo=UTC) if told.tzinfo is None else told
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,165 @@
+"""One value of the cloud's JSON at a time: a number, a time, a text, labels; else None.
+
+The cloud's document and its recorded replies disagree on many types, so each is read from whatever
+it may have come as. Text is cleaned here, once, and so everywhere inside.
+"""
+
+import json
+import re
+import typing
+from collections.abc import Mapping
+from datetime import datetime
+
+from snapshot_mcp.core.clock import parse_utc
+from snapshot_mcp.core.sanitize import is_surely_plain, showable
+from snapshot_mcp.models.cloud import LARGEST_ID
+
+MOST_LABELS = 50
+_LONGEST_LABEL = 60
+_LONGEST_JSON_IN_TEXT = 20_000
+_INTEGER = re.compile(r"[+-]?\d{1,19}")
+
+
+class Altered(list[str]):
+    """Collects the names of the fields whose text was altered, each once."""
+
+    def append(self, field: str, /) -> None:
+        """Note a field."""
+        if field not in self:
+            super().append(field)
+
+
+def read_integer(value: object) -> int | None:
+    """A whole number of at most 64 bits, also written as text; else None."""
+    if type(value) is int:
+        return value if -LARGEST_ID <= value <= LARGEST_ID else None
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and abs(value) <= LARGEST_ID else None
+
+
+def read_number(value: object) -> float | None:
+    """A finite number, also written as text; else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if abs(number) <= LARGEST_ID else None  # NaN compares false
+
+
+def read_time(value: object) -> datetime | None:
+    """An aware UTC time from ISO 8601 text with or without a zone; else None."""
+    if not isinstance(value, str):
+        return None
+    try:
+        return parse_utc(value.strip())
+    except ValueError:
+        return None
+
+
+def read_size(value: object) -> int | None:
+    """A whole number of gigabytes that is not negative; else None."""
+    size = read_integer(value)
+    return None if size is None or size < 0 else size
+
+
+def read_text(cap: int, value: object, field: str, altered: Altered) -> str | None:
+    """Text as it may be shown, also of a number or of what has a name; else None.
+
+    Args:
+        cap: the most characters of it.
+        value: what came.
+        field: what is noted in `altered` where the text is not shown as it came.
+        altered: collects such fields.
+    """
+    if type(value) is str and is_surely_plain(value, cap):
+        return value  # as it nearly always is
+    if isinstance(value, Mapping):
+        value = typing.cast("Mapping[str, object]", value).get("name")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(value) if abs(value) <= LARGEST_ID else None
+    if not isinstance(value, str):
+        return None
+    shown = showable(value, cap)
+    if shown.altered:
+        altered.append(field)
+    return shown.text
+
+
+def read_truth(value: object) -> bool | None:
+    """A boolean, also written as 0, 1 or text; else None."""
+    if isinstance(value, str):
+        value = {"true": True, "false": False}.get(value.strip().lower())
+    return bool(value) if isinstance(value, bool | int) and value in (0, 1) else None
+
+
+def read_labels(value: object, field: str, altered: Altered) -> tuple[str, ...] | None:
+    """Labels, also written as JSON in text or between commas; else None. See `read_text`."""
+    if type(value) is list and _are_surely_plain(typing.cast("list[object]", value)):
+        return tuple(typing.cast("list[str]", value))  # as they nearly always are
+    if isinstance(value, str):
+        value = _parsed(value) or _comma_separated(value)
+    if not isinstance(value, list):
+        altered.append(field)
+        return None
+    entries = typing.cast("list[object]", value)
+    if len(entries) > MOST_LABELS:
+        altered.append(field)
+    own = Altered()
+    texts = [
+        read_text(_LONGEST_LABEL, _label(entry), field, own) for entry in entries[:MOST_LABELS]
+    ]
+    if own or None in texts:
+        altered.append(field)
+    return tuple(filter(None, texts))
+
+
+def _are_surely_plain(labels: list[object]) -> bool:
+    if len(labels) > MOST_LABELS:
+        return False
+    for label in labels:
+        if type(label) is not str or not label or not is_surely_plain(label, _LONGEST_LABEL):
+            return False
+    return True
+
+
+def _comma_separated(text: str) -> list[str]:
+    if text.strip() == "[]":
+        return []
+    parts = text[:_LONGEST_JSON_IN_TEXT].split(",", MOST_LABELS + 1)
+    return [part.strip() for part in parts]
+
+
+def _label(entry: object) -> object:
+    # Source: a flavor's labels are {id, label} in the object description.
+    if type(entry) is str:
+        return entry
+    if isinstance(entry, Mapping):
+        entry = typing.cast("Mapping[str, object]", entry)
+        return entry.get("label", entry.get("name"))
+    return entry
+
+
+def as_mapping(value: object) -> Mapping[str, object] | None:
+    """An object, also written as JSON in text; else None."""
+    if type(value) is dict:  # as it nearly always is; asking an abstract class takes long
+        return typing.cast("dict[str, object]", value)
+    if isinstance(value, str):
+        value = _parsed(value)
+    return typing.cast("Mapping[str, object]", value) if isinstance(value, Mapping) else None
+
+
+def _parsed(text: str) -> object:
+    # Source: the OpenAPI document types the nested objects as strings.
+    if len(text) > _LONGEST_JSON_IN_TEXT or not text.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

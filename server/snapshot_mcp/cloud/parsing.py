@@ -1,0 +1,303 @@
+"""From the cloud's JSON to models: any field may be missing, null, new or of another type.
+
+Whatever cannot be read becomes None, never an error, except for what identifies a thing: an object
+without an id is a `ProtocolError`.
+Source: the vendor's OpenAPI document and its recorded replies, which disagree on many types.
+"""
+
+import types
+import typing
+from collections.abc import Callable, Container, Iterable, Mapping
+from datetime import datetime
+from functools import cache, partial
+from typing import Any, NamedTuple, TypeVar
+
+from snapshot_mcp.cloud.field_readers import (
+    MOST_LABELS,
+    Altered,
+    as_mapping,
+    read_integer,
+    read_labels,
+    read_number,
+    read_size,
+    read_text,
+    read_time,
+    read_truth,
+)
+from snapshot_mcp.core.errors import ProtocolError
+from snapshot_mcp.core.sanitize import DESCRIPTION_CAP, NAME_CAP
+from snapshot_mcp.models.cloud import (
+    LARGEST_ID,
+    CustomImage,
+    Frozen,
+    Snapshot,
+    SnapshotEvent,
+    VirtualMachine,
+)
+
+F = TypeVar("F", bound=Frozen)
+
+_CAPS = {
+    "description": DESCRIPTION_CAP,
+    "message": DESCRIPTION_CAP,
+    "public_key": 2_000,
+    "status": 30,
+    "vm_status": 30,
+}
+_RENAMED: Mapping[str, tuple[str, ...]] = {
+    "vm_id": ("virtual_machine_id", "instance_id"),
+    "vm_name": ("virtual_machine_name", "instance_name"),
+    "labels": ("tags",),
+}
+_NOT_IN_LISTS = frozenset(
+    {
+        *("vm_environment", "vm_flavor", "vm_image", "vm_keypair", "volume_id", "volume_name"),
+        *("region_id", "description", "has_floating_ip", "is_image"),
+    }
+)
+"""Only what shows a single snapshot reads these."""
+
+
+class FieldPlan(NamedTuple):
+    """How one field of a model is read: the keys it may stand under, and its reader."""
+
+    name: str
+    keys: tuple[str, ...]
+    read: Callable[[object, str, Altered], object]
+
+
+class Entry(NamedTuple):
+    """An entry of a list, of which only the id was read: most are dropped unread."""
+
+    id: int
+    raw: Mapping[str, object]
+
+
+def entry_of(raw: object) -> Entry | None:
+    """An entry with its id; None where it is not an object, or has no id."""
+    mapping = as_mapping(raw)
+    if mapping is None:
+        return None
+    number = mapping.get("id")
+    if type(number) is int and 0 < number <= LARGEST_ID:
+        return Entry(number, mapping)  # as nearly all are
+    number = read_integer(number)
+    return None if number is None or number < 1 else Entry(number, mapping)
+
+
+def field_reader(name: str) -> Callable[[Entry], Any]:
+    """Reads one field of a snapshot as `read_snapshot` does; None where that takes the default."""
+    plan = _plans_of((name,))[0]
+    read, altered = plan.read, Altered()
+
+    def read_it(entry: Entry) -> Any:  # noqa: ANN401 - of the type that the model names
+        value = entry.raw.get(name)
+        found = None if value is None else read(value, name, altered)
+        return _read_planned(plan, entry.raw, "", altered) if found is None else found
+
+    return read_it
+
+
+def read_fields(entry: Entry, names: tuple[str, ...]) -> dict[str, Any]:
+    """Some fields of a snapshot as `read_snapshot` reads them; those that are not told are absent.
+
+    Raises:
+        KeyError: a snapshot has no such field.
+    """
+    altered, raw = Altered(), entry.raw
+    fields: dict[str, Any] = {}
+    for plan in _plans_of(names):
+        name, _, read = plan
+        value = raw.get(name)
+        found = None if value is None else read(value, name, altered)
+        if found is None:
+            found = _read_planned(plan, raw, "", altered)  # perhaps it stands under another key
+        if found is not None:
+            fields[name] = found
+    return fields
+
+
+def read_part(entry: Entry, names: tuple[str, ...]) -> Snapshot:
+    """A snapshot of which only these fields were read; the others have their defaults."""
+    return Snapshot(id=entry.id, **read_fields(entry, names))
+
+
+def keys_of_entries(names: Container[str] | None = None) -> Iterable[str]:
+    """Every key under which a list's entry may tell its id or one of the fields `names`.
+
+    Without `names` these are all that are read of a snapshot in a list.
+    """
+    for plan in _field_plans(Snapshot):
+        wanted = plan.name not in _NOT_IN_LISTS if names is None else plan.name in names
+        if wanted or plan.name == "id":
+            yield from plan.keys
+
+
+def read_snapshot(raw: object) -> Snapshot:
+    """Read one snapshot.
+
+    Raises:
+        ProtocolError: it is not an object, or has no id.
+    """
+    return _identified(Snapshot, raw, "a snapshot")
+
+
+def read_virtual_machine(raw: object) -> VirtualMachine:
+    """Read one VM.
+
+    Raises:
+        ProtocolError: it is not an object, or has no id.
+    """
+    vm = _identified(VirtualMachine, raw, "a VM")
+    return vm.model_copy(update={"boot_volume_size": _boot_volume_size(as_mapping(raw) or {})})
+
+
+def read_image(raw: object) -> CustomImage:
+    """Read one image, which has an id.
+
+    Raises:
+        ProtocolError: it is not an object, or has no id.
+    """
+    return _identified(CustomImage, raw, "an image")
+
+
+def read_event(entry: Entry) -> SnapshotEvent:
+    """Read one event of a snapshot."""
+    return _identified(SnapshotEvent, entry.raw, "an event")
+
+
+def read_object(body: Mapping[str, object], *keys: str) -> object:
+    """The object under the first of `keys` that is there; of a list, its only entry.
+
+    Source: a restore answers `instances` in the recorded replies, `instance` in the document.
+
+    Raises:
+        ProtocolError: there is none.
+    """
+    for key in keys:
+        value = body.get(key)
+        if isinstance(value, list):
+            entries = typing.cast("list[object]", value)
+            value = entries[0] if len(entries) == 1 else None
+        if isinstance(value, Mapping):
+            return typing.cast("Mapping[str, object]", value)
+    raise ProtocolError(f'The cloud\'s answer has no "{keys[0]}".')
+
+
+def read_list(body: Mapping[str, object], key: str) -> list[object]:
+    """The list under `key`.
+
+    Raises:
+        ProtocolError: there is none.
+    """
+    value = body.get(key)
+    if not isinstance(value, list):
+        raise ProtocolError(f'The cloud\'s answer has no list of "{key}".')
+    return typing.cast("list[object]", value)
+
+
+def _boot_volume_size(raw: Mapping[str, object]) -> int | None:
+    # Source: the recorded replies: volume_attachments[].volume {size, bootable}.
+    attachments = raw.get("volume_attachments")
+    entries = typing.cast("list[object]", attachments) if isinstance(attachments, list) else []
+    for attachment in map(as_mapping, entries[:MOST_LABELS]):
+        volume = as_mapping(attachment.get("volume")) if attachment else None
+        if volume and volume.get("bootable") is True:
+            return read_size(volume.get("size"))
+    return None
+
+
+def _identified(model: type[F], raw: object, what: str) -> F:
+    entry = entry_of(raw)
+    if entry is None:
+        raise ProtocolError(f"The cloud's answer holds {what} without an id.")
+    altered = Altered()
+    values = _read_fields(model, entry.raw, "", altered)
+    if altered:
+        values["altered"] = tuple(altered)
+    return model(**values)
+
+
+def _read_fields(
+    model: type[Frozen], raw: Mapping[str, object], prefix: str, altered: Altered
+) -> dict[str, object]:
+    values: dict[str, object] = {}
+    for plan in _field_plans(model):
+        read = _read_planned(plan, raw, prefix, altered)
+        if read is not None:
+            values[plan.name] = read
+    return values
+
+
+def _read_planned(
+    plan: FieldPlan, raw: Mapping[str, object], prefix: str, altered: Altered
+) -> object:
+    for key in plan.keys:
+        value = raw.get(key)
+        read = None if value is None else plan.read(value, prefix + plan.name, altered)
+        if read is not None:
+            return read
+    return None
+
+
+@cache
+def _plans_by_name(model: type[Frozen]) -> Mapping[str, FieldPlan]:
+    return {plan.name: plan for plan in _field_plans(model)}
+
+
+@cache
+def _plans_of(names: tuple[str, ...]) -> tuple[FieldPlan, ...]:
+    return tuple(_plans_by_name(Snapshot)[name] for name in names)
+
+
+@cache
+def _field_plans(model: type[Frozen]) -> tuple[FieldPlan, ...]:
+    return tuple(
+        FieldPlan(name, (name, _camel_case(name), *_RENAMED.get(name, ())), _reader(name, field))
+        for name, field in (
+            (name, _inner_type(info.annotation)) for name, info in model.model_fields.items()
+        )
+        if name != "altered"
+    )
+
+
+def _camel_case(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(map(str.capitalize, rest))
+
+
+def _inner_type(annotation: object) -> object:
+    if typing.get_origin(annotation) in {typing.Union, types.UnionType}:
+        return next(arg for arg in typing.get_args(annotation) if arg is not types.NoneType)
+    return annotation
+
+
+def _reader(name: str, kind: object) -> Callable[[object, str, Altered], object]:
+    if name == "size":
+        return lambda value, _field, _altered: read_size(value)
+    if isinstance(kind, type) and issubclass(kind, Frozen):
+        return partial(_read_nested, kind)
+    if typing.get_origin(kind) is tuple:
+        return read_labels
+    if kind is str:
+        return partial(read_text, _CAPS.get(name, NAME_CAP))
+    return _READERS[typing.cast("type", kind)]
+
+
+def _read_nested(model: type[Frozen], value: object, field: str, altered: Altered) -> Frozen | None:
+    if isinstance(value, list):
+        entries = typing.cast("list[object]", value)
+        value = entries[0] if entries else None
+    raw = as_mapping(value)
+    if raw is None and isinstance(value, str) and value.strip() and "name" in model.model_fields:
+        raw = {"name": value}
+    values = _read_fields(model, raw, f"{field}.", altered) if raw else {}
+    return model(**values) if values else None
+
+
+_READERS: Mapping[type, Callable[[object, str, Altered], object]] = {
+    int: lambda value, _field, _altered: read_integer(value),
+    float: lambda value, _field, _altered: read_number(value),
+    bool: lambda value, _field, _altered: read_truth(value),
+    datetime: lambda value, _field, _altered: read_time(value),
+}

@@ -1,0 +1,76 @@
+"""How many requests the cloud takes in a minute, and how many of them were used."""
+
+from collections.abc import Awaitable
+from typing import Literal, Protocol, cast
+
+from pyrate_limiter import InMemoryBucket, Rate, RateItem
+from pyrate_limiter.abstracts import AbstractBucket
+
+from snapshot_mcp.core.clock import Clock
+from snapshot_mcp.core.instrumentation import OBSERVER
+
+REQUESTS_A_MINUTE = 500
+"""Source: the cloud's documentation of its limit, for all requests of an API key."""
+
+KEPT_FOR_WRITES = 50
+
+MINUTE_MILLISECONDS = 60_000
+_SHORTEST_WAIT_SECONDS = 0.01
+
+Part = Literal["reads", "all"]
+"""What a request uses up: a write one of all, a read one of the reads' part as well."""
+
+
+class Allowance(Protocol):
+    """What may be sent, counted for one process or for all that share the limit."""
+
+    def seconds_until_permitted(self, part: Part) -> Awaitable[float]:
+        """Use up one of `part`, which is told by 0; or how long to wait before asking again."""
+        ...
+
+
+class OwnAllowance:
+    """The allowance of a process that has the limit for itself.
+
+    Args:
+        clock: the time.
+        a_minute: requests that the cloud takes in a minute.
+        kept_for_writes: of these, how many no read may use.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        a_minute: int = REQUESTS_A_MINUTE,
+        kept_for_writes: int = KEPT_FOR_WRITES,
+    ) -> None:
+        self._clock = clock
+        self._a_minute = a_minute
+        self._buckets = {
+            "all": InMemoryBucket([Rate(a_minute, MINUTE_MILLISECONDS)]),
+            "reads": InMemoryBucket([Rate(a_minute - kept_for_writes, MINUTE_MILLISECONDS)]),
+        }
+
+    async def seconds_until_permitted(self, part: Part) -> float:
+        """As `Allowance.seconds_until_permitted`."""
+        now = int(self._clock.elapsed() * 1_000)
+        bucket = self._buckets[part]
+        bucket.leak(now)
+        seconds = seconds_until_put(bucket, now)
+        if part == "all" and (observer := OBSERVER.get()) is not None:
+            observer.budget(self._a_minute - bucket.count())
+        return seconds
+
+
+def seconds_until_put(bucket: AbstractBucket, now: int) -> float:
+    """Put one request into a bucket of the kind that answers at once; 0, or how long to wait.
+
+    Args:
+        bucket: where the requests of the last while are.
+        now: the time in milliseconds, by the bucket's clock.
+    """
+    item = RateItem("request", now)
+    if bucket.put(item):
+        return 0
+    waiting = cast("int", bucket.waiting(item))
+    return max(waiting / 1_000, _SHORTEST_WAIT_SECONDS)

@@ -1,0 +1,184 @@
+"""What an answer of the cloud means: a success, or which error of ours."""
+
+from collections.abc import Mapping
+from typing import cast
+
+from snapshot_mcp.core.errors import (
+    BadRequest,
+    CloudError,
+    Conflict,
+    Forbidden,
+    NotFound,
+    OutcomeUnknown,
+    ProtocolError,
+    RateLimited,
+    Unauthorized,
+    Unavailable,
+)
+from snapshot_mcp.core.sanitize import showable
+
+_NOTHING_CHANGED = "Nothing was changed."
+_UNDECIDED_STATUS = frozenset({408, 425})
+_PASSING_STATUS = frozenset({502, 503, 504})
+_STILL_AT_IT_STATUS = frozenset({408, 502, 504})
+"""A gateway says these of a server behind it, which may go on."""
+
+
+def error_of(  # noqa: PLR0911 - one line an answer
+    status: int, body: object, subject: str, advised: float | None, *, writing: bool
+) -> Exception | None:
+    """The typed error of an answer that is not a success; None for a success.
+
+    A success is a 2xx status, a JSON body, and no `status: false` in it.
+
+    Args:
+        status: HTTP's.
+        body: the JSON value; None when it is no JSON.
+        subject: what the request was about, as it stands in an error.
+        advised: seconds to wait, as the cloud says; None when it says nothing.
+        writing: whether the request could change something.
+    """
+    match status:
+        case status if 200 <= status < 300:  # noqa: PLR2004 - the class of success
+            return _error_in_success(body, subject)
+        case 401:
+            return Unauthorized(
+                "The cloud does not accept the API key.",
+                f"{_NOTHING_CHANGED} Check SNAPSHOT_MCP_API_KEY and restart the server.",
+            )
+        case 403:
+            return Forbidden(
+                f"The API key may not do this ({subject}).",
+                f"{_NOTHING_CHANGED} Someone with rights to the cloud account can allow it.",
+            )
+        case 404:
+            return _not_found(body, subject, writing=writing)
+        case 409:
+            return Conflict(
+                f"The cloud refused {subject}: it is busy, or the name is already taken.",
+                _NOTHING_CHANGED,
+            )
+        case 429:
+            return RateLimited(
+                "The cloud takes no more requests this minute.",
+                f"{_NOTHING_CHANGED} {_when(advised)}",
+                retry_after=advised,
+                passing=True,
+            )
+        case _:
+            return _other_failure(status, body, subject, advised, writing=writing)
+
+
+def _other_failure(
+    status: int, body: object, subject: str, advised: float | None, *, writing: bool
+) -> Exception:
+    match status:
+        case status if 400 <= status < 500 and status not in _UNDECIDED_STATUS:  # noqa: PLR2004 - the class of refusals
+            return BadRequest(
+                f"The cloud refused {subject}: {_known_reason(body)}.", _NOTHING_CHANGED
+            )
+        case status if writing:
+            return outcome_unknown(
+                subject,
+                f"it answered with status {status}",
+                may_still_happen=status < 500 or status in _STILL_AT_IT_STATUS,  # noqa: PLR2004 - the class of the server's own failures
+            )
+        case status if 300 <= status < 400:  # noqa: PLR2004 - the class of redirects
+            return ProtocolError(
+                "The cloud's answer points to another address, which was not followed.",
+                f"{_NOTHING_CHANGED} Check the API address.",
+            )
+        case status:
+            return Unavailable(
+                f"The cloud failed on {subject} (status {status}).",
+                f"{_NOTHING_CHANGED} {_when(advised)}",
+                retry_after=advised,
+                passing=status in _PASSING_STATUS,
+            )
+
+
+def _error_in_success(body: object, subject: str) -> Exception | None:
+    if body is None:
+        return ProtocolError(
+            f"The cloud's answer for {subject} is not JSON.",
+            "Check that the API address is the cloud's API and not a web page.",
+        )
+    if not isinstance(body, Mapping):
+        return None
+    status = cast("Mapping[str, object]", body).get("status")
+    if status is None or says_success(status):
+        return None
+    if status is False or (type(status) is int and status >= 400):  # noqa: PLR2004 - HTTP's classes
+        return CloudError(
+            f"The cloud says that it failed on {subject}: {_known_reason(cast('object', body))}.",
+            "Look at the current state before you try again.",
+        )
+    return ProtocolError(f"The cloud's answer for {subject} does not say whether it worked.")
+
+
+def says_success(status: object) -> bool:
+    """Whether a body's `status` says that it worked.
+
+    Source: `status` is true in the document, the integer 200 in the recorded replies.
+    """
+    if isinstance(status, bool):
+        return status
+    return isinstance(status, int) and 200 <= status < 300  # noqa: PLR2004 - HTTP's class of success
+
+
+def _not_found(body: object, subject: str, *, writing: bool) -> Exception:
+    if not isinstance(body, Mapping):
+        # A gateway's page: it says nothing about what the cloud has.
+        if writing:
+            return outcome_unknown(subject, "the answer is not the cloud's", may_still_happen=False)
+        return ProtocolError(
+            f"The answer for {subject} (status 404) is not the cloud's.",
+            f"{_NOTHING_CHANGED} Check the API address, and what stands between.",
+        )
+    if writing:
+        sentence = f"The cloud refused {subject}: what it is about does not exist."
+        return NotFound(sentence, _NOTHING_CHANGED)
+    if subject.startswith("the "):
+        return NotFound(
+            f"The cloud does not know the call for {subject}.",
+            f"{_NOTHING_CHANGED} Check the API address.",
+        )
+    return NotFound(f"The cloud has no {subject}.", _NOTHING_CHANGED)
+
+
+def outcome_unknown(subject: str, why: str, *, may_still_happen: bool = True) -> OutcomeUnknown:
+    """The error of a write whose effect nobody saw."""
+    return OutcomeUnknown(
+        f"The request ({subject}) was sent but its outcome is not known: {why}.",
+        "It may or may not have happened. Look before you do anything else; do not repeat it.",
+        may_still_happen=may_still_happen,
+    )
+
+
+_REASONS: Mapping[str, str] = {
+    "currently being used to create a snapshot": "the VM is busy with a snapshot",
+    "not ready to be": "the snapshot is not ready",
+    "already has the image": "the snapshot has an image already",
+    "does not exist": "there is no such thing",
+    "already exist": "the name is already taken",
+    "is being created": "it is still being created",
+}
+
+
+def _known_reason(body: object) -> str:
+    """Why, in our words: what the cloud wrote is recognised, never relayed."""
+    message = remote_message(body).lower()
+    return next(
+        (ours for theirs, ours in _REASONS.items() if theirs in message),
+        "it does not accept the request as it is",
+    )
+
+
+def remote_message(body: object) -> str:
+    """What the cloud wrote about a failure, cleaned; for the log alone."""
+    message = cast("Mapping[str, object]", body).get("message") if isinstance(body, Mapping) else ""
+    return showable(message).text if isinstance(message, str) else ""
+
+
+def _when(advised: float | None) -> str:
+    return "Try again in a moment." if advised is None else f"Try again in {advised:.0f} s."

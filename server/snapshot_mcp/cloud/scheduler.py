@@ -1,0 +1,96 @@
+"""When a request may leave: a few at a time, within the cloud's limit, not into an outage.
+
+Reads leave room for writes: they have turns and a part of the limit of their own.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import anyio
+
+from snapshot_mcp.cloud.circuit_breaker import Circuit, Outage
+from snapshot_mcp.cloud.fair_queue import Turns
+from snapshot_mcp.cloud.rate_limit import Allowance, OwnAllowance, Part
+from snapshot_mcp.core.clock import Clock
+from snapshot_mcp.core.errors import OutcomeUnknown, Unavailable
+from snapshot_mcp.core.request_context import current_caller
+
+READS_AT_ONCE = 8
+WRITES_AT_ONCE = 2
+
+
+class Traffic:
+    """What leaves this process for the cloud; one for all calls.
+
+    Args:
+        clock: the time, and the way to wait.
+        circuit: whether the cloud is asked at all.
+        allowance: how many requests may be sent; by default this process has the limit for itself.
+    """
+
+    def __init__(self, clock: Clock, circuit: Circuit, allowance: Allowance | None = None) -> None:
+        self._clock = clock
+        self._circuit = circuit
+        self._allowance = allowance or OwnAllowance(clock)
+        self._reading = Turns(READS_AT_ONCE)
+        self._writing = Turns(WRITES_AT_ONCE)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncGenerator[None]:
+        """The turn of one read.
+
+        Raises:
+            Unavailable: the cloud is down, or too many wait; nothing was sent.
+        """
+        async with self._reading.one(current_caller().client):
+            await self._permit("reads", "all")
+            yield
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncGenerator[None]:
+        """The turn of one write. Raises as `reading` does."""
+        async with self._writing.one(current_caller().client):
+            await self._permit("all")
+            yield
+
+    @asynccontextmanager
+    async def exchange(self) -> AsyncGenerator[None]:
+        """One request and its answer, of which the circuit learns.
+
+        Raises:
+            Unavailable: the cloud is down; nothing was sent.
+        """
+        _refuse_outage(self._circuit.admit(self._clock.elapsed()))
+        try:
+            yield
+        except (Unavailable, OutcomeUnknown):
+            self._circuit.failed(self._clock.elapsed(), self._clock.now())
+            raise
+        except anyio.get_cancelled_exc_class():
+            self._circuit.abandoned()
+            raise
+        except BaseException:
+            self._circuit.succeeded()
+            raise
+        self._circuit.succeeded()
+
+    async def _permit(self, *parts: Part) -> None:
+        # Looked at before the wait as well: nobody waits in a queue for what is down.
+        _refuse_outage(self._circuit.outage(self._clock.elapsed()))
+        for part in parts:
+            while (seconds := await self._allowance.seconds_until_permitted(part)) > 0:
+                await current_caller().news.tell(
+                    f"The cloud's limit of requests is used up; going on in {seconds:.0f} s"
+                )
+                await self._clock.sleep(seconds)
+
+
+def _refuse_outage(outage: Outage | None) -> None:
+    if outage is not None:
+        raise Unavailable(
+            f"The cloud has not answered since {outage.since:%Y-%m-%d %H:%M:%S} UTC, so it was not"
+            f" asked now; it is asked again in {outage.seconds:.0f} s.",
+            "Nothing was changed. Try again then.",
+            retry_after=outage.seconds,
+            passing=False,
+        )

@@ -1,0 +1,69 @@
+"""The key that signs plans: given, or made once and kept in the data folder for all who use it."""
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+from snapshot_mcp.core.errors import LedgerError
+from snapshot_mcp.settings.environment import Settings
+
+KEY_FILE = "plan.key"
+_KEY_BYTES = 32
+
+
+def signing_key(settings: Settings) -> Callable[[], bytes]:
+    """Gives the key at each use: the one that the environment holds, else that of the data folder.
+
+    Machines that share a key take each other's plans and questions.
+    """
+    given = settings.signing_key
+    if given is not None:
+        return given.get_secret_value
+    return lambda: load_key(settings.data_folder())
+
+
+def load_key(folder: Path) -> bytes:
+    """The signing key of this data folder; made at the first use.
+
+    Raises:
+        LedgerError: it cannot be read or written, or the file holds something else.
+    """
+    path = folder / KEY_FILE
+    try:
+        if not path.exists():
+            _create(path)
+        key = bytes.fromhex(path.read_text(encoding="ascii"))
+    except (OSError, ValueError) as error:
+        raise LedgerError(
+            f"The signing key of plans cannot be used ({type(error).__name__}).",
+            f"Nothing was sent. Check the file {KEY_FILE} in the data folder; deleting it is safe"
+            " and only ends the plans that are open.",
+        ) from error
+    if len(key) != _KEY_BYTES:
+        raise LedgerError(
+            "The signing key of plans has a wrong length.",
+            f"Nothing was sent. Delete the file {KEY_FILE} in the data folder: a new one is made.",
+        )
+    return key
+
+
+def _create(path: Path) -> None:
+    """Write a whole new key, and leave it to the process that came first to name it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f"{KEY_FILE}.{secrets.token_hex(8)}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(_KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            return
+        except OSError:  # a file system without hard links
+            draft.replace(path)
+            return
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,1 +1,0 @@
-"""Adding this server to the configuration of an MCP client, and removing it."""

@@ -1,0 +1,128 @@
+"""The tables of the ledger in PostgreSQL, what guards them, and whether the guards still stand."""
+
+from typing import LiteralString, cast
+
+from psycopg import Connection
+
+from snapshot_mcp.core.errors import LedgerError
+
+SCHEMA_NAME = "snapshot_mcp"
+
+_VERSION = 1
+_MAKING: LiteralString = "SELECT pg_advisory_xact_lock(hashtext('snapshot-mcp'), 1)"
+_TABLES: tuple[LiteralString, ...] = (
+    # Byte by byte: what sorts text by the rules of a language does not sort times.
+    """CREATE TABLE attempts (
+    id bigint PRIMARY KEY,
+    at text COLLATE "C" NOT NULL,
+    event text COLLATE "C" NOT NULL,
+    attempt text COLLATE "C" NOT NULL,
+    tool text COLLATE "C" NOT NULL,
+    target bigint NOT NULL,
+    arguments text COLLATE "C" NOT NULL,
+    principal text COLLATE "C" NOT NULL,
+    client text COLLATE "C" NOT NULL,
+    evidence text COLLATE "C" NOT NULL,
+    reason text COLLATE "C" NOT NULL,
+    owner text COLLATE "C" NOT NULL,
+    previous text COLLATE "C" NOT NULL,
+    hash text COLLATE "C" NOT NULL
+)""",
+    "CREATE UNIQUE INDEX one_sent_row_an_attempt ON attempts (attempt) WHERE event = 'sent'",
+    "CREATE INDEX attempts_by_attempt ON attempts (attempt)",
+    "CREATE INDEX sent_by_tool_and_time ON attempts (tool, at) WHERE event = 'sent'",
+    "CREATE TABLE counter (version integer NOT NULL, last bigint NOT NULL)",
+    "INSERT INTO counter VALUES (1, 0)",
+    """CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN RAISE EXCEPTION ''the ledger is append-only''; END'""",
+    """CREATE TRIGGER attempts_are_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON attempts
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse()""",
+    """CREATE TRIGGER counter_is_kept BEFORE INSERT OR DELETE OR TRUNCATE ON counter
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse()""",
+    """CREATE TRIGGER counter_only_grows BEFORE UPDATE ON counter
+    FOR EACH ROW WHEN (NEW.last <= OLD.last) EXECUTE FUNCTION refuse()""",
+)
+# Not to_regclass: it does not see what another transaction made while this one waited.
+_IS_THERE: LiteralString = """SELECT EXISTS (
+    SELECT FROM pg_catalog.pg_tables WHERE schemaname = 'snapshot_mcp' AND tablename = 'counter')"""
+# What stands as text in the catalogue differs between versions of PostgreSQL; these facts do not.
+_GUARDS: LiteralString = """
+    SELECT 'table', relname::text,
+        string_agg(concat_ws(' ', attname, atttypid::regtype, attnotnull), ',' ORDER BY attnum)
+    FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
+    WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'
+        AND relname !~ '^ratelimit'
+    GROUP BY relname
+    UNION ALL
+    SELECT 'index', indexrelid::regclass::text,
+        concat_ws(' ', indisunique, indisvalid, pg_get_expr(indpred, indrelid), (
+            SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute
+            WHERE attrelid = indexrelid))
+    FROM pg_index JOIN pg_class ON pg_class.oid = indrelid
+    WHERE relnamespace = current_schema()::regnamespace AND relname !~ '^ratelimit'
+    UNION ALL
+    SELECT 'trigger', tgname::text, concat_ws(' ', relname, tgtype, tgenabled, proname, prosrc,
+        tgqual IS NOT NULL)
+    FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid JOIN pg_proc ON pg_proc.oid = tgfoid
+    WHERE relnamespace = current_schema()::regnamespace AND NOT tgisinternal"""
+
+
+def make_tables(connection: Connection) -> None:
+    """Make the schema and its tables, unless they are there; many may try at once.
+
+    Raises:
+        LedgerError: they are of a newer version.
+    """
+    if not has_tables(connection):
+        with connection.transaction():
+            connection.execute(_MAKING)
+            if not has_tables(connection):
+                connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA_NAME}")
+                for statement in _TABLES:
+                    connection.execute(statement)
+    _refuse_newer(connection)
+
+
+def has_tables(connection: Connection) -> bool:
+    """Whether the ledger was ever used."""
+    row = connection.execute(_IS_THERE).fetchone()
+    return row is not None and bool(row[0])
+
+
+def _refuse_newer(connection: Connection) -> None:
+    row = connection.execute("SELECT version FROM counter").fetchone()
+    if row is not None and row[0] > _VERSION:
+        raise LedgerError(
+            "The ledger was written by a newer version of snapshot-mcp.",
+            "Nothing was sent. Use that version, or another database.",
+        )
+
+
+def problems_of_guards(connection: Connection) -> list[str]:
+    """A sentence for each table, index or trigger that is not as it was made."""
+    found = set(cast("list[tuple[str, str, str]]", connection.execute(_GUARDS).fetchall()))
+    missing = sorted((kind, name) for kind, name, _ in _EXPECTED - found)
+    sentences = [f"The {kind} {name} is gone or was altered." for kind, name in missing]
+    foreign = {name for _, name, _ in found} - {name for _, name, _ in _EXPECTED}
+    if foreign:
+        sentences.append(f"{len(foreign)} tables, indexes or triggers are not the ledger's own.")
+    return sentences
+
+
+_BODY = "BEGIN RAISE EXCEPTION 'the ledger is append-only'; END"
+_COLUMNS_OF_ATTEMPTS = (
+    "id bigint t,at text t,event text t,attempt text t,tool text t,target bigint t,"
+    "arguments text t,principal text t,client text t,evidence text t,reason text t,"
+    "owner text t,previous text t,hash text t"
+)
+_EXPECTED = {
+    ("table", "attempts", _COLUMNS_OF_ATTEMPTS),
+    ("table", "counter", "version integer t,last bigint t"),
+    ("index", "attempts_pkey", "t t id"),
+    ("index", "one_sent_row_an_attempt", "t t (event = 'sent'::text) attempt"),
+    ("index", "attempts_by_attempt", "f t attempt"),
+    ("index", "sent_by_tool_and_time", "f t (event = 'sent'::text) tool,at"),
+    ("trigger", "attempts_are_kept", f"attempts 58 O refuse {_BODY} f"),
+    ("trigger", "counter_is_kept", f"counter 46 O refuse {_BODY} f"),
+    ("trigger", "counter_only_grows", f"counter 19 O refuse {_BODY} t"),
+}

@@ -1,0 +1,108 @@
+"""The toolset `retention`. Its docstrings are written for the model that reads them."""
+
+from typing import Annotated
+
+from mcp.server.mcpserver.tools import Tool
+from pydantic import AfterValidator, Field
+
+from snapshot_mcp.mcp_server.elicitation import ClientPerson
+from snapshot_mcp.mcp_server.tools.arguments import (
+    Confirm,
+    Cursor,
+    Limit,
+    PlanToken,
+    SourceVmId,
+    ToolContext,
+    operations_of,
+)
+from snapshot_mcp.mcp_server.tools.registry import DESTROYS, READS, make_tool
+from snapshot_mcp.mcp_server.tools.text import retention as text
+from snapshot_mcp.models.cloud import Labels
+from snapshot_mcp.models.retention import RetentionPlan, RetentionReport
+from snapshot_mcp.operations.requests import GroupBy, RetentionOrder
+
+_LONGEST_ZONE = 60
+
+
+def _is_span(text: str) -> str:
+    from snapshot_mcp.rules.retention_policy import parse_within  # noqa: PLC0415 - when used
+
+    if text:
+        parse_within(text)
+    return text
+
+
+def _is_zone(name: str) -> str:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415 - when used
+
+    try:
+        ZoneInfo(name[:_LONGEST_ZONE])
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("must be a time zone's name such as UTC or Europe/Berlin") from None
+    return name
+
+
+Count = Annotated[int, Field(ge=-1, le=100_000)]
+"""As `rules.retention_policy.Count`, which the start need not know of."""
+Span = Annotated[
+    str, Field(description="As 30d or 1y6m, before the newest"), AfterValidator(_is_span)
+]
+Zone = Annotated[str, AfterValidator(_is_zone)]
+
+
+async def plan_retention(  # noqa: PLR0913 - restic's vocabulary has as many words
+    ctx: ToolContext,
+    *,
+    keep_last: Count = 0,
+    keep_hourly: Count = 0,
+    keep_daily: Count = 0,
+    keep_weekly: Count = 0,
+    keep_monthly: Count = 0,
+    keep_yearly: Count = 0,
+    keep_within: Span = "",
+    keep_labels: Labels = [],  # noqa: B006 - becomes a default in a schema, never mutated
+    group_by: GroupBy = "vm",
+    time_zone: Zone = "UTC",
+    vm_id: SourceVmId = 0,
+    limit: Limit = 20,
+    cursor: Cursor = "",
+) -> RetentionPlan:
+    """Tell which snapshots a policy keeps and which it would delete, and why.
+
+    It changes nothing. The rules are those of restic forget; what to keep is the person's to say.
+    Show the plan to the person before apply_retention.
+    """
+    order = RetentionOrder(
+        keep_last,
+        keep_hourly,
+        keep_daily,
+        keep_weekly,
+        keep_monthly,
+        keep_yearly,
+        keep_within,
+        tuple(keep_labels),
+        group_by,
+        time_zone,
+        vm_id,
+    )
+    retention = (await operations_of(ctx)).retention
+    return await retention.plan(order, limit, cursor, ClientPerson(ctx))
+
+
+async def apply_retention(
+    ctx: ToolContext, *, plan_token: PlanToken, confirm: Confirm
+) -> RetentionReport:
+    """Delete for good the snapshots that a plan of plan_retention names.
+
+    Call it only when the person agreed to that plan. plan_token works once.
+    """
+    retention = (await operations_of(ctx)).retention
+    return await retention.apply(plan_token, confirm, ClientPerson(ctx))
+
+
+def retention_tools() -> list[Tool]:
+    """The toolset `retention`, in the order in which it is listed."""
+    return [
+        make_tool(plan_retention, text.plan, title="Plan a tidy-up by policy", hints=READS),
+        make_tool(apply_retention, text.report, title="Carry out a tidy-up", hints=DESTROYS),
+    ]

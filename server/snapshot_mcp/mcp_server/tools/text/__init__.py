@@ -1,0 +1,1 @@
+"""Text content of the tools' results."""

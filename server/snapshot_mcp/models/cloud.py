@@ -1,0 +1,257 @@
+"""What a snapshot is: the only source of every JSON schema.
+
+A field's description is written here once; tools take their arguments and results from here.
+None means that the cloud did not say, and such a field is left out of an answer.
+Source: the Snapshots API's object description and the vendor's recorded replies.
+"""
+
+import unicodedata
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from snapshot_mcp.core.sanitize import DESCRIPTION_CAP, is_plain, mixes_alphabets, quoted
+
+LONGEST_NAME = 50
+LONGEST_LABEL = 50
+MOST_LABELS = 20
+LARGEST_ID = 2**63 - 1
+
+SnapshotState = Literal["ready", "pending", "failed", "unknown"]
+
+
+def _fits_an_id(value: int) -> int:
+    if value > LARGEST_ID:
+        raise ValueError("is larger than any id")
+    return value
+
+
+def _composed(text: object) -> object:
+    # macOS writes accents as letters of their own; it is the same name to a person. It comes before
+    # the length is looked at, because a few letters become longer by it.
+    return unicodedata.normalize("NFC", text) if isinstance(text, str) else text
+
+
+def _is_plain(text: str) -> str:
+    if not is_plain(text):
+        raise ValueError(
+            "must not hold line breaks, control or invisible characters, or spaces at its ends"
+        )
+    return text
+
+
+Id = Annotated[int, Field(ge=1), AfterValidator(_fits_an_id)]
+_Text = (BeforeValidator(_composed), AfterValidator(_is_plain))
+Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), *_Text]
+Description = Annotated[str, Field(max_length=DESCRIPTION_CAP), *_Text]
+Label = Annotated[str, Field(min_length=1, max_length=LONGEST_LABEL), *_Text]
+Labels = Annotated[list[Label], Field(max_length=MOST_LABELS)]
+
+
+class Frozen(BaseModel):
+    """A value: it does not change after it was made."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Features(Frozen):
+    """What a flavor or an environment can and cannot do."""
+
+    network_optimised: bool | None = Field(default=None, description="Has the optimised network")
+    green_status: str | None = Field(default=None, description="Energy class of the region")
+    no_reboot: bool | None = Field(default=None, description="VMs cannot be rebooted")
+    no_hibernation: bool | None = Field(default=None, description="VMs cannot be hibernated")
+    no_snapshot: bool | None = Field(default=None, description="VMs cannot be snapshotted")
+    local_storage_only: bool | None = Field(default=None, description="VMs have local storage only")
+    api_only: bool | None = Field(default=None, description="Offered over the API only")
+
+
+class Environment(Frozen):
+    """Where the VM ran."""
+
+    id: int | None = Field(default=None, description="Id of the environment")
+    name: str | None = Field(default=None, description="Name of the environment")
+    region: str | None = Field(default=None, description="Region of the environment")
+    created_at: datetime | None = Field(default=None, description="When it was made (UTC)")
+    features: Features | None = Field(default=None, description="What it can do")
+
+
+class Flavor(Frozen):
+    """The size of a VM."""
+
+    id: int | None = Field(default=None, description="Id of the flavor")
+    name: str | None = Field(default=None, description="Name of the flavor")
+    display_name: str | None = Field(default=None, description="Name shown to people")
+    region_name: str | None = Field(default=None, description="Region of the flavor")
+    cpu: int | None = Field(default=None, description="Number of vCPUs")
+    ram: float | None = Field(default=None, description="Memory in GB")
+    disk: int | None = Field(default=None, description="Root disk in GB")
+    ephemeral: int | None = Field(default=None, description="Ephemeral disk in GB")
+    gpu: str | None = Field(default=None, description="Model of the GPUs")
+    gpu_count: int | None = Field(default=None, description="Number of GPUs")
+    created_at: datetime | None = Field(default=None, description="When it was made (UTC)")
+    labels: tuple[str, ...] | None = Field(default=None, description="Labels of the flavor")
+    features: Features | None = Field(default=None, description="What its VMs can and cannot do")
+
+
+class VmImage(Frozen):
+    """The operating system image of the VM."""
+
+    id: int | None = Field(default=None, description="Id of the image")
+    name: str | None = Field(default=None, description="Name of the image")
+    type: str | None = Field(default=None, description="Operating system")
+    version: str | None = Field(default=None, description="Version of the operating system")
+    size: int | None = Field(default=None, description="Size in bytes")
+    display_size: str | None = Field(default=None, description="Size as text")
+    is_public: bool | None = Field(default=None, description="Everybody can use it")
+    labels: tuple[str, ...] | None = Field(default=None, description="Labels of the image")
+
+
+class Keypair(Frozen):
+    """The SSH key pair of the VM; the public part only."""
+
+    id: int | None = Field(default=None, description="Id of the key pair")
+    name: str | None = Field(default=None, description="Name of the key pair")
+    environment: str | None = Field(default=None, description="Name of its environment")
+    public_key: str | None = Field(default=None, description="Public key", exclude=True)
+    fingerprint: str | None = Field(default=None, description="Fingerprint of the public key")
+    created_at: datetime | None = Field(default=None, description="When it was made (UTC)")
+
+
+class CustomImage(Frozen):
+    """An image made from a snapshot; it is deleted together with the snapshot."""
+
+    id: int | None = Field(default=None, description="Id of the image")
+    name: str | None = Field(default=None, description="Name of the image")
+    region_name: str | None = Field(default=None, description="Region of the image")
+    type: str | None = Field(default=None, description="Operating system")
+    version: str | None = Field(default=None, description="Version of the operating system")
+    size: int | None = Field(default=None, description="Size in bytes")
+    description: str | None = Field(default=None, description="Description of the image")
+    is_public: bool | None = Field(default=None, description="Everybody can use it")
+    created_at: datetime | None = Field(default=None, description="When it was made (UTC)")
+    labels: tuple[str, ...] | None = Field(default=None, description="Labels of the image")
+
+
+class Snapshot(Frozen):
+    """A snapshot, with every attribute that the cloud tells."""
+
+    id: int = Field(description="Id of the snapshot")
+    name: str = Field(default="", description="Name of the snapshot")
+    status: str | None = Field(default=None, description="Status as the cloud says it")
+    vm_id: int | None = Field(default=None, description="Id of the source VM")
+    vm_name: str | None = Field(default=None, description="Name of the source VM")
+    vm_status: str | None = Field(
+        default=None, description="Status of the source VM; DELETED when gone"
+    )
+    size: int | None = Field(default=None, description="Estimated size in GB")
+    created_at: datetime | None = Field(default=None, description="When it was taken (UTC)")
+    updated_at: datetime | None = Field(default=None, description="When it last changed (UTC)")
+    region_id: int | None = Field(default=None, description="Id of the region")
+    region: str | None = Field(default=None, description="Name of the region")
+    description: str | None = Field(default=None, description="What the snapshot is for")
+    labels: tuple[str, ...] = Field(default=(), description="Labels of the snapshot")
+    is_image: bool | None = Field(default=None, description="Is meant to be used as an image")
+    has_floating_ip: bool | None = Field(default=None, description="The VM had a floating IP then")
+    volume_id: int | None = Field(default=None, description="Id of the volume")
+    volume_name: str | None = Field(default=None, description="Name of the volume")
+    vm_environment: Environment | None = Field(default=None, description="Where the VM ran")
+    vm_flavor: Flavor | None = Field(default=None, description="Size of the VM")
+    vm_image: VmImage | None = Field(default=None, description="Operating system image of the VM")
+    vm_keypair: Keypair | None = Field(default=None, description="SSH key pair of the VM")
+    custom_image: CustomImage | None = Field(
+        default=None, description="Image made from this snapshot"
+    )
+    altered: tuple[str, ...] | None = Field(
+        default=None, description="Fields whose text held hidden or excess characters, removed here"
+    )
+
+    @property
+    def state(self) -> SnapshotState:
+        """What the status means."""
+        return snapshot_state(self.status)
+
+    @property
+    def vm_gone(self) -> bool:
+        """Whether the cloud says that the source VM is deleted."""
+        return status_word(self.vm_status) == "DELETED"
+
+    @property
+    def name_is_plain(self) -> bool:
+        """Whether the name is shown exactly as the cloud holds it, and imitates nothing else.
+
+        A number could be another snapshot's id, and a quotation mark does not survive quoting.
+        """
+        if "name" in (self.altered or ()) or not self.name or self.name.isdigit():
+            return False
+        return quoted(self.name) == f'"{self.name}"' and not mixes_alphabets(self.name)
+
+
+class VirtualMachine(Frozen):
+    """A virtual machine."""
+
+    id: int = Field(description="Id of the VM")
+    name: str = Field(default="", description="Name of the VM")
+    status: str | None = Field(default=None, description="Status as the cloud says it")
+    flavor: Flavor | None = Field(default=None, description="Size of the VM")
+    environment: Environment | None = Field(default=None, description="Where the VM runs")
+    is_snapshotting: bool | None = Field(default=None, description="A snapshot of it is under way")
+    boot_volume_size: int | None = Field(default=None, description="Size of its boot volume in GB")
+    created_at: datetime | None = Field(default=None, description="When it was made (UTC)")
+    altered: tuple[str, ...] | None = Field(
+        default=None, description="Fields whose text held hidden or excess characters, removed here"
+    )
+
+    @property
+    def region(self) -> str | None:
+        """Name of the region, from wherever the cloud tells it."""
+        region = self.environment.region if self.environment else None
+        return region or (self.flavor.region_name if self.flavor else None)
+
+
+class SnapshotEvent(Frozen):
+    """Something that happened to a snapshot."""
+
+    id: int = Field(description="Id of the event")
+    time: datetime | None = Field(default=None, description="When it happened (UTC)")
+    type: str | None = Field(default=None, description="Kind of event")
+    reason: str | None = Field(default=None, description="Why, as the cloud says it")
+    message: str | None = Field(default=None, description="What happened, as the cloud says it")
+    user_id: int | None = Field(default=None, description="Id of the user who caused it")
+
+
+_STATES: Mapping[str, SnapshotState] = MappingProxyType(
+    {
+        "SUCCESS": "ready",
+        "SUCCESSFUL": "ready",
+        "COMPLETE": "ready",
+        "ERROR": "failed",
+        "FAILED": "failed",
+        "CREATING": "pending",
+        "PENDING": "pending",
+        "QUEUED": "pending",
+        "SCHEDULED": "pending",
+        "SAVING": "pending",
+        "IN_PROGRESS": "pending",
+    }
+)
+
+
+def status_word(status: str | None) -> str:
+    """A status to compare: in capitals. Letters beyond ASCII stay, or they could imitate ours."""
+    word = (status or "").strip()
+    return word.upper() if word.isascii() else word
+
+
+@lru_cache(64)  # a list of thousands has a handful of statuses
+def snapshot_state(status: str | None) -> SnapshotState:
+    """What a snapshot's status means. The cloud's set is open, so the rest is "unknown".
+
+    Source: SUCCESS in the vendor's recorded replies, SUCCESSFUL in its object description,
+    COMPLETE in its guides; no source shows a failed one.
+    """
+    return _STATES.get(status_word(status), "unknown")

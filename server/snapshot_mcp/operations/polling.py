@@ -1,0 +1,66 @@
+"""Waiting for the cloud, with an end and with news on the way."""
+
+from collections.abc import Awaitable, Callable
+from typing import Generic, NamedTuple, TypeVar
+
+from snapshot_mcp.core.clock import Clock
+from snapshot_mcp.core.errors import CloudError, NotFound, ProtocolError
+from snapshot_mcp.core.request_context import current_caller
+
+T = TypeVar("T")
+
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 5.0
+_SHORTEST_PAUSE_SECONDS = 0.001
+
+
+class Waited(NamedTuple, Generic[T]):
+    """What a wait ended with.
+
+    Attributes:
+        last: the thing as last seen.
+        trouble: why it could not be looked at in the end; empty when it could.
+    """
+
+    last: T
+    trouble: str
+
+
+async def wait_for(
+    first: T,
+    look: Callable[[], Awaitable[T]],
+    is_final: Callable[[T], bool],
+    describe: Callable[[T], str],
+    *,
+    seconds: float,
+    clock: Clock,
+) -> Waited[T]:
+    """Look again and again until it is final or the time is over; the caller is told.
+
+    A look that fails is no failure of what is waited for: the next one may succeed.
+
+    Args:
+        first: the thing as first seen.
+        look: sees it again.
+        is_final: whether nothing more will come.
+        describe: one line for the progress notification.
+        seconds: how long to wait at most; 0 does not wait.
+        clock: the time, and the way to wait.
+    """
+    started = clock.elapsed()
+    last, trouble, pause = first, "", _FIRST_PAUSE_SECONDS
+    while not is_final(last):
+        waited = clock.elapsed() - started
+        # A rest that is too small for a float to add up would be waited for without end.
+        if seconds - waited < _SHORTEST_PAUSE_SECONDS:
+            break
+        await current_caller().news.report(waited, seconds, describe(last))
+        await clock.sleep(min(pause, seconds - waited))
+        pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+        try:
+            last, trouble = await look(), ""
+        except NotFound:
+            trouble = "the cloud does not know it at the moment"
+        except (CloudError, ProtocolError):
+            trouble = "the cloud could not be asked at the moment"
+    return Waited(last, trouble)

@@ -1,0 +1,70 @@
+"""Looking at what is there."""
+
+from collections.abc import Awaitable
+from functools import partial
+
+from snapshot_mcp.cloud.client import CloudReader, Page
+from snapshot_mcp.core.clock import Clock
+from snapshot_mcp.models.cloud import VirtualMachine
+from snapshot_mcp.models.snapshots import SnapshotDetails, SnapshotList, VirtualMachineList
+from snapshot_mcp.operations import listing
+from snapshot_mcp.operations import suggestions as suggesting
+from snapshot_mcp.operations.cache import Recent
+from snapshot_mcp.operations.pagination import Collected
+from snapshot_mcp.operations.requests import SnapshotFilter, Suggested
+from snapshot_mcp.rules import blast_radius as blast
+
+
+class Views:
+    """The operations that change nothing.
+
+    Args:
+        reader: the reading half of the cloud.
+        clock: the time.
+    """
+
+    def __init__(self, reader: CloudReader, clock: Clock) -> None:
+        self._reader = reader
+        self._clock = clock
+        self._vms = Recent[Collected[VirtualMachine]](clock)
+        self._pages = Recent[Page](clock)
+
+    async def snapshots(self, wanted: SnapshotFilter, limit: int, cursor: str) -> SnapshotList:
+        """One page of the snapshots that pass `wanted`. Errors as in `listing.list_snapshots`."""
+        return await listing.list_snapshots(self._reader, wanted, limit, cursor)
+
+    async def virtual_machines(self, search: str, limit: int, cursor: str) -> VirtualMachineList:
+        """One page of VMs. Errors as in `listing.list_virtual_machines`.
+
+        The pages after the first show what the first one was cut from, for a moment.
+        """
+        # Whoever follows a restore asks for the first page: that one is never of yesterday.
+        look = self._vms.get if cursor else self._vms.fresh
+
+        def find(name: str) -> Awaitable[Collected[VirtualMachine]]:
+            return look(name, partial(listing.find_virtual_machines, self._reader, name))
+
+        return await listing.list_virtual_machines(find, search, limit, cursor)
+
+    async def snapshot(self, snapshot_id: int) -> SnapshotDetails:
+        """Everything about one snapshot, and what follows from it.
+
+        Raises:
+            NotFound: there is no such snapshot.
+            CloudError: the cloud gave no usable answer.
+        """
+        snapshot = await self._reader.snapshot(snapshot_id)
+        siblings = await listing.snapshots_of_vm(self._reader, snapshot.vm_id)
+        return SnapshotDetails(
+            snapshot=snapshot,
+            state=snapshot.state,
+            age_days=blast.age_days(snapshot, self._clock.now()),
+            vm_gone=snapshot.vm_gone,
+            last_ready_of_vm=blast.is_last_ready(snapshot, siblings),
+            newest_of_vm=blast.is_newest_ready(snapshot, siblings),
+            derived_image=blast.derived_image(snapshot),
+        )
+
+    async def suggestions(self, wanted: Suggested, typed: str) -> suggesting.Suggestions:
+        """What a person who types may mean. Errors as in `suggesting.suggest`."""
+        return await suggesting.suggest(self._reader, self._pages, wanted, typed)

@@ -1,0 +1,45 @@
+"""What a person is asked before many snapshots are deleted: every one of them, by name."""
+
+from collections.abc import Iterator, Sequence
+
+from snapshot_mcp.consent.question import OPENING
+from snapshot_mcp.core.sanitize import in_a_column, quoted
+from snapshot_mcp.models.cloud import Snapshot
+from snapshot_mcp.rules.blast_radius import derived_image
+from snapshot_mcp.rules.retention_batch import gigabytes, words_of_consent
+
+
+def batch_question(expected: Sequence[Snapshot], planned: int) -> str:
+    """What a person is asked. It depends on the snapshots alone, so every round asks the same.
+
+    Args:
+        expected: those of the plan that are as they were planned.
+        planned: how many the plan names.
+    """
+    how_to_agree = f"To agree, type exactly: {words_of_consent(planned)}"
+    return "\n".join([OPENING, *_lines(expected, planned), how_to_agree])
+
+
+def _lines(expected: Sequence[Snapshot], planned: int) -> Iterator[str]:
+    words = words_of_consent(len(expected)).capitalize()
+    yield f"{words} for good, {gigabytes(expected)} GB, oldest taken first:"
+    of_vm: dict[int | None, list[Snapshot]] = {}
+    for snapshot in expected:
+        of_vm.setdefault(snapshot.vm_id, []).append(snapshot)
+    for members in of_vm.values():
+        yield f"{_vm(members[0])}: {', '.join(map(_snapshot, members))}"
+    for snapshot in expected:
+        if (image := derived_image(snapshot)) is not None:
+            yield f"The image {image} made from {snapshot.id} is deleted too."
+    if planned > len(expected):
+        yield f"{planned - len(expected)} of the plan changed since, and are left out."
+
+
+def _vm(snapshot: Snapshot) -> str:
+    gone = ", which is deleted: its data exists nowhere else" if snapshot.vm_gone else ""
+    return f"VM {snapshot.vm_id or '?'} {quoted(snapshot.vm_name or '')}{gone}"
+
+
+def _snapshot(snapshot: Snapshot) -> str:
+    taken = f"{snapshot.created_at:%Y-%m-%d}" if snapshot.created_at else "?"
+    return f"{snapshot.id} {in_a_column(snapshot.name)} ({taken})"

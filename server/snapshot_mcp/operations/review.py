@@ -1,0 +1,50 @@
+"""Reviewing all snapshots: read once, page by page, and no more of each than the review needs."""
+
+from snapshot_mcp.cloud.client import CloudReader
+from snapshot_mcp.cloud.parsing import Entry, read_part, read_virtual_machine
+from snapshot_mcp.core.clock import Clock
+from snapshot_mcp.models.review import Review
+from snapshot_mcp.operations.pagination import PAGE_SIZE, Collected, collect
+from snapshot_mcp.rules.review import FIELDS, ReviewedVm, Reviewer
+
+
+class Reviews:
+    """Looking at all snapshots and VMs at once; changes nothing.
+
+    Args:
+        reader: the reading half of the cloud.
+        clock: the time.
+    """
+
+    def __init__(self, reader: CloudReader, clock: Clock) -> None:
+        self._reader = reader
+        self._clock = clock
+
+    async def review(self, recent_days: int, most: int) -> Review:
+        """Orphans, waste, growth, and what is not protected. Errors as in `pages.collect`.
+
+        Args:
+            recent_days: how old a snapshot may be that still counts as recent.
+            most: how many entries a finding names at most.
+        """
+        vms = await collect(
+            lambda page: self._reader.virtual_machines_page(page, PAGE_SIZE, ""), _reviewed
+        )
+        reviewer = Reviewer(
+            vms.kept,
+            self._clock.now(),
+            all_listed=not vms.unreadable,
+            recent_days=recent_days,
+            most=most,
+        )
+        collected: Collected[None] = await collect(
+            lambda page: self._reader.snapshots_page(page, PAGE_SIZE, "", FIELDS),
+            lambda entry: reviewer.add(read_part(entry, FIELDS)),
+        )
+        unreadable = vms.unreadable + collected.unreadable
+        return reviewer.review().model_copy(update={"unreadable": unreadable or None})
+
+
+def _reviewed(entry: Entry) -> ReviewedVm:
+    vm = read_virtual_machine(entry.raw)
+    return ReviewedVm(vm.id, vm.name, vm.status, vm.created_at)

@@ -1,0 +1,177 @@
+"""What an action would touch, told before it happens."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from snapshot_mcp.core.sanitize import mixes_alphabets, quoted
+from snapshot_mcp.models.cloud import Flavor, Snapshot
+from snapshot_mcp.models.snapshots import BlastRadius
+
+_SECONDS_PER_DAY = 86_400
+_BILLED = ("The new VM is billed from its creation until somebody deletes it.",)
+_NOT_DELETED_HERE = ("This server deletes no VMs: a person must delete it after the rehearsal.",)
+
+
+def deletion(snapshot: Snapshot, siblings: Iterable[Snapshot], now: datetime) -> BlastRadius:
+    """What the deletion of `snapshot` would touch.
+
+    Args:
+        snapshot: the target.
+        siblings: all snapshots of the same VM; the target may be among them.
+        now: the time from which its age counts.
+    """
+    siblings = tuple(siblings)
+    last = is_last_ready(snapshot, siblings)
+    image = derived_image(snapshot)
+    told = {
+        "vm_gone": snapshot.vm_gone,
+        "last_ready_of_vm": last,
+        "newest_of_vm": is_newest_ready(snapshot, siblings),
+        **_neighbours(snapshot, siblings),
+        "derived_image": image,
+        "warnings": tuple(_deletion_warnings(snapshot, last=last, image=image)),
+    }
+    action = f"Delete snapshot {snapshot.id} {quoted(snapshot.name)} for good."
+    return _about(snapshot, action, now).model_copy(update=told)
+
+
+def restoration(
+    snapshot: Snapshot,
+    new_vm_name: str,
+    prices: Mapping[str, float],
+    now: datetime,
+    *,
+    rehearsal: bool = False,
+) -> BlastRadius:
+    """What a restore of `snapshot` would make: a new VM that is billed.
+
+    Args:
+        snapshot: the source.
+        new_vm_name: name of the VM to be made.
+        prices: the price list, per hour by resource name; may be empty.
+        now: the time from which the snapshot's age counts.
+        rehearsal: it is only to be seen that it works, and the VM is to be deleted then.
+    """
+    flavor = snapshot.vm_flavor
+    make = "Rehearse a restore: make" if rehearsal else "Make"
+    action = (
+        f"{make} a new, billed VM named {quoted(new_vm_name)} from snapshot {snapshot.id}"
+        f" {quoted(snapshot.name)}. The source VM is not touched."
+    )
+    told = {
+        "new_vm_name": new_vm_name,
+        "flavor": flavor.name if flavor else None,
+        "gpus": _gpus(flavor),
+        "region": snapshot.region,
+        "price_per_hour_estimate": price_per_hour(flavor, prices),
+        "warnings": _BILLED + (_NOT_DELETED_HERE if rehearsal else ()),
+    }
+    return _about(snapshot, action, now).model_copy(update=told)
+
+
+def _about(snapshot: Snapshot, action: str, now: datetime) -> BlastRadius:
+    return BlastRadius(
+        action=action,
+        snapshot_id=snapshot.id,
+        name=snapshot.name,
+        state=snapshot.state,
+        vm_id=snapshot.vm_id,
+        vm_name=snapshot.vm_name,
+        size=snapshot.size,
+        created_at=snapshot.created_at,
+        age_days=age_days(snapshot, now),
+    )
+
+
+def age_days(snapshot: Snapshot, now: datetime) -> float | None:
+    """Days since the snapshot was taken, to one decimal."""
+    if snapshot.created_at is None:
+        return None
+    return max(0.0, round((now - snapshot.created_at).total_seconds() / _SECONDS_PER_DAY, 1))
+
+
+def is_last_ready(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> bool | None:
+    """Whether it is the only ready snapshot of its VM; None when its VM is not known."""
+    if snapshot.vm_id is None:
+        return None
+    return snapshot.state == "ready" and not _other_ready(snapshot, siblings)
+
+
+def is_newest_ready(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> bool | None:
+    """Whether no later snapshot of its VM is ready; None when its VM or time is not known."""
+    taken = snapshot.created_at
+    if snapshot.vm_id is None or taken is None:
+        return None
+    return not any(
+        other.created_at is None or other.created_at > taken
+        for other in _other_ready(snapshot, siblings)
+    )
+
+
+def derived_image(snapshot: Snapshot) -> str | None:
+    """The image made from this snapshot, which is deleted with it; None when there is none."""
+    image = snapshot.custom_image
+    if image is None:
+        return None
+    shared = ", public" if image.is_public else ""
+    return f"{quoted(image.name or '')} (id {image.id or 'not told'}{shared})"
+
+
+def price_per_hour(flavor: Flavor | None, prices: Mapping[str, float]) -> float | None:
+    """An estimate: the GPUs where there are any, else vCPUs and memory; None when not priced.
+
+    Source: resource names of the price list in the vendor's recorded replies.
+    """
+    if flavor is None:
+        return None
+    if flavor.gpu and flavor.gpu_count:
+        gpu = prices.get(flavor.gpu)
+        return None if gpu is None else round(gpu * flavor.gpu_count, 4)
+    cpu, memory = prices.get("vCPU"), prices.get("RAM")
+    if None in (cpu, memory, flavor.cpu, flavor.ram):
+        return None
+    return round((cpu or 0) * (flavor.cpu or 0) + (memory or 0) * (flavor.ram or 0), 4)
+
+
+def _neighbours(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> dict[str, int]:
+    """How many ready snapshots of its VM are older and newer.
+
+    Source: the vendor's guide: the first snapshot of a VM is full, later ones are incremental.
+    """
+    taken = snapshot.created_at
+    if taken is None:
+        return {}
+    times = [it.created_at for it in _other_ready(snapshot, siblings) if it.created_at]
+    return {
+        "older_of_vm": sum(time < taken for time in times),
+        "newer_of_vm": sum(time > taken for time in times),
+    }
+
+
+def _other_ready(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> list[Snapshot]:
+    return [
+        other
+        for other in siblings
+        if other.id != snapshot.id and other.vm_id == snapshot.vm_id and other.state == "ready"
+    ]
+
+
+def _deletion_warnings(
+    snapshot: Snapshot, *, last: bool | None, image: str | None
+) -> Iterable[str]:
+    if last is not False:
+        yield "It is the last ready snapshot of its VM." if last else "Its VM is not known."
+    if snapshot.vm_gone:
+        yield "Its VM is deleted: this data exists nowhere else."
+    if image is not None:
+        yield f"The image {image} made from it is deleted too."
+    if mixes_alphabets(snapshot.name):
+        yield "Its name mixes letters of several alphabets: it may imitate another name."
+    if snapshot.altered:
+        yield f"Hidden characters were removed from: {', '.join(snapshot.altered)}."
+
+
+def _gpus(flavor: Flavor | None) -> str | None:
+    if flavor is None or not flavor.gpu or not flavor.gpu_count:
+        return None
+    return f"{flavor.gpu_count} x {flavor.gpu}"

@@ -1,0 +1,96 @@
+"""Counts and times with OpenTelemetry; its spans stand within those of the MCP SDK."""
+
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import SpanKind, StatusCode, TracerProvider
+
+from snapshot_mcp import __version__
+from snapshot_mcp.core.instrumentation import Answered
+
+SCOPE = "snapshot-mcp"
+
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class OpenTelemetryObserver:
+    """An `Observer`.
+
+    Args:
+        tracers: makes spans.
+        meters: makes what counts.
+    """
+
+    def __init__(self, tracers: TracerProvider, meters: MeterProvider) -> None:
+        self._tracer = tracers.get_tracer(SCOPE, __version__)
+        meter = meters.get_meter(SCOPE, __version__)
+        self._calls = meter.create_histogram(
+            "snapshot_mcp.tool.duration",
+            unit="s",
+            description="Calls of tools",
+            explicit_bucket_boundaries_advisory=_BUCKETS,
+        )
+        self._errors = meter.create_counter(
+            "snapshot_mcp.tool.errors", description="Calls that failed, by kind"
+        )
+        self._refusals = meter.create_counter(
+            "snapshot_mcp.refusals", description="Calls that this server refused, by tool"
+        )
+        self._requests = meter.create_histogram(
+            "snapshot_mcp.cloud.duration",
+            unit="s",
+            description="Requests to the cloud",
+            explicit_bucket_boundaries_advisory=_BUCKETS,
+        )
+        self._retries = meter.create_counter(
+            "snapshot_mcp.cloud.retries", description="Requests that were sent again"
+        )
+        self._budget = meter.create_gauge(
+            "snapshot_mcp.cloud.budget",
+            description="Requests that the cloud takes in this minute yet, at the last one",
+        )
+
+    def called(self, tool: str, seconds: float, error: str) -> None:
+        """As `Observer.called`."""
+        self._calls.record(seconds, {"tool": tool, "outcome": "error" if error else "ok"})
+        if error:
+            self._errors.add(1, {"tool": tool, "kind": error})
+        if error == "RefusedError":
+            self._refusals.add(1, {"tool": tool})
+
+    @contextmanager
+    def exchange(self, method: str, route: str, resent: int) -> Generator[Answered]:
+        """As `Observer.exchange`."""
+        attributes: dict[str, str | int] = {"http.request.method": method, "http.route": route}
+        begin = time.perf_counter()
+        with self._tracer.start_as_current_span(
+            f"{method} {route}",
+            kind=SpanKind.CLIENT,
+            attributes={**attributes, "http.request.resend_count": resent},
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+
+            def answered(status: int) -> None:
+                attributes["http.response.status_code"] = status
+                span.set_attribute("http.response.status_code", status)
+                if status >= 400:  # noqa: PLR2004 - where HTTP's errors begin
+                    span.set_status(StatusCode.ERROR)
+
+            try:
+                yield answered
+            except BaseException as error:
+                attributes["error.type"] = type(error).__name__
+                span.set_attribute("error.type", type(error).__name__)
+                span.set_status(StatusCode.ERROR)
+                raise
+            finally:
+                self._requests.record(time.perf_counter() - begin, attributes)
+                if resent:
+                    self._retries.add(1, {"http.request.method": method})
+
+    def budget(self, left: int) -> None:
+        """As `Observer.budget`."""
+        self._budget.set(left)

@@ -1,0 +1,116 @@
+"""The service as one ASGI application: the SDK's, behind all that guards it."""
+
+from collections.abc import Iterable, Sequence
+
+from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
+from mcp.server.mcpserver import MCPServer
+from mcp.server.transport_security import RequestBodyLimitMiddleware, TransportSecuritySettings
+from pydantic import AnyHttpUrl, ConfigDict, TypeAdapter
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from snapshot_mcp.core.clock import SYSTEM_CLOCK, Clock
+from snapshot_mcp.mcp_server.prompts import load_prompts
+from snapshot_mcp.operations import OpenOperations
+from snapshot_mcp.transports.http.authentication import Guard, ScopeGuard
+from snapshot_mcp.transports.http.error_responses import Refuser
+from snapshot_mcp.transports.http.jwks import Issuer, Keys
+from snapshot_mcp.transports.http.quotas import LARGEST_BODY, Quotas, RequestIds
+from snapshot_mcp.transports.http.scope_middleware import Scoped
+from snapshot_mcp.transports.http.scopes import SCOPES
+from snapshot_mcp.transports.http.settings import ServiceSettings
+from snapshot_mcp.transports.http.token_verifier import Verifier
+
+METADATA_PATH = "/.well-known/oauth-protected-resource"
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+# An address without a path stays without one: clients compare it letter by letter.
+_URL = TypeAdapter(AnyHttpUrl, config=ConfigDict(url_preserve_empty_path=True))
+
+
+def service_app(
+    server: MCPServer[OpenOperations],
+    service: ServiceSettings,
+    *,
+    open_paths: Iterable[str],
+    sessions: bool = True,
+    clock: Clock = SYSTEM_CLOCK,
+) -> ASGIApp:
+    """The application that serves `server` at /mcp.
+
+    Args:
+        server: what is served; its own routes are served too.
+        service: who may call it, and how often.
+        open_paths: those of its routes that are for everybody.
+        sessions: whether clients of the legacy era have sessions; replicas do not share those.
+        clock: the time.
+    """
+    if service.authenticated:
+        server.middleware.append(Scoped({it.name: it.needs for it in load_prompts()}))
+    security = TransportSecuritySettings(
+        allowed_hosts=_hosts(service), allowed_origins=_origins(service)
+    )
+    app = server.streamable_http_app(
+        transport_security=security,
+        max_request_body_size=LARGEST_BODY,
+        stateless_http=not sessions,
+    )
+    if not service.authenticated:
+        return RequestIds(app)
+    metadata = _metadata(service)
+    app.router.routes.extend(metadata)
+    refuse = Refuser(_metadata_url(service))
+    limited = RequestBodyLimitMiddleware(ScopeGuard(app, refuse), LARGEST_BODY)
+    guard = Guard(
+        limited,
+        verifier=_verifier(service, clock),
+        quotas=Quotas(service.requests_per_minute, clock),
+        refuse=refuse,
+        open_paths={*open_paths, *(route.path for route in metadata)},
+        clock=clock,
+    )
+    return RequestIds(guard)
+
+
+def _verifier(service: ServiceSettings, clock: Clock) -> Verifier:
+    keys = None
+    if service.issuer is not None:
+        keys = Keys(Issuer(service.issuer, service.jwks_url).keys, clock.elapsed)
+    return Verifier(
+        bearers=service.bearers,
+        keys=keys,
+        issuer=service.issuer,
+        audience=service.audience,
+        clock=clock,
+    )
+
+
+def _metadata(service: ServiceSettings) -> Sequence[Route]:
+    """Where clients learn who issues tokens (RFC 9728): at the resource's path and the root."""
+    if service.issuer is None or service.audience is None:
+        return ()
+    own = create_protected_resource_routes(
+        _URL.validate_python(service.audience),
+        [_URL.validate_python(service.issuer)],
+        scopes_supported=list(SCOPES),
+        resource_name="snapshot-mcp",
+    )
+    at_root = [Route(METADATA_PATH, it.endpoint, methods=["GET", "OPTIONS"]) for it in own]
+    return [*own, *(it for it in at_root if it.path != own[0].path)]
+
+
+def _metadata_url(service: ServiceSettings) -> str | None:
+    if service.audience is None:
+        return None
+    return str(build_resource_metadata_url(_URL.validate_python(service.audience)))
+
+
+def _hosts(service: ServiceSettings) -> list[str]:
+    named = (*_LOOPBACK, *service.names)
+    return [form for it in named for form in (it, f"{it}:*")]
+
+
+def _origins(service: ServiceSettings) -> list[str]:
+    own = [f"{scheme}://{host}" for host in _LOOPBACK for scheme in ("http", "https")]
+    if service.audience is not None:
+        own.append("/".join(service.audience.split("/", 3)[:3]))
+    return [form for it in (*own, *service.allowed_origins) for form in (it, f"{it}:*")]

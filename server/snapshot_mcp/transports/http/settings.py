@@ -1,0 +1,132 @@
+"""What the environment says of the service, checked once at its start."""
+
+import re
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict
+
+from snapshot_mcp.core.errors import ConfigError
+from snapshot_mcp.settings.environment import checked_address, given, read_path
+from snapshot_mcp.transports.http.static_tokens import (
+    NOBODY_IN_PARTICULAR,
+    Bearer,
+    bearer,
+    read_bearers,
+)
+
+DEFAULT_REQUESTS_PER_MINUTE = 600
+MOST_REQUESTS_PER_MINUTE = 1_000_000
+_ISSUER = "SNAPSHOT_MCP_AUTH_ISSUER"
+_AUDIENCE = "SNAPSHOT_MCP_AUTH_AUDIENCE"
+_JWKS_URL = "SNAPSHOT_MCP_AUTH_JWKS_URL"
+_TOKEN = "SNAPSHOT_MCP_BEARER_TOKEN"  # noqa: S105 - the name of a setting
+_TOKENS = "SNAPSHOT_MCP_BEARER_TOKEN_FILE"
+_HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:([0-9]{1,5}|\*))?")
+_ORIGIN = re.compile(r"https?://" + _HOST.pattern)
+
+
+class ServiceSettings(BaseModel):
+    """The settings of one service.
+
+    Attributes:
+        issuer: whose JWTs are taken, exactly as they name it; None for nobody's.
+        audience: the address of this service, which the JWTs must be for.
+        jwks_url: where the issuer's keys are; None: where its metadata says.
+        bearers: those who have a static token.
+        allowed_hosts: values of Host that are taken beside loopback and the audience's own.
+        allowed_origins: values of Origin that are taken beside those.
+        requests_per_minute: of one principal.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    issuer: str | None = None
+    audience: str | None = None
+    jwks_url: str | None = None
+    bearers: tuple[Bearer, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+    requests_per_minute: int = DEFAULT_REQUESTS_PER_MINUTE
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether every caller is asked who they are."""
+        return self.issuer is not None or bool(self.bearers)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The hosts that clients call it by, beside those of loopback; none: nobody said."""
+        own = urlsplit(self.audience).netloc if self.audience else ""
+        return (*self.allowed_hosts, *([own] if own else ()))
+
+
+def read_service(environment: Mapping[str, str]) -> ServiceSettings:
+    """Read and check the settings.
+
+    Args:
+        environment: as in `read_settings`.
+
+    Raises:
+        ConfigError: one sentence that names the setting and what it takes.
+    """
+    said = {name: value.strip() for name, value in given(environment).items()}
+    _check_issuer(said)
+    return ServiceSettings(
+        issuer=said.get(_ISSUER) or None,
+        audience=said.get(_AUDIENCE) or None,
+        jwks_url=said.get(_JWKS_URL) or None,
+        bearers=_bearers(said),
+        allowed_hosts=_listed("SNAPSHOT_MCP_ALLOWED_HOSTS", said, _HOST, "snapshots.example"),
+        allowed_origins=_listed(
+            "SNAPSHOT_MCP_ALLOWED_ORIGINS", said, _ORIGIN, "https://app.example"
+        ),
+        requests_per_minute=_requests("SNAPSHOT_MCP_REQUESTS_PER_MINUTE", said),
+    )
+
+
+def _check_issuer(said: Mapping[str, str]) -> None:
+    for name in (_AUDIENCE, _JWKS_URL):
+        if said.get(name) and not said.get(_ISSUER):
+            raise ConfigError(f"{name} is set but {_ISSUER} is not.", "Set both, or neither.")
+    if said.get(_ISSUER) and not said.get(_AUDIENCE):
+        raise ConfigError(
+            f"{_ISSUER} is set but {_AUDIENCE} is not: a token must be for this very service.",
+            "Set it to the address by which clients reach it, such as"
+            " https://snapshots.example/mcp.",
+        )
+    for name in (_ISSUER, _AUDIENCE, _JWKS_URL):
+        if address := said.get(name):
+            checked_address(
+                name, address, example="https://login.example", why="tokens are trusted by it"
+            )
+
+
+def _bearers(said: Mapping[str, str]) -> tuple[Bearer, ...]:
+    one, path = said.get(_TOKEN), read_path(_TOKENS, said)
+    if one and path:
+        raise ConfigError(f"{_TOKEN} and {_TOKENS} are both set.", "Unset one of them.")
+    if path:
+        return read_bearers(_TOKENS, path)
+    return (bearer(_TOKEN, one, principal=NOBODY_IN_PARTICULAR),) if one else ()
+
+
+def _listed(
+    name: str, said: Mapping[str, str], form: re.Pattern[str], example: str
+) -> tuple[str, ...]:
+    entries = tuple(it.strip() for it in said.get(name, "").split(",") if it.strip())
+    if not all(form.fullmatch(it) for it in entries):
+        raise ConfigError(
+            f"{name} must hold values such as {example} or {example}:8765, between commas."
+        )
+    return entries
+
+
+def _requests(name: str, said: Mapping[str, str]) -> int:
+    text = said.get(name, "")
+    if not text:
+        return DEFAULT_REQUESTS_PER_MINUTE
+    most = MOST_REQUESTS_PER_MINUTE
+    if text.isascii() and text.isdigit() and len(text) <= len(str(most)) and 0 < int(text) <= most:
+        return int(text)
+    raise ConfigError(f"{name} must be a whole number, 1 to {most}.")
