@@ -9,10 +9,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from snapshot_mcp import exit_codes
-from snapshot_mcp.commands.terminal import Terminal
+from snapshot_mcp.cli import exit_codes
+from snapshot_mcp.cli.terminal import Terminal
 from snapshot_mcp.ledger.sqlite import Ledger
-from snapshot_mcp.settings import LEDGER_FILE
+from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.conftest import DEEP, TurnedClock
 from tests.processes.helpers import environment, run
 
@@ -37,7 +37,7 @@ MESSAGES = {
 # Sends the signal of Ctrl-C at one exact moment: around the call that prints the question.
 INTERRUPTING_ITSELF = """
 import signal, sys
-from snapshot_mcp.cli import main
+from snapshot_mcp.cli.main import main
 from {module} import Terminal
 
 say = Terminal.say
@@ -88,7 +88,6 @@ def seconds_to_question(folder: Path, words: Iterable[str]) -> float:
     return seconds
 
 
-@pytest.mark.timeout(3_600 if DEEP else 240)
 def test_ctrl_c_at_any_moment_around_the_question_deletes_nothing(
     tmp_path: Path, snapshot: str
 ) -> None:
