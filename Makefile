@@ -43,7 +43,7 @@ unit: .venv/.dev
 
 # The property tests again, with as many examples as it takes to be sure, and what takes minutes: a
 # PostgreSQL, replicas, a browser, installing, killing. No coverage but PostgreSQL's: it is slow.
-DEEP := $(addprefix tests/,faults hostile installing/test_install.py panel processes replicas restic shipping tools units) \
+DEEP := $(addprefix tests/,commands/test_ctrl_c.py faults hostile installing/test_install.py panel processes replicas restic shipping tools units) \
   $(addprefix tests/,sandbox/test_openapi.py service/test_several.py telemetry/test_outside.py)
 
 test-deep: .venv/.packaging .venv/.host .venv/.typescript
