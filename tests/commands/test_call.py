@@ -1,9 +1,6 @@
 """`snapshot-mcp call`: the tools at a command line, with the same consent as everywhere."""
 
 import json
-import os
-import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +13,8 @@ from snapshot_mcp.ledger.sqlite import Row, SqliteLedger
 from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.conftest import ManualClock
 from tests.processes.conftest import Command
-from tests.processes.helpers import TIMEOUT_SECONDS, MODULE, Upstream, environment
+from tests.processes.helpers import Upstream, environment
+from tests.processes.waiting import START_TIMEOUT_SECONDS
 
 NOTE = "There is no API key, so this is the embedded cloud.\n"
 Call = Callable[..., Any]
@@ -110,44 +108,14 @@ def test_what_the_cloud_did_not_do_is_a_failure(command: Command, tmp_path: Path
 
 
 if sys.platform != "win32":
-    import pty
+    from tests.processes.pseudo_terminal import CTRL_C, CTRL_D, at_terminal
 
-    Act = Callable[["subprocess.Popen[bytes]", int], None]
-
-    def typing(text: str) -> Act:
-        """Type `text` at the question."""
-
-        def act(_: "subprocess.Popen[bytes]", terminal: int) -> None:
-            os.write(terminal, text.encode())
-
-        return act
-
-    def interrupting(process: "subprocess.Popen[bytes]", _: int) -> None:
-        """Do what Ctrl-C does."""
-        process.send_signal(signal.SIGINT)
-
-    def at_a_terminal(folder: Path, act: Act, *words: str) -> tuple[int, str]:
-        """Run at a terminal of its own, and act when the question's prompt stands there."""
-        ours, theirs = pty.openpty()
-        with subprocess.Popen(
-            [*MODULE, "call", *words],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            env=environment(folder, TERM="xterm", COLUMNS="100"),
-        ) as process:
-            os.close(theirs)
-            shown = ""
-            try:
-                while piece := os.read(ours, 4_096):
-                    shown += piece.decode(errors="replace")
-                    if shown.endswith("> "):
-                        act(process, ours)
-            except OSError:  # Linux says so when the process is gone
-                pass
-            finally:
-                os.close(ours)
-            return process.wait(TIMEOUT_SECONDS), shown
+    def ended_at_terminal(folder: Path, keys: str, *words: str) -> tuple[int, str]:
+        """Type `keys` at the prompt of the question; the exit code, and what was shown."""
+        with at_terminal(folder, "call", *words) as terminal:
+            terminal.read_until("\n> ")
+            terminal.type(keys)
+            return terminal.end(), terminal.shown
 
     def target(call: Call) -> tuple[str, str]:
         """The argument that names a ready snapshot, and its name."""
@@ -157,7 +125,7 @@ if sys.platform != "win32":
     @pytest.mark.usefixtures("measured")
     def test_a_person_at_the_terminal_is_asked_and_agrees(call: Call, tmp_path: Path) -> None:
         snapshot, name = target(call)
-        code, shown = at_a_terminal(tmp_path, typing(f"{name}\n"), "delete_snapshot", snapshot)
+        code, shown = ended_at_terminal(tmp_path, f"{name}\n", "delete_snapshot", snapshot)
         assert code == 0, shown
         assert "To agree, type exactly" in shown
         assert "deleted" in shown
@@ -167,19 +135,15 @@ if sys.platform != "win32":
         ]
 
     @pytest.mark.parametrize(
-        ("act", "code"),
-        [
-            (typing("no\n"), 1),
-            (typing("\x04"), 3),
-            (interrupting, 3),
-        ],
+        ("keys", "code"),
+        [("no\n", 1), (CTRL_D, 3), (CTRL_C, 3)],
         ids=["other words", "end of input", "ctrl-c"],
     )
     def test_a_person_who_does_not_agree_keeps_the_snapshot(
-        call: Call, act: Act, code: int, tmp_path: Path
+        call: Call, keys: str, code: int, tmp_path: Path
     ) -> None:
         snapshot, _ = target(call)
-        ended, shown = at_a_terminal(tmp_path, act, "delete_snapshot", snapshot)
+        ended, shown = ended_at_terminal(tmp_path, keys, "delete_snapshot", snapshot)
         assert ended == code, shown
         assert "Traceback" not in shown
         assert {row.event for row in rows(tmp_path)} == {"planned", "asked", "refused"}
@@ -188,7 +152,8 @@ if sys.platform != "win32":
     def test_a_bar_is_shown_while_something_takes_long(call: Call, tmp_path: Path) -> None:
         vm = answer(call, "list_virtual_machines", "search=training-box")["virtual_machines"][0]
         words = (f"vm_id={vm['id']}", "name=a", "allow_interruption=true", "wait_seconds=1")
-        code, shown = at_a_terminal(tmp_path, typing(""), "create_snapshot", *words)
+        with at_terminal(tmp_path, "call", "create_snapshot", *words) as terminal:
+            code, shown = terminal.end(START_TIMEOUT_SECONDS), terminal.shown
         assert code == 0, shown
         assert "0:00:0" in shown  # the time it takes so far
         assert "pending" in shown

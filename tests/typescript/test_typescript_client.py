@@ -13,7 +13,7 @@ from snapshot_mcp.ledger.sqlite import SqliteLedger
 from snapshot_mcp.mcp_server.prompts import load_prompts
 from snapshot_mcp.mcp_server.tools.toolsets import all_tools
 from snapshot_mcp.settings.environment import LEDGER_FILE
-from tests.processes.helpers import LEGACY, TIMEOUT_SECONDS, MODULE, environment
+from tests.processes.helpers import LEGACY, MODULE, TIMEOUT_SECONDS, environment
 
 HERE = Path(__file__).parent
 SNAPSHOT = "grafana-before-major-upgrade"

@@ -29,6 +29,10 @@ DEFAULT_WIDTH = 120
 _NOT_DONE = frozenset({"failed", "unknown", "stopped"})
 _PLANNED = "confirmation_required"
 _COMMIT = ("plan_token", "confirm")
+_INTERRUPTED = (
+    "\nInterrupted. Nothing was deleted or restored without your agreement;"
+    " `snapshot-mcp ledger` shows what was sent."
+)
 _OF_THE_COMMIT = ("plan_token", "confirm_with", "next_step")
 
 
@@ -40,6 +44,14 @@ def run_call(arguments: argparse.Namespace) -> int:
     """
     settings = read_settings(os.environ)
     terminal = Terminal()
+    try:
+        return _call_and_show(settings, arguments, terminal)
+    except KeyboardInterrupt:
+        terminal.say(_INTERRUPTED)
+        return exit_codes.INTERRUPTED
+
+
+def _call_and_show(settings: Settings, arguments: argparse.Namespace, terminal: Terminal) -> int:
     if settings.embedded:
         terminal.say("There is no API key, so this is the embedded cloud.")
     failures: list[ConfigurationError] = []

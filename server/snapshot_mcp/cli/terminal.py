@@ -3,8 +3,10 @@
 import signal
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from threading import Thread
 
+import anyio
 from mcp.client.context import ClientRequestContext
 from mcp_types import ElicitRequestFormParams, ElicitRequestParams, ElicitResult
 from rich.console import Console
@@ -12,6 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 _NOBODY = "There is no terminal to ask a person at, so nobody agreed."
+_POLL_SECONDS = 0.05
 
 
 class Terminal:
@@ -61,28 +64,66 @@ class Terminal:
         del context
         self._bar.stop()
         form = params if isinstance(params, ElicitRequestFormParams) else None
-        words = self._asked(form.message) if form else ""
+        words = await self._asked(form.message) if form else ""
         self.agreed = bool(words)
         if form is None or not words:
             return ElicitResult(action="decline")
         (field,) = form.requested_schema["properties"]
         return ElicitResult(action="accept", content={field: words})
 
-    def _asked(self, question: str) -> str:
+    async def _asked(self, question: str) -> str:
         if not self.has_person:
             self.say(_NOBODY)
             return ""
-        self.say(question)
-        return _line()
+        with _recorded_interrupts() as interrupts:
+            self.say(question)
+            words = await _read_line(interrupts)
+        # Ctrl-C may come after Enter; it still wins until the handler of the event loop is back.
+        return "" if interrupts else words
 
 
-def _line() -> str:
-    """What the person types; nothing where they press Ctrl-C, which works at once."""
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+@contextmanager
+def _recorded_interrupts() -> Generator[list[int]]:
+    """Record each Ctrl-C in the list, in place of what the event loop does on Ctrl-C.
+
+    The event loop would cancel the whole call; at the question, Ctrl-C declines instead, so that
+    the refusal is written to the ledger.
+    """
+    interrupts: list[int] = []
+    previous = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
     try:
-        print("> ", end="", file=sys.stderr, flush=True)
-        return sys.stdin.readline().strip()
-    except KeyboardInterrupt:
-        return ""
+        yield interrupts
     finally:
-        signal.signal(signal.SIGINT, handler)
+        signal.signal(signal.SIGINT, previous)
+
+
+async def _read_line(interrupts: list[int]) -> str:
+    """Read what the person types; it is empty at the end of input and after Ctrl-C.
+
+    The thread is a daemon, because after Ctrl-C it still waits for a line and must not keep the
+    process alive. Polling works on every platform, and whichever thread the signal arrives in:
+    Python runs the handler when the main thread wakes up.
+    """
+    lines: list[str] = []
+    reader = Thread(target=_read_stdin_line, args=(lines,), daemon=True)
+    print("> ", end="", file=sys.stderr, flush=True)
+    reader.start()
+    try:
+        while reader.is_alive() and not interrupts:  # noqa: ASYNC110 - an Event is not signal-safe
+            await anyio.sleep(_POLL_SECONDS)
+    finally:
+        if not lines:
+            print(file=sys.stderr)  # nobody ended the line of the prompt
+    return lines[0].strip() if lines else ""
+
+
+def _read_stdin_line(lines: list[str]) -> None:
+    # `sys.stdin` has a lock, which this thread would hold when the interpreter exits and closes it.
+    with (
+        suppress(OSError),  # the terminal is gone
+        open(
+            sys.stdin.fileno(), encoding=sys.stdin.encoding, errors="replace", closefd=False
+        ) as stdin,
+    ):
+        if line := stdin.readline():
+            lines.append(line)

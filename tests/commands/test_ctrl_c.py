@@ -1,0 +1,118 @@
+"""Ctrl-C at a terminal, before, while and after `snapshot-mcp call` asks its question."""
+
+import json
+import statistics
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import anyio
+import pytest
+
+from snapshot_mcp.cli import exit_codes
+from snapshot_mcp.cli.terminal import Terminal
+from snapshot_mcp.ledger.sqlite import SqliteLedger
+from snapshot_mcp.settings.environment import LEDGER_FILE
+from tests.conftest import DEEP, ManualClock
+from tests.processes.helpers import environment, run
+
+if sys.platform == "win32":
+    pytest.skip("Windows has no pseudo-terminals like these", allow_module_level=True)
+
+from tests.processes.pseudo_terminal import CTRL_C, PseudoTerminal, at_terminal
+
+TERMINAL_MODULE = Terminal.__module__
+PRESSES = 300 if DEEP else 5
+EARLIEST_SECONDS = -0.05
+LATEST_SECONDS = 0.05
+MEASURED_RUNS = 5 if DEEP else 1
+
+NOTE = "embedded cloud"
+QUESTION = "asks for your consent"
+MESSAGES = {
+    exit_codes.NOT_AGREED: "Nothing was changed",
+    exit_codes.INTERRUPTED: "Nothing was deleted",
+}
+
+# Sends the signal of Ctrl-C at one exact moment: around the call that prints the question.
+INTERRUPTING_ITSELF = """
+import signal, sys
+from snapshot_mcp.cli.main import main
+from {module} import Terminal
+
+say = Terminal.say
+
+def say_and_interrupt(terminal, text):
+    is_question = {question!r} in text
+    if is_question and {moment!r} == "before":
+        signal.raise_signal(signal.SIGINT)
+    say(terminal, text)
+    if is_question and {moment!r} == "after":
+        signal.raise_signal(signal.SIGINT)
+
+Terminal.say = say_and_interrupt
+sys.exit(main(["call", *sys.argv[1:]]))
+"""
+
+
+@pytest.fixture
+def snapshot(tmp_path: Path) -> str:
+    """The id of a snapshot that could be deleted."""
+    told = run("call", "list_snapshots", "state=ready", "--json", env=environment(tmp_path))
+    return str(json.loads(told.stdout)["snapshots"][0]["id"])
+
+
+def assert_clean_end(terminal: PseudoTerminal) -> int:
+    code = terminal.end()
+    assert code in MESSAGES, terminal.shown
+    assert MESSAGES[code] in terminal.shown
+    assert "Traceback" not in terminal.shown
+    assert "Warning" not in terminal.shown
+    return code
+
+
+def assert_kept(folder: Path, snapshot: str) -> None:
+    rows = anyio.run(SqliteLedger(folder / LEDGER_FILE, ManualClock().now).rows)
+    assert {row.event for row in rows} <= {"planned", "asked", "refused"}
+    shown = run("call", "inspect_snapshot", f"snapshot_id={snapshot}", env=environment(folder))
+    assert shown.returncode == 0, shown.stderr
+
+
+def seconds_to_question(folder: Path, words: Iterable[str]) -> float:
+    """The time from the first line of output to the question."""
+    with at_terminal(folder, "call", *words) as terminal:
+        began = terminal.read_until(NOTE)
+        seconds = terminal.read_until(QUESTION) - began
+        terminal.type(CTRL_C)
+        assert assert_clean_end(terminal) == exit_codes.NOT_AGREED
+    return seconds
+
+
+def test_ctrl_c_at_any_moment_around_the_question_deletes_nothing(
+    tmp_path: Path, snapshot: str
+) -> None:
+    words = ("delete_snapshot", f"snapshot_id={snapshot}")
+    usual = statistics.median(seconds_to_question(tmp_path, words) for _ in range(MEASURED_RUNS))
+    step = (LATEST_SECONDS - EARLIEST_SECONDS) / (PRESSES - 1)
+    ends = dict.fromkeys(MESSAGES, 0)
+    for press in range(PRESSES):
+        with at_terminal(tmp_path, "call", *words) as terminal:
+            terminal.read_until(NOTE)
+            terminal.read_for(usual + EARLIEST_SECONDS + press * step)
+            terminal.type(CTRL_C)
+            ends[assert_clean_end(terminal)] += 1
+    print("exit codes:", ends)  # noqa: T201 - how many came before the question, and how many after
+    assert_kept(tmp_path, snapshot)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_ctrl_c_next_to_printing_the_question_is_not_lost(
+    moment: str, tmp_path: Path, snapshot: str
+) -> None:
+    code = INTERRUPTING_ITSELF.format(module=TERMINAL_MODULE, question=QUESTION, moment=moment)
+    command = (sys.executable, "-c", code)
+    with at_terminal(
+        tmp_path, "delete_snapshot", f"snapshot_id={snapshot}", command=command
+    ) as terminal:
+        assert_clean_end(terminal)
+    assert_kept(tmp_path, snapshot)
