@@ -18,7 +18,7 @@ from snapshot_mcp.cloud.response_errors import error_from_response, outcome_unkn
 from snapshot_mcp.cloud.retry import parse_retry_after, retry_until
 from snapshot_mcp.cloud.scheduler import RequestScheduler
 from snapshot_mcp.core.clock import Clock
-from snapshot_mcp.core.errors import CloudError, ProtocolError, UnavailableError
+from snapshot_mcp.core.errors import NOTHING_CHANGED, CloudError, ProtocolError, UnavailableError
 from snapshot_mcp.core.instrumentation import observe_request
 
 T = TypeVar("T")
@@ -30,7 +30,6 @@ emptiest JSON grows thirtyfold when it is parsed."""
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 # An address in an answer that cannot be parsed comes as InvalidURL or a ValueError.
 _FAILURES = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, TimeoutError, ValueError)
-_NOTHING_CHANGED = "Nothing was changed."
 
 READ_ATTEMPTS = 3
 """A read may take as long as so many calls may, with all its pauses and queues."""
@@ -100,7 +99,7 @@ class ApiClient:
         except TimeoutError as error:
             raise UnavailableError(
                 f"The cloud did not give {subject} within {within:g} s.",
-                f"{_NOTHING_CHANGED} Many requests are waiting, or the cloud is slow; try later.",
+                f"{NOTHING_CHANGED} Many requests are waiting, or the cloud is slow; try later.",
             ) from error
         return parse(answer.body)
 
@@ -118,7 +117,7 @@ class ApiClient:
                 logger.info("a read failed: %s", type(error).__name__)
                 raise UnavailableError(
                     f"The cloud could not be reached for {subject} ({_failure(error)}).",
-                    f"{_NOTHING_CHANGED} Try again in a moment; if it stays so, check the address.",
+                    f"{NOTHING_CHANGED} Try again in a moment; if it stays so, check the address.",
                     passing=isinstance(
                         error, (*_NOT_SENT, httpx.NetworkError, httpx.ProtocolError)
                     ),
@@ -164,7 +163,7 @@ class ApiClient:
         except _NOT_SENT as error:
             raise UnavailableError(
                 f"The cloud could not be reached ({_failure(error)}), so nothing was sent.",
-                f"{_NOTHING_CHANGED} Try again in a moment.",
+                f"{NOTHING_CHANGED} Try again in a moment.",
                 passing=True,
             ) from error
         except CloudError:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from snapshot_mcp.core.errors import (
+    NOTHING_CHANGED,
     BadRequestError,
     CloudError,
     ConflictError,
@@ -17,7 +18,6 @@ from snapshot_mcp.core.errors import (
 )
 from snapshot_mcp.core.sanitize import sanitize
 
-_NOTHING_CHANGED = "Nothing was changed."
 _UNDECIDED_STATUS = frozenset({408, 425})
 _PASSING_STATUS = frozenset({502, 503, 504})
 _STILL_AT_IT_STATUS = frozenset({408, 502, 504})
@@ -44,24 +44,24 @@ def error_from_response(  # noqa: PLR0911 - one line an answer
         case 401:
             return UnauthorizedError(
                 "The cloud does not accept the API key.",
-                f"{_NOTHING_CHANGED} Check SNAPSHOT_MCP_API_KEY and restart the server.",
+                f"{NOTHING_CHANGED} Check SNAPSHOT_MCP_API_KEY and restart the server.",
             )
         case 403:
             return ForbiddenError(
                 f"The API key may not do this ({subject}).",
-                f"{_NOTHING_CHANGED} Someone with rights to the cloud account can allow it.",
+                f"{NOTHING_CHANGED} Someone with rights to the cloud account can allow it.",
             )
         case 404:
             return _not_found(body, subject, writing=writing)
         case 409:
             return ConflictError(
                 f"The cloud refused {subject}: it is busy, or the name is already taken.",
-                _NOTHING_CHANGED,
+                NOTHING_CHANGED,
             )
         case 429:
             return RateLimitedError(
                 "The cloud takes no more requests this minute.",
-                f"{_NOTHING_CHANGED} {_when(advised)}",
+                f"{NOTHING_CHANGED} {_when(advised)}",
                 retry_after=advised,
                 passing=True,
             )
@@ -75,7 +75,7 @@ def _other_failure(
     match status:
         case status if 400 <= status < 500 and status not in _UNDECIDED_STATUS:  # noqa: PLR2004 - the class of refusals
             return BadRequestError(
-                f"The cloud refused {subject}: {_known_reason(body)}.", _NOTHING_CHANGED
+                f"The cloud refused {subject}: {_known_reason(body)}.", NOTHING_CHANGED
             )
         case status if writing:
             return outcome_unknown(
@@ -86,12 +86,12 @@ def _other_failure(
         case status if 300 <= status < 400:  # noqa: PLR2004 - the class of redirects
             return ProtocolError(
                 "The cloud's answer points to another address, which was not followed.",
-                f"{_NOTHING_CHANGED} Check the API address.",
+                f"{NOTHING_CHANGED} Check the API address.",
             )
         case status:
             return UnavailableError(
                 f"The cloud failed on {subject} (status {status}).",
-                f"{_NOTHING_CHANGED} {_when(advised)}",
+                f"{NOTHING_CHANGED} {_when(advised)}",
                 retry_after=advised,
                 passing=status in _PASSING_STATUS,
             )
@@ -133,17 +133,17 @@ def _not_found(body: object, subject: str, *, writing: bool) -> Exception:
             return outcome_unknown(subject, "the answer is not the cloud's", may_still_happen=False)
         return ProtocolError(
             f"The answer for {subject} (status 404) is not the cloud's.",
-            f"{_NOTHING_CHANGED} Check the API address, and what stands between.",
+            f"{NOTHING_CHANGED} Check the API address, and what stands between.",
         )
     if writing:
         sentence = f"The cloud refused {subject}: what it is about does not exist."
-        return NotFoundError(sentence, _NOTHING_CHANGED)
+        return NotFoundError(sentence, NOTHING_CHANGED)
     if subject.startswith("the "):
         return NotFoundError(
             f"The cloud does not know the call for {subject}.",
-            f"{_NOTHING_CHANGED} Check the API address.",
+            f"{NOTHING_CHANGED} Check the API address.",
         )
-    return NotFoundError(f"The cloud has no {subject}.", _NOTHING_CHANGED)
+    return NotFoundError(f"The cloud has no {subject}.", NOTHING_CHANGED)
 
 
 def outcome_unknown(

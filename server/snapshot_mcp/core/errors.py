@@ -1,21 +1,24 @@
 """The error tree. Every text in it is ours; a remote body is never part of one.
 
 SnapshotMcpError
-├── ConfigError             the settings do not let the server start
+├── ConfigurationError      the settings do not let the server start
 ├── RefusedError            this server declined; nothing was sent
 ├── CloudError              the cloud did not do what was asked
-│   ├── BadRequest          it found the request wrong (400, 405, 406, 422)
-│   ├── Unauthorized        it does not know the API key (401)
-│   ├── Forbidden           the API key may not do this (403)
-│   ├── NotFound            there is no such thing (404)
-│   ├── Conflict            the thing is busy or the name is taken (409)
-│   ├── RateLimited         too many requests (429)
-│   ├── Unavailable         no usable answer, and nothing was changed
-│   ├── OutcomeUnknown      a write was sent and its effect is not known
-│   └── NotDone             a write was sent, and the cloud shows that it had no effect
+│   ├── BadRequestError     it found the request wrong (400, 405, 406, 422)
+│   ├── UnauthorizedError   it does not know the API key (401)
+│   ├── ForbiddenError      the API key may not do this (403)
+│   ├── NotFoundError       there is no such thing (404)
+│   ├── ConflictError       the thing is busy or the name is taken (409)
+│   ├── RateLimitedError    too many requests (429)
+│   ├── UnavailableError    no usable answer, and nothing was changed
+│   ├── OutcomeUnknownError a write was sent and its effect is not known
+│   └── NotDoneError        a write was sent, and the cloud shows that it had no effect
 ├── ProtocolError           the cloud's answer does not fit its own API
 └── LedgerError             the ledger cannot be written, so nothing was sent
 """
+
+NOTHING_CHANGED = "Nothing was changed."
+"""The sentence of every error after which nothing is different."""
 
 
 class SnapshotMcpError(Exception):

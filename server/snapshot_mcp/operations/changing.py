@@ -11,6 +11,7 @@ from snapshot_mcp.consent.reconcile import EffectLookup
 from snapshot_mcp.consent.target import Target, target_state
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import (
+    NOTHING_CHANGED,
     CloudError,
     NotDoneError,
     NotFoundError,
@@ -30,7 +31,7 @@ from snapshot_mcp.models.snapshots import (
 from snapshot_mcp.operations.listing import snapshots_of_vm
 from snapshot_mcp.operations.notifications import announce, announcing_changes
 from snapshot_mcp.operations.outcomes import created, restored
-from snapshot_mcp.operations.policy_check import APPROVE_IN_PANEL, NOTHING_CHANGED, enforce_policy
+from snapshot_mcp.operations.policy_check import APPROVE_IN_PANEL, enforce_policy
 from snapshot_mcp.operations.polling import poll_until
 from snapshot_mcp.operations.recovery import (
     find_created_snapshot,

@@ -10,13 +10,18 @@ from snapshot_mcp.consent.evidence import Approver
 from snapshot_mcp.consent.gate import Gate
 from snapshot_mcp.consent.plan_tokens import Intent
 from snapshot_mcp.core.clock import Clock
-from snapshot_mcp.core.errors import NotDoneError, OutcomeUnknownError, RefusedError
+from snapshot_mcp.core.errors import (
+    NOTHING_CHANGED,
+    NotDoneError,
+    OutcomeUnknownError,
+    RefusedError,
+)
 from snapshot_mcp.core.sanitize import quoted
 from snapshot_mcp.models.cloud import CustomImage, SnapshotEvent
 from snapshot_mcp.models.images import ImageResult, ImageSummary, SnapshotEventList
 from snapshot_mcp.operations.cursors import PageBuilder, Position, position_of
 from snapshot_mcp.operations.pagination import PageCollector
-from snapshot_mcp.operations.policy_check import NOTHING_CHANGED, enforce_policy
+from snapshot_mcp.operations.policy_check import enforce_policy
 from snapshot_mcp.operations.polling import poll_until
 from snapshot_mcp.operations.recovery import find_created_image
 from snapshot_mcp.operations.requests import CreateImageRequest

@@ -1,9 +1,8 @@
 """The operator's policy is obeyed: what it forbids is refused, whoever asks and agrees."""
 
-from snapshot_mcp.core.errors import RefusedError
+from snapshot_mcp.core.errors import NOTHING_CHANGED, RefusedError
 from snapshot_mcp.rules.policy import Ruling
 
-NOTHING_CHANGED = "Nothing was changed."
 APPROVE_IN_PANEL = (
     "Nothing was changed yet. The person sees this plan in the panel, and agrees there if they do:"
     " do not call again for it. What became of it is told there."

@@ -12,7 +12,7 @@ from snapshot_mcp.consent.gate import Gate
 from snapshot_mcp.consent.plan_tokens import Intent, digest
 from snapshot_mcp.consent.target import BatchTarget
 from snapshot_mcp.core.clock import Clock
-from snapshot_mcp.core.errors import RefusedError
+from snapshot_mcp.core.errors import NOTHING_CHANGED, RefusedError
 from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.models.retention import (
     RetentionDecision,
@@ -21,7 +21,7 @@ from snapshot_mcp.models.retention import (
 )
 from snapshot_mcp.operations.cursors import PageBuilder, Position, position_of
 from snapshot_mcp.operations.listing import all_snapshots, snapshots_of_vm
-from snapshot_mcp.operations.policy_check import APPROVE_IN_PANEL, NOTHING_CHANGED, enforce_policy
+from snapshot_mcp.operations.policy_check import APPROVE_IN_PANEL, enforce_policy
 from snapshot_mcp.operations.requests import RetentionRequest
 from snapshot_mcp.operations.retention_question import retention_question
 from snapshot_mcp.operations.retention_run import PlannedSnapshot, RetentionRun
