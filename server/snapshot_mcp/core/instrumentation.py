@@ -22,12 +22,12 @@ class Observer(Protocol):
         ...
 
     def record_request(
-        self, method: str, route: str, resent: int
+        self, method: str, route: str, retries: int
     ) -> AbstractContextManager[ReportStatus]:
         """Watch one request to the cloud, the `resent`-th repetition of it."""
         ...
 
-    def record_budget(self, left: int) -> None:
+    def record_remaining_requests(self, remaining: int) -> None:
         """So many requests the cloud takes in this minute yet."""
         ...
 
@@ -67,10 +67,10 @@ def observe_request(method: str, path: str) -> AbstractContextManager[ReportStat
     observer = OBSERVER.get()
     if observer is None:
         return nullcontext(_discard_status)
-    return observer.record_request(method, route_of(path), RETRY_COUNT.get())
+    return observer.record_request(method, route_template(path), RETRY_COUNT.get())
 
 
-def route_of(path: str) -> str:
+def route_template(path: str) -> str:
     """The path without what it is about: `/core/snapshots/{id}`."""
     parts, named = list[str](), False
     for part in path.split("/")[1:]:
