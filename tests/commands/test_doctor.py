@@ -176,7 +176,7 @@ async def test_a_clock_that_is_wrong_is_told(ahead: str, told: list[str]) -> Non
     clock = SYSTEM_CLOCK._replace(now=lambda: now)
     compared = ClockSkewTransport(httpx.ASGITransport(app), clock)
     async with Connection(compared, "http://cloud.test/v1", KEY, 5) as connection:
-        findings = told_of_cloud(await probe(connection, clock, timeout=5), compared.skew)
+        findings = told_of_cloud(await probe(connection, clock, timeout_seconds=5), compared.skew)
     assert [it.text for it in findings if it.name == "clock"] == told
 
 

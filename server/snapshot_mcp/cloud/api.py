@@ -164,8 +164,8 @@ class ApiClient:
             return parse(answer.body)
         except _NOT_SENT_ERRORS as error:
             raise UnavailableError(
-                f"The cloud could not be reached ({_describe_failure(error)}), so nothing was sent.",
-                f"{NOTHING_CHANGED} Try again in a moment.",
+                f"The cloud could not be reached ({_describe_failure(error)}).",
+                f"Nothing was sent. {NOTHING_CHANGED} Try again in a moment.",
                 transient=True,
             ) from error
         except CloudError:

@@ -66,7 +66,7 @@ class CloudReader:
             page: its number; the first is 1.
             page_size: how many entries to ask for.
             search: a part of the name; empty for all.
-            names: the fields that are read of the entries; None for all that a list tells.
+            fields: the fields to read from each entry; None for all that a list contains.
             once: not again where it fails: an answer that comes late is of no use.
         """
         query, decode = _page_query(page, page_size, search), self._decoder(fields)

@@ -74,15 +74,17 @@ class ClockSkewTransport(httpx.AsyncBaseTransport):
         await self._transport.aclose()
 
 
-async def probe(connection: Connection, clock: Clock, *, timeout: float) -> ProbeResult:
+async def probe(connection: Connection, clock: Clock, *, timeout_seconds: float) -> ProbeResult:
     """Try what the server reads; nothing is sent that could change anything.
 
     Args:
         connection: reaches the cloud.
         clock: the time, and the way to wait.
-        seconds: for one call at most.
+        timeout_seconds: limit for one call.
     """
-    api = ApiClient(connection, RequestScheduler(clock, CircuitBreaker()), clock, timeout=timeout)
+    api = ApiClient(
+        connection, RequestScheduler(clock, CircuitBreaker()), clock, timeout=timeout_seconds
+    )
     reader = CloudReader(api)
     first = await _time_read(
         "snapshots", lambda: reader.get_snapshots_page(1, 1, "", once=True), clock

@@ -73,7 +73,7 @@ def read_text(max_length: int, value: object, field: str, altered: AlteredFields
     """Text as it may be shown, also of a number or of what has a name; else None.
 
     Args:
-        cap: the most characters of it.
+        max_length: limit in characters.
         value: what came.
         field: what is noted in `altered` where the text is not shown as it came.
         altered: collects such fields.

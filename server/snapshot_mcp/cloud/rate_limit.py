@@ -17,14 +17,14 @@ RESERVED_FOR_WRITES = 50
 MINUTE_MILLISECONDS = 60_000
 _MIN_WAIT_SECONDS = 0.01
 
-Quota = Literal["reads", "all"]
+Budget = Literal["reads", "all"]
 """What a request uses up: a write one of all, a read one of the reads' part as well."""
 
 
 class RateLimiter(Protocol):
     """What may be sent, counted for one process or for all that share the limit."""
 
-    def try_acquire(self, quota: Quota) -> Awaitable[float]:
+    def try_acquire(self, budget: Budget) -> Awaitable[float]:
         """Use up one of `part`, which is told by 0; or how long to wait before asking again."""
         ...
 
@@ -53,13 +53,13 @@ class LocalRateLimiter:
             ),
         }
 
-    async def try_acquire(self, quota: Quota) -> float:
+    async def try_acquire(self, budget: Budget) -> float:
         """As `Allowance.seconds_until_permitted`."""
         now = int(self._clock.monotonic() * 1_000)
-        bucket = self._buckets[quota]
+        bucket = self._buckets[budget]
         bucket.leak(now)
         seconds = try_acquire_from(bucket, now)
-        if quota == "all" and (observer := OBSERVER.get()) is not None:
+        if budget == "all" and (observer := OBSERVER.get()) is not None:
             observer.record_remaining_requests(self._requests_per_minute - bucket.count())
         return seconds
 
@@ -69,7 +69,7 @@ def try_acquire_from(bucket: AbstractBucket, now_ms: int) -> float:
 
     Args:
         bucket: where the requests of the last while are.
-        now: the time in milliseconds, by the bucket's clock.
+        now_ms: the time in milliseconds, by the bucket's clock.
     """
     item = RateItem("request", now_ms)
     if bucket.put(item):

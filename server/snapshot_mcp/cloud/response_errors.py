@@ -35,8 +35,8 @@ def error_from_response(  # noqa: PLR0911 - one line an answer
         status: HTTP's.
         body: the JSON value; None when it is no JSON.
         subject: what the request was about, as it stands in an error.
-        advised: seconds to wait, as the cloud says; None when it says nothing.
-        writing: whether the request could change something.
+        retry_after: seconds to wait, as the cloud says; None when it says nothing.
+        is_write: whether the request could change something.
     """
     match status:
         case status if 200 <= status < 300:  # noqa: PLR2004 - the class of success
@@ -109,8 +109,9 @@ def _error_in_success(body: object, subject: str) -> Exception | None:
     if status is None or reports_success(status):
         return None
     if status is False or (type(status) is int and status >= 400):  # noqa: PLR2004 - HTTP's classes
+        reason = _recognize_reason(cast("object", body))
         return CloudError(
-            f"The cloud says that it failed on {subject}: {_recognize_reason(cast('object', body))}.",
+            f"The cloud says that it failed on {subject}: {reason}.",
             "Look at the current state before you try again.",
         )
     return ProtocolError(f"The cloud's answer for {subject} does not say whether it worked.")

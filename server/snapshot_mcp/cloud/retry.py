@@ -35,9 +35,9 @@ async def retry_until(
     """Await `attempt` until it works, fails for good, or the time is over.
 
     Args:
-        attempt: raises a CloudError that is `passing` when it may be tried again.
+        attempt: raises a CloudError that is `transient` when a retry may work.
         clock: the time, and the way to wait.
-        within: seconds after which no attempt begins any more; a longer pause is not begun either.
+        max_seconds: start no attempt later than this, and no pause that ends later.
 
     Raises:
         CloudError: the last attempt's, with what the cloud said of how long to wait.

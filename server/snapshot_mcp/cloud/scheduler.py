@@ -10,7 +10,7 @@ import anyio
 
 from snapshot_mcp.cloud.circuit_breaker import CircuitBreaker, Outage
 from snapshot_mcp.cloud.fair_queue import FairSemaphore
-from snapshot_mcp.cloud.rate_limit import LocalRateLimiter, Quota, RateLimiter
+from snapshot_mcp.cloud.rate_limit import Budget, LocalRateLimiter, RateLimiter
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import OutcomeUnknownError, UnavailableError
 from snapshot_mcp.core.request_context import current_caller
@@ -76,7 +76,7 @@ class RequestScheduler:
             raise
         self._circuit_breaker.record_success()
 
-    async def _permit(self, *parts: Quota) -> None:
+    async def _permit(self, *parts: Budget) -> None:
         # Looked at before the wait as well: nobody waits in a queue for what is down.
         _refuse_outage(self._circuit_breaker.current_outage(self._clock.monotonic()))
         for part in parts:

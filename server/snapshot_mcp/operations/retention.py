@@ -226,8 +226,8 @@ def _next_step(planned: Batch, ask: str) -> str:
         return "Nothing to delete: everything is kept."
     if not planned.postponed_count:
         return ask
-    more = f" {planned.postponed_count} more would go: after this plan, a new one takes the oldest of them."
-    return ask + more
+    more = f" {planned.postponed_count} more would go: after this plan, a new one takes the oldest"
+    return f"{ask}{more} of them."
 
 
 def _told(decision: Decision) -> RetentionDecision:

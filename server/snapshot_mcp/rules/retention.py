@@ -59,7 +59,7 @@ def decide_retention(
         snapshots: the whole history; of several with the same id the last one is meant.
         policy: what to keep.
         now: a time after which no snapshot can have been taken, so `keep_within` does not trust it.
-        protected: the sentence of the rule that forbids to delete a snapshot; None when none does.
+        find_protection: explains which rule forbids deleting a snapshot; None if no rule does.
         may_delete_last_copy: whether a VM's newest ready snapshot may go when no rule keeps it.
 
     Raises:

@@ -24,7 +24,7 @@ async def cloud_of(settings: Settings) -> list[Finding]:
     except ConfigurationError as error:
         return [Finding("bad", "cloud", str(error))]
     async with connection_over(compared, settings) as connection:
-        seen = await probe(connection, SYSTEM_CLOCK, timeout=settings.timeout)
+        seen = await probe(connection, SYSTEM_CLOCK, timeout_seconds=settings.timeout)
     return list(told(seen, compared.skew))
 
 

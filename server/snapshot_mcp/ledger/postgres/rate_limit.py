@@ -8,7 +8,7 @@ from pyrate_limiter import PostgresBucket, Rate
 from snapshot_mcp.cloud.rate_limit import (
     REQUESTS_PER_MINUTE,
     RESERVED_FOR_WRITES,
-    Quota,
+    Budget,
     try_acquire_from,
 )
 from snapshot_mcp.core.instrumentation import OBSERVER
@@ -42,16 +42,16 @@ class SharedRateLimiter:
         self._leaked = 0
         self._one_at_a_time = anyio.Lock()
 
-    async def seconds_until_permitted(self, part: Quota) -> float:
+    async def try_acquire(self, budget: Budget) -> float:
         """As `Allowance.seconds_until_permitted`.
 
         Raises:
             LedgerError: the database cannot be used.
         """
         async with self._one_at_a_time:  # a bucket remembers its last answer, for one to read
-            return await self._database.use(lambda: self._ask(part))
+            return await self._database.use(lambda: self._ask(budget))
 
-    def _ask(self, part: Quota) -> float:
+    def _ask(self, part: Budget) -> float:
         bucket = self._buckets.get(part) or self._made(part)
         now = cast("int", bucket.now())  # other clocks answer later
         if now - self._leaked > _LEAK_EVERY_MILLISECONDS:
@@ -66,7 +66,7 @@ class SharedRateLimiter:
             )
         return seconds
 
-    def _made(self, part: Quota) -> PostgresBucket:
+    def _made(self, part: Budget) -> PostgresBucket:
         with self._database.connection():
             pass  # the schema is there
         rate = Rate(self._most[part], WINDOW_MILLISECONDS)
