@@ -53,7 +53,7 @@ async def suggest(
     of_snapshots = wanted.startswith("snapshot")
     fetch = reader.get_snapshots_page if of_snapshots else reader.get_virtual_machines_page
     search = "" if by_digits else typed
-    look = partial(fetch, 1, PAGE_SIZE, search, once=True)
+    look = partial(fetch, 1, PAGE_SIZE, search, retry=False)
     page = await recent.get((of_snapshots, search), look)
     found, typed = _found(page, of_snapshots=of_snapshots), typed.casefold()
     if by_digits:
