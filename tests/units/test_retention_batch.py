@@ -30,7 +30,7 @@ def policy(**sections: dict[str, object]) -> Policy:
 
 
 @given(histories, policies, st.integers(0, 12))
-def test_a_batch_has_the_oldest_deletions_and_every_decision_once(
+def test_a_batch_has_the_oldest_deletions_and_each_decision_once(
     history: list[Snapshot], chosen: RetentionPolicy, most: int
 ) -> None:
     decisions = decided(history, chosen)
@@ -49,7 +49,7 @@ def test_a_batch_has_the_oldest_deletions_and_every_decision_once(
 
 
 @given(histories, policies)
-def test_what_a_plan_deletes_may_be_deleted_as_long_as_nothing_changes(
+def test_planned_deletions_are_allowed_while_nothing_changes(
     history: list[Snapshot], chosen: RetentionPolicy
 ) -> None:
     planned = plan_batch(decided(history, chosen), 50)
@@ -65,7 +65,7 @@ def test_what_a_plan_deletes_may_be_deleted_as_long_as_nothing_changes(
         )
 
 
-def test_as_many_copies_are_looked_at_as_the_policy_counts() -> None:
+def test_the_policy_determines_the_number_of_copies_to_check() -> None:
     history = [at(number, NOW - timedelta(days=number)) for number in range(1, 7)]
     oldest, going = history[-1], {6}
     assert copies_to_check(EMPTY, oldest, history, going) == [1]
@@ -84,13 +84,13 @@ def test_as_many_copies_are_looked_at_as_the_policy_counts() -> None:
         ({"retention": {"may_delete_last_copy": True}, "protect": {"keep_last_copy": True}}, False),
     ],
 )
-def test_the_last_copy_may_go_only_where_no_rule_of_the_operator_keeps_it(
+def test_the_last_copy_may_be_deleted_only_if_no_operator_rule_keeps_it(
     *, sections: dict[str, dict[str, object]], may: bool
 ) -> None:
     assert may_delete_last_copy(policy(**sections)) is may
 
 
-def test_a_copy_that_failed_meanwhile_or_is_of_another_vm_is_none() -> None:
+def test_a_failed_copy_or_one_of_another_vm_does_not_count() -> None:
     old, new = at(1, NOW - timedelta(days=2)), at(2, NOW - timedelta(days=1))
     assert deletion_obstacle(EMPTY, old, [new], NOW) is None
     for useless in ({"status": "ERROR"}, {"vm_id": 6}, {"created_at": None}):
@@ -110,16 +110,16 @@ def test_a_copy_that_failed_meanwhile_or_is_of_another_vm_is_none() -> None:
         {"labels": ("keep",)},
     ],
 )
-def test_every_fact_of_a_plan_shows_that_it_changed(change: dict[str, object]) -> None:
+def test_a_change_of_any_fact_of_a_plan_is_detected(change: dict[str, object]) -> None:
     snapshot = at(1, NOW - timedelta(days=1))
     assert drift_facts(snapshot.model_copy(update=change)) != drift_facts(snapshot)
 
 
-def test_sizes_that_are_not_known_count_nothing_and_the_cost_is_rounded() -> None:
+def test_unknown_sizes_count_as_zero_and_the_cost_is_rounded() -> None:
     assert total_gigabytes([at(1, NOW, size=4), at(2, NOW)]) == 4
     assert estimate_monthly_cost(100) == 7.2
 
 
-def test_the_words_of_consent_say_how_many() -> None:
+def test_the_confirmation_words_contain_the_number() -> None:
     assert confirmation_words(1) == "delete 1 snapshot"
     assert confirmation_words(12) == "delete 12 snapshots"

@@ -75,7 +75,7 @@ def kept_ids(decisions: list[Decision]) -> set[int]:
 
 
 @given(histories, policies, some_protected, st.booleans())
-def test_every_snapshot_is_decided_once_with_reasons(
+def test_each_snapshot_is_decided_once_with_reasons(
     history: list[Snapshot],
     chosen: RetentionPolicy,
     protected: FindProtection,
@@ -93,7 +93,7 @@ def test_every_snapshot_is_decided_once_with_reasons(
 
 
 @given(histories, policies, some_protected)
-def test_the_newest_ready_snapshot_of_a_vm_never_goes_by_default(
+def test_the_newest_ready_snapshot_of_a_vm_is_kept_by_default(
     history: list[Snapshot],
     chosen: RetentionPolicy,
     protected: FindProtection,
@@ -106,7 +106,7 @@ def test_the_newest_ready_snapshot_of_a_vm_never_goes_by_default(
 
 
 @given(histories, policies, some_protected, st.booleans())
-def test_protected_pending_failed_and_unknown_ones_never_go(
+def test_protected_pending_failed_and_unknown_snapshots_are_kept(
     history: list[Snapshot],
     chosen: RetentionPolicy,
     protected: FindProtection,
@@ -118,7 +118,7 @@ def test_protected_pending_failed_and_unknown_ones_never_go(
 
 
 @given(histories, policies, st.data(), st.booleans())
-def test_a_larger_policy_never_lets_more_go(
+def test_a_larger_policy_never_deletes_more(
     history: list[Snapshot],
     chosen: RetentionPolicy,
     data: st.DataObject,
@@ -145,7 +145,7 @@ def test_a_larger_policy_never_lets_more_go(
 
 
 @given(histories, policies, some_protected, st.booleans())
-def test_deciding_again_over_what_was_kept_lets_nothing_more_go(
+def test_a_second_run_over_the_kept_snapshots_deletes_nothing(
     history: list[Snapshot],
     chosen: RetentionPolicy,
     protected: FindProtection,

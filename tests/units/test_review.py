@@ -50,13 +50,13 @@ def ids(finding: Any) -> list[int]:  # noqa: ANN401 - of snapshots or of VMs
     return [it.id for it in entries]
 
 
-def test_nothing_is_found_in_nothing() -> None:
+def test_an_empty_account_has_no_findings() -> None:
     found = reviewed([], [])
     assert (found.snapshots, found.size, found.month_cost_estimate) == (0, 0, 0)
     assert as_text(found).count("\n") == 0
 
 
-def test_snapshots_of_deleted_vms_are_those_whose_vm_is_told_deleted_or_in_no_list() -> None:
+def test_a_vm_is_gone_if_its_status_is_deleted_or_it_is_not_listed() -> None:
     told = shot(1, vm_id=6, vm_status="DELETED")
     unlisted = shot(2, vm_id=7, vm_status=None, size=30)
     alive = [shot(3, vm_status=None), shot(4, vm_id=8, vm_status="ACTIVE"), shot(5, vm_id=None)]
@@ -66,13 +66,13 @@ def test_snapshots_of_deleted_vms_are_those_whose_vm_is_told_deleted_or_in_no_li
     assert ids(reviewed([told, unlisted], all_listed=False).vm_gone) == [1]
 
 
-def test_a_vm_that_is_listed_as_deleted_is_none_that_could_be_protected() -> None:
+def test_a_deleted_vm_in_the_list_is_not_reported_as_unprotected() -> None:
     found = reviewed([shot(1, vm_status=None)], [BOX._replace(status="DELETED")])
     assert ids(found.vm_gone) == [1]
     assert (found.virtual_machines, found.no_recent.count) == (0, 0)
 
 
-def test_failed_ones_are_found_and_do_not_protect() -> None:
+def test_failed_snapshots_are_found_and_do_not_protect() -> None:
     found = reviewed([shot(1, 1, status="ERROR"), shot(2, 20), shot(3, 1, status="CREATING")])
     assert ids(found.failed) == [1]
     assert ids(found.no_recent) == [5]
@@ -93,7 +93,7 @@ def test_failed_ones_are_found_and_do_not_protect() -> None:
         ([shot(1, 8, vm_status="DELETED")], []),  # told as an orphan
     ],
 )
-def test_one_that_was_never_followed_is_the_only_ready_one_of_a_living_vm_and_not_recent(
+def test_never_followed_means_the_only_ready_and_not_recent_snapshot_of_a_vm(
     snapshots: list[Snapshot], expected: list[int]
 ) -> None:
     assert ids(reviewed(snapshots).never_followed) == expected
@@ -111,20 +111,20 @@ def test_one_that_was_never_followed_is_the_only_ready_one_of_a_living_vm_and_no
         ([shot(1, 1, vm_id=6)], 7, [5]),
     ],
 )
-def test_vms_without_a_recent_ready_snapshot(
+def test_vms_without_a_recent_ready_snapshot_are_found(
     snapshots: list[Snapshot], recent_days: int, expected: list[int]
 ) -> None:
     assert ids(reviewed(snapshots, recent_days=recent_days).no_recent) == expected
 
 
-def test_vms_that_were_never_snapshotted_come_first_then_those_longest_without() -> None:
+def test_vms_without_any_snapshot_come_first_then_the_oldest() -> None:
     vms = [BOX._replace(id=number) for number in (1, 2, 3)]
     found = reviewed([shot(1, 20, vm_id=1), shot(2, 40, vm_id=2)], vms)
     assert ids(found.no_recent) == [3, 2, 1]
     assert "3 box never" in as_text(found)
 
 
-def test_rehearsal_vms_are_found_oldest_first_and_not_called_unprotected() -> None:
+def test_rehearsal_vms_are_found_oldest_first_and_not_reported_as_unprotected() -> None:
     young = ReviewedVm(8, "rehearsal-b", "ACTIVE", NOW)
     old = ReviewedVm(9, "rehearsal-a", "SHUTOFF", NOW - timedelta(days=3))
     found = reviewed([], [young, old])
@@ -135,7 +135,7 @@ def test_rehearsal_vms_are_found_oldest_first_and_not_called_unprotected() -> No
     assert "9 rehearsal-a SHUTOFF made 2026-11-17" in text
 
 
-def test_growth_is_that_of_thirty_days_by_vm_the_most_first() -> None:
+def test_growth_covers_thirty_days_by_vm_largest_first() -> None:
     snapshots = [
         shot(1, 31, size=100),
         shot(2, 30, size=3),
@@ -151,7 +151,7 @@ def test_growth_is_that_of_thirty_days_by_vm_the_most_first() -> None:
     assert (second.recent_count, second.recent_size, second.count, second.size) == (2, 7, 4, 108)
 
 
-def test_a_size_that_is_not_known_counts_as_nothing_and_is_told() -> None:
+def test_an_unknown_size_counts_as_zero_and_is_reported() -> None:
     found = reviewed([shot(1, size=None), shot(2, size=10)])
     assert (found.size, found.size_not_known) == (10, 1)
     assert "1 are of unknown size" in as_text(found)
@@ -175,7 +175,7 @@ def test_twenty_findings_cost_at_most_500_tokens_of_text() -> None:
     assert tokens(text) <= 500
 
 
-def test_what_other_people_wrote_stands_quoted_unless_it_is_one_plain_word() -> None:
+def test_untrusted_text_is_quoted_unless_it_is_one_plain_word() -> None:
     odd = 'x" 1 2\\'
     vm = ReviewedVm(5, f"rehearsal-{odd}", odd, None)
     text = as_text(reviewed([shot(1, name=odd, vm_name=odd, status="ERROR")], [vm]))
@@ -224,7 +224,7 @@ machines = st.lists(
 
 
 @given(histories, machines, st.integers(1, 40), st.integers(1, 5), st.randoms())
-def test_the_order_in_which_they_come_changes_nothing(
+def test_the_order_of_snapshots_does_not_matter(
     history: list[Snapshot], vms: list[ReviewedVm], days: int, most: int, dice: Random
 ) -> None:
     found = reviewed(history, vms, recent_days=days, most=most)
@@ -235,7 +235,7 @@ def test_the_order_in_which_they_come_changes_nothing(
 
 
 @given(histories, machines, st.integers(1, 40), st.integers(1, 5))
-def test_every_finding_counts_what_a_plain_look_counts(
+def test_every_finding_matches_a_simple_count(
     history: list[Snapshot], vms: list[ReviewedVm], days: int, most: int
 ) -> None:
     found = reviewed(history, vms, recent_days=days, most=most)
@@ -261,7 +261,7 @@ def test_every_finding_counts_what_a_plain_look_counts(
 
 
 @given(histories, machines, st.integers(1, 5))
-def test_no_finding_names_more_than_asked_for_and_each_tells_how_many_more(
+def test_findings_are_limited_and_report_the_number_of_other_entries(
     history: list[Snapshot], vms: list[ReviewedVm], most: int
 ) -> None:
     found = reviewed(history, vms, most=most)
@@ -277,7 +277,7 @@ def test_no_finding_names_more_than_asked_for_and_each_tells_how_many_more(
 
 
 @given(histories, machines)
-def test_one_that_was_never_followed_is_alone_and_its_vm_is_unprotected_if_it_is_listed(
+def test_a_never_followed_snapshot_is_alone_and_its_listed_vm_has_no_recent_one(
     history: list[Snapshot], vms: list[ReviewedVm]
 ) -> None:
     found = reviewed(history, vms, most=60)
@@ -294,7 +294,7 @@ plain_names = st.text(min_size=1, max_size=MAX_NAME_LENGTH).filter(is_sanitized)
 
 @example("x" * (MAX_NAME_LENGTH - 11) + " y")
 @given(plain_names)
-def test_the_name_of_a_rehearsal_is_known_again_fits_and_is_made_once(name: str) -> None:
+def test_a_rehearsal_name_is_recognized_fits_and_has_one_prefix(name: str) -> None:
     made = rehearsal_name(name)
     assert is_rehearsal(made)
     assert len(made) <= MAX_NAME_LENGTH

@@ -44,7 +44,7 @@ class Listener:
         self.heard.append((waited, total, line))
 
 
-async def test_no_more_than_a_number_have_a_turn_at_the_same_time() -> None:
+async def test_a_semaphore_limits_concurrency() -> None:
     queue, having, most = FairSemaphore(3), 0, 0
 
     async def work(client: str) -> None:
@@ -61,7 +61,7 @@ async def test_no_more_than_a_number_have_a_turn_at_the_same_time() -> None:
     assert (having, most) == (0, 3)
 
 
-async def test_a_client_with_many_calls_does_not_keep_another_one_waiting() -> None:
+async def test_a_client_with_many_calls_does_not_delay_another_client() -> None:
     queue, order, go = FairSemaphore(1), list[str](), anyio.Event()
 
     async def work(client: str) -> None:
@@ -80,7 +80,7 @@ async def test_a_client_with_many_calls_does_not_keep_another_one_waiting() -> N
 
 
 @given(st.lists(st.sampled_from(["come", "come", "go", "cancel"]), max_size=40), st.randoms())
-def test_turns_are_never_lost_nor_given_twice_whoever_gives_up(
+def test_slots_are_never_lost_or_granted_twice_when_waiters_are_cancelled(
     steps: list[str], random: Random
 ) -> None:
     async def run() -> None:
@@ -116,7 +116,7 @@ def test_turns_are_never_lost_nor_given_twice_whoever_gives_up(
     anyio.run(run)
 
 
-async def test_a_turn_that_comes_in_the_moment_of_a_cancellation_is_passed_on() -> None:
+async def test_a_slot_granted_at_the_moment_of_a_cancellation_is_passed_on() -> None:
     queue, scope = FairSemaphore(1), anyio.CancelScope()
 
     async def give_up() -> None:
@@ -133,7 +133,7 @@ async def test_a_turn_that_comes_in_the_moment_of_a_cancellation_is_passed_on() 
             assert scope.cancelled_caught
 
 
-async def test_a_queue_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_queue_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "MAX_WAITING", 1)
     queue = FairSemaphore(1)
 
@@ -156,7 +156,7 @@ def opened(circuit: CircuitBreaker) -> None:
         circuit.record_failure(0, NOON)
 
 
-def test_a_circuit_opens_after_a_few_failures_in_a_row() -> None:
+def test_a_circuit_opens_after_several_failures_in_a_row() -> None:
     circuit = CircuitBreaker()
     for _ in range(FAILURE_THRESHOLD - 1):
         circuit.record_failure(0, NOON)
@@ -170,7 +170,7 @@ def test_a_circuit_opens_after_a_few_failures_in_a_row() -> None:
     assert circuit.failing_since == NOON
 
 
-def test_one_request_tries_after_the_rest_and_what_comes_of_it_decides() -> None:
+def test_one_probe_decides_whether_the_circuit_closes() -> None:
     circuit = CircuitBreaker()
     opened(circuit)
     assert circuit.admit(MIN_OPEN_SECONDS) is None
@@ -192,7 +192,7 @@ def test_one_request_tries_after_the_rest_and_what_comes_of_it_decides() -> None
         max_size=60,
     )
 )
-def test_a_circuit_is_never_closed_for_good_and_never_lets_two_try(
+def test_a_circuit_always_recovers_and_never_admits_two_probes(
     steps: list[tuple[str, float]],
 ) -> None:
     circuit, now = CircuitBreaker(), 0.0
@@ -219,38 +219,38 @@ def test_a_circuit_is_never_closed_for_good_and_never_lets_two_try(
     assert circuit.admit(now + MAX_OPEN_SECONDS) is None
 
 
-async def test_reads_leave_a_part_of_the_limit_to_writes() -> None:
-    turned, listener = ManualClock(), Listener()
+async def test_reads_leave_part_of_the_limit_to_writes() -> None:
+    manual_clock, listener = ManualClock(), Listener()
     traffic = RequestScheduler(
-        turned.clock, CircuitBreaker(), LocalRateLimiter(turned.clock, 10, 3)
+        manual_clock.clock, CircuitBreaker(), LocalRateLimiter(manual_clock.clock, 10, 3)
     )
-    begun = turned.elapsed()
+    begun = manual_clock.elapsed()
     for _ in range(7):
         async with traffic.read_slot():
             pass
     for _ in range(3):
         async with traffic.write_slot():
             pass
-    assert (turned.elapsed(), listener.heard) == (begun, [])
+    assert (manual_clock.elapsed(), listener.heard) == (begun, [])
     async with traffic.read_slot():
         pass
-    assert 59 <= turned.elapsed() - begun <= 61
+    assert 59 <= manual_clock.elapsed() - begun <= 61
     assert "limit" in listener.heard[0][2]
 
 
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 30)), max_size=80), st.integers(1, 12))
-def test_no_minute_ever_sees_more_requests_than_the_limit(
+def test_no_minute_has_more_requests_than_the_limit(
     steps: list[tuple[bool, float]], limit: int
 ) -> None:
     async def run() -> list[float]:
-        turned, left = ManualClock(), list[float]()
+        manual_clock, left = ManualClock(), list[float]()
         traffic = RequestScheduler(
-            turned.clock, CircuitBreaker(), LocalRateLimiter(turned.clock, limit + 1, 1)
+            manual_clock.clock, CircuitBreaker(), LocalRateLimiter(manual_clock.clock, limit + 1, 1)
         )
         for writing, passed in steps:
-            turned.turn(seconds=passed)
+            manual_clock.turn(seconds=passed)
             async with traffic.write_slot() if writing else traffic.read_slot():
-                left.append(turned.elapsed())
+                left.append(manual_clock.elapsed())
         return left
 
     left = anyio.run(run)
@@ -260,9 +260,9 @@ def test_no_minute_ever_sees_more_requests_than_the_limit(
         assert sum(moment <= it < moment + 59.99 for it in left[place:]) <= limit + 1
 
 
-async def test_nobody_waits_for_a_cloud_that_is_down() -> None:
-    turned, circuit = ManualClock(), CircuitBreaker()
-    traffic = RequestScheduler(turned.clock, circuit)
+async def test_requests_fail_fast_while_the_cloud_is_down() -> None:
+    manual_clock, circuit = ManualClock(), CircuitBreaker()
+    traffic = RequestScheduler(manual_clock.clock, circuit)
     for _ in range(FAILURE_THRESHOLD):
         with pytest.raises(UnavailableError):
             async with traffic.circuit_guard():
@@ -275,13 +275,13 @@ async def test_nobody_waits_for_a_cloud_that_is_down() -> None:
                 pass
         assert caught.value.retry_after == MIN_OPEN_SECONDS
         assert not caught.value.transient
-    turned.turn(seconds=MIN_OPEN_SECONDS)
+    manual_clock.turn(seconds=MIN_OPEN_SECONDS)
     async with traffic.read_slot(), traffic.circuit_guard():
         pass
     assert circuit.failing_since is None
 
 
-async def test_the_circuit_learns_from_what_comes_of_a_request() -> None:
+async def test_the_circuit_learns_from_the_result_of_a_request() -> None:
     circuit = CircuitBreaker()
     traffic = RequestScheduler(ManualClock().clock, circuit)
 
@@ -301,15 +301,15 @@ async def test_the_circuit_learns_from_what_comes_of_a_request() -> None:
     assert circuit.failing_since is not None
 
 
-async def test_what_may_pass_is_tried_a_few_times_with_growing_pauses_and_news() -> None:
-    turned, listener, tries = ManualClock(), Listener(), list[float]()
+async def test_a_transient_failure_is_retried_with_growing_pauses_and_progress() -> None:
+    manual_clock, listener, tries = ManualClock(), Listener(), list[float]()
 
     async def attempt() -> None:
-        tries.append(turned.elapsed())
+        tries.append(manual_clock.elapsed())
         raise UnavailableError("x", transient=True)
 
     with pytest.raises(UnavailableError):
-        await retry_until(attempt, turned.clock, max_seconds=60)
+        await retry_until(attempt, manual_clock.clock, max_seconds=60)
     assert len(tries) == MAX_ATTEMPTS
     assert tries[-1] - tries[0] <= MAX_ATTEMPTS * MAX_DELAY_SECONDS
     assert len(listener.heard) == MAX_ATTEMPTS - 1
@@ -320,7 +320,7 @@ async def test_what_may_pass_is_tried_a_few_times_with_growing_pauses_and_news()
 @pytest.mark.parametrize(
     "error", [UnavailableError("x"), BadRequestError("x"), OutcomeUnknownError("x")]
 )
-async def test_what_will_not_pass_is_not_tried_again(error: Exception) -> None:
+async def test_a_permanent_failure_is_not_retried(error: Exception) -> None:
     tries: list[None] = []
 
     async def attempt() -> None:
@@ -333,28 +333,26 @@ async def test_what_will_not_pass_is_not_tried_again(error: Exception) -> None:
 
 
 @pytest.mark.parametrize(("advised", "tries"), [(20.0, 2), (59.0, 2), (61.0, 1), (86_400.0, 1)])
-async def test_the_advice_of_the_cloud_is_followed_where_the_time_allows(
-    advised: float, tries: int
-) -> None:
-    turned, begun = ManualClock(), list[float]()
+async def test_retry_after_is_followed_if_the_time_allows(advised: float, tries: int) -> None:
+    manual_clock, begun = ManualClock(), list[float]()
 
     async def attempt() -> str:
-        begun.append(turned.elapsed())
+        begun.append(manual_clock.elapsed())
         if len(begun) == 2:
             return "done"
         raise RateLimitedError("x", retry_after=advised, transient=True)
 
     if tries == 1:
         with pytest.raises(RateLimitedError) as caught:
-            await retry_until(attempt, turned.clock, max_seconds=60)
+            await retry_until(attempt, manual_clock.clock, max_seconds=60)
         assert caught.value.retry_after == advised
     else:
-        assert await retry_until(attempt, turned.clock, max_seconds=60) == "done"
+        assert await retry_until(attempt, manual_clock.clock, max_seconds=60) == "done"
         assert advised <= begun[1] - begun[0] <= advised + MAX_DELAY_SECONDS
     assert len(begun) == tries
 
 
-async def test_the_numbers_of_progress_only_grow_whoever_tells_them() -> None:
+async def test_progress_values_only_increase() -> None:
     listener = Listener()
     news = current_caller().progress
     await news.report(0, 30, "begun")
@@ -367,7 +365,7 @@ async def test_the_numbers_of_progress_only_grow_whoever_tells_them() -> None:
     assert [total for _, total, _ in listener.heard] == [30, None, 30, 30, None]
 
 
-async def test_work_that_nobody_called_for_is_told_to_nobody() -> None:
+async def test_work_without_a_caller_reports_no_progress() -> None:
     CALLER.set(None)
     caller = current_caller()
     await caller.progress.report_delay("nobody hears")

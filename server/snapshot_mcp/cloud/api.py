@@ -1,7 +1,7 @@
 """One HTTP call: limit its time and size, check its answer, and raise typed errors.
 
-A failed read changed nothing. A write that fails after it was sent may have taken effect: every such
-failure raises `OutcomeUnknownError`, and the write must not be repeated blindly.
+A failed read changed nothing. A write that fails after it was sent may have taken effect. Every
+such failure raises `OutcomeUnknownError`, and the write must not be repeated blindly.
 """
 
 import logging
@@ -119,7 +119,7 @@ class ApiClient:
                 logger.info("a read failed: %s", type(error).__name__)
                 raise UnavailableError(
                     f"The cloud could not be reached for {subject} ({_describe_failure(error)}).",
-                    f"{NOTHING_CHANGED} Try again in a moment; if it fails again, check the API URL.",
+                    f"{NOTHING_CHANGED} Try again in a moment; if it persists, check the API URL.",
                     transient=isinstance(
                         error, (*_NOT_SENT_ERRORS, httpx.NetworkError, httpx.ProtocolError)
                     ),

@@ -149,7 +149,7 @@ class CloudReader:
 
 
 class CloudWriter:
-    """All calls that change something. They raise the errors of `ApiClient.write`, without retries."""
+    """All calls that change something. No retries; they raise the errors of `ApiClient.write`."""
 
     def __init__(self, api: ApiClient) -> None:
         self._api = api

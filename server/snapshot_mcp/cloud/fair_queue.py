@@ -12,7 +12,7 @@ MAX_WAITING = 1_000
 
 
 class FairSemaphore:
-    """A limited number of slots: first come, first served within a client, round-robin between them.
+    """A limited number of slots: round-robin between clients, first come first served within one.
 
     Args:
         limit: number of slots that may be held at the same time.
