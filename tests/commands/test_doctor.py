@@ -126,7 +126,7 @@ def test_a_key_that_may_not_read_is_told_and_so_is_one_that_reads_less(
     cloud.instead = Strange(tmp_path, {"/v1/core/virtual-machines": refusing(403)})
     state, text = examine(command, env, 0)["key"][2]
     assert state == "note"
-    assert text.startswith("does not read VMs: The API key may not do this")
+    assert text.startswith("does not read VMs: The API key lacks the permission")
 
 
 @pytest.mark.parametrize("answer", [HTML, refusing(500), JSONResponse([])])

@@ -50,8 +50,8 @@ CLIENTS = st.sampled_from(("asking", "asking", "mute", "panel"))
 
 _DELETION = re.compile(r'Delete snapshot (\d+) "(?:[^"\\]|\\.)*" for good\.')
 _RESTORATION = re.compile(
-    r'Make a new, billed VM named "((?:[^"\\]|\\.)*)" from snapshot (\d+) "(?:[^"\\]|\\.)*"\.'
-    r" The source VM is not touched\."
+    r'Create a new, billed VM named "((?:[^"\\]|\\.)*)" from snapshot (\d+) "(?:[^"\\]|\\.)*"\.'
+    r" The source VM is not changed\."
 )
 _REPLIES = ("decline", "cancel", "wrong", "hostile", "late", "crossed", "right", "right")
 _NUMBERS = st.integers(0, 10_000)

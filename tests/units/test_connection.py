@@ -1,4 +1,4 @@
-"""What every request carries, and by which way it goes: the environment's proxy, or none."""
+"""Connections: the headers of every request, and the choice of a proxy."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -24,7 +24,7 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def listener() -> AsyncGenerator[tuple[str, list[bytes]]]:
-    """Host and port of something that hears what it is send_request first, and hangs up."""
+    """Yield the address of a server that records what it receives first, and disconnects."""
     received: list[bytes] = []
 
     async def receive(stream: SocketStream) -> None:
@@ -36,7 +36,7 @@ async def listener() -> AsyncGenerator[tuple[str, list[bytes]]]:
         anyio.create_task_group() as group,
     ):
         group.start_soon(server.serve, receive)
-        port = server.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610 - a socket, no database
+        port = server.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610 - a socket, not a database
         yield f"127.0.0.1:{port}", received
         group.cancel_scope.cancel()
 
@@ -71,7 +71,7 @@ async def test_no_proxy_excludes_hosts_from_the_proxy(
         monkeypatch.setenv("NO_PROXY", no_proxy)
         await send_request(f"https://{address}/v1")
     assert via_proxy == []
-    assert direct[0][0] == 0x16  # a handshake of TLS
+    assert direct[0][0] == 0x16  # a TLS handshake
 
 
 async def test_plain_http_never_uses_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""One HTTP call: its limits, its answer checked, its failure typed; the transport is the cloud."""
+"""HTTP calls: limits, checks of the answer, and typed errors. A transport plays the cloud."""
 
 import gzip
 import json
@@ -90,7 +90,7 @@ async def get_failure(
 
 
 class SlowTransport(httpx.AsyncBaseTransport):
-    """Sends a byte now and then, and never ends."""
+    """Sends one byte at a time, and never ends."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         del request
@@ -104,7 +104,7 @@ class SlowTransport(httpx.AsyncBaseTransport):
 
 
 class DisconnectingTransport(httpx.AsyncBaseTransport):
-    """Begins an answer and loses the connection in its middle."""
+    """Sends half an answer, and disconnects."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         del request
@@ -197,7 +197,7 @@ async def test_a_server_error_leaves_the_outcome_of_a_write_unknown(status: int)
 @given(st.integers(min_value=300, max_value=599), st.booleans(), st.text(max_size=30))
 def test_every_other_status_is_an_error_without_remote_text(
     status: int,
-    is_write: bool,  # noqa: FBT001 - Hypothesis gives it by name
+    is_write: bool,  # noqa: FBT001 - Hypothesis passes it by name
     message: str,
 ) -> None:
     body = {"status": False, "message": f"\u27e6{message}\u27e7", "error_reason": "\u27e6"}
@@ -247,7 +247,7 @@ async def test_a_404_page_of_a_gateway_does_not_mean_not_found() -> None:
     for call, kind in ((read, ProtocolError), (write, OutcomeUnknownError)):
         error = await get_failure(call, handler)
         assert type(error) is kind
-        assert "is not the cloud's" in str(error)
+        assert "is not from the cloud" in str(error)
         assert SECRET not in str(error)
 
 
@@ -287,7 +287,7 @@ async def test_a_body_of_the_wrong_shape_fails_a_read_and_leaves_a_write_unknown
     async with open_api(respond_with(200, body)) as api:
         with pytest.raises(ProtocolError):
             await CloudReader(api).get_snapshot(1701)
-        with pytest.raises(OutcomeUnknownError, match="does not fit the request"):
+        with pytest.raises(OutcomeUnknownError, match="does not match the request"):
             await CloudWriter(api).create_snapshot(1, "web", "", [])
 
 
@@ -366,7 +366,7 @@ async def test_a_read_with_a_network_error_changed_nothing(error: Exception) -> 
 async def test_a_write_that_was_not_sent_changed_nothing(error: Exception) -> None:
     failure = await get_failure(write, raise_error(error))
     assert type(failure) is UnavailableError
-    assert "nothing was sent" in str(failure)
+    assert "Nothing was changed." in str(failure)
 
 
 @pytest.mark.parametrize("error", MAYBE_SENT, ids=repr)
@@ -384,7 +384,7 @@ async def test_an_unexpected_exception_leaves_the_outcome_of_a_write_unknown() -
 
 @pytest.mark.parametrize(
     ("subject", "message"),
-    [("snapshot 1701", "has no snapshot 1701"), ("the price list", "does not know the call")],
+    [("snapshot 1701", "has no snapshot 1701"), ("the price list", "has no API call")],
 )
 async def test_a_missing_object_and_a_missing_api_call_have_different_messages(
     subject: str, message: str
@@ -486,12 +486,12 @@ async def test_a_429_without_retry_after_has_no_time() -> None:
     [
         ("VM 793734 is currently being used to create a snapshot and", "the VM is busy"),
         ("Snapshot 1785 is not ready to be restored", "the snapshot is not ready"),
-        ("VM 793869 does not exists.", "there is no such thing"),
+        ("VM 793869 does not exists.", "an object that it needs does not exist"),
         ("Name Already Exists", "the name is already taken"),
         ("It is being created", "it is still being created"),
-        (SECRET, "it does not accept the request as it is"),
-        (None, "it does not accept the request as it is"),
-        (["is being created"], "it does not accept the request as it is"),
+        (SECRET, "the reason is unknown"),
+        (None, "the reason is unknown"),
+        (["is being created"], "the reason is unknown"),
     ],
 )
 async def test_a_known_reason_is_reworded(message: object, expected: str) -> None:
@@ -505,7 +505,7 @@ async def test_a_known_reason_is_reworded(message: object, expected: str) -> Non
 
 
 async def test_a_refusal_with_a_list_as_body_has_an_unknown_reason() -> None:
-    assert "does not accept" in str(await get_failure(read, respond_with(400, ["text"])))
+    assert "the reason is unknown" in str(await get_failure(read, respond_with(400, ["text"])))
 
 
 async def test_the_status_of_a_refusal_is_logged_without_its_message(
@@ -563,9 +563,9 @@ async def test_a_page_with_far_too_many_entries_is_an_error(length: int, *, fits
 async def test_an_answer_about_another_object_is_an_error() -> None:
     async with open_api(respond_with(200, {"snapshot": {"id": 2}, "instance": {"id": 2}})) as api:
         reader = CloudReader(api)
-        with pytest.raises(ProtocolError, match="another one"):
+        with pytest.raises(ProtocolError, match="not about id 1"):
             await reader.get_snapshot(1)
-        with pytest.raises(ProtocolError, match="another one"):
+        with pytest.raises(ProtocolError, match="not about id 1"):
             await reader.get_virtual_machine(1)
         assert (await reader.get_snapshot(2)).id == (await reader.get_virtual_machine(2)).id == 2
 
@@ -618,7 +618,10 @@ async def test_writes_match_the_api_document() -> None:
         assert (await writer.restore_snapshot(1, "new", None)).virtual_machine.id == 9
         assert (await writer.restore_snapshot(1, "new", 77)).contract_rejected is False
         await writer.delete_snapshot(1)
-    sent = [(it.method, it.url.path, it.content and json.loads(it.content)) for it in requests]
+    sent = [
+        (request.method, request.url.path, request.content and json.loads(request.content))
+        for request in requests
+    ]
     assert sent == [
         (
             "POST",

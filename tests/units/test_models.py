@@ -1,4 +1,4 @@
-"""What a snapshot is: states, names, and the arguments that fit."""
+"""Models: states, names, and the validation of arguments."""
 
 import unicodedata
 from datetime import UTC, datetime

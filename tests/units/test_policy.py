@@ -1,4 +1,4 @@
-"""The operator's policy: each rule at its boundary, what holds for all, and a file's mistakes."""
+"""The operator's policy: each rule at its boundary, properties of all rules, and invalid files."""
 
 import json
 import re
@@ -62,7 +62,7 @@ def violated_rule(ruling: PolicyViolation | None) -> str:
     return ruling.rule if ruling else ""
 
 
-# Each rule: the case that it refuses, and the nearest one that it lets through.
+# Each rule: a case that it forbids, and the nearest one that it allows.
 
 
 @pytest.mark.parametrize("labels", [("golden",), ("a", "GoldEN")])
@@ -212,7 +212,7 @@ def test_an_hourly_limit_allows_exactly_its_number(sent: int, *, refused: bool) 
 def test_a_limit_of_zero_allows_nothing() -> None:
     chosen = policy(limits={"deletes_per_hour": 0, "restores_per_hour": 0})
     assert deletion(chosen, snapshot()) == PolicyViolation(
-        "limits.deletes_per_hour", "The operator's policy allows no deletions at all."
+        "limits.deletes_per_hour", "The operator's policy allows no deletions."
     )
     assert rules.check_restore(chosen, snapshot(), sent_last_hour=0) is not None
 
@@ -257,7 +257,7 @@ def test_the_known_tools_are_those_of_the_server() -> None:
     assert {tool.name for tool in all_tools(read_only=False)} == set(TOOLS)
 
 
-# Facts that are not known.
+# Unknown facts.
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_the_region_of_a_vm_is_known_unless_it_was_altered() -> None:
     assert rules.vm_region(altered) is None
 
 
-# What holds for every policy and every snapshot.
+# Properties of all policies and snapshots.
 
 WORDS = st.sampled_from(["keep", "Golden", "prod-1", "web", "*", "prod-*", "?eb", "[a-z]*"])
 SNAPSHOTS = st.builds(
@@ -475,7 +475,7 @@ def test_numbers_have_bounds(section: str, key: str, largest: int) -> None:
 
 # The file.
 
-HIDDEN = "must not hold line breaks, control or invisible characters, or spaces at its ends."
+HIDDEN = "must not contain line breaks, control or invisible characters, or spaces at its ends."
 
 
 def written(folder: Path, content: str | bytes) -> Path:

@@ -1,4 +1,4 @@
-"""A review: what it finds, and what holds for any snapshots and VMs."""
+"""Reviews: the findings, and properties of any snapshots and VMs."""
 
 import tracemalloc
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ BOX = ReviewedVm(5, "box", "ACTIVE", NOW - timedelta(days=90))
 
 
 def shot(number: int, days: float | None = 1, **others: Any) -> Snapshot:  # noqa: ANN401 - fields
-    """A ready snapshot of the box, so many days old."""
+    """Return a ready snapshot of the VM "box", `days` old."""
     taken = None if days is None else NOW - timedelta(days=days)
     usual = {"status": "SUCCESS", "vm_id": 5, "vm_name": "box", "vm_status": "ACTIVE", "size": 10}
     fields = {"name": f"s{number}", "created_at": taken} | usual | others
@@ -47,7 +47,7 @@ def reviewed(
 
 def ids(finding: Any) -> list[int]:  # noqa: ANN401 - of snapshots or of VMs
     entries = finding.snapshots if hasattr(finding, "snapshots") else finding.virtual_machines
-    return [it.id for it in entries]
+    return [entry.id for entry in entries]
 
 
 def test_an_empty_account_has_no_findings() -> None:
@@ -86,11 +86,11 @@ def test_failed_snapshots_are_found_and_do_not_protect() -> None:
         ([shot(1, 8)], [1]),
         ([shot(1, 7)], []),  # still recent
         ([shot(1, 8), shot(2, 1)], []),
-        ([shot(1, 8), shot(2, 9)], []),  # it followed another one
+        ([shot(1, 8), shot(2, 9)], []),  # it follows another one
         ([shot(1, 8), shot(2, 1, status="ERROR")], [1]),
         ([shot(1, None)], []),
         ([shot(1, 8, vm_id=None)], []),
-        ([shot(1, 8, vm_status="DELETED")], []),  # told as an orphan
+        ([shot(1, 8, vm_status="DELETED")], []),  # reported as an orphan
     ],
 )
 def test_never_followed_means_the_only_ready_and_not_recent_snapshot_of_a_vm(
@@ -107,7 +107,7 @@ def test_never_followed_means_the_only_ready_and_not_recent_snapshot_of_a_vm(
         ([shot(1, 7.01)], 7, [5]),
         ([shot(1, 7.01)], 8, []),
         ([shot(1, -1)], 7, []),
-        ([shot(1, 30), shot(2, None)], 7, []),  # that one may be recent
+        ([shot(1, 30), shot(2, None)], 7, []),  # this one may be recent
         ([shot(1, 1, vm_id=6)], 7, [5]),
     ],
 )
@@ -164,12 +164,26 @@ def test_a_gigabyte_costs_about_seven_cents_a_month() -> None:
 
 def test_twenty_findings_cost_at_most_500_tokens_of_text() -> None:
     gone = [
-        shot(1700 + it, 3 * it, vm_id=793_650, vm_status="DELETED", name=f"trainer-2025-{it}")
-        for it in range(5)
+        shot(
+            1700 + number,
+            3 * number,
+            vm_id=793_650,
+            vm_status="DELETED",
+            name=f"trainer-2025-{number}",
+        )
+        for number in range(5)
     ]
-    failed = [shot(1710 + it, it, status="ERROR", name=f"box-nightly-{it}") for it in range(5)]
-    vms = [ReviewedVm(793_700 + it, f"train-a100-{it}", "ACTIVE", NOW) for it in range(5)]
-    left = [ReviewedVm(793_800 + it, f"rehearsal-box-{it}", "ACTIVE", NOW) for it in range(3)]
+    failed = [
+        shot(1710 + number, number, status="ERROR", name=f"box-nightly-{number}")
+        for number in range(5)
+    ]
+    vms = [
+        ReviewedVm(793_700 + number, f"train-a100-{number}", "ACTIVE", NOW) for number in range(5)
+    ]
+    left = [
+        ReviewedVm(793_800 + number, f"rehearsal-box-{number}", "ACTIVE", NOW)
+        for number in range(3)
+    ]
     text = as_text(reviewed([*gone, *failed], [*vms, *left]))
     assert text.count("\n") >= 20 + 4
     assert tokens(text) <= 500
@@ -185,7 +199,7 @@ def test_untrusted_text_is_quoted_unless_it_is_one_plain_word() -> None:
 
 
 def memory_of(count: int) -> int:
-    """Bytes at the most while so many snapshots of five VMs are reviewed."""
+    """Return the peak of bytes while `number` snapshots of five VMs are reviewed."""
     tracemalloc.start()
     try:
         reviewed(shot(number, number % 40, vm_id=number % 5) for number in range(1, count))
@@ -195,7 +209,7 @@ def memory_of(count: int) -> int:
 
 
 def test_memory_does_not_grow_with_the_number_of_snapshots() -> None:
-    memory_of(10)  # what is made once
+    memory_of(10)  # allocations that happen once
     assert memory_of(2_000) < 2 * memory_of(200)
 
 
@@ -209,7 +223,7 @@ snapshots = st.builds(
     size=st.none() | st.integers(0, 100),
     created_at=st.none() | st.integers(-2, 80).map(lambda half: NOW - timedelta(hours=12 * half)),
 )
-histories = st.lists(snapshots, max_size=30, unique_by=lambda it: it.id)
+histories = st.lists(snapshots, max_size=30, unique_by=lambda snapshot: snapshot.id)
 machines = st.lists(
     st.builds(
         ReviewedVm,
@@ -219,7 +233,7 @@ machines = st.lists(
         created_at=st.none() | st.just(NOW),
     ),
     max_size=6,
-    unique_by=lambda it: it.id,
+    unique_by=lambda snapshot: snapshot.id,
 )
 
 
@@ -242,21 +256,31 @@ def test_every_finding_matches_a_simple_count(
     living = {vm.id for vm in vms if vm.status != "DELETED"}
     left = {vm.id for vm in vms if vm.id in living and is_rehearsal(vm.name)}
     recent = NOW - timedelta(days=days)
-    ready = [it for it in history if it.state == "ready"]
-    protected = {it.vm_id for it in ready if it.created_at is None or it.created_at >= recent}
+    ready = [snapshot for snapshot in history if snapshot.state == "ready"]
+    protected = {
+        snapshot.vm_id
+        for snapshot in ready
+        if snapshot.created_at is None or snapshot.created_at >= recent
+    }
     grown = [
-        it for it in history if it.created_at and it.created_at >= NOW - timedelta(GROWTH_DAYS)
+        snapshot
+        for snapshot in history
+        if snapshot.created_at and snapshot.created_at >= NOW - timedelta(GROWTH_DAYS)
     ]
     assert found.snapshots == len(history)
-    assert found.size == sum(it.size or 0 for it in history)
-    assert found.failed.count == sum(it.state == "failed" for it in history)
+    assert found.size == sum(snapshot.size or 0 for snapshot in history)
+    assert found.failed.count == sum(snapshot.state == "failed" for snapshot in history)
     assert found.virtual_machines == len(living)
     assert found.rehearsals.count == len(left)
     assert found.no_recent.count == len(living - left - protected)
-    assert found.growth.count == len({it.vm_id for it in grown})
-    assert found.growth.size == sum(it.size or 0 for it in grown)
-    gone = {it.id for it in history if it.vm_gone}
-    lost = {it.id for it in history if not it.vm_status and it.vm_id and it.vm_id not in living}
+    assert found.growth.count == len({snapshot.vm_id for snapshot in grown})
+    assert found.growth.size == sum(snapshot.size or 0 for snapshot in grown)
+    gone = {snapshot.id for snapshot in history if snapshot.vm_gone}
+    lost = {
+        snapshot.id
+        for snapshot in history
+        if not snapshot.vm_status and snapshot.vm_id and snapshot.vm_id not in living
+    }
     assert found.vm_gone.count == len(gone | lost)
 
 
@@ -268,8 +292,8 @@ def test_findings_are_limited_and_report_the_number_of_other_entries(
     for finding in (found.vm_gone, found.failed, found.never_followed):
         assert len(finding.snapshots) == min(finding.count, most)
         assert len(finding.snapshots) + finding.more == finding.count
-        assert finding.size >= sum(it.size or 0 for it in finding.snapshots)
-        sizes = [it.size or 0 for it in finding.snapshots]
+        assert finding.size >= sum(snapshot.size or 0 for snapshot in finding.snapshots)
+        sizes = [snapshot.size or 0 for snapshot in finding.snapshots]
         assert sizes == sorted(sizes, reverse=True)
     for finding in (found.no_recent, found.rehearsals, found.growth):
         assert len(finding.virtual_machines) == min(finding.count, most)
@@ -282,7 +306,11 @@ def test_a_never_followed_snapshot_is_alone_and_its_listed_vm_has_no_recent_one(
 ) -> None:
     found = reviewed(history, vms, most=60)
     for named in found.never_followed.snapshots:
-        alike = [it.id for it in history if it.vm_id == named.vm_id and it.state == "ready"]
+        alike = [
+            snapshot.id
+            for snapshot in history
+            if snapshot.vm_id == named.vm_id and snapshot.state == "ready"
+        ]
         assert alike == [named.id]
         assert named.id not in ids(found.vm_gone)
         listed = {vm.id for vm in vms if vm.status != "DELETED" and not is_rehearsal(vm.name)}

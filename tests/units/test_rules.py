@@ -1,4 +1,4 @@
-"""Pure decisions: what an action would touch, and what stands in its way."""
+"""Blast radius, prices and eligibility."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -43,7 +43,7 @@ snapshots = st.builds(
     vm_status=st.sampled_from([None, "ACTIVE", "DELETED"]),
     created_at=st.none() | st.integers(0, 5).map(lambda days: NOW - timedelta(days=days)),
 )
-families = st.lists(snapshots, max_size=6, unique_by=lambda it: it.id)
+families = st.lists(snapshots, max_size=6, unique_by=lambda snapshot: snapshot.id)
 
 
 def test_the_only_ready_snapshot_of_a_vm_is_its_last() -> None:
@@ -84,17 +84,23 @@ def test_a_vm_has_at_most_one_last_ready_snapshot_and_it_is_also_the_newest(
     family: list[Snapshot],
 ) -> None:
     for vm_id in (5, 6):
-        ready = [it for it in family if it.vm_id == vm_id and it.state == "ready"]
-        last = [it for it in family if it.vm_id == vm_id and is_last_ready(it, family)]
+        ready = [
+            snapshot for snapshot in family if snapshot.vm_id == vm_id and snapshot.state == "ready"
+        ]
+        last = [
+            snapshot
+            for snapshot in family
+            if snapshot.vm_id == vm_id and is_last_ready(snapshot, family)
+        ]
         assert last == (ready if len(ready) == 1 else [])
-        assert all(is_newest_ready(it, family) is not False for it in last)
+        assert all(is_newest_ready(snapshot, family) is not False for snapshot in last)
 
 
 @given(families, snapshots)
 def test_deleting_a_sibling_never_stops_a_snapshot_from_being_the_last(
     family: list[Snapshot], gone: Snapshot
 ) -> None:
-    rest = [it for it in family if it.id != gone.id]
+    rest = [snapshot for snapshot in family if snapshot.id != gone.id]
     for snapshot in rest:
         assert is_last_ready(snapshot, rest) or not is_last_ready(snapshot, family)
         assert is_newest_ready(snapshot, rest) or not is_newest_ready(snapshot, family)
@@ -126,7 +132,7 @@ def test_a_derived_image_is_described_with_its_id_and_visibility() -> None:
     assert image(id=9, name="golden") == '"golden" (id 9)'
     assert image(id=9, name="golden", is_public=True) == '"golden" (id 9, public)'
     assert image(id=9, name='x" (id 1) "') == '"x\\" (id 1) \\"" (id 9)'
-    assert image() == '"" (id not told)'
+    assert image() == '"" (id unknown)'
 
 
 def test_a_deletion_plan_lists_the_losses() -> None:
@@ -139,7 +145,7 @@ def test_a_deletion_plan_lists_the_losses() -> None:
         }
     )
     plan = deletion_blast_radius(snapshot, iter([snapshot]), NOW)
-    assert plan.action == 'Delete snapshot 1 "web" for good.'
+    assert plan.action == 'Delete snapshot 1 "web" permanently.'
     assert (plan.snapshot_id, plan.name, plan.state, plan.size) == (1, "web", "ready", 40)
     assert (plan.vm_id, plan.vm_name, plan.vm_gone, plan.age_days) == (5, "box", True, 2.0)
     assert (plan.last_ready_of_vm, plan.newest_of_vm) == (True, True)
@@ -161,7 +167,7 @@ def test_a_routine_deletion_has_no_warning() -> None:
 
 def test_the_deletion_of_a_snapshot_of_an_unknown_vm_has_a_warning() -> None:
     plan = deletion_blast_radius(READY.model_copy(update={"vm_id": None}), [], NOW)
-    assert plan.warnings == ("Its VM is not known.",)
+    assert plan.warnings == ("Its VM is unknown.",)
     assert plan.last_ready_of_vm is None
 
 
@@ -180,8 +186,8 @@ def test_a_restore_plan_describes_the_new_vm_and_its_price() -> None:
     snapshot = READY.model_copy(update={"vm_flavor": flavor, "region": "NORWAY-1"})
     plan = restore_blast_radius(snapshot, 'new "box"', {"A100": 1.35}, NOW)
     assert plan.action == (
-        'Make a new, billed VM named "new \\"box\\"" from snapshot 1 "web".'
-        " The source VM is not touched."
+        'Create a new, billed VM named "new \\"box\\"" from snapshot 1 "web".'
+        " The source VM is not changed."
     )
     assert (plan.new_vm_name, plan.flavor, plan.gpus) == ('new "box"', "n3-A100x2", "2 x A100")
     assert (plan.region, plan.price_per_hour_estimate) == ("NORWAY-1", 2.7)
@@ -262,7 +268,7 @@ def test_a_status_of_several_words_is_quoted() -> None:
 
 def test_a_busy_vm_or_one_with_a_forbidding_flavor_cannot_be_snapshotted() -> None:
     busy = VirtualMachine(id=1, status="ACTIVE", is_snapshotting=True)
-    assert snapshot_obstacle(busy) == "another snapshot of it is under way"
+    assert snapshot_obstacle(busy) == "another snapshot of it is in progress"
     flavor = Flavor(features=Features(no_snapshot=True))
     never = VirtualMachine(id=1, status="ACTIVE", is_snapshotting=True, flavor=flavor)
     assert snapshot_obstacle(never) == "its flavor does not allow snapshots"

@@ -1,4 +1,4 @@
-"""Text that other people wrote: what is removed, what is kept, and that it is told."""
+"""Sanitizing of untrusted text: what is removed, what is kept, and what is reported."""
 
 import unicodedata
 
@@ -24,7 +24,7 @@ BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069
 ZERO_WIDTH = "\u00ad\u200b\u200c\u200d\u2060\u2061\u2064\ufeff\ufff9\ufffa\ufffb"
 COMBINING = "\u0300\u0336\u0489\u20dd\u0e47\u0e49\u094d\u064b"
 
-# Half of all characters that Hypothesis draws are to be hostile ones.
+# Half of the characters that Hypothesis draws are hostile.
 hostile_text = st.text(
     st.one_of(
         st.characters(),
@@ -196,7 +196,11 @@ def test_one_plain_word_is_not_quoted(word: str) -> None:
 @example("a,b")
 @example("\u0661")
 def test_any_other_text_is_quoted(text: str) -> None:
-    word = text.isascii() and text[:1].isalnum() and all(it.isalnum() or it in "._-" for it in text)
+    word = (
+        text.isascii()
+        and text[:1].isalnum()
+        and all(character.isalnum() or character in "._-" for character in text)
+    )
     assert quote_unless_word(text) == (text if word else quoted(text))
 
 

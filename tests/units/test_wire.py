@@ -1,4 +1,4 @@
-"""From the cloud's JSON to models: nothing that comes may break the reading, or lie through it."""
+"""Parsing the cloud's JSON: no input may break it or mislead a reader."""
 
 import json
 import unicodedata
@@ -31,7 +31,7 @@ from snapshot_mcp.models.cloud import (
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TEN_PAST_NINE = datetime(2026, 5, 7, 9, 10, tzinfo=UTC)
 
-# The example object of the Snapshots API document, letter for letter.
+# The example object of the Snapshots API document, verbatim.
 DOCUMENT = """
 {
 "status": true,
@@ -201,7 +201,7 @@ def test_an_unknown_field_changes_nothing(raw: Mapping[str, object]) -> None:
 def test_the_example_of_the_api_document_is_parsed_completely() -> None:
     raw = cast("dict[str, object]", get_object(json.loads(DOCUMENT), "snapshot"))
     features = Features(network_optimised=True)
-    # An id of 0 is the document's placeholder; no real thing has it.
+    # The id 0 is a placeholder of the document; no real object has it.
     assert parse_snapshot({**raw, "id": 1701}) == Snapshot(
         id=1701,
         name="string",
