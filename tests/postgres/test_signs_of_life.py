@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from snapshot_mcp.core.errors import LedgerError
+from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.postgres.database import Database
-from snapshot_mcp.ledger.postgres.ledger import PostgresLedger
 from snapshot_mcp.ledger.postgres.session_lock import DedicatedSession
 from tests.postgres.shared import ATTEMPT, Shared
 
@@ -30,7 +30,7 @@ async def until(shared: Shared, number: int) -> None:
             await anyio.sleep(0.01)
 
 
-async def left_open(ledger: PostgresLedger) -> list[str]:
+async def left_open(ledger: Ledger) -> list[str]:
     with anyio.fail_after(20):
         while not (rows := await ledger.unsettled()):  # noqa: ASYNC110 - as above
             await anyio.sleep(0.01)
@@ -63,7 +63,7 @@ async def test_who_looks_while_a_session_is_away_waits_for_it_to_come_back(
         tried.release()
         raise psycopg.OperationalError("the database is being restarted")
 
-    monkeypatch.setattr(Database, "alone", refuse)
+    monkeypatch.setattr(Database, "dedicated_connection", refuse)
     shared.server.cut(shared.name)
 
     async def look() -> None:
@@ -74,7 +74,7 @@ async def test_who_looks_while_a_session_is_away_waits_for_it_to_come_back(
         group.start_soon(look)
         for _ in range(3):
             assert await anyio.to_thread.run_sync(lambda: tried.acquire(timeout=20))
-        monkeypatch.setattr(Database, "alone", alone)
+        monkeypatch.setattr(Database, "dedicated_connection", alone)
     assert found == []
     assert await anyio.to_thread.run_sync(signs, shared) == 1
 
@@ -104,7 +104,7 @@ async def test_closing_does_not_wait_for_a_session_that_is_being_made(
         assert goes_on.wait(20)
         return alone(database)
 
-    monkeypatch.setattr(Database, "alone", slow)
+    monkeypatch.setattr(Database, "dedicated_connection", slow)
     shared.server.cut(shared.name)
     assert await anyio.to_thread.run_sync(begun.wait, 20)
     with anyio.fail_after(5):

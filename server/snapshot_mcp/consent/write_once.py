@@ -106,7 +106,7 @@ class WriteOnce:
     async def _begin(self, sending: "_Sending[T]") -> None:
         if not sending.recorded:
             attempt = sending.attempt
-            await self._ledger.record("sent", attempt, at_most=self._limits.get(attempt.tool))
+            await self._ledger.record("sent", attempt, rate_limit=self._limits.get(attempt.tool))
             sending.recorded = True
 
     async def _watch(self, sending: "_Sending[T]") -> T:
