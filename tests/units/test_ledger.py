@@ -340,9 +340,7 @@ async def test_no_more_are_sent_than_the_operator_allows_in_a_while(
     await send("one")
     now[0] += timedelta(minutes=30)
     await send("two")
-    with pytest.raises(
-        RefusedError, match="at most 2 of these in an hour, and that many were sent"
-    ):
+    with pytest.raises(RefusedError, match="at most 2 of these in an hour, and that"):
         await send("three")
     with pytest.raises(RefusedError, match="already used"):
         await send("two")
