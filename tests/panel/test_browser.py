@@ -201,7 +201,7 @@ async def test_a_batch_is_agreed_to_only_when_all_of_it_was_seen(
         await words.fill(plan["confirm_with"])
         await host.panel.get_by_role("button", name="for good").click()
         await expect(host.panel.locator("#outcome")).to_contain_text(
-            f"{plan['delete_count']} deleted", timeout=60_000
+            f"{plan['delete_count']} deleted"
         )
         assert len(before) - len(ids(tmp_path)) == plan["delete_count"]
         await host.picture("batch-done-dark")
@@ -221,9 +221,7 @@ async def test_a_restore_is_planned_agreed_to_and_followed_until_the_vm_is_there
         words = host.panel.get_by_label("To agree, type exactly")
         await words.fill(await host.panel.locator("label code").inner_text())
         await host.panel.get_by_role("button", name="Make the VM").click()
-        await expect(host.panel.get_by_text("from-the-panel is ACTIVE")).to_be_visible(
-            timeout=60_000
-        )
+        await expect(host.panel.get_by_text("from-the-panel is ACTIVE")).to_be_visible()
         await host.picture("restored")
 
 
@@ -239,8 +237,8 @@ async def test_a_snapshot_that_is_being_taken_is_followed_while_the_call_goes_on
         await host.page.evaluate("(args) => { window.host.call('create_snapshot', args); }", asked)
         await host.page.wait_for_function("() => document.querySelector('iframe')?.srcdoc")
         following = host.panel.get_by_role("status").filter(has_text="is pending")
-        await expect(following).to_be_visible(timeout=30_000)
-        await expect(host.panel.locator("#outcome")).to_contain_text("created", timeout=60_000)
+        await expect(following).to_be_visible()
+        await expect(host.panel.locator("#outcome")).to_contain_text("created")
 
 
 async def test_it_is_used_by_keyboard_alone_and_from_360_pixels_on(

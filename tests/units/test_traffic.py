@@ -24,6 +24,7 @@ from snapshot_mcp.cloud.scheduler import Traffic
 from snapshot_mcp.core.errors import BadRequest, OutcomeUnknown, RateLimited, Unavailable
 from snapshot_mcp.core.request_context import CALLER, Caller, News, current_caller
 from tests.conftest import TurnedClock
+from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -123,7 +124,7 @@ async def test_a_turn_that_comes_in_the_moment_of_a_cancellation_is_passed_on() 
         group.start_soon(give_up)
         await anyio.wait_all_tasks_blocked()
         scope.cancel()
-    with anyio.fail_after(5):
+    with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
         async with queue.one("c"):
             assert scope.cancelled_caught
 
