@@ -48,9 +48,9 @@ class Process:
         self.process.wait(ANSWER_TIMEOUT_SECONDS)
 
     def end(self) -> None:
-        if self.process is not None:
-            terminate_process(self.process)
-        self._log.close()
+        with self._log:
+            if self.process is not None:
+                terminate_process(self.process)
 
 
 def replica(folder: Path) -> Process:
