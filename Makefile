@@ -67,14 +67,14 @@ reference: .venv/.dev
 
 pictures: .venv/.dev .venv/.host
 	$(BIN)/python -m docs.making.pictures
-	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -q tests/panel/test_browser.py -k lists_opens_plans
+	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -q tests/panel/test_browser.py -k deletes_a_snapshot
 	cp build/panel/timeline-light.png docs/pictures/panel-timeline.png
 	cp build/panel/plan-dark.png docs/pictures/panel-plan.png
 
 # The page that clients show beside a call, from its sources; the built file is committed.
 panel: .venv/.panel
-	$(NODE) server/panel/node_modules/typescript/bin/tsc -p server/panel
-	$(NODE) server/panel/build.mjs server/snapshot_mcp/mcp_server/panel/panel.html
+	$(NODE) server/ui/node_modules/typescript/bin/tsc -p server/ui
+	$(NODE) server/ui/build.mjs server/snapshot_mcp/mcp_server/panel/panel.html
 
 # What Claude Desktop installs with one click: build/snapshot-mcp.mcpb, as the official tool packs it.
 bundle: .venv/.packaging
@@ -118,8 +118,8 @@ build/bench/.ready: .venv/bin/python pyproject.toml constraints.txt
 	touch $@
 
 # What builds the panel.
-.venv/.panel: .venv/.dev server/panel/package.json server/panel/package-lock.json
-	$(NPM_CI) --prefix server/panel
+.venv/.panel: .venv/.dev server/ui/package.json server/ui/package-lock.json
+	$(NPM_CI) --prefix server/ui
 	touch $@
 
 # The official bridge of a client that shows the panel, for tests.
@@ -128,6 +128,6 @@ build/bench/.ready: .venv/bin/python pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf packaging/node_modules server/panel/node_modules tests/panel/host/node_modules
+	rm -rf packaging/node_modules server/ui/node_modules tests/panel/host/node_modules
 	rm -rf tests/typescript/node_modules
 	rm -rf .venv .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis

@@ -17,7 +17,7 @@ Message = dict[str, Any]
 PROTOCOL = "2025-11-25"
 """The handshake with `initialize`: what the clients of today send, and all three servers answer."""
 
-LONGEST_SECONDS = 180.0
+TIMEOUT_SECONDS = 180.0
 """No answer takes longer, unless something is broken."""
 
 _CHUNK_BYTES = 1 << 18
@@ -125,8 +125,8 @@ class StdioClient:
 
     def _read(self) -> bytes:
         pipe = self._process.stdout
-        if pipe is None or not select.select([pipe], [], [], LONGEST_SECONDS)[0]:
-            raise RuntimeError(f"No answer within {LONGEST_SECONDS:g} s. {self._said()}")
+        if pipe is None or not select.select([pipe], [], [], TIMEOUT_SECONDS)[0]:
+            raise RuntimeError(f"No answer within {TIMEOUT_SECONDS:g} s. {self._said()}")
         chunk = os.read(pipe.fileno(), _CHUNK_BYTES)
         if not chunk:
             raise RuntimeError(f"The server ended. {self._said()}")

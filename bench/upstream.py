@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from bench import rows
 
-LARGEST_PAGE_SIZE = 100
+MAX_PAGE_SIZE = 100
 KEPT_PAGES = 1_200
 MOST_SEEN = 10_000
 HTTP_OK = 200
@@ -133,7 +133,7 @@ def _list(
 
 def _asked(query: str) -> Asked:
     given = dict(parse_qsl(query))
-    size = min(int(given.get("pageSize", LARGEST_PAGE_SIZE)), LARGEST_PAGE_SIZE)
+    size = min(int(given.get("pageSize", MAX_PAGE_SIZE)), MAX_PAGE_SIZE)
     return Asked(int(given.get("page", 1)), size, given.get("search", "").lower())
 
 

@@ -27,12 +27,12 @@ from mcp.client.session import ElicitationFnT
 from mcp.server.apps import APP_MIME_TYPE, EXTENSION_ID
 from mcp_types import CallToolResult, TextContent
 
-from snapshot_mcp.cloud.api import Api
-from snapshot_mcp.cloud.circuit_breaker import Circuit
+from snapshot_mcp.cloud.api import ApiClient
+from snapshot_mcp.cloud.circuit_breaker import CircuitBreaker
 from snapshot_mcp.cloud.connection import Connection
-from snapshot_mcp.cloud.scheduler import Traffic
+from snapshot_mcp.cloud.scheduler import RequestScheduler
 from snapshot_mcp.core.clock import Clock
-from snapshot_mcp.ledger.sqlite import Ledger, Row
+from snapshot_mcp.ledger.sqlite import Row, SqliteLedger
 from snapshot_mcp.mcp_server.app import (
     connection_over,
     create_server,
@@ -151,7 +151,7 @@ def measured(measuring: dict[str, str]) -> Generator[None]:
         yield
 
 
-class TurnedClock:
+class ManualClock:
     """A clock that only moves when somebody waits or a test turns it."""
 
     def __init__(self) -> None:
@@ -205,11 +205,13 @@ class WatchedTransport(httpx.AsyncBaseTransport):
 @asynccontextmanager
 async def api_over(
     transport: httpx.AsyncBaseTransport, *, seconds: float = 10, clock: Clock | None = None
-) -> AsyncGenerator[Api]:
+) -> AsyncGenerator[ApiClient]:
     """The way out over this transport alone, with a clock that only moves when it waits."""
-    clock = clock or TurnedClock().clock
+    clock = clock or ManualClock().clock
     async with Connection(transport, CLOUD_URL, "key", seconds) as connection:
-        yield Api(connection, Traffic(clock, Circuit()), clock, timeout=seconds)
+        yield ApiClient(
+            connection, RequestScheduler(clock, CircuitBreaker()), clock, timeout=seconds
+        )
 
 
 @dataclass
@@ -217,7 +219,7 @@ class World:
     """A server, its clock, its cloud, and what went between them."""
 
     folder: Path
-    turned: TurnedClock = field(default_factory=TurnedClock)
+    turned: ManualClock = field(default_factory=ManualClock)
     settings: Settings = field(default_factory=Settings)
     transports: list[WatchedTransport] = field(default_factory=list[WatchedTransport])
     before: Fault | None = None
@@ -274,7 +276,7 @@ class World:
         return [write for transport in self.transports for write in transport.writes]
 
     async def ledger(self) -> list[Row]:
-        return await Ledger(self.folder / LEDGER_FILE, self.turned.now).rows()
+        return await SqliteLedger(self.folder / LEDGER_FILE, self.turned.now).rows()
 
     async def attempts(self) -> list[Row]:
         """The rows of what was sent and of how it ended."""

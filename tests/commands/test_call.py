@@ -9,9 +9,9 @@ from typing import Any
 import anyio
 import pytest
 
-from snapshot_mcp.ledger.sqlite import Ledger, Row
+from snapshot_mcp.ledger.sqlite import Row, SqliteLedger
 from snapshot_mcp.settings.environment import LEDGER_FILE
-from tests.conftest import TurnedClock
+from tests.conftest import ManualClock
 from tests.processes.conftest import Command
 from tests.processes.helpers import Upstream, environment
 from tests.waiting import START_TIMEOUT_SECONDS
@@ -32,7 +32,7 @@ def answer(call: Call, *words: str) -> dict[str, Any]:
 
 
 def rows(folder: Path) -> list[Row]:
-    return anyio.run(Ledger(folder / LEDGER_FILE, TurnedClock().now).rows)
+    return anyio.run(SqliteLedger(folder / LEDGER_FILE, ManualClock().now).rows)
 
 
 def test_a_list_is_a_table_for_people_and_json_for_programs(call: Call) -> None:

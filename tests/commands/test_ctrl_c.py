@@ -11,9 +11,9 @@ import pytest
 
 from snapshot_mcp.cli import exit_codes
 from snapshot_mcp.cli.terminal import Terminal
-from snapshot_mcp.ledger.sqlite import Ledger
+from snapshot_mcp.ledger.sqlite import SqliteLedger
 from snapshot_mcp.settings.environment import LEDGER_FILE
-from tests.conftest import DEEP, TurnedClock
+from tests.conftest import DEEP, ManualClock
 from tests.processes.helpers import environment, run
 
 if sys.platform == "win32":
@@ -72,7 +72,7 @@ def assert_clean_end(terminal: PseudoTerminal) -> int:
 
 
 def assert_kept(folder: Path, snapshot: str) -> None:
-    rows = anyio.run(Ledger(folder / LEDGER_FILE, TurnedClock().now).rows)
+    rows = anyio.run(SqliteLedger(folder / LEDGER_FILE, ManualClock().now).rows)
     assert {row.event for row in rows} <= {"planned", "asked", "refused"}
     shown = run("call", "inspect_snapshot", f"snapshot_id={snapshot}", env=environment(folder))
     assert shown.returncode == 0, shown.stderr

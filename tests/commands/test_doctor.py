@@ -254,7 +254,7 @@ def test_a_folder_that_cannot_be_made_or_has_no_room_is_told(
     (tmp_path / "file").touch()
     told = examine(command, environment(tmp_path / "file" / "data"), 1)
     assert told["data folder"][0][0] == "bad"
-    monkeypatch.setattr("snapshot_mcp.cli.doctor.local_checks.LEAST_FREE_BYTES", 1 << 80)
+    monkeypatch.setattr("snapshot_mcp.cli.doctor.local_checks.MIN_FREE_BYTES", 1 << 80)
     ended = command("doctor", "--json", env=environment(tmp_path / "data"))
     assert found(ended)["data folder"][1][0] == "note"
 

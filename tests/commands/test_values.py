@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snapshot_mcp.cli.arguments import read_values
-from snapshot_mcp.core.errors import ConfigError
+from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.mcp_server.tools.toolsets import all_tools
 
 SCHEMA: dict[str, Any] = {
@@ -54,14 +54,14 @@ def test_a_value_is_what_the_schema_says(pair: str, value: object) -> None:
     ],
 )
 def test_what_does_not_fit_is_told(pair: str, why: str) -> None:
-    with pytest.raises(ConfigError, match=why):
+    with pytest.raises(ConfigurationError, match=why):
         read_values(SCHEMA, [pair])
 
 
 def test_what_is_given_twice_or_not_at_all_is_told() -> None:
-    with pytest.raises(ConfigError, match="twice"):
+    with pytest.raises(ConfigurationError, match="twice"):
         read_values(SCHEMA, ["name=a", "name=b"])
-    with pytest.raises(ConfigError, match="needs name, count"):
+    with pytest.raises(ConfigurationError, match="needs name, count"):
         read_values(SCHEMA | {"required": ["name", "count"]}, ["price=1"])
 
 
@@ -71,7 +71,7 @@ def test_what_is_given_twice_or_not_at_all_is_told() -> None:
 def test_any_words_give_arguments_of_the_schema_or_a_sentence(pairs: list[str]) -> None:
     try:
         values = read_values(SCHEMA, pairs)
-    except ConfigError:
+    except ConfigurationError:
         return
     assert values.keys() <= SCHEMA["properties"].keys()
     assert len(values) == len(pairs)

@@ -16,8 +16,8 @@ from snapshot_mcp.cli.parser import parse
 from snapshot_mcp.settings.environment import read_settings
 from snapshot_mcp.settings.reference import SETTINGS
 from snapshot_mcp.transports.http.scopes import SCOPE_OF_TOOL, SCOPES
-from snapshot_mcp.transports.http.settings import ServiceSettings, read_service
-from snapshot_mcp.transports.serve import HEALTH_PATH, LONGEST_END_SECONDS, check_reach
+from snapshot_mcp.transports.http.settings import HttpSettings, read_http_settings
+from snapshot_mcp.transports.serve import HEALTH_PATH, SHUTDOWN_TIMEOUT_SECONDS, check_exposure
 
 FOLDER = Path(__file__).parents[2] / "docs/deploy"
 PAGE = FOLDER.with_suffix(".md").read_text(encoding="utf-8")
@@ -32,18 +32,18 @@ def text(name: str) -> str:
     return (FOLDER / name).read_text(encoding="utf-8")
 
 
-def starts(words: Sequence[str], environment: Mapping[str, str]) -> ServiceSettings:
+def starts(words: Sequence[str], environment: Mapping[str, str]) -> HttpSettings:
     """What a server with these arguments and settings would serve; it must be one for a team."""
     assert environment.keys() <= NAMES
     arguments = parse(words)
     assert (arguments.command, arguments.transport) == ("serve", "http")
-    settings, service = read_settings(environment), read_service(environment)
+    settings, service = read_settings(environment), read_http_settings(environment)
     assert not settings.embedded
     # Whoever has no folder keeps nothing on its machine.
     shared = settings.database_url is not None and settings.signing_key is not None
     assert shared == (settings.data_dir is None)
     assert service.authenticated
-    check_reach(arguments.host, service)
+    check_exposure(arguments.host, service)
     return service
 
 
@@ -78,7 +78,7 @@ def test_the_unit_of_systemd_starts_the_service() -> None:
     assert Path(command[0]).name == "snapshot-mcp"
     starts(command[1:], assigned(text("environment")) | {name: value})
     assert value == f"/var/lib/{service['StateDirectory']}"
-    assert int(service["TimeoutStopSec"]) > LONGEST_END_SECONDS
+    assert int(service["TimeoutStopSec"]) > SHUTDOWN_TIMEOUT_SECONDS
     assert int(service["RestartPreventExitStatus"]) == BAD_SETTINGS
 
 
@@ -136,7 +136,7 @@ def test_the_manifest_runs_replicas_that_share_all_they_keep_and_end_in_turn() -
     assert "volumes" not in pod
     word, seconds = container["lifecycle"]["preStop"]["exec"]["command"]
     assert word == "sleep"
-    assert pod["terminationGracePeriodSeconds"] > int(seconds) + LONGEST_END_SECONDS
+    assert pod["terminationGracePeriodSeconds"] > int(seconds) + SHUTDOWN_TIMEOUT_SECONDS
     labels = deployment["template"]["metadata"]["labels"]
     assert things["Service"]["spec"]["selector"] == labels
     assert things["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from snapshot_mcp.core.clock import Clock
-from tests.conftest import TurnedClock
+from tests.conftest import ManualClock
 
 
 class Passing(NamedTuple):
@@ -24,7 +24,7 @@ class Passing(NamedTuple):
     jump: Callable[[float], None]
 
 
-class ApartClock(TurnedClock):
+class ApartClock(ManualClock):
     """A clock whose time of day can be set while nothing else happens to time.
 
     The cloud's own clock (`cloud`) is right all along: only the server's is set.

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from mcp import Client
 
-from snapshot_mcp.cloud.circuit_breaker import FAILURES_TO_OPEN, FIRST_REST_SECONDS
+from snapshot_mcp.cloud.circuit_breaker import FAILURE_THRESHOLD, MIN_OPEN_SECONDS
 from tests.conftest import ask, said
 from tests.faults.faults import Fault, Refused, Reset, Status
 from tests.faults.test_settling import HAPPENED, TOOLS, under, wanted
@@ -113,9 +113,9 @@ async def test_a_wait_that_is_too_long_is_told_instead_of_begun(
 async def down(world: FaultyWorld, client: Client, fault: Fault) -> None:
     """Let the cloud fail until it is not asked any more."""
     world.plan.always = fault
-    for _ in range(FAILURES_TO_OPEN):
+    for _ in range(FAILURE_THRESHOLD):
         assert (await client.call_tool("list_virtual_machines", {})).is_error
-    assert len(world.log.exchanges) == FAILURES_TO_OPEN
+    assert len(world.log.exchanges) == FAILURE_THRESHOLD
 
 
 @pytest.mark.parametrize("fault", [Refused(), Reset("never"), Status(503)], ids=repr)
@@ -131,9 +131,9 @@ async def test_a_cloud_that_is_down_is_not_asked_and_everybody_is_told_since_whe
         assert f"has not answered since {since}" in said(result)
         assert "Nothing was changed." in said(result)
         assert result.structured_content is not None
-        assert 0 < result.structured_content["retry_after"] <= FIRST_REST_SECONDS
+        assert 0 < result.structured_content["retry_after"] <= MIN_OPEN_SECONDS
     assert world.clock.elapsed() == began
-    assert len(world.log.exchanges) == FAILURES_TO_OPEN
+    assert len(world.log.exchanges) == FAILURE_THRESHOLD
     assert world.events == []
 
 
@@ -141,13 +141,13 @@ async def test_after_the_rest_one_request_tries_and_service_resumes(
     world: FaultyWorld, client: Client
 ) -> None:
     await down(world, client, Refused())
-    world.clock.turn(seconds=FIRST_REST_SECONDS)
+    world.clock.turn(seconds=MIN_OPEN_SECONDS)
     assert (await client.call_tool("list_snapshots", {})).is_error
-    assert len(world.log.exchanges) == FAILURES_TO_OPEN + 1
+    assert len(world.log.exchanges) == FAILURE_THRESHOLD + 1
     assert (await client.call_tool("list_snapshots", {})).is_error
-    assert len(world.log.exchanges) == FAILURES_TO_OPEN + 1
+    assert len(world.log.exchanges) == FAILURE_THRESHOLD + 1
     world.plan.always = None
-    world.clock.turn(seconds=2 * FIRST_REST_SECONDS)
+    world.clock.turn(seconds=2 * MIN_OPEN_SECONDS)
     assert (await ask(client, "list_snapshots"))["total"] > 0
     assert (await ask(client, "list_virtual_machines"))["total"] > 0
 

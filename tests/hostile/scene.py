@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from snapshot_mcp.mcp_server.app import create_server
 from snapshot_mcp.settings.environment import CLOUD_FILE, Settings
-from tests.conftest import TurnedClock, ask, said
+from tests.conftest import ManualClock, ask, said
 from tests.hostile.raw_cloud import KEY, Asked, RawCloud, Trick
 
 TIMEOUT_SECONDS = 2.0
@@ -62,7 +62,7 @@ class Scene:
         honest: what they answer when the cloud is honest.
     """
 
-    def __init__(self, cloud: RawCloud, client: Client, turned: TurnedClock, file: Path) -> None:
+    def __init__(self, cloud: RawCloud, client: Client, turned: ManualClock, file: Path) -> None:
         self.cloud = cloud
         self.client = client
         self.turned = turned
@@ -150,7 +150,7 @@ class Scene:
 @asynccontextmanager
 async def scene(folder: Path) -> AsyncGenerator[Scene]:
     """A server, its client and its cloud, which is honest so far."""
-    turned = TurnedClock()
+    turned = ManualClock()
     file = folder / CLOUD_FILE
     async with RawCloud(file, turned.now).serving() as cloud:
         settings = Settings(

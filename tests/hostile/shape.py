@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import cast
 
-from snapshot_mcp.core.sanitize import showable
+from snapshot_mcp.core.sanitize import sanitize
 
 TWO_WORDS, ONE_WORD, NOTHING = "two words", "plain", ""
 
@@ -35,7 +35,7 @@ _MOST_MARKS = 4
 
 @cache
 def _shown(text: str) -> str:
-    return showable(text).text
+    return sanitize(text).text
 
 
 def twin(text: str) -> str:

@@ -24,7 +24,7 @@ from mcp_types import CallToolResult, Tool
 
 from snapshot_mcp.core.sanitize import is_plain
 from snapshot_mcp.mcp_server.tools.arguments import parse_time
-from snapshot_mcp.models.cloud import LARGEST_ID
+from snapshot_mcp.models.cloud import MAX_ID
 from snapshot_mcp.rules.retention_policy import parse_within
 from tests.conftest import World, ask, said
 from tests.hostile.arguments import Arguments, Known, as_the_schema_says, spoilt
@@ -65,7 +65,7 @@ def _is_no_zone(value: Any) -> bool:  # noqa: ANN401 - as above
 
 BEYOND_A_SCHEMA: Mapping[str, Callable[[Any], bool]] = {
     # Some clients reject a maximum that no float can hold.
-    "is larger than any id": lambda value: value > LARGEST_ID,
+    "is larger than any id": lambda value: value > MAX_ID,
     # A schema takes 3.0 for a whole number; nobody means a float by an id.
     "must be a whole number": lambda value: isinstance(value, float),
     "must not hold line breaks, control or invisible characters, or spaces at its ends": (

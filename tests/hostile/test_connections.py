@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from snapshot_mcp.cloud.api import LARGEST_BODY_BYTES
+from snapshot_mcp.cloud.api import MAX_BODY_BYTES
 from tests.hostile import replies
 from tests.hostile.raw_cloud import Line, RawCloud, Said, Trick, answer
 from tests.hostile.scene import (
@@ -50,8 +50,8 @@ async def test_a_body_of_100_megabytes_is_cut_off_at_the_cap(
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert_refused(result) if wish is not creation else assert_true(wish, result)
-        assert peak < 4 * LARGEST_BODY_BYTES
-        assert LARGEST_BODY_BYTES < stage.cloud.sent - before < LARGEST_BODY_BYTES + IN_BUFFERS
+        assert peak < 4 * MAX_BODY_BYTES
+        assert MAX_BODY_BYTES < stage.cloud.sent - before < MAX_BODY_BYTES + IN_BUFFERS
     await stage.next_calls_work()
 
 

@@ -5,9 +5,14 @@ from pathlib import Path
 import pytest
 
 from snapshot_mcp.cli.install.clients import CLIENTS, Machine
-from snapshot_mcp.cli.install.diff import difference
-from snapshot_mcp.cli.install.entry import Start, entry_of, read_variables, start_of_this_copy
-from snapshot_mcp.core.errors import ConfigError, RefusedError
+from snapshot_mcp.cli.install.diff import masked_diff
+from snapshot_mcp.cli.install.entry import (
+    StartCommand,
+    build_entry,
+    current_start_command,
+    read_variables,
+)
+from snapshot_mcp.core.errors import ConfigurationError, RefusedError
 
 HOME, FOLDER = Path("home"), Path("project")
 LINUX = Machine("linux", HOME, FOLDER, {})
@@ -58,26 +63,26 @@ def test_a_project_has_one_file_where_the_client_knows_projects() -> None:
 
 def test_a_client_starts_the_command_of_this_environment(tmp_path: Path) -> None:
     (tmp_path / "snapshot-mcp").touch()
-    start = start_of_this_copy(tmp_path, Path("python"), "", lambda _: None)
-    assert start == Start(str(tmp_path / "snapshot-mcp"))
+    start = current_start_command(tmp_path, Path("python"), "", lambda _: None)
+    assert start == StartCommand(str(tmp_path / "snapshot-mcp"))
 
 
 def test_without_a_command_it_starts_the_module(tmp_path: Path) -> None:
-    start = start_of_this_copy(tmp_path, Path("python"), "", lambda _: None)
-    assert start == Start("python", ("-m", "snapshot_mcp"))
+    start = current_start_command(tmp_path, Path("python"), "", lambda _: None)
+    assert start == StartCommand("python", ("-m", "snapshot_mcp"))
 
 
 def test_a_copy_in_a_cache_is_had_again_by_uvx(tmp_path: Path) -> None:
     python = Path("cache/uv/archive-v0/abc/bin/python")
-    start = start_of_this_copy(tmp_path, python, "snapshot-mcp==1", lambda name: f"/bin/{name}")
-    assert start == Start("/bin/uvx", ("--from", "snapshot-mcp==1", "snapshot-mcp"))
+    start = current_start_command(tmp_path, python, "snapshot-mcp==1", lambda name: f"/bin/{name}")
+    assert start == StartCommand("/bin/uvx", ("--from", "snapshot-mcp==1", "snapshot-mcp"))
     with pytest.raises(RefusedError, match="cache"):
-        start_of_this_copy(tmp_path, python, "snapshot-mcp==1", lambda _: None)
+        current_start_command(tmp_path, python, "snapshot-mcp==1", lambda _: None)
 
 
 def test_an_entry_holds_what_is_needed_and_no_more() -> None:
-    bare = entry_of(CLIENTS["cursor"], Start("c"), [], {})
-    full = entry_of(CLIENTS["vscode"], Start("c", ("a",)), ["--read-only"], {"A": "b"})
+    bare = build_entry(CLIENTS["cursor"], StartCommand("c"), [], {})
+    full = build_entry(CLIENTS["vscode"], StartCommand("c", ("a",)), ["--read-only"], {"A": "b"})
     assert bare == {"command": "c"}
     assert full == {
         "type": "stdio",
@@ -96,13 +101,13 @@ def test_a_name_alone_refers_to_the_environment(client: str, reference: str) -> 
 
 
 def test_a_client_that_cannot_refer_is_given_no_name_alone() -> None:
-    with pytest.raises(ConfigError, match="in the clear"):
+    with pytest.raises(ConfigurationError, match="in the clear"):
         read_variables(CLIENTS["claude-desktop"], ["A"])
 
 
 @pytest.mark.parametrize("told", ["", "=b", "a b=c", "1=2", "a-b"])
 def test_what_is_no_name_of_a_variable_is_refused(told: str) -> None:
-    with pytest.raises(ConfigError, match="--env takes"):
+    with pytest.raises(ConfigurationError, match="--env takes"):
         read_variables(CLIENTS["cursor"], [told])
 
 
@@ -110,13 +115,13 @@ def test_what_is_no_name_of_a_variable_is_refused(told: str) -> None:
     "name", ["SNAPSHOT_MCP_API_KEY", "GITHUB_TOKEN", "Authorization", "PASSWORD"]
 )
 def test_a_difference_shows_no_secret_of_ours_or_of_others(name: str) -> None:
-    shown = difference("{\n}\n", f'{{\n  "{name}": "s3cr\\"et", "B": "c"\n}}\n', "f")
+    shown = masked_diff("{\n}\n", f'{{\n  "{name}": "s3cr\\"et", "B": "c"\n}}\n', "f")
     assert "s3cr" not in shown
     assert f'"{name}": "(hidden)", "B": "c"' in shown
 
 
 def test_a_difference_shows_references_and_controls_nothing() -> None:
-    shown = difference("", f'"A_KEY": "${{env:A}}"\n"b": "\x9b1m"\n{"x" * 999}', "f")
+    shown = masked_diff("", f'"A_KEY": "${{env:A}}"\n"b": "\x9b1m"\n{"x" * 999}', "f")
     assert '"A_KEY": "${env:A}"' in shown
     assert '"b": "?1m"' in shown
     assert max(map(len, shown.splitlines())) == 300

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapshot_mcp.cli.install.edit import with_entry, without_entry
+from snapshot_mcp.cli.install.edit import add_entry, remove_entry
 from snapshot_mcp.cli.install.jsonc import root_of, strict
 
 OURS = {"command": "/opt/snapshot-mcp", "env": {"A": "b // no comment, }"}}
@@ -51,12 +51,12 @@ def meant(text: str) -> Any:  # noqa: ANN401 - whatever JSON holds
 def test_the_entry_is_added_and_nothing_else_is_another(text: str) -> None:
     wanted = meant(text)
     wanted[SECTION][NAME] = OURS
-    assert meant(with_entry(text, SECTION, NAME, OURS)) == wanted
+    assert meant(add_entry(text, SECTION, NAME, OURS)) == wanted
 
 
 @given(configurations())
 def test_what_was_added_can_be_removed_to_the_last_byte(text: str) -> None:
-    back = without_entry(with_entry(text, SECTION, NAME, OURS), SECTION, NAME)
+    back = remove_entry(add_entry(text, SECTION, NAME, OURS), SECTION, NAME)
     if meant(text)[SECTION]:
         assert back == text
     else:  # an empty object may have held blanks
@@ -65,8 +65,8 @@ def test_what_was_added_can_be_removed_to_the_last_byte(text: str) -> None:
 
 @given(configurations())
 def test_adding_twice_is_adding_once(text: str) -> None:
-    once = with_entry(text, SECTION, NAME, OURS)
-    assert with_entry(once, SECTION, NAME, OURS) == once
+    once = add_entry(text, SECTION, NAME, OURS)
+    assert add_entry(once, SECTION, NAME, OURS) == once
 
 
 @given(configurations(), st.integers(0, 2))
@@ -76,23 +76,23 @@ def test_an_entry_is_removed_from_wherever_it_stands(text: str, place: int) -> N
     servers.insert(place, (NAME, OURS))
     whole[SECTION] = dict(servers)
     for indent in (None, 2):
-        removed = without_entry(json.dumps(whole, indent=indent), SECTION, NAME)
+        removed = remove_entry(json.dumps(whole, indent=indent), SECTION, NAME)
         assert meant(removed) == meant(text)
         assert list(meant(removed)[SECTION]) == list(meant(text)[SECTION])
 
 
 @given(configurations())
 def test_an_older_entry_is_replaced_where_it_stands(text: str) -> None:
-    older = with_entry(text, SECTION, NAME, {"command": "old"})
-    assert meant(with_entry(older, SECTION, NAME, OURS)) == meant(
-        with_entry(text, SECTION, NAME, OURS)
+    older = add_entry(text, SECTION, NAME, {"command": "old"})
+    assert meant(add_entry(older, SECTION, NAME, OURS)) == meant(
+        add_entry(text, SECTION, NAME, OURS)
     )
 
 
 @given(st.text(max_size=40) | st.text('{}[]":,/*a1 \n', max_size=30))
 def test_any_other_text_is_refused_or_stays_what_it_means(text: str) -> None:
     try:
-        after = with_entry(text, SECTION, NAME, OURS)
+        after = add_entry(text, SECTION, NAME, OURS)
     except ValueError:
         return
     wanted = meant(text if text.strip() else "{}")
@@ -103,7 +103,7 @@ def test_any_other_text_is_refused_or_stays_what_it_means(text: str) -> None:
 @given(VALUES.filter(lambda it: not isinstance(it, dict)))
 def test_a_section_that_is_no_object_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="no object"):
-        with_entry(json.dumps({SECTION: value}), SECTION, NAME, OURS)
+        add_entry(json.dumps({SECTION: value}), SECTION, NAME, OURS)
 
 
 @pytest.mark.parametrize(
@@ -125,16 +125,16 @@ def test_a_section_that_is_no_object_is_refused(value: object) -> None:
     ],
 )
 def test_the_entry_is_written_as_the_file_is(text: str, after: str) -> None:
-    assert with_entry(text, "s", "n", 1) == after  # pyright: ignore[reportArgumentType] - a short one
+    assert add_entry(text, "s", "n", 1) == after  # pyright: ignore[reportArgumentType] - a short one
 
 
 def test_of_several_sections_of_one_name_the_last_counts_as_it_does_for_clients() -> None:
     text = '{"s": {"o": 1}, "s": {"o": 2}}'
-    assert with_entry(text, "s", "n", OURS).startswith('{"s": {"o": 1}, "s": {"o": 2, "n": ')
+    assert add_entry(text, "s", "n", OURS).startswith('{"s": {"o": 1}, "s": {"o": 2, "n": ')
 
 
 def test_every_entry_of_that_name_is_removed() -> None:
-    assert without_entry('{"s": {"n": 1, "o": 2, "n": 3}}', "s", "n") == '{"s": { "o": 2}}'
+    assert remove_entry('{"s": {"n": 1, "o": 2, "n": 3}}', "s", "n") == '{"s": { "o": 2}}'
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     real, link = tmp_path / "real.json", tmp_path / "link.json"
     real.write_text("{}")
     link.symlink_to(real)
-    files.replace(link, "{}", '{"a": 1}', utc_now())
+    files.replace_configuration(link, "{}", '{"a": 1}', utc_now())
     assert link.is_symlink()
     assert real.read_text() == '{"a": 1}'
 
@@ -197,7 +197,7 @@ def test_a_file_that_changed_meanwhile_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "file.json"
     path.write_text("theirs")
     with pytest.raises(RefusedError, match="meanwhile"):
-        files.replace(path, "{}", "ours", utc_now())
+        files.replace_configuration(path, "{}", "ours", utc_now())
     assert path.read_text() == "theirs"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -205,6 +205,6 @@ def test_a_file_that_changed_meanwhile_is_left_alone(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RefusedError, match="cannot be written"):
-        files.replace(tmp_path / "file" / "below", None, "ours", utc_now())
+        files.replace_configuration(tmp_path / "file" / "below", None, "ours", utc_now())
     with pytest.raises(RefusedError, match="cannot be read"):
-        files.read(tmp_path)
+        files.read_configuration(tmp_path)

@@ -1,4 +1,4 @@
-"""The panel in a real browser takes Chromium and a minute: SNAPSHOT_MCP_DEEP=1 asks for it."""
+"""Leave out the slow browser tests, unless SNAPSHOT_MCP_DEEP=1 is set."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Consent in the panel: what it takes, through a client of each era that declares panels."""
+"""Consent in the panel, with a client of each protocol era that supports the extension."""
 
 import json
 from collections.abc import AsyncGenerator
@@ -6,217 +6,235 @@ from typing import Any, cast
 
 import pytest
 from mcp import Client
-from mcp_types import ElicitRequestFormParams, ElicitResult, TextResourceContents
+from mcp_types import CallToolResult, ElicitRequestFormParams, ElicitResult, TextResourceContents
 
-from snapshot_mcp.core.uris import PANEL
-from snapshot_mcp.mcp_server.panel.binding import PAGE, SHOWN_WITH
+from snapshot_mcp.core.uris import PANEL_URI
+from snapshot_mcp.mcp_server.panel.binding import PAGE, PANEL_TOOLS
 from snapshot_mcp.mcp_server.tools.registry import PANEL_META
 from tests.conftest import ERAS, World, ask, refused
 from tests.tools.test_definitions import TOOLS, compare
 
-PANEL_TOOLS = ["panel_snapshots", "panel_virtual_machine", "commit_from_panel"]
+PANEL_ONLY_TOOLS = ["panel_snapshots", "panel_virtual_machine", "commit_from_panel"]
 COMMITS = ("delete_snapshot", "restore_snapshot", "apply_retention")
 
 
 @pytest.fixture(params=ERAS)
 async def client(world: World, request: pytest.FixtureRequest) -> AsyncGenerator[Client]:
-    """A client of each era in turn that shows panels and cannot ask; only a person may agree."""
+    """Connect a client that has the panel but no elicitation, with consent set to human."""
     world.settings = world.settings.model_copy(update={"consent": "human"})
     async with world.client(request.param, panel=True) as client:
         yield client
 
 
-async def planned(client: Client, tool: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A plan of the tool; and what its commit in the panel takes."""
-    target = (await ask(client, "list_snapshots", state="ready"))["snapshots"][0]["id"]
-    own: dict[str, Any] = {} if tool == "apply_retention" else {"snapshot_id": target}
-    own |= {"new_vm_name": "from-the-panel"} if tool == "restore_snapshot" else {}
-    made_by, wanted = (tool, own) if own else ("plan_retention", {"keep_last": 2})
-    result = await client.call_tool(made_by, wanted)
+async def make_plan(client: Client, tool: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Make a plan and return it with the arguments of `commit_from_panel` that commit it."""
+    snapshot_id = (await ask(client, "list_snapshots", state="ready"))["snapshots"][0]["id"]
+    if tool == "apply_retention":
+        planning_tool, planning_arguments = "plan_retention", {"keep_last": 2}
+        commit: dict[str, Any] = {}
+    else:
+        commit = {"snapshot_id": snapshot_id}
+        if tool == "restore_snapshot":
+            commit["new_vm_name"] = "from-the-panel"
+        planning_tool, planning_arguments = tool, commit
+    result = await client.call_tool(planning_tool, planning_arguments)
     plan = cast("dict[str, Any]", result.structured_content)
-    nonce = (result.meta or {})[PANEL_META]["nonce"]
-    assert nonce not in json.dumps([plan, [it.model_dump() for it in result.content]])
-    presented = {"tool": tool, "plan_token": plan["plan_token"], "nonce": nonce}
-    return plan, own | presented | {"words": plan["confirm_with"]}
+    nonce = panel_nonce(result)
+    assert nonce not in json.dumps([plan, [block.model_dump() for block in result.content]])
+    commit |= {"tool": tool, "plan_token": plan["plan_token"], "nonce": nonce}
+    return plan, commit | {"words": plan["confirm_with"]}
+
+
+def model_commit(commit: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments with which the model would commit the same plan."""
+    arguments = {"plan_token": commit["plan_token"], "confirm": commit["words"]}
+    return arguments | {
+        name: commit[name] for name in ("snapshot_id", "new_vm_name") if name in commit
+    }
+
+
+async def tool_names(client: Client) -> list[str]:
+    return [tool.name for tool in (await client.list_tools()).tools]
+
+
+def panel_nonce(result: CallToolResult) -> str:
+    return (result.meta or {})[PANEL_META]["nonce"]
 
 
 @pytest.mark.parametrize("tool", COMMITS)
-async def test_the_words_in_the_panel_count_as_a_person(
+async def test_confirmation_in_the_panel_counts_as_human_consent(
     world: World, client: Client, tool: str
 ) -> None:
-    plan, commit = await planned(client, tool)
+    plan, commit = await make_plan(client, tool)
     assert "in the panel" in plan["next_step"]
-    done = await ask(client, "commit_from_panel", **commit)
-    (answer,) = done.values()
-    assert answer["outcome"] in ("deleted", "pending", "restored", "applied")
+    (result,) = (await ask(client, "commit_from_panel", **commit)).values()
+    assert result["outcome"] in ("deleted", "pending", "restored", "applied")
     sent = [row for row in await world.ledger() if row.event == "sent" and row.tool == tool]
     assert [row.evidence for row in sent] == ["panel"]
     assert world.writes
 
 
 @pytest.mark.parametrize("tool", COMMITS)
-async def test_without_the_nonce_of_this_very_plan_nothing_is_sent(
+async def test_commit_requires_the_nonce_of_the_plan(
     world: World, client: Client, tool: str
 ) -> None:
-    _, commit = await planned(client, tool)
-    _, other = await planned(client, tool)
+    _, commit = await make_plan(client, tool)
+    _, other = await make_plan(client, tool)
     assert commit["nonce"] != other["nonce"]
     for nonce in ("", other["nonce"], commit["nonce"][:-1], "ü"):
-        told = await refused(client, "commit_from_panel", **commit | {"nonce": nonce})
-        assert told.startswith("This did not come from the panel that shows this plan.")
+        error = await refused(client, "commit_from_panel", **commit | {"nonce": nonce})
+        assert error.startswith("This did not come from the panel that shows this plan.")
     assert world.writes == []
 
 
 @pytest.mark.parametrize("tool", COMMITS)
-async def test_the_model_alone_commits_nothing(world: World, client: Client, tool: str) -> None:
-    _, commit = await planned(client, tool)
-    own = {key: commit[key] for key in ("snapshot_id", "new_vm_name") if key in commit}
-    evidence = {"plan_token": commit["plan_token"], "confirm": commit["words"]}
-    told = await refused(client, tool, **own | evidence)
-    assert told.startswith("The person agrees to this plan in the panel, and has not yet.")
+async def test_model_cannot_commit_without_the_panel(
+    world: World, client: Client, tool: str
+) -> None:
+    _, commit = await make_plan(client, tool)
+    error = await refused(client, tool, **model_commit(commit))
+    assert error.startswith("The person agrees to this plan in the panel, and has not yet.")
     assert world.writes == []
 
 
-async def test_where_any_evidence_will_do_the_panel_is_still_what_such_a_client_gives(
+async def test_model_cannot_commit_even_if_any_consent_is_accepted(
     world: World,
 ) -> None:
     async with world.client(panel=True) as client:
-        _, commit = await planned(client, "delete_snapshot")
-        evidence = {"plan_token": commit["plan_token"], "confirm": commit["words"]}
-        target = {"snapshot_id": commit["snapshot_id"]}
-        assert "in the panel" in await refused(client, "delete_snapshot", **target | evidence)
+        _, commit = await make_plan(client, "delete_snapshot")
+        error = await refused(client, "delete_snapshot", **model_commit(commit))
+        assert "in the panel" in error
         await ask(client, "commit_from_panel", **commit)
     assert len(world.writes) == 1
 
 
-async def test_wrong_words_change_nothing_and_may_be_typed_again(
+async def test_wrong_confirmation_changes_nothing_and_can_be_corrected(
     world: World, client: Client
 ) -> None:
-    _, commit = await planned(client, "delete_snapshot")
-    told = await refused(client, "commit_from_panel", **commit | {"words": "yes"})
-    assert told == "What was typed is not what the plan asks for. Nothing was changed."
+    _, commit = await make_plan(client, "delete_snapshot")
+    error = await refused(client, "commit_from_panel", **commit | {"words": "yes"})
+    assert error == "What was typed is not what the plan asks for. Nothing was changed."
     assert world.writes == []
     await ask(client, "commit_from_panel", **commit)
     assert len(world.writes) == 1
 
 
-async def test_a_used_an_ended_or_a_foreign_plan_is_refused(world: World, client: Client) -> None:
-    _, commit = await planned(client, "delete_snapshot")
+async def test_used_expired_or_mismatched_plan_is_rejected(world: World, client: Client) -> None:
+    _, commit = await make_plan(client, "delete_snapshot")
     await ask(client, "commit_from_panel", **commit)
     assert "was already used" in await refused(client, "commit_from_panel", **commit)
-    _, late = await planned(client, "delete_snapshot")
-    for swapped in ({"snapshot_id": 1}, {"tool": "apply_retention"}):
-        told = await refused(client, "commit_from_panel", **late | swapped)
-        assert "is for another tool or another snapshot" in told
+    _, unused = await make_plan(client, "delete_snapshot")
+    for mismatch in ({"snapshot_id": 1}, {"tool": "apply_retention"}):
+        error = await refused(client, "commit_from_panel", **unused | mismatch)
+        assert "is for another tool or another snapshot" in error
     world.turned.turn(minutes=11)
-    assert "has expired" in await refused(client, "commit_from_panel", **late)
+    assert "has expired" in await refused(client, "commit_from_panel", **unused)
     assert len(world.writes) == 1
 
 
 @pytest.mark.parametrize("missing", ["plan_token", "words"])
-async def test_half_of_a_commit_is_no_question_for_a_plan(
+async def test_incomplete_commit_does_not_create_a_plan(
     world: World, client: Client, missing: str
 ) -> None:
-    _, commit = await planned(client, "delete_snapshot")
-    told = await refused(client, "commit_from_panel", **commit | {missing: ""})
-    assert told == "plan_token or words are empty. Nothing was changed."
+    _, commit = await make_plan(client, "delete_snapshot")
+    error = await refused(client, "commit_from_panel", **commit | {missing: ""})
+    assert error == "plan_token or words are empty. Nothing was changed."
     assert world.writes == []
 
 
-async def test_a_client_that_shows_no_panel_is_neither_listed_its_tools_nor_served_a_commit(
+async def test_client_without_the_panel_gets_no_panel_tools_and_cannot_commit(
     world: World,
 ) -> None:
-    async with world.client(panel=True) as showing, world.client() as other:
-        _, commit = await planned(showing, "delete_snapshot")
-        assert [it.name for it in (await other.list_tools()).tools] == TOOLS
-        assert [it.name for it in (await showing.list_tools()).tools] == [*TOOLS, *PANEL_TOOLS]
-        told = await refused(other, "commit_from_panel", **commit)
-        assert told.startswith("This did not come from the panel")
-        result = await other.call_tool("delete_snapshot", {"snapshot_id": commit["snapshot_id"]})
+    async with world.client(panel=True) as with_panel, world.client() as without_panel:
+        _, commit = await make_plan(with_panel, "delete_snapshot")
+        assert await tool_names(without_panel) == TOOLS
+        assert await tool_names(with_panel) == [*TOOLS, *PANEL_ONLY_TOOLS]
+        error = await refused(without_panel, "commit_from_panel", **commit)
+        assert error.startswith("This did not come from the panel")
+        target = {"snapshot_id": commit["snapshot_id"]}
+        result = await without_panel.call_tool("delete_snapshot", target)
         assert PANEL_META not in (result.meta or {})
     assert world.writes == []
 
 
-async def test_what_changed_meanwhile_is_planned_anew_with_a_nonce_of_its_own(
+async def test_outdated_plan_is_replaced_by_a_plan_with_its_own_nonce(
     world: World, client: Client
 ) -> None:
-    plan, commit = await planned(client, "delete_snapshot")
-    vm = plan["plan"]["vm_id"]
-    sibling = next(
-        it["id"]
-        for it in (await ask(client, "list_snapshots", vm_id=vm, state="ready"))["snapshots"]
-        if it["id"] != commit["snapshot_id"]
+    plan, commit = await make_plan(client, "delete_snapshot")
+    vm_id = plan["plan"]["vm_id"]
+    siblings = await ask(client, "list_snapshots", vm_id=vm_id, state="ready")
+    sibling_id = next(
+        sibling["id"] for sibling in siblings["snapshots"] if sibling["id"] != commit["snapshot_id"]
     )
-    first = await client.call_tool("delete_snapshot", {"snapshot_id": sibling})
-    own = cast("dict[str, Any]", first.structured_content)
+    # Delete another snapshot of the VM, which makes the first plan outdated.
+    result = await client.call_tool("delete_snapshot", {"snapshot_id": sibling_id})
+    sibling_plan = cast("dict[str, Any]", result.structured_content)
     await ask(
         client,
         "commit_from_panel",
         tool="delete_snapshot",
-        snapshot_id=sibling,
-        plan_token=own["plan_token"],
-        nonce=(first.meta or {})[PANEL_META]["nonce"],
-        words=own["confirm_with"],
+        snapshot_id=sibling_id,
+        plan_token=sibling_plan["plan_token"],
+        nonce=panel_nonce(result),
+        words=sibling_plan["confirm_with"],
     )
-    again = await client.call_tool("commit_from_panel", commit)
-    anew = cast("dict[str, Any]", again.structured_content)["deletion"]
-    assert anew["outcome"] == "confirmation_required"
-    nonce = (again.meta or {})[PANEL_META]["nonce"]
-    assert nonce != commit["nonce"]
-    presented = {"plan_token": anew["plan_token"], "nonce": nonce}
-    await ask(client, "commit_from_panel", **commit | presented)
+    result = await client.call_tool("commit_from_panel", commit)
+    new_plan = cast("dict[str, Any]", result.structured_content)["deletion"]
+    assert new_plan["outcome"] == "confirmation_required"
+    new_nonce = panel_nonce(result)
+    assert new_nonce != commit["nonce"]
+    new_commit = commit | {"plan_token": new_plan["plan_token"], "nonce": new_nonce}
+    await ask(client, "commit_from_panel", **new_commit)
     assert len(world.writes) == 2
 
 
-async def test_a_client_that_can_ask_too_asks_for_the_model_and_takes_the_panels_word(
+async def test_client_with_elicitation_asks_for_the_models_commit_but_not_for_the_panels(
     world: World,
 ) -> None:
-    asked: list[str] = []
+    questions: list[str] = []
 
-    async def answer(context: object, params: object) -> ElicitResult:
+    async def decline(context: object, params: object) -> ElicitResult:
         del context
         assert isinstance(params, ElicitRequestFormParams)
-        asked.append(params.message)
+        questions.append(params.message)
         return ElicitResult(action="decline")
 
-    async with world.client(elicitation_callback=answer, panel=True) as client:
-        _, commit = await planned(client, "delete_snapshot")
-        evidence = {"plan_token": commit["plan_token"], "confirm": commit["words"]}
-        target = {"snapshot_id": commit["snapshot_id"]}
-        assert "declined" in await refused(client, "delete_snapshot", **target | evidence)
-        assert len(asked) == 1
+    async with world.client(elicitation_callback=decline, panel=True) as client:
+        _, commit = await make_plan(client, "delete_snapshot")
+        error = await refused(client, "delete_snapshot", **model_commit(commit))
+        assert "declined" in error
+        assert len(questions) == 1
         await ask(client, "commit_from_panel", **commit)
-    assert len(asked) == 1
+    assert len(questions) == 1
     assert len(world.writes) == 1
 
 
-async def test_what_the_server_does_not_offer_is_not_committed_in_the_panel(world: World) -> None:
+async def test_panel_cannot_commit_with_a_tool_that_is_not_offered(world: World) -> None:
     async with world.client(panel=True) as client:
-        _, commit = await planned(client, "delete_snapshot")
+        _, commit = await make_plan(client, "delete_snapshot")
     world.settings = world.settings.model_copy(update={"toolsets": ("retention",)})
     async with world.client(panel=True) as client:
-        told = await refused(client, "commit_from_panel", **commit)
-        assert told == "This server does not offer delete_snapshot. Nothing was changed."
+        error = await refused(client, "commit_from_panel", **commit)
+        assert error == "This server does not offer delete_snapshot. Nothing was changed."
     world.settings = world.settings.model_copy(update={"read_only": True})
     async with world.client(panel=True) as client:
-        names = [it.name for it in (await client.list_tools()).tools]
-        assert "commit_from_panel" not in names
+        assert "commit_from_panel" not in await tool_names(client)
         assert (await ask(client, "panel_snapshots"))["actions"] == ["plan_retention"]
     assert world.writes == []
 
 
-async def test_the_page_is_bound_to_its_tools_and_may_fetch_nothing(client: Client) -> None:
-    tools = {it.name: it for it in (await client.list_tools()).tools}
-    for name, tool in tools.items():
-        bound = (tool.meta or {}).get("ui", {})
-        if name in PANEL_TOOLS:
-            assert bound == {"resourceUri": PANEL, "visibility": ["app"]}
-            compare(f"tool.{name}", tool.model_dump(mode="json", by_alias=True, exclude_none=True))
-        elif name in SHOWN_WITH:
-            assert bound == {"resourceUri": PANEL, "visibility": ["model", "app"]}
+async def test_page_is_linked_to_its_tools_and_may_not_load_anything(client: Client) -> None:
+    for tool in (await client.list_tools()).tools:
+        ui_meta = (tool.meta or {}).get("ui", {})
+        if tool.name in PANEL_ONLY_TOOLS:
+            assert ui_meta == {"resourceUri": PANEL_URI, "visibility": ["app"]}
+            definition = tool.model_dump(mode="json", by_alias=True, exclude_none=True)
+            compare(f"tool.{tool.name}", definition)
+        elif tool.name in PANEL_TOOLS:
+            assert ui_meta == {"resourceUri": PANEL_URI, "visibility": ["model", "app"]}
         else:
-            assert bound == {}
-    (content,) = (await client.read_resource(PANEL)).contents
+            assert ui_meta == {}
+    (content,) = (await client.read_resource(PANEL_URI)).contents
     assert isinstance(content, TextResourceContents)
     assert content.mime_type == "text/html;profile=mcp-app"
     assert content.text == PAGE.read_text(encoding="utf-8")
@@ -225,21 +243,27 @@ async def test_the_page_is_bound_to_its_tools_and_may_fetch_nothing(client: Clie
     assert "default-src 'none'" in content.text
 
 
-async def test_the_timeline_is_told_what_it_shows_of_each_snapshot(
+async def test_panel_snapshots_returns_the_data_of_the_timeline(
     world: World, client: Client
 ) -> None:
     listed = (await ask(client, "list_snapshots", limit=100))["snapshots"]
-    seen = await ask(client, "panel_snapshots")
-    assert [it["id"] for it in seen["snapshots"]] == [it["id"] for it in listed]
-    assert seen["total"] == len(listed)
-    assert any("derived_image" in it for it in seen["snapshots"])
-    assert any(it.get("vm_gone") for it in seen["snapshots"])
-    vm = listed[0]["vm_id"]
-    own = await ask(client, "panel_snapshots", vm_id=vm)
-    assert {it["vm_id"] for it in own["snapshots"]} == {vm}
-    machine = (await ask(client, "list_virtual_machines"))["virtual_machines"][0]
-    followed = await ask(client, "panel_virtual_machine", vm_id=machine["id"])
-    assert followed["name"] == machine["name"]
-    told = await refused(client, "panel_virtual_machine", vm_id=1)
-    assert told == "The cloud has no VM 1. Nothing was changed."
+    shown = await ask(client, "panel_snapshots")
+    assert [snapshot["id"] for snapshot in shown["snapshots"]] == [
+        snapshot["id"] for snapshot in listed
+    ]
+    assert shown["total"] == len(listed)
+    assert any("derived_image" in snapshot for snapshot in shown["snapshots"])
+    assert any(snapshot.get("vm_gone") for snapshot in shown["snapshots"])
+    vm_id = listed[0]["vm_id"]
+    of_vm = await ask(client, "panel_snapshots", vm_id=vm_id)
+    assert {snapshot["vm_id"] for snapshot in of_vm["snapshots"]} == {vm_id}
+    assert world.writes == []
+
+
+async def test_panel_virtual_machine_returns_one_vm(world: World, client: Client) -> None:
+    vm = (await ask(client, "list_virtual_machines"))["virtual_machines"][0]
+    result = await ask(client, "panel_virtual_machine", vm_id=vm["id"])
+    assert result["name"] == vm["name"]
+    error = await refused(client, "panel_virtual_machine", vm_id=1)
+    assert error == "The cloud has no VM 1. Nothing was changed."
     assert world.writes == []

@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from snapshot_mcp.core.errors import LedgerError
-from snapshot_mcp.ledger.backend import open_records
+from snapshot_mcp.ledger.backend import open_ledger_backend
 from snapshot_mcp.ledger.chain import RateLimit
 from snapshot_mcp.ledger.postgres.database import Database
 from snapshot_mcp.ledger.postgres.ledger import PostgresLedger
@@ -36,12 +36,12 @@ async def test_the_rights_that_the_page_grants_are_enough_and_change_no_row(
     with psycopg.connect(shared.url) as connection:
         connection.execute(re.sub(r"\bteam\b", role, GRANTS).encode())
     url = shared.server.url(shared.name, user=role, password="x")  # noqa: S106 - made here
-    with open_records(None, SecretStr(url), now) as records:  # pyright: ignore[reportArgumentType] - no folder is touched
+    with open_ledger_backend(None, SecretStr(url), now) as records:  # pyright: ignore[reportArgumentType] - no folder is touched
         await records.ledger.record("sent", ATTEMPT, at_most=RateLimit(5, 3_600))
-        async with records.alone():
-            assert records.allowance is not None
-            assert await records.allowance.seconds_until_permitted("reads") == 0
-            assert await records.allowance.seconds_until_permitted("all") == 0
+        async with records.change_lock():
+            assert records.rate_limiter is not None
+            assert await records.rate_limiter.seconds_until_permitted("reads") == 0
+            assert await records.rate_limiter.seconds_until_permitted("all") == 0
         await records.ledger.record("done", ATTEMPT)
         assert await records.ledger.unsettled() == []
         assert await records.ledger.verify() == []

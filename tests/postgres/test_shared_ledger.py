@@ -14,11 +14,11 @@ import pytest
 from pydantic import SecretStr
 
 from snapshot_mcp.core.errors import LedgerError, RefusedError
-from snapshot_mcp.ledger.backend import open_records
+from snapshot_mcp.ledger.backend import open_ledger_backend
 from snapshot_mcp.ledger.chain import RateLimit
-from snapshot_mcp.ledger.postgres.change_lock import Alone
+from snapshot_mcp.ledger.postgres.change_lock import ChangeLock
 from snapshot_mcp.ledger.postgres.ledger import PostgresLedger
-from snapshot_mcp.ledger.postgres.rate_limit import SharedAllowance
+from snapshot_mcp.ledger.postgres.rate_limit import SharedRateLimiter
 from tests.postgres.server import PASSWORD, Server
 from tests.postgres.shared import ATTEMPT, Shared, now
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
@@ -218,7 +218,7 @@ async def test_a_sign_of_life_that_was_cut_is_given_again_before_the_next_row(
 async def test_a_database_that_answers_nobody_is_told_in_time_and_in_our_words(
     shared: Shared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("snapshot_mcp.ledger.postgres.database.LONGEST_SECONDS", 1.0)
+    monkeypatch.setattr("snapshot_mcp.ledger.postgres.database.QUERY_TIMEOUT_SECONDS", 1.0)
     ledger = shared.ledger()
     await ledger.record("planned", ATTEMPT)
     with frozen(shared.server):
@@ -241,7 +241,7 @@ async def test_a_database_that_cannot_be_used_means_that_nothing_is_sent(
         "no such database": shared.server.url("nowhere"),
     }
     begin = time.monotonic()
-    with open_records(None, SecretStr(urls[address]), now) as records:  # pyright: ignore[reportArgumentType] - no folder is touched
+    with open_ledger_backend(None, SecretStr(urls[address]), now) as records:  # pyright: ignore[reportArgumentType] - no folder is touched
         with pytest.raises(LedgerError, match="nothing was sent") as caught:
             await records.ledger.record("sent", ATTEMPT)
         assert PASSWORD not in str(caught.value)
@@ -252,13 +252,13 @@ async def test_a_database_that_cannot_be_used_means_that_nothing_is_sent(
 
 
 async def test_one_change_goes_on_at_a_time_in_all_replicas(shared: Shared) -> None:
-    turns = [Alone(shared.database()) for _ in range(3)]
+    turns = [ChangeLock(shared.database()) for _ in range(3)]
     inside, most, done = 0, 0, 0
 
-    async def change(alone: Alone) -> None:
+    async def change(alone: ChangeLock) -> None:
         nonlocal inside, most, done
         for _ in range(5):
-            async with alone.held():
+            async with alone.hold():
                 inside += 1
                 most = max(most, inside)
                 await anyio.sleep(0.005)
@@ -277,28 +277,27 @@ async def test_one_change_goes_on_at_a_time_in_all_replicas(shared: Shared) -> N
 async def test_who_stopped_waiting_for_the_turn_does_not_keep_it_from_others(
     shared: Shared,
 ) -> None:
-    first, second, third = (Alone(shared.database()) for _ in range(3))
-    async with first.held():
+    first, second, third = (ChangeLock(shared.database()) for _ in range(3))
+    async with first.hold():
         with anyio.move_on_after(0.3) as waited:
-            async with second.held():
+            async with second.hold():
                 pytest.fail("two had the turn")
         assert waited.cancelled_caught
-    with anyio.fail_after(
-        ANSWER_TIMEOUT_SECONDS
-    ):  # the thread of the second one may get it, and gives it up
+    # The thread of the second one may get it, and gives it up.
+    with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
         for alone in (third, second, first):
-            async with alone.held():
+            async with alone.hold():
                 pass
     for alone in (first, second, third):
         alone.close()
 
 
 async def test_the_turn_of_a_replica_that_is_gone_is_free(shared: Shared) -> None:
-    first, second = Alone(shared.database()), Alone(shared.database())
-    async with first.held():
+    first, second = ChangeLock(shared.database()), ChangeLock(shared.database())
+    async with first.hold():
         shared.server.cut(shared.name)
         with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
-            async with second.held():
+            async with second.hold():
                 pass
     first.close()
     second.close()
@@ -307,16 +306,16 @@ async def test_the_turn_of_a_replica_that_is_gone_is_free(shared: Shared) -> Non
 async def test_replicas_together_send_no_more_than_the_limit_and_reads_leave_room_for_writes(
     shared: Shared,
 ) -> None:
-    allowances = [SharedAllowance(shared.database(), 30, 5) for _ in range(3)]
+    allowances = [SharedRateLimiter(shared.database(), 30, 5) for _ in range(3)]
     permitted: list[str] = []
 
-    async def send(allowance: SharedAllowance) -> None:
+    async def send(allowance: SharedRateLimiter) -> None:
         for _ in range(20):
             if await allowance.seconds_until_permitted("reads") == 0:
                 assert await until(allowance) == 0
                 permitted.append("read")
 
-    async def until(allowance: SharedAllowance) -> float:
+    async def until(allowance: SharedRateLimiter) -> float:
         # A moment, where another replica counts just now.
         while 0 < (seconds := await allowance.seconds_until_permitted("all")) < 1:  # noqa: ASYNC110 - as above
             await anyio.sleep(seconds)

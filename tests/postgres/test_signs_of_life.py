@@ -10,7 +10,7 @@ import pytest
 from snapshot_mcp.core.errors import LedgerError
 from snapshot_mcp.ledger.postgres.database import Database
 from snapshot_mcp.ledger.postgres.ledger import PostgresLedger
-from snapshot_mcp.ledger.postgres.session_lock import Session
+from snapshot_mcp.ledger.postgres.session_lock import DedicatedSession
 from tests.postgres.shared import ATTEMPT, Shared
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
@@ -58,7 +58,7 @@ async def test_who_looks_while_a_session_is_away_waits_for_it_to_come_back(
     ledger, other, tried = shared.ledger(), shared.ledger(), threading.Semaphore(0)
     found: list[object] = []
     await ledger.record("sent", ATTEMPT)
-    alone = Database.alone
+    alone = Database.dedicated_connection
 
     def refuse(_: object) -> psycopg.Connection:
         tried.release()
@@ -100,7 +100,7 @@ async def test_closing_does_not_wait_for_a_session_that_is_being_made(
 ) -> None:
     ledger, begun, goes_on = shared.ledger(), threading.Event(), threading.Event()
     await ledger.record("sent", ATTEMPT)
-    alone = Database.alone
+    alone = Database.dedicated_connection
 
     def slow(database: Database) -> psycopg.Connection:
         begun.set()
@@ -117,7 +117,7 @@ async def test_closing_does_not_wait_for_a_session_that_is_being_made(
 
 
 def test_a_session_whose_holding_failed_is_not_taken_for_one_that_holds(shared: Shared) -> None:
-    session = Session(shared.database())
+    session = DedicatedSession(shared.database())
     with suppress(psycopg.Error), session.connection() as (connection, _):
         connection.execute("SELECT 1/0")
     with session.connection() as (_, is_new):

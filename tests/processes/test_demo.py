@@ -16,7 +16,7 @@ from snapshot_mcp.settings.environment import Settings
 from tests.processes.helpers import environment, run
 
 pytestmark = pytest.mark.usefixtures("measured")
-LONGEST_SECONDS = 150
+TIMEOUT_SECONDS = 150
 
 
 def connected_to(settings: Settings) -> Callable[[], AbstractAsyncContextManager[Client]]:
@@ -30,7 +30,7 @@ def connected_to(settings: Settings) -> Callable[[], AbstractAsyncContextManager
 
 def test_the_demo_plays_to_its_end_and_shows_the_restored_vm(tmp_path: Path) -> None:
     untouched = tmp_path / "untouched"
-    ended = run("demo", env=environment(untouched, NO_COLOR="1"), within=LONGEST_SECONDS)
+    ended = run("demo", env=environment(untouched, NO_COLOR="1"), within=TIMEOUT_SECONDS)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     shown = ended.stdout
     assert "restored" in shown
@@ -78,6 +78,6 @@ def test_a_demo_that_takes_too_long_fails_and_says_so(
         yield Client("http://127.0.0.1:1/never")
 
     monkeypatch.setattr("snapshot_mcp.cli.demo._connected", connected)
-    monkeypatch.setattr("snapshot_mcp.cli.demo._LONGEST_DEMO_SECONDS", 0.05)
+    monkeypatch.setattr("snapshot_mcp.cli.demo._DEMO_TIMEOUT_SECONDS", 0.05)
     assert demo.run_demo() is False
     assert "it took more than 0.05 s" in capsys.readouterr().out

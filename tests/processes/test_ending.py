@@ -14,9 +14,9 @@ from mcp import Client, MCPError
 from mcp_types import CLIENT_CAPABILITIES_META_KEY, PROTOCOL_VERSION_META_KEY
 
 from snapshot_mcp.core.clock import utc_now
-from snapshot_mcp.ledger.sqlite import Ledger, Row
+from snapshot_mcp.ledger.sqlite import Row, SqliteLedger
 from snapshot_mcp.settings.environment import LEDGER_FILE
-from snapshot_mcp.transports.serve import DRAIN_SECONDS, LONGEST_END_SECONDS
+from snapshot_mcp.transports.serve import DRAIN_TIMEOUT_SECONDS, SHUTDOWN_TIMEOUT_SECONDS
 from tests.conftest import ERAS
 from tests.processes.helpers import (
     StdioServer,
@@ -33,7 +33,7 @@ from tests.waiting import ANSWER_TIMEOUT_SECONDS
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no SIGTERM")
 GRAFANA = 793702
 MODERN = ERAS[1]
-WITHIN_SECONDS = LONGEST_END_SECONDS + 6
+WITHIN_SECONDS = SHUTDOWN_TIMEOUT_SECONDS + 6
 """The limit that the server keeps, and some time for a busy machine."""
 
 
@@ -43,7 +43,7 @@ def notebook(server: StdioServer) -> int:
 
 def rows_in(folder: Path) -> list[Row]:
     """The ledger that a server left behind."""
-    return anyio.run(Ledger(folder / LEDGER_FILE, utc_now).rows)
+    return anyio.run(SqliteLedger(folder / LEDGER_FILE, utc_now).rows)
 
 
 def end(server: StdioServer) -> float:
@@ -81,7 +81,7 @@ def test_who_only_listens_holds_nothing_up(tmp_path: Path) -> None:
             _meta=envelope,
         )
         server.wait_for(lambda it: "acknowledged" in it.get("method", ""))
-        assert end(server) < DRAIN_SECONDS
+        assert end(server) < DRAIN_TIMEOUT_SECONDS
         assert server.process.returncode == -signal.SIGTERM
 
 

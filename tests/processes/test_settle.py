@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from snapshot_mcp.core.clock import utc_now
 from snapshot_mcp.ledger.chain import Attempt
-from snapshot_mcp.ledger.sqlite import Ledger, Row
+from snapshot_mcp.ledger.sqlite import Row, SqliteLedger
 from snapshot_mcp.sandbox.app import create_app
 from tests.postgres.server import Server
 from tests.processes.conftest import Command
@@ -187,7 +187,7 @@ def test_the_ledger_is_shown_on_a_console_that_is_not_utf_8(tmp_path: Path) -> N
     row = Attempt(
         "a1", "delete_snapshot", 1, {"note": "\u6771\u4eac"}, "me", "arguments", "caf\u00e9"
     )
-    anyio.run(Ledger(tmp_path / "ledger.db", utc_now).record, "planned", row, "")
+    anyio.run(SqliteLedger(tmp_path / "ledger.db", utc_now).record, "planned", row, "")
     env = environment(tmp_path, PYTHONIOENCODING="ascii")
     shown = run("ledger", env=env)
     assert (shown.returncode, shown.stderr) == (0, "")

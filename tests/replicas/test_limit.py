@@ -8,7 +8,7 @@ import anyio
 import pytest
 from mcp import Client
 
-from snapshot_mcp.cloud.rate_limit import KEPT_FOR_WRITES, REQUESTS_A_MINUTE
+from snapshot_mcp.cloud.rate_limit import REQUESTS_PER_MINUTE, RESERVED_FOR_WRITES
 from tests.conftest import ERAS, ask
 from tests.postgres.server import Server
 from tests.processes.helpers import KEY
@@ -18,7 +18,7 @@ from tests.replicas.replicas import cloud, replicas
 READERS = 8
 """Of each replica: as many as may read at once."""
 
-READS = REQUESTS_A_MINUTE + 100
+READS = REQUESTS_PER_MINUTE + 100
 SNAPSHOTS = 5
 pytestmark = pytest.mark.timeout(1_800)
 
@@ -47,7 +47,7 @@ async def test_replicas_that_want_more_than_the_limit_together_send_the_limit_an
     assert sum(read) == READS
     assert min(read) >= READS / 10
     # All that reads may use, and writes beside them: more was wanted, and nothing more came.
-    assert REQUESTS_A_MINUTE - KEPT_FOR_WRITES < most <= REQUESTS_A_MINUTE
+    assert REQUESTS_PER_MINUTE - RESERVED_FOR_WRITES < most <= REQUESTS_PER_MINUTE
     assert minutes[1] >= 50
 
 

@@ -14,9 +14,9 @@ from mcp import Client
 from mcp_types import ElicitResult
 from pydantic import SecretStr
 
-from snapshot_mcp.cloud.rate_limit import REQUESTS_A_MINUTE
+from snapshot_mcp.cloud.rate_limit import REQUESTS_PER_MINUTE
 from snapshot_mcp.core.clock import utc_now
-from snapshot_mcp.ledger.backend import open_records
+from snapshot_mcp.ledger.backend import open_ledger_backend
 from snapshot_mcp.ledger.chain import Row
 from tests.conftest import ERAS, SHOWS_PANELS, ask, refused
 from tests.postgres.server import Server
@@ -94,7 +94,7 @@ async def test_replicas_do_nothing_twice_keep_the_limit_and_tell_what_happened(
     # Only what the killed replica was answering, of each client two calls at most.
     assert len(load.broken) <= 2 * len(SCOPES)
     assert nothing_was_done_twice(passed) == []
-    assert most <= REQUESTS_A_MINUTE
+    assert most <= REQUESTS_PER_MINUTE
     assert {it.status for it in passed} & {429} == set()
     assert [told_and_not_so(it, rows, passed, set(snapshots)) for it in told].count("") == len(told)
     assert still_open(rows) == []
@@ -151,7 +151,7 @@ async def ids(the_cloud: Process) -> tuple[list[int], list[int]]:
 
 
 async def ledger(folder: Path, url: str) -> list[Row]:
-    with open_records(folder, SecretStr(url), utc_now) as records:
+    with open_ledger_backend(folder, SecretStr(url), utc_now) as records:
         assert await records.ledger.unsettled() == []
         return await records.ledger.rows()
 

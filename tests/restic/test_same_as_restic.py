@@ -18,8 +18,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from snapshot_mcp.models.cloud import Snapshot
-from snapshot_mcp.rules.retention import Decision, decide
-from snapshot_mcp.rules.retention_policy import ALL, LARGEST_COUNT, RetentionPolicy
+from snapshot_mcp.rules.retention import Decision, decide_retention
+from snapshot_mcp.rules.retention_policy import ALL, MAX_COUNT, RetentionPolicy
 from tests.restic.histories import RULES, histories, not_counted, policies
 from tests.restic.repository import PASSWORD, Repository
 from tests.waiting import START_TIMEOUT_SECONDS
@@ -56,7 +56,7 @@ class Restic(NamedTuple):
 
     def _options(self, policy: RetentionPolicy) -> Iterable[str]:
         yield from ("--group-by", GROUPS[policy.group_by])
-        endless = "unlimited" if self.knows_all else str(LARGEST_COUNT)
+        endless = "unlimited" if self.knows_all else str(MAX_COUNT)
         for rule, count in policy.counts:
             if count:
                 yield from (f"--keep-{rule}", endless if count == ALL else str(count))
@@ -144,7 +144,7 @@ def decided(
 
     # A policy that only protects is an empty one.
     labels_protect = labels_protect and any(count for _, count in policy.counts)
-    decisions = decide(
+    decisions = decide_retention(
         [*snapshots, *not_counted(random, snapshots)],
         policy.model_copy(update={"keep_labels": ()}) if labels_protect else policy,
         now=datetime.now(UTC),
@@ -194,7 +194,7 @@ def in_restics_words(restic: Restic, decision: Decision) -> tuple[set[str], dict
             oldest, rule, used, whole = counted.groups()
             if oldest and not restic.knows_all:
                 continue
-            endless = ALL if restic.knows_all else LARGEST_COUNT - int(used)
+            endless = ALL if restic.knows_all else MAX_COUNT - int(used)
             left[rule] = endless if whole == "all" else int(whole) - int(used)
             reasons.add(f"{'oldest ' if oldest else ''}{rule} snapshot")
         elif reason.startswith("within "):

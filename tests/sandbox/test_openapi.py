@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from snapshot_mcp.sandbox import store
 from snapshot_mcp.sandbox.app import create_app
 from snapshot_mcp.sandbox.errors import RefusalError
-from snapshot_mcp.sandbox.request import LONGEST_NAME, NAME_PATTERN, checked_name
+from snapshot_mcp.sandbox.request import MAX_NAME_LENGTH, NAME_PATTERN, checked_name
 from snapshot_mcp.sandbox.seed import seed
 from tests.conftest import DEEP
 from tests.sandbox.conftest import GOLDEN, KEY, NEWEST, NOTEBOOK, TRAINING_BOX, Cloud
@@ -122,13 +122,13 @@ async def test_operations_are_named_once_and_name_what_their_path_holds(document
         assert {link["operationId"] for link in links} <= names.keys()
 
 
-@given(st.text(max_size=LONGEST_NAME + 2))
+@given(st.text(max_size=MAX_NAME_LENGTH + 2))
 def test_the_document_and_the_cloud_agree_on_names(name: str) -> None:
     try:
         taken = checked_name(name) == name
     except RefusalError:
         taken = False
-    told = len(name) <= LONGEST_NAME and re.fullmatch(NAME_PATTERN.strip("^$"), name)
+    told = len(name) <= MAX_NAME_LENGTH and re.fullmatch(NAME_PATTERN.strip("^$"), name)
     assert bool(told) == taken
 
 

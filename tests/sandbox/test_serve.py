@@ -17,7 +17,7 @@ from threading import Barrier, Event
 import httpx
 import pytest
 
-from snapshot_mcp.core.errors import ConfigError
+from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.sandbox.serve import serve
 from tests.sandbox.conftest import KEY, NEWEST, NOTEBOOK
 from tests.waiting import ANSWER_TIMEOUT_SECONDS, read_line, start_process, until
@@ -96,13 +96,13 @@ def test_a_reply_does_not_wait_for_acknowledgements(database: Path) -> None:
 def test_a_port_in_use_is_named_in_a_sentence(database: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=rf"Port {port} .* cannot be used"):
+        with pytest.raises(ConfigurationError, match=rf"Port {port} .* cannot be used"):
             serve(port=port, database=database, api_key=KEY)
     assert not database.exists()
 
 
 def test_a_number_that_is_no_port_is_refused_in_a_sentence(database: Path) -> None:
-    with pytest.raises(ConfigError, match=r"Port 70000 .* cannot be used: it is no port"):
+    with pytest.raises(ConfigurationError, match=r"Port 70000 .* cannot be used: it is no port"):
         serve(port=70_000, database=database, api_key=KEY)
 
 

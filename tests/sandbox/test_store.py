@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapshot_mcp.core.errors import ConfigError
+from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.sandbox import schema, store
 from snapshot_mcp.sandbox.entities import Config, Snapshot
-from snapshot_mcp.sandbox.request import Ask, Page
+from snapshot_mcp.sandbox.request import ApiRequest, PageRequest
 from snapshot_mcp.sandbox.seed import seed
 from tests.sandbox.conftest import Cloud
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
@@ -46,10 +46,10 @@ def test_search_finds_exactly_the_names_that_hold_the_text(names: list[str], sea
         connection.row_factory = sqlite3.Row
         for statement in schema.TABLES:
             connection.execute(statement)
-        session = store.Session(connection)
+        session = store.StoreSession(connection)
         for name in names:
             session.add_snapshot(replace(SNAPSHOT, name=name))
-        total, found = session.snapshots(Ask({}, {"search": search}).search(), Page())
+        total, found = session.snapshots(ApiRequest({}, {"search": search}).search(), PageRequest())
     expected = {name for name in names if search.casefold() in name.casefold()}
     assert {snapshot.name for snapshot in found} == expected
     assert total == len(expected)
@@ -60,14 +60,14 @@ def test_many_threads_that_find_a_new_file_fill_it_once(tmp_path: Path) -> None:
         database = tmp_path / str(attempt) / "cloud.db"
         barrier, fills = threading.Barrier(8), list[int]()
 
-        def fill(session: store.Session, fills: list[int] = fills) -> None:
+        def fill(session: store.StoreSession, fills: list[int] = fills) -> None:
             fills.append(1)
             seed(session, NOW)
 
         def count(_: int, database: Path = database, barrier: threading.Barrier = barrier) -> int:
             barrier.wait(ANSWER_TIMEOUT_SECONDS)
             with store.transaction(database, write=False, first=fill) as session:
-                return session.snapshots("", Page(1, 1))[0]
+                return session.snapshots("", PageRequest(1, 1))[0]
 
         with ThreadPoolExecutor(8) as pool:
             assert list(pool.map(count, range(8))) == [30] * 8
@@ -78,7 +78,7 @@ def test_a_file_that_another_filled_meanwhile_is_left_as_it_is(tmp_path: Path) -
     database = tmp_path / "cloud.db"
     fills: list[str] = []
 
-    def fill_slowly(_: store.Session) -> None:
+    def fill_slowly(_: store.StoreSession) -> None:
         fills.append("first")
         second.start()
         # The second has opened the file and waits for this transaction to end.
@@ -101,14 +101,14 @@ def test_a_file_that_another_filled_meanwhile_is_left_as_it_is(tmp_path: Path) -
 def test_a_filling_that_fails_leaves_a_new_file(tmp_path: Path) -> None:
     database = tmp_path / "cloud.db"
 
-    def fail(session: store.Session) -> None:
+    def fail(session: store.StoreSession) -> None:
         seed(session, NOW)
         raise KeyError
 
     with pytest.raises(KeyError), store.transaction(database, write=False, first=fail):
         raise AssertionError
     with store.transaction(database, write=False, first=lambda it: seed(it, NOW)) as session:
-        assert session.snapshots("", Page())[0] == 30
+        assert session.snapshots("", PageRequest())[0] == 30
 
 
 def test_a_transaction_that_fails_changes_nothing(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ async def test_a_file_of_a_later_version_is_refused_and_left_alone(cloud: Cloud)
     body = await cloud.get("/core/regions", 500)
     assert body["error_reason"] == "server_error"
     again = store.transaction(cloud.database, write=False, first=lambda _: None)
-    with pytest.raises(ConfigError, match="later version"):
+    with pytest.raises(ConfigurationError, match="later version"):
         again.__enter__()
     with closing(sqlite3.connect(cloud.database)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (99,)
@@ -177,7 +177,7 @@ def test_the_newest_page_is_read_from_the_index(tmp_path: Path) -> None:
     statements: list[str] = []
     with closing(store.connect(database)) as connection:
         connection.set_trace_callback(statements.append)
-        store.Session(connection).snapshots("", Page(1, 5))
+        store.StoreSession(connection).snapshots("", PageRequest(1, 5))
         connection.set_trace_callback(None)
         (page,) = (it for it in statements if "LIMIT" in it)
         plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {page}")]

@@ -8,21 +8,21 @@ import anyio
 import pytest
 
 from snapshot_mcp.transports.http.jwks import (
-    FRESH_SECONDS,
-    LARGEST_BODY,
-    LEAST_SECONDS_BETWEEN,
-    Keys,
-    KeysMissing,
+    KEYS_TTL_SECONDS,
+    MAX_BODY_BYTES,
+    MIN_FETCH_INTERVAL_SECONDS,
+    KeySet,
+    KeysUnavailableError,
 )
 from snapshot_mcp.transports.http.jwks import Issuer as Source
 from snapshot_mcp.transports.http.scopes import READ, SCOPES, WRITE
 from snapshot_mcp.transports.http.token_verifier import (
-    KEPT_SECONDS,
+    CACHE_TTL_SECONDS,
     LEEWAY_SECONDS,
-    Rejected,
-    Verifier,
+    RejectedTokenError,
+    TokenVerifier,
 )
-from tests.conftest import TurnedClock
+from tests.conftest import ManualClock
 from tests.processes.helpers import free_port
 from tests.service.issuer import (
     Issuer,
@@ -51,16 +51,18 @@ def issuer(running: Issuer) -> Issuer:
 
 
 @pytest.fixture
-def turned() -> TurnedClock:
-    clock = TurnedClock()
+def turned() -> ManualClock:
+    clock = ManualClock()
     clock.time = datetime.now(UTC)  # the library that reads JWTs has a clock of its own
     return clock
 
 
-def verifier_of(issuer: Issuer, turned: TurnedClock, *, jwks_url: str | None = None) -> Verifier:
-    return Verifier(
+def verifier_of(
+    issuer: Issuer, turned: ManualClock, *, jwks_url: str | None = None
+) -> TokenVerifier:
+    return TokenVerifier(
         bearers=(),
-        keys=Keys(Source(issuer.url, jwks_url).keys, turned.elapsed),
+        keys=KeySet(Source(issuer.url, jwks_url).keys, turned.elapsed),
         issuer=issuer.url,
         audience=AUDIENCE,
         clock=turned.clock,
@@ -68,13 +70,13 @@ def verifier_of(issuer: Issuer, turned: TurnedClock, *, jwks_url: str | None = N
 
 
 @pytest.fixture
-def verifier(issuer: Issuer, turned: TurnedClock) -> Verifier:
+def verifier(issuer: Issuer, turned: ManualClock) -> TokenVerifier:
     return verifier_of(issuer, turned)
 
 
 @pytest.mark.parametrize("make", [rsa_key, ec_key, ed_key])
 async def test_a_token_of_each_kind_of_key_is_taken(
-    issuer: Issuer, verifier: Verifier, make: Callable[[str], SigningKey]
+    issuer: Issuer, verifier: TokenVerifier, make: Callable[[str], SigningKey]
 ) -> None:
     issuer.keys.append(make("second"))
     access = await verifier.verify(issuer.token(f"openid {WRITE} {READ}", sub="alice"))
@@ -85,7 +87,7 @@ async def test_a_token_of_each_kind_of_key_is_taken(
 
 @pytest.mark.parametrize("scp", [f"{READ} {WRITE}", [READ, WRITE]])
 async def test_scopes_are_read_as_other_issuers_write_them(
-    issuer: Issuer, verifier: Verifier, scp: object
+    issuer: Issuer, verifier: TokenVerifier, scp: object
 ) -> None:
     claims = issuer.claims("", scp=scp)
     del claims["scope"]
@@ -94,7 +96,7 @@ async def test_scopes_are_read_as_other_issuers_write_them(
 
 
 async def test_the_keys_are_asked_for_once_and_a_token_is_looked_at_once(
-    issuer: Issuer, verifier: Verifier
+    issuer: Issuer, verifier: TokenVerifier
 ) -> None:
     token = issuer.token(READ)
     first = await verifier.verify(token)
@@ -103,35 +105,35 @@ async def test_the_keys_are_asked_for_once_and_a_token_is_looked_at_once(
     assert issuer.asked == ["/.well-known/oauth-authorization-server", "/jwks"]
 
 
-async def test_where_the_keys_are_can_be_said(issuer: Issuer, turned: TurnedClock) -> None:
+async def test_where_the_keys_are_can_be_said(issuer: Issuer, turned: ManualClock) -> None:
     verifier = verifier_of(issuer, turned, jwks_url=f"{issuer.url}/jwks")
     await verifier.verify(issuer.token(READ))
     assert issuer.asked == ["/jwks"]
 
 
 async def test_a_new_key_is_fetched_when_a_token_names_it(
-    issuer: Issuer, verifier: Verifier, turned: TurnedClock
+    issuer: Issuer, verifier: TokenVerifier, turned: ManualClock
 ) -> None:
     await verifier.verify(issuer.token(READ))
     issuer.keys.append(rsa_key("rsa-2"))
-    with pytest.raises(Rejected):
+    with pytest.raises(RejectedTokenError):
         await verifier.verify(issuer.token(READ))
-    turned.turn(seconds=LEAST_SECONDS_BETWEEN)
+    turned.turn(seconds=MIN_FETCH_INTERVAL_SECONDS)
     assert (await verifier.verify(issuer.token(READ))).scopes == [READ]
     assert issuer.asked.count("/jwks") == 2
 
 
 async def test_tokens_of_unknown_keys_do_not_make_it_ask_the_issuer_again_and_again(
-    issuer: Issuer, verifier: Verifier
+    issuer: Issuer, verifier: TokenVerifier
 ) -> None:
     stranger = ec_key("never-seen")
     for number in range(20):
-        with pytest.raises(Rejected):
+        with pytest.raises(RejectedTokenError):
             await verifier.verify(stranger.sign(issuer.claims(READ, sub=str(number))))
     assert issuer.asked.count("/jwks") == 1
 
 
-async def test_calls_at_once_ask_the_issuer_once(issuer: Issuer, verifier: Verifier) -> None:
+async def test_calls_at_once_ask_the_issuer_once(issuer: Issuer, verifier: TokenVerifier) -> None:
     async with anyio.create_task_group() as group:
         for number in range(10):
             group.start_soon(verifier.verify, issuer.token(READ, sub=str(number)))
@@ -139,87 +141,87 @@ async def test_calls_at_once_ask_the_issuer_once(issuer: Issuer, verifier: Verif
 
 
 async def test_a_key_that_the_issuer_took_back_is_refused_in_time(
-    issuer: Issuer, verifier: Verifier, turned: TurnedClock
+    issuer: Issuer, verifier: TokenVerifier, turned: ManualClock
 ) -> None:
     token = issuer.token(READ)
     await verifier.verify(token)
     kept, issuer.keys = issuer.keys, [rsa_key("rsa-3")]
-    turned.turn(seconds=KEPT_SECONDS - 1)
+    turned.turn(seconds=CACHE_TTL_SECONDS - 1)
     await verifier.verify(token)
-    turned.turn(seconds=FRESH_SECONDS)
-    with pytest.raises(Rejected):
+    turned.turn(seconds=KEYS_TTL_SECONDS)
+    with pytest.raises(RejectedTokenError):
         await verifier.verify(token)
     issuer.keys = kept
 
 
 async def test_known_keys_stay_in_use_while_the_issuer_is_away(
-    issuer: Issuer, verifier: Verifier, turned: TurnedClock
+    issuer: Issuer, verifier: TokenVerifier, turned: ManualClock
 ) -> None:
     await verifier.verify(issuer.token(READ))
     issuer.down = True
-    turned.turn(seconds=FRESH_SECONDS + 1)
+    turned.turn(seconds=KEYS_TTL_SECONDS + 1)
     assert (await verifier.verify(issuer.token(READ, sub="bob"))).subject == "bob"
-    with pytest.raises(KeysMissing):
+    with pytest.raises(KeysUnavailableError):
         await verifier.verify(ec_key("ec-2").sign(issuer.claims(READ)))
     issuer.down = False
-    turned.turn(seconds=LEAST_SECONDS_BETWEEN)
+    turned.turn(seconds=MIN_FETCH_INTERVAL_SECONDS)
     assert (await verifier.verify(issuer.token(READ, sub="eve"))).subject == "eve"
 
 
 async def test_a_token_is_neither_good_nor_bad_while_no_key_could_be_had(
-    issuer: Issuer, verifier: Verifier
+    issuer: Issuer, verifier: TokenVerifier
 ) -> None:
     issuer.down = True
     for _ in range(2):
-        with pytest.raises(KeysMissing):
+        with pytest.raises(KeysUnavailableError):
             await verifier.verify(issuer.token(READ))
     assert issuer.asked.count("/.well-known/oauth-authorization-server") == 1
 
 
-async def test_an_issuer_that_is_not_there_is_no_crash(turned: TurnedClock) -> None:
+async def test_an_issuer_that_is_not_there_is_no_crash(turned: ManualClock) -> None:
     nowhere = Issuer(AUDIENCE, [ec_key("ec-1")], port=free_port())
-    with pytest.raises(KeysMissing):
+    with pytest.raises(KeysUnavailableError):
         await verifier_of(nowhere, turned).verify(nowhere.token(READ))
 
 
-async def test_metadata_of_another_issuer_is_not_used(turned: TurnedClock, issuer: Issuer) -> None:
-    keys = Keys(Source(f"http://localhost:{issuer.port}", None).keys, turned.elapsed)
-    with pytest.raises(KeysMissing):
+async def test_metadata_of_another_issuer_is_not_used(turned: ManualClock, issuer: Issuer) -> None:
+    keys = KeySet(Source(f"http://localhost:{issuer.port}", None).keys, turned.elapsed)
+    with pytest.raises(KeysUnavailableError):
         await keys.key("ec-1")
     assert "/jwks" not in issuer.asked
 
 
 async def test_a_good_token_ends_when_it_ends_however_well_it_is_known(
-    issuer: Issuer, verifier: Verifier, turned: TurnedClock
+    issuer: Issuer, verifier: TokenVerifier, turned: ManualClock
 ) -> None:
     token = issuer.token(READ, exp=int(turned.time.timestamp()) + 20)
     await verifier.verify(token)
     turned.turn(seconds=20)
     await verifier.verify(token)
     turned.turn(seconds=LEEWAY_SECONDS)
-    with pytest.raises(Rejected, match="expired"):
+    with pytest.raises(RejectedTokenError, match="expired"):
         await verifier.verify(token)
 
 
 async def test_a_published_secret_does_not_make_hmac_good(
-    issuer: Issuer, verifier: Verifier
+    issuer: Issuer, verifier: TokenVerifier
 ) -> None:
     token = signed_with_what_is_public(issuer.keys[0], issuer.claims(" ".join(SCOPES)))
-    with pytest.raises(Rejected):
+    with pytest.raises(RejectedTokenError):
         await verifier.verify(token)
     assert issuer.asked == []
 
 
 @pytest.mark.parametrize(
     "answer",
-    [b"", b"[]", b"{}", b'{"keys": 1}', b"<html>", b"[" * 100_000, b" " * (LARGEST_BODY + 1)],
+    [b"", b"[]", b"{}", b'{"keys": 1}', b"<html>", b"[" * 100_000, b" " * (MAX_BODY_BYTES + 1)],
     ids=["nothing", "a list", "no keys", "a number", "a page", "deep", "long"],
 )
 async def test_an_issuer_that_answers_nonsense_has_not_answered(
-    issuer: Issuer, verifier: Verifier, answer: bytes
+    issuer: Issuer, verifier: TokenVerifier, answer: bytes
 ) -> None:
     issuer.instead = answer
-    with pytest.raises(KeysMissing):
+    with pytest.raises(KeysUnavailableError):
         await verifier.verify(issuer.token(READ))
 
 
@@ -236,16 +238,16 @@ async def test_an_issuer_that_answers_nonsense_has_not_answered(
     ids=str,
 )
 async def test_a_key_that_cannot_be_used_makes_no_token_good_and_nothing_crash(
-    issuer: Issuer, verifier: Verifier, key: dict[str, object]
+    issuer: Issuer, verifier: TokenVerifier, key: dict[str, object]
 ) -> None:
     issuer.instead = json.dumps({"keys": ["x", {"no": "id"}, key | {"kid": "ec-1"}]}).encode()
-    with pytest.raises(Rejected):
+    with pytest.raises(RejectedTokenError):
         await verifier.verify(issuer.token(READ))
 
 
 async def test_keys_are_not_fetched_where_others_could_change_them_on_the_way(
-    issuer: Issuer, verifier: Verifier
+    issuer: Issuer, verifier: TokenVerifier
 ) -> None:
     issuer.jwks_uri = "http://keys.example/jwks"
-    with pytest.raises(KeysMissing):
+    with pytest.raises(KeysUnavailableError):
         await verifier.verify(issuer.token(READ))

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from snapshot_mcp.transports.http.quotas import LARGEST_BODY, Quotas
+from snapshot_mcp.transports.http.quotas import MAX_BODY_BYTES, Quotas
 from snapshot_mcp.transports.http.scopes import READ
-from tests.conftest import TurnedClock
+from tests.conftest import ManualClock
 from tests.processes.helpers import Upstream, free_port
 from tests.processes.http_server import http_server
 from tests.service.conftest import Service
@@ -75,7 +75,7 @@ def test_who_asks_too_often_is_told_when_to_come_back_and_the_others_are_served(
 
 
 def test_a_quota_is_of_any_minute_and_of_each_by_themselves() -> None:
-    turned = TurnedClock()
+    turned = ManualClock()
     quotas = Quotas(2, turned.clock)
     assert [quotas.seconds_until_permitted("a") for _ in range(2)] == [0, 0]
     turned.turn(seconds=20)
@@ -100,7 +100,7 @@ def test_only_the_names_that_it_has_are_answered(team: Service, era: str) -> Non
 
 
 def test_a_body_beyond_the_limit_is_refused(team: Service) -> None:
-    long = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping", "x": "y" * LARGEST_BODY})
+    long = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping", "x": "y" * MAX_BODY_BYTES})
     for token in (ALICE, ROBOT):
         assert team.server.send(long, **bearing(token)).status_code == 413
     assert team.server.send(long).status_code == 401

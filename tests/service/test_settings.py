@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from snapshot_mcp.consent.signing_key import KEY_FILE, signing_key
-from snapshot_mcp.core.errors import ConfigError
+from snapshot_mcp.consent.signing_key import KEY_FILE, signing_key_source
+from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.settings.environment import read_settings
 from snapshot_mcp.transports.http.scopes import DELETE, READ, SCOPES
 from snapshot_mcp.transports.http.settings import (
     DEFAULT_REQUESTS_PER_MINUTE,
-    ServiceSettings,
-    read_service,
+    HttpSettings,
+    read_http_settings,
 )
-from snapshot_mcp.transports.http.static_tokens import bearer_of
+from snapshot_mcp.transports.http.static_tokens import find_static_token
 from tests.processes.conftest import Command
 from tests.processes.helpers import environment
 
@@ -27,8 +27,8 @@ ONE_TOKEN = {"SNAPSHOT_MCP_BEARER_TOKEN": TOKEN}
 
 
 def refusal(settings: dict[str, str]) -> str:
-    with pytest.raises(ConfigError) as caught:
-        read_service(settings)
+    with pytest.raises(ConfigurationError) as caught:
+        read_http_settings(settings)
     assert TOKEN not in str(caught.value)
     return str(caught.value)
 
@@ -41,13 +41,13 @@ def tokens(folder: Path, *lines: str) -> dict[str, str]:
 
 
 def test_without_any_of_them_nobody_is_asked_who_they_are() -> None:
-    assert read_service({}) == ServiceSettings()
-    assert read_service(dict.fromkeys((*ISSUER, *ONE_TOKEN), "")) == ServiceSettings()
-    assert not read_service({}).authenticated
+    assert read_http_settings({}) == HttpSettings()
+    assert read_http_settings(dict.fromkeys((*ISSUER, *ONE_TOKEN), "")) == HttpSettings()
+    assert not read_http_settings({}).authenticated
 
 
 def test_an_issuer_is_taken_letter_by_letter_and_its_service_has_a_name() -> None:
-    service = read_service(ISSUER)
+    service = read_http_settings(ISSUER)
     assert service.authenticated
     assert service.issuer == ISSUER["SNAPSHOT_MCP_AUTH_ISSUER"]
     assert service.audience == ISSUER["SNAPSHOT_MCP_AUTH_AUDIENCE"]
@@ -85,7 +85,7 @@ def test_a_setting_that_is_wrong_or_alone_is_named(settings: dict[str, str], nam
 
 
 def test_lists_are_between_commas() -> None:
-    service = read_service(
+    service = read_http_settings(
         {
             "SNAPSHOT_MCP_ALLOWED_HOSTS": "a.example, b.example:8443,[::1]:*",
             "SNAPSHOT_MCP_ALLOWED_ORIGINS": " https://app.example ,",
@@ -98,18 +98,18 @@ def test_lists_are_between_commas() -> None:
 
 
 def test_the_one_token_has_all_scopes_and_is_not_kept() -> None:
-    service = read_service(ONE_TOKEN)
-    found = bearer_of(TOKEN, service.bearers)
+    service = read_http_settings(ONE_TOKEN)
+    found = find_static_token(TOKEN, service.bearers)
     assert found is not None
     assert (found.principal, found.scopes) == ("bearer", frozenset(SCOPES))
-    assert bearer_of(OTHER, service.bearers) is None
+    assert find_static_token(OTHER, service.bearers) is None
     assert TOKEN not in repr(service)
 
 
 def test_a_file_names_who_has_which_token_and_what_they_may(tmp_path: Path) -> None:
     lines = ("# ours", "", f"alice {TOKEN}", f"  ci\t{OTHER} {READ} {DELETE}", "x" * 32)
-    bearers = read_service(tokens(tmp_path, *lines)).bearers
-    alice, robot, nobody = (bearer_of(it, bearers) for it in (TOKEN, OTHER, "x" * 32))
+    bearers = read_http_settings(tokens(tmp_path, *lines)).bearers
+    alice, robot, nobody = (find_static_token(it, bearers) for it in (TOKEN, OTHER, "x" * 32))
     assert alice is not None
     assert (alice.principal, alice.scopes) == ("bearer:alice", frozenset(SCOPES))
     assert robot is not None
@@ -147,13 +147,13 @@ def test_a_signing_key_of_the_environment_goes_before_that_of_the_folder(
     settings = read_settings(
         {"SNAPSHOT_MCP_SIGNING_KEY": written, "SNAPSHOT_MCP_DATA_DIR": str(tmp_path)}
     )
-    assert signing_key(settings)() == b"this is not a secret, just a test??>\xff"
+    assert signing_key_source(settings)() == b"this is not a secret, just a test??>\xff"
     assert KEY not in repr(settings)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_one_the_folder_has_it(tmp_path: Path) -> None:
-    key = signing_key(read_settings({"SNAPSHOT_MCP_DATA_DIR": str(tmp_path)}))
+    key = signing_key_source(read_settings({"SNAPSHOT_MCP_DATA_DIR": str(tmp_path)}))
     assert list(tmp_path.iterdir()) == []
     assert key() == key()
     assert [file.name for file in tmp_path.iterdir()] == [KEY_FILE]
@@ -161,7 +161,7 @@ def test_without_one_the_folder_has_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("written", ["short", "x" * 42, f"{KEY}!", "\u00e9" * 50])
 def test_a_signing_key_that_is_none_is_refused_and_not_shown(written: str) -> None:
-    with pytest.raises(ConfigError, match="SNAPSHOT_MCP_SIGNING_KEY") as caught:
+    with pytest.raises(ConfigurationError, match="SNAPSHOT_MCP_SIGNING_KEY") as caught:
         read_settings({"SNAPSHOT_MCP_SIGNING_KEY": written})
     assert written not in str(caught.value)
 

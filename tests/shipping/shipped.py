@@ -12,7 +12,7 @@ from tests.processes.helpers import TOOLS, environment, stdio_server
 ROOT = Path(__file__).parents[2]
 UV = str(Path(sys.executable).with_name("uv.exe" if sys.platform == "win32" else "uv"))
 SCRIPTS = "Scripts" if sys.platform == "win32" else "bin"
-LONGEST_SECONDS = 300
+TIMEOUT_SECONDS = 300
 
 
 def run(*command: str | Path, cwd: Path, **variables: str) -> str:
@@ -23,7 +23,7 @@ def run(*command: str | Path, cwd: Path, **variables: str) -> str:
         env=environment(cwd / "data", **variables),
         capture_output=True,
         encoding="utf-8",
-        timeout=LONGEST_SECONDS,
+        timeout=TIMEOUT_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -181,7 +181,7 @@ async def test_a_person_who_does_not_answer_in_time_has_not_agreed(
         await anyio.sleep_forever()
         raise AssertionError
 
-    monkeypatch.setattr(asking, "LONGEST_THOUGHT_SECONDS", 0.05)
+    monkeypatch.setattr(asking, "ELICITATION_TIMEOUT_SECONDS", 0.05)
     async with world.client("legacy", elicitation_callback=think) as client:
         commit, _ = await planned(client, "delete_snapshot", await ready(client))
         assert "did not answer in time" in await refused(client, "delete_snapshot", **commit)

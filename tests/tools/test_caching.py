@@ -3,8 +3,8 @@
 import pytest
 from mcp import Client
 
-from snapshot_mcp.mcp_server.app import LISTS_KEPT_MS, READS_KEPT_MS
-from snapshot_mcp.operations.cache import SECONDS_KEPT
+from snapshot_mcp.mcp_server.app import LIST_CACHE_TTL_MS, READ_CACHE_TTL_MS
+from snapshot_mcp.operations.cache import TTL_SECONDS
 from tests.conftest import World, ask, refused
 
 PAGE = {"search": "", "limit": 3}
@@ -24,8 +24,8 @@ async def test_lists_and_reads_say_how_long_they_may_be_kept_and_by_whom(world: 
             await client.list_resource_templates(),
         ]
         read = await client.read_resource("snapshot://policy")
-    assert {(it.ttl_ms, it.cache_scope) for it in lists} == {(LISTS_KEPT_MS, "private")}
-    assert (read.ttl_ms, read.cache_scope) == (READS_KEPT_MS, "private")
+    assert {(it.ttl_ms, it.cache_scope) for it in lists} == {(LIST_CACHE_TTL_MS, "private")}
+    assert (read.ttl_ms, read.cache_scope) == (READ_CACHE_TTL_MS, "private")
 
 
 async def test_the_older_era_is_told_nothing_that_it_does_not_know(world: World) -> None:
@@ -53,7 +53,7 @@ async def test_the_pages_of_one_list_of_vms_cost_one_look_at_the_cloud(
 async def test_what_was_seen_too_long_ago_is_looked_at_again(client: Client, world: World) -> None:
     first = await ask(client, "list_virtual_machines", **PAGE)
     seen = asked(world)
-    world.turned.turn(seconds=SECONDS_KEPT)
+    world.turned.turn(seconds=TTL_SECONDS)
     await ask(client, "list_virtual_machines", **PAGE, cursor=first["next_cursor"])
     assert asked(world) > seen
 

@@ -8,9 +8,9 @@ import pytest
 from mcp import Client
 from mcp_types import Completion, PromptReference, ResourceTemplateReference
 
-from snapshot_mcp.core.sanitize import showable
+from snapshot_mcp.core.sanitize import sanitize
 from snapshot_mcp.mcp_server import completions
-from snapshot_mcp.operations.cache import SECONDS_KEPT
+from snapshot_mcp.operations.cache import TTL_SECONDS
 from tests.conftest import World, ask
 from tests.hostile.corpus import TEXTS
 from tests.tools.test_policy import obey
@@ -64,7 +64,7 @@ async def test_a_completion_is_one_call_that_reads(world: World, client: Client)
     calls = 0
     for asked in ALL:
         for typed in ("", "1", "b", "nothing-is-called-so", "\u202e%00'; --"):
-            world.turned.turn(seconds=SECONDS_KEPT)
+            world.turned.turn(seconds=TTL_SECONDS)
             await offered(client, asked, typed)
             calls += 1
             assert len(world.requests) == calls
@@ -126,7 +126,7 @@ async def test_a_cloud_that_cannot_be_reached_or_hangs_gives_nothing(
     async def fail(_: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("SECRET")
 
-    monkeypatch.setattr(completions, "LONGEST_COMPLETION_SECONDS", 0.05)
+    monkeypatch.setattr(completions, "COMPLETION_TIMEOUT_SECONDS", 0.05)
     for fault in (hang, fail):
         world.fail(fault)
         with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
@@ -147,7 +147,7 @@ async def test_at_most_100_values_are_offered_and_the_rest_is_told_of(
     for count, total in ((130, 130), (5_000, None), (None, None)):
         body["count"] = count
         for asked in ALL:
-            world.turned.turn(seconds=SECONDS_KEPT)
+            world.turned.turn(seconds=TTL_SECONDS)
             found = await offered(client, asked, "web")
             assert len(found.values) == len(set(found.values)) == 100
             assert (found.total, found.has_more) == (total, True)
@@ -167,7 +167,7 @@ async def test_hostile_names_are_offered_clean(world: World, client: Client) -> 
         values = (await offered(client, asked)).values
         assert len(values) > 20
         assert len(values) == len(set(values))
-        assert all(showable(value, 100).text == value for value in values)
+        assert all(sanitize(value, 100).text == value for value in values)
 
 
 async def test_a_prompt_or_address_that_is_not_offered_is_not_completed(world: World) -> None:

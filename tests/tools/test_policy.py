@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mcp import Client
 
-from snapshot_mcp.core.errors import ConfigError
+from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.mcp_server.app import create_server
 from snapshot_mcp.settings.environment import Settings
 from tests.conftest import World, ask, refused
@@ -115,5 +115,5 @@ async def test_the_policy_can_be_read_as_a_resource(world: World, client: Client
 def test_a_mistake_in_the_policy_ends_the_start(tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     path.write_text("[protect]\nlabel = []", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r'there is no rule "protect\.label"'):
+    with pytest.raises(ConfigurationError, match=r'there is no rule "protect\.label"'):
         create_server(Settings(policy=path))

@@ -9,8 +9,8 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, TextResourceContents
 
-from snapshot_mcp.core.uris import PANEL
-from snapshot_mcp.models.cloud import LARGEST_ID
+from snapshot_mcp.core.uris import PANEL_URI
+from snapshot_mcp.models.cloud import MAX_ID
 from tests.conftest import World, ask
 from tests.tools.test_policy import obey
 
@@ -18,7 +18,7 @@ NO_ID = "The id in the address must be a whole number above 0, such as 1701. Not
 
 NO_IDS = [
     *("", "0", "00", "01", "-1", "+1", "1.0", "1e3", "abc", "1701x", "%31%20", "%D9%A3", "٣"),
-    *("null", "1 or 1=1", "{id}", str(LARGEST_ID + 1), "9" * 5_000),
+    *("null", "1 or 1=1", "{id}", str(MAX_ID + 1), "9" * 5_000),
 ]
 
 
@@ -39,7 +39,7 @@ async def unreadable(client: Client, address: str) -> tuple[int, str]:
 async def test_the_policy_the_panel_and_two_templates_are_listed(client: Client) -> None:
     resources = (await client.list_resources()).resources
     templates = (await client.list_resource_templates()).resource_templates
-    assert [it.uri for it in resources] == [PANEL, "snapshot://policy"]
+    assert [it.uri for it in resources] == [PANEL_URI, "snapshot://policy"]
     assert [it.uri_template for it in templates] == ["snapshot://{id}", "vm://{id}/snapshots"]
     for it in (*resources, *templates):
         assert it.title

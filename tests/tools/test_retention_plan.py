@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from mcp import Client
 
-from snapshot_mcp.rules.cost import month_estimate
+from snapshot_mcp.rules.cost import estimate_monthly_cost
 from tests.conftest import World, answered, ask, refused, tokens
 from tests.tools.test_policy import obey
 
@@ -113,7 +113,7 @@ async def test_the_saved_cost_is_an_estimate_by_the_gigabyte(modern: Client) -> 
     plan, text = await answered(modern, "plan_retention", **POLICY, limit=100)
     size = sum(it["size"] for it in plan["decisions"] if not it["keep"])
     assert plan["reclaimed_gb"] == size
-    assert plan["saved_per_month_estimate"] == month_estimate(size)
+    assert plan["saved_per_month_estimate"] == estimate_monthly_cost(size)
     assert f"{size} GB, about {plan['saved_per_month_estimate']:.2f} a month (an estimate)" in text
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 import pytest
 from mcp.server.mcpserver.tools import Tool
 
-from snapshot_mcp.core.errors import ConfigError
+from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.mcp_server.prompts import load_prompts, prompt_folder
 from snapshot_mcp.mcp_server.tools.toolsets import all_tools
 from snapshot_mcp.settings.environment import TOOLSETS, Toolset, read_toolsets
@@ -68,13 +68,13 @@ def test_names_of_toolsets_are_read_between_commas() -> None:
 
 @pytest.mark.parametrize("text", ["", ",", "core,", "cores", "Core", "core retention", "core;"])
 def test_an_unknown_toolset_is_refused_with_the_list_of_names(text: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         read_toolsets(text)
     assert str(caught.value).endswith(f"between commas: {', '.join(TOOLSETS)}.")
 
 
 def test_an_unknown_toolset_is_told_clean_and_short() -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         read_toolsets('x"\u202e\n' + "y" * 500)
     assert str(caught.value).startswith('There is no toolset "x\\" yyy')
     assert len(str(caught.value)) < 300

@@ -9,7 +9,7 @@ from mcp import Client
 
 from snapshot_mcp.cloud.client import CloudWriter
 from snapshot_mcp.cloud.connection import network_transport
-from snapshot_mcp.core.errors import ConfigError
+from snapshot_mcp.core.errors import ConfigurationError
 from tests.conftest import World, ask, refused
 from tests.tools.test_consent import planned, ready
 from tests.tools.test_create import order
@@ -37,7 +37,7 @@ def test_an_environment_that_no_http_client_can_be_made_in_is_told(
         monkeypatch.delenv(other, raising=False)
         monkeypatch.delenv(other.lower(), raising=False)
     monkeypatch.setenv(name, value)
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         network_transport("https://cloud.example/v1")
     assert name in str(caught.value)
     assert "SECRET" not in str(caught.value)

@@ -223,7 +223,7 @@ async def test_only_our_addresses_can_be_subscribed_to(world: World, address: st
 async def test_subscriptions_of_one_client_have_a_cap(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(updates, "MOST_SUBSCRIPTIONS", 2)
+    monkeypatch.setattr(updates, "MAX_SUBSCRIPTIONS", 2)
     async with world.client("legacy") as client:
         for number in (1, 2, 2):
             await subscribe(client, f"snapshot://{number}")
@@ -245,7 +245,7 @@ async def raises(_: object, __: str) -> None:
 async def test_a_subscriber_that_cannot_be_told_holds_nothing_up(
     world: World, monkeypatch: pytest.MonkeyPatch, telling: Callable[..., Any]
 ) -> None:
-    monkeypatch.setattr(updates, "LONGEST_TELLING_SECONDS", 0.01)
+    monkeypatch.setattr(updates, "NOTIFY_TIMEOUT_SECONDS", 0.01)
     monkeypatch.setattr(Connection, "send_resource_updated", telling)
     async with world.client("legacy") as client:
         wanted = await order(client)

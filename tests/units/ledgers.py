@@ -10,9 +10,9 @@ from typing import Protocol
 import psycopg
 from pydantic import SecretStr
 
-from snapshot_mcp.ledger.backend import open_records
-from snapshot_mcp.ledger.base import Recorder
-from snapshot_mcp.ledger.sqlite import Ledger
+from snapshot_mcp.ledger.backend import open_ledger_backend
+from snapshot_mcp.ledger.base import Ledger
+from snapshot_mcp.ledger.sqlite import SqliteLedger
 from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.postgres.server import Server
 
@@ -22,18 +22,18 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from pydantic import SecretStr
-from snapshot_mcp.ledger.backend import open_records
+from snapshot_mcp.ledger.backend import open_ledger_backend
 
 def open_as_told():
     url = SecretStr(sys.argv[2]) if sys.argv[2] else None
-    return open_records(Path(sys.argv[1]), url, lambda: datetime.now(UTC))
+    return open_ledger_backend(Path(sys.argv[1]), url, lambda: datetime.now(UTC))
 """
 
 
 class Books(Protocol):
     """One kind of ledger."""
 
-    def open(self, folder: Path, now: Callable[[], datetime] = ...) -> Recorder:
+    def open(self, folder: Path, now: Callable[[], datetime] = ...) -> Ledger:
         """The ledger that belongs to `folder`, as another process would open it."""
         ...
 
@@ -58,8 +58,8 @@ def owner_files(folder: Path) -> list[str]:
 class Files:
     """Ledgers in files."""
 
-    def open(self, folder: Path, now: Callable[[], datetime] = lambda: NOW) -> Recorder:
-        return Ledger(folder / LEDGER_FILE, now)
+    def open(self, folder: Path, now: Callable[[], datetime] = lambda: NOW) -> Ledger:
+        return SqliteLedger(folder / LEDGER_FILE, now)
 
     def words(self, folder: Path) -> tuple[str, str]:
         return str(folder), ""
@@ -88,9 +88,9 @@ class Databases:
     def url(self, folder: Path) -> str:
         return self._server.url(self.name(folder))
 
-    def open(self, folder: Path, now: Callable[[], datetime] = lambda: NOW) -> Recorder:
+    def open(self, folder: Path, now: Callable[[], datetime] = lambda: NOW) -> Ledger:
         url = SecretStr(self.url(folder))
-        return self._stack.enter_context(open_records(folder, url, now)).ledger
+        return self._stack.enter_context(open_ledger_backend(folder, url, now)).ledger
 
     def words(self, folder: Path) -> tuple[str, str]:
         return str(folder), self.url(folder)

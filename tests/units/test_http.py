@@ -15,21 +15,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snapshot_mcp.cloud import api as cloud_http
-from snapshot_mcp.cloud.api import Api
+from snapshot_mcp.cloud.api import ApiClient
 from snapshot_mcp.cloud.client import CloudReader, CloudWriter
-from snapshot_mcp.cloud.response_errors import error_of
+from snapshot_mcp.cloud.response_errors import error_from_response
 from snapshot_mcp.core.errors import (
-    BadRequest,
+    BadRequestError,
     CloudError,
-    Conflict,
-    Forbidden,
-    NotFound,
-    OutcomeUnknown,
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    OutcomeUnknownError,
     ProtocolError,
-    RateLimited,
+    RateLimitedError,
     SnapshotMcpError,
-    Unauthorized,
-    Unavailable,
+    UnauthorizedError,
+    UnavailableError,
 )
 from tests.conftest import CLOUD_URL, api_over
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
@@ -43,7 +43,7 @@ Handler = Callable[[httpx.Request], httpx.Response]
 @asynccontextmanager
 async def api_of(
     transport: Handler | httpx.AsyncBaseTransport, *, seconds: float = 10.0
-) -> AsyncGenerator[Api]:
+) -> AsyncGenerator[ApiClient]:
     inner = (
         transport
         if isinstance(transport, httpx.AsyncBaseTransport)
@@ -145,26 +145,26 @@ async def test_a_success_that_says_neither_that_it_worked_nor_that_it_failed_is_
 ) -> None:
     handler = answering(200, {**FINE, "status": odd})
     await failure_of(read, handler)
-    assert type(await failure_of(write, handler)) is OutcomeUnknown
+    assert type(await failure_of(write, handler)) is OutcomeUnknownError
 
 
 @BOTH
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (400, BadRequest),
-        (401, Unauthorized),
-        (402, BadRequest),
-        (403, Forbidden),
-        (404, NotFound),
-        (405, BadRequest),
-        (406, BadRequest),
-        (409, Conflict),
-        (410, BadRequest),
-        (422, BadRequest),
-        (429, RateLimited),
-        (451, BadRequest),
-        (499, BadRequest),
+        (400, BadRequestError),
+        (401, UnauthorizedError),
+        (402, BadRequestError),
+        (403, ForbiddenError),
+        (404, NotFoundError),
+        (405, BadRequestError),
+        (406, BadRequestError),
+        (409, ConflictError),
+        (410, BadRequestError),
+        (422, BadRequestError),
+        (429, RateLimitedError),
+        (451, BadRequestError),
+        (499, BadRequestError),
     ],
 )
 async def test_a_refusal_has_its_own_type_and_changed_nothing(
@@ -179,7 +179,7 @@ async def test_a_refusal_has_its_own_type_and_changed_nothing(
 @pytest.mark.parametrize("status", [408, 425, 500, 501, 502, 503, 504, 520, 599])
 async def test_a_failure_of_the_cloud_means_unavailable_for_a_read(status: int) -> None:
     error = await failure_of(read, answering(status, {"status": False, "message": SECRET}))
-    assert type(error) is Unavailable
+    assert type(error) is UnavailableError
     assert "Nothing was changed." in str(error)
     assert SECRET not in str(error)
 
@@ -187,7 +187,7 @@ async def test_a_failure_of_the_cloud_means_unavailable_for_a_read(status: int) 
 @pytest.mark.parametrize("status", [301, 302, 304, 307, 308, 408, 425, 500, 502, 503, 504, 599])
 async def test_a_failure_of_the_cloud_leaves_the_outcome_of_a_write_unknown(status: int) -> None:
     error = await failure_of(write, answering(status, {"status": False, "message": SECRET}))
-    assert type(error) is OutcomeUnknown
+    assert type(error) is OutcomeUnknownError
     assert "Nothing was changed" not in str(error)
     assert "do not repeat" in str(error)
     assert SECRET not in str(error)
@@ -200,11 +200,11 @@ def test_no_status_but_a_success_passes_and_no_remote_word_is_relayed(
     message: str,
 ) -> None:
     body = {"status": False, "message": f"\u27e6{message}\u27e7", "error_reason": "\u27e6"}
-    error = error_of(status, body, "snapshot 1", None, writing=writing)
+    error = error_from_response(status, body, "snapshot 1", None, writing=writing)
     assert isinstance(error, SnapshotMcpError)
     assert "\u27e6" not in str(error)
     undecided = writing and (status < 400 or status >= 500 or status in {408, 425})
-    assert isinstance(error, OutcomeUnknown) == undecided
+    assert isinstance(error, OutcomeUnknownError) == undecided
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -216,7 +216,7 @@ async def test_a_redirect_is_not_followed(status: int) -> None:
         return httpx.Response(status, headers={"location": "https://elsewhere.example/steal"})
 
     assert type(await failure_of(read, redirect)) is ProtocolError
-    assert type(await failure_of(write, redirect)) is OutcomeUnknown
+    assert type(await failure_of(write, redirect)) is OutcomeUnknownError
     assert seen == [f"{CLOUD_URL}/core/snapshots/1701"] * 2
 
 
@@ -236,14 +236,14 @@ async def test_a_success_that_is_no_json_does_not_fit(content: bytes) -> None:
         return httpx.Response(200, content=content)
 
     assert type(await failure_of(read, handler)) is ProtocolError
-    assert type(await failure_of(write, handler)) is OutcomeUnknown
+    assert type(await failure_of(write, handler)) is OutcomeUnknownError
 
 
 async def test_a_page_of_a_gateway_does_not_say_that_something_is_not_there() -> None:
     def handler(_: httpx.Request) -> httpx.Response:
         return httpx.Response(404, text=f"<html>{SECRET}</html>")
 
-    for call, kind in ((read, ProtocolError), (write, OutcomeUnknown)):
+    for call, kind in ((read, ProtocolError), (write, OutcomeUnknownError)):
         error = await failure_of(call, handler)
         assert type(error) is kind
         assert "is not the cloud's" in str(error)
@@ -256,7 +256,7 @@ async def test_another_error_page_in_html_is_still_known_by_its_status() -> None
 
     for call in (read, write):
         error = await failure_of(call, handler)
-        assert type(error) is Forbidden
+        assert type(error) is ForbiddenError
         assert SECRET not in str(error)
 
 
@@ -286,7 +286,7 @@ async def test_a_body_of_the_wrong_shape_does_not_fit_a_read_and_leaves_a_write_
     async with api_of(answering(200, body)) as api:
         with pytest.raises(ProtocolError):
             await CloudReader(api).snapshot(1701)
-        with pytest.raises(OutcomeUnknown, match="does not fit the request"):
+        with pytest.raises(OutcomeUnknownError, match="does not fit the request"):
             await CloudWriter(api).create_snapshot(1, "web", "", [])
 
 
@@ -294,7 +294,7 @@ async def test_a_body_of_the_wrong_shape_does_not_fit_a_read_and_leaves_a_write_
 async def test_a_body_above_the_cap_is_cut_off(
     monkeypatch: pytest.MonkeyPatch, *, packed: bool
 ) -> None:
-    monkeypatch.setattr(cloud_http, "LARGEST_BODY_BYTES", 1_000)
+    monkeypatch.setattr(cloud_http, "MAX_BODY_BYTES", 1_000)
     content = json.dumps({"padding": "x" * 10_000}).encode()
 
     def handler(_: httpx.Request) -> httpx.Response:
@@ -304,12 +304,12 @@ async def test_a_body_above_the_cap_is_cut_off(
         )
 
     assert type(await failure_of(read, handler)) is ProtocolError
-    assert type(await failure_of(write, handler)) is OutcomeUnknown
+    assert type(await failure_of(write, handler)) is OutcomeUnknownError
 
 
 async def test_a_body_of_just_the_cap_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     content = b'{"padding": "xxxx"}'
-    monkeypatch.setattr(cloud_http, "LARGEST_BODY_BYTES", len(content))
+    monkeypatch.setattr(cloud_http, "MAX_BODY_BYTES", len(content))
     assert await read(lambda _: httpx.Response(200, content=content)) == {"padding": "xxxx"}
 
 
@@ -321,7 +321,7 @@ async def test_a_body_that_is_packed_unasked_is_not_unpacked(encoding: str) -> N
         )
 
     assert type(await failure_of(read, handler)) is ProtocolError
-    assert type(await failure_of(write, handler)) is OutcomeUnknown
+    assert type(await failure_of(write, handler)) is OutcomeUnknownError
 
 
 async def test_a_body_that_says_that_it_is_not_packed_is_read() -> None:
@@ -356,7 +356,7 @@ MAYBE_SENT = [
 @pytest.mark.parametrize("error", [*NOT_SENT, *MAYBE_SENT], ids=repr)
 async def test_a_read_that_fails_on_the_way_changed_nothing(error: Exception) -> None:
     failure = await failure_of(read, failing(error))
-    assert type(failure) is Unavailable
+    assert type(failure) is UnavailableError
     assert "Nothing was changed." in str(failure)
     assert failure.__cause__ is error
 
@@ -364,19 +364,19 @@ async def test_a_read_that_fails_on_the_way_changed_nothing(error: Exception) ->
 @pytest.mark.parametrize("error", NOT_SENT, ids=repr)
 async def test_a_write_that_never_left_changed_nothing(error: Exception) -> None:
     failure = await failure_of(write, failing(error))
-    assert type(failure) is Unavailable
+    assert type(failure) is UnavailableError
     assert "nothing was sent" in str(failure)
 
 
 @pytest.mark.parametrize("error", MAYBE_SENT, ids=repr)
 async def test_a_write_that_may_have_left_has_an_unknown_outcome(error: Exception) -> None:
     failure = await failure_of(write, failing(error))
-    assert type(failure) is OutcomeUnknown
+    assert type(failure) is OutcomeUnknownError
     assert "Nothing was changed" not in str(failure)
 
 
 async def test_even_a_crash_of_our_own_leaves_the_outcome_of_a_write_unknown() -> None:
-    assert type(await failure_of(write, failing(ZeroDivisionError()))) is OutcomeUnknown
+    assert type(await failure_of(write, failing(ZeroDivisionError()))) is OutcomeUnknownError
     with pytest.raises(ZeroDivisionError):
         await read(failing(ZeroDivisionError()))
 
@@ -389,9 +389,9 @@ async def test_what_is_not_there_is_told_apart_from_a_call_that_is_not_there(
     subject: str, told: str
 ) -> None:
     async with api_of(answering(404, {"status": False, "message": SECRET})) as api:
-        with pytest.raises(NotFound, match=told):
+        with pytest.raises(NotFoundError, match=told):
             await api.read("/core", subject, whole)
-        with pytest.raises(NotFound, match="does not exist"):
+        with pytest.raises(NotFoundError, match="does not exist"):
             await api.write("DELETE", "/core", subject, whole)
 
 
@@ -426,16 +426,16 @@ async def test_a_write_is_sent_once_however_it_fails() -> None:
 
 
 async def test_an_answer_that_breaks_off_is_no_answer() -> None:
-    assert type(await failure_of(read, Breaking())) is Unavailable
-    assert type(await failure_of(write, Breaking())) is OutcomeUnknown
+    assert type(await failure_of(read, Breaking())) is UnavailableError
+    assert type(await failure_of(write, Breaking())) is OutcomeUnknownError
 
 
 async def test_an_answer_that_drips_ends_at_the_limit_of_the_whole_call() -> None:
     started = time.monotonic()
     with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
-        with pytest.raises(Unavailable, match="did not answer in time"):
+        with pytest.raises(UnavailableError, match="did not answer in time"):
             await read(Dripping(), 0.05)
-        with pytest.raises(OutcomeUnknown, match="did not answer in time"):
+        with pytest.raises(OutcomeUnknownError, match="did not answer in time"):
             await write(Dripping(), 0.05)
     assert time.monotonic() - started >= 0.1
 
@@ -472,13 +472,13 @@ async def test_the_time_to_wait_is_taken_from_the_header_as_seconds_or_a_date(
         return httpx.Response(429, headers=[(b"retry-after", header.encode())])
 
     error = await failure_of(write, handler)
-    assert isinstance(error, RateLimited)
+    assert isinstance(error, RateLimitedError)
     assert error.retry_after == seconds
 
 
 async def test_too_many_requests_without_a_header_tell_no_time() -> None:
     error = await failure_of(read, answering(429))
-    assert isinstance(error, RateLimited)
+    assert isinstance(error, RateLimitedError)
     assert error.retry_after is None
 
 
@@ -651,7 +651,7 @@ async def test_an_order_that_is_answered_with_another_snapshot_has_an_unknown_ou
 ) -> None:
     whole = {"id": 1, "vm_id": 5, "name": "web", **snapshot}
     async with api_of(answering(201, {"snapshot": whole})) as api:
-        with pytest.raises(OutcomeUnknown):
+        with pytest.raises(OutcomeUnknownError):
             await CloudWriter(api).create_snapshot(5, "web", "", [])
 
 
@@ -659,9 +659,9 @@ async def test_an_order_that_is_answered_with_less_than_what_was_ordered_is_not_
     None
 ):
     async with api_of(answering(201, {"snapshot": {"id": 1}, "instance": {"id": 9}})) as api:
-        with pytest.raises(OutcomeUnknown):
+        with pytest.raises(OutcomeUnknownError):
             await CloudWriter(api).create_snapshot(5, "web", "", [])
-        with pytest.raises(OutcomeUnknown):
+        with pytest.raises(OutcomeUnknownError):
             await CloudWriter(api).restore_snapshot(1, "new", None)
 
 
@@ -670,7 +670,7 @@ async def test_a_deletion_that_is_not_said_to_have_worked_has_an_unknown_outcome
     body: object,
 ) -> None:
     async with api_of(answering(200, body)) as api:
-        with pytest.raises(OutcomeUnknown):
+        with pytest.raises(OutcomeUnknownError):
             await CloudWriter(api).delete_snapshot(1)
 
 
@@ -688,5 +688,5 @@ async def test_a_restore_that_does_not_name_its_one_vm_has_an_unknown_outcome(
     body: object,
 ) -> None:
     async with api_of(answering(200, body)) as api:
-        with pytest.raises(OutcomeUnknown):
+        with pytest.raises(OutcomeUnknownError):
             await CloudWriter(api).restore_snapshot(1, "new", None)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from snapshot_mcp.core.errors import LedgerError, RefusedError
 from snapshot_mcp.ledger.chain import Argument, Attempt, Event, RateLimit
-from snapshot_mcp.ledger.sqlite import Ledger
+from snapshot_mcp.ledger.sqlite import SqliteLedger
 from tests.units.ledgers import NOW, OPEN_AS_TOLD, Books
 from tests.waiting import ANSWER_TIMEOUT_SECONDS, read_line, start_process
 
@@ -46,8 +46,8 @@ anyio.run(main)
 """
 
 
-def ledger_in(folder: Path) -> Ledger:
-    return Ledger(folder / "ledger.db", lambda: NOW)
+def ledger_in(folder: Path) -> SqliteLedger:
+    return SqliteLedger(folder / "ledger.db", lambda: NOW)
 
 
 async def test_a_row_holds_what_was_asked_for_and_when(tmp_path: Path, books: Books) -> None:
@@ -215,7 +215,7 @@ async def test_a_file_that_is_no_ledger_is_told_and_left_alone(tmp_path: Path) -
     assert file.read_bytes() == before
     (tmp_path / "folder").mkdir()
     with pytest.raises(LedgerError):
-        await Ledger(tmp_path / "folder", lambda: NOW).rows()
+        await SqliteLedger(tmp_path / "folder", lambda: NOW).rows()
 
 
 async def test_a_ledger_of_a_newer_version_is_not_written_to(tmp_path: Path) -> None:

@@ -18,10 +18,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from snapshot_mcp.core.errors import LedgerError, RefusedError
-from snapshot_mcp.ledger.base import Recorder
+from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import FIRST_PREVIOUS, Attempt, RateLimit, Row, sealed
 from snapshot_mcp.ledger.formatting import as_json, as_text
-from snapshot_mcp.ledger.sqlite import Ledger
+from snapshot_mcp.ledger.sqlite import SqliteLedger
 from tests.units.ledgers import NOW, OPEN_AS_TOLD, Books, Files, owner_files
 from tests.waiting import ANSWER_TIMEOUT_SECONDS, read_line, start_process
 
@@ -66,8 +66,8 @@ WRITE_WITHOUT_END = """
 """
 
 
-def ledger_in(folder: Path) -> Ledger:
-    return Ledger(folder / "ledger.db", lambda: NOW)
+def ledger_in(folder: Path) -> SqliteLedger:
+    return SqliteLedger(folder / "ledger.db", lambda: NOW)
 
 
 async def fill(folder: Path) -> None:
@@ -134,7 +134,7 @@ def go_on(process: subprocess.Popen[str]) -> None:
     process.stdin.flush()
 
 
-def found_soon(ledger: Recorder) -> list[Row]:
+def found_soon(ledger: Ledger) -> list[Row]:
     """What is unsettled, once it is known that a process is gone: a file tells at once."""
     ends = time.monotonic() + ANSWER_TIMEOUT_SECONDS
     while not (rows := anyio.run(ledger.unsettled)) and time.monotonic() < ends:

@@ -6,7 +6,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from snapshot_mcp.ledger.base import Recorder
+from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import Attempt, Event, Row
 from tests.units.ledgers import Books
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
@@ -28,7 +28,7 @@ async def left_open(books: Books, folder: Path) -> Row:
     return rows[0]
 
 
-async def events(ledger: Recorder) -> list[str]:
+async def events(ledger: Ledger) -> list[str]:
     return [row.event for row in await ledger.rows()]
 
 

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snapshot_mcp.cloud.client import CloudReader
-from snapshot_mcp.core.errors import ProtocolError, RefusedError, Unavailable
+from snapshot_mcp.core.errors import ProtocolError, RefusedError, UnavailableError
 from snapshot_mcp.models.cloud import VirtualMachine
 from snapshot_mcp.models.snapshots import SnapshotList
 from snapshot_mcp.operations import pagination as pages
@@ -29,7 +29,7 @@ from snapshot_mcp.operations.listing import (
     list_virtual_machines,
     snapshots_of_vm,
 )
-from snapshot_mcp.operations.requests import Order, SnapshotFilter
+from snapshot_mcp.operations.requests import SnapshotFilter, SortOrder
 from tests.conftest import api_over
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
@@ -55,7 +55,7 @@ async def reader_of(cut: Cut) -> AsyncGenerator[CloudReader]:
         yield CloudReader(api)
 
 
-def finder(reader: CloudReader) -> Callable[[str], Awaitable[pages.Collected[VirtualMachine]]]:
+def finder(reader: CloudReader) -> Callable[[str], Awaitable[pages.PageCollector[VirtualMachine]]]:
     return partial(find_virtual_machines, reader)
 
 
@@ -181,7 +181,7 @@ def test_a_count_of_one_page_only_does_not_end_a_list_of_full_pages() -> None:
 
 
 async def test_a_list_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "LONGEST_LISTING_SECONDS", 0)
+    monkeypatch.setattr(pages, "LISTING_TIMEOUT_SECONDS", 0)
 
     async def handler(request: httpx.Request) -> httpx.Response:
         await anyio.lowlevel.checkpoint()
@@ -189,7 +189,7 @@ async def test_a_list_that_takes_too_long_is_given_up(monkeypatch: pytest.Monkey
 
     transport = httpx.MockTransport(handler)
     async with api_over(transport) as api:
-        with pytest.raises(Unavailable, match="whole list within"):
+        with pytest.raises(UnavailableError, match="whole list within"):
             await all_snapshots(CloudReader(api))
 
 
@@ -223,7 +223,7 @@ def test_pages_are_asked_for_with_the_largest_size_that_is_safe() -> None:
 
 
 def test_a_list_that_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "MOST_PAGES", 5)
+    monkeypatch.setattr(pages, "MAX_PAGES", 5)
     asked: list[int] = []
 
     def cut(page: int, _size: int) -> tuple[Sequence[Entry], None]:
@@ -243,7 +243,7 @@ async def test_a_part_of_a_list_is_never_taken_for_the_whole() -> None:
 
     transport = httpx.MockTransport(handler)
     async with api_over(transport) as api:
-        with pytest.raises(Unavailable):
+        with pytest.raises(UnavailableError):
             await all_snapshots(CloudReader(api))
 
 
@@ -347,7 +347,7 @@ many_rows = st.lists(
 
 @given(many_rows, orders, st.integers(1, 6))
 def test_the_pages_of_a_list_are_the_whole_list_in_order(
-    rows: list[Entry], order: Order, limit: int
+    rows: list[Entry], order: SortOrder, limit: int
 ) -> None:
     async def run() -> None:
         wanted = SnapshotFilter(order=order)
@@ -365,7 +365,7 @@ def test_the_pages_of_a_list_are_the_whole_list_in_order(
 
 @given(many_rows, many_rows, orders, st.integers(1, 5), st.data())
 def test_a_list_that_changes_between_pages_shows_no_entry_twice_and_none_that_stayed_is_lost(
-    rows: list[Entry], more: list[Entry], order: Order, limit: int, data: st.DataObject
+    rows: list[Entry], more: list[Entry], order: SortOrder, limit: int, data: st.DataObject
 ) -> None:
     ids = {row["id"] for row in rows}
     present, coming = rows.copy(), [row for row in more if row["id"] not in ids]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from snapshot_mcp.core.errors import ConfigError, LedgerError
-from snapshot_mcp.telemetry.logs import set_up_logs
+from snapshot_mcp.core.errors import ConfigurationError, LedgerError
+from snapshot_mcp.telemetry.logs import configure_logging
 from tests.hostile.corpus import TEXTS
 
 KEY = "canary-of-the-key"
@@ -49,7 +49,7 @@ def lines_of(text: Stderr) -> list[dict[str, Any]]:
 
 
 def test_a_record_in_json_has_its_time_level_place_and_event(stderr: Stderr) -> None:
-    set_up_logs({"SNAPSHOT_MCP_LOG_FORMAT": "json", "SNAPSHOT_MCP_LOG_LEVEL": "info"})
+    configure_logging({"SNAPSHOT_MCP_LOG_FORMAT": "json", "SNAPSHOT_MCP_LOG_LEVEL": "info"})
     logging.getLogger("snapshot_mcp.part").info("the cloud answered %d", 500, extra={"calls": 3})
     logging.getLogger("snapshot_mcp.part").debug("too small")
     (line,) = lines_of(stderr)
@@ -63,7 +63,7 @@ def test_a_record_in_json_has_its_time_level_place_and_event(stderr: Stderr) -> 
 
 
 def test_text_is_the_default_from_warnings_on(stderr: Stderr) -> None:
-    set_up_logs({})
+    configure_logging({})
     logging.getLogger("snapshot_mcp.part").info("too small")
     logging.getLogger("snapshot_mcp.part").warning("seen")
     (line,) = stderr.getvalue().splitlines()
@@ -77,7 +77,7 @@ def test_text_is_the_default_from_warnings_on(stderr: Stderr) -> None:
 def test_what_others_wrote_reaches_no_record_of_a_library(
     stderr: Stderr, form: str, name: str
 ) -> None:
-    set_up_logs({"SNAPSHOT_MCP_LOG_FORMAT": form})
+    configure_logging({"SNAPSHOT_MCP_LOG_FORMAT": form})
     library = logging.getLogger("mcp.server")
     library.warning(f"Failed to validate request: {TEXTS[name]}")
     library.warning("Failed to validate %s", TEXTS[name])
@@ -98,7 +98,7 @@ def test_what_others_wrote_reaches_no_record_of_a_library(
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_secret_that_slips_into_a_record_is_taken_out(stderr: Stderr, form: str) -> None:
-    set_up_logs({"SNAPSHOT_MCP_LOG_FORMAT": form})
+    configure_logging({"SNAPSHOT_MCP_LOG_FORMAT": form})
     own = logging.getLogger("snapshot_mcp.part")
     own.warning("key %s at %s", KEY, URL, extra={"other": f"x{KEY}", "odd": [KEY]})
     own.warning("password canary-of-the-database")
@@ -108,7 +108,7 @@ def test_a_secret_that_slips_into_a_record_is_taken_out(stderr: Stderr, form: st
 
 
 def test_an_exception_is_told_by_its_kind_and_place_with_its_causes(stderr: Stderr) -> None:
-    set_up_logs({"SNAPSHOT_MCP_LOG_FORMAT": "json"})
+    configure_logging({"SNAPSHOT_MCP_LOG_FORMAT": "json"})
     try:
         try:
             fail(OSError("canary"))
@@ -126,5 +126,5 @@ def test_an_exception_is_told_by_its_kind_and_place_with_its_causes(stderr: Stde
 
 @pytest.mark.parametrize("name", ["SNAPSHOT_MCP_LOG_FORMAT", "SNAPSHOT_MCP_LOG_LEVEL"])
 def test_a_format_or_level_that_there_is_not_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=name):
-        set_up_logs({name: "loud"})
+    with pytest.raises(ConfigurationError, match=name):
+        configure_logging({name: "loud"})

@@ -17,21 +17,21 @@ from hypothesis import strategies as st
 from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.cloud.decoding import any_json, list_decoder
 from snapshot_mcp.cloud.parsing import (
-    entry_of,
     field_reader,
     keys_of_entries,
+    parse_entry,
     read_fields,
     read_snapshot,
 )
-from snapshot_mcp.cloud.scheduler import READS_AT_ONCE
-from snapshot_mcp.core.errors import Unavailable
-from snapshot_mcp.operations.listing import FEW_PAGES, list_snapshots, snapshots_of_vm
+from snapshot_mcp.cloud.scheduler import MAX_CONCURRENT_READS
+from snapshot_mcp.core.errors import UnavailableError
+from snapshot_mcp.operations.listing import MAX_SORTED_PAGES, list_snapshots, snapshots_of_vm
 from snapshot_mcp.operations.pagination import PAGE_SIZE
 from snapshot_mcp.operations.requests import SnapshotFilter
 from tests.conftest import api_over
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
-MANY = PAGE_SIZE * (FEW_PAGES + 3) + 7
+MANY = PAGE_SIZE * (MAX_SORTED_PAGES + 3) + 7
 
 
 def rows_of(count: int) -> list[dict[str, Any]]:
@@ -86,20 +86,20 @@ async def test_the_pages_of_a_list_are_read_several_at_a_time_and_once_each() ->
     assert answer.total == len(wanted)
     assert answer.total_size == sum(row["size"] for row in wanted)
     assert [it.id for it in answer.snapshots] == [row["id"] for row in wanted[:20]]
-    assert sorted(cloud.asked) == list(range(1, FEW_PAGES + 5))
-    assert 2 < cloud.most_at_once <= READS_AT_ONCE
+    assert sorted(cloud.asked) == list(range(1, MAX_SORTED_PAGES + 5))
+    assert 2 < cloud.most_at_once <= MAX_CONCURRENT_READS
 
 
 async def test_a_list_without_filters_reads_only_what_it_shows_and_the_end() -> None:
     cloud = Cloud(rows_of(MANY))
     async with cloud.reader() as reader:
         answer = await list_snapshots(reader, SnapshotFilter(), 20, "")
-        assert cloud.asked == [1, FEW_PAGES + 4]
+        assert cloud.asked == [1, MAX_SORTED_PAGES + 4]
         following = await list_snapshots(reader, SnapshotFilter(), 100, answer.next_cursor)
     assert [it.id for it in answer.snapshots] == list(range(MANY, MANY - 20, -1))
     assert [it.id for it in following.snapshots] == list(range(MANY - 20, MANY - 120, -1))
     assert (answer.total, answer.total_size) == (MANY, None)
-    assert sorted(cloud.asked[2:]) == [1, 2, FEW_PAGES + 4]
+    assert sorted(cloud.asked[2:]) == [1, 2, MAX_SORTED_PAGES + 4]
 
 
 async def test_a_walk_through_a_long_list_without_filters_shows_each_entry_once() -> None:
@@ -135,13 +135,13 @@ async def test_an_order_that_is_not_that_of_time_is_not_trusted(place: str) -> N
         answer = await list_snapshots(reader, SnapshotFilter(), 100, "")
     assert answer.snapshots[0].id == MANY + 1
     assert answer.total_size is not None
-    assert set(cloud.asked) == set(range(1, FEW_PAGES + 5))
+    assert set(cloud.asked) == set(range(1, MAX_SORTED_PAGES + 5))
 
 
 async def test_a_page_that_cannot_be_had_ends_the_whole_list() -> None:
     cloud = Cloud(rows_of(MANY), failing=4)
     async with cloud.reader() as reader:
-        with pytest.raises(Unavailable, match="status 500"):
+        with pytest.raises(UnavailableError, match="status 500"):
             await snapshots_of_vm(reader, 3)
 
 
@@ -168,7 +168,7 @@ values = st.recursive(
 
 @given(st.dictionaries(st.sampled_from([*FIELDS, "virtual_machine_id", "vmId", "tags"]), values))
 def test_a_field_that_is_read_alone_is_read_as_with_the_whole(raw: dict[str, object]) -> None:
-    entry = entry_of(raw | {"id": 1})
+    entry = parse_entry(raw | {"id": 1})
     assert entry is not None
     whole = read_snapshot(entry.raw)
     for name in FIELDS:
@@ -221,7 +221,7 @@ def listed(body: dict[str, object]) -> list[object]:
 
 
 def told(raw: object, names: tuple[str, ...] = (*FIELDS, "name")) -> object:
-    entry = entry_of(raw)
+    entry = parse_entry(raw)
     return entry and (entry.id, read_fields(entry, names))
 
 

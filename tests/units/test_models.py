@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from snapshot_mcp.core.sanitize import DESCRIPTION_CAP, is_plain
+from snapshot_mcp.core.sanitize import MAX_DESCRIPTION_LENGTH, is_plain
 from snapshot_mcp.models.cloud import (
-    LARGEST_ID,
-    LONGEST_LABEL,
-    LONGEST_NAME,
-    MOST_LABELS,
+    MAX_ID,
+    MAX_LABEL_LENGTH,
+    MAX_LABELS,
+    MAX_NAME_LENGTH,
     Description,
     Environment,
     Flavor,
@@ -124,20 +124,20 @@ def test_a_vm_can_be_snapshotted_when_nothing_speaks_against_it() -> None:
     assert VirtualMachineSummary.of(VirtualMachine(id=3), None).flavor is None
 
 
-@pytest.mark.parametrize("value", [1, 1701, LARGEST_ID])
+@pytest.mark.parametrize("value", [1, 1701, MAX_ID])
 def test_an_id_is_a_positive_number_that_fits_the_ledger(value: int) -> None:
     assert AN_ID.validate_python(value) == value
 
 
-@pytest.mark.parametrize("value", [0, -1, LARGEST_ID + 1, 10**30])
+@pytest.mark.parametrize("value", [0, -1, MAX_ID + 1, 10**30])
 def test_a_number_out_of_range_is_no_id(value: int) -> None:
     with pytest.raises(ValidationError):
         AN_ID.validate_python(value)
 
 
 def test_a_name_has_one_to_fifty_characters() -> None:
-    assert A_NAME.validate_python("x" * LONGEST_NAME) == "x" * LONGEST_NAME
-    for wrong in ("", "x" * (LONGEST_NAME + 1)):
+    assert A_NAME.validate_python("x" * MAX_NAME_LENGTH) == "x" * MAX_NAME_LENGTH
+    for wrong in ("", "x" * (MAX_NAME_LENGTH + 1)):
         with pytest.raises(ValidationError):
             A_NAME.validate_python(wrong)
 
@@ -158,7 +158,7 @@ def test_text_that_would_be_shown_otherwise_is_not_sent(text: str) -> None:
 @given(st.text(max_size=60))
 def test_a_name_is_taken_in_its_usual_normal_form_or_refused(text: str) -> None:
     usual = unicodedata.normalize("NFC", text)
-    if 1 <= len(text) <= LONGEST_NAME and is_plain(usual):
+    if 1 <= len(text) <= MAX_NAME_LENGTH and is_plain(usual):
         assert A_NAME.validate_python(text) == usual
     else:
         with pytest.raises(ValidationError):
@@ -167,14 +167,16 @@ def test_a_name_is_taken_in_its_usual_normal_form_or_refused(text: str) -> None:
 
 def test_a_description_may_be_empty_and_has_a_cap() -> None:
     assert A_DESCRIPTION.validate_python("") == ""
-    assert A_DESCRIPTION.validate_python("x" * DESCRIPTION_CAP) == "x" * DESCRIPTION_CAP
+    assert (
+        A_DESCRIPTION.validate_python("x" * MAX_DESCRIPTION_LENGTH) == "x" * MAX_DESCRIPTION_LENGTH
+    )
     with pytest.raises(ValidationError):
-        A_DESCRIPTION.validate_python("x" * (DESCRIPTION_CAP + 1))
+        A_DESCRIPTION.validate_python("x" * (MAX_DESCRIPTION_LENGTH + 1))
 
 
 def test_labels_have_a_cap_in_number_and_length() -> None:
-    assert len(SOME_LABELS.validate_python(["x" * LONGEST_LABEL] * MOST_LABELS)) == MOST_LABELS
-    for wrong in (["x"] * (MOST_LABELS + 1), ["x" * (LONGEST_LABEL + 1)], [""]):
+    assert len(SOME_LABELS.validate_python(["x" * MAX_LABEL_LENGTH] * MAX_LABELS)) == MAX_LABELS
+    for wrong in (["x"] * (MAX_LABELS + 1), ["x" * (MAX_LABEL_LENGTH + 1)], [""]):
         with pytest.raises(ValidationError):
             SOME_LABELS.validate_python(wrong)
 

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from snapshot_mcp.core.errors import ConfigError
+from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.mcp_server.tools.toolsets import all_tools
 from snapshot_mcp.models.cloud import Environment, Flavor, Snapshot, VirtualMachine
 from snapshot_mcp.rules import policy as rules
 from snapshot_mcp.rules.policy import TOOLS, Policy, Ruling
-from snapshot_mcp.settings.policy_file import LARGEST_FILE, load_policy, policy_json
+from snapshot_mcp.settings.policy_file import MAX_FILE_BYTES, dump_policy, load_policy
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 ROOT = Path(__file__).parents[2]
@@ -55,7 +55,7 @@ def snapshot(number: int = 1, **changes: object) -> Snapshot:
 def deletion(
     chosen: Policy, target: Snapshot, siblings: Iterable[Snapshot] = (), sent: int = 0
 ) -> Ruling | None:
-    return rules.deletion(chosen, target, siblings, NOW, sent_last_hour=sent)
+    return rules.check_deletion(chosen, target, siblings, NOW, sent_last_hour=sent)
 
 
 def rule_of(ruling: Ruling | None) -> str:
@@ -204,7 +204,7 @@ def test_a_failed_snapshot_is_protected_by_the_other_rules(chosen: dict[str, Any
 def test_the_limits_of_an_hour_let_exactly_so_many_through(sent: int, *, refused: bool) -> None:
     chosen = policy(limits={"deletes_per_hour": 5, "restores_per_hour": 5})
     deleting = deletion(chosen, snapshot(), sent=sent)
-    restoring = rules.restoration(chosen, snapshot(), sent_last_hour=sent)
+    restoring = rules.check_restore(chosen, snapshot(), sent_last_hour=sent)
     assert rule_of(deleting) == ("limits.deletes_per_hour" if refused else "")
     assert rule_of(restoring) == ("limits.restores_per_hour" if refused else "")
 
@@ -214,7 +214,7 @@ def test_a_limit_of_zero_lets_nothing_through() -> None:
     assert deletion(chosen, snapshot()) == Ruling(
         "limits.deletes_per_hour", "The operator's policy allows no deletions at all."
     )
-    assert rules.restoration(chosen, snapshot(), sent_last_hour=0) is not None
+    assert rules.check_restore(chosen, snapshot(), sent_last_hour=0) is not None
 
 
 @pytest.mark.parametrize(
@@ -226,15 +226,17 @@ def test_changes_happen_only_in_the_allowed_regions(region: str | None, *, refus
     target = snapshot(region=region)
     rulings = [
         deletion(chosen, target),
-        rules.restoration(chosen, target, sent_last_hour=0),
-        rules.creation(chosen, region),
-        rules.imaging(chosen, target),
+        rules.check_restore(chosen, target, sent_last_hour=0),
+        rules.check_creation(chosen, region),
+        rules.check_image(chosen, target),
     ]
     assert list(map(rule_of, rulings)) == ["allow.regions" if refused else ""] * 4
 
 
 def test_an_empty_list_allows_nothing() -> None:
-    assert rule_of(rules.creation(policy(allow={"regions": []}), "NORWAY-1")) == "allow.regions"
+    assert (
+        rule_of(rules.check_creation(policy(allow={"regions": []}), "NORWAY-1")) == "allow.regions"
+    )
     assert not any(rules.allows_tool(policy(allow={"tools": []}), name) for name in TOOLS)
 
 
@@ -242,10 +244,10 @@ def test_only_the_named_tools_are_allowed() -> None:
     chosen = policy(allow={"tools": ["list_snapshots", "create_snapshot"]})
     allowed = {name for name in TOOLS if rules.allows_tool(chosen, name)}
     assert allowed == {"list_snapshots", "create_snapshot"}
-    assert rules.creation(chosen, None) is None
+    assert rules.check_creation(chosen, None) is None
     assert rule_of(deletion(chosen, snapshot())) == "allow.tools"
-    assert rule_of(rules.restoration(chosen, snapshot(), sent_last_hour=0)) == "allow.tools"
-    assert rule_of(rules.imaging(chosen, snapshot())) == "allow.tools"
+    assert rule_of(rules.check_restore(chosen, snapshot(), sent_last_hour=0)) == "allow.tools"
+    assert rule_of(rules.check_image(chosen, snapshot())) == "allow.tools"
 
 
 def test_the_known_tools_are_those_of_the_server() -> None:
@@ -344,8 +346,8 @@ POLICIES: st.SearchStrategy[Rules] = st.fixed_dictionaries(
 @given(SNAPSHOTS, LISTS, st.integers(0, 10_000))
 def test_an_empty_policy_never_speaks(target: Snapshot, others: list[Snapshot], sent: int) -> None:
     assert deletion(NOTHING_FORBIDDEN, target, others, sent) is None
-    assert rules.restoration(NOTHING_FORBIDDEN, target, sent_last_hour=sent) is None
-    assert rules.creation(NOTHING_FORBIDDEN, target.region) is None
+    assert rules.check_restore(NOTHING_FORBIDDEN, target, sent_last_hour=sent) is None
+    assert rules.check_creation(NOTHING_FORBIDDEN, target.region) is None
     assert all(rules.allows_tool(NOTHING_FORBIDDEN, name) for name in TOOLS)
 
 
@@ -360,10 +362,10 @@ def test_what_a_policy_allows_is_allowed_by_every_policy_with_fewer_rules(
     strict, lenient = policy(**chosen), policy(**fewer)
     if deletion(strict, target, others, sent) is None:
         assert deletion(lenient, target, others, sent) is None
-    if rules.restoration(strict, target, sent_last_hour=sent) is None:
-        assert rules.restoration(lenient, target, sent_last_hour=sent) is None
-    if rules.creation(strict, target.region) is None:
-        assert rules.creation(lenient, target.region) is None
+    if rules.check_restore(strict, target, sent_last_hour=sent) is None:
+        assert rules.check_restore(lenient, target, sent_last_hour=sent) is None
+    if rules.check_creation(strict, target.region) is None:
+        assert rules.check_creation(lenient, target.region) is None
 
 
 @given(POLICIES, SNAPSHOTS, LISTS, st.integers(0, 4))
@@ -475,7 +477,7 @@ def written(folder: Path, content: str | bytes) -> Path:
 
 
 def mistake(path: Path) -> str:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         load_policy(path)
     sentence = str(caught.value)
     assert re.fullmatch(r"SNAPSHOT_MCP_POLICY: [^\n]+\.", sentence)
@@ -487,7 +489,7 @@ def test_the_example_in_the_documentation_is_a_policy(tmp_path: Path) -> None:
     example = re.search(r"```toml\n(.*?)```", text, re.DOTALL)
     assert example is not None
     chosen = load_policy(written(tmp_path, example.group(1)))
-    unset = json.loads(policy_json(chosen))["defaults"]
+    unset = json.loads(dump_policy(chosen))["defaults"]
     assert unset == {}
     assert chosen.allow.tools == TOOLS
 
@@ -566,7 +568,7 @@ def test_a_file_as_windows_writes_it_is_read(tmp_path: Path) -> None:
             "a number is too long, or lists stand too deep in each other.",
         ),
         ("a = " + "[" * 20_000, "a number is too long, or lists stand too deep in each other."),
-        (b"#" * (LARGEST_FILE + 1), "the file is larger than 64 KiB."),
+        (b"#" * (MAX_FILE_BYTES + 1), "the file is larger than 64 KiB."),
     ],
 )
 def test_a_mistake_in_the_file_is_told_in_one_sentence_without_its_contents(
@@ -578,7 +580,7 @@ def test_a_mistake_in_the_file_is_told_in_one_sentence_without_its_contents(
 
 
 def test_a_file_of_the_largest_size_is_read(tmp_path: Path) -> None:
-    assert load_policy(written(tmp_path, b"#" * LARGEST_FILE)) == NOTHING_FORBIDDEN
+    assert load_policy(written(tmp_path, b"#" * MAX_FILE_BYTES)) == NOTHING_FORBIDDEN
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
@@ -599,7 +601,7 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 
 def test_the_resource_shows_what_was_set_and_the_defaults_of_the_rest() -> None:
     shown = json.loads(
-        policy_json(policy(protect={"keep_newest": 0}, limits={"deletes_per_hour": 5}))
+        dump_policy(policy(protect={"keep_newest": 0}, limits={"deletes_per_hour": 5}))
     )
     assert shown["set"] == {"protect": {"keep_newest": 0}, "limits": {"deletes_per_hour": 5}}
     assert "keep_newest" not in shown["defaults"]["protect"]
@@ -608,10 +610,10 @@ def test_the_resource_shows_what_was_set_and_the_defaults_of_the_rest() -> None:
 
 
 def test_the_resource_of_an_empty_policy_is_short() -> None:
-    assert json.loads(policy_json(policy(protect={})))["set"] == {}
-    assert len(policy_json(NOTHING_FORBIDDEN)) < 500
+    assert json.loads(dump_policy(policy(protect={})))["set"] == {}
+    assert len(dump_policy(NOTHING_FORBIDDEN)) < 500
 
 
 @given(POLICIES)
 def test_what_the_resource_shows_makes_the_same_policy(chosen: Rules) -> None:
-    assert policy(**json.loads(policy_json(policy(**chosen)))["set"]) == policy(**chosen)
+    assert policy(**json.loads(dump_policy(policy(**chosen)))["set"]) == policy(**chosen)

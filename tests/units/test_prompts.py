@@ -14,8 +14,8 @@ from mcp.server.mcpserver.prompts.base import UserMessage
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, TextContent
 
-from snapshot_mcp.core.errors import ConfigError
-from snapshot_mcp.core.sanitize import showable
+from snapshot_mcp.core.errors import ConfigurationError
+from snapshot_mcp.core.sanitize import sanitize
 from snapshot_mcp.mcp_server.prompts import load_prompt, load_prompts, prompt_folder
 
 GOOD = """\
@@ -114,7 +114,7 @@ async def test_an_argument_has_a_cap(tmp_path: Path) -> None:
     assert "…" in text
 
 
-@given(st.text(min_size=1, max_size=60).filter(lambda text: showable(text).text != ""))
+@given(st.text(min_size=1, max_size=60).filter(lambda text: sanitize(text).text != ""))
 def test_whatever_an_argument_holds_the_lines_of_the_prompt_stay(value: str) -> None:
     prompt = load_prompts()[0]
     names = [argument.name for argument in prompt.arguments or []]
@@ -122,7 +122,7 @@ def test_whatever_an_argument_holds_the_lines_of_the_prompt_stay(value: str) -> 
     text = anyio.run(rendered, prompt, dict.fromkeys(names, value))
     assert text.count("\n") == plain.count("\n")
     assert (
-        showable(text.replace("\n", " "), 100_000).text.rstrip() == text.replace("\n", " ").rstrip()
+        sanitize(text.replace("\n", " "), 100_000).text.rstrip() == text.replace("\n", " ").rstrip()
     )
 
 
@@ -147,7 +147,7 @@ async def test_an_unknown_argument_is_told_clean(tmp_path: Path) -> None:
 
 
 def refusal(folder: Path, text: str) -> str:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         prompt_of(folder, text)
     return str(caught.value)
 
@@ -235,7 +235,7 @@ def test_a_placeholder_that_names_no_argument_is_refused_with_its_line(
 def test_a_file_that_is_not_utf8_is_refused_with_its_name(tmp_path: Path) -> None:
     file = tmp_path / "hello.md"
     file.write_bytes(GOOD.replace("Goodbye", "Gr\u00fcsse").encode("latin-1"))
-    with pytest.raises(ConfigError, match=r"hello\.md"):
+    with pytest.raises(ConfigurationError, match=r"hello\.md"):
         load_prompt(file)
 
 
@@ -249,7 +249,7 @@ def test_prompts_are_loaded_by_name_and_other_files_are_left_alone(tmp_path: Pat
 def test_a_bad_file_among_good_ones_is_the_one_that_is_named(tmp_path: Path) -> None:
     prompt_of(tmp_path, GOOD, "ant")
     (tmp_path / "bee.md").write_text("no front matter")
-    with pytest.raises(ConfigError, match=r"^bee\.md:1: "):
+    with pytest.raises(ConfigurationError, match=r"^bee\.md:1: "):
         load_prompts(tmp_path)
 
 
@@ -260,7 +260,7 @@ def test_a_prompt_is_left_out_without_a_tool_that_it_needs(tmp_path: Path) -> No
     assert [it.name for it in load_prompts(tmp_path, tools=["greet"])] == ["ant"]
     assert [it.name for it in load_prompts(tmp_path, tools=["wave", "greet"])] == ["ant", bee.name]
     (tmp_path / "bee.md").write_text("no front matter")
-    with pytest.raises(ConfigError, match=r"^bee\.md:1: "):
+    with pytest.raises(ConfigurationError, match=r"^bee\.md:1: "):
         load_prompts(tmp_path, tools=["greet"])
 
 

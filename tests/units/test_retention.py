@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from snapshot_mcp.models.cloud import Snapshot
-from snapshot_mcp.rules.retention import Decision, Protected, decide
+from snapshot_mcp.rules.retention import Decision, Protected, decide_retention
 from snapshot_mcp.rules.retention_calendar import start_of
 from snapshot_mcp.rules.retention_policy import (
     ALL,
@@ -52,7 +52,7 @@ def decided(
     may_delete_last_copy: bool = False,
     now: datetime = NOW,
 ) -> list[Decision]:
-    return decide(
+    return decide_retention(
         history, chosen, now=now, protected=protected, may_delete_last_copy=may_delete_last_copy
     )
 

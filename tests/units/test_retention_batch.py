@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snapshot_mcp.models.cloud import Snapshot
-from snapshot_mcp.rules.cost import month_estimate
+from snapshot_mcp.rules.cost import estimate_monthly_cost
 from snapshot_mcp.rules.policy import Policy
 from snapshot_mcp.rules.retention_batch import (
-    batch,
+    confirmation_words,
     copies_to_look_at,
     facts,
     gigabytes,
     may_delete_last_copy,
     obstacle,
-    words_of_consent,
+    plan_batch,
 )
 from snapshot_mcp.rules.retention_policy import RetentionPolicy
 from tests.units.test_retention import NOW, at, decided
@@ -34,7 +34,7 @@ def test_a_batch_has_the_oldest_deletions_and_every_decision_once(
     history: list[Snapshot], chosen: RetentionPolicy, most: int
 ) -> None:
     decisions = decided(history, chosen)
-    planned = batch(decisions, most)
+    planned = plan_batch(decisions, most)
     going = [it for it in decisions if not it.keep]
     assert sorted(it.snapshot.id for it in planned.decisions) == sorted(it.id for it in history)
     assert planned.delete_count == min(most, len(going)) == len(planned.going)
@@ -52,7 +52,7 @@ def test_a_batch_has_the_oldest_deletions_and_every_decision_once(
 def test_what_a_plan_deletes_may_be_deleted_as_long_as_nothing_changes(
     history: list[Snapshot], chosen: RetentionPolicy
 ) -> None:
-    planned = batch(decided(history, chosen), 50)
+    planned = plan_batch(decided(history, chosen), 50)
     going = {it.id for it in planned.going}
     known = {it.id: it for it in history}
     for snapshot in planned.going:
@@ -114,9 +114,9 @@ def test_every_fact_of_a_plan_shows_that_it_changed(change: dict[str, object]) -
 
 def test_sizes_that_are_not_known_count_nothing_and_the_cost_is_rounded() -> None:
     assert gigabytes([at(1, NOW, size=4), at(2, NOW)]) == 4
-    assert month_estimate(100) == 7.2
+    assert estimate_monthly_cost(100) == 7.2
 
 
 def test_the_words_of_consent_say_how_many() -> None:
-    assert words_of_consent(1) == "delete 1 snapshot"
-    assert words_of_consent(12) == "delete 12 snapshots"
+    assert confirmation_words(1) == "delete 1 snapshot"
+    assert confirmation_words(12) == "delete 12 snapshots"

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from snapshot_mcp.core.sanitize import is_plain
 from snapshot_mcp.mcp_server.tools.text.review import review as as_text
-from snapshot_mcp.models.cloud import LONGEST_NAME, Snapshot
+from snapshot_mcp.models.cloud import MAX_NAME_LENGTH, Snapshot
 from snapshot_mcp.models.review import Review
-from snapshot_mcp.rules.cost import month_estimate
+from snapshot_mcp.rules.cost import estimate_monthly_cost
 from snapshot_mcp.rules.rehearsal import is_rehearsal, rehearsal_name
 from snapshot_mcp.rules.review import GROWTH_DAYS, ReviewedVm, Reviewer
 from tests.conftest import tokens
@@ -158,8 +158,8 @@ def test_a_size_that_is_not_known_counts_as_nothing_and_is_told() -> None:
 
 
 def test_a_gigabyte_costs_about_seven_cents_a_month() -> None:
-    assert month_estimate(1_000) == 72.0
-    assert month_estimate(0) == 0.0
+    assert estimate_monthly_cost(1_000) == 72.0
+    assert estimate_monthly_cost(0) == 0.0
 
 
 def test_twenty_findings_cost_at_most_500_tokens_of_text() -> None:
@@ -289,15 +289,15 @@ def test_one_that_was_never_followed_is_alone_and_its_vm_is_unprotected_if_it_is
         assert named.vm_id not in listed or named.vm_id in ids(found.no_recent)
 
 
-plain_names = st.text(min_size=1, max_size=LONGEST_NAME).filter(is_plain)
+plain_names = st.text(min_size=1, max_size=MAX_NAME_LENGTH).filter(is_plain)
 
 
-@example("x" * (LONGEST_NAME - 11) + " y")
+@example("x" * (MAX_NAME_LENGTH - 11) + " y")
 @given(plain_names)
 def test_the_name_of_a_rehearsal_is_known_again_fits_and_is_made_once(name: str) -> None:
     made = rehearsal_name(name)
     assert is_rehearsal(made)
-    assert len(made) <= LONGEST_NAME
+    assert len(made) <= MAX_NAME_LENGTH
     assert is_plain(made)
     assert rehearsal_name(made) == made
-    assert made == name or made.removeprefix("rehearsal-") == name[: LONGEST_NAME - 10].rstrip()
+    assert made == name or made.removeprefix("rehearsal-") == name[: MAX_NAME_LENGTH - 10].rstrip()

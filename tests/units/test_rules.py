@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from snapshot_mcp.models.cloud import CustomImage, Features, Flavor, Snapshot, VirtualMachine
 from snapshot_mcp.rules.blast_radius import (
     age_days,
-    deletion,
+    deletion_radius,
     derived_image,
     is_last_ready,
     is_newest_ready,
     price_per_hour,
-    restoration,
+    restore_radius,
 )
 from snapshot_mcp.rules.eligibility import (
     delete_obstacle,
@@ -136,7 +136,7 @@ def test_the_plan_of_a_deletion_tells_what_would_be_lost() -> None:
             "created_at": NOW - timedelta(days=2),
         }
     )
-    plan = deletion(snapshot, iter([snapshot]), NOW)
+    plan = deletion_radius(snapshot, iter([snapshot]), NOW)
     assert plan.action == 'Delete snapshot 1 "web" for good.'
     assert (plan.snapshot_id, plan.name, plan.state, plan.size) == (1, "web", "ready", 40)
     assert (plan.vm_id, plan.vm_name, plan.vm_gone, plan.age_days) == (5, "box", True, 2.0)
@@ -153,12 +153,12 @@ def test_the_plan_of_a_deletion_tells_what_would_be_lost() -> None:
 
 
 def test_a_routine_deletion_carries_no_warning() -> None:
-    plan = deletion(READY, [READY, sibling(2, days=1)], NOW)
+    plan = deletion_radius(READY, [READY, sibling(2, days=1)], NOW)
     assert (plan.warnings, plan.last_ready_of_vm, plan.newest_of_vm) == ((), False, False)
 
 
 def test_a_deletion_of_a_snapshot_without_a_known_vm_warns_that_it_cannot_tell() -> None:
-    plan = deletion(READY.model_copy(update={"vm_id": None}), [], NOW)
+    plan = deletion_radius(READY.model_copy(update={"vm_id": None}), [], NOW)
     assert plan.warnings == ("Its VM is not known.",)
     assert plan.last_ready_of_vm is None
 
@@ -167,7 +167,7 @@ def test_a_deletion_of_a_snapshot_without_a_known_vm_warns_that_it_cannot_tell()
 def test_a_deletion_that_loses_more_than_itself_always_warns(
     snapshot: Snapshot, family: list[Snapshot]
 ) -> None:
-    plan = deletion(snapshot, family, NOW)
+    plan = deletion_radius(snapshot, family, NOW)
     assert bool(plan.warnings) == bool(plan.last_ready_of_vm is not False or plan.vm_gone)
     assert plan.snapshot_id == snapshot.id
     assert str(snapshot.id) in plan.action
@@ -176,7 +176,7 @@ def test_a_deletion_that_loses_more_than_itself_always_warns(
 def test_the_plan_of_a_restore_tells_the_new_machine_and_its_price() -> None:
     flavor = Flavor(name="n3-A100x2", cpu=24, ram=240.0, gpu="A100", gpu_count=2)
     snapshot = READY.model_copy(update={"vm_flavor": flavor, "region": "NORWAY-1"})
-    plan = restoration(snapshot, 'new "box"', {"A100": 1.35}, NOW)
+    plan = restore_radius(snapshot, 'new "box"', {"A100": 1.35}, NOW)
     assert plan.action == (
         'Make a new, billed VM named "new \\"box\\"" from snapshot 1 "web".'
         " The source VM is not touched."
@@ -188,7 +188,7 @@ def test_the_plan_of_a_restore_tells_the_new_machine_and_its_price() -> None:
 
 
 def test_the_plan_of_a_restore_of_an_unknown_machine_says_nothing_it_does_not_know() -> None:
-    plan = restoration(READY, "new", {}, NOW)
+    plan = restore_radius(READY, "new", {}, NOW)
     assert (plan.flavor, plan.gpus, plan.region, plan.price_per_hour_estimate) == (None,) * 4
 
 

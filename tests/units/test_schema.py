@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter
 
 from snapshot_mcp.mcp_server.tools.schema import PlainSchema
 from snapshot_mcp.mcp_server.tools.toolsets import all_tools
-from snapshot_mcp.models.cloud import Frozen, Snapshot
+from snapshot_mcp.models.cloud import FrozenModel, Snapshot
 from snapshot_mcp.models.images import ImageResult, SnapshotEventList
 from snapshot_mcp.models.snapshots import (
     CreateResult,
@@ -171,13 +171,13 @@ def test_the_arguments_that_must_be_given_are_those_without_a_default() -> None:
     }
 
 
-class Inner(Frozen):
+class Inner(FrozenModel):
     """A note for programmers."""
 
     number: int | None = Field(default=None, ge=1, description="A number")
 
 
-class Outer(Frozen):
+class Outer(FrozenModel):
     """Another note."""
 
     inner: Inner | None = Field(default=None, description="Inside")
@@ -242,5 +242,5 @@ def test_a_real_null_is_still_told_where_a_value_can_be_nothing_else() -> None:
         ("review_snapshots", Reviewer([], NOW, recent_days=7, most=1).review()),
     ],
 )
-def test_the_emptiest_answer_fits_its_schema(name: str, answer: Frozen) -> None:
+def test_the_emptiest_answer_fits_its_schema(name: str, answer: FrozenModel) -> None:
     assert errors_of(answer_of(name), answer.model_dump(mode="json", exclude_none=True)) == []

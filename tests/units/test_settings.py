@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from snapshot_mcp.core.errors import ConfigError
+from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.settings.environment import (
     DEFAULT_API_URL,
     EMBEDDED_API_KEY,
     Settings,
-    checked_key,
     read_data_folder,
     read_settings,
     sandbox_key,
+    validate_api_key,
 )
 
 KEY = "0d5e8f6a-not-for-eyes"
@@ -39,7 +39,7 @@ def key_of(settings: Settings) -> str | None:
 
 
 def refusal(environment: dict[str, str]) -> str:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         read_settings(environment)
     return str(caught.value)
 
@@ -109,12 +109,12 @@ def test_a_key_never_shows_in_the_settings_as_text() -> None:
 @given(st.text(min_size=1, max_size=40))
 def test_any_key_is_either_taken_as_it_is_or_refused_unseen(text: str) -> None:
     if text.isascii() and text.isprintable() and " " not in text:
-        assert checked_key("THE_KEY", text) == text
+        assert validate_api_key("THE_KEY", text) == text
         return
-    with pytest.raises(ConfigError, match="THE_KEY") as unseen:
-        checked_key("THE_KEY", text)
-    with pytest.raises(ConfigError) as of_another:
-        checked_key("THE_KEY", "\0")
+    with pytest.raises(ConfigurationError, match="THE_KEY") as unseen:
+        validate_api_key("THE_KEY", text)
+    with pytest.raises(ConfigurationError) as of_another:
+        validate_api_key("THE_KEY", "\0")
     assert str(unseen.value) == str(of_another.value)
 
 
@@ -228,7 +228,7 @@ def test_without_a_data_folder_the_platforms_own_is_used() -> None:
 @pytest.mark.parametrize("value", ["data", "./data", "../data", "~no-such-user-at-all/data"])
 def test_a_data_folder_that_is_not_absolute_is_refused(value: str) -> None:
     assert "SNAPSHOT_MCP_DATA_DIR" in refusal({"SNAPSHOT_MCP_DATA_DIR": value})
-    with pytest.raises(ConfigError, match="SNAPSHOT_MCP_DATA_DIR"):
+    with pytest.raises(ConfigurationError, match="SNAPSHOT_MCP_DATA_DIR"):
         read_data_folder({"SNAPSHOT_MCP_DATA_DIR": value})
 
 
@@ -342,6 +342,6 @@ def test_the_sandbox_accepts_the_given_key_and_else_the_documented_one() -> None
 
 
 def test_the_sandbox_refuses_a_key_that_no_header_can_carry() -> None:
-    with pytest.raises(ConfigError, match="SNAPSHOT_MCP_API_KEY") as caught:
+    with pytest.raises(ConfigurationError, match="SNAPSHOT_MCP_API_KEY") as caught:
         sandbox_key({"SNAPSHOT_MCP_API_KEY": "two words"})
     assert "two words" not in str(caught.value)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from snapshot_mcp.consent.plan_tokens import LIFETIME, Intent, Plan, Tokens, digest
+from snapshot_mcp.consent.plan_tokens import TOKEN_LIFETIME, Intent, Plan, PlanTokens, digest
 from snapshot_mcp.core.errors import LedgerError, RefusedError
 from snapshot_mcp.ledger.sqlite import Argument
 
@@ -27,15 +27,15 @@ def tokens(
     principal: str = "local",
     cloud: str = CLOUD,
     now: datetime = NOW,
-) -> Tokens:
-    return Tokens(key=lambda: key, principal=lambda: principal, cloud=cloud, now=lambda: now)
+) -> PlanTokens:
+    return PlanTokens(key=lambda: key, principal=lambda: principal, cloud=cloud, now=lambda: now)
 
 
 def issued(intent: Intent = DELETE) -> str:
     return tokens().issue("plan-1", intent, "state-1")[0]
 
 
-def refusal(token: str, intent: Intent = DELETE, opener: Tokens | None = None) -> str:
+def refusal(token: str, intent: Intent = DELETE, opener: PlanTokens | None = None) -> str:
     with pytest.raises(RefusedError) as caught:
         (opener or tokens()).open(token, intent)
     assert "Nothing was changed." in str(caught.value)
@@ -79,7 +79,7 @@ def same(one: Intent, two: Intent) -> bool:
 
 def test_a_token_opens_for_the_intent_it_was_issued_for() -> None:
     token, expires_at = tokens().issue("plan-1", DELETE, "state-1")
-    assert expires_at == (NOW + LIFETIME).replace(microsecond=0)
+    assert expires_at == (NOW + TOKEN_LIFETIME).replace(microsecond=0)
     assert tokens().open(token, DELETE) == Plan("plan-1", "state-1", expires_at)
     assert timedelta(minutes=9) < expires_at - NOW <= timedelta(minutes=10)
 
@@ -134,7 +134,7 @@ def test_a_token_ends_after_ten_minutes(minutes: float) -> None:
     late = tokens(now=NOW + timedelta(minutes=minutes))
     plan = late.open(issued(), DELETE)
     with pytest.raises(RefusedError, match="expired") as caught:
-        late.check_time(plan)
+        late.check_expiry(plan)
     assert "Nothing was changed." in str(caught.value)
 
 
@@ -143,18 +143,18 @@ def test_a_token_lives_until_its_last_second() -> None:
     plan = tokens().open(token, DELETE)
     assert plan.expires_at == expires_at
     for moment in (NOW, expires_at - timedelta(microseconds=1)):
-        tokens(now=moment).check_time(plan)
+        tokens(now=moment).check_expiry(plan)
     with pytest.raises(RefusedError, match="expired"):
-        tokens(now=expires_at).check_time(plan)
+        tokens(now=expires_at).check_expiry(plan)
 
 
 def test_the_time_is_that_of_the_given_clock_and_not_of_the_machine() -> None:
     long_ago = datetime(2001, 1, 1, tzinfo=UTC)
     token, _ = tokens(now=long_ago).issue("plan-1", DELETE, "state-1")
     plan = tokens(now=long_ago).open(token, DELETE)
-    tokens(now=long_ago).check_time(plan)
+    tokens(now=long_ago).check_expiry(plan)
     with pytest.raises(RefusedError, match="expired"):
-        tokens().check_time(plan)
+        tokens().check_expiry(plan)
 
 
 def test_a_token_signed_with_another_key_is_not_ours() -> None:
@@ -239,7 +239,7 @@ def test_a_key_that_cannot_be_had_is_no_forged_token() -> None:
     def broken() -> bytes:
         raise LedgerError("The key is broken.")
 
-    opener = Tokens(key=broken, principal=lambda: "local", cloud=CLOUD, now=lambda: NOW)
+    opener = PlanTokens(key=broken, principal=lambda: "local", cloud=CLOUD, now=lambda: NOW)
     with pytest.raises(LedgerError):
         opener.open(issued(), DELETE)
     with pytest.raises(LedgerError):

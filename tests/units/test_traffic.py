@@ -12,18 +12,23 @@ from hypothesis import strategies as st
 
 from snapshot_mcp.cloud import fair_queue as turns
 from snapshot_mcp.cloud.circuit_breaker import (
-    FAILURES_TO_OPEN,
-    FIRST_REST_SECONDS,
-    LONGEST_REST_SECONDS,
-    Circuit,
+    FAILURE_THRESHOLD,
+    MAX_OPEN_SECONDS,
+    MIN_OPEN_SECONDS,
+    CircuitBreaker,
 )
-from snapshot_mcp.cloud.fair_queue import Turns
-from snapshot_mcp.cloud.rate_limit import OwnAllowance
-from snapshot_mcp.cloud.retry import LONGEST_PAUSE_SECONDS, MOST_ATTEMPTS, persevere
-from snapshot_mcp.cloud.scheduler import Traffic
-from snapshot_mcp.core.errors import BadRequest, OutcomeUnknown, RateLimited, Unavailable
-from snapshot_mcp.core.request_context import CALLER, Caller, News, current_caller
-from tests.conftest import TurnedClock
+from snapshot_mcp.cloud.fair_queue import FairSemaphore
+from snapshot_mcp.cloud.rate_limit import LocalRateLimiter
+from snapshot_mcp.cloud.retry import MAX_ATTEMPTS, MAX_DELAY_SECONDS, retry_until
+from snapshot_mcp.cloud.scheduler import RequestScheduler
+from snapshot_mcp.core.errors import (
+    BadRequestError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    UnavailableError,
+)
+from snapshot_mcp.core.request_context import CALLER, Caller, ProgressReporter, current_caller
+from tests.conftest import ManualClock
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -34,18 +39,18 @@ class Listener:
 
     def __init__(self) -> None:
         self.heard: list[tuple[float, float | None, str]] = []
-        CALLER.set(Caller("a client", News(self.report)))
+        CALLER.set(Caller("a client", ProgressReporter(self.report)))
 
     async def report(self, waited: float, total: float | None, line: str) -> None:
         self.heard.append((waited, total, line))
 
 
 async def test_no_more_than_a_number_have_a_turn_at_the_same_time() -> None:
-    queue, having, most = Turns(3), 0, 0
+    queue, having, most = FairSemaphore(3), 0, 0
 
     async def work(client: str) -> None:
         nonlocal having, most
-        async with queue.one(client):
+        async with queue.slot(client):
             having += 1
             most = max(most, having)
             await anyio.lowlevel.checkpoint()
@@ -58,10 +63,10 @@ async def test_no_more_than_a_number_have_a_turn_at_the_same_time() -> None:
 
 
 async def test_a_client_with_many_calls_does_not_keep_another_one_waiting() -> None:
-    queue, order, go = Turns(1), list[str](), anyio.Event()
+    queue, order, go = FairSemaphore(1), list[str](), anyio.Event()
 
     async def work(client: str) -> None:
-        async with queue.one(client):
+        async with queue.slot(client):
             order.append(client)
             await go.wait()
 
@@ -80,13 +85,13 @@ def test_turns_are_never_lost_nor_given_twice_whoever_gives_up(
     steps: list[str], random: Random
 ) -> None:
     async def run() -> None:
-        queue, having = Turns(2), 0
+        queue, having = FairSemaphore(2), 0
         calls: list[tuple[anyio.CancelScope, anyio.Event]] = []
 
         async def work(scope: anyio.CancelScope, done: anyio.Event) -> None:
             nonlocal having
             with scope:
-                async with queue.one(str(random.randint(1, 3))):
+                async with queue.slot(str(random.randint(1, 3))):
                     having += 1
                     assert having <= 2
                     try:
@@ -106,79 +111,79 @@ def test_turns_are_never_lost_nor_given_twice_whoever_gives_up(
                     await anyio.wait_all_tasks_blocked()
             for _, done in calls:
                 done.set()
-        async with queue.one("a"), queue.one("b"):
+        async with queue.slot("a"), queue.slot("b"):
             assert having == 0
 
     anyio.run(run)
 
 
 async def test_a_turn_that_comes_in_the_moment_of_a_cancellation_is_passed_on() -> None:
-    queue, scope = Turns(1), anyio.CancelScope()
+    queue, scope = FairSemaphore(1), anyio.CancelScope()
 
     async def give_up() -> None:
         with scope:
-            async with queue.one("b"):
+            async with queue.slot("b"):
                 raise AssertionError
 
-    async with anyio.create_task_group() as group, queue.one("a"):
+    async with anyio.create_task_group() as group, queue.slot("a"):
         group.start_soon(give_up)
         await anyio.wait_all_tasks_blocked()
         scope.cancel()
     with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
-        async with queue.one("c"):
+        async with queue.slot("c"):
             assert scope.cancelled_caught
 
 
 async def test_a_queue_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "MOST_WAITING", 1)
-    queue = Turns(1)
+    monkeypatch.setattr(turns, "MAX_WAITING", 1)
+    queue = FairSemaphore(1)
 
     async def hold() -> None:
-        async with queue.one("a"):
+        async with queue.slot("a"):
             await anyio.sleep_forever()
 
     async with anyio.create_task_group() as group:
         group.start_soon(hold)
         group.start_soon(hold)
         await anyio.wait_all_tasks_blocked()
-        with pytest.raises(Unavailable, match="busy"):
-            async with queue.one("b"):
+        with pytest.raises(UnavailableError, match="busy"):
+            async with queue.slot("b"):
                 pass
         group.cancel_scope.cancel()
 
 
-def opened(circuit: Circuit) -> None:
-    for _ in range(FAILURES_TO_OPEN):
-        circuit.failed(0, NOON)
+def opened(circuit: CircuitBreaker) -> None:
+    for _ in range(FAILURE_THRESHOLD):
+        circuit.record_failure(0, NOON)
 
 
 def test_a_circuit_opens_after_a_few_failures_in_a_row() -> None:
-    circuit = Circuit()
-    for _ in range(FAILURES_TO_OPEN - 1):
-        circuit.failed(0, NOON)
+    circuit = CircuitBreaker()
+    for _ in range(FAILURE_THRESHOLD - 1):
+        circuit.record_failure(0, NOON)
     assert circuit.admit(0) is None
-    circuit.succeeded()
+    circuit.record_success()
     assert circuit.failing_since is None
     opened(circuit)
     outage = circuit.admit(1)
     assert outage is not None
-    assert (outage.since, outage.seconds) == (NOON, FIRST_REST_SECONDS - 1)
+    assert (outage.since, outage.seconds) == (NOON, MIN_OPEN_SECONDS - 1)
     assert circuit.failing_since == NOON
 
 
 def test_one_request_tries_after_the_rest_and_what_comes_of_it_decides() -> None:
-    circuit = Circuit()
+    circuit = CircuitBreaker()
     opened(circuit)
-    assert circuit.admit(FIRST_REST_SECONDS) is None
-    assert circuit.admit(FIRST_REST_SECONDS) is not None
-    circuit.abandoned()
-    assert circuit.admit(FIRST_REST_SECONDS) is None
-    circuit.failed(FIRST_REST_SECONDS, NOON)
-    outage = circuit.outage(FIRST_REST_SECONDS)
+    assert circuit.admit(MIN_OPEN_SECONDS) is None
+    assert circuit.admit(MIN_OPEN_SECONDS) is not None
+    circuit.record_cancellation()
+    assert circuit.admit(MIN_OPEN_SECONDS) is None
+    circuit.record_failure(MIN_OPEN_SECONDS, NOON)
+    outage = circuit.outage(MIN_OPEN_SECONDS)
     assert outage is not None
-    assert outage.seconds == 2 * FIRST_REST_SECONDS
-    assert circuit.admit(3 * FIRST_REST_SECONDS) is None
-    circuit.succeeded()
+    assert outage.seconds == 2 * MIN_OPEN_SECONDS
+    assert circuit.admit(3 * MIN_OPEN_SECONDS) is None
+    circuit.record_success()
     assert circuit.outage(0) is None
 
 
@@ -191,42 +196,44 @@ def test_one_request_tries_after_the_rest_and_what_comes_of_it_decides() -> None
 def test_a_circuit_is_never_closed_for_good_and_never_lets_two_try(
     steps: list[tuple[str, float]],
 ) -> None:
-    circuit, now = Circuit(), 0.0
+    circuit, now = CircuitBreaker(), 0.0
     for step, passed in steps:
         now += passed
         match step:
             case "fail":
-                circuit.failed(now, NOON)
+                circuit.record_failure(now, NOON)
             case "succeed":
-                circuit.succeeded()
+                circuit.record_success()
                 assert circuit.admit(now) is None
             case "abandon":
-                circuit.abandoned()
+                circuit.record_cancellation()
             case _:
-                was_open = circuit.outage(now + 2 * LONGEST_REST_SECONDS) is not None
+                was_open = circuit.outage(now + 2 * MAX_OPEN_SECONDS) is not None
                 tried = circuit.admit(now)
                 assert was_open <= (tried is not None)
                 if circuit.failing_since is not None and tried is None:
                     outage = circuit.outage(now)
-                    assert outage is None or outage.seconds <= LONGEST_REST_SECONDS
+                    assert outage is None or outage.seconds <= MAX_OPEN_SECONDS
         outage = circuit.outage(now)
-        assert outage is None or outage.seconds <= LONGEST_REST_SECONDS
-    circuit.abandoned()
-    assert circuit.admit(now + LONGEST_REST_SECONDS) is None
+        assert outage is None or outage.seconds <= MAX_OPEN_SECONDS
+    circuit.record_cancellation()
+    assert circuit.admit(now + MAX_OPEN_SECONDS) is None
 
 
 async def test_reads_leave_a_part_of_the_limit_to_writes() -> None:
-    turned, listener = TurnedClock(), Listener()
-    traffic = Traffic(turned.clock, Circuit(), OwnAllowance(turned.clock, 10, 3))
+    turned, listener = ManualClock(), Listener()
+    traffic = RequestScheduler(
+        turned.clock, CircuitBreaker(), LocalRateLimiter(turned.clock, 10, 3)
+    )
     begun = turned.elapsed()
     for _ in range(7):
-        async with traffic.reading():
+        async with traffic.read_slot():
             pass
     for _ in range(3):
-        async with traffic.writing():
+        async with traffic.write_slot():
             pass
     assert (turned.elapsed(), listener.heard) == (begun, [])
-    async with traffic.reading():
+    async with traffic.read_slot():
         pass
     assert 59 <= turned.elapsed() - begun <= 61
     assert "limit" in listener.heard[0][2]
@@ -237,11 +244,13 @@ def test_no_minute_ever_sees_more_requests_than_the_limit(
     steps: list[tuple[bool, float]], limit: int
 ) -> None:
     async def run() -> list[float]:
-        turned, left = TurnedClock(), list[float]()
-        traffic = Traffic(turned.clock, Circuit(), OwnAllowance(turned.clock, limit + 1, 1))
+        turned, left = ManualClock(), list[float]()
+        traffic = RequestScheduler(
+            turned.clock, CircuitBreaker(), LocalRateLimiter(turned.clock, limit + 1, 1)
+        )
         for writing, passed in steps:
             turned.turn(seconds=passed)
-            async with traffic.writing() if writing else traffic.reading():
+            async with traffic.write_slot() if writing else traffic.read_slot():
                 left.append(turned.elapsed())
         return left
 
@@ -253,27 +262,29 @@ def test_no_minute_ever_sees_more_requests_than_the_limit(
 
 
 async def test_nobody_waits_for_a_cloud_that_is_down() -> None:
-    turned, circuit = TurnedClock(), Circuit()
-    traffic = Traffic(turned.clock, circuit)
-    for _ in range(FAILURES_TO_OPEN):
-        with pytest.raises(Unavailable):
+    turned, circuit = ManualClock(), CircuitBreaker()
+    traffic = RequestScheduler(turned.clock, circuit)
+    for _ in range(FAILURE_THRESHOLD):
+        with pytest.raises(UnavailableError):
             async with traffic.exchange():
-                raise Unavailable("x")
-    for turn in (traffic.reading, traffic.writing, traffic.exchange):
-        with pytest.raises(Unavailable, match="not answered since 2026-11-20 12:00:00") as caught:
+                raise UnavailableError("x")
+    for turn in (traffic.read_slot, traffic.write_slot, traffic.exchange):
+        with pytest.raises(
+            UnavailableError, match="not answered since 2026-11-20 12:00:00"
+        ) as caught:
             async with turn():
                 pass
-        assert caught.value.retry_after == FIRST_REST_SECONDS
+        assert caught.value.retry_after == MIN_OPEN_SECONDS
         assert not caught.value.passing
-    turned.turn(seconds=FIRST_REST_SECONDS)
-    async with traffic.reading(), traffic.exchange():
+    turned.turn(seconds=MIN_OPEN_SECONDS)
+    async with traffic.read_slot(), traffic.exchange():
         pass
     assert circuit.failing_since is None
 
 
 async def test_the_circuit_learns_from_what_comes_of_a_request() -> None:
-    circuit = Circuit()
-    traffic = Traffic(TurnedClock().clock, circuit)
+    circuit = CircuitBreaker()
+    traffic = RequestScheduler(ManualClock().clock, circuit)
 
     async def see(error: Exception) -> bool:
         with pytest.raises(type(error)):
@@ -281,9 +292,9 @@ async def test_the_circuit_learns_from_what_comes_of_a_request() -> None:
                 raise error
         return circuit.failing_since is not None
 
-    assert await see(OutcomeUnknown("lost"))
-    assert not await see(BadRequest("an answer is an answer"))
-    assert await see(Unavailable("down"))
+    assert await see(OutcomeUnknownError("lost"))
+    assert not await see(BadRequestError("an answer is an answer"))
+    assert await see(UnavailableError("down"))
     with anyio.CancelScope() as scope:
         async with traffic.exchange():
             scope.cancel()
@@ -292,22 +303,24 @@ async def test_the_circuit_learns_from_what_comes_of_a_request() -> None:
 
 
 async def test_what_may_pass_is_tried_a_few_times_with_growing_pauses_and_news() -> None:
-    turned, listener, tries = TurnedClock(), Listener(), list[float]()
+    turned, listener, tries = ManualClock(), Listener(), list[float]()
 
     async def attempt() -> None:
         tries.append(turned.elapsed())
-        raise Unavailable("x", passing=True)
+        raise UnavailableError("x", passing=True)
 
-    with pytest.raises(Unavailable):
-        await persevere(attempt, turned.clock, within=60)
-    assert len(tries) == MOST_ATTEMPTS
-    assert tries[-1] - tries[0] <= MOST_ATTEMPTS * LONGEST_PAUSE_SECONDS
-    assert len(listener.heard) == MOST_ATTEMPTS - 1
+    with pytest.raises(UnavailableError):
+        await retry_until(attempt, turned.clock, within=60)
+    assert len(tries) == MAX_ATTEMPTS
+    assert tries[-1] - tries[0] <= MAX_ATTEMPTS * MAX_DELAY_SECONDS
+    assert len(listener.heard) == MAX_ATTEMPTS - 1
     progress = [waited for waited, _, _ in listener.heard]
     assert progress == sorted(set(progress))
 
 
-@pytest.mark.parametrize("error", [Unavailable("x"), BadRequest("x"), OutcomeUnknown("x")])
+@pytest.mark.parametrize(
+    "error", [UnavailableError("x"), BadRequestError("x"), OutcomeUnknownError("x")]
+)
 async def test_what_will_not_pass_is_not_tried_again(error: Exception) -> None:
     tries: list[None] = []
 
@@ -316,7 +329,7 @@ async def test_what_will_not_pass_is_not_tried_again(error: Exception) -> None:
         raise error
 
     with pytest.raises(type(error)):
-        await persevere(attempt, TurnedClock().clock, within=60)
+        await retry_until(attempt, ManualClock().clock, within=60)
     assert len(tries) == 1
 
 
@@ -324,21 +337,21 @@ async def test_what_will_not_pass_is_not_tried_again(error: Exception) -> None:
 async def test_the_advice_of_the_cloud_is_followed_where_the_time_allows(
     advised: float, tries: int
 ) -> None:
-    turned, begun = TurnedClock(), list[float]()
+    turned, begun = ManualClock(), list[float]()
 
     async def attempt() -> str:
         begun.append(turned.elapsed())
         if len(begun) == 2:
             return "done"
-        raise RateLimited("x", retry_after=advised, passing=True)
+        raise RateLimitedError("x", retry_after=advised, passing=True)
 
     if tries == 1:
-        with pytest.raises(RateLimited) as caught:
-            await persevere(attempt, turned.clock, within=60)
+        with pytest.raises(RateLimitedError) as caught:
+            await retry_until(attempt, turned.clock, within=60)
         assert caught.value.retry_after == advised
     else:
-        assert await persevere(attempt, turned.clock, within=60) == "done"
-        assert advised <= begun[1] - begun[0] <= advised + LONGEST_PAUSE_SECONDS
+        assert await retry_until(attempt, turned.clock, within=60) == "done"
+        assert advised <= begun[1] - begun[0] <= advised + MAX_DELAY_SECONDS
     assert len(begun) == tries
 
 
@@ -346,10 +359,10 @@ async def test_the_numbers_of_progress_only_grow_whoever_tells_them() -> None:
     listener = Listener()
     news = current_caller().news
     await news.report(0, 30, "begun")
-    await news.tell("busy")
+    await news.announce_change("busy")
     await news.report(0, 30, "begun again")
     await news.report(5, 30, "later")
-    await news.tell("busy again")
+    await news.announce_change("busy again")
     progress = [waited for waited, _, _ in listener.heard]
     assert progress == sorted(set(progress))
     assert [total for _, total, _ in listener.heard] == [30, None, 30, 30, None]
@@ -358,5 +371,5 @@ async def test_the_numbers_of_progress_only_grow_whoever_tells_them() -> None:
 async def test_work_that_nobody_called_for_is_told_to_nobody() -> None:
     CALLER.set(None)
     caller = current_caller()
-    await caller.news.tell("nobody hears")
+    await caller.news.announce_change("nobody hears")
     assert caller.client == ""

@@ -7,14 +7,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from snapshot_mcp.core.sanitize import (
-    DESCRIPTION_CAP,
-    NAME_CAP,
-    Shown,
-    in_a_column,
+    MAX_DESCRIPTION_LENGTH,
+    MAX_NAME_LENGTH,
+    SanitizedText,
+    cell_text,
     is_plain,
+    pad_column_text,
     quoted,
-    showable,
-    told,
+    sanitize,
 )
 
 REMOVED_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
@@ -34,7 +34,7 @@ hostile_text = st.text(
     ),
     max_size=80,
 )
-caps = st.sampled_from([1, 2, 5, NAME_CAP, DESCRIPTION_CAP])
+caps = st.sampled_from([1, 2, 5, MAX_NAME_LENGTH, MAX_DESCRIPTION_LENGTH])
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ caps = st.sampled_from([1, 2, 5, NAME_CAP, DESCRIPTION_CAP])
     ],
 )
 def test_what_hides_or_reorders_text_is_removed_and_told(written: str, shown: str) -> None:
-    assert showable(written) == Shown(shown, altered=True)
+    assert sanitize(written) == SanitizedText(shown, altered=True)
 
 
 @pytest.mark.parametrize(
@@ -86,59 +86,59 @@ def test_what_hides_or_reorders_text_is_removed_and_told(written: str, shown: st
     ],
 )
 def test_ordinary_text_of_any_script_is_shown_as_it_is(written: str) -> None:
-    assert showable(written) == Shown(written, altered=False)
+    assert sanitize(written) == SanitizedText(written, altered=False)
     assert is_plain(written)
 
 
 @pytest.mark.parametrize("mark", ["\u0301", "\u0336", "\u0489", "\u20dd", "\u0e47", "\u0e49"])
 def test_a_flood_of_marks_on_one_letter_is_cut_and_told(mark: str) -> None:
-    shown = showable("a" + mark * 50 + "b")
+    shown = sanitize("a" + mark * 50 + "b")
     assert shown.altered
     assert len(shown.text) <= 7
     assert shown.text.endswith("b")
 
 
 def test_a_few_marks_on_a_letter_are_how_some_languages_write() -> None:
-    assert not showable("q\u0323\u0302\u0301").altered
+    assert not sanitize("q\u0323\u0302\u0301").altered
 
 
-@pytest.mark.parametrize("cap", [NAME_CAP, DESCRIPTION_CAP])
+@pytest.mark.parametrize("cap", [MAX_NAME_LENGTH, MAX_DESCRIPTION_LENGTH])
 def test_text_is_cut_at_its_cap_with_a_sign_that_it_was(cap: int) -> None:
-    assert showable("x" * cap, cap) == Shown("x" * cap, altered=False)
-    cut = showable("x" * (cap + 1), cap)
-    assert cut == Shown("x" * (cap - 1) + "…", altered=True)
+    assert sanitize("x" * cap, cap) == SanitizedText("x" * cap, altered=False)
+    cut = sanitize("x" * (cap + 1), cap)
+    assert cut == SanitizedText("x" * (cap - 1) + "…", altered=True)
 
 
 def test_a_hostile_text_of_megabytes_is_cut_before_it_is_worked_on() -> None:
     for unit in ("a", "\u200b", "a\u0301", "\ufdfa", "\U000e0041"):
-        shown = showable(unit * 1_000_000)
-        assert len(shown.text) <= DESCRIPTION_CAP
+        shown = sanitize(unit * 1_000_000)
+        assert len(shown.text) <= MAX_DESCRIPTION_LENGTH
         assert shown.altered
 
 
 def test_text_hidden_behind_a_hundred_thousand_invisible_ones_is_not_shown_as_whole() -> None:
-    assert showable("\u200b" * 100_000 + "secret").altered
-    assert showable("name" + " " * 100_000 + "secret").altered
+    assert sanitize("\u200b" * 100_000 + "secret").altered
+    assert sanitize("name" + " " * 100_000 + "secret").altered
 
 
 def test_a_name_written_with_another_normal_form_is_told_to_differ() -> None:
     composed, decomposed = "caf\u00e9", "cafe\u0301"
-    assert showable(composed) == Shown(composed, altered=False)
-    assert showable(decomposed) == Shown(composed, altered=True)
+    assert sanitize(composed) == SanitizedText(composed, altered=False)
+    assert sanitize(decomposed) == SanitizedText(composed, altered=True)
 
 
 def test_removing_what_stands_between_letters_does_not_leave_another_normal_form() -> None:
     for written in ("e\u200d\u0301", "\u1100\u3164\u1161", "e\u034f\u0301"):
-        text = showable(written).text
+        text = sanitize(written).text
         assert text == unicodedata.normalize("NFC", text)
 
 
 @given(hostile_text, caps)
-@example("e\u200d\u0301", NAME_CAP)
-@example("e\u0301", NAME_CAP)
-@example("\u1100\u3164\u1161", NAME_CAP)
+@example("e\u200d\u0301", MAX_NAME_LENGTH)
+@example("e\u0301", MAX_NAME_LENGTH)
+@example("\u1100\u3164\u1161", MAX_NAME_LENGTH)
 def test_shown_text_holds_nothing_that_hides(written: str, cap: int) -> None:
-    text = showable(written, cap).text
+    text = sanitize(written, cap).text
     assert not {unicodedata.category(character) for character in text} & REMOVED_CATEGORIES
     assert not set(text) & set(INVISIBLE + TAGS + BIDI + ZERO_WIDTH)
     assert text == text.strip()
@@ -147,21 +147,21 @@ def test_shown_text_holds_nothing_that_hides(written: str, cap: int) -> None:
 
 @given(hostile_text, caps)
 def test_shown_text_is_never_longer_than_the_cap(written: str, cap: int) -> None:
-    assert len(showable(written * 20, cap).text) <= cap
+    assert len(sanitize(written * 20, cap).text) <= cap
 
 
 @given(hostile_text, caps)
-@example("e\u200d\u0301", NAME_CAP)
+@example("e\u200d\u0301", MAX_NAME_LENGTH)
 def test_shown_text_is_shown_as_it_is_when_it_comes_again(written: str, cap: int) -> None:
-    text = showable(written, cap).text
-    assert showable(text, cap) == Shown(text, altered=False)
+    text = sanitize(written, cap).text
+    assert sanitize(text, cap) == SanitizedText(text, altered=False)
 
 
 @given(hostile_text, caps)
-@example("e\u0301", NAME_CAP)
-@example(" a ", NAME_CAP)
+@example("e\u0301", MAX_NAME_LENGTH)
+@example(" a ", MAX_NAME_LENGTH)
 def test_text_is_told_to_be_altered_exactly_when_it_was(written: str, cap: int) -> None:
-    shown = showable(written, cap)
+    shown = sanitize(written, cap)
     assert shown.altered == (shown.text != written)
     assert is_plain(written, cap) == (shown.text == written)
 
@@ -183,7 +183,7 @@ def test_quoted_text_cannot_break_out_of_its_quotation_marks(text: str) -> None:
 
 @pytest.mark.parametrize("word", ["web", "db-1.prod_2", "7", "A"])
 def test_one_plain_word_stands_alone_in_a_column(word: str) -> None:
-    assert in_a_column(word) == word
+    assert pad_column_text(word) == word
 
 
 @given(st.text(max_size=20))
@@ -195,14 +195,19 @@ def test_one_plain_word_stands_alone_in_a_column(word: str) -> None:
 @example("\u0661")
 def test_anything_but_one_plain_word_is_quoted_in_a_column(text: str) -> None:
     word = text.isascii() and text[:1].isalnum() and all(it.isalnum() or it in "._-" for it in text)
-    assert in_a_column(text) == (text if word else quoted(text))
+    assert pad_column_text(text) == (text if word else quoted(text))
 
 
 @pytest.mark.parametrize("nothing", [None, ""])
 def test_what_is_not_known_is_a_question_mark_of_ours(nothing: str | None) -> None:
-    assert told(nothing) == "?"
+    assert cell_text(nothing) == "?"
 
 
 def test_what_is_known_is_told_as_in_a_column_and_cannot_pass_for_the_unknown() -> None:
-    assert (told(0), told(7), told("web"), told("two words")) == ("0", "7", "web", '"two words"')
-    assert told("?") == '"?"'
+    assert (cell_text(0), cell_text(7), cell_text("web"), cell_text("two words")) == (
+        "0",
+        "7",
+        "web",
+        '"two words"',
+    )
+    assert cell_text("?") == '"?"'

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 from snapshot_mcp.core.clock import SYSTEM_CLOCK, Clock
 from snapshot_mcp.core.errors import (
-    Forbidden,
-    NotFound,
-    OutcomeUnknown,
+    ForbiddenError,
+    NotFoundError,
+    OutcomeUnknownError,
     ProtocolError,
-    RateLimited,
-    Unavailable,
+    RateLimitedError,
+    UnavailableError,
 )
-from snapshot_mcp.core.request_context import CALLER, Caller, News
-from snapshot_mcp.operations.polling import Waited, wait_for
+from snapshot_mcp.core.request_context import CALLER, Caller, ProgressReporter
+from snapshot_mcp.operations.polling import PollResult, poll_until
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 GONE = "the cloud does not know it at the moment"
@@ -62,9 +62,9 @@ class Wait:
         assert total is not None
         self.reports.append((waited, total, line))
 
-    async def run(self, first: str = "CREATING") -> Waited[str]:
-        CALLER.set(Caller("a client", News(self.report)))
-        return await wait_for(
+    async def run(self, first: str = "CREATING") -> PollResult[str]:
+        CALLER.set(Caller("a client", ProgressReporter(self.report)))
+        return await poll_until(
             first,
             self.look,
             lambda seen: seen == "SUCCESS",
@@ -119,11 +119,11 @@ async def test_a_wait_becomes_patient_and_asks_less_and_less_often() -> None:
 @pytest.mark.parametrize(
     ("error", "trouble"),
     [
-        (NotFound("x"), GONE),
-        (Unavailable("x"), DEAF),
-        (RateLimited("x", retry_after=3), DEAF),
-        (Forbidden("x"), DEAF),
-        (OutcomeUnknown("x"), DEAF),
+        (NotFoundError("x"), GONE),
+        (UnavailableError("x"), DEAF),
+        (RateLimitedError("x", retry_after=3), DEAF),
+        (ForbiddenError("x"), DEAF),
+        (OutcomeUnknownError("x"), DEAF),
         (ProtocolError("x"), DEAF),
     ],
     ids=repr,
@@ -151,8 +151,8 @@ async def test_a_slow_look_does_not_make_the_wait_longer_than_itself() -> None:
 
 looks = st.lists(
     st.sampled_from(["CREATING", "SAVING", "SUCCESS"])
-    | st.builds(NotFound, st.just("x"))
-    | st.builds(Unavailable, st.just("x")),
+    | st.builds(NotFoundError, st.just("x"))
+    | st.builds(UnavailableError, st.just("x")),
     min_size=1,
     max_size=12,
 )

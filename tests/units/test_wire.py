@@ -11,17 +11,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from snapshot_mcp.cloud.field_readers import MOST_LABELS, read_integer, read_number, read_time
+from snapshot_mcp.cloud.field_readers import MAX_LABELS, read_integer, read_number, read_time
 from snapshot_mcp.cloud.parsing import read_list, read_object, read_snapshot, read_virtual_machine
 from snapshot_mcp.core.errors import ProtocolError
-from snapshot_mcp.core.sanitize import DESCRIPTION_CAP, NAME_CAP, is_plain
+from snapshot_mcp.core.sanitize import MAX_DESCRIPTION_LENGTH, MAX_NAME_LENGTH, is_plain
 from snapshot_mcp.models.cloud import (
-    LARGEST_ID,
+    MAX_ID,
     CustomImage,
     Environment,
     Features,
     Flavor,
-    Frozen,
+    FrozenModel,
     Keypair,
     Snapshot,
     VirtualMachine,
@@ -152,7 +152,7 @@ values = st.recursive(
     max_leaves=12,
 )
 objects = st.dictionaries(st.sampled_from(FIELDS), values, max_size=12)
-identified = st.tuples(objects, st.integers(min_value=1, max_value=LARGEST_ID)).map(
+identified = st.tuples(objects, st.integers(min_value=1, max_value=MAX_ID)).map(
     lambda drawn: {**drawn[0], "id": drawn[1]}
 )
 
@@ -160,7 +160,7 @@ identified = st.tuples(objects, st.integers(min_value=1, max_value=LARGEST_ID)).
 def all_texts(value: object) -> list[str]:
     if isinstance(value, str):
         return [value]
-    if isinstance(value, Frozen):
+    if isinstance(value, FrozenModel):
         return [
             text for name in type(value).model_fields for text in all_texts(getattr(value, name))
         ]
@@ -284,10 +284,10 @@ def test_an_id_may_be_written_as_text(given_id: object) -> None:
         ("12", 12),
         (" -12 ", -12),
         (4.0, 4),
-        (LARGEST_ID, LARGEST_ID),
-        (str(LARGEST_ID), LARGEST_ID),
-        (LARGEST_ID + 1, None),
-        (str(LARGEST_ID + 1), None),
+        (MAX_ID, MAX_ID),
+        (str(MAX_ID), MAX_ID),
+        (MAX_ID + 1, None),
+        (str(MAX_ID + 1), None),
         (10**400, None),
         ("9" * 5_000, None),
         (1e300, None),
@@ -338,8 +338,8 @@ def test_a_number_is_read_or_left_out(written: object, read: float | None) -> No
 @given(values)
 def test_reading_a_number_or_a_time_never_fails(value: object) -> None:
     whole, number, time = read_integer(value), read_number(value), read_time(value)
-    assert whole is None or (type(whole) is int and abs(whole) <= LARGEST_ID)
-    assert number is None or (type(number) is float and abs(number) <= LARGEST_ID)
+    assert whole is None or (type(whole) is int and abs(whole) <= MAX_ID)
+    assert number is None or (type(number) is float and abs(number) <= MAX_ID)
     assert time is None or time.utcoffset() == EPOCH.utcoffset()
 
 
@@ -453,20 +453,20 @@ def test_an_empty_list_of_labels_written_as_text_holds_no_label() -> None:
 
 
 def test_labels_beyond_a_sensible_number_are_left_out_and_told() -> None:
-    snapshot = read_snapshot({"id": 1, "labels": [f"l{n}" for n in range(MOST_LABELS + 1)]})
-    assert len(snapshot.labels) == MOST_LABELS
+    snapshot = read_snapshot({"id": 1, "labels": [f"l{n}" for n in range(MAX_LABELS + 1)]})
+    assert len(snapshot.labels) == MAX_LABELS
     assert snapshot.altered == ("labels",)
 
 
 def test_a_label_of_many_words_is_cut_and_told() -> None:
     snapshot = read_snapshot({"id": 1, "labels": ["x" * 1_000, "fine"]})
-    assert len(snapshot.labels[0]) <= NAME_CAP
+    assert len(snapshot.labels[0]) <= MAX_NAME_LENGTH
     assert (snapshot.labels[1], snapshot.altered) == ("fine", ("labels",))
 
 
 def test_labels_written_as_an_endless_text_are_cut_in_time() -> None:
     snapshot = read_snapshot({"id": 1, "labels": "a," * 1_000_000})
-    assert snapshot.labels == ("a",) * MOST_LABELS
+    assert snapshot.labels == ("a",) * MAX_LABELS
     assert snapshot.altered == ("labels",)
 
 
@@ -501,7 +501,7 @@ def test_the_boot_volume_of_a_vm_is_found_among_what_is_attached(
 
 
 def test_altered_labels_are_told_once() -> None:
-    labels = ["a\u200b", "\u202e", *("\u200bx" for _ in range(MOST_LABELS))]
+    labels = ["a\u200b", "\u202e", *("\u200bx" for _ in range(MAX_LABELS))]
     snapshot = read_snapshot({"id": 1, "labels": labels})
     assert snapshot.labels[:2] == ("a", "x")
     assert snapshot.altered == ("labels",)
@@ -579,7 +579,7 @@ def test_a_number_where_text_is_due_is_read_as_text() -> None:
 def test_json_that_is_nested_without_end_is_taken_for_text() -> None:
     deep = read_snapshot({"id": 1, "vm_flavor": "[" * 19_000, "labels": '{"a":' * 3_000})
     assert deep.vm_flavor is not None
-    assert len(deep.vm_flavor.name or "") == NAME_CAP
+    assert len(deep.vm_flavor.name or "") == MAX_NAME_LENGTH
 
 
 def test_json_in_text_that_is_too_long_is_not_parsed() -> None:
@@ -594,7 +594,7 @@ def test_altered_text_is_told_by_the_name_of_its_field() -> None:
         {
             "id": 1,
             "name": "prod\u202edorp",
-            "description": "x" * (DESCRIPTION_CAP + 1),
+            "description": "x" * (MAX_DESCRIPTION_LENGTH + 1),
             "vm_name": "web",
             "vm_keypair": {"name": "op\u200bs", "public_key": "ssh-rsa " + "A" * 700},
         }
@@ -606,8 +606,8 @@ def test_altered_text_is_told_by_the_name_of_its_field() -> None:
 
 @pytest.mark.parametrize("field", ["name", "vm_name", "status", "region", "volume_name"])
 def test_a_long_text_is_cut_and_told(field: str) -> None:
-    snapshot = read_snapshot({"id": 1, field: "x" * (NAME_CAP + 1)})
-    assert 10 < len(cast("str", getattr(snapshot, field))) <= NAME_CAP
+    snapshot = read_snapshot({"id": 1, field: "x" * (MAX_NAME_LENGTH + 1)})
+    assert 10 < len(cast("str", getattr(snapshot, field))) <= MAX_NAME_LENGTH
     assert snapshot.altered == (field,)
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
-from snapshot_mcp.core.errors import ConfigError
-from snapshot_mcp.core.sanitize import NAME_CAP, quoted, showable
+from snapshot_mcp.core.errors import ConfigurationError
+from snapshot_mcp.core.sanitize import MAX_NAME_LENGTH, quoted, sanitize
 
-_LONGEST_NUMBER = 18
+_MAX_NUMBER_LENGTH = 18
 _SWITCH = {"true": True, "yes": True, "false": False, "no": False}
 
 
@@ -25,16 +25,17 @@ def read_values(schema: Mapping[str, Any], pairs: Iterable[str]) -> dict[str, ob
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or name not in properties:
-            raise ConfigError(
-                f"{quoted(showable(name, NAME_CAP).text)} is no argument of this tool (key=value).",
+            shown = quoted(sanitize(name, MAX_NAME_LENGTH).text)
+            raise ConfigurationError(
+                f"{shown} is no argument of this tool (key=value).",
                 f"It takes: {', '.join(properties) or 'none'}.",
             )
         if name in values:
-            raise ConfigError(f"{name} is given twice.")
+            raise ConfigurationError(f"{name} is given twice.")
         values[name] = _value(name, value, str(properties[name].get("type")))
     missing = [name for name in schema.get("required", ()) if name not in values]
     if missing:
-        raise ConfigError(f"This tool needs {', '.join(missing)}.", "Give key=value.")
+        raise ConfigurationError(f"This tool needs {', '.join(missing)}.", "Give key=value.")
     return values
 
 
@@ -42,12 +43,12 @@ def _value(name: str, text: str, kind: str) -> object:
     try:
         return _READERS.get(kind, str)(text)
     except (KeyError, ValueError) as error:
-        raise ConfigError(f"{name} must be {_TOLD[kind]}.") from error
+        raise ConfigurationError(f"{name} must be {_TOLD[kind]}.") from error
 
 
 def _integer(text: str) -> int:
     digits = text.removeprefix("-")
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= _LONGEST_NUMBER):
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= _MAX_NUMBER_LENGTH):
         raise ValueError(text)
     return int(text)
 

@@ -21,11 +21,11 @@ from snapshot_mcp.cli import exit_codes
 from snapshot_mcp.cli.arguments import read_values
 from snapshot_mcp.cli.tables import tables
 from snapshot_mcp.cli.terminal import Terminal
-from snapshot_mcp.core.errors import ConfigError
+from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.mcp_server.app import create_server
 from snapshot_mcp.settings.environment import Settings, read_settings
 
-WIDTH_OF_NO_TERMINAL = 120
+DEFAULT_WIDTH = 120
 _NOT_DONE = frozenset({"failed", "unknown", "stopped"})
 _PLANNED = "confirmation_required"
 _COMMIT = ("plan_token", "confirm")
@@ -54,7 +54,7 @@ def run_call(arguments: argparse.Namespace) -> int:
 def _call_and_show(settings: Settings, arguments: argparse.Namespace, terminal: Terminal) -> int:
     if settings.embedded:
         terminal.say("There is no API key, so this is the embedded cloud.")
-    failures: list[ConfigError] = []
+    failures: list[ConfigurationError] = []
     result: list[CallToolResult] = []
 
     async def call() -> None:
@@ -62,7 +62,7 @@ def _call_and_show(settings: Settings, arguments: argparse.Namespace, terminal: 
 
     try:
         anyio.run(call)
-    except* ConfigError as group:
+    except* ConfigurationError as group:
         failures += _leaves(group)
     if failures:
         raise failures[0]
@@ -92,7 +92,7 @@ async def _called(
 async def _schema(client: Client, name: str) -> Mapping[str, Any]:
     tools = {tool.name: tool for tool in (await client.list_tools()).tools}
     if name not in tools:
-        raise ConfigError(f"There is no tool of that name. There are: {', '.join(tools)}.")
+        raise ConfigurationError(f"There is no tool of that name. There are: {', '.join(tools)}.")
     return tools[name].input_schema
 
 
@@ -128,7 +128,7 @@ def _end(result: CallToolResult, terminal: Terminal, *, as_json: bool) -> int:
 def _show(content: Mapping[str, Any]) -> None:
     console = Console()
     if not console.is_terminal:
-        console = Console(width=WIDTH_OF_NO_TERMINAL)
+        console = Console(width=DEFAULT_WIDTH)
     hidden = _OF_THE_COMMIT if content.get("outcome") == _PLANNED else ()
     shown = {key: value for key, value in content.items() if key not in hidden}
     for part in tables(shown):
@@ -139,8 +139,8 @@ def _show(content: Mapping[str, Any]) -> None:
         console.print(Text(f"To carry it out: {command}"), soft_wrap=True)
 
 
-def _leaves(group: BaseExceptionGroup[ConfigError]) -> list[ConfigError]:
-    leaves: list[ConfigError] = []
+def _leaves(group: BaseExceptionGroup[ConfigurationError]) -> list[ConfigurationError]:
+    leaves: list[ConfigurationError] = []
     for each in group.exceptions:
         leaves += _leaves(each) if isinstance(each, BaseExceptionGroup) else [each]
     return leaves

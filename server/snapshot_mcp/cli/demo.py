@@ -15,11 +15,11 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-_LONGEST_DEMO_SECONDS = 180
-_WIDEST_VALUE = 60
+_DEMO_TIMEOUT_SECONDS = 180
+_MAX_VALUE_WIDTH = 60
 
 
-class DemoFailed(Exception):  # noqa: N818 - it says what happened
+class DemoError(Exception):
     """Something was not as expected."""
 
 
@@ -35,18 +35,18 @@ def run_demo(*, retention: bool = False) -> bool:
     console = Console()
     failures: list[str] = []
     try:
-        anyio.run(_demo, console, _RetentionPlay if retention else _Play)
-    except* DemoFailed as group:
+        anyio.run(_demo, console, _RetentionDemo if retention else _Demo)
+    except* DemoError as group:
         failures += _sentences(group)
     except* TimeoutError:
-        failures.append(f"it took more than {_LONGEST_DEMO_SECONDS} s")
+        failures.append(f"it took more than {_DEMO_TIMEOUT_SECONDS} s")
     for failure in failures:
         console.print(f"[bold red]The demo failed:[/] {escape(failure)}")
     return not failures
 
 
-async def _demo(console: Console, play: "type[_Play]") -> None:
-    with anyio.fail_after(_LONGEST_DEMO_SECONDS):
+async def _demo(console: Console, play: "type[_Demo]") -> None:
+    with anyio.fail_after(_DEMO_TIMEOUT_SECONDS):
         async with _connected() as client:
             await play(console, client).run()
 
@@ -67,7 +67,7 @@ async def _connected() -> AsyncGenerator[Client]:
             yield client
 
 
-class _Play:
+class _Demo:
     """The acts of the demo, in their order; each shows one call and what came back."""
 
     def __init__(self, console: Console, client: Client) -> None:
@@ -173,7 +173,7 @@ class _Play:
         self._console.print(escape(sentence))
 
 
-class _RetentionPlay(_Play):
+class _RetentionDemo(_Demo):
     """A tidy-up: review, plan, apply."""
 
     async def run(self) -> None:
@@ -235,9 +235,9 @@ def _shown(arguments: Mapping[str, object]) -> str:
 
 def _short(value: object) -> str:
     text = repr(value)
-    return escape(text if len(text) <= _WIDEST_VALUE else text[: _WIDEST_VALUE - 1] + "…")
+    return escape(text if len(text) <= _MAX_VALUE_WIDTH else text[: _MAX_VALUE_WIDTH - 1] + "…")
 
 
 def _expect(condition: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as a sentence
     if not condition:
-        raise DemoFailed(otherwise)
+        raise DemoError(otherwise)

@@ -7,8 +7,8 @@ import anyio
 
 from snapshot_mcp.cli import exit_codes
 from snapshot_mcp.core.clock import utc_now
-from snapshot_mcp.ledger.backend import open_records
-from snapshot_mcp.ledger.base import Recorder
+from snapshot_mcp.ledger.backend import open_ledger_backend
+from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.formatting import as_json, as_text
 from snapshot_mcp.settings.environment import read_data_folder, read_database_url
 
@@ -20,19 +20,19 @@ def run_ledger(arguments: argparse.Namespace) -> int:
         LedgerError: the ledger cannot be read.
     """
     folder, url = read_data_folder(os.environ), read_database_url(os.environ)
-    with open_records(folder, url, utc_now) as records:
+    with open_ledger_backend(folder, url, utc_now) as records:
         if arguments.action == "verify":
             return _verified(records.ledger)
         return _shown(records.ledger, arguments)
 
 
-def _verified(ledger: Recorder) -> int:
+def _verified(ledger: Ledger) -> int:
     problems = anyio.run(ledger.verify)
     print("\n".join(problems) if problems else "The ledger is whole.")
     return exit_codes.FAILED if problems else exit_codes.OK
 
 
-def _shown(ledger: Recorder, arguments: argparse.Namespace) -> int:
+def _shown(ledger: Ledger, arguments: argparse.Namespace) -> int:
     rows = anyio.run(
         lambda: ledger.rows(
             tool=arguments.tool,

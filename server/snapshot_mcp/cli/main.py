@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from snapshot_mcp.cli import exit_codes
-from snapshot_mcp.core.errors import ConfigError, SnapshotMcpError
-from snapshot_mcp.telemetry.logs import set_up_logs
+from snapshot_mcp.core.errors import ConfigurationError, SnapshotMcpError
+from snapshot_mcp.telemetry.logs import configure_logging
 
 if TYPE_CHECKING:
     import argparse
@@ -31,9 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parsed(words) if words else None
     _let_any_text_be_printed()
     try:
-        set_up_logs(os.environ)
+        configure_logging(os.environ)
         return _run(arguments) if arguments else _serve()
-    except ConfigError as error:
+    except ConfigurationError as error:
         _tell(str(error))
         return exit_codes.BAD_SETTINGS
     except SnapshotMcpError as error:
@@ -114,9 +114,9 @@ def _serve(arguments: "argparse.Namespace | None" = None) -> int:
     settings = _narrowed(read_settings(os.environ), arguments)
     service = None
     if arguments and getattr(arguments, "transport", "stdio") == "http":
-        from snapshot_mcp.transports.http.settings import read_service  # noqa: PLC0415 - not for stdio
+        from snapshot_mcp.transports.http.settings import read_http_settings  # noqa: PLC0415 - not for stdio
 
-        service = read_service(os.environ)
+        service = read_http_settings(os.environ)
     # The SDK comes with this import: bad settings need not wait for it.
     from snapshot_mcp.transports.serve import serve_http, serve_stdio  # noqa: PLC0415
 

@@ -8,8 +8,8 @@ from snapshot_mcp import __version__
 from snapshot_mcp.cli.install.clients import CLIENTS
 from snapshot_mcp.settings.environment import CONSENTS
 
-LARGEST_PORT = 65_535
-LONGEST_COUNT = 9
+MAX_PORT = 65_535
+MAX_COUNT_LENGTH = 9
 SHELLS = ("bash", "zsh", "tcsh")
 SERVING = (None, "serve", "install")
 """The commands that --tools and --read-only are for."""
@@ -100,8 +100,8 @@ def _add_ledger(ledger: argparse.ArgumentParser) -> None:
 
 
 def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= LARGEST_PORT):
-        raise argparse.ArgumentTypeError(f"must be a number between 0 and {LARGEST_PORT}")
+    if not (text.isascii() and text.isdigit() and int(text) <= MAX_PORT):
+        raise argparse.ArgumentTypeError(f"must be a number between 0 and {MAX_PORT}")
     return int(text)
 
 
@@ -115,6 +115,6 @@ def _time(text: str) -> datetime:
 
 
 def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= LONGEST_COUNT):
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_COUNT_LENGTH):
         raise argparse.ArgumentTypeError("must be a whole number")
     return int(text)

@@ -13,9 +13,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from snapshot_mcp.core.sanitize import showable
+from snapshot_mcp.core.sanitize import sanitize
 
-_WIDEST = 4_000
+_MAX_CELL_WIDTH = 4_000
 _GIGABYTES = {"size", "total_size", "recent_size", "ram", "disk", "ephemeral"}
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d(\.\d+)?Z")
 _OF_TIME = ("_at", "last_snapshot")
@@ -92,7 +92,7 @@ def _cell(key: str, value: object) -> Text:
             text = (" " if entries and entries[0].endswith(".") else ", ").join(entries)
         case _:
             text = json.dumps(value, ensure_ascii=False, default=str)
-    return Text(showable(text, _WIDEST).text)
+    return Text(sanitize(text, _MAX_CELL_WIDTH).text)
 
 
 def _words(key: str) -> str:

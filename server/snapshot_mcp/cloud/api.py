@@ -14,31 +14,30 @@ import httpx
 
 from snapshot_mcp.cloud.connection import Connection, Json
 from snapshot_mcp.cloud.decoding import Decode, any_json
-from snapshot_mcp.cloud.response_errors import error_of, outcome_unknown
-from snapshot_mcp.cloud.retry import persevere, seconds_advised
-from snapshot_mcp.cloud.scheduler import Traffic
+from snapshot_mcp.cloud.response_errors import error_from_response, outcome_unknown
+from snapshot_mcp.cloud.retry import parse_retry_after, retry_until
+from snapshot_mcp.cloud.scheduler import RequestScheduler
 from snapshot_mcp.core.clock import Clock
-from snapshot_mcp.core.errors import CloudError, ProtocolError, Unavailable
-from snapshot_mcp.core.instrumentation import exchanging
+from snapshot_mcp.core.errors import NOTHING_CHANGED, CloudError, ProtocolError, UnavailableError
+from snapshot_mcp.core.instrumentation import observe_request
 
 T = TypeVar("T")
 
-LARGEST_BODY_BYTES = 4 * 1024 * 1024
+MAX_BODY_BYTES = 4 * 1024 * 1024
 """Answers above this are cut off and refused; a page of 100 snapshots takes about 0.3 MB, and the
 emptiest JSON grows thirtyfold when it is parsed."""
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 # An address in an answer that cannot be parsed comes as InvalidURL or a ValueError.
 _FAILURES = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, TimeoutError, ValueError)
-_NOTHING_CHANGED = "Nothing was changed."
 
-CALLS_OF_A_READ = 3
+READ_ATTEMPTS = 3
 """A read may take as long as so many calls may, with all its pauses and queues."""
 
 logger = logging.getLogger(__name__)
 
 
-class Answer(NamedTuple):
+class ApiResponse(NamedTuple):
     """What came back: the HTTP status, the JSON value (None when it is no JSON), the headers."""
 
     status: int
@@ -46,7 +45,7 @@ class Answer(NamedTuple):
     headers: httpx.Headers
 
 
-class Api:
+class ApiClient:
     """The cloud's REST API.
 
     Args:
@@ -57,7 +56,7 @@ class Api:
     """
 
     def __init__(
-        self, connection: Connection, traffic: Traffic, clock: Clock, *, timeout: float
+        self, connection: Connection, traffic: RequestScheduler, clock: Clock, *, timeout: float
     ) -> None:
         self._connection = connection
         self._traffic = traffic
@@ -88,19 +87,19 @@ class Api:
             CloudError: the cloud refused, or gave no usable answer.
             ProtocolError: the body is no JSON, or not of the expected shape.
         """
-        within = CALLS_OF_A_READ * self._timeout
+        within = READ_ATTEMPTS * self._timeout
 
-        async def attempt() -> Answer:
+        async def attempt() -> ApiResponse:
             return await self._read_once(path, subject, params, decode)
 
         try:
             with anyio.fail_after(within):
-                trying = attempt() if once else persevere(attempt, self._clock, within=within)
+                trying = attempt() if once else retry_until(attempt, self._clock, within=within)
                 answer = await trying
         except TimeoutError as error:
-            raise Unavailable(
+            raise UnavailableError(
                 f"The cloud did not give {subject} within {within:g} s.",
-                f"{_NOTHING_CHANGED} Many requests are waiting, or the cloud is slow; try later.",
+                f"{NOTHING_CHANGED} Many requests are waiting, or the cloud is slow; try later.",
             ) from error
         return parse(answer.body)
 
@@ -110,15 +109,15 @@ class Api:
         subject: str,
         params: Mapping[str, str | int] | None,
         decode: Decode,
-    ) -> Answer:
-        async with self._traffic.reading(), self._traffic.exchange():
+    ) -> ApiResponse:
+        async with self._traffic.read_slot(), self._traffic.exchange():
             try:
                 answer = await self._exchange("GET", path, params=params, decode=decode)
             except _FAILURES as error:
                 logger.info("a read failed: %s", type(error).__name__)
-                raise Unavailable(
+                raise UnavailableError(
                     f"The cloud could not be reached for {subject} ({_failure(error)}).",
-                    f"{_NOTHING_CHANGED} Try again in a moment; if it stays so, check the address.",
+                    f"{NOTHING_CHANGED} Try again in a moment; if it stays so, check the address.",
                     passing=isinstance(
                         error, (*_NOT_SENT, httpx.NetworkError, httpx.ProtocolError)
                     ),
@@ -126,9 +125,9 @@ class Api:
             self._refuse_failure(answer, subject, writing=False)
             return answer
 
-    def turn_to_write(self) -> AbstractAsyncContextManager[None]:
+    def write_slot(self) -> AbstractAsyncContextManager[None]:
         """The time of one `write`; whoever has the turn sends at once."""
-        return self._traffic.writing()
+        return self._traffic.write_slot()
 
     async def write(
         self,
@@ -162,9 +161,9 @@ class Api:
             self._refuse_failure(answer, subject, writing=True)
             return parse(answer.body)
         except _NOT_SENT as error:
-            raise Unavailable(
+            raise UnavailableError(
                 f"The cloud could not be reached ({_failure(error)}), so nothing was sent.",
-                f"{_NOTHING_CHANGED} Try again in a moment.",
+                f"{NOTHING_CHANGED} Try again in a moment.",
                 passing=True,
             ) from error
         except CloudError:
@@ -184,8 +183,8 @@ class Api:
         params: Mapping[str, str | int] | None = None,
         body: Json | None = None,
         decode: Decode = any_json,
-    ) -> Answer:
-        with exchanging(method, path) as answered, anyio.fail_after(self._timeout):
+    ) -> ApiResponse:
+        with observe_request(method, path) as answered, anyio.fail_after(self._timeout):
             async with self._connection.exchange(method, path, params, body) as response:
                 answered(response.status_code)
                 if response.headers.get("content-encoding", "identity") != "identity":
@@ -194,17 +193,17 @@ class Api:
                 # The body as it comes: it is not compressed, so what httpx adds does nothing here.
                 async for chunk in cast("httpx.AsyncByteStream", response.stream):
                     received += chunk
-                    if len(received) > LARGEST_BODY_BYTES:
+                    if len(received) > MAX_BODY_BYTES:
                         raise ProtocolError(
                             "The cloud's answer is larger than any real one; it was cut off."
                         )
                 if not response.is_success:
                     decode = any_json
-                return Answer(response.status_code, decode(received), response.headers)
+                return ApiResponse(response.status_code, decode(received), response.headers)
 
-    def _refuse_failure(self, answer: Answer, subject: str, *, writing: bool) -> None:
-        advised = seconds_advised(answer.headers.get("retry-after", ""), self._clock)
-        error = error_of(answer.status, answer.body, subject, advised, writing=writing)
+    def _refuse_failure(self, answer: ApiResponse, subject: str, *, writing: bool) -> None:
+        advised = parse_retry_after(answer.headers.get("retry-after", ""), self._clock)
+        error = error_from_response(answer.status, answer.body, subject, advised, writing=writing)
         if error is not None:
             logger.info("the cloud answered %d", answer.status)
             raise error

@@ -7,9 +7,9 @@ nothing is sent for a while; then one request may try, and what comes of it deci
 from datetime import datetime
 from typing import NamedTuple
 
-FAILURES_TO_OPEN = 5
-FIRST_REST_SECONDS = 5.0
-LONGEST_REST_SECONDS = 60.0
+FAILURE_THRESHOLD = 5
+MIN_OPEN_SECONDS = 5.0
+MAX_OPEN_SECONDS = 60.0
 
 
 class Outage(NamedTuple):
@@ -24,17 +24,17 @@ class Outage(NamedTuple):
     seconds: float
 
 
-class Circuit:
+class CircuitBreaker:
     """Whether the cloud is asked at all; one for all calls of the process."""
 
     def __init__(self) -> None:
-        self.succeeded()
+        self.record_success()
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         """The cloud answered, whatever it said."""
         self._failures = 0
         self._since: datetime | None = None
-        self._rest = FIRST_REST_SECONDS
+        self._rest = MIN_OPEN_SECONDS
         self._opens_at: float | None = None
         self._probing = False
 
@@ -54,17 +54,17 @@ class Circuit:
             self._probing = True
         return outage
 
-    def failed(self, elapsed: float, now: datetime) -> None:
+    def record_failure(self, elapsed: float, now: datetime) -> None:
         """The cloud did not answer, or said that it cannot."""
         self._failures += 1
         self._since = self._since or now
         if self._probing:
-            self._rest = min(self._rest * 2, LONGEST_REST_SECONDS)
-        if self._probing or self._failures == FAILURES_TO_OPEN:
+            self._rest = min(self._rest * 2, MAX_OPEN_SECONDS)
+        if self._probing or self._failures == FAILURE_THRESHOLD:
             self._opens_at = elapsed + self._rest
         self._probing = False
 
-    def abandoned(self) -> None:
+    def record_cancellation(self) -> None:
         """A request ended before anything was learned from it; another one may try."""
         self._probing = False
 

@@ -9,7 +9,7 @@ from functools import cache, partial
 from typing import NamedTuple, TypeVar, cast
 from urllib.parse import quote
 
-from snapshot_mcp.cloud.api import Api
+from snapshot_mcp.cloud.api import ApiClient
 from snapshot_mcp.cloud.decoding import Decode, any_json, list_decoder
 from snapshot_mcp.cloud.field_readers import read_integer, read_number
 from snapshot_mcp.cloud.parsing import (
@@ -20,13 +20,13 @@ from snapshot_mcp.cloud.parsing import (
     read_snapshot,
     read_virtual_machine,
 )
-from snapshot_mcp.cloud.response_errors import says_success
+from snapshot_mcp.cloud.response_errors import reports_success
 from snapshot_mcp.core.errors import ProtocolError
 from snapshot_mcp.models.cloud import CustomImage, Snapshot, VirtualMachine
 
 T = TypeVar("T")
 
-MOST_ENTRIES_OF_A_PAGE = 1_000
+MAX_PAGE_ENTRIES = 1_000
 """A server that ignores the page size may send more than asked for, but not without end."""
 
 
@@ -47,7 +47,7 @@ class RestoreReceipt(NamedTuple):
 class CloudReader:
     """Everything that changes nothing. Errors are those of `Api.read`."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: ApiClient) -> None:
         self._api = api
         self._decoder = cache(_snapshots_decoder)
 
@@ -150,16 +150,16 @@ class CloudReader:
 class CloudWriter:
     """Everything that changes something. Errors are those of `Api.write`; nothing is retried."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: ApiClient) -> None:
         self._api = api
 
-    def turn(self) -> AbstractAsyncContextManager[None]:
+    def slot(self) -> AbstractAsyncContextManager[None]:
         """The time of one write, which is sent at once; the waiting for it can be cancelled.
 
         Raises:
             Unavailable: the cloud is down, or too many wait; nothing was sent.
         """
-        return self._api.turn_to_write()
+        return self._api.write_slot()
 
     async def create_snapshot(
         self, vm_id: int, name: str, description: str, labels: Sequence[str]
@@ -237,7 +237,7 @@ def _expect(thing: T, asked_id: int) -> T:
 
 
 def _expect_success(body: object) -> None:
-    if not says_success(_object(body).get("status")):
+    if not reports_success(_object(body).get("status")):
         raise ProtocolError("The cloud's answer does not say that it worked.")
 
 
@@ -256,7 +256,7 @@ def _in_path(name: str) -> str:
 def _read_page(key: str, body: object) -> Page:
     answer = _object(body)
     entries = read_list(answer, key)
-    if len(entries) > MOST_ENTRIES_OF_A_PAGE:
+    if len(entries) > MAX_PAGE_ENTRIES:
         raise ProtocolError("The cloud's answer holds many more entries than were asked for.")
     return Page(entries, read_integer(answer.get("count")))
 

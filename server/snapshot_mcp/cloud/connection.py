@@ -16,12 +16,12 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 from snapshot_mcp import __version__
-from snapshot_mcp.core.errors import ConfigError
+from snapshot_mcp.core.errors import ConfigurationError
 
 Json = Mapping[str, str | int | list[str]]
 
-MOST_CONNECTIONS = 10
-_MOST_ADDRESSES = 256
+MAX_CONNECTIONS = 10
+_MAX_ADDRESSES = 256
 
 
 class Connection:
@@ -44,7 +44,7 @@ class Connection:
         self._transport = transport
         self._url = url.rstrip("/")
         # The same lists are read again and again.
-        self._get = lru_cache(_MOST_ADDRESSES)(partial(self._request, "GET"))
+        self._get = lru_cache(_MAX_ADDRESSES)(partial(self._request, "GET"))
         self._headers = httpx.Headers(
             {
                 "api_key": key,
@@ -117,10 +117,10 @@ def network_transport(url: str) -> httpx.AsyncBaseTransport:
         return httpx.AsyncHTTPTransport(
             proxy=_proxy_of(httpx.URL(url).host) if far else None,
             trust_env=far,
-            limits=httpx.Limits(max_connections=MOST_CONNECTIONS),
+            limits=httpx.Limits(max_connections=MAX_CONNECTIONS),
         )
     except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
-        raise ConfigError(
+        raise ConfigurationError(
             f"The HTTP client cannot be set up ({type(error).__name__}).",
             "Check the proxy and certificate settings of the environment (HTTPS_PROXY, ALL_PROXY,"
             " NO_PROXY, SSL_CERT_FILE), and restart the server.",

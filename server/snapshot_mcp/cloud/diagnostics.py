@@ -7,21 +7,21 @@ from typing import NamedTuple, cast
 
 import httpx
 
-from snapshot_mcp.cloud.api import Api
-from snapshot_mcp.cloud.circuit_breaker import Circuit
+from snapshot_mcp.cloud.api import ApiClient
+from snapshot_mcp.cloud.circuit_breaker import CircuitBreaker
 from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.cloud.connection import Connection
 from snapshot_mcp.cloud.parsing import read_list
-from snapshot_mcp.cloud.scheduler import Traffic
+from snapshot_mcp.cloud.scheduler import RequestScheduler
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import ProtocolError, SnapshotMcpError
-from snapshot_mcp.core.sanitize import NAME_CAP, showable
+from snapshot_mcp.core.sanitize import MAX_NAME_LENGTH, sanitize
 
-MOST_PERMISSIONS_READ = 1_000
+MAX_PERMISSIONS = 1_000
 _HALF_A_SECOND = 0.5
 
 
-class Read(NamedTuple):
+class FetchedPermissions(NamedTuple):
     """One read that was tried: what of, how many seconds it took, and why it failed, if it did."""
 
     subject: str
@@ -29,7 +29,7 @@ class Read(NamedTuple):
     failure: SnapshotMcpError | None
 
 
-class Seen(NamedTuple):
+class CheckResult(NamedTuple):
     """What a look told.
 
     Attributes:
@@ -37,7 +37,7 @@ class Seen(NamedTuple):
         permissions: what the cloud says that the key may do; None where it does not say.
     """
 
-    reads: tuple[Read, ...]
+    reads: tuple[FetchedPermissions, ...]
     permissions: tuple[str, ...] | None
 
 
@@ -74,7 +74,7 @@ class ClockCompared(httpx.AsyncBaseTransport):
         await self._transport.aclose()
 
 
-async def probe(connection: Connection, clock: Clock, *, seconds: float) -> Seen:
+async def probe(connection: Connection, clock: Clock, *, seconds: float) -> CheckResult:
     """Try what the server reads; nothing is sent that could change anything.
 
     Args:
@@ -82,28 +82,30 @@ async def probe(connection: Connection, clock: Clock, *, seconds: float) -> Seen
         clock: the time, and the way to wait.
         seconds: for one call at most.
     """
-    api = Api(connection, Traffic(clock, Circuit()), clock, timeout=seconds)
+    api = ApiClient(connection, RequestScheduler(clock, CircuitBreaker()), clock, timeout=seconds)
     reader = CloudReader(api)
     first = await _tried("snapshots", lambda: reader.snapshots_page(1, 1, "", once=True), clock)
     if first.failure is not None:
-        return Seen((first,), None)
+        return CheckResult((first,), None)
     again = await _tried("snapshots", lambda: reader.snapshots_page(1, 1, "", once=True), clock)
     machines = await _tried("VMs", lambda: reader.virtual_machines_page(1, 1, ""), clock)
     prices = await _tried("prices", reader.pricebook, clock)
-    return Seen((first, again, machines, prices), await _permissions(api))
+    return CheckResult((first, again, machines, prices), await _permissions(api))
 
 
-async def _tried(subject: str, read: Callable[[], Awaitable[object]], clock: Clock) -> Read:
+async def _tried(
+    subject: str, read: Callable[[], Awaitable[object]], clock: Clock
+) -> FetchedPermissions:
     start = clock.elapsed()
     failure = None
     try:
         await read()
     except SnapshotMcpError as error:
         failure = error
-    return Read(subject, clock.elapsed() - start, failure)
+    return FetchedPermissions(subject, clock.elapsed() - start, failure)
 
 
-async def _permissions(api: Api) -> tuple[str, ...] | None:
+async def _permissions(api: ApiClient) -> tuple[str, ...] | None:
     """Source: `GET /auth/users/me/permissions` in the OpenAPI document of the vendor's SDKs."""
     try:
         return await api.read(
@@ -117,7 +119,7 @@ def _read_permissions(body: object) -> tuple[str, ...]:
     if not isinstance(body, Mapping):
         raise ProtocolError("The cloud's answer is no object.")
     entries = read_list(cast("Mapping[str, object]", body), "permissions")
-    told = map(_read_permission, entries[:MOST_PERMISSIONS_READ])
+    told = map(_read_permission, entries[:MAX_PERMISSIONS])
     return tuple(dict.fromkeys(it for it in told if it))
 
 
@@ -126,7 +128,9 @@ def _read_permission(entry: object) -> str:
         return ""
     fields = cast("Mapping[str, object]", entry)
     parts = (fields.get("resource"), fields.get("permission"))
-    return ":".join(showable(it, NAME_CAP).text for it in parts if isinstance(it, str) and it)
+    return ":".join(
+        sanitize(it, MAX_NAME_LENGTH).text for it in parts if isinstance(it, str) and it
+    )
 
 
 def _time_of(header: str) -> datetime | None:

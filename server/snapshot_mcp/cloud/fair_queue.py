@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from snapshot_mcp.core.errors import Unavailable
+from snapshot_mcp.core.errors import UnavailableError
 
-MOST_WAITING = 1_000
+MAX_WAITING = 1_000
 
 
-class Turns:
+class FairSemaphore:
     """A number of turns that are taken and given back.
 
     Within a client the first come is the first served; between clients it goes round.
@@ -26,7 +26,7 @@ class Turns:
         self._count = 0
 
     @asynccontextmanager
-    async def one(self, client: str) -> AsyncGenerator[None]:
+    async def slot(self, client: str) -> AsyncGenerator[None]:
         """Have a turn.
 
         Raises:
@@ -42,9 +42,9 @@ class Turns:
         if self._free:
             self._free -= 1
             return
-        if self._count >= MOST_WAITING:
-            raise Unavailable(
-                f"This server is busy: {MOST_WAITING} requests are waiting already.",
+        if self._count >= MAX_WAITING:
+            raise UnavailableError(
+                f"This server is busy: {MAX_WAITING} requests are waiting already.",
                 "Nothing was changed. Try again in a moment.",
             )
         await self._wait(client)

@@ -11,16 +11,16 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from snapshot_mcp.core.clock import parse_utc
-from snapshot_mcp.core.sanitize import is_surely_plain, showable
-from snapshot_mcp.models.cloud import LARGEST_ID
+from snapshot_mcp.core.sanitize import is_plain_ascii, sanitize
+from snapshot_mcp.models.cloud import MAX_ID
 
-MOST_LABELS = 50
-_LONGEST_LABEL = 60
-_LONGEST_JSON_IN_TEXT = 20_000
+MAX_LABELS = 50
+_MAX_LABEL_LENGTH = 60
+_MAX_JSON_LENGTH = 20_000
 _INTEGER = re.compile(r"[+-]?\d{1,19}")
 
 
-class Altered(list[str]):
+class AlteredFields(list[str]):
     """Collects the names of the fields whose text was altered, each once."""
 
     def append(self, field: str, /) -> None:
@@ -32,14 +32,14 @@ class Altered(list[str]):
 def read_integer(value: object) -> int | None:
     """A whole number of at most 64 bits, also written as text; else None."""
     if type(value) is int:
-        return value if -LARGEST_ID <= value <= LARGEST_ID else None
+        return value if -MAX_ID <= value <= MAX_ID else None
     if isinstance(value, bool):
         return None
     if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
         value = int(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return value if isinstance(value, int) and abs(value) <= LARGEST_ID else None
+    return value if isinstance(value, int) and abs(value) <= MAX_ID else None
 
 
 def read_number(value: object) -> float | None:
@@ -50,7 +50,7 @@ def read_number(value: object) -> float | None:
         number = float(value)
     except (ValueError, OverflowError):
         return None
-    return number if abs(number) <= LARGEST_ID else None  # NaN compares false
+    return number if abs(number) <= MAX_ID else None  # NaN compares false
 
 
 def read_time(value: object) -> datetime | None:
@@ -69,7 +69,7 @@ def read_size(value: object) -> int | None:
     return None if size is None or size < 0 else size
 
 
-def read_text(cap: int, value: object, field: str, altered: Altered) -> str | None:
+def read_text(cap: int, value: object, field: str, altered: AlteredFields) -> str | None:
     """Text as it may be shown, also of a number or of what has a name; else None.
 
     Args:
@@ -78,28 +78,28 @@ def read_text(cap: int, value: object, field: str, altered: Altered) -> str | No
         field: what is noted in `altered` where the text is not shown as it came.
         altered: collects such fields.
     """
-    if type(value) is str and is_surely_plain(value, cap):
+    if type(value) is str and is_plain_ascii(value, cap):
         return value  # as it nearly always is
     if isinstance(value, Mapping):
         value = typing.cast("Mapping[str, object]", value).get("name")
     if isinstance(value, int | float) and not isinstance(value, bool):
-        value = str(value) if abs(value) <= LARGEST_ID else None
+        value = str(value) if abs(value) <= MAX_ID else None
     if not isinstance(value, str):
         return None
-    shown = showable(value, cap)
+    shown = sanitize(value, cap)
     if shown.altered:
         altered.append(field)
     return shown.text
 
 
-def read_truth(value: object) -> bool | None:
+def read_boolean(value: object) -> bool | None:
     """A boolean, also written as 0, 1 or text; else None."""
     if isinstance(value, str):
         value = {"true": True, "false": False}.get(value.strip().lower())
     return bool(value) if isinstance(value, bool | int) and value in (0, 1) else None
 
 
-def read_labels(value: object, field: str, altered: Altered) -> tuple[str, ...] | None:
+def read_labels(value: object, field: str, altered: AlteredFields) -> tuple[str, ...] | None:
     """Labels, also written as JSON in text or between commas; else None. See `read_text`."""
     if type(value) is list and _are_surely_plain(typing.cast("list[object]", value)):
         return tuple(typing.cast("list[str]", value))  # as they nearly always are
@@ -109,11 +109,11 @@ def read_labels(value: object, field: str, altered: Altered) -> tuple[str, ...] 
         altered.append(field)
         return None
     entries = typing.cast("list[object]", value)
-    if len(entries) > MOST_LABELS:
+    if len(entries) > MAX_LABELS:
         altered.append(field)
-    own = Altered()
+    own = AlteredFields()
     texts = [
-        read_text(_LONGEST_LABEL, _label(entry), field, own) for entry in entries[:MOST_LABELS]
+        read_text(_MAX_LABEL_LENGTH, _label(entry), field, own) for entry in entries[:MAX_LABELS]
     ]
     if own or None in texts:
         altered.append(field)
@@ -121,10 +121,10 @@ def read_labels(value: object, field: str, altered: Altered) -> tuple[str, ...] 
 
 
 def _are_surely_plain(labels: list[object]) -> bool:
-    if len(labels) > MOST_LABELS:
+    if len(labels) > MAX_LABELS:
         return False
     for label in labels:
-        if type(label) is not str or not label or not is_surely_plain(label, _LONGEST_LABEL):
+        if type(label) is not str or not label or not is_plain_ascii(label, _MAX_LABEL_LENGTH):
             return False
     return True
 
@@ -132,7 +132,7 @@ def _are_surely_plain(labels: list[object]) -> bool:
 def _comma_separated(text: str) -> list[str]:
     if text.strip() == "[]":
         return []
-    parts = text[:_LONGEST_JSON_IN_TEXT].split(",", MOST_LABELS + 1)
+    parts = text[:_MAX_JSON_LENGTH].split(",", MAX_LABELS + 1)
     return [part.strip() for part in parts]
 
 
@@ -157,7 +157,7 @@ def as_mapping(value: object) -> Mapping[str, object] | None:
 
 def _parsed(text: str) -> object:
     # Source: the OpenAPI document types the nested objects as strings.
-    if len(text) > _LONGEST_JSON_IN_TEXT or not text.lstrip().startswith(("{", "[")):
+    if len(text) > _MAX_JSON_LENGTH or not text.lstrip().startswith(("{", "[")):
         return None
     try:
         return json.loads(text)

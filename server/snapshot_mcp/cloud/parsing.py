@@ -13,33 +13,33 @@ from functools import cache, partial
 from typing import Any, NamedTuple, TypeVar
 
 from snapshot_mcp.cloud.field_readers import (
-    MOST_LABELS,
-    Altered,
+    MAX_LABELS,
+    AlteredFields,
     as_mapping,
+    read_boolean,
     read_integer,
     read_labels,
     read_number,
     read_size,
     read_text,
     read_time,
-    read_truth,
 )
 from snapshot_mcp.core.errors import ProtocolError
-from snapshot_mcp.core.sanitize import DESCRIPTION_CAP, NAME_CAP
+from snapshot_mcp.core.sanitize import MAX_DESCRIPTION_LENGTH, MAX_NAME_LENGTH
 from snapshot_mcp.models.cloud import (
-    LARGEST_ID,
+    MAX_ID,
     CustomImage,
-    Frozen,
+    FrozenModel,
     Snapshot,
     SnapshotEvent,
     VirtualMachine,
 )
 
-F = TypeVar("F", bound=Frozen)
+F = TypeVar("F", bound=FrozenModel)
 
 _CAPS = {
-    "description": DESCRIPTION_CAP,
-    "message": DESCRIPTION_CAP,
+    "description": MAX_DESCRIPTION_LENGTH,
+    "message": MAX_DESCRIPTION_LENGTH,
     "public_key": 2_000,
     "status": 30,
     "vm_status": 30,
@@ -63,7 +63,7 @@ class FieldPlan(NamedTuple):
 
     name: str
     keys: tuple[str, ...]
-    read: Callable[[object, str, Altered], object]
+    read: Callable[[object, str, AlteredFields], object]
 
 
 class Entry(NamedTuple):
@@ -73,13 +73,13 @@ class Entry(NamedTuple):
     raw: Mapping[str, object]
 
 
-def entry_of(raw: object) -> Entry | None:
+def parse_entry(raw: object) -> Entry | None:
     """An entry with its id; None where it is not an object, or has no id."""
     mapping = as_mapping(raw)
     if mapping is None:
         return None
     number = mapping.get("id")
-    if type(number) is int and 0 < number <= LARGEST_ID:
+    if type(number) is int and 0 < number <= MAX_ID:
         return Entry(number, mapping)  # as nearly all are
     number = read_integer(number)
     return None if number is None or number < 1 else Entry(number, mapping)
@@ -88,7 +88,7 @@ def entry_of(raw: object) -> Entry | None:
 def field_reader(name: str) -> Callable[[Entry], Any]:
     """Reads one field of a snapshot as `read_snapshot` does; None where that takes the default."""
     plan = _plans_of((name,))[0]
-    read, altered = plan.read, Altered()
+    read, altered = plan.read, AlteredFields()
 
     def read_it(entry: Entry) -> Any:  # noqa: ANN401 - of the type that the model names
         value = entry.raw.get(name)
@@ -104,7 +104,7 @@ def read_fields(entry: Entry, names: tuple[str, ...]) -> dict[str, Any]:
     Raises:
         KeyError: a snapshot has no such field.
     """
-    altered, raw = Altered(), entry.raw
+    altered, raw = AlteredFields(), entry.raw
     fields: dict[str, Any] = {}
     for plan in _plans_of(names):
         name, _, read = plan
@@ -200,7 +200,7 @@ def _boot_volume_size(raw: Mapping[str, object]) -> int | None:
     # Source: the recorded replies: volume_attachments[].volume {size, bootable}.
     attachments = raw.get("volume_attachments")
     entries = typing.cast("list[object]", attachments) if isinstance(attachments, list) else []
-    for attachment in map(as_mapping, entries[:MOST_LABELS]):
+    for attachment in map(as_mapping, entries[:MAX_LABELS]):
         volume = as_mapping(attachment.get("volume")) if attachment else None
         if volume and volume.get("bootable") is True:
             return read_size(volume.get("size"))
@@ -208,10 +208,10 @@ def _boot_volume_size(raw: Mapping[str, object]) -> int | None:
 
 
 def _identified(model: type[F], raw: object, what: str) -> F:
-    entry = entry_of(raw)
+    entry = parse_entry(raw)
     if entry is None:
         raise ProtocolError(f"The cloud's answer holds {what} without an id.")
-    altered = Altered()
+    altered = AlteredFields()
     values = _read_fields(model, entry.raw, "", altered)
     if altered:
         values["altered"] = tuple(altered)
@@ -219,7 +219,7 @@ def _identified(model: type[F], raw: object, what: str) -> F:
 
 
 def _read_fields(
-    model: type[Frozen], raw: Mapping[str, object], prefix: str, altered: Altered
+    model: type[FrozenModel], raw: Mapping[str, object], prefix: str, altered: AlteredFields
 ) -> dict[str, object]:
     values: dict[str, object] = {}
     for plan in _field_plans(model):
@@ -230,7 +230,7 @@ def _read_fields(
 
 
 def _read_planned(
-    plan: FieldPlan, raw: Mapping[str, object], prefix: str, altered: Altered
+    plan: FieldPlan, raw: Mapping[str, object], prefix: str, altered: AlteredFields
 ) -> object:
     for key in plan.keys:
         value = raw.get(key)
@@ -241,7 +241,7 @@ def _read_planned(
 
 
 @cache
-def _plans_by_name(model: type[Frozen]) -> Mapping[str, FieldPlan]:
+def _plans_by_name(model: type[FrozenModel]) -> Mapping[str, FieldPlan]:
     return {plan.name: plan for plan in _field_plans(model)}
 
 
@@ -251,7 +251,7 @@ def _plans_of(names: tuple[str, ...]) -> tuple[FieldPlan, ...]:
 
 
 @cache
-def _field_plans(model: type[Frozen]) -> tuple[FieldPlan, ...]:
+def _field_plans(model: type[FrozenModel]) -> tuple[FieldPlan, ...]:
     return tuple(
         FieldPlan(name, (name, _camel_case(name), *_RENAMED.get(name, ())), _reader(name, field))
         for name, field in (
@@ -272,19 +272,21 @@ def _inner_type(annotation: object) -> object:
     return annotation
 
 
-def _reader(name: str, kind: object) -> Callable[[object, str, Altered], object]:
+def _reader(name: str, kind: object) -> Callable[[object, str, AlteredFields], object]:
     if name == "size":
         return lambda value, _field, _altered: read_size(value)
-    if isinstance(kind, type) and issubclass(kind, Frozen):
+    if isinstance(kind, type) and issubclass(kind, FrozenModel):
         return partial(_read_nested, kind)
     if typing.get_origin(kind) is tuple:
         return read_labels
     if kind is str:
-        return partial(read_text, _CAPS.get(name, NAME_CAP))
+        return partial(read_text, _CAPS.get(name, MAX_NAME_LENGTH))
     return _READERS[typing.cast("type", kind)]
 
 
-def _read_nested(model: type[Frozen], value: object, field: str, altered: Altered) -> Frozen | None:
+def _read_nested(
+    model: type[FrozenModel], value: object, field: str, altered: AlteredFields
+) -> FrozenModel | None:
     if isinstance(value, list):
         entries = typing.cast("list[object]", value)
         value = entries[0] if entries else None
@@ -295,9 +297,9 @@ def _read_nested(model: type[Frozen], value: object, field: str, altered: Altere
     return model(**values) if values else None
 
 
-_READERS: Mapping[type, Callable[[object, str, Altered], object]] = {
+_READERS: Mapping[type, Callable[[object, str, AlteredFields], object]] = {
     int: lambda value, _field, _altered: read_integer(value),
     float: lambda value, _field, _altered: read_number(value),
-    bool: lambda value, _field, _altered: read_truth(value),
+    bool: lambda value, _field, _altered: read_boolean(value),
     datetime: lambda value, _field, _altered: read_time(value),
 }

@@ -9,19 +9,19 @@ from pyrate_limiter.abstracts import AbstractBucket
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.instrumentation import OBSERVER
 
-REQUESTS_A_MINUTE = 500
+REQUESTS_PER_MINUTE = 500
 """Source: the cloud's documentation of its limit, for all requests of an API key."""
 
-KEPT_FOR_WRITES = 50
+RESERVED_FOR_WRITES = 50
 
 MINUTE_MILLISECONDS = 60_000
-_SHORTEST_WAIT_SECONDS = 0.01
+_MIN_WAIT_SECONDS = 0.01
 
 Part = Literal["reads", "all"]
 """What a request uses up: a write one of all, a read one of the reads' part as well."""
 
 
-class Allowance(Protocol):
+class RateLimiter(Protocol):
     """What may be sent, counted for one process or for all that share the limit."""
 
     def seconds_until_permitted(self, part: Part) -> Awaitable[float]:
@@ -29,7 +29,7 @@ class Allowance(Protocol):
         ...
 
 
-class OwnAllowance:
+class LocalRateLimiter:
     """The allowance of a process that has the limit for itself.
 
     Args:
@@ -41,8 +41,8 @@ class OwnAllowance:
     def __init__(
         self,
         clock: Clock,
-        a_minute: int = REQUESTS_A_MINUTE,
-        kept_for_writes: int = KEPT_FOR_WRITES,
+        a_minute: int = REQUESTS_PER_MINUTE,
+        kept_for_writes: int = RESERVED_FOR_WRITES,
     ) -> None:
         self._clock = clock
         self._a_minute = a_minute
@@ -56,13 +56,13 @@ class OwnAllowance:
         now = int(self._clock.elapsed() * 1_000)
         bucket = self._buckets[part]
         bucket.leak(now)
-        seconds = seconds_until_put(bucket, now)
+        seconds = seconds_until_available(bucket, now)
         if part == "all" and (observer := OBSERVER.get()) is not None:
-            observer.budget(self._a_minute - bucket.count())
+            observer.record_budget(self._a_minute - bucket.count())
         return seconds
 
 
-def seconds_until_put(bucket: AbstractBucket, now: int) -> float:
+def seconds_until_available(bucket: AbstractBucket, now: int) -> float:
     """Put one request into a bucket of the kind that answers at once; 0, or how long to wait.
 
     Args:
@@ -73,4 +73,4 @@ def seconds_until_put(bucket: AbstractBucket, now: int) -> float:
     if bucket.put(item):
         return 0
     waiting = cast("int", bucket.waiting(item))
-    return max(waiting / 1_000, _SHORTEST_WAIT_SECONDS)
+    return max(waiting / 1_000, _MIN_WAIT_SECONDS)

@@ -4,27 +4,27 @@ from collections.abc import Mapping
 from typing import cast
 
 from snapshot_mcp.core.errors import (
-    BadRequest,
+    NOTHING_CHANGED,
+    BadRequestError,
     CloudError,
-    Conflict,
-    Forbidden,
-    NotFound,
-    OutcomeUnknown,
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    OutcomeUnknownError,
     ProtocolError,
-    RateLimited,
-    Unauthorized,
-    Unavailable,
+    RateLimitedError,
+    UnauthorizedError,
+    UnavailableError,
 )
-from snapshot_mcp.core.sanitize import showable
+from snapshot_mcp.core.sanitize import sanitize
 
-_NOTHING_CHANGED = "Nothing was changed."
 _UNDECIDED_STATUS = frozenset({408, 425})
 _PASSING_STATUS = frozenset({502, 503, 504})
 _STILL_AT_IT_STATUS = frozenset({408, 502, 504})
 """A gateway says these of a server behind it, which may go on."""
 
 
-def error_of(  # noqa: PLR0911 - one line an answer
+def error_from_response(  # noqa: PLR0911 - one line an answer
     status: int, body: object, subject: str, advised: float | None, *, writing: bool
 ) -> Exception | None:
     """The typed error of an answer that is not a success; None for a success.
@@ -42,26 +42,26 @@ def error_of(  # noqa: PLR0911 - one line an answer
         case status if 200 <= status < 300:  # noqa: PLR2004 - the class of success
             return _error_in_success(body, subject)
         case 401:
-            return Unauthorized(
+            return UnauthorizedError(
                 "The cloud does not accept the API key.",
-                f"{_NOTHING_CHANGED} Check SNAPSHOT_MCP_API_KEY and restart the server.",
+                f"{NOTHING_CHANGED} Check SNAPSHOT_MCP_API_KEY and restart the server.",
             )
         case 403:
-            return Forbidden(
+            return ForbiddenError(
                 f"The API key may not do this ({subject}).",
-                f"{_NOTHING_CHANGED} Someone with rights to the cloud account can allow it.",
+                f"{NOTHING_CHANGED} Someone with rights to the cloud account can allow it.",
             )
         case 404:
             return _not_found(body, subject, writing=writing)
         case 409:
-            return Conflict(
+            return ConflictError(
                 f"The cloud refused {subject}: it is busy, or the name is already taken.",
-                _NOTHING_CHANGED,
+                NOTHING_CHANGED,
             )
         case 429:
-            return RateLimited(
+            return RateLimitedError(
                 "The cloud takes no more requests this minute.",
-                f"{_NOTHING_CHANGED} {_when(advised)}",
+                f"{NOTHING_CHANGED} {_when(advised)}",
                 retry_after=advised,
                 passing=True,
             )
@@ -74,8 +74,8 @@ def _other_failure(
 ) -> Exception:
     match status:
         case status if 400 <= status < 500 and status not in _UNDECIDED_STATUS:  # noqa: PLR2004 - the class of refusals
-            return BadRequest(
-                f"The cloud refused {subject}: {_known_reason(body)}.", _NOTHING_CHANGED
+            return BadRequestError(
+                f"The cloud refused {subject}: {_known_reason(body)}.", NOTHING_CHANGED
             )
         case status if writing:
             return outcome_unknown(
@@ -86,12 +86,12 @@ def _other_failure(
         case status if 300 <= status < 400:  # noqa: PLR2004 - the class of redirects
             return ProtocolError(
                 "The cloud's answer points to another address, which was not followed.",
-                f"{_NOTHING_CHANGED} Check the API address.",
+                f"{NOTHING_CHANGED} Check the API address.",
             )
         case status:
-            return Unavailable(
+            return UnavailableError(
                 f"The cloud failed on {subject} (status {status}).",
-                f"{_NOTHING_CHANGED} {_when(advised)}",
+                f"{NOTHING_CHANGED} {_when(advised)}",
                 retry_after=advised,
                 passing=status in _PASSING_STATUS,
             )
@@ -106,7 +106,7 @@ def _error_in_success(body: object, subject: str) -> Exception | None:
     if not isinstance(body, Mapping):
         return None
     status = cast("Mapping[str, object]", body).get("status")
-    if status is None or says_success(status):
+    if status is None or reports_success(status):
         return None
     if status is False or (type(status) is int and status >= 400):  # noqa: PLR2004 - HTTP's classes
         return CloudError(
@@ -116,7 +116,7 @@ def _error_in_success(body: object, subject: str) -> Exception | None:
     return ProtocolError(f"The cloud's answer for {subject} does not say whether it worked.")
 
 
-def says_success(status: object) -> bool:
+def reports_success(status: object) -> bool:
     """Whether a body's `status` says that it worked.
 
     Source: `status` is true in the document, the integer 200 in the recorded replies.
@@ -133,22 +133,24 @@ def _not_found(body: object, subject: str, *, writing: bool) -> Exception:
             return outcome_unknown(subject, "the answer is not the cloud's", may_still_happen=False)
         return ProtocolError(
             f"The answer for {subject} (status 404) is not the cloud's.",
-            f"{_NOTHING_CHANGED} Check the API address, and what stands between.",
+            f"{NOTHING_CHANGED} Check the API address, and what stands between.",
         )
     if writing:
         sentence = f"The cloud refused {subject}: what it is about does not exist."
-        return NotFound(sentence, _NOTHING_CHANGED)
+        return NotFoundError(sentence, NOTHING_CHANGED)
     if subject.startswith("the "):
-        return NotFound(
+        return NotFoundError(
             f"The cloud does not know the call for {subject}.",
-            f"{_NOTHING_CHANGED} Check the API address.",
+            f"{NOTHING_CHANGED} Check the API address.",
         )
-    return NotFound(f"The cloud has no {subject}.", _NOTHING_CHANGED)
+    return NotFoundError(f"The cloud has no {subject}.", NOTHING_CHANGED)
 
 
-def outcome_unknown(subject: str, why: str, *, may_still_happen: bool = True) -> OutcomeUnknown:
+def outcome_unknown(
+    subject: str, why: str, *, may_still_happen: bool = True
+) -> OutcomeUnknownError:
     """The error of a write whose effect nobody saw."""
-    return OutcomeUnknown(
+    return OutcomeUnknownError(
         f"The request ({subject}) was sent but its outcome is not known: {why}.",
         "It may or may not have happened. Look before you do anything else; do not repeat it.",
         may_still_happen=may_still_happen,
@@ -177,7 +179,7 @@ def _known_reason(body: object) -> str:
 def remote_message(body: object) -> str:
     """What the cloud wrote about a failure, cleaned; for the log alone."""
     message = cast("Mapping[str, object]", body).get("message") if isinstance(body, Mapping) else ""
-    return showable(message).text if isinstance(message, str) else ""
+    return sanitize(message).text if isinstance(message, str) else ""
 
 
 def _when(advised: float | None) -> str:

@@ -15,21 +15,21 @@ from tenacity import (
 
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import CloudError
-from snapshot_mcp.core.instrumentation import RESENT
+from snapshot_mcp.core.instrumentation import RETRY_COUNT
 from snapshot_mcp.core.request_context import current_caller
 
 T = TypeVar("T")
 
-MOST_ATTEMPTS = 4
-FIRST_PAUSE_SECONDS = 0.5
-LONGEST_PAUSE_SECONDS = 8.0
-LONGEST_ADVICE_SECONDS = 86_400.0
+MAX_ATTEMPTS = 4
+MIN_DELAY_SECONDS = 0.5
+MAX_DELAY_SECONDS = 8.0
+MAX_RETRY_AFTER_SECONDS = 86_400.0
 
 # Full jitter: any time up to a limit that doubles, so that many clients do not come back at once.
-_jitter = wait_random_exponential(multiplier=FIRST_PAUSE_SECONDS, max=LONGEST_PAUSE_SECONDS)
+_jitter = wait_random_exponential(multiplier=MIN_DELAY_SECONDS, max=MAX_DELAY_SECONDS)
 
 
-async def persevere(attempt: Callable[[], Awaitable[T]], clock: Clock, *, within: float) -> T:
+async def retry_until(attempt: Callable[[], Awaitable[T]], clock: Clock, *, within: float) -> T:
     """Await `attempt` until it works, fails for good, or the time is over.
 
     Args:
@@ -59,15 +59,15 @@ async def _again(
     async def once() -> T:
         for failed_before in outcomes:
             raise failed_before
-        token = RESENT.set(next(number))
+        token = RETRY_COUNT.set(next(number))
         try:
             return await attempt()
         finally:
-            RESENT.reset(token)
+            RETRY_COUNT.reset(token)
 
     def is_enough(state: RetryCallState) -> bool:
         too_late = clock.elapsed() + state.upcoming_sleep > ends
-        return too_late or state.attempt_number >= MOST_ATTEMPTS
+        return too_late or state.attempt_number >= MAX_ATTEMPTS
 
     retrying = AsyncRetrying(
         retry=retry_if_exception(_may_pass),
@@ -79,7 +79,7 @@ async def _again(
     return await retrying(once)
 
 
-def seconds_advised(retry_after: str, clock: Clock) -> float | None:
+def parse_retry_after(retry_after: str, clock: Clock) -> float | None:
     """What a Retry-After header says, in seconds from now; None for none, or no sense.
 
     Source: RFC 9110, 10.2.3: a number of seconds, or a date.
@@ -87,13 +87,13 @@ def seconds_advised(retry_after: str, clock: Clock) -> float | None:
     if not retry_after:
         return None
     if retry_after.isascii() and retry_after.isdigit():
-        return min(float(retry_after[:9]), LONGEST_ADVICE_SECONDS)
+        return min(float(retry_after[:9]), MAX_RETRY_AFTER_SECONDS)
     try:
         moment = parsedate_to_datetime(retry_after)
         seconds = (moment - clock.now()).total_seconds()
     except (ValueError, TypeError, OverflowError):
         return None
-    return min(max(seconds, 0.0), LONGEST_ADVICE_SECONDS)
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
 
 
 def _may_pass(error: BaseException) -> bool:
@@ -107,5 +107,7 @@ def _pause(state: RetryCallState) -> float:
 
 
 async def _rest(clock: Clock, seconds: float) -> None:
-    await current_caller().news.tell(f"The cloud is busy; trying again in {seconds:.1f} s")
+    await current_caller().news.announce_change(
+        f"The cloud is busy; trying again in {seconds:.1f} s"
+    )
     await clock.sleep(seconds)

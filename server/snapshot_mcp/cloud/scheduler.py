@@ -8,18 +8,18 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from snapshot_mcp.cloud.circuit_breaker import Circuit, Outage
-from snapshot_mcp.cloud.fair_queue import Turns
-from snapshot_mcp.cloud.rate_limit import Allowance, OwnAllowance, Part
+from snapshot_mcp.cloud.circuit_breaker import CircuitBreaker, Outage
+from snapshot_mcp.cloud.fair_queue import FairSemaphore
+from snapshot_mcp.cloud.rate_limit import LocalRateLimiter, Part, RateLimiter
 from snapshot_mcp.core.clock import Clock
-from snapshot_mcp.core.errors import OutcomeUnknown, Unavailable
+from snapshot_mcp.core.errors import OutcomeUnknownError, UnavailableError
 from snapshot_mcp.core.request_context import current_caller
 
-READS_AT_ONCE = 8
-WRITES_AT_ONCE = 2
+MAX_CONCURRENT_READS = 8
+MAX_CONCURRENT_WRITES = 2
 
 
-class Traffic:
+class RequestScheduler:
     """What leaves this process for the cloud; one for all calls.
 
     Args:
@@ -28,28 +28,30 @@ class Traffic:
         allowance: how many requests may be sent; by default this process has the limit for itself.
     """
 
-    def __init__(self, clock: Clock, circuit: Circuit, allowance: Allowance | None = None) -> None:
+    def __init__(
+        self, clock: Clock, circuit: CircuitBreaker, allowance: RateLimiter | None = None
+    ) -> None:
         self._clock = clock
         self._circuit = circuit
-        self._allowance = allowance or OwnAllowance(clock)
-        self._reading = Turns(READS_AT_ONCE)
-        self._writing = Turns(WRITES_AT_ONCE)
+        self._allowance = allowance or LocalRateLimiter(clock)
+        self._reading = FairSemaphore(MAX_CONCURRENT_READS)
+        self._writing = FairSemaphore(MAX_CONCURRENT_WRITES)
 
     @asynccontextmanager
-    async def reading(self) -> AsyncGenerator[None]:
+    async def read_slot(self) -> AsyncGenerator[None]:
         """The turn of one read.
 
         Raises:
             Unavailable: the cloud is down, or too many wait; nothing was sent.
         """
-        async with self._reading.one(current_caller().client):
+        async with self._reading.slot(current_caller().client):
             await self._permit("reads", "all")
             yield
 
     @asynccontextmanager
-    async def writing(self) -> AsyncGenerator[None]:
+    async def write_slot(self) -> AsyncGenerator[None]:
         """The turn of one write. Raises as `reading` does."""
-        async with self._writing.one(current_caller().client):
+        async with self._writing.slot(current_caller().client):
             await self._permit("all")
             yield
 
@@ -63,23 +65,23 @@ class Traffic:
         _refuse_outage(self._circuit.admit(self._clock.elapsed()))
         try:
             yield
-        except (Unavailable, OutcomeUnknown):
-            self._circuit.failed(self._clock.elapsed(), self._clock.now())
+        except (UnavailableError, OutcomeUnknownError):
+            self._circuit.record_failure(self._clock.elapsed(), self._clock.now())
             raise
         except anyio.get_cancelled_exc_class():
-            self._circuit.abandoned()
+            self._circuit.record_cancellation()
             raise
         except BaseException:
-            self._circuit.succeeded()
+            self._circuit.record_success()
             raise
-        self._circuit.succeeded()
+        self._circuit.record_success()
 
     async def _permit(self, *parts: Part) -> None:
         # Looked at before the wait as well: nobody waits in a queue for what is down.
         _refuse_outage(self._circuit.outage(self._clock.elapsed()))
         for part in parts:
             while (seconds := await self._allowance.seconds_until_permitted(part)) > 0:
-                await current_caller().news.tell(
+                await current_caller().news.announce_change(
                     f"The cloud's limit of requests is used up; going on in {seconds:.0f} s"
                 )
                 await self._clock.sleep(seconds)
@@ -87,7 +89,7 @@ class Traffic:
 
 def _refuse_outage(outage: Outage | None) -> None:
     if outage is not None:
-        raise Unavailable(
+        raise UnavailableError(
             f"The cloud has not answered since {outage.since:%Y-%m-%d %H:%M:%S} UTC, so it was not"
             f" asked now; it is asked again in {outage.seconds:.0f} s.",
             "Nothing was changed. Try again then.",

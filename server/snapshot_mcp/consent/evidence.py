@@ -11,7 +11,7 @@ Evidence = Literal["arguments", "person", "panel"]
 """
 
 
-class Answer(NamedTuple):
+class ApprovalAnswer(NamedTuple):
     """What came back from a person.
 
     Attributes:
@@ -23,7 +23,7 @@ class Answer(NamedTuple):
     words: str = ""
 
 
-class Person(Protocol):
+class Approver(Protocol):
     """The person behind a client, as far as the client lets them be reached."""
 
     @property
@@ -50,11 +50,11 @@ class Person(Protocol):
         """Whether the answer to this very question came with the call."""
         ...
 
-    async def ask(self, question: str) -> Answer:
+    async def ask(self, question: str) -> ApprovalAnswer:
         """Ask, or take the answer that came with the call; never raises for a missing answer."""
         ...
 
 
-def agrees_in_panel(person: Person) -> bool:
+def approves_in_panel(person: Approver) -> bool:
     """Whether the panel is where this person agrees: there is one, and they cannot be asked."""
     return person.has_panel and not person.can_be_asked

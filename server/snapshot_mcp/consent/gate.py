@@ -14,24 +14,24 @@ from typing import NamedTuple, TypeVar, cast
 import anyio
 
 from snapshot_mcp.cloud.client import CloudWriter
-from snapshot_mcp.consent.evidence import Answer, Evidence, Person, agrees_in_panel
-from snapshot_mcp.consent.plan_tokens import Intent, Plan, Tokens, digest
-from snapshot_mcp.consent.reconcile import Look
-from snapshot_mcp.consent.target import Agreeable
-from snapshot_mcp.consent.write_once import Sender
+from snapshot_mcp.consent.evidence import ApprovalAnswer, Approver, Evidence, approves_in_panel
+from snapshot_mcp.consent.plan_tokens import Intent, Plan, PlanTokens, digest
+from snapshot_mcp.consent.reconcile import EffectLookup
+from snapshot_mcp.consent.target import ApprovalSubject
+from snapshot_mcp.consent.write_once import WriteOnce
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import (
     LedgerError,
     RefusedError,
 )
-from snapshot_mcp.ledger.base import Recorder, already_used
+from snapshot_mcp.ledger.base import Ledger, already_used_error
 from snapshot_mcp.ledger.chain import Argument, Attempt, Event, RateLimit
 from snapshot_mcp.settings.environment import Consent
 
 T = TypeVar("T")
 
-SECONDS_OF_AN_HOUR = 3_600.0
-_LONGEST_WAIT_FOR_OTHERS_SECONDS = 60.0
+SECONDS_PER_HOUR = 3_600.0
+_CHANGE_LOCK_TIMEOUT_SECONDS = 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -61,8 +61,8 @@ class Gate:
         self,
         *,
         writer: CloudWriter,
-        ledger: Recorder,
-        tokens: Tokens,
+        ledger: Ledger,
+        tokens: PlanTokens,
         consent: Consent,
         limits: Mapping[str, RateLimit],
         principal: Callable[[], str],
@@ -70,7 +70,7 @@ class Gate:
         new_id: Callable[[], str],
         others: Callable[[], AbstractAsyncContextManager[None]],
     ) -> None:
-        self._sender = Sender(writer, ledger, limits, clock)
+        self._sender = WriteOnce(writer, ledger, limits, clock)
         self._ledger = ledger
         self._tokens = tokens
         self._consent = consent
@@ -79,8 +79,8 @@ class Gate:
         self._one_at_a_time = anyio.Lock()
         self._others = others
 
-    async def present(
-        self, intent: Intent, plan_token: str, confirm: str, person: Person
+    async def check_commit(
+        self, intent: Intent, plan_token: str, confirm: str, person: Approver
     ) -> Plan | None:
         """Check what was presented for a destructive action, before anything is looked up.
 
@@ -110,15 +110,15 @@ class Gate:
             )
         plan = await anyio.to_thread.run_sync(self._tokens.open, plan_token, intent)
         if await self._ledger.was_sent(plan.id):
-            raise already_used()
+            raise already_used_error()
         # Only now: a used plan must not be told to be merely old, for then it may have happened.
-        self._tokens.check_time(plan)
+        self._tokens.check_expiry(plan)
         if person.panel_nonce is not None:
             await anyio.to_thread.run_sync(self._check_panel, plan, person)
         return plan
 
-    def _check_panel(self, plan: Plan, person: Person) -> None:
-        given, nonce = person.panel_nonce or "", self._tokens.nonce(plan.id)
+    def _check_panel(self, plan: Plan, person: Approver) -> None:
+        given, nonce = person.panel_nonce or "", self._tokens.panel_nonce(plan.id)
         if not person.has_panel or not hmac.compare_digest(given.encode(), nonce.encode()):
             raise RefusedError(
                 "This did not come from the panel that shows this plan.",
@@ -129,8 +129,8 @@ class Gate:
     async def plan(
         self,
         intent: Intent,
-        target: Agreeable,
-        person: Person,
+        target: ApprovalSubject,
+        person: Approver,
         recorded: Mapping[str, Argument] | None = None,
     ) -> Mapping[str, object]:
         """A new plan for `intent` on `target`, as fields of `Planned`; nothing is changed.
@@ -148,8 +148,8 @@ class Gate:
         attempt = self._attempt(plan_id, intent, "arguments", person)
         if recorded is not None:
             attempt = attempt._replace(arguments=recorded)
-        await self._ledger.record("planned", attempt, target.touched)
-        nonce = self._tokens.nonce(plan_id) if person.has_panel else None
+        await self._ledger.record("planned", attempt, target.summary)
+        nonce = self._tokens.panel_nonce(plan_id) if person.has_panel else None
         return {
             "plan_token": token,
             "confirm_with": target.confirm_with,
@@ -157,7 +157,7 @@ class Gate:
             "panel_nonce": nonce,
         }
 
-    async def recorded(self, plan: Plan, name: str) -> list[str]:
+    async def planned_arguments(self, plan: Plan, name: str) -> list[str]:
         """The list that the row of `plan` in the ledger holds under `name`.
 
         It must be what the plan's state is the digest of, so it is as it was when it was signed.
@@ -177,7 +177,7 @@ class Gate:
         return held
 
     async def gather_evidence(
-        self, intent: Intent, plan: Plan, target: Agreeable, confirm: str, person: Person
+        self, intent: Intent, plan: Plan, target: ApprovalSubject, confirm: str, person: Approver
     ) -> Evidence:
         """The strongest evidence for `plan` that this client can give.
 
@@ -195,7 +195,7 @@ class Gate:
             )
         if person.panel_nonce is not None:
             return "panel"  # `present` has checked it
-        if agrees_in_panel(person):
+        if approves_in_panel(person):
             raise RefusedError(
                 "The person agrees to this plan in the panel, and has not yet.",
                 "Nothing was changed. Ask the person to type the words in the panel that shows the"
@@ -208,21 +208,21 @@ class Gate:
         _require_agreement(await person.ask(target.question), target.confirm_with)
         return "person"
 
-    def permit(self, intent: Intent, plan: Plan, evidence: Evidence, person: Person) -> Permit:
+    def permit(self, intent: Intent, plan: Plan, evidence: Evidence, person: Approver) -> Permit:
         """Leave to carry out `plan`, when it has not ended while a person thought about it.
 
         Raises:
             RefusedError: it has ended.
         """
-        self._tokens.check_time(plan)
+        self._tokens.check_expiry(plan)
         return Permit(self._attempt(plan.id, intent, evidence, person))
 
-    async def sent_last_hour(self, tool: str) -> int:
+    async def count_sent_last_hour(self, tool: str) -> int:
         """How often this tool sent something in the last sixty minutes, in all processes."""
-        return await self._ledger.sent_within(tool, SECONDS_OF_AN_HOUR)
+        return await self._ledger.sent_within(tool, SECONDS_PER_HOUR)
 
     @asynccontextmanager
-    async def alone(self) -> AsyncGenerator[None]:
+    async def exclusive(self) -> AsyncGenerator[None]:
         """One change at a time, of all servers on this ledger; the wait for others has an end.
 
         Raises:
@@ -231,7 +231,7 @@ class Gate:
         """
         async with AsyncExitStack() as held:
             try:
-                with anyio.fail_after(_LONGEST_WAIT_FOR_OTHERS_SECONDS):
+                with anyio.fail_after(_CHANGE_LOCK_TIMEOUT_SECONDS):
                     await held.enter_async_context(self._one_at_a_time)
                     await held.enter_async_context(self._others())
             except TimeoutError as error:
@@ -242,8 +242,8 @@ class Gate:
             yield
 
     @asynccontextmanager
-    async def noting_refusals(
-        self, intent: Intent, person: Person, plan_token: str
+    async def recording_refusals(
+        self, intent: Intent, person: Approver, plan_token: str
     ) -> AsyncGenerator[None]:
         """Record that something was refused, and why; under its plan's id, if it had a plan."""
         try:
@@ -252,7 +252,7 @@ class Gate:
             await self._refused(intent, plan_token, person, error)
             raise
 
-    async def begin(self, permit: Permit) -> None:
+    async def record_start(self, permit: Permit) -> None:
         """Record that a batch begins; its writes are attempts of their own, see `part`.
 
         Raises:
@@ -261,7 +261,7 @@ class Gate:
         """
         await self._ledger.record("sent", permit.attempt)
 
-    def part(self, permit: Permit, tool: str, target: int) -> Permit:
+    def child_permit(self, permit: Permit, tool: str, target: int) -> Permit:
         """Leave for one write of a batch; the ledger lets it be sent once, as any other."""
         batch = permit.attempt
         return Permit(
@@ -270,7 +270,7 @@ class Gate:
             )
         )
 
-    async def end(self, permit: Permit, event: Event, reason: str) -> None:
+    async def record_end(self, permit: Permit, event: Event, reason: str) -> None:
         """Record how a batch ended; a ledger that fails keeps nobody from being told."""
         try:
             await self._ledger.record(event, permit.attempt, reason)
@@ -278,7 +278,7 @@ class Gate:
             logger.exception("batch %s ended but could not be recorded", permit.attempt.id)
 
     async def _refused(
-        self, intent: Intent, plan_token: str, person: Person, error: RefusedError
+        self, intent: Intent, plan_token: str, person: Approver, error: RefusedError
     ) -> None:
         try:
             plan_id = await anyio.to_thread.run_sync(self._tokens.plan_id, plan_token)
@@ -288,7 +288,7 @@ class Gate:
             logger.exception("a refusal of %s could not be recorded", intent.tool)
 
     def _attempt(
-        self, attempt_id: str, intent: Intent, evidence: Evidence, person: Person
+        self, attempt_id: str, intent: Intent, evidence: Evidence, person: Approver
     ) -> Attempt:
         return Attempt(
             attempt_id,
@@ -300,7 +300,7 @@ class Gate:
             person.client,
         )
 
-    def routine(self, intent: Intent, person: Person) -> Permit:
+    def permit_without_plan(self, intent: Intent, person: Approver) -> Permit:
         """Leave for a write that destroys nothing and bills no machine; it is recorded as well."""
         return Permit(self._attempt(self._new_id(), intent, "arguments", person))
 
@@ -308,7 +308,7 @@ class Gate:
         self,
         permit: Permit,
         write: Callable[[CloudWriter], Awaitable[T]],
-        look: Look[T],
+        look: EffectLookup[T],
         *,
         others_differ: bool = False,
     ) -> T:
@@ -316,18 +316,18 @@ class Gate:
         return await self._sender.send(permit.attempt, write, look, others_differ=others_differ)
 
 
-def _require_agreement(answer: Answer, confirm_with: str) -> None:
+def _require_agreement(answer: ApprovalAnswer, confirm_with: str) -> None:
     again = "Nothing was changed. Do not ask again unless the person wants it."
     match answer:
-        case Answer("accept", words) if words == confirm_with:
+        case ApprovalAnswer("accept", words) if words == confirm_with:
             return
-        case Answer("accept"):
+        case ApprovalAnswer("accept"):
             raise RefusedError("The person was asked and typed other words than the plan's.", again)
-        case Answer("decline"):
+        case ApprovalAnswer("decline"):
             raise RefusedError("The person was asked and declined.", again)
-        case Answer("cancel"):
+        case ApprovalAnswer("cancel"):
             raise RefusedError("The person was asked and dismissed the question.", again)
-        case Answer("timeout"):
+        case ApprovalAnswer("timeout"):
             raise RefusedError("The person was asked and did not answer in time.", again)
         case _:
             raise RefusedError(

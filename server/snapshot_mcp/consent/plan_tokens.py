@@ -11,9 +11,9 @@ from typing import Literal, NamedTuple
 from snapshot_mcp.core.errors import RefusedError
 from snapshot_mcp.ledger.chain import Argument
 
-LIFETIME = timedelta(minutes=10)
+TOKEN_LIFETIME = timedelta(minutes=10)
 _ALGORITHM = "HS256"
-_LONGEST_TOKEN = 1_000
+_MAX_TOKEN_LENGTH = 1_000
 _DIGEST_BYTES = 12  # 96 bits: a model copies every character of a token
 _NONCE_BYTES = 18
 _REQUIRED = ["jti", "sub", "arg", "st", "aud", "exp"]
@@ -51,7 +51,7 @@ class Plan(NamedTuple):
     expires_at: datetime
 
 
-class Tokens:
+class PlanTokens:
     """Issues and opens plan tokens.
 
     Args:
@@ -78,7 +78,7 @@ class Tokens:
         """A token for `intent` on a target in `state`, and when it expires."""
         import jwt  # noqa: PLC0415 - only plans need it, every start would pay
 
-        expires_at = (self._now() + LIFETIME).replace(microsecond=0)
+        expires_at = (self._now() + TOKEN_LIFETIME).replace(microsecond=0)
         claims = {
             "jti": plan_id,
             "sub": f"{intent.tool}/{intent.target}",
@@ -105,7 +105,7 @@ class Tokens:
         expires_at = datetime.fromtimestamp(int(claims["exp"]), UTC)
         return Plan(str(claims["jti"]), str(claims["st"]), expires_at)
 
-    def nonce(self, plan_id: str) -> str:
+    def panel_nonce(self, plan_id: str) -> str:
         """What the panel is told of a plan and the model is not; no one can make it from the token.
 
         It is made anew from the plan's id, so nothing has to be kept, and it ends with the plan.
@@ -121,7 +121,7 @@ class Tokens:
         except RefusedError:
             return ""
 
-    def check_time(self, plan: Plan) -> None:
+    def check_expiry(self, plan: Plan) -> None:
         """Let only a plan pass that has not ended.
 
         Raises:
@@ -137,7 +137,7 @@ class Tokens:
         import jwt  # noqa: PLC0415 - as above
 
         try:
-            if len(token) > _LONGEST_TOKEN:
+            if len(token) > _MAX_TOKEN_LENGTH:
                 raise jwt.InvalidTokenError
             return jwt.decode(
                 token,

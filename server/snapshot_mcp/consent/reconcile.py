@@ -10,16 +10,16 @@ from snapshot_mcp.core.errors import CloudError, ProtocolError
 
 T = TypeVar("T")
 
-Look = Callable[[], Awaitable[T | None]]
+EffectLookup = Callable[[], Awaitable[T | None]]
 """Looks for the effect of a write; None when the cloud does not show it."""
 
-PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0, 4.0)
+LOOKUP_DELAYS_SECONDS = (0.5, 1.0, 2.0, 4.0, 4.0)
 """Before each look but the first: what the cloud does late is seen by the last one."""
 
-LONGEST_SETTLING_SECONDS = 30.0
+RECONCILE_TIMEOUT_SECONDS = 30.0
 
 
-class Seen(NamedTuple, Generic[T]):
+class LookupResult(NamedTuple, Generic[T]):
     """What the looks ended with.
 
     Attributes:
@@ -28,23 +28,23 @@ class Seen(NamedTuple, Generic[T]):
     """
 
     effect: T | None
-    looked: bool
+    conclusive: bool
 
 
-async def look_for(
-    look: Look[T], clock: Clock, pauses: tuple[float, ...] = PAUSES_SECONDS
-) -> Seen[T]:
+async def find_effect(
+    look: EffectLookup[T], clock: Clock, pauses: tuple[float, ...] = LOOKUP_DELAYS_SECONDS
+) -> LookupResult[T]:
     """Look until the effect is seen or the time is over; a look that fails is no answer."""
-    seen = Seen[T](None, looked=False)
-    with anyio.move_on_after(LONGEST_SETTLING_SECONDS):
+    seen = LookupResult[T](None, conclusive=False)
+    with anyio.move_on_after(RECONCILE_TIMEOUT_SECONDS):
         for pause in (0.0, *pauses):
             if pause:
                 await clock.sleep(pause)
             try:
-                seen = Seen(await look(), looked=True)
+                seen = LookupResult(await look(), conclusive=True)
             except (CloudError, ProtocolError):
-                seen = Seen[T](None, looked=False)
+                seen = LookupResult[T](None, conclusive=False)
             if seen.effect is not None:
                 return seen
         return seen
-    return Seen(None, looked=False)
+    return LookupResult(None, conclusive=False)

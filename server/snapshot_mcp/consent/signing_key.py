@@ -12,7 +12,7 @@ KEY_FILE = "plan.key"
 _KEY_BYTES = 32
 
 
-def signing_key(settings: Settings) -> Callable[[], bytes]:
+def signing_key_source(settings: Settings) -> Callable[[], bytes]:
     """Gives the key at each use: the one that the environment holds, else that of the data folder.
 
     Machines that share a key take each other's plans and questions.

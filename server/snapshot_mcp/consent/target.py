@@ -8,7 +8,7 @@ from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.models.snapshots import BlastRadius
 
 
-class Agreeable(Protocol):
+class ApprovalSubject(Protocol):
     """What the gate needs to know of it."""
 
     @property
@@ -27,7 +27,7 @@ class Agreeable(Protocol):
         ...
 
     @property
-    def touched(self) -> str:
+    def summary(self) -> str:
         """What would be touched, in one line for the ledger."""
         ...
 
@@ -51,7 +51,7 @@ class Target(NamedTuple):
         return question(self.radius, self.confirm_with)
 
     @property
-    def touched(self) -> str:
+    def summary(self) -> str:
         """What would be touched, in one line for the ledger."""
         return "; ".join([*facts(self.radius), *self.radius.warnings])
 
@@ -62,7 +62,7 @@ class BatchTarget(NamedTuple):
     state: str
     confirm_with: str
     question: str
-    touched: str
+    summary: str
 
 
 def target_state(snapshot: Snapshot, radius: BlastRadius) -> str:

@@ -8,25 +8,25 @@ from typing import Generic, TypeVar
 import anyio
 
 from snapshot_mcp.cloud.client import CloudWriter
-from snapshot_mcp.cloud.retry import persevere
-from snapshot_mcp.consent.reconcile import Look, look_for
+from snapshot_mcp.cloud.retry import retry_until
+from snapshot_mcp.consent.reconcile import EffectLookup, find_effect
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import (
-    BadRequest,
+    BadRequestError,
     CloudError,
-    Conflict,
+    ConflictError,
     LedgerError,
-    NotDone,
-    NotFound,
-    OutcomeUnknown,
+    NotDoneError,
+    NotFoundError,
+    OutcomeUnknownError,
     SnapshotMcpError,
 )
-from snapshot_mcp.ledger.base import Recorder
+from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import Attempt, Event, RateLimit
 
 T = TypeVar("T")
 
-LONGEST_PERSEVERANCE_SECONDS = 20.0
+RETRY_TIMEOUT_SECONDS = 20.0
 """How long a write that the cloud does not accept yet is tried again."""
 
 logger = logging.getLogger(__name__)
@@ -36,13 +36,13 @@ logger = logging.getLogger(__name__)
 class _Sending(Generic[T]):
     attempt: Attempt
     write: Callable[[CloudWriter], Awaitable[T]]
-    look: Look[T]
+    look: EffectLookup[T]
     others_differ: bool
     recorded: bool = False
     ended: bool = False
 
 
-class Sender:
+class WriteOnce:
     """Sends what the gate let pass.
 
     Args:
@@ -53,7 +53,7 @@ class Sender:
     """
 
     def __init__(
-        self, writer: CloudWriter, ledger: Recorder, limits: Mapping[str, RateLimit], clock: Clock
+        self, writer: CloudWriter, ledger: Ledger, limits: Mapping[str, RateLimit], clock: Clock
     ) -> None:
         self._writer = writer
         self._ledger = ledger
@@ -64,7 +64,7 @@ class Sender:
         self,
         attempt: Attempt,
         write: Callable[[CloudWriter], Awaitable[T]],
-        look: Look[T],
+        look: EffectLookup[T],
         *,
         others_differ: bool = False,
     ) -> T:
@@ -89,8 +89,8 @@ class Sender:
         """
         sending = _Sending(attempt, write, look, others_differ)
         try:
-            return await persevere(
-                lambda: self._send_once(sending), self._clock, within=LONGEST_PERSEVERANCE_SECONDS
+            return await retry_until(
+                lambda: self._send_once(sending), self._clock, within=RETRY_TIMEOUT_SECONDS
             )
         except (SnapshotMcpError, anyio.get_cancelled_exc_class()) as error:
             with anyio.CancelScope(shield=True):
@@ -98,7 +98,7 @@ class Sender:
             raise
 
     async def _send_once(self, sending: "_Sending[T]") -> T:  # pyright: ignore[reportReturnType] - a shielded scope swallows nothing
-        async with self._writer.turn():
+        async with self._writer.slot():
             with anyio.CancelScope(shield=True):
                 await self._begin(sending)
                 return await self._watch(sending)
@@ -112,9 +112,9 @@ class Sender:
     async def _watch(self, sending: "_Sending[T]") -> T:
         try:
             result = await sending.write(self._writer)
-        except OutcomeUnknown as error:
+        except OutcomeUnknownError as error:
             result = await self._settle(sending, error)
-        except (BadRequest, Conflict, NotFound) as error:
+        except (BadRequestError, ConflictError, NotFoundError) as error:
             result = await self._look_after_refusal(sending, error)
         except SnapshotMcpError:
             raise
@@ -126,16 +126,16 @@ class Sender:
             await self._note("done", sending)
         return result
 
-    async def _settle(self, sending: "_Sending[T]", error: OutcomeUnknown) -> T:
-        seen = await look_for(sending.look, self._clock)
+    async def _settle(self, sending: "_Sending[T]", error: OutcomeUnknownError) -> T:
+        seen = await find_effect(sending.look, self._clock)
         if seen.effect is not None:
             await self._note("done", sending, "settled: the cloud shows it")
             return seen.effect
-        if not seen.looked or error.may_still_happen:
+        if not seen.conclusive or error.may_still_happen:
             await self._note("unknown", sending, error.args[0])
             raise error
         await self._note("failed", sending, "settled: the cloud does not show it")
-        raise NotDone(
+        raise NotDoneError(
             "The request failed after it was sent, and the cloud does not show any effect of it: it"
             " was not done.",
             "Nothing was changed, as far as the cloud shows.",
@@ -143,15 +143,15 @@ class Sender:
 
     async def _look_after_refusal(self, sending: "_Sending[T]", error: CloudError) -> T:
         # A proxy may send a request twice: then the refusal is that of the repetition.
-        seen = await look_for(sending.look, self._clock, ())
-        if seen.looked and seen.effect is None:
+        seen = await find_effect(sending.look, self._clock, ())
+        if seen.conclusive and seen.effect is None:
             raise error
         if seen.effect is not None and not sending.others_differ:
             await self._note("done", sending, "settled: refused, but the cloud shows it")
             return seen.effect
         await self._note("unknown", sending, "refused, but it may have happened all the same")
-        shown = "shows what it asks for" if seen.looked else "cannot be looked at"
-        raise OutcomeUnknown(
+        shown = "shows what it asks for" if seen.conclusive else "cannot be looked at"
+        raise OutcomeUnknownError(
             f"The cloud refused the request, and yet {shown}: it may have been sent twice on the"
             " way, or somebody else made the like at this moment.",
             "Look before you do anything else; do not repeat it.",

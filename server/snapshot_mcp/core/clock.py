@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import anyio
 
-_MOST_TIMES_REMEMBERED = 2_048
+_PARSE_CACHE_SIZE = 2_048
 
 
 class Clock(NamedTuple):
@@ -30,7 +30,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-@lru_cache(_MOST_TIMES_REMEMBERED)
+@lru_cache(_PARSE_CACHE_SIZE)
 def parse_utc(text: str) -> datetime:
     """A date or time in ISO 8601, aware, in UTC; without a zone it is taken for UTC.
 

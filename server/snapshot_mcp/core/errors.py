@@ -1,21 +1,24 @@
 """The error tree. Every text in it is ours; a remote body is never part of one.
 
 SnapshotMcpError
-├── ConfigError             the settings do not let the server start
+├── ConfigurationError      the settings do not let the server start
 ├── RefusedError            this server declined; nothing was sent
 ├── CloudError              the cloud did not do what was asked
-│   ├── BadRequest          it found the request wrong (400, 405, 406, 422)
-│   ├── Unauthorized        it does not know the API key (401)
-│   ├── Forbidden           the API key may not do this (403)
-│   ├── NotFound            there is no such thing (404)
-│   ├── Conflict            the thing is busy or the name is taken (409)
-│   ├── RateLimited         too many requests (429)
-│   ├── Unavailable         no usable answer, and nothing was changed
-│   ├── OutcomeUnknown      a write was sent and its effect is not known
-│   └── NotDone             a write was sent, and the cloud shows that it had no effect
+│   ├── BadRequestError     it found the request wrong (400, 405, 406, 422)
+│   ├── UnauthorizedError   it does not know the API key (401)
+│   ├── ForbiddenError      the API key may not do this (403)
+│   ├── NotFoundError       there is no such thing (404)
+│   ├── ConflictError       the thing is busy or the name is taken (409)
+│   ├── RateLimitedError    too many requests (429)
+│   ├── UnavailableError    no usable answer, and nothing was changed
+│   ├── OutcomeUnknownError a write was sent and its effect is not known
+│   └── NotDoneError        a write was sent, and the cloud shows that it had no effect
 ├── ProtocolError           the cloud's answer does not fit its own API
 └── LedgerError             the ledger cannot be written, so nothing was sent
 """
+
+NOTHING_CHANGED = "Nothing was changed."
+"""The sentence of every error after which nothing is different."""
 
 
 class SnapshotMcpError(Exception):
@@ -34,7 +37,7 @@ class SnapshotMcpError(Exception):
         return " ".join(part for part in (super().__str__(), self.next_step) if part)
 
 
-class ConfigError(SnapshotMcpError):
+class ConfigurationError(SnapshotMcpError):
     """The settings do not let the server start."""
 
 
@@ -65,35 +68,35 @@ class CloudError(SnapshotMcpError):
         self.passing = passing
 
 
-class BadRequest(CloudError):  # noqa: N818 - named after the status, as its siblings are
+class BadRequestError(CloudError):
     """The cloud found the request wrong."""
 
 
-class Unauthorized(CloudError):  # noqa: N818 - named after the status
+class UnauthorizedError(CloudError):
     """The cloud does not know the API key."""
 
 
-class Forbidden(CloudError):  # noqa: N818 - named after the status
+class ForbiddenError(CloudError):
     """The API key may not do this."""
 
 
-class NotFound(CloudError):  # noqa: N818 - named after the status
+class NotFoundError(CloudError):
     """There is no such thing, or it is gone."""
 
 
-class Conflict(CloudError):  # noqa: N818 - named after the status
+class ConflictError(CloudError):
     """The thing is busy, or its name is taken."""
 
 
-class RateLimited(CloudError):  # noqa: N818 - named after the status
+class RateLimitedError(CloudError):
     """Too many requests in a minute."""
 
 
-class Unavailable(CloudError):  # noqa: N818 - named after the state
+class UnavailableError(CloudError):
     """The cloud gave no usable answer, and nothing was changed."""
 
 
-class OutcomeUnknown(CloudError):  # noqa: N818 - named after the state
+class OutcomeUnknownError(CloudError):
     """A write was sent and its effect is not known: it may or may not have happened.
 
     Args:
@@ -107,7 +110,7 @@ class OutcomeUnknown(CloudError):  # noqa: N818 - named after the state
         self.may_still_happen = may_still_happen
 
 
-class NotDone(CloudError):  # noqa: N818 - named after the state
+class NotDoneError(CloudError):
     """A write was sent, failed, and the cloud shows that it had no effect."""
 
 

@@ -10,22 +10,24 @@ from typing import Protocol
 
 logger = logging.getLogger(__name__)
 
-Answered = Callable[[int], None]
+ReportStatus = Callable[[int], None]
 """Takes the status of the answer."""
 
 
 class Observer(Protocol):
     """Counts and times. What it is given holds no name, no key and no text of anybody's."""
 
-    def called(self, tool: str, seconds: float, error: str) -> None:
+    def record_call(self, tool: str, seconds: float, error: str) -> None:
         """A tool was called; `error` is the kind of its failure, empty for none."""
         ...
 
-    def exchange(self, method: str, route: str, resent: int) -> AbstractContextManager[Answered]:
+    def record_request(
+        self, method: str, route: str, resent: int
+    ) -> AbstractContextManager[ReportStatus]:
         """Watch one request to the cloud, the `resent`-th repetition of it."""
         ...
 
-    def budget(self, left: int) -> None:
+    def record_budget(self, left: int) -> None:
         """So many requests the cloud takes in this minute yet."""
         ...
 
@@ -33,50 +35,50 @@ class Observer(Protocol):
 OBSERVER: ContextVar[Observer | None] = ContextVar("observer", default=None)
 """Set for a whole process, before it serves."""
 
-RESENT: ContextVar[int] = ContextVar("resent", default=0)
+RETRY_COUNT: ContextVar[int] = ContextVar("resent", default=0)
 """How often what is being done now was tried before."""
 
-_LITERAL = re.compile(r"[a-z]+(-[a-z]+)*")
-_QUESTION = "InputRequired"
+_LITERAL_SEGMENT = re.compile(r"[a-z]+(-[a-z]+)*")
+_INPUT_REQUIRED = "InputRequired"
 """What a tool raises to ask a person is no failure."""
 
-_NAMED = "name-availability"
+_NAME_PARENT = "name-availability"
 
 
 @contextmanager
-def calling(tool: str) -> Generator[None]:
+def observe_call(tool: str) -> Generator[None]:
     """Watch one call of a tool, and log that it was."""
     error, begin = "", time.perf_counter()
     try:
         yield
     except BaseException as failure:
         kind = type(failure.__cause__ or failure).__name__
-        error = "" if kind == _QUESTION else kind
+        error = "" if kind == _INPUT_REQUIRED else kind
         raise
     finally:
         seconds = time.perf_counter() - begin
         logger.info("%s: %s in %.3f s", tool, error or "ok", seconds)
         if (observer := OBSERVER.get()) is not None:
-            observer.called(tool, seconds, error)
+            observer.record_call(tool, seconds, error)
 
 
-def exchanging(method: str, path: str) -> AbstractContextManager[Answered]:
+def observe_request(method: str, path: str) -> AbstractContextManager[ReportStatus]:
     """Watch one request to the cloud."""
     observer = OBSERVER.get()
     if observer is None:
-        return nullcontext(_nobody_is_told)
-    return observer.exchange(method, route_of(path), RESENT.get())
+        return nullcontext(_discard_status)
+    return observer.record_request(method, route_of(path), RETRY_COUNT.get())
 
 
 def route_of(path: str) -> str:
     """The path without what it is about: `/core/snapshots/{id}`."""
     parts, named = list[str](), False
     for part in path.split("/")[1:]:
-        literal = _LITERAL.fullmatch(part) is not None and not named
+        literal = _LITERAL_SEGMENT.fullmatch(part) is not None and not named
         parts.append(part if literal else "{id}" if part.isdecimal() and not named else "{name}")
-        named = part == _NAMED
+        named = part == _NAME_PARENT
     return "/" + "/".join(parts)
 
 
-def _nobody_is_told(_status: int) -> None:
+def _discard_status(_status: int) -> None:
     """Nobody counts."""

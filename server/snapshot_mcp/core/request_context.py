@@ -8,23 +8,23 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import NamedTuple
 
-Report = Callable[[float, float | None, str], Awaitable[None]]
+SendProgress = Callable[[float, float | None, str], Awaitable[None]]
 """Takes the seconds waited, the seconds to wait at most, and one line for a person."""
 
-Announce = Callable[[str], Awaitable[None]]
+SendResourceUpdated = Callable[[str], Awaitable[None]]
 """Takes the address of a thing that is not as it was, for whoever asked to hear of it."""
 
-_LEAST_PROGRESS = 0.001
+_MIN_PROGRESS_STEP = 0.001
 
 
-class News:
+class ProgressReporter:
     """The progress of one call, whoever tells it; its numbers only grow, as the protocol asks.
 
     Args:
         report: sends one notification.
     """
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: SendProgress) -> None:
         self._report = report
         self._last = 0.0
 
@@ -32,14 +32,14 @@ class News:
         """Tell that `waited` of `total` seconds are over."""
         self._last = max(waited, self._last)
         await self._report(self._last, total, line)
-        self._last += _LEAST_PROGRESS
+        self._last += _MIN_PROGRESS_STEP
 
-    async def tell(self, line: str) -> None:
+    async def announce_change(self, line: str) -> None:
         """Tell why it takes longer."""
         await self.report(self._last, None, line)
 
 
-async def _nobody_is_told(_address: str) -> None:
+async def _discard_progress(_address: str) -> None:
     """What nobody asked to hear of is not announced."""
 
 
@@ -61,12 +61,12 @@ class Caller(NamedTuple):
     """
 
     client: str
-    news: News
-    announce: Announce = _nobody_is_told
+    news: ProgressReporter
+    announce: SendResourceUpdated = _discard_progress
     principal: str = LOCAL_PRINCIPAL
 
 
-async def _nobody_listens(_waited: float, _total: float | None, _line: str) -> None:
+async def _discard_update(_waited: float, _total: float | None, _line: str) -> None:
     """Work that no call asked for, as at the start, is not reported."""
 
 
@@ -76,4 +76,4 @@ CALLER: ContextVar[Caller | None] = ContextVar("caller", default=None)
 
 def current_caller() -> Caller:
     """Who called; the server itself where nobody did."""
-    return CALLER.get() or Caller("", News(_nobody_listens))
+    return CALLER.get() or Caller("", ProgressReporter(_discard_update))

@@ -10,10 +10,10 @@ import unicodedata
 from functools import lru_cache
 from typing import NamedTuple
 
-NAME_CAP = 100
+MAX_NAME_LENGTH = 100
 """Longest name that is shown; the cloud's own limit is 50 characters."""
 
-DESCRIPTION_CAP = 300
+MAX_DESCRIPTION_LENGTH = 300
 """Longest description or other text that is shown."""
 
 # Blank or invisible letters and marks that Unicode does not file under format characters.
@@ -27,28 +27,28 @@ _INVISIBLE = frozenset(
 )
 _REMOVED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _BLANK_CATEGORIES = frozenset({"Zs", "Zl", "Zp"})
-_LONGEST_RUN_OF_MARKS = 4
-_LOOK_ALIKE_ALPHABETS = frozenset(
+_MAX_CONSECUTIVE_MARKS = 4
+_CONFUSABLE_SCRIPTS = frozenset(
     {"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "FULLWIDTH", "MATHEMATICAL"}
 )
-_MOST_REMEMBERED = 1_024  # a text has few characters that differ
+_CACHE_SIZE = 1_024  # a text has few characters that differ
 _PLAIN_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-class Shown(NamedTuple):
+class SanitizedText(NamedTuple):
     """Text as it may be shown, and whether that differs from what was written."""
 
     text: str
     altered: bool
 
 
-def showable(written: str, cap: int = DESCRIPTION_CAP) -> Shown:
+def sanitize(written: str, cap: int = MAX_DESCRIPTION_LENGTH) -> SanitizedText:
     """Normalise to NFC, remove what hides or reorders text, and cut to `cap` characters.
 
     Line breaks and unusual spaces become spaces, so that no text can begin a line of its own.
     """
-    if is_surely_plain(written, cap):
-        return Shown(written, altered=False)
+    if is_plain_ascii(written, cap):
+        return SanitizedText(written, altered=False)
     # Cut first: a hostile text may be megabytes long and NFC is not free.
     head = unicodedata.normalize("NFC", written[: cap * 4])
     visible = _without_mark_runs("".join(map(_shown_character, head))).strip()
@@ -56,28 +56,28 @@ def showable(written: str, cap: int = DESCRIPTION_CAP) -> Shown:
     cleaned = unicodedata.normalize("NFC", visible)
     if len(cleaned) > cap:
         cleaned = cleaned[: cap - 1].rstrip() + "…"
-    return Shown(cleaned, altered=cleaned != written)
+    return SanitizedText(cleaned, altered=cleaned != written)
 
 
-def is_surely_plain(text: str, cap: int) -> bool:
+def is_plain_ascii(text: str, cap: int) -> bool:
     """Whether a quick look tells that `text` is shown as it is written, as most texts are."""
     if not (text.isascii() and text.isprintable() and len(text) <= cap):
         return False
     return text[:1] != " " and text[-1:] != " "
 
 
-def is_plain(text: str, cap: int = DESCRIPTION_CAP) -> bool:
+def is_plain(text: str, cap: int = MAX_DESCRIPTION_LENGTH) -> bool:
     """Whether `text` would be shown exactly as it is written; so is all that we send."""
-    return showable(text, cap) == Shown(text, altered=False)
+    return sanitize(text, cap) == SanitizedText(text, altered=False)
 
 
-def mixes_alphabets(text: str) -> bool:
+def mixes_scripts(text: str) -> bool:
     """Whether it has letters of several alphabets, as a name that imitates another one has.
 
     A Cyrillic or Greek letter among Latin ones is not seen by a person.
     """
     alphabets = {unicodedata.name(it, "").partition(" ")[0] for it in text if it.isalpha()}
-    return len(alphabets & _LOOK_ALIKE_ALPHABETS) > 1
+    return len(alphabets & _CONFUSABLE_SCRIPTS) > 1
 
 
 def quoted(text: str) -> str:
@@ -85,19 +85,19 @@ def quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def in_a_column(text: str) -> str:
+def pad_column_text(text: str) -> str:
     """Text for a column: one plain word as it is, anything else in quotation marks."""
     return text if _PLAIN_WORD.fullmatch(text) else quoted(text)
 
 
-def told(text: object) -> str:
+def cell_text(text: object) -> str:
     """Text for a column, or a question mark of ours when there is none."""
     if type(text) is int:
         return str(text)  # a number needs no marks, and most columns are numbers
-    return "?" if text is None or text == "" else in_a_column(str(text))
+    return "?" if text is None or text == "" else pad_column_text(str(text))
 
 
-@lru_cache(_MOST_REMEMBERED)
+@lru_cache(_CACHE_SIZE)
 def _shown_character(character: str) -> str:
     category = unicodedata.category(character)
     if character in "\t\n\r" or category in _BLANK_CATEGORIES:
@@ -107,7 +107,7 @@ def _shown_character(character: str) -> str:
     return character
 
 
-@lru_cache(_MOST_REMEMBERED)
+@lru_cache(_CACHE_SIZE)
 def _is_mark(character: str) -> bool:
     return unicodedata.category(character).startswith("M")
 
@@ -120,6 +120,6 @@ def _without_mark_runs(text: str) -> str:
     run = 0
     for character in text:
         run = run + 1 if _is_mark(character) else 0
-        if run <= _LONGEST_RUN_OF_MARKS:
+        if run <= _MAX_CONSECUTIVE_MARKS:
             kept.append(character)
     return "".join(kept)

@@ -3,7 +3,7 @@
 import socket
 
 
-def listen(host: str, port: int) -> socket.socket:
+def bind_socket(host: str, port: int) -> socket.socket:
     """A listening socket: from here on, callers wait for an answer instead of being refused.
 
     Raises:

@@ -1,16 +1,16 @@
 """The addresses under which clients read, and by which they hear of changes."""
 
-POLICY = "snapshot://policy"
-SNAPSHOT = "snapshot://{id}"
-VM_SNAPSHOTS = "vm://{id}/snapshots"
-PANEL = "ui://snapshots/panel.html"
+POLICY_URI = "snapshot://policy"
+SNAPSHOT_URI_TEMPLATE = "snapshot://{id}"
+VM_SNAPSHOTS_URI_TEMPLATE = "vm://{id}/snapshots"
+PANEL_URI = "ui://snapshots/panel.html"
 
 
-def snapshot_address(snapshot_id: int) -> str:
+def snapshot_uri(snapshot_id: int) -> str:
     """The address of one snapshot."""
-    return SNAPSHOT.format(id=snapshot_id)
+    return SNAPSHOT_URI_TEMPLATE.format(id=snapshot_id)
 
 
-def vm_snapshots_address(vm_id: int) -> str:
+def vm_snapshots_uri(vm_id: int) -> str:
     """The address of the list of one VM's snapshots."""
-    return VM_SNAPSHOTS.format(id=vm_id)
+    return VM_SNAPSHOTS_URI_TEMPLATE.format(id=vm_id)

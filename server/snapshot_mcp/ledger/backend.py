@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import SecretStr
 
-from snapshot_mcp.ledger.base import Recorder
+from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.settings.environment import LEDGER_FILE
 
 if TYPE_CHECKING:
-    from snapshot_mcp.cloud.rate_limit import Allowance
+    from snapshot_mcp.cloud.rate_limit import RateLimiter
 
 
-class Records(NamedTuple):
+class LedgerBackend(NamedTuple):
     """What is kept, and what is held across all who keep it together.
 
     Attributes:
@@ -24,15 +24,15 @@ class Records(NamedTuple):
         allowance: what all of them together may send; None where there is nobody else.
     """
 
-    ledger: Recorder
-    alone: Callable[[], AbstractAsyncContextManager[None]]
-    allowance: "Allowance | None"
+    ledger: Ledger
+    change_lock: Callable[[], AbstractAsyncContextManager[None]]
+    rate_limiter: "RateLimiter | None"
 
 
 @contextmanager
-def open_records(
+def open_ledger_backend(
     folder: Path, database_url: SecretStr | None, now: Callable[[], datetime]
-) -> Generator[Records]:
+) -> Generator[LedgerBackend]:
     """The records, closed at the end. Nothing is made or reached for before the first use.
 
     Args:
@@ -46,26 +46,26 @@ def open_records(
         yield from _shared(database_url, now)
 
 
-def _own(folder: Path, now: Callable[[], datetime]) -> Generator[Records]:
-    from snapshot_mcp.ledger.sqlite import Ledger  # noqa: PLC0415 - only one of the two is needed
+def _own(folder: Path, now: Callable[[], datetime]) -> Generator[LedgerBackend]:
+    from snapshot_mcp.ledger.sqlite import SqliteLedger  # noqa: PLC0415 - only one of the two is needed
 
-    ledger = Ledger(folder / LEDGER_FILE, now)
+    ledger = SqliteLedger(folder / LEDGER_FILE, now)
     try:
-        yield Records(ledger, nullcontext, None)
+        yield LedgerBackend(ledger, nullcontext, None)
     finally:
         ledger.close()
 
 
-def _shared(database_url: SecretStr, now: Callable[[], datetime]) -> Generator[Records]:
-    from snapshot_mcp.ledger.postgres.change_lock import Alone  # noqa: PLC0415 - as above
+def _shared(database_url: SecretStr, now: Callable[[], datetime]) -> Generator[LedgerBackend]:
+    from snapshot_mcp.ledger.postgres.change_lock import ChangeLock  # noqa: PLC0415 - as above
     from snapshot_mcp.ledger.postgres.database import Database  # noqa: PLC0415 - as above
     from snapshot_mcp.ledger.postgres.ledger import PostgresLedger  # noqa: PLC0415 - as above
-    from snapshot_mcp.ledger.postgres.rate_limit import SharedAllowance  # noqa: PLC0415 - as above
+    from snapshot_mcp.ledger.postgres.rate_limit import SharedRateLimiter  # noqa: PLC0415 - as above
 
     database = Database(database_url.get_secret_value())
-    ledger, alone = PostgresLedger(database, now), Alone(database)
+    ledger, alone = PostgresLedger(database, now), ChangeLock(database)
     try:
-        yield Records(ledger, alone.held, SharedAllowance(database))
+        yield LedgerBackend(ledger, alone.hold, SharedRateLimiter(database))
     finally:
         ledger.close()
         alone.close()

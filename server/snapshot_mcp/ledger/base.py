@@ -10,7 +10,7 @@ from snapshot_mcp.ledger.chain import Attempt, Event, RateLimit, Row
 _SPANS: dict[float, str] = {60: "a minute", 3_600: "an hour", 86_400: "a day"}
 
 
-class Recorder(Protocol):
+class Ledger(Protocol):
     """A ledger: append-only, each attempt sent once, the rows in one chain.
 
     Every call raises LedgerError where the rows cannot be read or written.
@@ -78,7 +78,7 @@ class Recorder(Protocol):
         ...
 
 
-def already_used() -> RefusedError:
+def already_used_error() -> RefusedError:
     """A plan that was sent before is not sent again."""
     return RefusedError(
         "This plan was already used; a plan can be used once.",
@@ -86,7 +86,7 @@ def already_used() -> RefusedError:
     )
 
 
-def too_many(at_most: RateLimit) -> RefusedError:
+def rate_limit_error(at_most: RateLimit) -> RefusedError:
     """As many as the operator allows were sent already."""
     span = _SPANS.get(at_most.seconds, f"{at_most.seconds:g} seconds")
     return RefusedError(

@@ -13,11 +13,11 @@ from typing import Literal, NamedTuple, cast
 Event = Literal["planned", "refused", "asked", "sent", "done", "failed", "unknown"]
 Argument = str | int | bool | list[str]
 
-LONGEST_ARGUMENTS = 12_000
-LONGEST_REASON = 500
-LONGEST_CLIENT = 100
+MAX_ARGUMENTS_LENGTH = 12_000
+MAX_REASON_LENGTH = 500
+MAX_CLIENT_LENGTH = 100
 
-_LONGEST_CUT = 1_900  # each character becomes two at most when it is put into JSON again
+_MAX_TRUNCATED_LENGTH = 1_900  # each character becomes two at most when it is put into JSON again
 
 FIRST_PREVIOUS = "0" * 64
 """What the first row names as the hash of the row before it."""
@@ -99,9 +99,9 @@ def new_row(event: str, attempt: Attempt, reason: str, now: datetime, owner: str
         target=attempt.target,
         arguments=_capped_json(attempt.arguments),
         principal=attempt.principal,
-        client=_capped(attempt.client, LONGEST_CLIENT),
+        client=_capped(attempt.client, MAX_CLIENT_LENGTH),
         evidence=attempt.evidence,
-        reason=_capped(reason, LONGEST_REASON),
+        reason=_capped(reason, MAX_REASON_LENGTH),
         owner=owner,
         previous="",
         hash="",
@@ -139,7 +139,7 @@ def hash_of(row: Row) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def problems(rows: Iterable[Row], counter: int) -> Iterator[str]:
+def find_problems(rows: Iterable[Row], counter: int) -> Iterator[str]:
     """A sentence for everything that shows that rows were altered, removed or reordered.
 
     Args:
@@ -178,7 +178,7 @@ def _capped(text: str, cap: int) -> str:
 
 def _capped_json(arguments: Mapping[str, Argument]) -> str:
     text = json.dumps(arguments, sort_keys=True)
-    if len(text) <= LONGEST_ARGUMENTS:
+    if len(text) <= MAX_ARGUMENTS_LENGTH:
         return text
-    cut = {"cut": text[:_LONGEST_CUT], "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    cut = {"cut": text[:_MAX_TRUNCATED_LENGTH], "sha256": hashlib.sha256(text.encode()).hexdigest()}
     return json.dumps(cut)

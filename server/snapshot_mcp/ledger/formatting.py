@@ -8,12 +8,12 @@ import json
 import re
 from collections.abc import Iterable
 
-from snapshot_mcp.core.sanitize import in_a_column, showable
+from snapshot_mcp.core.sanitize import pad_column_text, sanitize
 from snapshot_mcp.ledger.chain import Row
 
 _NOTHING = "-"
 _TIME = re.compile(r"[0-9T:.+-]+")
-_WIDEST = 4_000
+_MAX_CELL_WIDTH = 4_000
 
 
 def as_text(rows: Iterable[Row]) -> str:
@@ -43,13 +43,13 @@ def _line(row: Row) -> str:
 
 
 def _cell(value: object) -> str:
-    text = showable(str(value), _WIDEST).text
-    return in_a_column(text) if text else _NOTHING
+    text = sanitize(str(value), _MAX_CELL_WIDTH).text
+    return pad_column_text(text) if text else _NOTHING
 
 
 def _arguments(value: object) -> str:
     # The last column: a JSON object there needs no second pair of quotation marks.
-    text = showable(str(value), _WIDEST).text
+    text = sanitize(str(value), _MAX_CELL_WIDTH).text
     return text if text.startswith("{") else _cell(value)
 
 

@@ -19,7 +19,7 @@ _ID = re.compile(r"[0-9a-f]{16}")
 _SECONDS_TO_WAIT_FOR_A_LOOK = 5.0
 
 
-class Owner:
+class ProcessLock:
     """This process's sign of life: a lock on a file of its own, which ends with the process.
 
     Nobody else may open that file in this process but through SQLite: on POSIX systems closing
@@ -56,7 +56,7 @@ class Owner:
                 self._release = None
                 self.id = secrets.token_hex(8)
 
-    def lives(self, owner: str) -> bool:
+    def is_alive(self, owner: str) -> bool:
         """Whether the process with this id is alive; one that left no file is not."""
         if not _ID.fullmatch(owner):
             return False
@@ -72,13 +72,13 @@ class Owner:
                 raise
         return False
 
-    def tidy(self, finished: set[str]) -> None:
+    def remove_stale_files(self, finished: set[str]) -> None:
         """Remove the files of those of `finished` that are gone.
 
         Only of those known to have sent: another may have made its file and not yet locked it.
         """
         for file in self._folder.glob("*.db"):
-            if file.stem in finished and not self.lives(file.stem):
+            if file.stem in finished and not self.is_alive(file.stem):
                 with suppress(OSError):
                     file.unlink()
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from anyio import to_thread
 
 from snapshot_mcp.core.errors import LedgerError
-from snapshot_mcp.ledger.base import already_used, too_many
+from snapshot_mcp.ledger.base import already_used_error, rate_limit_error
 from snapshot_mcp.ledger.chain import (
     FIRST_PREVIOUS,
     Argument,
@@ -24,14 +24,14 @@ from snapshot_mcp.ledger.chain import (
     RateLimit,
     Row,
     attempt_of,
+    find_problems,
     new_row,
-    problems,
     sealed,
     stamp,
 )
-from snapshot_mcp.ledger.process_lock import Owner
+from snapshot_mcp.ledger.process_lock import ProcessLock
 
-__all__ = ["Argument", "Attempt", "Event", "Ledger", "RateLimit", "Row"]
+__all__ = ["Argument", "Attempt", "Event", "RateLimit", "Row", "SqliteLedger"]
 
 OWNERS_FOLDER = "owners"
 
@@ -84,7 +84,7 @@ _LAST = "SELECT id, hash FROM attempts ORDER BY id DESC LIMIT 1"
 _DEFINITIONS = "SELECT type, name, sql FROM sqlite_master WHERE name NOT GLOB 'sqlite_*'"
 
 
-class Ledger:
+class SqliteLedger:
     """The ledger in one file. The file and its folder are made at the first use.
 
     Args:
@@ -95,7 +95,7 @@ class Ledger:
     def __init__(self, path: Path, now: Callable[[], datetime]) -> None:
         self._path = path
         self._now = now
-        self._owner = Owner(path.parent / OWNERS_FOLDER)
+        self._owner = ProcessLock(path.parent / OWNERS_FOLDER)
 
     def close(self) -> None:
         """Tell the other processes that this one sends nothing any more."""
@@ -177,17 +177,17 @@ class Ledger:
         with self._connection() as connection:
             connection.text_factory = _any_text
             owners = {Row(*row).owner for row in connection.execute(_OPEN)}
-            gone = {owner for owner in owners if not self._owner.lives(owner)}
+            gone = {owner for owner in owners if not self._owner.is_alive(owner)}
             # Looked at again: who is gone now may have written its last row in between.
             rows = [Row(*row) for row in connection.execute(_OPEN)]
             finished = {owner for (owner,) in connection.execute(_OWNERS)}
-            self._owner.tidy(finished - {row.owner for row in rows})
+            self._owner.remove_stale_files(finished - {row.owner for row in rows})
             return [row for row in rows if row.owner in gone]
 
     def _settle(self, row: Row, event: Event, reason: str) -> None:
         with self._connection() as connection, _writing(connection):
             ended = connection.execute(_ENDED, (row.attempt, row.id)).fetchone()
-            if ended or self._owner.lives(row.owner):
+            if ended or self._owner.is_alive(row.owner):
                 return
             end = new_row(event, attempt_of(row), reason, self._now(), self._owner.id)
             _append(connection, end)
@@ -255,7 +255,7 @@ def _sent_since(connection: sqlite3.Connection, tool: str, moment: datetime) -> 
 
 def _refuse_again(connection: sqlite3.Connection, attempt: Attempt) -> None:
     if _was_sent(connection, attempt.id):
-        raise already_used()
+        raise already_used_error()
 
 
 def _refuse_too_many(
@@ -263,7 +263,7 @@ def _refuse_too_many(
 ) -> None:
     begin = now - timedelta(seconds=at_most.seconds)
     if _sent_since(connection, tool, begin) >= at_most.events:
-        raise too_many(at_most)
+        raise rate_limit_error(at_most)
 
 
 def _append(connection: sqlite3.Connection, row: Row) -> None:
@@ -322,7 +322,7 @@ def _problems_in(connection: sqlite3.Connection) -> list[str]:
     if connection.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
         altered.append("The database file itself is damaged.")
     (counter,) = connection.execute(_COUNTER).fetchone()
-    return altered + list(problems((Row(*row) for row in connection.execute(_ALL)), counter))
+    return altered + list(find_problems((Row(*row) for row in connection.execute(_ALL)), counter))
 
 
 def _problems_of_definitions(found: set[tuple[str, str, str]]) -> list[str]:

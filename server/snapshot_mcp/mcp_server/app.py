@@ -16,24 +16,24 @@ from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.mcpserver import MCPServer
 
 from snapshot_mcp import __version__
-from snapshot_mcp.cloud.circuit_breaker import Circuit
-from snapshot_mcp.consent.signing_key import signing_key
+from snapshot_mcp.cloud.circuit_breaker import CircuitBreaker
+from snapshot_mcp.consent.signing_key import signing_key_source
 from snapshot_mcp.core.clock import SYSTEM_CLOCK, Clock
-from snapshot_mcp.core.errors import ConfigError
+from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.mcp_server.completions import serve_completions
 from snapshot_mcp.mcp_server.elicitation import request_state_security
 from snapshot_mcp.mcp_server.instructions import instructions
 from snapshot_mcp.mcp_server.panel.binding import (
-    PanelToolsUnlisted,
+    PanelToolFilter,
+    mark_panel_tools,
     panel_extension,
-    shown_with_panel,
 )
 from snapshot_mcp.mcp_server.panel.tools import panel_tools
 from snapshot_mcp.mcp_server.prompts import load_prompts
 from snapshot_mcp.mcp_server.resources import add_resources
 from snapshot_mcp.mcp_server.subscriptions import Subscriptions, serve_subscriptions
 from snapshot_mcp.mcp_server.tools.toolsets import all_tools
-from snapshot_mcp.operations import OpenOperations, Operations
+from snapshot_mcp.operations import Operations, OperationsFactory
 from snapshot_mcp.settings.environment import CLOUD_FILE, EMBEDDED_API_KEY, EMBEDDED_URL, Settings
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from snapshot_mcp.cloud.connection import Connection
     from snapshot_mcp.rules.policy import Policy
 
-LISTS_KEPT_MS = 300_000
-READS_KEPT_MS = 2_000
+LIST_CACHE_TTL_MS = 300_000
+READ_CACHE_TTL_MS = 2_000
 
 Connect = Callable[[Settings, Clock], "Connection"]
 
@@ -53,8 +53,8 @@ def create_server(
     *,
     clock: Clock = SYSTEM_CLOCK,
     connect: Connect | None = None,
-    circuit: Circuit | None = None,
-) -> MCPServer[OpenOperations]:
+    circuit: CircuitBreaker | None = None,
+) -> MCPServer[OperationsFactory]:
     """The MCP server. Nothing touches a database or the network before the first call.
 
     Args:
@@ -75,34 +75,38 @@ def create_server(
     for_panel = panel_tools(frozenset(names))
     subscriptions = Subscriptions()
     with _left_out("rich.console"):  # the SDK would load it for a log of its own
-        server = MCPServer[OpenOperations](
+        server = MCPServer[OperationsFactory](
             name="snapshot-mcp",
             title="Snapshots",
             version=__version__,
             instructions=instructions(
                 names, embedded=settings.embedded, read_only=settings.read_only
             ),
-            tools=[*shown_with_panel(tools), *for_panel],
+            tools=[*mark_panel_tools(tools), *for_panel],
             extensions=[panel_extension()],
             subscriptions=subscriptions,
             lifespan=_lifespan(
-                settings, policy, clock, circuit or Circuit(), connect or connect_cloud
+                settings, policy, clock, circuit or CircuitBreaker(), connect or connect_cloud
             ),
             log_level="WARNING",
-            request_state_security=request_state_security(signing_key(settings)),
+            request_state_security=request_state_security(signing_key_source(settings)),
             cache_hints=_cache_hints(),
         )
-    server.middleware.append(PanelToolsUnlisted(tool.name for tool in for_panel))
+    server.middleware.append(PanelToolFilter(tool.name for tool in for_panel))
     serve_subscriptions(server, subscriptions)
     _add_other_ways_in(server, names, policy, allows)
     return server
 
 
 def _lifespan(
-    settings: Settings, policy: "Policy | None", clock: Clock, circuit: Circuit, connect: Connect
-) -> Callable[[MCPServer[OpenOperations]], AbstractAsyncContextManager[OpenOperations]]:
+    settings: Settings,
+    policy: "Policy | None",
+    clock: Clock,
+    circuit: CircuitBreaker,
+    connect: Connect,
+) -> Callable[[MCPServer[OperationsFactory]], AbstractAsyncContextManager[OperationsFactory]]:
     @asynccontextmanager
-    async def lifespan(_: MCPServer[OpenOperations]) -> AsyncGenerator[OpenOperations]:
+    async def lifespan(_: MCPServer[OperationsFactory]) -> AsyncGenerator[OperationsFactory]:
         async with AsyncExitStack() as stack:
             yield _open_once(lambda: _open(settings, policy, clock, circuit, connect, stack))
 
@@ -110,7 +114,7 @@ def _lifespan(
 
 
 def _add_other_ways_in(
-    server: MCPServer[OpenOperations],
+    server: MCPServer[OperationsFactory],
     tools: Collection[str],
     policy: "Policy | None",
     allows: Callable[[str], bool],
@@ -128,7 +132,7 @@ def _cache_hints() -> "Mapping[CacheableMethod, CacheHint]":
     The lists are those of this process to its end; a restarted one may have others. A resource is
     as it was read a moment ago.
     """
-    kept, read = CacheHint(LISTS_KEPT_MS, "private"), CacheHint(READS_KEPT_MS, "private")
+    kept, read = CacheHint(LIST_CACHE_TTL_MS, "private"), CacheHint(READ_CACHE_TTL_MS, "private")
     return {
         "tools/list": kept,
         "prompts/list": kept,
@@ -194,7 +198,7 @@ def _writable(folder: Path) -> Path:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(
+        raise ConfigurationError(
             f"The data folder cannot be made ({type(error).__name__}).",
             "Set SNAPSHOT_MCP_DATA_DIR to a folder that may be written, and restart the server.",
         ) from error
@@ -219,7 +223,7 @@ def _allows(policy: "Policy | None") -> Callable[[str], bool]:
     return lambda name: allows_tool(policy, name)
 
 
-def _open_once(open_them: OpenOperations) -> OpenOperations:
+def _open_once(open_them: OperationsFactory) -> OperationsFactory:
     lock = anyio.Lock()
     opened: list[Operations] = []
 
@@ -237,7 +241,7 @@ async def _open(
     settings: Settings,
     policy: "Policy | None",
     clock: Clock,
-    circuit: Circuit,
+    circuit: CircuitBreaker,
     connect: Connect,
     stack: AsyncExitStack,
 ) -> Operations:

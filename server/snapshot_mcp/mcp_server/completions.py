@@ -20,23 +20,28 @@ from mcp_types import (
 )
 
 from snapshot_mcp.core.errors import SnapshotMcpError
-from snapshot_mcp.core.uris import SNAPSHOT, VM_SNAPSHOTS
+from snapshot_mcp.core.uris import SNAPSHOT_URI_TEMPLATE, VM_SNAPSHOTS_URI_TEMPLATE
 from snapshot_mcp.mcp_server.context import on_behalf_of
 from snapshot_mcp.mcp_server.prompts import FilePrompt
-from snapshot_mcp.operations import OpenOperations
-from snapshot_mcp.operations.requests import Suggested
+from snapshot_mcp.operations import OperationsFactory
+from snapshot_mcp.operations.requests import SuggestionKind
 
-LONGEST_COMPLETION_SECONDS = 3.0
+COMPLETION_TIMEOUT_SECONDS = 3.0
 """A person has typed on by then."""
 
-_OF_ADDRESSES: Mapping[str, Suggested] = {SNAPSHOT: "snapshot_id", VM_SNAPSHOTS: "vm_id"}
+_OF_ADDRESSES: Mapping[str, SuggestionKind] = {
+    SNAPSHOT_URI_TEMPLATE: "snapshot_id",
+    VM_SNAPSHOTS_URI_TEMPLATE: "vm_id",
+}
 _NOTHING = CompleteResult(completion=Completion(values=[], total=0, has_more=False))
 
-RequestContext = ServerRequestContext[OpenOperations, Any]
+RequestContext = ServerRequestContext[OperationsFactory, Any]
 
 
 def serve_completions(
-    server: MCPServer[OpenOperations], prompts: Collection[FilePrompt], addresses: Collection[str]
+    server: MCPServer[OperationsFactory],
+    prompts: Collection[FilePrompt],
+    addresses: Collection[str],
 ) -> None:
     """Answer completion/complete.
 
@@ -47,7 +52,7 @@ def serve_completions(
     """
     of_prompts = {prompt.name: prompt.completes for prompt in prompts}
 
-    def wanted(params: CompleteRequestParams) -> Suggested | None:
+    def wanted(params: CompleteRequestParams) -> SuggestionKind | None:
         match params.ref:
             case PromptReference(name=name):
                 return of_prompts.get(name, {}).get(params.argument.name)
@@ -67,10 +72,10 @@ def serve_completions(
     lowlevel.add_request_handler("completion/complete", CompleteRequestParams, complete)
 
 
-async def _completed(context: RequestContext, kind: Suggested, typed: str) -> CompleteResult:
+async def _completed(context: RequestContext, kind: SuggestionKind, typed: str) -> CompleteResult:
     try:
         operations = await context.lifespan_context()
-        with anyio.move_on_after(LONGEST_COMPLETION_SECONDS):
+        with anyio.move_on_after(COMPLETION_TIMEOUT_SECONDS):
             found = await operations.views.suggestions(kind, typed)
             return CompleteResult(
                 completion=Completion(values=found.values, total=found.total, has_more=found.more)

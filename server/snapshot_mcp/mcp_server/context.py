@@ -8,8 +8,8 @@ from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.auth.provider import AccessToken, principal_components
 from mcp.server.mcpserver.context import Context
 
-from snapshot_mcp.core.request_context import CALLER, LOCAL_PRINCIPAL, Caller, News
-from snapshot_mcp.mcp_server.elicitation import ClientPerson
+from snapshot_mcp.core.request_context import CALLER, LOCAL_PRINCIPAL, Caller, ProgressReporter
+from snapshot_mcp.mcp_server.elicitation import ClientApprover
 
 
 @contextmanager
@@ -17,8 +17,8 @@ def on_behalf_of(context: Context[Any, Any]) -> Generator[None]:
     """Everything within is done for the client of this call."""
     principal = principal_of(get_access_token())
     # Two people with the same client are two, and take turns.
-    client = f"{principal} {ClientPerson(context).client}"
-    news = News(context.report_progress)
+    client = f"{principal} {ClientApprover(context).client}"
+    news = ProgressReporter(context.report_progress)
     token = CALLER.set(Caller(client, news, context.notify_resource_updated, principal))
     try:
         yield

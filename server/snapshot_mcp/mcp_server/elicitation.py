@@ -22,10 +22,10 @@ from mcp_types import (
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from snapshot_mcp.consent.evidence import Answer
-from snapshot_mcp.core.sanitize import NAME_CAP, showable
+from snapshot_mcp.consent.evidence import ApprovalAnswer
+from snapshot_mcp.core.sanitize import MAX_NAME_LENGTH, sanitize
 
-LONGEST_THOUGHT_SECONDS = 300
+ELICITATION_TIMEOUT_SECONDS = 300
 """How long a person may take to answer where the server waits for them."""
 
 _KEY = "consent"
@@ -54,7 +54,7 @@ class InputRequired(Exception):  # noqa: N818 - it is no error, it is the answer
         self.result = result
 
 
-class ClientPerson:
+class ClientApprover:
     """The person behind the client of one call.
 
     Args:
@@ -85,14 +85,14 @@ class ClientPerson:
         if params is None:
             return ""
         info = params.client_info
-        return showable(f"{info.name} {info.version}", NAME_CAP).text
+        return sanitize(f"{info.name} {info.version}", MAX_NAME_LENGTH).text
 
     def has_answered(self, question: str) -> bool:
         """Whether the answer to this very question came with the call."""
         responses = self._context.input_responses or {}
         return _KEY in responses and self._context.request_state == _name_of(question)
 
-    async def ask(self, question: str) -> Answer:
+    async def ask(self, question: str) -> ApprovalAnswer:
         """Ask, or take the answer that came with the call.
 
         Raises:
@@ -110,23 +110,23 @@ class ClientPerson:
             )
         )
 
-    async def _ask_now(self, question: str) -> Answer:
+    async def _ask_now(self, question: str) -> ApprovalAnswer:
         try:
-            with anyio.fail_after(LONGEST_THOUGHT_SECONDS):
+            with anyio.fail_after(ELICITATION_TIMEOUT_SECONDS):
                 answer = await self._context.session.elicit_form(
                     message=question,
                     requested_schema=_FORM,
                     related_request_id=self._context.request_id,
                 )
         except TimeoutError:
-            return Answer("timeout")
+            return ApprovalAnswer("timeout")
         except Exception as error:  # noqa: BLE001 - whatever it was, nobody has agreed
             logger.info("the client could not ask: %s", type(error).__name__)
-            return Answer("failed")
+            return ApprovalAnswer("failed")
         return _read(answer)
 
 
-class LateCodec:
+class LazyCodec:
     """Seals what a question carries over with the signing key, which is read at the first use.
 
     So the answer is taken by a server that was restarted meanwhile, and by another one that has the
@@ -150,14 +150,14 @@ class LateCodec:
 
 def request_state_security(key: Callable[[], bytes]) -> RequestStateSecurity:
     """How the SDK seals what a question carries over: with the key that `key` gives."""
-    return RequestStateSecurity(codec=LateCodec(key))
+    return RequestStateSecurity(codec=LazyCodec(key))
 
 
-def _read(answer: object) -> Answer:
+def _read(answer: object) -> ApprovalAnswer:
     if not isinstance(answer, ElicitResult):
-        return Answer("failed")
+        return ApprovalAnswer("failed")
     words = (cast("dict[str, object]", answer.content) or {}).get(_FIELD)
-    return Answer(answer.action, words if isinstance(words, str) else "")
+    return ApprovalAnswer(answer.action, words if isinstance(words, str) else "")
 
 
 def _name_of(question: str) -> str:

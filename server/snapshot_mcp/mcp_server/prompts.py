@@ -20,27 +20,27 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 from pydantic import ConfigDict, Field, ValidationError
 
-from snapshot_mcp.core.errors import ConfigError
-from snapshot_mcp.core.sanitize import quoted, showable
-from snapshot_mcp.models.cloud import Frozen
-from snapshot_mcp.operations.requests import Suggested
+from snapshot_mcp.core.errors import ConfigurationError
+from snapshot_mcp.core.sanitize import quoted, sanitize
+from snapshot_mcp.models.cloud import FrozenModel
+from snapshot_mcp.operations.requests import SuggestionKind
 
 _FENCE = "+++"
 _ARGUMENT_HEAD = "[[arguments]]"
 _LINE_IN_ERROR = re.compile(r"at line (\d+)")
-_LONGEST_ARGUMENT = 200
+_MAX_ARGUMENT_LENGTH = 200
 
 
-class _Argument(Frozen):
+class _Argument(FrozenModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     name: str = Field(pattern=r"^[a-z][a-z_]*$")
     description: str = Field(min_length=1)
     default: str | None = None
-    completes: Suggested | None = None
+    completes: SuggestionKind | None = None
 
 
-class _FrontMatter(Frozen):
+class _FrontMatter(FrozenModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     title: str = Field(min_length=1)
@@ -54,7 +54,7 @@ class FilePrompt(Prompt):
 
     compose: Callable[[Mapping[str, str]], str] = Field(exclude=True)
     needs: frozenset[str] = Field(exclude=True)
-    completes: Mapping[str, Suggested] = Field(exclude=True)
+    completes: Mapping[str, SuggestionKind] = Field(exclude=True)
 
     async def render(
         self, arguments: dict[str, Any] | None, context: Context[Any, Any]
@@ -69,9 +69,9 @@ class FilePrompt(Prompt):
         known = {argument.name: argument for argument in self.arguments or []}
         for name in given:
             if name not in known:
-                raise _invalid(f"There is no argument {quoted(showable(name).text)}.")
+                raise _invalid(f"There is no argument {quoted(sanitize(name).text)}.")
         for name, argument in known.items():
-            if argument.required and not showable(str(given.get(name, ""))).text:
+            if argument.required and not sanitize(str(given.get(name, ""))).text:
                 raise _invalid(f"The argument {quoted(name)} is missing.")
         messages: list[Message] = [
             UserMessage(self.compose({name: str(value) for name, value in given.items()}))
@@ -107,9 +107,11 @@ def load_prompt(path: Path) -> FilePrompt:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path.name}: it cannot be read ({type(error).__name__}).") from error
+        raise ConfigurationError(
+            f"{path.name}: it cannot be read ({type(error).__name__})."
+        ) from error
     if not lines or lines[0] != _FENCE or _FENCE not in lines[1:]:
-        raise ConfigError(
+        raise ConfigurationError(
             f"{path.name}:1: a prompt file begins with TOML between two lines of +++."
         )
     end = lines.index(_FENCE, 1)
@@ -119,7 +121,7 @@ def load_prompt(path: Path) -> FilePrompt:
 
     def compose(given: Mapping[str, str]) -> str:
         values = {argument.name: argument.default or "" for argument in matter.arguments}
-        values |= {name: value for name, value in given.items() if showable(value).text}
+        values |= {name: value for name, value in given.items() if sanitize(value).text}
         return template.substitute({name: _quoted(value) for name, value in values.items()})
 
     return FilePrompt(
@@ -149,12 +151,14 @@ def _front_matter(path: Path, lines: list[str]) -> _FrontMatter:
     except tomllib.TOMLDecodeError as error:
         where = _LINE_IN_ERROR.search(str(error))
         line = int(where.group(1)) if where else len(lines) + 1
-        raise ConfigError(f"{path.name}:{line}: the front matter is not TOML: {error}.") from error
+        raise ConfigurationError(
+            f"{path.name}:{line}: the front matter is not TOML: {error}."
+        ) from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
         line = _line_of(first["loc"], lines)
-        raise ConfigError(f"{path.name}:{line}: {field}: {first['msg']}.") from error
+        raise ConfigurationError(f"{path.name}:{line}: {field}: {first['msg']}.") from error
 
 
 def _line_of(place: Sequence[int | str], lines: list[str]) -> int:
@@ -178,7 +182,9 @@ def _check_placeholders(path: Path, matter: _FrontMatter, lines: list[str], *, f
     named = {argument.name for argument in matter.arguments}
     for number, line in enumerate(lines[first:], start=first + 1):
         for wrong in _wrong_placeholders(line, named):
-            raise ConfigError(f"{path.name}:{number}: {wrong} names no argument of this prompt.")
+            raise ConfigurationError(
+                f"{path.name}:{number}: {wrong} names no argument of this prompt."
+            )
 
 
 def _wrong_placeholders(line: str, named: set[str]) -> Iterator[str]:
@@ -190,7 +196,7 @@ def _wrong_placeholders(line: str, named: set[str]) -> Iterator[str]:
 
 
 def _quoted(value: str) -> str:
-    return quoted(showable(value, _LONGEST_ARGUMENT).text)
+    return quoted(sanitize(value, _MAX_ARGUMENT_LENGTH).text)
 
 
 def _invalid(sentence: str) -> MCPError:

@@ -14,25 +14,25 @@ from mcp.server.mcpserver.context import Context
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.server.mcpserver.resources import FunctionResource
 
-from snapshot_mcp.core.errors import NotFound, SnapshotMcpError
-from snapshot_mcp.core.uris import POLICY, SNAPSHOT, VM_SNAPSHOTS
+from snapshot_mcp.core.errors import NotFoundError, SnapshotMcpError
+from snapshot_mcp.core.uris import POLICY_URI, SNAPSHOT_URI_TEMPLATE, VM_SNAPSHOTS_URI_TEMPLATE
 from snapshot_mcp.mcp_server.context import on_behalf_of
-from snapshot_mcp.models.cloud import LARGEST_ID, Frozen
-from snapshot_mcp.operations import OpenOperations, Operations
+from snapshot_mcp.models.cloud import MAX_ID, FrozenModel
+from snapshot_mcp.operations import Operations, OperationsFactory
 from snapshot_mcp.operations.requests import SnapshotFilter
 
 if TYPE_CHECKING:
     from snapshot_mcp.rules.policy import Policy
 
-MOST_LISTED = 100
+MAX_LISTED = 100
 _JSON = "application/json"
 _ID = re.compile(r"[1-9][0-9]{0,18}")
 
-ReadContext = Context[OpenOperations, Any]
+ReadContext = Context[OperationsFactory, Any]
 
 
 def add_resources(
-    server: MCPServer[OpenOperations], policy: "Policy | None", allows: Callable[[str], bool]
+    server: MCPServer[OperationsFactory], policy: "Policy | None", allows: Callable[[str], bool]
 ) -> list[str]:
     """Let clients read; the templates of the addresses that they may read.
 
@@ -60,7 +60,7 @@ async def read_vm_snapshots(id: str, ctx: ReadContext) -> str:  # noqa: A002 - a
     """The newest snapshots of one VM, as list_snapshots answers them."""
     async with _reading(ctx) as operations:
         wanted = SnapshotFilter(vm_id=_number(id))
-        return _json(await operations.views.snapshots(wanted, MOST_LISTED, ""))
+        return _json(await operations.views.snapshots(wanted, MAX_LISTED, ""))
 
 
 class _Template(NamedTuple):
@@ -79,7 +79,7 @@ class _Template(NamedTuple):
 
 _TEMPLATES = (
     _Template(
-        SNAPSHOT,
+        SNAPSHOT_URI_TEMPLATE,
         "snapshot",
         "A snapshot",
         "One snapshot whole, and what follows from it",
@@ -87,10 +87,10 @@ _TEMPLATES = (
         read_snapshot,
     ),
     _Template(
-        VM_SNAPSHOTS,
+        VM_SNAPSHOTS_URI_TEMPLATE,
         "vm_snapshots",
         "The snapshots of a VM",
-        f"The newest snapshots of one VM, {MOST_LISTED} at most",
+        f"The newest snapshots of one VM, {MAX_LISTED} at most",
         "list_snapshots",
         read_vm_snapshots,
     ),
@@ -102,33 +102,33 @@ async def _reading(context: ReadContext) -> AsyncGenerator[Operations]:
     try:
         with on_behalf_of(context):
             yield await context.request_context.lifespan_context()
-    except NotFound as error:
+    except NotFoundError as error:
         raise ResourceNotFoundError(str(error)) from error
     except SnapshotMcpError as error:
         raise ResourceError(str(error)) from error
 
 
 def _number(text: str) -> int:
-    if not _ID.fullmatch(text) or int(text) > LARGEST_ID:
+    if not _ID.fullmatch(text) or int(text) > MAX_ID:
         raise ResourceNotFoundError(
             "The id in the address must be a whole number above 0, such as 1701. Nothing was read."
         )
     return int(text)
 
 
-def _json(answer: Frozen) -> str:
+def _json(answer: FrozenModel) -> str:
     return answer.model_dump_json(exclude_none=True)
 
 
 def _policy_resource(policy: "Policy | None") -> FunctionResource:
     def read() -> str:
         from snapshot_mcp.rules.policy import Policy  # noqa: PLC0415 - as above
-        from snapshot_mcp.settings.policy_file import policy_json  # noqa: PLC0415 - only a reader needs it
+        from snapshot_mcp.settings.policy_file import dump_policy  # noqa: PLC0415 - only a reader needs it
 
-        return policy_json(policy or Policy())
+        return dump_policy(policy or Policy())
 
     return FunctionResource(
-        uri=POLICY,
+        uri=POLICY_URI,
         name="policy",
         title="The operator's policy",
         description="What this server never does, whoever asks and agrees",

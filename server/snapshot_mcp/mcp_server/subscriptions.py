@@ -21,21 +21,21 @@ from mcp_types import (
     UnsubscribeRequestParams,
 )
 
-from snapshot_mcp.core.uris import POLICY
-from snapshot_mcp.operations import OpenOperations
+from snapshot_mcp.core.uris import POLICY_URI
+from snapshot_mcp.operations import OperationsFactory
 
-MOST_SUBSCRIPTIONS = 1_000
+MAX_SUBSCRIPTIONS = 1_000
 """Of one connection; so a client cannot fill the memory."""
 
-LONGEST_TELLING_SECONDS = 1.0
+NOTIFY_TIMEOUT_SECONDS = 1.0
 """A client that does not read holds nobody up for longer."""
 
 _ADDRESS = re.compile(
-    rf"{re.escape(POLICY)}|snapshot://[1-9][0-9]{{0,18}}|vm://[1-9][0-9]{{0,18}}/snapshots"
+    rf"{re.escape(POLICY_URI)}|snapshot://[1-9][0-9]{{0,18}}|vm://[1-9][0-9]{{0,18}}/snapshots"
 )
 
 logger = logging.getLogger(__name__)
-RequestContext = ServerRequestContext[OpenOperations, Any]
+RequestContext = ServerRequestContext[OperationsFactory, Any]
 
 
 class Subscriptions(InMemorySubscriptionBus):
@@ -52,7 +52,7 @@ class Subscriptions(InMemorySubscriptionBus):
             return
         for connection, addresses in list(self._older.items()):
             if event.uri in addresses:
-                await _tell(connection, event.uri)
+                await _notify(connection, event.uri)
 
     async def subscribe_connection(
         self, context: RequestContext, params: SubscribeRequestParams
@@ -73,10 +73,10 @@ class Subscriptions(InMemorySubscriptionBus):
             self._older[connection] = set()
             connection.exit_stack.callback(self._older.pop, connection, None)
         addresses = self._older[connection]
-        if params.uri not in addresses and len(addresses) >= MOST_SUBSCRIPTIONS:
+        if params.uri not in addresses and len(addresses) >= MAX_SUBSCRIPTIONS:
             raise MCPError(
                 INVALID_PARAMS,
-                f"A client can subscribe to {MOST_SUBSCRIPTIONS} addresses. Unsubscribe from some.",
+                f"A client can subscribe to {MAX_SUBSCRIPTIONS} addresses. Unsubscribe from some.",
             )
         addresses.add(params.uri)
         return EmptyResult()
@@ -89,7 +89,7 @@ class Subscriptions(InMemorySubscriptionBus):
         return EmptyResult()
 
 
-def serve_subscriptions(server: MCPServer[OpenOperations], subscriptions: Subscriptions) -> None:
+def serve_subscriptions(server: MCPServer[OperationsFactory], subscriptions: Subscriptions) -> None:
     """Answer resources/subscribe and resources/unsubscribe, which the SDK's server does not."""
     # Source: the SDK's migration guide, which names this attribute until there is a public way.
     lowlevel = server._lowlevel_server  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
@@ -106,9 +106,9 @@ def _connection_of(context: RequestContext) -> Connection:
     return context.session._connection  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
-async def _tell(connection: Connection, address: str) -> None:
+async def _notify(connection: Connection, address: str) -> None:
     try:
-        with anyio.move_on_after(LONGEST_TELLING_SECONDS):
+        with anyio.move_on_after(NOTIFY_TIMEOUT_SECONDS):
             await connection.send_resource_updated(address)
     except Exception as error:  # noqa: BLE001 - what was done stays done, whoever hears of it
         logger.info("a subscriber could not be told: %s", type(error).__name__)

@@ -14,18 +14,18 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from snapshot_mcp.core.sanitize import DESCRIPTION_CAP, is_plain, mixes_alphabets, quoted
+from snapshot_mcp.core.sanitize import MAX_DESCRIPTION_LENGTH, is_plain, mixes_scripts, quoted
 
-LONGEST_NAME = 50
-LONGEST_LABEL = 50
-MOST_LABELS = 20
-LARGEST_ID = 2**63 - 1
+MAX_NAME_LENGTH = 50
+MAX_LABEL_LENGTH = 50
+MAX_LABELS = 20
+MAX_ID = 2**63 - 1
 
 SnapshotState = Literal["ready", "pending", "failed", "unknown"]
 
 
 def _fits_an_id(value: int) -> int:
-    if value > LARGEST_ID:
+    if value > MAX_ID:
         raise ValueError("is larger than any id")
     return value
 
@@ -46,19 +46,19 @@ def _is_plain(text: str) -> str:
 
 Id = Annotated[int, Field(ge=1), AfterValidator(_fits_an_id)]
 _Text = (BeforeValidator(_composed), AfterValidator(_is_plain))
-Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), *_Text]
-Description = Annotated[str, Field(max_length=DESCRIPTION_CAP), *_Text]
-Label = Annotated[str, Field(min_length=1, max_length=LONGEST_LABEL), *_Text]
-Labels = Annotated[list[Label], Field(max_length=MOST_LABELS)]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH), *_Text]
+Description = Annotated[str, Field(max_length=MAX_DESCRIPTION_LENGTH), *_Text]
+Label = Annotated[str, Field(min_length=1, max_length=MAX_LABEL_LENGTH), *_Text]
+Labels = Annotated[list[Label], Field(max_length=MAX_LABELS)]
 
 
-class Frozen(BaseModel):
+class FrozenModel(BaseModel):
     """A value: it does not change after it was made."""
 
     model_config = ConfigDict(frozen=True)
 
 
-class Features(Frozen):
+class Features(FrozenModel):
     """What a flavor or an environment can and cannot do."""
 
     network_optimised: bool | None = Field(default=None, description="Has the optimised network")
@@ -70,7 +70,7 @@ class Features(Frozen):
     api_only: bool | None = Field(default=None, description="Offered over the API only")
 
 
-class Environment(Frozen):
+class Environment(FrozenModel):
     """Where the VM ran."""
 
     id: int | None = Field(default=None, description="Id of the environment")
@@ -80,7 +80,7 @@ class Environment(Frozen):
     features: Features | None = Field(default=None, description="What it can do")
 
 
-class Flavor(Frozen):
+class Flavor(FrozenModel):
     """The size of a VM."""
 
     id: int | None = Field(default=None, description="Id of the flavor")
@@ -98,7 +98,7 @@ class Flavor(Frozen):
     features: Features | None = Field(default=None, description="What its VMs can and cannot do")
 
 
-class VmImage(Frozen):
+class VmImage(FrozenModel):
     """The operating system image of the VM."""
 
     id: int | None = Field(default=None, description="Id of the image")
@@ -111,7 +111,7 @@ class VmImage(Frozen):
     labels: tuple[str, ...] | None = Field(default=None, description="Labels of the image")
 
 
-class Keypair(Frozen):
+class Keypair(FrozenModel):
     """The SSH key pair of the VM; the public part only."""
 
     id: int | None = Field(default=None, description="Id of the key pair")
@@ -122,7 +122,7 @@ class Keypair(Frozen):
     created_at: datetime | None = Field(default=None, description="When it was made (UTC)")
 
 
-class CustomImage(Frozen):
+class CustomImage(FrozenModel):
     """An image made from a snapshot; it is deleted together with the snapshot."""
 
     id: int | None = Field(default=None, description="Id of the image")
@@ -137,7 +137,7 @@ class CustomImage(Frozen):
     labels: tuple[str, ...] | None = Field(default=None, description="Labels of the image")
 
 
-class Snapshot(Frozen):
+class Snapshot(FrozenModel):
     """A snapshot, with every attribute that the cloud tells."""
 
     id: int = Field(description="Id of the snapshot")
@@ -188,10 +188,10 @@ class Snapshot(Frozen):
         """
         if "name" in (self.altered or ()) or not self.name or self.name.isdigit():
             return False
-        return quoted(self.name) == f'"{self.name}"' and not mixes_alphabets(self.name)
+        return quoted(self.name) == f'"{self.name}"' and not mixes_scripts(self.name)
 
 
-class VirtualMachine(Frozen):
+class VirtualMachine(FrozenModel):
     """A virtual machine."""
 
     id: int = Field(description="Id of the VM")
@@ -213,7 +213,7 @@ class VirtualMachine(Frozen):
         return region or (self.flavor.region_name if self.flavor else None)
 
 
-class SnapshotEvent(Frozen):
+class SnapshotEvent(FrozenModel):
     """Something that happened to a snapshot."""
 
     id: int = Field(description="Id of the event")

@@ -5,11 +5,11 @@ from typing import Literal, Self
 
 from pydantic import Field
 
-from snapshot_mcp.models.cloud import CustomImage, Frozen, SnapshotEvent
+from snapshot_mcp.models.cloud import CustomImage, FrozenModel, SnapshotEvent
 from snapshot_mcp.models.snapshots import NEXT_STEP
 
 
-class ImageSummary(Frozen):
+class ImageSummary(FrozenModel):
     """An image made from a snapshot."""
 
     id: int | None = Field(default=None, description="Id of the image")
@@ -30,7 +30,7 @@ class ImageSummary(Frozen):
         )
 
 
-class ImageResult(Frozen):
+class ImageResult(FrozenModel):
     """The answer of create_image_from_snapshot."""
 
     outcome: Literal["created", "pending", "failed", "unknown"] = Field(
@@ -41,7 +41,7 @@ class ImageResult(Frozen):
     next_step: str = Field(description=NEXT_STEP)
 
 
-class SnapshotEventList(Frozen):
+class SnapshotEventList(FrozenModel):
     """The answer of list_snapshot_events."""
 
     snapshot_id: int = Field(description="Id of the snapshot")

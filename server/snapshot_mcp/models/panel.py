@@ -4,12 +4,12 @@ from datetime import datetime
 
 from pydantic import Field
 
-from snapshot_mcp.models.cloud import Frozen, SnapshotState
+from snapshot_mcp.models.cloud import FrozenModel, SnapshotState
 from snapshot_mcp.models.retention import RetentionReport
 from snapshot_mcp.models.snapshots import DeleteResult, RestoreResult
 
 
-class PanelSnapshot(Frozen):
+class PanelSnapshot(FrozenModel):
     """What the panel's timeline shows of one snapshot."""
 
     id: int = Field(description="Id of the snapshot")
@@ -30,7 +30,7 @@ class PanelSnapshot(Frozen):
     )
 
 
-class PanelSnapshots(Frozen):
+class PanelSnapshots(FrozenModel):
     """The answer of panel_snapshots, newest first."""
 
     snapshots: tuple[PanelSnapshot, ...] = Field(description="The newest of them")
@@ -39,7 +39,7 @@ class PanelSnapshots(Frozen):
     actions: tuple[str, ...] = Field(description="Names of the planning tools that are offered")
 
 
-class PanelVirtualMachine(Frozen):
+class PanelVirtualMachine(FrozenModel):
     """The answer of panel_virtual_machine."""
 
     id: int = Field(description="Id of the VM")
@@ -48,7 +48,7 @@ class PanelVirtualMachine(Frozen):
     over: bool = Field(description="It is made, or failed: nothing more is to be waited for")
 
 
-class PanelCommit(Frozen):
+class PanelCommit(FrozenModel):
     """The answer of commit_from_panel: one of these, by the tool that made the plan."""
 
     deletion: DeleteResult | None = Field(default=None, description="As delete_snapshot answers")

@@ -5,10 +5,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from snapshot_mcp.models.cloud import Frozen, SnapshotState
+from snapshot_mcp.models.cloud import FrozenModel, SnapshotState
 
 
-class RetentionDecision(Frozen):
+class RetentionDecision(FrozenModel):
     """What becomes of one snapshot, and why."""
 
     id: int = Field(description="Id of the snapshot")
@@ -23,7 +23,7 @@ class RetentionDecision(Frozen):
     group: str = Field(description="The group in which it was counted")
 
 
-class RetentionPlan(Frozen):
+class RetentionPlan(FrozenModel):
     """The answer of plan_retention; only the first page has the plan's token."""
 
     outcome: Literal["confirmation_required", "nothing_to_delete"] = Field(
@@ -53,7 +53,7 @@ class RetentionPlan(Frozen):
     """As in `answers.Planned`."""
 
 
-class NamedSnapshot(Frozen):
+class NamedSnapshot(FrozenModel):
     """A snapshot of which only the name is told."""
 
     id: int = Field(description="Id of the snapshot")
@@ -66,7 +66,7 @@ class SkippedSnapshot(NamedSnapshot):
     why: str = Field(description="Why it was left out")
 
 
-class RetentionReport(Frozen):
+class RetentionReport(FrozenModel):
     """The answer of apply_retention: every snapshot of the plan stands in one of its lists."""
 
     outcome: Literal["applied", "stopped", "nothing_done"] = Field(

@@ -4,12 +4,12 @@ from datetime import datetime
 
 from pydantic import Field
 
-from snapshot_mcp.models.cloud import Frozen
+from snapshot_mcp.models.cloud import FrozenModel
 
 _MORE = "How many more there are, not named here"
 
 
-class FoundSnapshot(Frozen):
+class FoundSnapshot(FrozenModel):
     """A snapshot that a finding names."""
 
     id: int = Field(description="Id of the snapshot")
@@ -19,7 +19,7 @@ class FoundSnapshot(Frozen):
     vm_id: int | None = Field(default=None, description="Id of the source VM")
 
 
-class FoundVm(Frozen):
+class FoundVm(FrozenModel):
     """A VM that a finding names."""
 
     id: int = Field(description="Id of the VM")
@@ -32,7 +32,7 @@ class FoundVm(Frozen):
     )
 
 
-class Growth(Frozen):
+class Growth(FrozenModel):
     """What the snapshots of one VM came to."""
 
     vm_id: int | None = Field(default=None, description="Id of the VM; left out if not known")
@@ -43,7 +43,7 @@ class Growth(Frozen):
     size: int = Field(description="Their estimated size in GB")
 
 
-class SnapshotFinding(Frozen):
+class SnapshotFinding(FrozenModel):
     """Snapshots of which the same is to be said."""
 
     count: int = Field(description="How many there are")
@@ -52,7 +52,7 @@ class SnapshotFinding(Frozen):
     more: int = Field(description=_MORE)
 
 
-class VmFinding(Frozen):
+class VmFinding(FrozenModel):
     """VMs of which the same is to be said."""
 
     count: int = Field(description="How many there are")
@@ -60,7 +60,7 @@ class VmFinding(Frozen):
     more: int = Field(description=_MORE)
 
 
-class GrowthFinding(Frozen):
+class GrowthFinding(FrozenModel):
     """The VMs whose snapshots grew."""
 
     count: int = Field(description="How many VMs grew")
@@ -69,7 +69,7 @@ class GrowthFinding(Frozen):
     more: int = Field(description=_MORE)
 
 
-class Review(Frozen):
+class Review(FrozenModel):
     """The answer of review_snapshots."""
 
     snapshots: int = Field(description="Number of snapshots")

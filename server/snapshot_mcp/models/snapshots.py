@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field
 
 from snapshot_mcp.models.cloud import (
-    Frozen,
+    FrozenModel,
     Snapshot,
     SnapshotState,
     VirtualMachine,
@@ -16,13 +16,13 @@ from snapshot_mcp.models.cloud import (
 
 EXPIRY = "When the plan token ends (UTC)"
 NEXT_STEP = "What to do next"
-MOST_LABELS_SHOWN = 8
+MAX_SHOWN_LABELS = 8
 """Labels of a snapshot in a list; inspect_snapshot shows all."""
-OF_A_SUMMARY = ("name", "status", "vm_id", "vm_name", "size", "created_at", "labels")
+SUMMARY_FIELDS = ("name", "status", "vm_id", "vm_name", "size", "created_at", "labels")
 """What a list shows of a snapshot, beside its id."""
 
 
-class SnapshotSummary(Frozen):
+class SnapshotSummary(FrozenModel):
     """One line of a list of snapshots."""
 
     id: int = Field(description="Id of the snapshot")
@@ -41,30 +41,30 @@ class SnapshotSummary(Frozen):
     @classmethod
     def of(cls, snapshot: Snapshot) -> Self:
         """The summary of `snapshot`."""
-        read = {name: getattr(snapshot, name) for name in OF_A_SUMMARY}
-        return cls(**summarised(snapshot.id, read))
+        read = {name: getattr(snapshot, name) for name in SUMMARY_FIELDS}
+        return cls(**summarize(snapshot.id, read))
 
 
-def summarised(number: int, read: Mapping[str, Any]) -> dict[str, Any]:
+def summarize(number: int, read: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a `SnapshotSummary`, yet to be made of them.
 
     A long list is checked as one; to make each summary by itself would take twice as long.
 
     Args:
         number: the snapshot's id.
-        read: what was read of it, of `OF_A_SUMMARY`.
+        read: what was read of it, of `SUMMARY_FIELDS`.
     """
     status, labels = read.get("status"), read.get("labels", ())
     state = snapshot_state(status)
     fields = {"name": "", **read, "id": number, "state": state}
     fields["status"] = status if state == "unknown" else None
-    if len(labels) > MOST_LABELS_SHOWN:
-        fields["more_labels"] = len(labels) - MOST_LABELS_SHOWN
-        fields["labels"] = labels[:MOST_LABELS_SHOWN]
+    if len(labels) > MAX_SHOWN_LABELS:
+        fields["more_labels"] = len(labels) - MAX_SHOWN_LABELS
+        fields["labels"] = labels[:MAX_SHOWN_LABELS]
     return fields
 
 
-class VirtualMachineSummary(Frozen):
+class VirtualMachineSummary(FrozenModel):
     """One line of a list of VMs."""
 
     id: int = Field(description="Id of the VM")
@@ -89,7 +89,7 @@ class VirtualMachineSummary(Frozen):
         )
 
 
-class SnapshotList(Frozen):
+class SnapshotList(FrozenModel):
     """The answer of list_snapshots."""
 
     snapshots: tuple[SnapshotSummary, ...] = Field(description="This page")
@@ -104,7 +104,7 @@ class SnapshotList(Frozen):
     )
 
 
-class VirtualMachineList(Frozen):
+class VirtualMachineList(FrozenModel):
     """The answer of list_virtual_machines."""
 
     virtual_machines: tuple[VirtualMachineSummary, ...] = Field(description="This page")
@@ -115,7 +115,7 @@ class VirtualMachineList(Frozen):
     )
 
 
-class SnapshotDetails(Frozen):
+class SnapshotDetails(FrozenModel):
     """The answer of inspect_snapshot."""
 
     snapshot: Snapshot = Field(description="Every attribute that the cloud tells")
@@ -133,7 +133,7 @@ class SnapshotDetails(Frozen):
     )
 
 
-class BlastRadius(Frozen):
+class BlastRadius(FrozenModel):
     """What a destructive or billed action would touch."""
 
     action: str = Field(description="What would happen, in one sentence")
@@ -165,7 +165,7 @@ class BlastRadius(Frozen):
     warnings: tuple[str, ...] = Field(default=(), description="What makes this more than routine")
 
 
-class Planned(Frozen):
+class Planned(FrozenModel):
     """The fields of an answer that plans and changes nothing."""
 
     plan: BlastRadius | None = Field(default=None, description="What would be touched")
@@ -179,7 +179,7 @@ class Planned(Frozen):
     """For the panel's eyes: it goes into the result's `_meta` and nowhere else."""
 
 
-class CreateResult(Frozen):
+class CreateResult(FrozenModel):
     """The answer of create_snapshot."""
 
     outcome: Literal["created", "pending", "failed", "unknown"] = Field(

@@ -6,23 +6,23 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     # They import the way out and the databases: that is for the first call, not for the start.
     from snapshot_mcp.operations.changing import Changes
-    from snapshot_mcp.operations.images import Images
-    from snapshot_mcp.operations.panel import Picture
-    from snapshot_mcp.operations.queries import Views
-    from snapshot_mcp.operations.retention import Retention
-    from snapshot_mcp.operations.review import Reviews
+    from snapshot_mcp.operations.images import ImageOperations
+    from snapshot_mcp.operations.panel import PanelQueries
+    from snapshot_mcp.operations.queries import Queries
+    from snapshot_mcp.operations.retention import RetentionOperations
+    from snapshot_mcp.operations.review import ReviewOperations
 
 
 class Operations(NamedTuple):
     """All that the tools can do."""
 
-    views: "Views"
+    views: "Queries"
     changes: "Changes"
-    retention: "Retention"
-    images: "Images"
-    reviews: "Reviews"
-    picture: "Picture"
+    retention: "RetentionOperations"
+    images: "ImageOperations"
+    reviews: "ReviewOperations"
+    picture: "PanelQueries"
 
 
-OpenOperations = Callable[[], Awaitable[Operations]]
+OperationsFactory = Callable[[], Awaitable[Operations]]
 """Gives the operations; the first call opens the connection and the databases."""

@@ -9,13 +9,13 @@ from snapshot_mcp.core.clock import Clock
 
 T = TypeVar("T")
 
-SECONDS_KEPT = 15.0
+TTL_SECONDS = 15.0
 """So long a person pages through a list, or types a name; a VM's state may be so old there."""
 
-MOST_KEPT = 16
+MAX_ENTRIES = 16
 
 
-class Recent(Generic[T]):
+class TtlCache(Generic[T]):
     """Look-ups by what was looked for; old ones and the least used are forgotten.
 
     Args:
@@ -23,7 +23,7 @@ class Recent(Generic[T]):
     """
 
     def __init__(self, clock: Clock) -> None:
-        self._kept: TTLCache[Hashable, T] = TTLCache(MOST_KEPT, SECONDS_KEPT, timer=clock.elapsed)
+        self._kept: TTLCache[Hashable, T] = TTLCache(MAX_ENTRIES, TTL_SECONDS, timer=clock.elapsed)
 
     async def fresh(self, key: Hashable, look: Callable[[], Awaitable[T]]) -> T:
         """Look now, and keep what was seen. Errors are those of `look`; they are not kept."""

@@ -22,7 +22,7 @@ Position = tuple[int, int]
 _CURSOR = re.compile(r"(-?[0-9]{1,20})_(-?[0-9]{1,20})_([0-9]{1,5})")
 
 
-class Shown(Generic[T]):
+class PageBuilder(Generic[T]):
     """The entries that one page shows: the first so many after a position.
 
     Args:

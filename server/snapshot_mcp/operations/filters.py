@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from snapshot_mcp.cloud.parsing import Entry, field_reader
 from snapshot_mcp.models.cloud import snapshot_state
 from snapshot_mcp.operations.cursors import Position
-from snapshot_mcp.operations.requests import Order, SnapshotFilter
+from snapshot_mcp.operations.requests import SnapshotFilter, SortOrder
 
 Condition = Callable[[Entry], bool]
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,7 +28,7 @@ def conditions(wanted: SnapshotFilter) -> Iterator[Condition]:
         yield _taken_between(wanted.created_after, wanted.created_before)
 
 
-def position_in(order: Order) -> Callable[[Entry], Position]:
+def position_in(order: SortOrder) -> Callable[[Entry], Position]:
     """Tells where an entry stands in `order`."""
     size, taken = field_reader("size"), field_reader("created_at")
 

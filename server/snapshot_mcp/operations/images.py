@@ -6,32 +6,37 @@ from typing import Literal
 from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.cloud.field_readers import read_integer
 from snapshot_mcp.cloud.parsing import Entry, read_event
-from snapshot_mcp.consent.evidence import Person
+from snapshot_mcp.consent.evidence import Approver
 from snapshot_mcp.consent.gate import Gate
 from snapshot_mcp.consent.plan_tokens import Intent
 from snapshot_mcp.core.clock import Clock
-from snapshot_mcp.core.errors import NotDone, OutcomeUnknown, RefusedError
+from snapshot_mcp.core.errors import (
+    NOTHING_CHANGED,
+    NotDoneError,
+    OutcomeUnknownError,
+    RefusedError,
+)
 from snapshot_mcp.core.sanitize import quoted
 from snapshot_mcp.models.cloud import CustomImage, SnapshotEvent
 from snapshot_mcp.models.images import ImageResult, ImageSummary, SnapshotEventList
-from snapshot_mcp.operations.cursors import Position, Shown, position_of
-from snapshot_mcp.operations.pagination import Collected
-from snapshot_mcp.operations.policy_check import NOTHING_CHANGED, obey
-from snapshot_mcp.operations.polling import wait_for
-from snapshot_mcp.operations.recovery import find_made_image
-from snapshot_mcp.operations.requests import ImageOrder
+from snapshot_mcp.operations.cursors import PageBuilder, Position, position_of
+from snapshot_mcp.operations.pagination import PageCollector
+from snapshot_mcp.operations.policy_check import enforce_policy
+from snapshot_mcp.operations.polling import poll_until
+from snapshot_mcp.operations.recovery import find_created_image
+from snapshot_mcp.operations.requests import CreateImageRequest
 from snapshot_mcp.rules import policy
 from snapshot_mcp.rules.eligibility import image_obstacle
 from snapshot_mcp.rules.policy import Policy
 
-SECONDS_TO_SEE_AN_IMAGE = 5.0
+IMAGE_TIMEOUT_SECONDS = 5.0
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _GOES_TOGETHER = "It is deleted together with its snapshot: keep that as long as it is needed."
 _MAY_BE_REPEATED = "It may be ordered again."
 
 
-class Images:
+class ImageOperations:
     """Making an image of a snapshot, and reading its history.
 
     Args:
@@ -47,7 +52,7 @@ class Images:
         self._clock = clock
         self._policy = policy
 
-    async def create(self, order: ImageOrder, person: Person) -> ImageResult:
+    async def create(self, order: CreateImageRequest, person: Approver) -> ImageResult:
         """Make an image of a snapshot, and look whether the cloud shows it.
 
         Raises:
@@ -59,27 +64,27 @@ class Images:
         intent = Intent("create_image_from_snapshot", order.snapshot_id, arguments)
         try:
             async with (
-                self._gate.noting_refusals(intent, person, plan_token=""),
-                self._gate.alone(),
+                self._gate.recording_refusals(intent, person, plan_token=""),
+                self._gate.exclusive(),
             ):
                 # Whoever plans to delete the snapshot sees either no image, or this one.
                 await self._check(order)
                 image = await self._gate.send(
-                    self._gate.routine(intent, person),
+                    self._gate.permit_without_plan(intent, person),
                     lambda writer: writer.create_image(order.snapshot_id, order.name, order.labels),
-                    lambda: find_made_image(self._reader, order.snapshot_id, order.name),
+                    lambda: find_created_image(self._reader, order.snapshot_id, order.name),
                     others_differ=True,  # an image of that name may hold any snapshot
                 )
-        except NotDone as error:
+        except NotDoneError as error:
             return _result(order, "failed", f"{error} {_MAY_BE_REPEATED}")
-        except OutcomeUnknown as error:
+        except OutcomeUnknownError as error:
             look = f"Call inspect_snapshot with {order.snapshot_id}: it tells the derived image."
             return _result(order, "unknown", f"{error} {look}")
         return await self._seen(order, image)
 
-    async def _check(self, order: ImageOrder) -> None:
+    async def _check(self, order: CreateImageRequest) -> None:
         snapshot = await self._reader.snapshot(order.snapshot_id)
-        obey(policy.imaging(self._policy, snapshot))
+        enforce_policy(policy.check_image(self._policy, snapshot))
         obstacle = image_obstacle(snapshot)
         if obstacle is not None:
             raise RefusedError(
@@ -91,16 +96,16 @@ class Images:
                 f"{NOTHING_CHANGED} Choose another name.",
             )
 
-    async def _seen(self, order: ImageOrder, made: CustomImage) -> ImageResult:
+    async def _seen(self, order: CreateImageRequest, made: CustomImage) -> ImageResult:
         async def look() -> CustomImage | None:
-            return await find_made_image(self._reader, order.snapshot_id, order.name)
+            return await find_created_image(self._reader, order.snapshot_id, order.name)
 
-        waited = await wait_for(
+        waited = await poll_until(
             None,
             look,
             lambda image: image is not None,
             lambda _: f"Image {quoted(order.name)} is being made",
-            seconds=SECONDS_TO_SEE_AN_IMAGE,
+            seconds=IMAGE_TIMEOUT_SECONDS,
             clock=self._clock,
         )
         if waited.last is not None:
@@ -120,7 +125,7 @@ class Images:
             NotFound: there is no such snapshot.
             CloudError: the cloud gave no usable answer.
         """
-        shown = Shown[SnapshotEvent](limit, position_of(cursor, snapshot_id))
+        shown = PageBuilder[SnapshotEvent](limit, position_of(cursor, snapshot_id))
         foreign = 0
 
         def keep(entry: Entry) -> None:
@@ -132,7 +137,7 @@ class Images:
             event = read_event(entry)
             shown.add(_position(event), event)
 
-        collected = Collected[None](keep)
+        collected = PageCollector[None](keep)
         collected.take(await self._reader.snapshot_events(snapshot_id))
         return SnapshotEventList(
             snapshot_id=snapshot_id,
@@ -149,7 +154,7 @@ def _position(event: SnapshotEvent) -> Position:
 
 
 def _result(
-    order: ImageOrder,
+    order: CreateImageRequest,
     outcome: Literal["created", "pending", "failed", "unknown"],
     next_step: str,
     image: CustomImage | None = None,

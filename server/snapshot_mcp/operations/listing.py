@@ -17,19 +17,25 @@ from snapshot_mcp.cloud.parsing import (
 )
 from snapshot_mcp.models.cloud import Snapshot, VirtualMachine
 from snapshot_mcp.models.snapshots import (
-    OF_A_SUMMARY,
+    SUMMARY_FIELDS,
     SnapshotList,
     VirtualMachineList,
     VirtualMachineSummary,
-    summarised,
+    summarize,
 )
-from snapshot_mcp.operations.cursors import Position, Shown, position_of
+from snapshot_mcp.operations.cursors import PageBuilder, Position, position_of
 from snapshot_mcp.operations.filters import conditions, position_in
-from snapshot_mcp.operations.pagination import PAGE_SIZE, Collected, Fetch, collect, pages_counted
+from snapshot_mcp.operations.pagination import (
+    PAGE_SIZE,
+    Fetch,
+    PageCollector,
+    collect,
+    pages_counted,
+)
 from snapshot_mcp.operations.requests import SnapshotFilter
 from snapshot_mcp.rules.eligibility import snapshot_obstacle
 
-FEW_PAGES = 5
+MAX_SORTED_PAGES = 5
 """So many pages are always read whole, so that the totals are exact."""
 
 
@@ -70,7 +76,7 @@ async def list_snapshots(
 
     async def fetch(number: int) -> Page:
         if number not in fetched:
-            return await reader.snapshots_page(number, PAGE_SIZE, wanted.search, OF_A_SUMMARY)
+            return await reader.snapshots_page(number, PAGE_SIZE, wanted.search, SUMMARY_FIELDS)
         return fetched.pop(number)
 
     if wanted == SnapshotFilter(search=wanted.search):
@@ -83,7 +89,7 @@ async def list_snapshots(
 async def _from_all(
     fetch: Fetch, wanted: SnapshotFilter, limit: int, after: Position | None
 ) -> SnapshotList:
-    shown = Shown[Entry](limit, after)
+    shown = PageBuilder[Entry](limit, after)
     total_size = 0
     size, position = field_reader("size"), position_in(wanted.order)
     wanted_conditions = tuple(conditions(wanted))
@@ -96,7 +102,7 @@ async def _from_all(
         total_size += size(entry) or 0
         shown.add(position(entry), entry)
 
-    collected: Collected[None] = await collect(fetch, keep)
+    collected: PageCollector[None] = await collect(fetch, keep)
     return _answer(shown, wanted, shown.count, total_size, collected.unreadable)
 
 
@@ -113,13 +119,13 @@ async def _from_the_top(
     """
     first = fetched[1] = await fetch(1)
     count = pages_counted(first)
-    if count <= FEW_PAGES:
+    if count <= MAX_SORTED_PAGES:
         return None
     last = fetched[count] = await fetch(count)
     if not _descend(first, last):
         return None
-    shown, position = Shown[Entry](limit, after), position_in("newest")
-    collected = Collected[None](lambda entry: shown.add(position(entry), entry))
+    shown, position = PageBuilder[Entry](limit, after), position_in("newest")
+    collected = PageCollector[None](lambda entry: shown.add(position(entry), entry))
     page, number = first, 1
     while collected.take(page.entries) and not shown.is_full and number < count:
         number += 1
@@ -140,13 +146,13 @@ def _descend(earlier: Page, later: Page) -> bool:
 
 
 def _readable(page: Page) -> list[Entry]:
-    collected = Collected(lambda entry: entry)
+    collected = PageCollector(lambda entry: entry)
     collected.take(page.entries)
     return collected.kept
 
 
 def _answer(
-    shown: Shown[Entry],
+    shown: PageBuilder[Entry],
     wanted: SnapshotFilter,
     total: int,
     total_size: int | None,
@@ -154,7 +160,9 @@ def _answer(
 ) -> SnapshotList:
     return SnapshotList.model_validate(
         {
-            "snapshots": [summarised(it.id, read_fields(it, OF_A_SUMMARY)) for it in shown.entries],
+            "snapshots": [
+                summarize(it.id, read_fields(it, SUMMARY_FIELDS)) for it in shown.entries
+            ],
             "total": total,
             "total_size": total_size,
             "next_cursor": shown.cursor(wanted),
@@ -163,7 +171,7 @@ def _answer(
     )
 
 
-async def find_virtual_machines(reader: CloudReader, search: str) -> Collected[VirtualMachine]:
+async def find_virtual_machines(reader: CloudReader, search: str) -> PageCollector[VirtualMachine]:
     """All VMs whose name has `search` in it. Errors as in `pages.collect`."""
     return await collect(
         lambda page: reader.virtual_machines_page(page, PAGE_SIZE, search),
@@ -172,7 +180,7 @@ async def find_virtual_machines(reader: CloudReader, search: str) -> Collected[V
 
 
 async def list_virtual_machines(
-    find: Callable[[str], Awaitable[Collected[VirtualMachine]]],
+    find: Callable[[str], Awaitable[PageCollector[VirtualMachine]]],
     search: str,
     limit: int,
     cursor: str,
@@ -183,7 +191,7 @@ async def list_virtual_machines(
         RefusedError: the cursor is not of this list.
         CloudError: as in `pages.collect`.
     """
-    shown = Shown[VirtualMachine](limit, position_of(cursor, search))
+    shown = PageBuilder[VirtualMachine](limit, position_of(cursor, search))
     collected = await find(search)
     for vm in collected.kept:
         shown.add((vm.id, vm.id), vm)

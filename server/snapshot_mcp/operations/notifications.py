@@ -3,19 +3,19 @@
 from collections.abc import Awaitable, Callable
 
 from snapshot_mcp.core.request_context import current_caller
-from snapshot_mcp.core.uris import snapshot_address, vm_snapshots_address
+from snapshot_mcp.core.uris import snapshot_uri, vm_snapshots_uri
 from snapshot_mcp.models.cloud import Snapshot
 
 
 async def announce(snapshot_id: int, vm_id: int | None) -> None:
     """Tell that this snapshot came, went, or changed its state; and so the list of its VM."""
     tell = current_caller().announce
-    await tell(snapshot_address(snapshot_id))
+    await tell(snapshot_uri(snapshot_id))
     if vm_id is not None:
-        await tell(vm_snapshots_address(vm_id))
+        await tell(vm_snapshots_uri(vm_id))
 
 
-def announcing(
+def announcing_changes(
     first: Snapshot, look: Callable[[], Awaitable[Snapshot]]
 ) -> Callable[[], Awaitable[Snapshot]]:
     """`look`, which also tells when the state of the snapshot is another than at the last look."""

@@ -8,13 +8,13 @@ from snapshot_mcp.models.snapshots import (
     SnapshotSummary,
     VirtualMachineSummary,
 )
-from snapshot_mcp.operations.polling import Waited
+from snapshot_mcp.operations.polling import PollResult
 from snapshot_mcp.rules.eligibility import snapshot_obstacle
 
 _ON_DEMAND = "The cloud rejected the contract, so the VM is billed on demand."
 
 
-def created(waited: Waited[Snapshot]) -> CreateResult:
+def created(waited: PollResult[Snapshot]) -> CreateResult:
     """What became of a snapshot that was ordered."""
     snapshot, trouble = waited
     summary = SnapshotSummary.of(snapshot)
@@ -38,7 +38,7 @@ def created(waited: Waited[Snapshot]) -> CreateResult:
 
 
 def restored(
-    waited: Waited[VirtualMachine],
+    waited: PollResult[VirtualMachine],
     *,
     contract_rejected: bool,
     rehearsal: bool,

@@ -10,8 +10,8 @@ import anyio
 from anyio.abc import TaskGroup
 
 from snapshot_mcp.cloud.client import Page
-from snapshot_mcp.cloud.parsing import Entry, entry_of
-from snapshot_mcp.core.errors import ProtocolError, SnapshotMcpError, Unavailable
+from snapshot_mcp.cloud.parsing import Entry, parse_entry
+from snapshot_mcp.core.errors import ProtocolError, SnapshotMcpError, UnavailableError
 
 T = TypeVar("T")
 
@@ -19,13 +19,13 @@ Fetch = Callable[[int], Awaitable[Page]]
 """Fetches the page with this number; pages start at 1."""
 
 PAGE_SIZE = 100
-PAGES_AT_ONCE = 8
-MOST_PAGES = 1_100
-LONGEST_LISTING_SECONDS = 180
+MAX_CONCURRENT_PAGES = 8
+MAX_PAGES = 1_100
+LISTING_TIMEOUT_SECONDS = 180
 """The cloud's limit of requests lets some 1,300 pages pass in that time."""
 
 
-class Collected(Generic[T]):
+class PageCollector(Generic[T]):
     """What was kept of a list, and what was met on the way.
 
     Args:
@@ -51,7 +51,7 @@ class Collected(Generic[T]):
         """Take the entries of one page; whether there was a new one among them."""
         before, ids, keep = self.seen, self._ids, self._keep
         for raw in entries:
-            entry = entry_of(raw)
+            entry = parse_entry(raw)
             if entry is None:
                 self.unreadable += 1
             # A row that moved to another page meanwhile comes twice.
@@ -63,25 +63,25 @@ class Collected(Generic[T]):
         return self.seen > before
 
 
-async def collect(fetch: Fetch, keep: Callable[[Entry], T | None]) -> Collected[T]:
+async def collect(fetch: Fetch, keep: Callable[[Entry], T | None]) -> PageCollector[T]:
     """Everything in a list that `keep` makes something of.
 
     Raises:
         CloudError: a page could not be had; a part of a list is never taken for the whole.
         ProtocolError: the pages repeat, or do not end.
     """
-    collected = Collected(keep)
+    collected = PageCollector(keep)
     first = await fetch(1)
     collected.take(first.entries)
     if pages_counted(first) == 1 and _is_over(collected.seen, first.entries, first.total):
         return collected  # most lists are this short
     try:
-        with anyio.fail_after(LONGEST_LISTING_SECONDS):
+        with anyio.fail_after(LISTING_TIMEOUT_SECONDS):
             number, last = await _collect_ahead(fetch, collected, first)
             await _collect_rest(fetch, collected, number, last, first.total)
     except TimeoutError as error:
-        raise Unavailable(
-            f"The cloud did not give its whole list within {LONGEST_LISTING_SECONDS} s.",
+        raise UnavailableError(
+            f"The cloud did not give its whole list within {LISTING_TIMEOUT_SECONDS} s.",
             "Nothing was changed. Search for a part of the name to shorten it.",
         ) from error
     return collected
@@ -91,11 +91,11 @@ def pages_counted(first: Page) -> int:
     """How many pages of this size there must be, by the cloud's count."""
     if not first.entries or first.total is None:
         return 1
-    return min(-(-first.total // len(first.entries)), MOST_PAGES)
+    return min(-(-first.total // len(first.entries)), MAX_PAGES)
 
 
 async def _collect_ahead(
-    fetch: Fetch, collected: Collected[T], first: Page
+    fetch: Fetch, collected: PageCollector[T], first: Page
 ) -> tuple[int, list[object]]:
     """Collect the pages that the cloud counts, several at a time.
 
@@ -118,7 +118,7 @@ async def _collect_ahead(
                 last.append(page.entries)
 
     async with anyio.create_task_group() as group:
-        for _ in range(min(PAGES_AT_ONCE, count - 1)):
+        for _ in range(min(MAX_CONCURRENT_PAGES, count - 1)):
             group.start_soon(collect_each, group)
     for strange in odd[:1]:
         if isinstance(strange, SnapshotMcpError):
@@ -135,7 +135,7 @@ async def _fetched(fetch: Fetch, number: int) -> Page | SnapshotMcpError:
 
 
 def _taken(
-    collected: Collected[T], page: Page | SnapshotMcpError, first: Page
+    collected: PageCollector[T], page: Page | SnapshotMcpError, first: Page
 ) -> SnapshotMcpError | list[object] | None:
     """Take a page; what is odd about it: its failure, or the page after which to go on slowly."""
     if isinstance(page, SnapshotMcpError):
@@ -146,13 +146,17 @@ def _taken(
 
 
 async def _collect_rest(
-    fetch: Fetch, collected: Collected[T], number: int, previous: list[object], total: int | None
+    fetch: Fetch,
+    collected: PageCollector[T],
+    number: int,
+    previous: list[object],
+    total: int | None,
 ) -> None:
     """Go on page by page to the end: a count may be missing, wrong, or of one page only."""
     while not _is_over(collected.seen, previous, total):
-        if number > MOST_PAGES:
+        if number > MAX_PAGES:
             raise ProtocolError(
-                f"The cloud's list does not end after {MOST_PAGES * PAGE_SIZE} entries.",
+                f"The cloud's list does not end after {MAX_PAGES * PAGE_SIZE} entries.",
                 "Nothing was changed. Search for a part of the name to shorten it.",
             )
         page = await fetch(number)

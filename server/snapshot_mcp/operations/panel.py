@@ -10,10 +10,10 @@ from snapshot_mcp.rules.blast_radius import derived_image
 from snapshot_mcp.rules.policy import Policy
 from snapshot_mcp.rules.retention_batch import gigabytes
 
-MOST_PICTURED = 1_000
+MAX_PANEL_SNAPSHOTS = 1_000
 
 
-class Picture:
+class PanelQueries:
     """The operations behind the panel; they change nothing.
 
     Args:
@@ -43,7 +43,7 @@ class Picture:
         of_vm: dict[int | None, list[Snapshot]] = {}
         for snapshot in seen:
             of_vm.setdefault(snapshot.vm_id, []).append(snapshot)
-        newest = sorted(seen, key=_taken, reverse=True)[:MOST_PICTURED]
+        newest = sorted(seen, key=_taken, reverse=True)[:MAX_PANEL_SNAPSHOTS]
         return PanelSnapshots(
             snapshots=tuple(self._pictured(it, of_vm[it.vm_id]) for it in newest),
             total=len(seen),
@@ -63,7 +63,7 @@ class Picture:
         return PanelVirtualMachine(id=vm.id, name=vm.name, status=vm.status, over=over)
 
     def _pictured(self, snapshot: Snapshot, siblings: list[Snapshot]) -> PanelSnapshot:
-        ruling = rules.protection(self._policy, snapshot, siblings, self._clock.now())
+        ruling = rules.check_protection(self._policy, snapshot, siblings, self._clock.now())
         return PanelSnapshot(
             id=snapshot.id,
             name=snapshot.name,

@@ -1,17 +1,16 @@
 """The operator's policy is obeyed: what it forbids is refused, whoever asks and agrees."""
 
-from snapshot_mcp.core.errors import RefusedError
+from snapshot_mcp.core.errors import NOTHING_CHANGED, RefusedError
 from snapshot_mcp.rules.policy import Ruling
 
-NOTHING_CHANGED = "Nothing was changed."
-AGREE_IN_PANEL = (
+APPROVE_IN_PANEL = (
     "Nothing was changed yet. The person sees this plan in the panel, and agrees there if they do:"
     " do not call again for it. What became of it is told there."
 )
 """The next step after a plan where the client shows the panel and cannot ask."""
 
 
-def obey(ruling: Ruling | None) -> None:
+def enforce_policy(ruling: Ruling | None) -> None:
     """Refuse what the policy forbids.
 
     Raises:

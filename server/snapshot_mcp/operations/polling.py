@@ -4,17 +4,17 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, NamedTuple, TypeVar
 
 from snapshot_mcp.core.clock import Clock
-from snapshot_mcp.core.errors import CloudError, NotFound, ProtocolError
+from snapshot_mcp.core.errors import CloudError, NotFoundError, ProtocolError
 from snapshot_mcp.core.request_context import current_caller
 
 T = TypeVar("T")
 
-_FIRST_PAUSE_SECONDS = 0.2
-_LONGEST_PAUSE_SECONDS = 5.0
-_SHORTEST_PAUSE_SECONDS = 0.001
+_MIN_INTERVAL_SECONDS = 0.2
+_MAX_INTERVAL_SECONDS = 5.0
+_MIN_FINAL_INTERVAL_SECONDS = 0.001
 
 
-class Waited(NamedTuple, Generic[T]):
+class PollResult(NamedTuple, Generic[T]):
     """What a wait ended with.
 
     Attributes:
@@ -26,7 +26,7 @@ class Waited(NamedTuple, Generic[T]):
     trouble: str
 
 
-async def wait_for(
+async def poll_until(
     first: T,
     look: Callable[[], Awaitable[T]],
     is_final: Callable[[T], bool],
@@ -34,7 +34,7 @@ async def wait_for(
     *,
     seconds: float,
     clock: Clock,
-) -> Waited[T]:
+) -> PollResult[T]:
     """Look again and again until it is final or the time is over; the caller is told.
 
     A look that fails is no failure of what is waited for: the next one may succeed.
@@ -48,19 +48,19 @@ async def wait_for(
         clock: the time, and the way to wait.
     """
     started = clock.elapsed()
-    last, trouble, pause = first, "", _FIRST_PAUSE_SECONDS
+    last, trouble, pause = first, "", _MIN_INTERVAL_SECONDS
     while not is_final(last):
         waited = clock.elapsed() - started
         # A rest that is too small for a float to add up would be waited for without end.
-        if seconds - waited < _SHORTEST_PAUSE_SECONDS:
+        if seconds - waited < _MIN_FINAL_INTERVAL_SECONDS:
             break
         await current_caller().news.report(waited, seconds, describe(last))
         await clock.sleep(min(pause, seconds - waited))
-        pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+        pause = min(pause * 1.5, _MAX_INTERVAL_SECONDS)
         try:
             last, trouble = await look(), ""
-        except NotFound:
+        except NotFoundError:
             trouble = "the cloud does not know it at the moment"
         except (CloudError, ProtocolError):
             trouble = "the cloud could not be asked at the moment"
-    return Waited(last, trouble)
+    return PollResult(last, trouble)

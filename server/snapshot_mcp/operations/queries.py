@@ -9,13 +9,13 @@ from snapshot_mcp.models.cloud import VirtualMachine
 from snapshot_mcp.models.snapshots import SnapshotDetails, SnapshotList, VirtualMachineList
 from snapshot_mcp.operations import listing
 from snapshot_mcp.operations import suggestions as suggesting
-from snapshot_mcp.operations.cache import Recent
-from snapshot_mcp.operations.pagination import Collected
-from snapshot_mcp.operations.requests import SnapshotFilter, Suggested
+from snapshot_mcp.operations.cache import TtlCache
+from snapshot_mcp.operations.pagination import PageCollector
+from snapshot_mcp.operations.requests import SnapshotFilter, SuggestionKind
 from snapshot_mcp.rules import blast_radius as blast
 
 
-class Views:
+class Queries:
     """The operations that change nothing.
 
     Args:
@@ -26,8 +26,8 @@ class Views:
     def __init__(self, reader: CloudReader, clock: Clock) -> None:
         self._reader = reader
         self._clock = clock
-        self._vms = Recent[Collected[VirtualMachine]](clock)
-        self._pages = Recent[Page](clock)
+        self._vms = TtlCache[PageCollector[VirtualMachine]](clock)
+        self._pages = TtlCache[Page](clock)
 
     async def snapshots(self, wanted: SnapshotFilter, limit: int, cursor: str) -> SnapshotList:
         """One page of the snapshots that pass `wanted`. Errors as in `listing.list_snapshots`."""
@@ -41,7 +41,7 @@ class Views:
         # Whoever follows a restore asks for the first page: that one is never of yesterday.
         look = self._vms.get if cursor else self._vms.fresh
 
-        def find(name: str) -> Awaitable[Collected[VirtualMachine]]:
+        def find(name: str) -> Awaitable[PageCollector[VirtualMachine]]:
             return look(name, partial(listing.find_virtual_machines, self._reader, name))
 
         return await listing.list_virtual_machines(find, search, limit, cursor)
@@ -65,6 +65,6 @@ class Views:
             derived_image=blast.derived_image(snapshot),
         )
 
-    async def suggestions(self, wanted: Suggested, typed: str) -> suggesting.Suggestions:
+    async def suggestions(self, wanted: SuggestionKind, typed: str) -> suggesting.Suggestions:
         """What a person who types may mean. Errors as in `suggesting.suggest`."""
         return await suggesting.suggest(self._reader, self._pages, wanted, typed)

@@ -8,15 +8,15 @@ import logging
 from typing import cast
 
 from snapshot_mcp.cloud.client import CloudReader
-from snapshot_mcp.consent.reconcile import Look, look_for
+from snapshot_mcp.consent.reconcile import EffectLookup, find_effect
 from snapshot_mcp.core.clock import Clock
-from snapshot_mcp.core.errors import NotFound, SnapshotMcpError
-from snapshot_mcp.ledger.base import Recorder
+from snapshot_mcp.core.errors import NotFoundError, SnapshotMcpError
+from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import Row
 from snapshot_mcp.models.cloud import CustomImage, Snapshot, VirtualMachine, status_word
 from snapshot_mcp.operations.listing import all_snapshots, find_virtual_machines
 
-PAUSES_SECONDS = (1.0, 1.0)
+LOOKUP_DELAYS_SECONDS = (1.0, 1.0)
 """A request that was on its way when the process died may take effect a moment later."""
 
 _BROKEN_OFF = "settled after a crash: broken off; each deletion that was sent has its own rows"
@@ -24,7 +24,7 @@ _BROKEN_OFF = "settled after a crash: broken off; each deletion that was sent ha
 logger = logging.getLogger(__name__)
 
 
-async def settle(ledger: Recorder, reader: CloudReader, clock: Clock) -> None:
+async def recover_unsettled(ledger: Ledger, reader: CloudReader, clock: Clock) -> None:
     """Settle the attempts of processes that ended before they saw what came of them.
 
     Of several who start at once, one records how an attempt ended.
@@ -40,8 +40,8 @@ async def settle(ledger: Recorder, reader: CloudReader, clock: Clock) -> None:
                 continue
             if not _can_be_looked_for(row):
                 continue
-            seen = await look_for(_effect_of(row, reader), clock, PAUSES_SECONDS)
-            if not seen.looked:
+            seen = await find_effect(_effect_of(row, reader), clock, LOOKUP_DELAYS_SECONDS)
+            if not seen.conclusive:
                 continue
             happened = seen.effect is not None
             await ledger.settle(
@@ -56,7 +56,7 @@ async def settle(ledger: Recorder, reader: CloudReader, clock: Clock) -> None:
         logger.warning("what an earlier process sent could not be settled: %s", kind)
 
 
-async def find_ordered_snapshot(reader: CloudReader, vm_id: int, name: str) -> Snapshot | None:
+async def find_created_snapshot(reader: CloudReader, vm_id: int, name: str) -> Snapshot | None:
     """The snapshot of this VM with this name, which is unique; None when there is none."""
     found = await all_snapshots(reader, name)
     return next((it for it in found if it.name == name and it.vm_id == vm_id), None)
@@ -68,11 +68,13 @@ async def find_restored_vm(reader: CloudReader, name: str) -> VirtualMachine | N
     return next((it for it in found if it.name == name), None)
 
 
-async def find_made_image(reader: CloudReader, snapshot_id: int, name: str) -> CustomImage | None:
+async def find_created_image(
+    reader: CloudReader, snapshot_id: int, name: str
+) -> CustomImage | None:
     """The image with this name, of this snapshot or in the list; None when there is none."""
     try:
         image = (await reader.snapshot(snapshot_id)).custom_image
-    except NotFound:
+    except NotFoundError:
         image = None  # an image goes together with its snapshot
     if image is not None and image.name == name:
         return image
@@ -83,21 +85,21 @@ async def find_deletion(reader: CloudReader, snapshot_id: int) -> int | None:
     """The id of a snapshot that is gone or going; None while it is there."""
     try:
         snapshot = await reader.snapshot(snapshot_id)
-    except NotFound:
+    except NotFoundError:
         return snapshot_id
     return snapshot_id if status_word(snapshot.status) in ("DELETING", "DELETED") else None
 
 
-def _effect_of(row: Row, reader: CloudReader) -> Look[object]:
+def _effect_of(row: Row, reader: CloudReader) -> EffectLookup[object]:
     match row.tool:
         case "delete_snapshot":
             return lambda: find_deletion(reader, row.target)
         case "restore_snapshot":
             return lambda: find_restored_vm(reader, _argument(row, "new_vm_name"))
         case "create_image_from_snapshot":
-            return lambda: find_made_image(reader, row.target, _argument(row, "name"))
+            return lambda: find_created_image(reader, row.target, _argument(row, "name"))
         case _:
-            return lambda: find_ordered_snapshot(reader, row.target, _argument(row, "name"))
+            return lambda: find_created_snapshot(reader, row.target, _argument(row, "name"))
 
 
 def _can_be_looked_for(row: Row) -> bool:

@@ -5,10 +5,10 @@ from typing import Literal, NamedTuple
 
 from snapshot_mcp.models.cloud import SnapshotState
 
-Order = Literal["newest", "oldest", "largest"]
-Suggested = Literal["vm_name", "vm_id", "snapshot_name", "snapshot_id"]
+SortOrder = Literal["newest", "oldest", "largest"]
+SuggestionKind = Literal["vm_name", "vm_id", "snapshot_name", "snapshot_id"]
 """What can be offered to a person who types."""
-GroupBy = Literal["vm", "label", "region"]
+RetentionGrouping = Literal["vm", "label", "region"]
 
 
 class SnapshotFilter(NamedTuple):
@@ -30,10 +30,10 @@ class SnapshotFilter(NamedTuple):
     label: str = ""
     created_after: datetime | None = None
     created_before: datetime | None = None
-    order: Order = "newest"
+    order: SortOrder = "newest"
 
 
-class SnapshotOrder(NamedTuple):
+class CreateSnapshotRequest(NamedTuple):
     """What a snapshot is to be made of, and what it is to be called.
 
     Attributes:
@@ -51,7 +51,7 @@ class SnapshotOrder(NamedTuple):
     allow_interruption: bool
 
 
-class RestoreOrder(NamedTuple):
+class RestoreSnapshotRequest(NamedTuple):
     """What is to be restored, and as what.
 
     Attributes:
@@ -67,7 +67,7 @@ class RestoreOrder(NamedTuple):
     rehearsal: bool = False
 
 
-class ImageOrder(NamedTuple):
+class CreateImageRequest(NamedTuple):
     """Which snapshot an image is to be made of, and its name and labels."""
 
     snapshot_id: int
@@ -75,7 +75,7 @@ class ImageOrder(NamedTuple):
     labels: list[str]
 
 
-class RetentionOrder(NamedTuple):
+class RetentionRequest(NamedTuple):
     """What a retention policy keeps, as it was written; see `rules.retention_policy`.
 
     Attributes:
@@ -93,7 +93,7 @@ class RetentionOrder(NamedTuple):
     keep_yearly: int = 0
     keep_within: str = ""
     keep_labels: tuple[str, ...] = ()
-    group_by: GroupBy = "vm"
+    group_by: RetentionGrouping = "vm"
     time_zone: str = "UTC"
     vm_id: int = 0
 

@@ -7,36 +7,36 @@ from zoneinfo import ZoneInfo
 import anyio
 
 from snapshot_mcp.cloud.client import CloudReader
-from snapshot_mcp.consent.evidence import Person, agrees_in_panel
+from snapshot_mcp.consent.evidence import Approver, approves_in_panel
 from snapshot_mcp.consent.gate import Gate
 from snapshot_mcp.consent.plan_tokens import Intent, digest
 from snapshot_mcp.consent.target import BatchTarget
 from snapshot_mcp.core.clock import Clock
-from snapshot_mcp.core.errors import RefusedError
+from snapshot_mcp.core.errors import NOTHING_CHANGED, RefusedError
 from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.models.retention import (
     RetentionDecision,
     RetentionPlan,
     RetentionReport,
 )
-from snapshot_mcp.operations.cursors import Position, Shown, position_of
+from snapshot_mcp.operations.cursors import PageBuilder, Position, position_of
 from snapshot_mcp.operations.listing import all_snapshots, snapshots_of_vm
-from snapshot_mcp.operations.policy_check import AGREE_IN_PANEL, NOTHING_CHANGED, obey
-from snapshot_mcp.operations.requests import RetentionOrder
-from snapshot_mcp.operations.retention_question import batch_question
-from snapshot_mcp.operations.retention_run import BatchRun, PlannedSnapshot
+from snapshot_mcp.operations.policy_check import APPROVE_IN_PANEL, enforce_policy
+from snapshot_mcp.operations.requests import RetentionRequest
+from snapshot_mcp.operations.retention_question import retention_question
+from snapshot_mcp.operations.retention_run import PlannedSnapshot, RetentionRun
 from snapshot_mcp.rules import policy as rules
-from snapshot_mcp.rules.cost import month_estimate
+from snapshot_mcp.rules.cost import estimate_monthly_cost
 from snapshot_mcp.rules.policy import Policy
-from snapshot_mcp.rules.retention import Decision, decide
+from snapshot_mcp.rules.retention import Decision, decide_retention
 from snapshot_mcp.rules.retention_batch import (
-    MOST_IN_A_BATCH,
+    MAX_BATCH_SIZE,
     Batch,
-    batch,
+    confirmation_words,
     facts,
     gigabytes,
     may_delete_last_copy,
-    words_of_consent,
+    plan_batch,
 )
 from snapshot_mcp.rules.retention_policy import RetentionPolicy, parse_within
 
@@ -48,7 +48,7 @@ _ASK_THE_PERSON = (
 )
 
 
-class Retention:
+class RetentionOperations:
     """The two operations of retention.
 
     Args:
@@ -65,7 +65,7 @@ class Retention:
         self._policy = policy
 
     async def plan(
-        self, order: RetentionOrder, limit: int, cursor: str, person: Person
+        self, order: RetentionRequest, limit: int, cursor: str, person: Approver
     ) -> RetentionPlan:
         """Decide on every snapshot; a plan for those that go, if there are any.
 
@@ -81,10 +81,10 @@ class Retention:
         history = await self._history(order.vm_id)
         decisions = await anyio.to_thread.run_sync(self._decide, history, wanted, self._clock.now())
         planned = await self._batch(decisions, person)
-        shown = Shown[Decision](limit, _after(cursor, order, planned))
+        shown = PageBuilder[Decision](limit, _after(cursor, order, planned))
         for place, decision in enumerate(planned.decisions):
             shown.add((0, place), decision)
-        ask = AGREE_IN_PANEL if agrees_in_panel(person) else _ASK_THE_PERSON
+        ask = APPROVE_IN_PANEL if approves_in_panel(person) else _ASK_THE_PERSON
         answer = _answer(planned, shown.entries, shown.cursor(_named(order, planned)), ask)
         if not planned.delete_count:
             return answer
@@ -95,35 +95,40 @@ class Retention:
         fields = await self._gate.plan(_INTENT, target, person, {_TARGETS: _written(planned.going)})
         return answer.model_copy(update=fields)
 
-    async def apply(self, plan_token: str, confirm: str, person: Person) -> RetentionReport:
+    async def apply(self, plan_token: str, confirm: str, person: Approver) -> RetentionReport:
         """Delete what a plan names, one by one, after consent; what drifted is left out.
 
         Raises:
             RefusedError: without valid consent; nothing was sent.
             CloudError: the list could not be had; nothing was sent.
         """
-        async with self._gate.noting_refusals(_INTENT, person, plan_token):
-            plan = await self._gate.present(_INTENT, plan_token, confirm, person)
+        async with self._gate.recording_refusals(_INTENT, person, plan_token):
+            plan = await self._gate.check_commit(_INTENT, plan_token, confirm, person)
             if plan is None:
                 raise RefusedError(
                     "plan_token and confirm are missing.",
                     f"{NOTHING_CHANGED} Call plan_retention for a plan.",
                 )
-            targets = [PlannedSnapshot.read(it) for it in await self._gate.recorded(plan, _TARGETS)]
+            targets = [
+                PlannedSnapshot.read(it)
+                for it in await self._gate.planned_arguments(plan, _TARGETS)
+            ]
             history = await all_snapshots(self._reader)
-            run = BatchRun(targets, history, self._reader, self._gate, self._clock, self._policy)
+            run = RetentionRun(
+                targets, history, self._reader, self._gate, self._clock, self._policy
+            )
             if not run.expected:
                 return run.nothing_done()
             target = BatchTarget(
                 state=plan.state,
-                confirm_with=words_of_consent(len(targets)),
-                question=batch_question(run.expected, len(targets)),
-                touched="",
+                confirm_with=confirmation_words(len(targets)),
+                question=retention_question(run.expected, len(targets)),
+                summary="",
             )
             evidence = await self._gate.gather_evidence(_INTENT, plan, target, confirm, person)
             permit = self._gate.permit(_INTENT, plan, evidence, person)
-            await self._gate.begin(permit)
-        return await run.carry_out(permit)
+            await self._gate.record_start(permit)
+        return await run.execute(permit)
 
     async def _history(self, vm_id: int) -> list[Snapshot]:
         if vm_id:
@@ -139,10 +144,10 @@ class Retention:
 
         def protected(snapshot: Snapshot) -> str | None:
             siblings = of_vm[snapshot.vm_id]
-            ruling = rules.protection(self._policy, snapshot, siblings, now)
+            ruling = rules.check_protection(self._policy, snapshot, siblings, now)
             return None if ruling is None else f"{ruling.sentence} Rule: {ruling.rule}."
 
-        return decide(
+        return decide_retention(
             history,
             wanted,
             now=now,
@@ -150,18 +155,18 @@ class Retention:
             may_delete_last_copy=may_delete_last_copy(self._policy),
         )
 
-    async def _batch(self, decisions: Sequence[Decision], person: Person) -> Batch:
+    async def _batch(self, decisions: Sequence[Decision], person: Approver) -> Batch:
         """As many deletions as a plan may have, and as the operator allows in this hour."""
         limit = self._policy.limits.deletes_per_hour
         if limit is None or all(it.keep for it in decisions):
-            return batch(decisions, MOST_IN_A_BATCH)
-        sent = await self._gate.sent_last_hour("delete_snapshot")
-        async with self._gate.noting_refusals(_INTENT, person, plan_token=""):
-            obey(rules.deletion_limit(self._policy, sent))
-        return batch(decisions, min(MOST_IN_A_BATCH, limit - sent))
+            return plan_batch(decisions, MAX_BATCH_SIZE)
+        sent = await self._gate.count_sent_last_hour("delete_snapshot")
+        async with self._gate.recording_refusals(_INTENT, person, plan_token=""):
+            enforce_policy(rules.check_deletion_limit(self._policy, sent))
+        return plan_batch(decisions, min(MAX_BATCH_SIZE, limit - sent))
 
 
-def _policy_of(order: RetentionOrder) -> RetentionPolicy:
+def _policy_of(order: RetentionRequest) -> RetentionPolicy:
     wanted = RetentionPolicy(
         keep_last=order.keep_last,
         keep_hourly=order.keep_hourly,
@@ -182,12 +187,12 @@ def _policy_of(order: RetentionOrder) -> RetentionPolicy:
     return wanted
 
 
-def _named(order: RetentionOrder, planned: Batch) -> object:
+def _named(order: RetentionRequest, planned: Batch) -> object:
     """What a cursor is bound to: the arguments, and every decision."""
     return [order, [(it.snapshot.id, it.keep, it.reasons) for it in planned.decisions]]
 
 
-def _after(cursor: str, order: RetentionOrder, planned: Batch) -> Position | None:
+def _after(cursor: str, order: RetentionRequest, planned: Batch) -> Position | None:
     try:
         return position_of(cursor, _named(order, planned))
     except RefusedError as error:
@@ -209,7 +214,7 @@ def _answer(planned: Batch, page: Sequence[Decision], next_cursor: str, ask: str
         delete_count=planned.delete_count,
         left_for_later=planned.left or None,
         reclaimed_gb=size,
-        saved_per_month_estimate=month_estimate(size),
+        saved_per_month_estimate=estimate_monthly_cost(size),
         next_step=_next_step(planned, ask),
     )
 
@@ -239,15 +244,15 @@ def _told(decision: Decision) -> RetentionDecision:
     )
 
 
-def _target(planned: Batch, order: RetentionOrder) -> BatchTarget:
+def _target(planned: Batch, order: RetentionRequest) -> BatchTarget:
     asked: Mapping[str, object] = order._asdict()
     written = ", ".join(f"{name} {value}" for name, value in asked.items() if value)
     size = gigabytes(planned.going)
     return BatchTarget(
         state=digest(_written(planned.going)),
-        confirm_with=words_of_consent(planned.delete_count),
+        confirm_with=confirmation_words(planned.delete_count),
         question="",
-        touched=f"{planned.delete_count} of {len(planned.decisions)}, {size} GB; {written}",
+        summary=f"{planned.delete_count} of {len(planned.decisions)}, {size} GB; {written}",
     )
 
 

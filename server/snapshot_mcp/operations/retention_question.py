@@ -3,25 +3,25 @@
 from collections.abc import Iterator, Sequence
 
 from snapshot_mcp.consent.question import OPENING
-from snapshot_mcp.core.sanitize import in_a_column, quoted
+from snapshot_mcp.core.sanitize import pad_column_text, quoted
 from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.rules.blast_radius import derived_image
-from snapshot_mcp.rules.retention_batch import gigabytes, words_of_consent
+from snapshot_mcp.rules.retention_batch import confirmation_words, gigabytes
 
 
-def batch_question(expected: Sequence[Snapshot], planned: int) -> str:
+def retention_question(expected: Sequence[Snapshot], planned: int) -> str:
     """What a person is asked. It depends on the snapshots alone, so every round asks the same.
 
     Args:
         expected: those of the plan that are as they were planned.
         planned: how many the plan names.
     """
-    how_to_agree = f"To agree, type exactly: {words_of_consent(planned)}"
+    how_to_agree = f"To agree, type exactly: {confirmation_words(planned)}"
     return "\n".join([OPENING, *_lines(expected, planned), how_to_agree])
 
 
 def _lines(expected: Sequence[Snapshot], planned: int) -> Iterator[str]:
-    words = words_of_consent(len(expected)).capitalize()
+    words = confirmation_words(len(expected)).capitalize()
     yield f"{words} for good, {gigabytes(expected)} GB, oldest taken first:"
     of_vm: dict[int | None, list[Snapshot]] = {}
     for snapshot in expected:
@@ -42,4 +42,4 @@ def _vm(snapshot: Snapshot) -> str:
 
 def _snapshot(snapshot: Snapshot) -> str:
     taken = f"{snapshot.created_at:%Y-%m-%d}" if snapshot.created_at else "?"
-    return f"{snapshot.id} {in_a_column(snapshot.name)} ({taken})"
+    return f"{snapshot.id} {pad_column_text(snapshot.name)} ({taken})"

@@ -15,12 +15,12 @@ from snapshot_mcp.consent.gate import Gate, Permit
 from snapshot_mcp.consent.plan_tokens import digest
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import (
-    BadRequest,
+    BadRequestError,
     CloudError,
-    Conflict,
-    NotDone,
-    NotFound,
-    OutcomeUnknown,
+    ConflictError,
+    NotDoneError,
+    NotFoundError,
+    OutcomeUnknownError,
     ProtocolError,
     SnapshotMcpError,
 )
@@ -29,14 +29,14 @@ from snapshot_mcp.ledger.chain import Event
 from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.models.retention import NamedSnapshot, RetentionReport, SkippedSnapshot
 from snapshot_mcp.operations.notifications import announce
-from snapshot_mcp.operations.polling import wait_for
+from snapshot_mcp.operations.polling import poll_until
 from snapshot_mcp.operations.recovery import find_deletion
 from snapshot_mcp.rules.policy import Policy
 from snapshot_mcp.rules.retention_batch import copies_to_look_at, facts, gigabytes, obstacle
 
 _GONE = "it is gone already"
 _CHANGED = "it is not as it was when this was planned"
-_SECONDS_TO_SEE_THEM_GO = 10.0
+_DELETION_TIMEOUT_SECONDS = 10.0
 
 
 class PlannedSnapshot(NamedTuple):
@@ -82,7 +82,7 @@ class _Course:
         return "failed" if self.stopped else "done"
 
 
-class BatchRun:
+class RetentionRun:
     """One plan while it is carried out.
 
     Args:
@@ -117,7 +117,7 @@ class BatchRun:
         verdicts = map(self._verdict_of_list, self._targets)
         return [it for it in verdicts if not isinstance(it, str)]
 
-    async def carry_out(self, permit: Permit) -> RetentionReport:
+    async def execute(self, permit: Permit) -> RetentionReport:
         """Delete those that were expected, and tell what became of each of the plan.
 
         Cancelled, it records how far it came: each deletion that was sent has its own row.
@@ -127,9 +127,9 @@ class BatchRun:
             await self._delete_each(course, permit)
         except BaseException:
             with anyio.CancelScope(shield=True):
-                await self._gate.end(permit, "failed", f"broken off; {course.told}")
+                await self._gate.record_end(permit, "failed", f"broken off; {course.told}")
             raise
-        await self._gate.end(permit, course.end, course.told)
+        await self._gate.record_end(permit, course.end, course.told)
         there = await self._still_there(course.accepted)
         for snapshot in course.accepted:
             if snapshot.id not in there:
@@ -162,7 +162,7 @@ class BatchRun:
     async def _delete_next(self, course: _Course, permit: Permit) -> None:
         target = course.left[0]
         try:
-            async with self._gate.alone():
+            async with self._gate.exclusive():
                 verdict = await self._verdict(target)
                 if not isinstance(verdict, str):
                     verdict = await self._delete(verdict, course, permit)
@@ -182,14 +182,14 @@ class BatchRun:
         """
         try:
             await self._gate.send(
-                self._gate.part(permit, "delete_snapshot", snapshot.id),
+                self._gate.child_permit(permit, "delete_snapshot", snapshot.id),
                 lambda writer: writer.delete_snapshot(snapshot.id),
                 lambda: find_deletion(self._reader, snapshot.id),
             )
-        except OutcomeUnknown as error:
+        except OutcomeUnknownError as error:
             course.unknown.append(_named(snapshot))
             course.stopped = str(error)
-        except (NotDone, BadRequest, Conflict, NotFound) as error:
+        except (NotDoneError, BadRequestError, ConflictError, NotFoundError) as error:
             return str(error.args[0])
         except CloudError as error:
             course.stopped = str(error)
@@ -232,17 +232,17 @@ class BatchRun:
     async def _found(self, snapshot_id: int) -> Snapshot | None:
         try:
             return await self._reader.snapshot(snapshot_id)
-        except NotFound:
+        except NotFoundError:
             return None
 
     async def _still_there(self, accepted: Sequence[Snapshot]) -> set[int]:
         """Ids of those that were not seen to be gone."""
-        waited = await wait_for(
+        waited = await poll_until(
             {it.id for it in accepted},
             lambda: self._seen(accepted),
             lambda ids: not ids,
             lambda ids: f"{len(ids)} are being deleted",
-            seconds=_SECONDS_TO_SEE_THEM_GO,
+            seconds=_DELETION_TIMEOUT_SECONDS,
             clock=self._clock,
         )
         return waited.last

@@ -4,11 +4,11 @@ from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.cloud.parsing import Entry, read_part, read_virtual_machine
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.models.review import Review
-from snapshot_mcp.operations.pagination import PAGE_SIZE, Collected, collect
+from snapshot_mcp.operations.pagination import PAGE_SIZE, PageCollector, collect
 from snapshot_mcp.rules.review import FIELDS, ReviewedVm, Reviewer
 
 
-class Reviews:
+class ReviewOperations:
     """Looking at all snapshots and VMs at once; changes nothing.
 
     Args:
@@ -37,7 +37,7 @@ class Reviews:
             recent_days=recent_days,
             most=most,
         )
-        collected: Collected[None] = await collect(
+        collected: PageCollector[None] = await collect(
             lambda page: self._reader.snapshots_page(page, PAGE_SIZE, "", FIELDS),
             lambda entry: reviewer.add(read_part(entry, FIELDS)),
         )

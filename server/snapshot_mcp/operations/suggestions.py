@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from snapshot_mcp.cloud.client import CloudReader, Page
 from snapshot_mcp.cloud.parsing import Entry, read_fields, read_virtual_machine
-from snapshot_mcp.core.sanitize import NAME_CAP, showable
-from snapshot_mcp.operations.cache import Recent
-from snapshot_mcp.operations.pagination import PAGE_SIZE, Collected
-from snapshot_mcp.operations.requests import Suggested
+from snapshot_mcp.core.sanitize import MAX_NAME_LENGTH, sanitize
+from snapshot_mcp.operations.cache import TtlCache
+from snapshot_mcp.operations.pagination import PAGE_SIZE, PageCollector
+from snapshot_mcp.operations.requests import SuggestionKind
 
-MOST_SUGGESTED = 100
+MAX_SUGGESTIONS = 100
 """Source: the protocol's limit of values in one completion."""
 
 
@@ -38,7 +38,7 @@ class _Named(NamedTuple):
 
 
 async def suggest(
-    reader: CloudReader, recent: Recent[Page], wanted: Suggested, typed: str
+    reader: CloudReader, recent: TtlCache[Page], wanted: SuggestionKind, typed: str
 ) -> Suggestions:
     """The names or ids that go with `typed`: those that begin so first, and the newest first.
 
@@ -48,7 +48,7 @@ async def suggest(
         CloudError: the cloud gave no usable answer.
         ProtocolError: the answer does not fit.
     """
-    typed = showable(typed, NAME_CAP).text
+    typed = sanitize(typed, MAX_NAME_LENGTH).text
     by_digits = wanted.endswith("_id") and typed.isdigit()
     of_snapshots = wanted.startswith("snapshot")
     fetch = reader.snapshots_page if of_snapshots else reader.virtual_machines_page
@@ -64,9 +64,9 @@ async def suggest(
     values = _values(matching, wanted)
     whole = _is_whole(page)
     return Suggestions(
-        values[:MOST_SUGGESTED],
+        values[:MAX_SUGGESTIONS],
         len(values) if whole else None,
-        more=not whole or len(values) > MOST_SUGGESTED,
+        more=not whole or len(values) > MAX_SUGGESTIONS,
     )
 
 
@@ -76,12 +76,12 @@ def _found(page: Page, *, of_snapshots: bool) -> list[_Named]:
             return _Named(entry.id, read_fields(entry, ("name",)).get("name", ""))
         return _Named(entry.id, read_virtual_machine(entry.raw).name)
 
-    collected = Collected(named)
+    collected = PageCollector(named)
     collected.take(page.entries)
     return collected.kept
 
 
-def _values(matching: Iterable[_Named], wanted: Suggested) -> list[str]:
+def _values(matching: Iterable[_Named], wanted: SuggestionKind) -> list[str]:
     if wanted.endswith("_id"):
         return [str(it.id) for it in matching]
     return list(dict.fromkeys(it.name for it in matching if it.name))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from snapshot_mcp.core.sanitize import mixes_alphabets, quoted
+from snapshot_mcp.core.sanitize import mixes_scripts, quoted
 from snapshot_mcp.models.cloud import Flavor, Snapshot
 from snapshot_mcp.models.snapshots import BlastRadius
 
@@ -12,7 +12,7 @@ _BILLED = ("The new VM is billed from its creation until somebody deletes it.",)
 _NOT_DELETED_HERE = ("This server deletes no VMs: a person must delete it after the rehearsal.",)
 
 
-def deletion(snapshot: Snapshot, siblings: Iterable[Snapshot], now: datetime) -> BlastRadius:
+def deletion_radius(snapshot: Snapshot, siblings: Iterable[Snapshot], now: datetime) -> BlastRadius:
     """What the deletion of `snapshot` would touch.
 
     Args:
@@ -35,7 +35,7 @@ def deletion(snapshot: Snapshot, siblings: Iterable[Snapshot], now: datetime) ->
     return _about(snapshot, action, now).model_copy(update=told)
 
 
-def restoration(
+def restore_radius(
     snapshot: Snapshot,
     new_vm_name: str,
     prices: Mapping[str, float],
@@ -165,7 +165,7 @@ def _deletion_warnings(
         yield "Its VM is deleted: this data exists nowhere else."
     if image is not None:
         yield f"The image {image} made from it is deleted too."
-    if mixes_alphabets(snapshot.name):
+    if mixes_scripts(snapshot.name):
         yield "Its name mixes letters of several alphabets: it may imitate another name."
     if snapshot.altered:
         yield f"Hidden characters were removed from: {', '.join(snapshot.altered)}."

@@ -1,9 +1,9 @@
 """Whether a VM can be snapshotted, and a snapshot restored or deleted, as they are now."""
 
-from snapshot_mcp.core.sanitize import quoted, told
+from snapshot_mcp.core.sanitize import cell_text, quoted
 from snapshot_mcp.models.cloud import Snapshot, VirtualMachine, status_word
 
-LARGEST_SNAPSHOT_GB = 100
+MAX_SNAPSHOT_GB = 100
 """Source: the vendor's guide."""
 
 _SNAPSHOTTABLE = frozenset({"ACTIVE", "SHUTOFF"})
@@ -19,13 +19,13 @@ def snapshot_obstacle(vm: VirtualMachine) -> str | None:
         return "its flavor does not allow snapshots"
     if vm.is_snapshotting:
         return "another snapshot of it is under way"
-    if (vm.boot_volume_size or 0) > LARGEST_SNAPSHOT_GB:
+    if (vm.boot_volume_size or 0) > MAX_SNAPSHOT_GB:
         size = f"{vm.boot_volume_size} GB"
-        return f"its boot volume has {size}, and the cloud takes at most {LARGEST_SNAPSHOT_GB} GB"
+        return f"its boot volume has {size}, and the cloud takes at most {MAX_SNAPSHOT_GB} GB"
     status = status_word(vm.status)
     if status in _SNAPSHOTTABLE:
         return None
-    return f"its status is {told(status)}, not ACTIVE or SHUTOFF"
+    return f"its status is {cell_text(status)}, not ACTIVE or SHUTOFF"
 
 
 def would_interrupt(vm: VirtualMachine) -> bool:
@@ -60,4 +60,4 @@ def delete_obstacle(snapshot: Snapshot) -> str | None:
 
 
 def _not_ready(snapshot: Snapshot) -> str:
-    return f"it is {snapshot.state} (status {told(snapshot.status)})"
+    return f"it is {snapshot.state} (status {cell_text(snapshot.status)})"

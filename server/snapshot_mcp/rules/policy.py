@@ -14,14 +14,14 @@ from typing import Annotated, Literal, NamedTuple, get_args
 from pydantic import AfterValidator, ConfigDict, Field
 
 from snapshot_mcp.core.sanitize import is_plain, quoted
-from snapshot_mcp.models.cloud import Frozen, Id, Snapshot, VirtualMachine
+from snapshot_mcp.models.cloud import FrozenModel, Id, Snapshot, VirtualMachine
 
-LONGEST_ENTRY = 100
-MOST_ENTRIES = 100
-MOST_HOURS = 87_600
+MAX_ENTRY_LENGTH = 100
+MAX_ENTRIES = 100
+MAX_HOURS = 87_600
 """Ten years."""
-MOST_KEPT = 1_000
-MOST_AN_HOUR = 1_000
+MAX_KEEP_NEWEST = 1_000
+MAX_PER_HOUR = 1_000
 
 ToolName = Literal[
     "list_snapshots",
@@ -49,16 +49,18 @@ def _comparable(text: str) -> str:
     return text
 
 
-Entry = Annotated[str, Field(min_length=1, max_length=LONGEST_ENTRY), AfterValidator(_comparable)]
+Entry = Annotated[
+    str, Field(min_length=1, max_length=MAX_ENTRY_LENGTH), AfterValidator(_comparable)
+]
 # TOML has lists; a policy that does not change has tuples of them.
-_A_LIST = Field(max_length=MOST_ENTRIES, strict=False)
+_A_LIST = Field(max_length=MAX_ENTRIES, strict=False)
 Entries = Annotated[tuple[Entry, ...], _A_LIST]
 Ids = Annotated[tuple[Id, ...], _A_LIST]
 ToolNames = Annotated[tuple[ToolName, ...], _A_LIST]
-Count = Annotated[int, Field(ge=0, le=MOST_AN_HOUR)]
+Count = Annotated[int, Field(ge=0, le=MAX_PER_HOUR)]
 
 
-class _Section(Frozen):
+class _Section(FrozenModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
@@ -77,8 +79,8 @@ class Protect(_Section):
     labels: Entries = ()
     names: Entries = ()
     vm_ids: Ids = ()
-    minimum_age_hours: int = Field(default=0, ge=0, le=MOST_HOURS)
-    keep_newest: int = Field(default=0, ge=0, le=MOST_KEPT)
+    minimum_age_hours: int = Field(default=0, ge=0, le=MAX_HOURS)
+    keep_newest: int = Field(default=0, ge=0, le=MAX_KEEP_NEWEST)
     keep_last_copy: bool = False
 
 
@@ -94,7 +96,7 @@ class Limits(_Section):
     restores_per_hour: Count | None = None
 
 
-class Retention(_Section):
+class RetentionSection(_Section):
     """What retention may do beyond its own rules.
 
     Attributes:
@@ -121,7 +123,7 @@ class Policy(_Section):
 
     protect: Protect = Protect()
     limits: Limits = Limits()
-    retention: Retention = Retention()
+    retention: RetentionSection = RetentionSection()
     allow: Allow = Allow()
 
 
@@ -137,7 +139,7 @@ class Ruling(NamedTuple):
     sentence: str
 
 
-def deletion(
+def check_deletion(
     policy: Policy,
     snapshot: Snapshot,
     siblings: Iterable[Snapshot],
@@ -156,12 +158,12 @@ def deletion(
     """
     return (
         _tool(policy, "delete_snapshot")
-        or protection(policy, snapshot, siblings, now)
-        or deletion_limit(policy, sent_last_hour)
+        or check_protection(policy, snapshot, siblings, now)
+        or check_deletion_limit(policy, sent_last_hour)
     )
 
 
-def protection(
+def check_protection(
     policy: Policy, snapshot: Snapshot, siblings: Iterable[Snapshot], now: datetime
 ) -> Ruling | None:
     """Why no tool may delete `snapshot`, however few were deleted; arguments as in `deletion`."""
@@ -179,13 +181,13 @@ def protection(
     )
 
 
-def deletion_limit(policy: Policy, sent_last_hour: int) -> Ruling | None:
+def check_deletion_limit(policy: Policy, sent_last_hour: int) -> Ruling | None:
     """Why no deletion is allowed at this time of the hour; None when one is."""
     limit = policy.limits.deletes_per_hour
     return _limit("deletes_per_hour", "deletion", limit, sent_last_hour)
 
 
-def restoration(policy: Policy, snapshot: Snapshot, *, sent_last_hour: int) -> Ruling | None:
+def check_restore(policy: Policy, snapshot: Snapshot, *, sent_last_hour: int) -> Ruling | None:
     """Why the policy forbids to restore `snapshot`; None when it does not.
 
     Args:
@@ -200,12 +202,12 @@ def restoration(policy: Policy, snapshot: Snapshot, *, sent_last_hour: int) -> R
     )
 
 
-def creation(policy: Policy, region: str | None) -> Ruling | None:
+def check_creation(policy: Policy, region: str | None) -> Ruling | None:
     """Why the policy forbids to snapshot a VM in `region`; None when it does not."""
     return _tool(policy, "create_snapshot") or _region(policy, region)
 
 
-def imaging(policy: Policy, snapshot: Snapshot) -> Ruling | None:
+def check_image(policy: Policy, snapshot: Snapshot) -> Ruling | None:
     """Why the policy forbids to make an image of `snapshot`; None when it does not."""
     return _tool(policy, "create_image_from_snapshot") or _region(policy, _region_of(snapshot))
 

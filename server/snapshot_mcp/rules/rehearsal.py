@@ -1,6 +1,6 @@
 """How the VM of a rehearsal is named, so that it is known again when it was left behind."""
 
-from snapshot_mcp.models.cloud import LONGEST_NAME
+from snapshot_mcp.models.cloud import MAX_NAME_LENGTH
 
 PREFIX = "rehearsal-"
 
@@ -9,7 +9,7 @@ def rehearsal_name(name: str) -> str:
     """`name` as the VM of a rehearsal bears it, within the length of a name; once is enough."""
     if is_rehearsal(name):
         return name
-    return (PREFIX + name)[:LONGEST_NAME].rstrip()
+    return (PREFIX + name)[:MAX_NAME_LENGTH].rstrip()
 
 
 def is_rehearsal(name: str) -> bool:

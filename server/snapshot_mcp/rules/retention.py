@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from snapshot_mcp.core.sanitize import in_a_column
-from snapshot_mcp.models.cloud import LARGEST_ID, Snapshot
-from snapshot_mcp.rules.retention_calendar import in_zone, period, start_of
+from snapshot_mcp.core.sanitize import pad_column_text
+from snapshot_mcp.models.cloud import MAX_ID, Snapshot
+from snapshot_mcp.rules.retention_calendar import period_key, start_of, to_zone
 from snapshot_mcp.rules.retention_policy import ALL, GroupBy, RetentionPolicy, Rule
 
 Protected = Callable[[Snapshot], str | None]
@@ -45,7 +45,7 @@ class _Group(NamedTuple):
     name: str
 
 
-def decide(
+def decide_retention(
     snapshots: Iterable[Snapshot],
     policy: RetentionPolicy,
     *,
@@ -104,12 +104,12 @@ def _group(snapshot: Snapshot, by: GroupBy) -> _Group:
     words = tuple(sorted({text for text in texts if text}))
     if not words:
         return _no_group(by)
-    name = ", ".join(map(in_a_column, words))
+    name = ", ".join(map(pad_column_text, words))
     return _Group((0, words), f"{by} {name}")
 
 
 def _no_group(what: str) -> _Group:
-    return _Group((LARGEST_ID + 1, ()), f"no {what}")  # the last of all
+    return _Group((MAX_ID + 1, ()), f"no {what}")  # the last of all
 
 
 def _is_counted(snapshot: Snapshot) -> bool:
@@ -137,7 +137,7 @@ def _add_counted(
         found[member.id] += _labels(member, policy.keep_labels)
     for member in _recent(members, policy, now):
         found[member.id].append(f"within {policy.keep_within} of the newest")
-    times = [in_zone(_taken(member), policy.time_zone) for member in members]
+    times = [to_zone(_taken(member), policy.time_zone) for member in members]
     for rule, count in policy.counts:
         for place, reason in _counted(rule, count, times):
             found[members[place].id].append(reason)
@@ -145,7 +145,7 @@ def _add_counted(
 
 def _labels(snapshot: Snapshot, wanted: Sequence[str]) -> Iterator[str]:
     own = {_fold(label) for label in snapshot.labels}
-    yield from (f"label {in_a_column(label)}" for label in wanted if _fold(label) in own)
+    yield from (f"label {pad_column_text(label)}" for label in wanted if _fold(label) in own)
     if wanted and "labels" in (snapshot.altered or ()):
         yield "its labels are not known for certain"
 
@@ -173,7 +173,7 @@ def _counted(rule: Rule, count: int, times: Sequence[datetime]) -> Iterator[tupl
     for place, time in enumerate(times):
         if used == count:
             return
-        current = str(place) if rule == "last" else period(rule, time)
+        current = str(place) if rule == "last" else period_key(rule, time)
         oldest = place == len(times) - 1
         if current == previous and not oldest:
             continue

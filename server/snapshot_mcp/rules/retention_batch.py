@@ -14,7 +14,7 @@ from snapshot_mcp.rules.blast_radius import derived_image
 from snapshot_mcp.rules.policy import Policy
 from snapshot_mcp.rules.retention import Decision
 
-MOST_IN_A_BATCH = 50
+MAX_BATCH_SIZE = 50
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -39,7 +39,7 @@ class Batch(NamedTuple):
         return [it.snapshot for it in self.decisions[: self.delete_count]]
 
 
-def batch(decisions: Sequence[Decision], at_most: int) -> Batch:
+def plan_batch(decisions: Sequence[Decision], at_most: int) -> Batch:
     """The batch of the oldest `at_most` deletions; what is more stays for a later plan."""
     going = sorted((it for it in decisions if not it.keep), key=lambda it: _age_of(it.snapshot))
     later = {it.snapshot.id for it in going[at_most:]}
@@ -58,7 +58,7 @@ def gigabytes(snapshots: Iterable[Snapshot]) -> int:
     return sum(it.size or 0 for it in snapshots)
 
 
-def words_of_consent(count: int) -> str:
+def confirmation_words(count: int) -> str:
     """What a person agrees to."""
     return f"delete {count} snapshot" + ("" if count == 1 else "s")
 
@@ -114,7 +114,7 @@ def obstacle(
     if snapshot.state != "ready":
         return f"it is {snapshot.state} now"
     copies = [it for it in copies if it.state == "ready" and it.vm_id == snapshot.vm_id]
-    ruling = rules.protection(policy, snapshot, copies, now)
+    ruling = rules.check_protection(policy, snapshot, copies, now)
     if ruling is not None:
         return f"{ruling.sentence} Rule: {ruling.rule}."
     if _needs_a_newer(policy) and not rules.newer_copies(snapshot, copies):

@@ -17,7 +17,7 @@ def start_of(within: Within, end: datetime, zone: ZoneInfo) -> datetime | None:
     Years, months and days are taken from the date and the wall clock in `zone`, then the hours from
     the time that really passed. A day that the month does not have is as many days into the next.
     """
-    local = in_zone(end, zone)
+    local = to_zone(end, zone)
     months = local.year * 12 + local.month - 1 - within.years * 12 - within.months
     if months < 12:  # noqa: PLR2004 - months before the year 1
         return None
@@ -30,7 +30,7 @@ def start_of(within: Within, end: datetime, zone: ZoneInfo) -> datetime | None:
         return None
 
 
-def period(kind: PeriodKind, local: datetime) -> str:
+def period_key(kind: PeriodKind, local: datetime) -> str:
     """The hour, day, ISO week, month or year of `local`, as people write it.
 
     An hour that the clocks show twice is one period.
@@ -38,7 +38,7 @@ def period(kind: PeriodKind, local: datetime) -> str:
     return _PERIODS[kind](local)
 
 
-def in_zone(time: datetime, zone: ZoneInfo) -> datetime:
+def to_zone(time: datetime, zone: ZoneInfo) -> datetime:
     """The same moment as the clocks in `zone` show it."""
     try:
         return time.astimezone(zone)

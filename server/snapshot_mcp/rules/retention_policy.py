@@ -6,17 +6,17 @@ from zoneinfo import ZoneInfo
 
 from pydantic import ConfigDict, Field
 
-from snapshot_mcp.models.cloud import MOST_LABELS, Frozen, Label
+from snapshot_mcp.models.cloud import MAX_LABELS, FrozenModel, Label
 
 ALL = -1
 """A count that is never used up."""
-LARGEST_COUNT = 100_000
-LARGEST_NUMBER = 99_999
+MAX_COUNT = 100_000
+MAX_SPAN_NUMBER = 99_999
 
 Rule = Literal["last", "hourly", "daily", "weekly", "monthly", "yearly"]
 GroupBy = Literal["vm", "label", "region"]
-Count = Annotated[int, Field(ge=ALL, le=LARGEST_COUNT)]
-_Number = Annotated[int, Field(ge=0, le=LARGEST_NUMBER)]
+Count = Annotated[int, Field(ge=ALL, le=MAX_COUNT)]
+_Number = Annotated[int, Field(ge=0, le=MAX_SPAN_NUMBER)]
 
 _WITHIN = re.compile(
     "(?:(?P<years>[0-9]{1,5})y)?(?:(?P<months>[0-9]{1,5})m)?"
@@ -24,7 +24,7 @@ _WITHIN = re.compile(
 )
 
 
-class _Part(Frozen):
+class _Part(FrozenModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
@@ -58,7 +58,7 @@ def parse_within(text: str) -> Within:
     if within.is_nothing:
         raise ValueError(
             "must be whole years, months, days and hours in this order, such as 2y5m7d3h or 30d,"
-            f" each at most {LARGEST_NUMBER} and not all of them 0"
+            f" each at most {MAX_SPAN_NUMBER} and not all of them 0"
         )
     return within
 
@@ -89,7 +89,7 @@ class RetentionPolicy(_Part):
     keep_monthly: Count = 0
     keep_yearly: Count = 0
     keep_within: Within | None = None
-    keep_labels: Annotated[tuple[Label, ...], Field(max_length=MOST_LABELS)] = ()
+    keep_labels: Annotated[tuple[Label, ...], Field(max_length=MAX_LABELS)] = ()
     group_by: GroupBy = "vm"
     time_zone: ZoneInfo
 

@@ -20,7 +20,7 @@ from snapshot_mcp.models.review import (
     SnapshotFinding,
     VmFinding,
 )
-from snapshot_mcp.rules.cost import month_estimate
+from snapshot_mcp.rules.cost import estimate_monthly_cost
 from snapshot_mcp.rules.rehearsal import is_rehearsal
 
 GROWTH_DAYS = 30
@@ -130,7 +130,7 @@ class Reviewer:
             virtual_machines=len(self._living),
             size=size,
             size_not_known=self._unsized,
-            month_cost_estimate=month_estimate(size),
+            month_cost_estimate=estimate_monthly_cost(size),
             recent_days=self._recent_days,
             vm_gone=self._gone.finding(),
             failed=self._failed.finding(),

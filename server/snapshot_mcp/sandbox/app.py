@@ -22,13 +22,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from snapshot_mcp.sandbox import handlers as actions
 from snapshot_mcp.sandbox import store
 from snapshot_mcp.sandbox.errors import RefusalError, bad_request, error_body
-from snapshot_mcp.sandbox.handlers import Desk, Reply
-from snapshot_mcp.sandbox.request import LARGEST_BODY_BYTES, Ask
+from snapshot_mcp.sandbox.handlers import HandlerContext, HandlerResult
+from snapshot_mcp.sandbox.request import MAX_BODY_BYTES, ApiRequest
 from snapshot_mcp.sandbox.seed import seed
 
 _log = logging.getLogger(__name__)
 
-Action = Callable[[Desk, Ask], Reply]
+Action = Callable[[HandlerContext, ApiRequest], HandlerResult]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 # Source: the vendor's OpenAPI document. The name comes before the ids, which would swallow it.
@@ -95,16 +95,16 @@ async def openapi_document(_request: Request) -> Response:
 def _endpoint(
     action: Action, database: Path, now: Callable[[], datetime], *, write: bool
 ) -> Endpoint:
-    def act(ask: Ask) -> Response:
+    def act(ask: ApiRequest) -> Response:
         with store.transaction(
             database, write=write, first=lambda new: seed(new, now())
         ) as session:
-            reply = action(Desk(session, now()), ask)
+            reply = action(HandlerContext(session, now()), ask)
         return JSONResponse(reply.body, reply.status)
 
     async def endpoint(request: Request) -> Response:
         body = await _body(request) if request.method == "POST" else b""
-        ask = Ask(request.path_params, request.query_params, body)
+        ask = ApiRequest(request.path_params, request.query_params, body)
         # SQLite blocks. A caller who leaves does not cut the work short: it is done or it is not.
         return await run_in_threadpool(partial(act, ask))
 
@@ -115,8 +115,8 @@ async def _body(request: Request) -> bytes:
     body = b""
     async for chunk in request.stream():
         body += chunk
-        if len(body) > LARGEST_BODY_BYTES:
-            raise bad_request(f"The body has more than {LARGEST_BODY_BYTES} bytes.")
+        if len(body) > MAX_BODY_BYTES:
+            raise bad_request(f"The body has more than {MAX_BODY_BYTES} bytes.")
     return body
 
 

@@ -10,46 +10,46 @@ from snapshot_mcp.sandbox import lifecycle
 from snapshot_mcp.sandbox import serializers as replies
 from snapshot_mcp.sandbox.entities import Image, Json, Snapshot, Vm
 from snapshot_mcp.sandbox.errors import RefusalError, bad_request, name_taken, not_found
-from snapshot_mcp.sandbox.request import Ask, Page, checked_name
-from snapshot_mcp.sandbox.store import Session
+from snapshot_mcp.sandbox.request import ApiRequest, PageRequest, checked_name
+from snapshot_mcp.sandbox.store import StoreSession
 
 CONTRACTS = frozenset({77})
 
 
 @dataclass(frozen=True)
-class Desk:
+class HandlerContext:
     """Where an action is done: the open transaction, and the time that it counts as now."""
 
-    session: Session
+    session: StoreSession
     now: datetime
 
 
 @dataclass(frozen=True)
-class Reply:
+class HandlerResult:
     """What is answered, as JSON."""
 
     body: Any
     status: int = HTTPStatus.OK
 
 
-def list_snapshots(desk: Desk, ask: Ask) -> Reply:
+def list_snapshots(desk: HandlerContext, ask: ApiRequest) -> HandlerResult:
     """Snapshots, newest first."""
     page = ask.page()
     total, found = desk.session.snapshots(ask.search(), page)
     items = [replies.whole_snapshot(snapshot, desk.now) for snapshot in found]
-    return Reply(
+    return HandlerResult(
         replies.listing("snapshots", items, "Snapshots retrieved successfully", total, page)
     )
 
 
-def get_snapshot(desk: Desk, ask: Ask) -> Reply:
+def get_snapshot(desk: HandlerContext, ask: ApiRequest) -> HandlerResult:
     """One snapshot. Its `status` is the number 200. Source: the vendor's recorded replies."""
     body = replies.whole_snapshot(_snapshot(desk, ask), desk.now)
     message = "Snapshot retrieved successfully"
-    return Reply({"status": int(HTTPStatus.OK), "message": message, "snapshot": body})
+    return HandlerResult({"status": int(HTTPStatus.OK), "message": message, "snapshot": body})
 
 
-def create_snapshot(desk: Desk, ask: Ask) -> Reply:
+def create_snapshot(desk: HandlerContext, ask: ApiRequest) -> HandlerResult:
     """Begin a snapshot of a VM."""
     vm_id, fields = ask.id(), ask.fields()
     name, description, labels = fields.name(), fields.text("description"), fields.labels()
@@ -63,10 +63,10 @@ def create_snapshot(desk: Desk, ask: Ask) -> Reply:
     happenings.snapshot_begun(desk.session, snapshot, vm.times.resting)
     body = replies.new_snapshot(snapshot, desk.now)
     message = "Snapshot creation is scheduled."
-    return Reply({"status": True, "message": message, "snapshot": body}, HTTPStatus.CREATED)
+    return HandlerResult({"status": True, "message": message, "snapshot": body}, HTTPStatus.CREATED)
 
 
-def _next_snapshot(desk: Desk, vm: Vm) -> Snapshot:
+def _next_snapshot(desk: HandlerContext, vm: Vm) -> Snapshot:
     """What a snapshot of the VM would hold if it began now, still without a name."""
     earlier = desk.session.usable_snapshots(vm.id)
     return Snapshot(
@@ -83,7 +83,7 @@ def _next_snapshot(desk: Desk, vm: Vm) -> Snapshot:
     )
 
 
-def delete_snapshot(desk: Desk, ask: Ask) -> Reply:
+def delete_snapshot(desk: HandlerContext, ask: ApiRequest) -> HandlerResult:
     """Delete a snapshot and the image made from it. Source: the vendor's guide."""
     snapshot = _snapshot(desk, ask)
     if snapshot.status(desk.now) == "CREATING":
@@ -97,10 +97,10 @@ def delete_snapshot(desk: Desk, ask: Ask) -> Reply:
     message = f"Snapshot {snapshot.id} is being deleted"
     if snapshot.image:
         message += f" together with its image {snapshot.image.id}"
-    return Reply({"status": True, "message": message})
+    return HandlerResult({"status": True, "message": message})
 
 
-def restore_snapshot(desk: Desk, ask: Ask) -> Reply:
+def restore_snapshot(desk: HandlerContext, ask: ApiRequest) -> HandlerResult:
     """Make a new VM from a snapshot; the source VM is not touched, busy or not."""
     fields = ask.fields()
     name, contract = fields.name("new_vm_name"), fields.number("contract_id")
@@ -125,10 +125,10 @@ def restore_snapshot(desk: Desk, ask: Ask) -> Reply:
     if contract != vm.contract_id:
         # Source: the vendor's guide; the VM is made all the same, and billed on demand.
         body["errors"] = {"contract": f"Contract {contract} is not valid; the VM is on demand."}
-    return Reply(body)
+    return HandlerResult(body)
 
 
-def create_image(desk: Desk, ask: Ask) -> Reply:
+def create_image(desk: HandlerContext, ask: ApiRequest) -> HandlerResult:
     """Make an image of a snapshot; it can have one only."""
     fields = ask.fields()
     name, labels = fields.name(), fields.labels()
@@ -144,18 +144,18 @@ def create_image(desk: Desk, ask: Ask) -> Reply:
     image = replace(image, id=desk.session.add_image(image))
     happenings.image_made(desk.session, image)
     body = replies.custom_image(snapshot, image)
-    return Reply({"status": True, "message": "Image added successfully.", "image": body})
+    return HandlerResult({"status": True, "message": "Image added successfully.", "image": body})
 
 
-def name_availability(desk: Desk, ask: Ask) -> Reply:
+def name_availability(desk: HandlerContext, ask: ApiRequest) -> HandlerResult:
     """Whether a snapshot could have the name."""
     name = checked_name(str(ask.path["name"]))
     free = not desk.session.taken("snapshot", name)
     message = "Name is available" if free else "Name is already taken"
-    return Reply({"name": name, "available": free, "message": message})
+    return HandlerResult({"name": name, "available": free, "message": message})
 
 
-def snapshot_events(desk: Desk, ask: Ask) -> Reply:
+def snapshot_events(desk: HandlerContext, ask: ApiRequest) -> HandlerResult:
     """What happened to a snapshot; told after its deletion too."""
     snapshot_id = ask.id()
     events = desk.session.events("snapshot", snapshot_id, desk.now)
@@ -163,58 +163,60 @@ def snapshot_events(desk: Desk, ask: Ask) -> Reply:
         raise _no_snapshot(snapshot_id)
     items = [replies.event("snapshot", snapshot_id, happened) for happened in events]
     message = "Getting snapshot events successful"
-    return Reply({"status": True, "message": message, "snapshot_events": items})
+    return HandlerResult({"status": True, "message": message, "snapshot_events": items})
 
 
-def list_vms(desk: Desk, ask: Ask) -> Reply:
+def list_vms(desk: HandlerContext, ask: ApiRequest) -> HandlerResult:
     """VMs, oldest first."""
     page = ask.page()
     total, found = desk.session.vms(ask.search(), ask.query.get("environment") or None, page)
     items = [replies.instance(vm, desk.now) for vm in found]
-    return Reply(replies.listing("instances", items, "Getting VMs successful", total, page))
+    return HandlerResult(replies.listing("instances", items, "Getting VMs successful", total, page))
 
 
-def get_vm(desk: Desk, ask: Ask) -> Reply:
+def get_vm(desk: HandlerContext, ask: ApiRequest) -> HandlerResult:
     """One VM."""
     body = replies.instance(_vm(desk, ask.id()), desk.now)
-    return Reply({"status": True, "message": "Getting VM successful", "instance": body})
+    return HandlerResult({"status": True, "message": "Getting VM successful", "instance": body})
 
 
-def delete_vm(desk: Desk, ask: Ask) -> Reply:
+def delete_vm(desk: HandlerContext, ask: ApiRequest) -> HandlerResult:
     """Delete a VM; its snapshots outlive it. Source: the vendor's OpenAPI document."""
     vm = _vm(desk, ask.id())
     _refuse_busy(vm, desk.now)
     desk.session.remove_vm(vm.id)
     happenings.vm_deleted(desk.session, vm, desk.now)
-    return Reply({"status": True, "message": f"VM {vm.id} is being deleted"})
+    return HandlerResult({"status": True, "message": f"VM {vm.id} is being deleted"})
 
 
-def vm_events(desk: Desk, ask: Ask) -> Reply:
+def vm_events(desk: HandlerContext, ask: ApiRequest) -> HandlerResult:
     """What happened to a VM."""
     vm = _vm(desk, ask.id())
     events = desk.session.events("virtual_machine", vm.id, desk.now)
     items = [replies.event("virtual_machine", vm.id, happened) for happened in events]
     message = "Getting virtual machine events successful"
-    return Reply({"status": True, "message": message, "instance_events": items})
+    return HandlerResult({"status": True, "message": message, "instance_events": items})
 
 
-def list_regions(desk: Desk, _ask: Ask) -> Reply:
+def list_regions(desk: HandlerContext, _ask: ApiRequest) -> HandlerResult:
     """The regions."""
     regions = desk.session.catalogue("region")
-    return Reply({"status": True, "message": "Getting regions successful", "regions": regions})
+    return HandlerResult(
+        {"status": True, "message": "Getting regions successful", "regions": regions}
+    )
 
 
-def list_environments(desk: Desk, _ask: Ask) -> Reply:
+def list_environments(desk: HandlerContext, _ask: ApiRequest) -> HandlerResult:
     """The environments, all at once."""
     found = desk.session.catalogue("environment")
-    return Reply(
+    return HandlerResult(
         replies.listing(
-            "environments", found, "Getting environments successful", len(found), Page()
+            "environments", found, "Getting environments successful", len(found), PageRequest()
         )
     )
 
 
-def list_images(desk: Desk, _ask: Ask) -> Reply:
+def list_images(desk: HandlerContext, _ask: ApiRequest) -> HandlerResult:
     """The cloud's images and the team's own, grouped."""
     own = [
         replies.custom_image(snapshot, snapshot.image)
@@ -222,22 +224,22 @@ def list_images(desk: Desk, _ask: Ask) -> Reply:
         if snapshot.image
     ]
     groups = replies.image_groups(desk.session.catalogue("image") + own)
-    return Reply({"status": True, "message": "Getting images successful", "images": groups})
+    return HandlerResult({"status": True, "message": "Getting images successful", "images": groups})
 
 
-def pricebook(desk: Desk, _ask: Ask) -> Reply:
+def pricebook(desk: HandlerContext, _ask: ApiRequest) -> HandlerResult:
     """Prices for an hour: a bare array, values as text. Source: the vendor's recorded replies."""
-    return Reply(desk.session.catalogue("price"))
+    return HandlerResult(desk.session.catalogue("price"))
 
 
-def _vm(desk: Desk, vm_id: int) -> Vm:
+def _vm(desk: HandlerContext, vm_id: int) -> Vm:
     vm = desk.session.vm(vm_id)
     if vm is None:
         raise not_found(f"VM {vm_id} does not exists.")
     return vm
 
 
-def _snapshot(desk: Desk, ask: Ask) -> Snapshot:
+def _snapshot(desk: HandlerContext, ask: ApiRequest) -> Snapshot:
     snapshot = desk.session.snapshot(ask.id())
     if snapshot is None:
         raise _no_snapshot(ask.id())
@@ -248,7 +250,7 @@ def _no_snapshot(snapshot_id: int) -> RefusalError:
     return not_found(f"Snapshot {snapshot_id} does not exist.")
 
 
-def _ready_snapshot(desk: Desk, ask: Ask, use: str) -> Snapshot:
+def _ready_snapshot(desk: HandlerContext, ask: ApiRequest, use: str) -> Snapshot:
     snapshot = _snapshot(desk, ask)
     if snapshot.status(desk.now) != "SUCCESS":
         raise bad_request(f"Snapshot {snapshot.id} is not ready to be {use}")
@@ -272,8 +274,8 @@ def _refuse_unfit(vm: Vm, now: datetime) -> None:
         raise bad_request(f"The flavor {vm.config.flavor['name']} does not support snapshots.")
     if state.status not in lifecycle.SNAPSHOTTABLE:
         raise bad_request(f"VM {vm.id} is {state.status}; it must be ACTIVE or SHUTOFF.")
-    if vm.config.volume_gb > lifecycle.LARGEST_VOLUME_GB:
+    if vm.config.volume_gb > lifecycle.MAX_VOLUME_GB:
         raise bad_request(
             f"The volume of VM {vm.id} has {vm.config.volume_gb} GB;"
-            f" a snapshot can have at most {lifecycle.LARGEST_VOLUME_GB} GB."
+            f" a snapshot can have at most {lifecycle.MAX_VOLUME_GB} GB."
         )

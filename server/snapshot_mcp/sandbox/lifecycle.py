@@ -7,15 +7,15 @@ Source for the names of the states: the vendor's recorded replies and guides.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-SNAPSHOT_AT_LEAST = timedelta(seconds=4)
-SNAPSHOT_PER_GB = timedelta(milliseconds=50)
-SNAPSHOT_AT_MOST = timedelta(seconds=8)
-VM_STOPPING = timedelta(seconds=1)
-VM_STARTING = timedelta(seconds=2)
-RESTORE_CREATING = timedelta(seconds=2)
-RESTORE_IN_ALL = timedelta(seconds=6)
+MIN_SNAPSHOT_DURATION = timedelta(seconds=4)
+SNAPSHOT_DURATION_PER_GB = timedelta(milliseconds=50)
+MAX_SNAPSHOT_DURATION = timedelta(seconds=8)
+VM_STOP_DURATION = timedelta(seconds=1)
+VM_START_DURATION = timedelta(seconds=2)
+RESTORE_CREATE_DURATION = timedelta(seconds=2)
+RESTORE_TOTAL_DURATION = timedelta(seconds=6)
 
-LARGEST_VOLUME_GB = 100
+MAX_VOLUME_GB = 100
 SNAPSHOTTABLE = frozenset({"ACTIVE", "SHUTOFF"})
 
 
@@ -46,7 +46,9 @@ class VmState:
 
 def snapshot_end(began: datetime, gigabytes: int) -> datetime:
     """When a snapshot of this final size is ready, or has failed."""
-    return began + min(SNAPSHOT_AT_LEAST + gigabytes * SNAPSHOT_PER_GB, SNAPSHOT_AT_MOST)
+    return began + min(
+        MIN_SNAPSHOT_DURATION + gigabytes * SNAPSHOT_DURATION_PER_GB, MAX_SNAPSHOT_DURATION
+    )
 
 
 def snapshot_status(began: datetime, gigabytes: int, outcome: str, now: datetime) -> str:
@@ -81,17 +83,17 @@ def vm_state(times: VmTimes, now: datetime) -> VmState:
     An ACTIVE VM is shut off for its snapshot and started again; one that was off stays off.
     Source: the vendor's guide.
     """
-    if now < times.born + RESTORE_IN_ALL:
-        return VmState("CREATING" if now < times.born + RESTORE_CREATING else "BUILD")
+    if now < times.born + RESTORE_TOTAL_DURATION:
+        return VmState("CREATING" if now < times.born + RESTORE_CREATE_DURATION else "BUILD")
     if times.snapshot_began is None:
         return VmState(times.resting)
     end = snapshot_end(times.snapshot_began, times.snapshot_gb)
     if times.resting != "ACTIVE":
         return VmState(times.resting, is_snapshotting=now < end)
     phases = (
-        ("STOPPING", times.snapshot_began + VM_STOPPING),
+        ("STOPPING", times.snapshot_began + VM_STOP_DURATION),
         ("SHUTOFF", end),
-        ("STARTING", end + VM_STARTING),
+        ("STARTING", end + VM_START_DURATION),
     )
     for status, until in phases:
         if now < until:

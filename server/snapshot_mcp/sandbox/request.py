@@ -8,12 +8,12 @@ from typing import Any, cast
 
 from snapshot_mcp.sandbox.errors import RefusalError, bad_request, not_found
 
-LARGEST_BODY_BYTES = 64 * 1024
-LONGEST_NAME = 50
-LARGEST_ID = 2**63 - 1
+MAX_BODY_BYTES = 64 * 1024
+MAX_NAME_LENGTH = 50
+MAX_ID = 2**63 - 1
 DEFAULT_PAGE_SIZE = 20
-LARGEST_PAGE_SIZE = 100
-LARGEST_PAGE = 999_999_999
+MAX_PAGE_SIZE = 100
+MAX_PAGE = 999_999_999
 # What `checked_name` takes, for the OpenAPI document: no control characters, not only blanks.
 # Every blank is spelled out, because regular expressions differ in what they hold for one.
 _CONTROL = r"\u0000-\u001f\u007f-\u009f"
@@ -22,7 +22,7 @@ NAME_PATTERN = f"^[^{_CONTROL}]*[^{_CONTROL}{_BLANK}][^{_CONTROL}]*$"
 
 
 @dataclass(frozen=True)
-class Page:
+class PageRequest:
     """A part of a list; without a number it is the whole list."""
 
     number: int | None = None
@@ -40,7 +40,7 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Ask:
+class ApiRequest:
     """One request, as far as an action needs it."""
 
     path: Mapping[str, Any]
@@ -56,19 +56,19 @@ class Ask:
         text = str(self.path["id"])
         if not (text.isascii() and text.isdigit()):
             raise bad_request("The id must be a number.")
-        if len(text.lstrip("0")) > len(str(LARGEST_ID)) or int(text) > LARGEST_ID:
+        if len(text.lstrip("0")) > len(str(MAX_ID)) or int(text) > MAX_ID:
             raise not_found("No id is that large.")
         return int(text)
 
-    def page(self) -> Page:
+    def page(self) -> PageRequest:
         """The page asked for; a size above 100 counts as 100.
 
         Source: the vendor's OpenAPI document has page and pageSize; the limits are this cloud's.
         """
         if "page" not in self.query and "pageSize" not in self.query:
-            return Page()
+            return PageRequest()
         size = self._positive("pageSize", DEFAULT_PAGE_SIZE)
-        return Page(number=self._positive("page", 1), size=min(size, LARGEST_PAGE_SIZE))
+        return PageRequest(number=self._positive("page", 1), size=min(size, MAX_PAGE_SIZE))
 
     def search(self) -> str:
         """The part of a name that is searched, without regard to case; empty finds everything."""
@@ -86,7 +86,7 @@ class Ask:
 
     def _positive(self, key: str, default: int) -> int:
         text = self.query.get(key, str(default))
-        longest = len(str(LARGEST_PAGE))
+        longest = len(str(MAX_PAGE))
         if text.isascii() and text.isdigit() and len(text) <= longest and int(text):
             return int(text)
         raise bad_request(f"{key} must be a whole number from 1 up.")
@@ -135,8 +135,8 @@ def checked_name(name: str, key: str = "name") -> str:
     """
     if not name.strip():
         raise bad_request(f"{key} must not be empty.")
-    if len(name) > LONGEST_NAME:
-        raise bad_request(f"{key} must have at most {LONGEST_NAME} characters.")
+    if len(name) > MAX_NAME_LENGTH:
+        raise bad_request(f"{key} must have at most {MAX_NAME_LENGTH} characters.")
     if any(unicodedata.category(character) == "Cc" for character in name):
         raise bad_request(f"{key} must not contain control characters.")
     return name

@@ -8,7 +8,7 @@ from snapshot_mcp.sandbox import catalogue, lifecycle
 from snapshot_mcp.sandbox import events as happenings
 from snapshot_mcp.sandbox.entities import Config, Image, Json, Snapshot, Vm
 from snapshot_mcp.sandbox.serializers import bare_time
-from snapshot_mcp.sandbox.store import Kind, Session
+from snapshot_mcp.sandbox.store import Kind, StoreSession
 
 FIRST_VM_ID = 793_701
 DELETED_VM_ID = 793_655
@@ -113,7 +113,7 @@ _SHOTS = (
 _IMAGE_OF = "training-box-golden"
 
 
-def seed(session: Session, now: datetime) -> None:
+def seed(session: StoreSession, now: datetime) -> None:
     """Fill a new database.
 
     Args:
@@ -186,7 +186,7 @@ def _keypair(environment: Json) -> Json:
     }
 
 
-def _take(session: Session, vms: dict[str, Vm], now: datetime) -> None:
+def _take(session: StoreSession, vms: dict[str, Vm], now: datetime) -> None:
     """Add the snapshots, oldest first, so that ids rise with time and the first is full."""
     taken: dict[str, int] = {}
     for place, shot in enumerate(sorted(_SHOTS, key=lambda shot: -shot.days_ago)):

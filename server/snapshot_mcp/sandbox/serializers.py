@@ -9,7 +9,7 @@ from typing import Any
 
 from snapshot_mcp.sandbox import lifecycle
 from snapshot_mcp.sandbox.entities import Event, Image, Json, Snapshot, Vm
-from snapshot_mcp.sandbox.request import Page
+from snapshot_mcp.sandbox.request import PageRequest
 
 ORGANISATION_ID = 4021
 USER_ID = 5117
@@ -28,7 +28,7 @@ def bare_time(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def listing(key: str, items: list[Json], message: str, total: int, page: Page) -> Json:
+def listing(key: str, items: list[Json], message: str, total: int, page: PageRequest) -> Json:
     """A list, or a page of it; page and page_size are null when no page was asked for."""
     return {
         "status": True,

@@ -5,8 +5,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from snapshot_mcp.core.errors import ConfigError
-from snapshot_mcp.core.sockets import listen
+from snapshot_mcp.core.errors import ConfigurationError
+from snapshot_mcp.core.sockets import bind_socket
 from snapshot_mcp.sandbox.app import create_app
 
 _HOST = "127.0.0.1"
@@ -40,13 +40,13 @@ def _listen(port: int) -> socket.socket:
     if not 0 <= port <= _LAST_PORT:
         raise _unusable(port, "it is no port")
     try:
-        return listen(_HOST, port)
+        return bind_socket(_HOST, port)
     except OSError as error:
         raise _unusable(port, error.strerror or "it is not free") from error
 
 
-def _unusable(port: int, why: str) -> ConfigError:
-    return ConfigError(
+def _unusable(port: int, why: str) -> ConfigurationError:
+    return ConfigurationError(
         f"Port {port} of {_HOST} cannot be used: {why}.",
         "Stop what uses it, or choose another one with --port.",
     )

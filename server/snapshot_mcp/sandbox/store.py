@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from snapshot_mcp.core.errors import ConfigError
+from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.sandbox import schema
 from snapshot_mcp.sandbox.entities import (
     Event,
@@ -26,7 +26,7 @@ from snapshot_mcp.sandbox.entities import (
     to_micros,
     vm_from,
 )
-from snapshot_mcp.sandbox.request import Page
+from snapshot_mcp.sandbox.request import PageRequest
 
 Kind = Literal["region", "environment", "image", "price"]
 Subject = Literal["snapshot", "virtual_machine"]
@@ -72,8 +72,8 @@ def connect(database: Path) -> sqlite3.Connection:
 
 @contextmanager
 def transaction(
-    database: Path, *, write: bool, first: Callable[["Session"], None]
-) -> Generator["Session"]:
+    database: Path, *, write: bool, first: Callable[["StoreSession"], None]
+) -> Generator["StoreSession"]:
     """One transaction on one connection: everything in it happens, or nothing does.
 
     Args:
@@ -89,7 +89,7 @@ def transaction(
             with _bounds(connection, "BEGIN IMMEDIATE"):
                 _migrate(connection, first)
         with _bounds(connection, "BEGIN IMMEDIATE" if write else "BEGIN"):
-            yield Session(connection)
+            yield StoreSession(connection)
 
 
 @contextmanager
@@ -107,10 +107,10 @@ def _version(connection: sqlite3.Connection) -> int:
     return connection.execute("PRAGMA user_version").fetchone()[0]
 
 
-def _migrate(connection: sqlite3.Connection, first: Callable[["Session"], None]) -> None:
+def _migrate(connection: sqlite3.Connection, first: Callable[["StoreSession"], None]) -> None:
     version = _version(connection)
     if version > schema.VERSION:
-        raise ConfigError(
+        raise ConfigurationError(
             "The embedded cloud's database was written by a later version of snapshot-mcp.",
             "Update snapshot-mcp, or move the database file away to begin anew.",
         )
@@ -118,10 +118,10 @@ def _migrate(connection: sqlite3.Connection, first: Callable[["Session"], None])
         for statement in schema.TABLES:
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {schema.VERSION}")
-        first(Session(connection))
+        first(StoreSession(connection))
 
 
-class Session:
+class StoreSession:
     """The statements that can be run within a transaction."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -149,7 +149,7 @@ class Session:
         row = self._connection.execute("SELECT * FROM vms WHERE id = ?", (vm_id,)).fetchone()
         return None if row is None else vm_from(row)
 
-    def vms(self, search: str, environment: str | None, page: Page) -> tuple[int, list[Vm]]:
+    def vms(self, search: str, environment: str | None, page: PageRequest) -> tuple[int, list[Vm]]:
         """How many VMs match, and those of the page, oldest first."""
         found = {"search": search, "environment": environment}
         count = f"SELECT count(*) FROM vms WHERE {_FOUND_VMS}"  # noqa: S608 - constants only
@@ -199,7 +199,7 @@ class Session:
         ).fetchone()
         return None if row is None else snapshot_from(row)
 
-    def snapshots(self, search: str, page: Page) -> tuple[int, list[Snapshot]]:
+    def snapshots(self, search: str, page: PageRequest) -> tuple[int, list[Snapshot]]:
         """How many snapshots match, and those of the page, newest first."""
         count = f"SELECT count(*) FROM snapshots WHERE {_FOUND_SNAPSHOTS}"  # noqa: S608 - constants only
         rows = self._connection.execute(

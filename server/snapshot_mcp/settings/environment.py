@@ -12,22 +12,22 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, SecretBytes, SecretStr
 
-from snapshot_mcp.core.errors import ConfigError
-from snapshot_mcp.core.sanitize import quoted, showable
+from snapshot_mcp.core.errors import ConfigurationError
+from snapshot_mcp.core.sanitize import quoted, sanitize
 
 DEFAULT_API_URL = "https://infrahub-api.nexgencloud.com/v1"
 EMBEDDED_API_KEY = "sandbox"
 EMBEDDED_URL = "http://embedded.invalid/v1"
 CLOUD_FILE = "cloud.db"
 LEDGER_FILE = "ledger.db"
-LONGEST_TIMEOUT_SECONDS = 300.0
-LONGEST_TOOLSET_TOLD = 40
+MAX_TIMEOUT_SECONDS = 300.0
+MAX_TOOLSET_NAME_LENGTH = 40
 OTLP_ENDPOINTS = (
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
 )
-LEAST_KEY_BYTES = 32
+MIN_KEY_BYTES = 32
 _LEFT_OUT = "${user_config."
 
 Consent = Literal["auto", "human"]
@@ -90,17 +90,17 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     Raises:
         ConfigError: one sentence that names the setting and what it takes.
     """
-    environment = given(environment)
+    environment = non_empty_values(environment)
     key_name, key = _first(environment, "SNAPSHOT_MCP_API_KEY", "HYPERSTACK_API_KEY")
     url_name, url = _first(environment, "SNAPSHOT_MCP_API_URL", "HYPERSTACK_API_URL")
     if url and not key:
-        raise ConfigError(
+        raise ConfigurationError(
             f"{url_name} is set but there is no API key for it.",
             "Set SNAPSHOT_MCP_API_KEY too, or unset the address to use the embedded cloud.",
         )
     return Settings(
-        api_key=SecretStr(checked_key(key_name, key)) if key else None,
-        api_url=checked_address(url_name, url).rstrip("/") if url else DEFAULT_API_URL,
+        api_key=SecretStr(validate_api_key(key_name, key)) if key else None,
+        api_url=validate_url(url_name, url).rstrip("/") if url else DEFAULT_API_URL,
         data_dir=_folder("SNAPSHOT_MCP_DATA_DIR", environment),
         read_only=_switch("SNAPSHOT_MCP_READ_ONLY", environment),
         consent=_consent("SNAPSHOT_MCP_CONSENT", environment),
@@ -113,7 +113,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     )
 
 
-def given(environment: Mapping[str, str]) -> Mapping[str, str]:
+def non_empty_values(environment: Mapping[str, str]) -> Mapping[str, str]:
     """The environment without what desktop clients leave in place of a value."""
     return {name: it for name, it in environment.items() if not it.startswith(_LEFT_OUT)}
 
@@ -127,8 +127,8 @@ def read_toolsets(text: str) -> tuple[Toolset, ...]:
     wanted = [name.strip() for name in text.split(",")]
     for name in wanted:
         if name not in TOOLSETS:
-            raise ConfigError(
-                f"There is no toolset {quoted(showable(name, LONGEST_TOOLSET_TOLD).text)}.",
+            raise ConfigurationError(
+                f"There is no toolset {quoted(sanitize(name, MAX_TOOLSET_NAME_LENGTH).text)}.",
                 f"Give --tools one or more of these, between commas: {', '.join(TOOLSETS)}.",
             )
     return tuple(name for name in TOOLSETS if name in wanted)
@@ -153,7 +153,7 @@ def read_database_url(environment: Mapping[str, str]) -> SecretStr | None:
     if not value:
         return None
     if not value.startswith(("postgresql://", "postgres://")) or not value.isprintable():
-        raise ConfigError(
+        raise ConfigurationError(
             "SNAPSHOT_MCP_DATABASE_URL must be an address such as postgresql://USER@HOST/DATABASE"
             " (what it holds is not shown here)."
         )
@@ -191,7 +191,7 @@ def require_extra(name: str, *modules: str) -> None:
             return True
 
     if any(map(is_missing, modules)):
-        raise ConfigError(
+        raise ConfigurationError(
             f"{name} needs packages that are not installed.",
             "Install them with: pip install 'snapshot-mcp[service]'",
         )
@@ -210,17 +210,17 @@ def sandbox_key(environment: Mapping[str, str]) -> str:
         ConfigError: the given key cannot stand in an HTTP header.
     """
     given = environment.get("SNAPSHOT_MCP_API_KEY", "").strip()
-    return checked_key("SNAPSHOT_MCP_API_KEY", given) if given else EMBEDDED_API_KEY
+    return validate_api_key("SNAPSHOT_MCP_API_KEY", given) if given else EMBEDDED_API_KEY
 
 
-def checked_key(name: str, key: str) -> str:
+def validate_api_key(name: str, key: str) -> str:
     """`key`, when it can stand in an HTTP header.
 
     Raises:
         ConfigError: it holds a space, a control character or a letter beyond ASCII.
     """
     if any(character not in _HEADER_CHARACTERS for character in key):
-        raise ConfigError(
+        raise ConfigurationError(
             f"{name} holds a character that an API key cannot have (it is not shown here).",
             "Copy the key again, without quotes, spaces or line ends.",
         )
@@ -237,7 +237,7 @@ def _first(environment: Mapping[str, str], *names: str) -> tuple[str, str]:
     return names[0], ""
 
 
-def checked_address(
+def validate_url(
     name: str,
     value: str,
     *,
@@ -263,9 +263,9 @@ def checked_address(
     plain = parts.scheme == "http" and host is not None and _is_loopback(host)
     odd = parts.query or parts.fragment or parts.username is not None
     if not host or odd or not _ADDRESS.fullmatch(value) or not _is_host(host):
-        raise ConfigError(f"{name} must be an address such as {example}.")
+        raise ConfigurationError(f"{name} must be an address such as {example}.")
     if parts.scheme != "https" and not plain:
-        raise ConfigError(
+        raise ConfigurationError(
             f"{name} must begin with https://, because {why}.",
             "Plain http:// is accepted for 127.0.0.1 and localhost only.",
         )
@@ -297,7 +297,7 @@ def _is_loopback(host: str) -> bool:
 def _folder(name: str, environment: Mapping[str, str]) -> Path | None:
     folder = read_path(name, environment)
     if folder is not None and os.path.lexists(folder) and not folder.is_dir():
-        raise ConfigError(f"{name} names something that is not a folder.")
+        raise ConfigurationError(f"{name} names something that is not a folder.")
     return folder
 
 
@@ -316,7 +316,7 @@ def read_path(name: str, environment: Mapping[str, str]) -> Path | None:
         path = Path()
     if not path.is_absolute():
         # A desktop client starts servers in a folder that nobody chose.
-        raise ConfigError(f"{name} must be an absolute path.")
+        raise ConfigurationError(f"{name} must be an absolute path.")
     return path
 
 
@@ -326,7 +326,7 @@ def _switch(name: str, environment: Mapping[str, str]) -> bool:
         return False
     if value in {"1", "true", "yes", "on"}:
         return True
-    raise ConfigError(f"{name} must be true or false.")
+    raise ConfigurationError(f"{name} must be true or false.")
 
 
 def _consent(name: str, environment: Mapping[str, str]) -> Consent:
@@ -337,7 +337,7 @@ def _consent(name: str, environment: Mapping[str, str]) -> Consent:
         case "human":
             return "human"
         case _:
-            raise ConfigError(f"{name} must be auto or human.")
+            raise ConfigurationError(f"{name} must be auto or human.")
 
 
 def _seconds(name: str, environment: Mapping[str, str]) -> float:
@@ -348,8 +348,8 @@ def _seconds(name: str, environment: Mapping[str, str]) -> float:
         seconds = float(value)
     except ValueError:
         seconds = 0.0
-    if not 0 < seconds <= LONGEST_TIMEOUT_SECONDS:
-        raise ConfigError(f"{name} must be a number of seconds above 0 and at most 300.")
+    if not 0 < seconds <= MAX_TIMEOUT_SECONDS:
+        raise ConfigurationError(f"{name} must be a number of seconds above 0 and at most 300.")
     return seconds
 
 
@@ -361,9 +361,9 @@ def _signing_key(name: str, environment: Mapping[str, str]) -> SecretBytes | Non
         key = base64.b64decode(value + "=" * (-len(value) % 4), altchars=b"-_", validate=True)
     except ValueError:
         key = b""
-    if len(key) < LEAST_KEY_BYTES:
-        raise ConfigError(
-            f"{name} must be at least {LEAST_KEY_BYTES} random bytes in base64url"
+    if len(key) < MIN_KEY_BYTES:
+        raise ConfigurationError(
+            f"{name} must be at least {MIN_KEY_BYTES} random bytes in base64url"
             " (it is not shown here).",
             "Make one with: openssl rand -base64 32 | tr '+/' '-_'",
         )

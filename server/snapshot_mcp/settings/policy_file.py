@@ -12,11 +12,11 @@ from pathlib import Path
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, to_json
 
-from snapshot_mcp.core.errors import ConfigError
-from snapshot_mcp.core.sanitize import NAME_CAP, quoted, showable
+from snapshot_mcp.core.errors import ConfigurationError
+from snapshot_mcp.core.sanitize import MAX_NAME_LENGTH, quoted, sanitize
 from snapshot_mcp.rules.policy import TOOLS, Policy
 
-LARGEST_FILE = 64 * 1024
+MAX_FILE_BYTES = 64 * 1024
 _LINE_IN_ERROR = re.compile(r"\(at line (\d+), column \d+\)$")
 
 
@@ -34,7 +34,7 @@ def load_policy(path: Path) -> Policy:
         raise _mistake(_complaint(first)) from None
 
 
-def policy_json(policy: Policy) -> str:
+def dump_policy(policy: Policy) -> str:
     """The policy as JSON: the rules that were set, and the defaults of the others."""
     set_here = policy.model_dump(mode="json", exclude_unset=True)
     defaults = {
@@ -52,13 +52,13 @@ def _content(path: Path) -> bytes:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
             raise _mistake("it names something that is not a file")
         with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
+            content = file.read(MAX_FILE_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise _mistake("there is no such file") from None
     except (OSError, ValueError) as error:
         raise _mistake(f"the file cannot be read ({type(error).__name__})") from error
-    if len(content) > LARGEST_FILE:
-        raise _mistake(f"the file is larger than {LARGEST_FILE // 1024} KiB")
+    if len(content) > MAX_FILE_BYTES:
+        raise _mistake(f"the file is larger than {MAX_FILE_BYTES // 1024} KiB")
     return content
 
 
@@ -83,7 +83,7 @@ def _parsed(text: str) -> dict[str, object]:
 
 def _complaint(error: ErrorDetails) -> str:
     keys = (str(part) for part in error["loc"] if isinstance(part, str))
-    rule = quoted(showable(".".join(keys), NAME_CAP).text)
+    rule = quoted(sanitize(".".join(keys), MAX_NAME_LENGTH).text)
     if error["type"] == "extra_forbidden":
         return f"there is no rule {rule}"
     entries = [f"entry {part + 1} of " for part in error["loc"] if isinstance(part, int)]
@@ -91,8 +91,8 @@ def _complaint(error: ErrorDetails) -> str:
     return "".join(entries) + f"{rule} {wanted}"
 
 
-def _mistake(sentence: str) -> ConfigError:
-    return ConfigError(f"SNAPSHOT_MCP_POLICY: {sentence}.")
+def _mistake(sentence: str) -> ConfigurationError:
+    return ConfigurationError(f"SNAPSHOT_MCP_POLICY: {sentence}.")
 
 
 _WANTED = {

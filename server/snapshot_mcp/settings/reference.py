@@ -5,7 +5,7 @@ from typing import NamedTuple
 from snapshot_mcp.settings.environment import DEFAULT_API_URL
 
 
-class SettingTold(NamedTuple):
+class SettingDoc(NamedTuple):
     """One setting.
 
     Attributes:
@@ -22,114 +22,114 @@ class SettingTold(NamedTuple):
 
 
 SETTINGS = (
-    SettingTold(
+    SettingDoc(
         ("SNAPSHOT_MCP_API_KEY", "HYPERSTACK_API_KEY"),
         "with a key: the real cloud; without: the embedded one",
         "none",
         secret=True,
     ),
-    SettingTold(
+    SettingDoc(
         ("SNAPSHOT_MCP_API_URL", "HYPERSTACK_API_URL"),
         "base address of the API; https, or http on loopback",
         f"`{DEFAULT_API_URL}`",
     ),
-    SettingTold(
+    SettingDoc(
         ("SNAPSHOT_MCP_DATA_DIR",),
         "absolute path of the folder for the embedded cloud, the ledger and the signing key",
         "the platform's user data folder",
     ),
-    SettingTold(
+    SettingDoc(
         ("SNAPSHOT_MCP_READ_ONLY",),
         "`true`: only the reading tools are listed and callable",
         "`false`",
     ),
-    SettingTold(
+    SettingDoc(
         ("SNAPSHOT_MCP_CONSENT",),
         "`auto`: the strongest evidence that the client can give, never less than the arguments;"
         " `human`: refuse deletes and restores where no person can be asked",
         "`auto`",
     ),
-    SettingTold(
+    SettingDoc(
         ("SNAPSHOT_MCP_TIMEOUT",), "seconds for one HTTP call, above 0 and at most 300", "`10`"
     ),
-    SettingTold(
+    SettingDoc(
         ("SNAPSHOT_MCP_POLICY",),
         "absolute path of a policy file, see [docs/policy.md](docs/policy.md);"
         " the resource `snapshot://policy` shows it",
         "none",
     ),
-    SettingTold(
+    SettingDoc(
         ("SNAPSHOT_MCP_DATABASE_URL",),
         "address of a PostgreSQL database that replicas share (`postgresql://USER@HOST/DATABASE`):"
         " the ledger, and what is held across all of them",
         "none: files of this machine",
         secret=True,
     ),
-    SettingTold(
+    SettingDoc(
         ("SNAPSHOT_MCP_LOG_FORMAT",),
         "`text` or `json`: how a record on stderr is written",
         "`text`",
     ),
-    SettingTold(
+    SettingDoc(
         ("SNAPSHOT_MCP_LOG_LEVEL",),
         "`debug`, `info`, `warning` or `error`: the least that is logged; calls are told at `info`",
         "`warning`",
     ),
-    SettingTold(
+    SettingDoc(
         ("SNAPSHOT_MCP_METRICS",),
         "`true`: `serve --transport http` shows metrics at `/metrics`, as Prometheus reads them",
         "`false`",
     ),
-    SettingTold(
+    SettingDoc(
         ("OTEL_EXPORTER_OTLP_ENDPOINT",),
         "where spans and metrics are sent over OTLP (HTTP); the other standard variables of"
         " OpenTelemetry count as well",
         "none",
     ),
-    SettingTold(
+    SettingDoc(
         ("SNAPSHOT_MCP_SIGNING_KEY",),
         "at least 32 random bytes in base64url, in place of the key in the data folder: servers"
         " that share it take each other's plans",
         "made in the data folder",
         secret=True,
     ),
-    SettingTold(
+    SettingDoc(
         ("SNAPSHOT_MCP_AUTH_ISSUER",),
         "over HTTP: whose JWTs are taken, as they name it, see [docs/deploy.md](docs/deploy.md)",
         "none",
     ),
-    SettingTold(
+    SettingDoc(
         ("SNAPSHOT_MCP_AUTH_AUDIENCE",),
         "the address by which clients reach the service, which the JWTs must be for",
         "none",
     ),
-    SettingTold(
+    SettingDoc(
         ("SNAPSHOT_MCP_AUTH_JWKS_URL",),
         "where the issuer's keys are",
         "where its metadata says",
     ),
-    SettingTold(
+    SettingDoc(
         ("SNAPSHOT_MCP_BEARER_TOKEN",),
         "over HTTP: a static token of at least 32 characters that has all scopes",
         "none",
         secret=True,
     ),
-    SettingTold(
+    SettingDoc(
         ("SNAPSHOT_MCP_BEARER_TOKEN_FILE",),
         "absolute path of a file of such tokens; a line is a token, or a name, a token, scopes",
         "none",
     ),
-    SettingTold(
+    SettingDoc(
         ("SNAPSHOT_MCP_ALLOWED_HOSTS",),
         "values of `Host` that are taken, between commas, beside loopback's and the audience's",
         "none",
     ),
-    SettingTold(
+    SettingDoc(
         ("SNAPSHOT_MCP_ALLOWED_ORIGINS",),
         "values of `Origin` that are taken, between commas, beside loopback's and the audience's",
         "none",
     ),
-    SettingTold(
+    SettingDoc(
         ("SNAPSHOT_MCP_REQUESTS_PER_MINUTE",),
         "requests that one principal may make, where everybody is asked who they are",
         "`600`",

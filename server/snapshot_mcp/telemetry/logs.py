@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import unquote, urlsplit
 
-from snapshot_mcp.core.errors import ConfigError
+from snapshot_mcp.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from structlog.stdlib import ProcessorFormatter
@@ -28,12 +28,12 @@ LEVELS = {
 }
 
 _OWN = "snapshot_mcp"
-_LONGEST = 2_000
-_SHORTEST_SECRET = 4
+_MAX_LINE_LENGTH = 2_000
+_MIN_SECRET_LENGTH = 4
 _LEFT_OUT = "(its text is left out: it may hold what others wrote)"
 
 
-def set_up_logs(environment: Mapping[str, str]) -> None:
+def configure_logging(environment: Mapping[str, str]) -> None:
     """Log to stderr from now on, as the environment says.
 
     Raises:
@@ -57,7 +57,7 @@ def _choice(
     if value.startswith("${"):  # a placeholder of a bundle, as in `read_settings`
         value = default
     if value not in choices:
-        raise ConfigError(f"{name} must be one of: {', '.join(choices)}.")
+        raise ConfigurationError(f"{name} must be one of: {', '.join(choices)}.")
     return value
 
 
@@ -143,7 +143,7 @@ def _secrets(environment: Mapping[str, str]) -> Iterator[str]:
         for name in setting.names if setting.secret else ():
             value = environment.get(name, "").strip()
             password = _password(value)
-            yield from (it for it in (value, password) if len(it) >= _SHORTEST_SECRET)
+            yield from (it for it in (value, password) if len(it) >= _MIN_SECRET_LENGTH)
 
 
 def _password(address: str) -> str:
@@ -154,10 +154,10 @@ def _password(address: str) -> str:
 
 
 def _cleaned(value: object, secrets: tuple[str, ...]) -> object:
-    from snapshot_mcp.core.sanitize import showable  # noqa: PLC0415 - by the first record only
+    from snapshot_mcp.core.sanitize import sanitize  # noqa: PLC0415 - by the first record only
 
     if not isinstance(value, str):
         return value if isinstance(value, int | float | None) else type(value).__name__
     for secret in secrets:
         value = value.replace(secret, "[secret]")
-    return showable(value, _LONGEST).text
+    return sanitize(value, _MAX_LINE_LENGTH).text

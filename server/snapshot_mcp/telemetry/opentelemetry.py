@@ -8,7 +8,7 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import SpanKind, StatusCode, TracerProvider
 
 from snapshot_mcp import __version__
-from snapshot_mcp.core.instrumentation import Answered
+from snapshot_mcp.core.instrumentation import ReportStatus
 
 SCOPE = "snapshot-mcp"
 
@@ -52,7 +52,7 @@ class OpenTelemetryObserver:
             description="Requests that the cloud takes in this minute yet, at the last one",
         )
 
-    def called(self, tool: str, seconds: float, error: str) -> None:
+    def record_call(self, tool: str, seconds: float, error: str) -> None:
         """As `Observer.called`."""
         self._calls.record(seconds, {"tool": tool, "outcome": "error" if error else "ok"})
         if error:
@@ -61,7 +61,7 @@ class OpenTelemetryObserver:
             self._refusals.add(1, {"tool": tool})
 
     @contextmanager
-    def exchange(self, method: str, route: str, resent: int) -> Generator[Answered]:
+    def record_request(self, method: str, route: str, resent: int) -> Generator[ReportStatus]:
         """As `Observer.exchange`."""
         attributes: dict[str, str | int] = {"http.request.method": method, "http.route": route}
         begin = time.perf_counter()
@@ -91,6 +91,6 @@ class OpenTelemetryObserver:
                 if resent:
                     self._retries.add(1, {"http.request.method": method})
 
-    def budget(self, left: int) -> None:
+    def record_budget(self, left: int) -> None:
         """As `Observer.budget`."""
         self._budget.set(left)

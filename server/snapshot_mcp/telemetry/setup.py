@@ -14,14 +14,14 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from snapshot_mcp import __version__
 from snapshot_mcp.core.instrumentation import OBSERVER
 from snapshot_mcp.telemetry.opentelemetry import OpenTelemetryObserver
-from snapshot_mcp.telemetry.span_filter import Cleaning
+from snapshot_mcp.telemetry.span_filter import SpanFilter
 
-LONGEST_END_SECONDS = 2.0
+SHUTDOWN_TIMEOUT_SECONDS = 2.0
 """So long what is left may take to be sent."""
 
 
 @contextmanager
-def observed(
+def observe_process(
     environment: Mapping[str, str], names: Collection[str], *, exports: bool, shows: bool
 ) -> Generator[None]:
     """Count, time and trace within the block; what is left is sent at its end.
@@ -43,7 +43,7 @@ def observed(
             OTLPSpanExporter,
         )
 
-        tracers.add_span_processor(BatchSpanProcessor(Cleaning(OTLPSpanExporter(), names)))
+        tracers.add_span_processor(BatchSpanProcessor(SpanFilter(OTLPSpanExporter(), names)))
     # The SDK of MCP makes its spans with whatever is set for the process.
     trace.set_tracer_provider(tracers)
     metrics.set_meter_provider(meters)
@@ -55,7 +55,7 @@ def observed(
         # A collector that does not answer is tried for longer than anybody waits for an end.
         ending = threading.Thread(target=_end, args=(tracers, meters), daemon=True)
         ending.start()
-        ending.join(LONGEST_END_SECONDS)
+        ending.join(SHUTDOWN_TIMEOUT_SECONDS)
 
 
 def _end(tracers: TracerProvider, meters: MeterProvider) -> None:
@@ -76,7 +76,7 @@ def _readers(*, exports: bool, shows: bool) -> Generator[MetricReader]:
         yield PrometheusMetricReader()
 
 
-def metrics_text() -> tuple[bytes, str]:
+def render_metrics() -> tuple[bytes, str]:
     """The metrics as Prometheus reads them, and the type of that text."""
     from prometheus_client import CONTENT_TYPE_LATEST, generate_latest  # noqa: PLC0415 - as above
 

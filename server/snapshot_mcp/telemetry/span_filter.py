@@ -30,7 +30,7 @@ _WORDS = frozenset(
 )
 
 
-class Cleaning(SpanExporter):
+class SpanFilter(SpanExporter):
     """Passes spans on without what is not known to be ours.
 
     Args:

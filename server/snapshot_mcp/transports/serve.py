@@ -22,34 +22,34 @@ from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, Server
 from mcp.server.mcpserver import MCPServer
 
 from snapshot_mcp import __version__
-from snapshot_mcp.cloud.circuit_breaker import Circuit
-from snapshot_mcp.core.errors import ConfigError
-from snapshot_mcp.core.sockets import listen
+from snapshot_mcp.cloud.circuit_breaker import CircuitBreaker
+from snapshot_mcp.core.errors import ConfigurationError
+from snapshot_mcp.core.sockets import bind_socket
 from snapshot_mcp.mcp_server.app import create_server
-from snapshot_mcp.operations import OpenOperations
+from snapshot_mcp.operations import OperationsFactory
 from snapshot_mcp.settings.environment import TOOLSETS, Settings
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import JSONResponse, Response
 
-    from snapshot_mcp.transports.http.settings import ServiceSettings
+    from snapshot_mcp.transports.http.settings import HttpSettings
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 """At these, only users of this machine are served without being asked who they are."""
 
 HEALTH_PATH = "/health"
 
-DRAIN_SECONDS = 5
+DRAIN_TIMEOUT_SECONDS = 5
 """So long calls may go on after SIGTERM; then they are cancelled."""
 
-LONGEST_END_SECONDS = 9.0
+SHUTDOWN_TIMEOUT_SECONDS = 9.0
 """So long after SIGTERM the process ends, whatever still goes on."""
 
-_SECONDS_TO_WRITE = 0.2
+_FLUSH_DELAY_SECONDS = 0.2
 
 
-class CallsUnderWay(ServerMiddleware[Any]):
+class InFlightCalls(ServerMiddleware[Any]):
     """Counts the requests that are being answered; who only listens waits for no answer."""
 
     def __init__(self) -> None:
@@ -72,12 +72,12 @@ class CallsUnderWay(ServerMiddleware[Any]):
             if not self._count:
                 self._idle.set()
 
-    async def until_idle(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Wait until every request is answered and the answers are written."""
         while self._count:
             await self._idle.wait()
         # The SDK writes an answer after the middleware is done with it, and tells nobody.
-        await anyio.sleep(_SECONDS_TO_WRITE)
+        await anyio.sleep(_FLUSH_DELAY_SECONDS)
 
 
 def _collect_garbage_from_now_on() -> None:
@@ -90,7 +90,7 @@ def serve_stdio(settings: Settings) -> None:
     # The thread that reads stdin cannot be interrupted, so Ctrl-C must end the process itself.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     server = create_server(settings)
-    calls = CallsUnderWay()
+    calls = InFlightCalls()
     server.middleware.append(calls)
     _collect_garbage_from_now_on()
     with ExitStack() as observing:
@@ -99,7 +99,9 @@ def serve_stdio(settings: Settings) -> None:
 
 
 async def _serve_stdio(
-    server: MCPServer[OpenOperations], calls: CallsUnderWay, send_what_is_left: Callable[[], None]
+    server: MCPServer[OperationsFactory],
+    calls: InFlightCalls,
+    send_what_is_left: Callable[[], None],
 ) -> None:
     async with anyio.create_task_group() as group:
         if sys.platform != "win32":
@@ -110,7 +112,7 @@ async def _serve_stdio(
 
 async def _end_on_sigterm(
     scope: anyio.CancelScope,
-    calls: CallsUnderWay,
+    calls: InFlightCalls,
     send_what_is_left: Callable[[], None],
     *,
     task_status: TaskStatus[None],
@@ -121,25 +123,25 @@ async def _end_on_sigterm(
         async for _ in signals:
             break
     signal.signal(signal.SIGTERM, told_by_default)
-    end_in_any_case()
+    force_exit_after_timeout()
     with anyio.CancelScope(shield=True):
-        with anyio.move_on_after(DRAIN_SECONDS):
-            await calls.until_idle()
+        with anyio.move_on_after(DRAIN_TIMEOUT_SECONDS):
+            await calls.wait_until_idle()
         scope.cancel()
-        await calls.until_idle()
+        await calls.wait_until_idle()
     send_what_is_left()
     # The thread that reads stdin never returns, so nothing but the signal itself ends this process.
     signal.raise_signal(signal.SIGTERM)
 
 
-def end_in_any_case() -> None:
+def force_exit_after_timeout() -> None:
     """End the process after the longest time that it has, from a thread that nothing holds up."""
-    timer = Timer(LONGEST_END_SECONDS, os._exit, args=[1])
+    timer = Timer(SHUTDOWN_TIMEOUT_SECONDS, os._exit, args=[1])
     timer.daemon = True
     timer.start()
 
 
-def serve_http(settings: Settings, service: "ServiceSettings", *, host: str, port: int) -> None:
+def serve_http(settings: Settings, service: "HttpSettings", *, host: str, port: int) -> None:
     """Serve Streamable HTTP at /mcp and /health until the process is ended.
 
     Args:
@@ -154,25 +156,25 @@ def serve_http(settings: Settings, service: "ServiceSettings", *, host: str, por
     """
     import uvicorn  # noqa: PLC0415 - only this transport needs it
 
-    from snapshot_mcp.transports.http.app import service_app  # noqa: PLC0415 - likewise
+    from snapshot_mcp.transports.http.app import create_http_app  # noqa: PLC0415 - likewise
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            end_in_any_case()
+            force_exit_after_timeout()
             super().handle_exit(sig, frame)
 
-    check_reach(host, service)
+    check_exposure(host, service)
     listener = _listen(host, port)
-    circuit = Circuit()
+    circuit = CircuitBreaker()
     server = create_server(settings, circuit=circuit)
     server.custom_route(HEALTH_PATH, methods=["GET"])(_health(settings, circuit))
     if settings.metrics:
         server.custom_route("/metrics", methods=["GET"])(_metrics())
     # Replicas serve each request of the legacy era by itself: its sessions live in one process.
     alone = settings.database_url is None
-    app = service_app(server, service, open_paths=[HEALTH_PATH], sessions=alone)
+    app = create_http_app(server, service, open_paths=[HEALTH_PATH], sessions=alone)
     _collect_garbage_from_now_on()
-    config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=DRAIN_SECONDS)
+    config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=DRAIN_TIMEOUT_SECONDS)
     with _observed(settings, shows=settings.metrics):
         Server(config).run(sockets=[listener])
 
@@ -183,27 +185,27 @@ def _observed(settings: Settings, *, shows: bool = False) -> AbstractContextMana
         return nullcontext()
     from snapshot_mcp.mcp_server.prompts import load_prompts  # noqa: PLC0415 - only if it is asked for
     from snapshot_mcp.mcp_server.tools.toolsets import all_tools  # noqa: PLC0415 - as above
-    from snapshot_mcp.telemetry.setup import observed  # noqa: PLC0415 - as above
+    from snapshot_mcp.telemetry.setup import observe_process  # noqa: PLC0415 - as above
 
     tools = {tool.name for tool in all_tools(read_only=False, toolsets=TOOLSETS)}
     names = tools | {prompt.name for prompt in load_prompts()}
-    return observed(os.environ, names, exports=settings.exports, shows=shows)
+    return observe_process(os.environ, names, exports=settings.exports, shows=shows)
 
 
 def _metrics():  # noqa: ANN202 - a Starlette endpoint, whose types are imported late
     from starlette.responses import Response  # noqa: PLC0415 - only this transport needs it
 
-    from snapshot_mcp.telemetry.setup import metrics_text  # noqa: PLC0415 - only if it is asked for
+    from snapshot_mcp.telemetry.setup import render_metrics  # noqa: PLC0415 - only if it is asked for
 
     async def metrics(_: "Request") -> "Response":
         """Tell the metrics as they are now."""
-        text, kind = metrics_text()
+        text, kind = render_metrics()
         return Response(text, media_type=kind)
 
     return metrics
 
 
-def check_reach(host: str, service: "ServiceSettings") -> None:
+def check_exposure(host: str, service: "HttpSettings") -> None:
     """Let only a service that knows its callers, and its own name, be reached by others.
 
     Args:
@@ -216,14 +218,14 @@ def check_reach(host: str, service: "ServiceSettings") -> None:
     if host in LOOPBACK_HOSTS:
         return
     if not service.authenticated:
-        raise ConfigError(
+        raise ConfigurationError(
             "--host must be one of this machine's own names, because this server does not ask who"
             " calls it.",
             f"Use one of: {', '.join(LOOPBACK_HOSTS)}. Or let it ask, with SNAPSHOT_MCP_AUTH_ISSUER"
             " or SNAPSHOT_MCP_BEARER_TOKEN.",
         )
     if not service.names:
-        raise ConfigError(
+        raise ConfigurationError(
             "--host lets others reach this server, and nobody said by which name they do.",
             "Set SNAPSHOT_MCP_ALLOWED_HOSTS to it, such as snapshots.example.",
         )
@@ -231,12 +233,14 @@ def check_reach(host: str, service: "ServiceSettings") -> None:
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        return listen(host, port)
+        return bind_socket(host, port)
     except (OSError, OverflowError) as error:
-        raise ConfigError(f"Port {port} on {host} cannot be used.", "Choose another.") from error
+        raise ConfigurationError(
+            f"Port {port} on {host} cannot be used.", "Choose another."
+        ) from error
 
 
-def _health(settings: Settings, circuit: Circuit):  # noqa: ANN202 - a Starlette endpoint, whose types are imported late
+def _health(settings: Settings, circuit: CircuitBreaker):  # noqa: ANN202 - a Starlette endpoint, whose types are imported late
     from starlette.responses import JSONResponse  # noqa: PLC0415 - only this transport needs it
 
     async def health(_: "Request") -> "JSONResponse":

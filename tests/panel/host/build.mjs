@@ -1,4 +1,4 @@
-// Bundles the host's script. Usage: node build.mjs SCRIPT
+// Bundles the script of the host page. Usage: node build.mjs OUTPUT
 
 import { rolldown } from "rolldown";
 

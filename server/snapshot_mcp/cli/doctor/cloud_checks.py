@@ -4,15 +4,15 @@ from collections.abc import Iterator
 
 from snapshot_mcp.cli.doctor.findings import Finding
 from snapshot_mcp.cloud.connection import network_transport
-from snapshot_mcp.cloud.diagnostics import ClockCompared, Read, Seen, probe
+from snapshot_mcp.cloud.diagnostics import CheckResult, ClockCompared, FetchedPermissions, probe
 from snapshot_mcp.core.clock import SYSTEM_CLOCK
-from snapshot_mcp.core.errors import ConfigError, Forbidden, Unauthorized
+from snapshot_mcp.core.errors import ConfigurationError, ForbiddenError, UnauthorizedError
 from snapshot_mcp.mcp_server.app import connection_over
 from snapshot_mcp.settings.environment import Settings
 
-MOST_SKEW_SECONDS = 30.0
+MAX_SKEW_SECONDS = 30.0
 _OURS = ("snapshot", "virtual", "vm", "image")
-_MOST_PERMISSIONS = 12
+_MAX_PERMISSIONS = 12
 
 
 async def cloud_of(settings: Settings) -> list[Finding]:
@@ -21,18 +21,18 @@ async def cloud_of(settings: Settings) -> list[Finding]:
         return [Finding("note", "cloud", "the embedded one, because there is no API key")]
     try:
         compared = ClockCompared(network_transport(settings.api_url), SYSTEM_CLOCK)
-    except ConfigError as error:
+    except ConfigurationError as error:
         return [Finding("bad", "cloud", str(error))]
     async with connection_over(compared, settings) as connection:
         seen = await probe(connection, SYSTEM_CLOCK, seconds=settings.timeout)
     return list(told(seen, compared.skew))
 
 
-def told(seen: Seen, skew: float | None) -> Iterator[Finding]:
+def told(seen: CheckResult, skew: float | None) -> Iterator[Finding]:
     """What was seen, in findings; `skew` is how many seconds the cloud's clock is ahead of ours."""
     first = seen.reads[0]
     yield _reached(first, seen)
-    if first.failure is None or isinstance(first.failure, Unauthorized | Forbidden):
+    if first.failure is None or isinstance(first.failure, UnauthorizedError | ForbiddenError):
         yield _accepted(first)
     if first.failure is None:
         yield from _rights(seen)
@@ -40,25 +40,27 @@ def told(seen: Seen, skew: float | None) -> Iterator[Finding]:
         yield _clock(skew)
 
 
-def _reached(first: Read, seen: Seen) -> Finding:
-    if first.failure is not None and not isinstance(first.failure, Unauthorized | Forbidden):
+def _reached(first: FetchedPermissions, seen: CheckResult) -> Finding:
+    if first.failure is not None and not isinstance(
+        first.failure, UnauthorizedError | ForbiddenError
+    ):
         return Finding("bad", "cloud", str(first.failure))
     times = [it.seconds for it in seen.reads[:2]]
     later = f", then {_milliseconds(times[1])}" if len(times) > 1 else ""
     return Finding("ok", "cloud", f"reached in {_milliseconds(times[0])}{later}")
 
 
-def _accepted(first: Read) -> Finding:
+def _accepted(first: FetchedPermissions) -> Finding:
     match first.failure:
-        case Unauthorized():
+        case UnauthorizedError():
             return Finding("bad", "key", "the cloud does not accept it; check SNAPSHOT_MCP_API_KEY")
-        case Forbidden():
+        case ForbiddenError():
             return Finding("bad", "key", "accepted, but it may not read snapshots")
         case _:
             return Finding("ok", "key", "accepted")
 
 
-def _rights(seen: Seen) -> Iterator[Finding]:
+def _rights(seen: CheckResult) -> Iterator[Finding]:
     for read in {it.subject: it for it in seen.reads}.values():
         if read.failure is None:
             yield Finding("ok", "key", f"reads {read.subject}")
@@ -70,13 +72,13 @@ def _rights(seen: Seen) -> Iterator[Finding]:
         )
         return
     ours = [it for it in seen.permissions if any(word in it.lower() for word in _OURS)]
-    shown = ", ".join(ours[:_MOST_PERMISSIONS]) or "nothing about snapshots or VMs"
-    more = f" and {len(ours) - _MOST_PERMISSIONS} more" if len(ours) > _MOST_PERMISSIONS else ""
+    shown = ", ".join(ours[:_MAX_PERMISSIONS]) or "nothing about snapshots or VMs"
+    more = f" and {len(ours) - _MAX_PERMISSIONS} more" if len(ours) > _MAX_PERMISSIONS else ""
     yield Finding("ok", "key", f"may, as the cloud says: {shown}{more}")
 
 
 def _clock(skew: float) -> Finding:
-    if abs(skew) <= MOST_SKEW_SECONDS:
+    if abs(skew) <= MAX_SKEW_SECONDS:
         return Finding("ok", "clock", "agrees with the cloud's")
     way = "ahead of" if skew < 0 else "behind"
     return Finding(

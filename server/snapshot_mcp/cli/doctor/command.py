@@ -16,9 +16,9 @@ from snapshot_mcp.cli.doctor.local_checks import (
     settings_told,
     versions,
 )
-from snapshot_mcp.core.errors import ConfigError
+from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.settings.environment import Settings, read_settings
-from snapshot_mcp.transports.http.settings import read_service
+from snapshot_mcp.transports.http.settings import read_http_settings
 
 
 def run_doctor(arguments: argparse.Namespace) -> int:
@@ -36,9 +36,11 @@ def run_doctor(arguments: argparse.Namespace) -> int:
 
 def _settings(environment: Mapping[str, str], findings: list[Finding]) -> Settings | None:
     try:
-        read_service(environment)  # what it says is of no use here, but that it can be read is
+        read_http_settings(
+            environment
+        )  # what it says is of no use here, but that it can be read is
         return read_settings(environment)
-    except ConfigError as error:
+    except ConfigurationError as error:
         findings.append(Finding("bad", "settings", str(error)))
         return None
 

@@ -4,14 +4,14 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
-State = Literal["ok", "note", "bad"]
+FindingState = Literal["ok", "note", "bad"]
 """Fine; worth knowing; in the way of the server's work."""
 
 
 class Finding(NamedTuple):
     """One thing that was looked at: its state, its name, and one sentence."""
 
-    state: State
+    state: FindingState
     name: str
     text: str
 

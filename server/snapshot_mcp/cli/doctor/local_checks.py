@@ -10,15 +10,15 @@ from importlib.metadata import version
 from snapshot_mcp import __version__
 from snapshot_mcp.cli.doctor.findings import Finding
 from snapshot_mcp.core.clock import utc_now
-from snapshot_mcp.core.errors import ConfigError, LedgerError
-from snapshot_mcp.core.sanitize import quoted, showable
-from snapshot_mcp.ledger.backend import open_records
+from snapshot_mcp.core.errors import ConfigurationError, LedgerError
+from snapshot_mcp.core.sanitize import quoted, sanitize
+from snapshot_mcp.ledger.backend import open_ledger_backend
 from snapshot_mcp.settings.environment import LEDGER_FILE, Settings
 from snapshot_mcp.settings.policy_file import load_policy
-from snapshot_mcp.settings.reference import SETTINGS, SettingTold
+from snapshot_mcp.settings.reference import SETTINGS, SettingDoc
 
-LEAST_FREE_BYTES = 100 * 1024 * 1024
-_MOST_PROBLEMS = 3
+MIN_FREE_BYTES = 100 * 1024 * 1024
+_MAX_PROBLEMS = 3
 _OTHERS = 0o077
 
 
@@ -39,10 +39,10 @@ def settings_told(environment: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding("ok", "setting", _told(setting, environment))
 
 
-def _told(setting: SettingTold, environment: Mapping[str, str]) -> str:
+def _told(setting: SettingDoc, environment: Mapping[str, str]) -> str:
     for name in setting.names:
         if value := environment.get(name, "").strip():
-            shown = "set (not shown)" if setting.secret else quoted(showable(value).text)
+            shown = "set (not shown)" if setting.secret else quoted(sanitize(value).text)
             return f"{setting.names[0]}: {shown}, from {name}"
     return f"{setting.names[0]}: {setting.default.replace('`', '')}, by default"
 
@@ -59,7 +59,7 @@ def folder_of(settings: Settings) -> Iterator[Finding]:
     if sys.platform != "win32" and not made and folder.stat().st_mode & _OTHERS:
         yield Finding("note", "data folder", f"others may enter it: chmod 700 {folder}")
     free = shutil.disk_usage(existing).free
-    if free < LEAST_FREE_BYTES:
+    if free < MIN_FREE_BYTES:
         yield Finding("note", "data folder", f"only {free // 1_000_000} MB are free there")
 
 
@@ -69,14 +69,14 @@ async def ledger_of(settings: Settings) -> Finding:
     if url is None and not (folder / LEDGER_FILE).exists():
         return Finding("ok", "ledger", "none yet (made at the first change)")
     try:
-        with open_records(folder, url, utc_now) as records:
+        with open_ledger_backend(folder, url, utc_now) as records:
             problems = await records.ledger.verify()
     except LedgerError as error:
         return Finding("bad", "ledger", str(error))
     if not problems:
         return Finding("ok", "ledger", "whole")
-    more = f" and {len(problems) - _MOST_PROBLEMS} more" if len(problems) > _MOST_PROBLEMS else ""
-    return Finding("bad", "ledger", "; ".join(problems[:_MOST_PROBLEMS]) + more)
+    more = f" and {len(problems) - _MAX_PROBLEMS} more" if len(problems) > _MAX_PROBLEMS else ""
+    return Finding("bad", "ledger", "; ".join(problems[:_MAX_PROBLEMS]) + more)
 
 
 def policy_of(settings: Settings) -> Iterator[Finding]:
@@ -85,7 +85,7 @@ def policy_of(settings: Settings) -> Iterator[Finding]:
         return
     try:
         load_policy(settings.policy)
-    except ConfigError as error:
+    except ConfigurationError as error:
         yield Finding("bad", "policy", str(error))
     else:
         yield Finding("ok", "policy", str(settings.policy))

@@ -15,11 +15,11 @@ from snapshot_mcp import __version__
 from snapshot_mcp.cli import exit_codes
 from snapshot_mcp.cli.install import files
 from snapshot_mcp.cli.install.clients import CLIENTS, Client, Machine
-from snapshot_mcp.cli.install.diff import difference
-from snapshot_mcp.cli.install.edit import with_entry, without_entry
-from snapshot_mcp.cli.install.entry import entry_of, read_variables, start_of_this_copy
+from snapshot_mcp.cli.install.diff import masked_diff
+from snapshot_mcp.cli.install.edit import add_entry, remove_entry
+from snapshot_mcp.cli.install.entry import build_entry, current_start_command, read_variables
 from snapshot_mcp.core.clock import utc_now
-from snapshot_mcp.core.errors import ConfigError, RefusedError
+from snapshot_mcp.core.errors import ConfigurationError, RefusedError
 from snapshot_mcp.settings.environment import read_toolsets
 
 
@@ -32,16 +32,16 @@ def run_install(arguments: argparse.Namespace) -> int:
     """
     client = CLIENTS[arguments.client]
     path = _path(client, project=arguments.project)
-    before = files.read(path)
+    before = files.read_configuration(path)
     after = _edited(path, before or "", client, arguments)
     if after == (before or ""):
         print(f"Nothing to change in {path}.")
         return exit_codes.OK
-    print(difference(before or "", after, path.name))
+    print(masked_diff(before or "", after, path.name))
     if arguments.dry_run:
         print(f"Nothing was changed: this is what would be, in {path}.")
         return exit_codes.OK
-    kept = files.replace(path, before, after, utc_now())
+    kept = files.replace_configuration(path, before, after, utc_now())
     print(f"Changed {path}." + (f" What was there is in {kept.name}." if kept else ""))
     print(f"Restart {client.title} to let it see the change.")
     return exit_codes.OK
@@ -53,7 +53,7 @@ def _path(client: Client, *, project: bool) -> Path:
         return client.yours(machine)
     path = client.project(machine)
     if path is None:
-        raise ConfigError(f"{client.title} has no configuration for a project.")
+        raise ConfigurationError(f"{client.title} has no configuration for a project.")
     return path
 
 
@@ -61,9 +61,9 @@ def _edited(path: Path, before: str, client: Client, arguments: argparse.Namespa
     mark, text = files.split_mark(before)
     try:
         if arguments.uninstall:
-            return mark + without_entry(text, client.section, arguments.name)
+            return mark + remove_entry(text, client.section, arguments.name)
         entry = _entry(client, arguments)
-        return mark + with_entry(text, client.section, arguments.name, entry)
+        return mark + add_entry(text, client.section, arguments.name, entry)
     except ValueError as error:
         reason = "it is no valid JSON" if isinstance(error, json.JSONDecodeError) else str(error)
         raise RefusedError(
@@ -75,10 +75,10 @@ def _entry(client: Client, arguments: argparse.Namespace) -> dict[str, object]:
     variables = read_variables(client, arguments.env)
     if arguments.consent:
         variables["SNAPSHOT_MCP_CONSENT"] = arguments.consent
-    start = start_of_this_copy(
+    start = current_start_command(
         Path(sysconfig.get_path("scripts")), Path(sys.executable), _source(), shutil.which
     )
-    return entry_of(client, start, _options(arguments), variables)
+    return build_entry(client, start, _options(arguments), variables)
 
 
 def _options(arguments: argparse.Namespace) -> Iterator[str]:

@@ -8,10 +8,10 @@ _SECRET = re.compile(
     r'("[^"]*(?:key|token|secret|passw|auth|credential)[^"]*"\s*:\s*)"(?!\$\{)(?:\\.|[^"\\])+"',
     re.IGNORECASE,
 )
-_WIDEST_LINE = 300
+_MAX_LINE_LENGTH = 300
 
 
-def difference(before: str, after: str, name: str) -> str:
+def masked_diff(before: str, after: str, name: str) -> str:
     """A unified difference, whose secrets are hidden and whose lines are cut."""
     lines = unified_diff(
         before.splitlines(), after.splitlines(), f"{name} (now)", f"{name} (then)", lineterm=""
@@ -22,5 +22,5 @@ def difference(before: str, after: str, name: str) -> str:
 def _shown(lines: Iterator[str]) -> Iterator[str]:
     for line in lines:
         hidden = _SECRET.sub(r'\1"(hidden)"', line)
-        cut = hidden if len(hidden) <= _WIDEST_LINE else hidden[: _WIDEST_LINE - 1] + "…"
+        cut = hidden if len(hidden) <= _MAX_LINE_LENGTH else hidden[: _MAX_LINE_LENGTH - 1] + "…"
         yield "".join(it if it.isprintable() or it == "\t" else "?" for it in cut)

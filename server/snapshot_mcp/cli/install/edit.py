@@ -16,7 +16,7 @@ from snapshot_mcp.cli.install.jsonc import (
 _FIRST_INDENT = re.compile(r"\{[ \t]*\r?\n([ \t]+)\"")
 
 
-def with_entry(text: str, section: str, name: str, entry: Mapping[str, object]) -> str:
+def add_entry(text: str, section: str, name: str, entry: Mapping[str, object]) -> str:
     """The configuration with `entry` under `name` in `section`; an older one is replaced.
 
     Raises:
@@ -38,7 +38,7 @@ def with_entry(text: str, section: str, name: str, entry: Mapping[str, object]) 
     return text[: older.value_start] + _printed(text, servers, 2, entry) + text[older.end :]
 
 
-def without_entry(text: str, section: str, name: str) -> str:
+def remove_entry(text: str, section: str, name: str) -> str:
     """The configuration without the entry `name` of `section`; unchanged where there is none.
 
     Raises:

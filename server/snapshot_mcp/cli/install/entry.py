@@ -6,23 +6,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 from snapshot_mcp.cli.install.clients import Client
-from snapshot_mcp.core.errors import ConfigError, RefusedError
+from snapshot_mcp.core.errors import ConfigurationError, RefusedError
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PASSING = re.compile(r"(archive|environments|builds)-v\d+")
 """Folders of uv's cache: what runs from there may be cleared away at any time."""
 
 
-class Start(NamedTuple):
+class StartCommand(NamedTuple):
     """The command that starts this server, and its arguments."""
 
     command: str
     arguments: tuple[str, ...] = ()
 
 
-def start_of_this_copy(
+def current_start_command(
     scripts: Path, executable: Path, source: str, find: Callable[[str], str | None]
-) -> Start:
+) -> StartCommand:
     """How a client starts the very copy that runs now.
 
     Args:
@@ -42,15 +42,15 @@ def start_of_this_copy(
                 "Nothing was changed. Install it to stay (uv tool install snapshot-mcp, or"
                 " pipx install snapshot-mcp), and run its install command.",
             )
-        return Start(uvx, ("--from", source, "snapshot-mcp"))
+        return StartCommand(uvx, ("--from", source, "snapshot-mcp"))
     for name in ("snapshot-mcp", "snapshot-mcp.exe"):
         if (scripts / name).is_file():
-            return Start(str(scripts / name))
-    return Start(str(executable), ("-m", "snapshot_mcp"))
+            return StartCommand(str(scripts / name))
+    return StartCommand(str(executable), ("-m", "snapshot_mcp"))
 
 
-def entry_of(
-    client: Client, start: Start, options: Iterable[str], variables: Mapping[str, str]
+def build_entry(
+    client: Client, start: StartCommand, options: Iterable[str], variables: Mapping[str, str]
 ) -> dict[str, object]:
     """The entry of this server, in the client's form.
 
@@ -80,9 +80,11 @@ def read_variables(client: Client, told: Iterable[str]) -> dict[str, str]:
     for each in told:
         name, is_value, value = each.partition("=")
         if not _NAME.fullmatch(name):
-            raise ConfigError("--env takes NAME=VALUE or NAME, such as SNAPSHOT_MCP_API_KEY.")
+            raise ConfigurationError(
+                "--env takes NAME=VALUE or NAME, such as SNAPSHOT_MCP_API_KEY."
+            )
         if not is_value and client.reference is None:
-            raise ConfigError(
+            raise ConfigurationError(
                 f"{client.title} gives a server no variable of its own environment.",
                 f"Give --env {name}=VALUE, which is written in the clear; or use the bundle, whose"
                 " key goes where the system keeps secrets.",

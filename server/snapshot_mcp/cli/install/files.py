@@ -13,7 +13,7 @@ from snapshot_mcp.core.errors import RefusedError
 _MARK = codecs.BOM_UTF8.decode()
 
 
-def read(path: Path) -> str | None:
+def read_configuration(path: Path) -> str | None:
     """The text of the file, with its line ends as they are; None where there is no file.
 
     Raises:
@@ -34,7 +34,7 @@ def split_mark(text: str) -> tuple[str, str]:
     return (_MARK, text[1:]) if text.startswith(_MARK) else ("", text)
 
 
-def replace(path: Path, before: str | None, after: str, now: datetime) -> Path | None:
+def replace_configuration(path: Path, before: str | None, after: str, now: datetime) -> Path | None:
     """Put `after` in place of `before`, in one step.
 
     Args:
@@ -54,7 +54,7 @@ def replace(path: Path, before: str | None, after: str, now: datetime) -> Path |
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = _draft(target, after)
         try:
-            if read(target) != before:
+            if read_configuration(target) != before:
                 raise RefusedError(
                     f"{path} was changed by somebody else meanwhile.",
                     "Nothing was changed. Close the client, and try again.",

@@ -8,13 +8,13 @@ from psycopg.errors import LockNotAvailable, QueryCanceled
 
 from snapshot_mcp.core.errors import LedgerError
 from snapshot_mcp.ledger.postgres.database import Database
-from snapshot_mcp.ledger.postgres.session_lock import Session
+from snapshot_mcp.ledger.postgres.session_lock import DedicatedSession
 
 _TAKE = "SELECT pg_advisory_lock(hashtext('snapshot-mcp'), 2)"
 _GIVE_BACK = "SELECT pg_advisory_unlock(hashtext('snapshot-mcp'), 2)"
 
 
-class Alone:
+class ChangeLock:
     """The turn to change something. Who waits is served in the order of coming.
 
     Args:
@@ -23,10 +23,10 @@ class Alone:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._session = Session(database)
+        self._session = DedicatedSession(database)
 
     @asynccontextmanager
-    async def held(self) -> AsyncGenerator[None]:
+    async def hold(self) -> AsyncGenerator[None]:
         """Have the turn. How long to wait for it is the caller's to say.
 
         A database that goes away meanwhile takes the turn with it; what is under way goes on.
@@ -40,7 +40,7 @@ class Alone:
         except BaseException:
             # A thread may still be about to get it, and nobody would give it back.
             self._session.abandon()
-            self._session = Session(self._database)
+            self._session = DedicatedSession(self._database)
             raise
         try:
             yield

@@ -17,20 +17,20 @@ from snapshot_mcp.ledger.postgres.schema import SCHEMA_NAME, make_tables
 
 T = TypeVar("T")
 
-MOST_CONNECTIONS = 6
+MAX_CONNECTIONS = 6
 """Of the pool; each replica has at most two more, for what it holds."""
 
-SECONDS_FOR_A_CONNECTION = 5
-LONGEST_SECONDS = 20.0
+CONNECT_TIMEOUT_SECONDS = 5
+QUERY_TIMEOUT_SECONDS = 20.0
 """For one use of the database, whatever happens to it; a part of it is trying again."""
 
 _TRIES = 3
-_SECONDS_OF_RECONNECTING = 2.0
+_RECONNECT_TIMEOUT_SECONDS = 2.0
 """Then whoever comes next tries anew: the pool's own pauses grow to minutes."""
 
 _KEEPALIVES: dict[str, str | int] = {
     "application_name": "snapshot-mcp",
-    "connect_timeout": SECONDS_FOR_A_CONNECTION,
+    "connect_timeout": CONNECT_TIMEOUT_SECONDS,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
@@ -73,12 +73,12 @@ class Database:
         return ConnectionPool(
             self._url,
             min_size=0,
-            max_size=MOST_CONNECTIONS,
+            max_size=MAX_CONNECTIONS,
             kwargs=_KEEPALIVES,
             configure=_configure,
             check=ConnectionPool.check_connection,
-            timeout=SECONDS_FOR_A_CONNECTION,
-            reconnect_timeout=_SECONDS_OF_RECONNECTING,
+            timeout=CONNECT_TIMEOUT_SECONDS,
+            reconnect_timeout=_RECONNECT_TIMEOUT_SECONDS,
             open=True,
             name="snapshot-mcp",
         )
@@ -90,7 +90,7 @@ class Database:
                 self._pool.close(timeout=1)
                 self._pool = None
 
-    def alone(self) -> Connection:
+    def dedicated_connection(self) -> Connection:
         """A connection that is nobody else's, for a lock that lasts as long as it does."""
         connection = psycopg.connect(self._url, autocommit=True, **_KEEPALIVES)  # pyright: ignore[reportArgumentType] - each name has its own type
         _configure(connection)
@@ -117,14 +117,14 @@ class Database:
             LedgerError: the database cannot be used.
         """
         try:
-            with anyio.fail_after(LONGEST_SECONDS):
+            with anyio.fail_after(QUERY_TIMEOUT_SECONDS):
                 # Who is cancelled does not wait for a database that does not answer.
                 return await to_thread.run_sync(_persevering(work), abandon_on_cancel=True)
         except (psycopg.Error, TimeoutError) as error:
-            raise unusable(error) from error
+            raise unusable_error(error) from error
 
 
-def unusable(error: Exception) -> LedgerError:
+def unusable_error(error: Exception) -> LedgerError:
     """What is told of a database that cannot be used; its own words may hold what we sent."""
     return LedgerError(
         f"The database of the ledger cannot be used ({type(error).__name__}), so nothing was sent.",

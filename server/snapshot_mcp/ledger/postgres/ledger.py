@@ -12,7 +12,7 @@ import anyio
 from psycopg import Connection
 from psycopg.rows import class_row
 
-from snapshot_mcp.ledger.base import already_used, too_many
+from snapshot_mcp.ledger.base import already_used_error, rate_limit_error
 from snapshot_mcp.ledger.chain import (
     FIRST_PREVIOUS,
     Attempt,
@@ -20,13 +20,13 @@ from snapshot_mcp.ledger.chain import (
     RateLimit,
     Row,
     attempt_of,
+    find_problems,
     new_row,
-    problems,
     sealed,
     stamp,
 )
 from snapshot_mcp.ledger.postgres.database import Database
-from snapshot_mcp.ledger.postgres.liveness import SECONDS_TO_COME_BACK, Owner, lives
+from snapshot_mcp.ledger.postgres.liveness import RECONNECT_GRACE_SECONDS, ProcessLease, is_alive
 from snapshot_mcp.ledger.postgres.schema import has_tables, problems_of_guards
 
 _COLUMNS: LiteralString = (
@@ -69,7 +69,7 @@ class PostgresLedger:
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._database = database
         self._now = now
-        self._owner = Owner(database)
+        self._owner = ProcessLease(database)
 
     def close(self) -> None:
         """Tell the other replicas that this one sends nothing any more."""
@@ -114,7 +114,7 @@ class PostgresLedger:
         if not (rows := await self._database.use(self._unsettled)):
             return []
         gone = {row.owner for row in rows}
-        await anyio.sleep(SECONDS_TO_COME_BACK)
+        await anyio.sleep(RECONNECT_GRACE_SECONDS)
         return [row for row in await self._database.use(self._unsettled) if row.owner in gone]
 
     async def settle(self, row: Row, event: Event, reason: str) -> None:
@@ -152,9 +152,9 @@ class PostgresLedger:
             now = self._now()
             if event == "sent":
                 if _was_sent(connection, attempt.id):
-                    raise already_used()
+                    raise already_used_error()
                 if at_most and _sent_within(connection, attempt.tool, at_most, now):
-                    raise too_many(at_most)
+                    raise rate_limit_error(at_most)
             row = _storable(new_row(event, attempt, reason, now, owner))
             tried.append(_append(connection, row, counter))
 
@@ -165,7 +165,7 @@ class PostgresLedger:
     def _unsettled(self) -> list[Row]:
         with self._database.connection() as connection:
             owners = {row.owner for row in _rows(connection, _OPEN)}
-            gone = {owner for owner in owners if not lives(connection, owner)}
+            gone = {owner for owner in owners if not is_alive(connection, owner)}
             # Looked at again: who is gone now may have written its last row in between.
             return [row for row in _rows(connection, _OPEN) if row.owner in gone]
 
@@ -173,7 +173,7 @@ class PostgresLedger:
         with self._database.connection() as connection:
             counter = _whole(connection, _TURN)
             ended = connection.execute(_ENDED, (sent.attempt, sent.id)).fetchone()
-            if ended or lives(connection, sent.owner):
+            if ended or is_alive(connection, sent.owner):
                 return
             row = new_row(event, attempt_of(sent), reason, self._now(), self._owner.id)
             _append(connection, _storable(row), counter)
@@ -188,7 +188,7 @@ class PostgresLedger:
             if any(" table " in sentence for sentence in altered):
                 return altered
             counter = _whole(connection, _COUNTED)
-            return altered + list(problems(_every(connection), counter))
+            return altered + list(find_problems(_every(connection), counter))
 
 
 def _whole(connection: Connection, query: LiteralString) -> int:

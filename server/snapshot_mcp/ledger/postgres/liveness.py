@@ -13,12 +13,12 @@ import psycopg
 from psycopg import Connection
 
 from snapshot_mcp.ledger.postgres.database import Database
-from snapshot_mcp.ledger.postgres.session_lock import Session
+from snapshot_mcp.ledger.postgres.session_lock import DedicatedSession
 
-SECONDS_TO_COME_BACK = 2.0
+RECONNECT_GRACE_SECONDS = 2.0
 """So long a process that is alive may take to give its sign again, where its session was cut."""
 
-_SECONDS_BETWEEN_TRIES = 0.25
+_RETRY_INTERVAL_SECONDS = 0.25
 _SECONDS_OF_A_LOOK = 1.0
 _ID = re.compile(r"[0-9a-f]{16}")
 _HOLD = "SELECT pg_advisory_lock_shared(%s)"
@@ -28,7 +28,7 @@ _IS_HELD = """SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AN
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"""
 
 
-class Owner:
+class ProcessLease:
     """This process's sign of life.
 
     Args:
@@ -63,7 +63,7 @@ class _Sign:
 
     def __init__(self, database: Database) -> None:
         self.id = secrets.token_hex(8)
-        self._session = Session(database)
+        self._session = DedicatedSession(database)
         self._over = threading.Event()
         self._keeper = threading.Thread(target=self._keep, daemon=True)
 
@@ -86,10 +86,10 @@ class _Sign:
             with suppress(psycopg.Error):
                 self.give()
                 continue
-            self._over.wait(_SECONDS_BETWEEN_TRIES)
+            self._over.wait(_RETRY_INTERVAL_SECONDS)
 
 
-def lives(connection: Connection, owner: str) -> bool:
+def is_alive(connection: Connection, owner: str) -> bool:
     """Whether the process with this id is alive; one whose id is not ours is not."""
     if not _ID.fullmatch(owner):
         return False

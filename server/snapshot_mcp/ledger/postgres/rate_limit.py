@@ -6,10 +6,10 @@ import anyio
 from pyrate_limiter import PostgresBucket, Rate
 
 from snapshot_mcp.cloud.rate_limit import (
-    KEPT_FOR_WRITES,
-    REQUESTS_A_MINUTE,
+    REQUESTS_PER_MINUTE,
+    RESERVED_FOR_WRITES,
     Part,
-    seconds_until_put,
+    seconds_until_available,
 )
 from snapshot_mcp.core.instrumentation import OBSERVER
 from snapshot_mcp.ledger.postgres.database import Database
@@ -21,7 +21,7 @@ others."""
 _LEAK_EVERY_MILLISECONDS = 10_000
 
 
-class SharedAllowance:
+class SharedRateLimiter:
     """What all replicas together may send.
 
     Args:
@@ -33,8 +33,8 @@ class SharedAllowance:
     def __init__(
         self,
         database: Database,
-        a_minute: int = REQUESTS_A_MINUTE,
-        kept_for_writes: int = KEPT_FOR_WRITES,
+        a_minute: int = REQUESTS_PER_MINUTE,
+        kept_for_writes: int = RESERVED_FOR_WRITES,
     ) -> None:
         self._database = database
         self._most = {"all": a_minute, "reads": a_minute - kept_for_writes}
@@ -58,10 +58,10 @@ class SharedAllowance:
             for it in self._buckets.values():
                 it.leak(now)
             self._leaked = now
-        seconds = seconds_until_put(bucket, now)
+        seconds = seconds_until_available(bucket, now)
         if part == "all" and (observer := OBSERVER.get()) is not None:
             # Those of the last ten seconds before the window may be counted still.
-            observer.budget(max(self._most[part] - cast("int", bucket.count()), 0))
+            observer.record_budget(max(self._most[part] - cast("int", bucket.count()), 0))
         return seconds
 
     def _made(self, part: Part) -> PostgresBucket:

@@ -11,7 +11,7 @@ from psycopg import Connection
 from snapshot_mcp.ledger.postgres.database import Database
 
 
-class Session:
+class DedicatedSession:
     """One connection of its own, which comes back when it was lost.
 
     Args:
@@ -31,7 +31,7 @@ class Session:
             is_new = self._connection is None or not _answers(self._connection)
             if is_new:
                 self._close()
-                self._connection = self._database.alone()
+                self._connection = self._database.dedicated_connection()
             assert self._connection is not None  # noqa: S101 - for the type checker
             try:
                 yield self._connection, is_new

@@ -12,10 +12,10 @@ from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, Server
 from mcp.server.mcpserver.resources import FileResource
 from mcp.server.mcpserver.tools import Tool
 
-from snapshot_mcp.core.uris import PANEL
+from snapshot_mcp.core.uris import PANEL_URI
 
 PAGE = Path(__file__).with_name("panel.html")
-SHOWN_WITH = frozenset(
+PANEL_TOOLS = frozenset(
     {
         *("list_snapshots", "inspect_snapshot", "create_snapshot", "restore_snapshot"),
         *("delete_snapshot", "plan_retention", "apply_retention"),
@@ -36,7 +36,7 @@ def panel_extension() -> Apps:
     apps = Apps()
     apps.add_resource(
         FileResource(
-            uri=PANEL,
+            uri=PANEL_URI,
             name="panel",
             title="Snapshots at a glance",
             description="The snapshots of each VM in time, and where a person agrees to plans",
@@ -49,22 +49,22 @@ def panel_extension() -> Apps:
     return apps
 
 
-def shown_with_panel(tools: Iterable[Tool]) -> list[Tool]:
+def mark_panel_tools(tools: Iterable[Tool]) -> list[Tool]:
     """The tools, of which some are marked as those that the panel is shown for."""
-    meta: dict[str, Any] = {"ui": {"resourceUri": PANEL, "visibility": ["model", "app"]}}
+    meta: dict[str, Any] = {"ui": {"resourceUri": PANEL_URI, "visibility": ["model", "app"]}}
     return [
-        tool.model_copy(update={"meta": meta}) if tool.name in SHOWN_WITH else tool
+        tool.model_copy(update={"meta": meta}) if tool.name in PANEL_TOOLS else tool
         for tool in tools
     ]
 
 
-def for_the_panel_alone(tool: Tool) -> Tool:
+def mark_panel_only(tool: Tool) -> Tool:
     """The tool, marked as one that a client hides from the model."""
-    meta: dict[str, Any] = {"ui": {"resourceUri": PANEL, "visibility": ["app"]}}
+    meta: dict[str, Any] = {"ui": {"resourceUri": PANEL_URI, "visibility": ["app"]}}
     return tool.model_copy(update={"meta": meta})
 
 
-class PanelToolsUnlisted(ServerMiddleware[Any]):
+class PanelToolFilter(ServerMiddleware[Any]):
     """Keeps the tools of the panel out of the lists of clients that show no panel.
 
     Such a client would give them to its model, which has no use for them.

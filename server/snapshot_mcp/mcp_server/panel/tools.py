@@ -9,9 +9,9 @@ from mcp_types import ToolAnnotations
 from pydantic import Field
 
 from snapshot_mcp.core.errors import RefusedError
-from snapshot_mcp.core.sanitize import quoted, told
-from snapshot_mcp.mcp_server.elicitation import ClientPerson
-from snapshot_mcp.mcp_server.panel.binding import for_the_panel_alone
+from snapshot_mcp.core.sanitize import cell_text, quoted
+from snapshot_mcp.mcp_server.elicitation import ClientApprover
+from snapshot_mcp.mcp_server.panel.binding import mark_panel_only
 from snapshot_mcp.mcp_server.tools.arguments import (
     Confirm,
     ContractId,
@@ -27,11 +27,11 @@ from snapshot_mcp.mcp_server.tools.arguments import (
 from snapshot_mcp.mcp_server.tools.registry import DESTROYS, READS, make_tool
 from snapshot_mcp.mcp_server.tools.text import retention as retention_text
 from snapshot_mcp.mcp_server.tools.text import snapshots as text
-from snapshot_mcp.models.cloud import Frozen
+from snapshot_mcp.models.cloud import FrozenModel
 from snapshot_mcp.models.panel import PanelCommit, PanelSnapshots, PanelVirtualMachine
-from snapshot_mcp.operations.requests import Commit, RestoreOrder
+from snapshot_mcp.operations.requests import Commit, RestoreSnapshotRequest
 
-A = TypeVar("A", bound=Frozen)
+A = TypeVar("A", bound=FrozenModel)
 Committed = Literal["delete_snapshot", "restore_snapshot", "apply_retention"]
 COMMITTED: tuple[Committed, ...] = get_args(Committed)
 _PLANNING = ("delete_snapshot", "restore_snapshot", "plan_retention")
@@ -95,14 +95,16 @@ class PanelTools:
         if not plan_token or not words:
             # Without both it would be taken for a question for a plan.
             raise RefusedError("plan_token or words are empty.", "Nothing was changed.")
-        operations, person = await operations_of(ctx), ClientPerson(ctx, panel_nonce=nonce)
+        operations, person = await operations_of(ctx), ClientApprover(ctx, panel_nonce=nonce)
         commit = Commit(plan_token, words)
         match tool:
             case "delete_snapshot":
                 deletion = await operations.changes.delete(snapshot_id, commit, person)
                 return PanelCommit(deletion=deletion)
             case "restore_snapshot":
-                order = RestoreOrder(snapshot_id, new_vm_name, contract_id or None, rehearsal)
+                order = RestoreSnapshotRequest(
+                    snapshot_id, new_vm_name, contract_id or None, rehearsal
+                )
                 restore = await operations.changes.restore(order, commit, wait_seconds, person)
                 return PanelCommit(restore=restore)
             case "apply_retention":
@@ -124,7 +126,7 @@ def _tool(
 ) -> Tool:
     # The page is of this server and knows what it is answered: every start would pay for a schema.
     made = make_tool(function, render, title=title, hints=hints, describes_answer=False)
-    return for_the_panel_alone(made)
+    return mark_panel_only(made)
 
 
 def _counted(answer: PanelSnapshots) -> str:
@@ -132,7 +134,7 @@ def _counted(answer: PanelSnapshots) -> str:
 
 
 def _vm(answer: PanelVirtualMachine) -> str:
-    return f"VM {answer.id} {quoted(answer.name)} is {told(answer.status)}"
+    return f"VM {answer.id} {quoted(answer.name)} is {cell_text(answer.status)}"
 
 
 def _commit(answer: PanelCommit) -> str:

@@ -8,12 +8,12 @@ from pydantic import AfterValidator, Field
 
 from snapshot_mcp.core.clock import parse_utc
 from snapshot_mcp.models.cloud import Description, Id, Labels, Name, Snapshot
-from snapshot_mcp.operations import OpenOperations, Operations
+from snapshot_mcp.operations import Operations, OperationsFactory
 
-MOST_LISTED = 100
-LONGEST_WAIT_SECONDS = 600
+MAX_PAGE_SIZE = 100
+MAX_WAIT_SECONDS = 600
 
-ToolContext = Context[OpenOperations, Any]
+ToolContext = Context[OperationsFactory, Any]
 
 
 async def operations_of(ctx: ToolContext) -> Operations:
@@ -59,12 +59,12 @@ TakenSince = Annotated[
 TakenBefore = Annotated[str, Field(max_length=40), AfterValidator(_is_time)]
 State = Literal["any", "ready", "pending", "failed"]
 Order = Literal["newest", "oldest", "largest"]
-Limit = Annotated[int, Field(ge=1, le=MOST_LISTED)]
+Limit = Annotated[int, Field(ge=1, le=MAX_PAGE_SIZE)]
 RecentDays = Annotated[int, Field(ge=1, le=365)]
-MostNamed = Annotated[int, Field(ge=1, le=MOST_LISTED, description="Entries named a finding")]
+MostNamed = Annotated[int, Field(ge=1, le=MAX_PAGE_SIZE, description="Entries named a finding")]
 Cursor = Annotated[str, Field(max_length=200, description="next_cursor of the page before")]
 WaitSeconds = Annotated[
-    int, Field(ge=0, le=LONGEST_WAIT_SECONDS, description="How long to wait for the end")
+    int, Field(ge=0, le=MAX_WAIT_SECONDS, description="How long to wait for the end")
 ]
 AllowInterruption = Annotated[
     bool, Field(description="The person accepts that an ACTIVE VM is shut off and started again")

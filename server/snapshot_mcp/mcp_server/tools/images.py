@@ -2,7 +2,7 @@
 
 from mcp.server.mcpserver.tools import Tool
 
-from snapshot_mcp.mcp_server.elicitation import ClientPerson
+from snapshot_mcp.mcp_server.elicitation import ClientApprover
 from snapshot_mcp.mcp_server.tools.arguments import (
     Cursor,
     ImageLabels,
@@ -15,7 +15,7 @@ from snapshot_mcp.mcp_server.tools.arguments import (
 from snapshot_mcp.mcp_server.tools.registry import ADDS, READS, make_tool
 from snapshot_mcp.mcp_server.tools.text import images as image_text
 from snapshot_mcp.models.images import ImageResult, SnapshotEventList
-from snapshot_mcp.operations.requests import ImageOrder
+from snapshot_mcp.operations.requests import CreateImageRequest
 
 
 async def create_image_from_snapshot(
@@ -30,7 +30,7 @@ async def create_image_from_snapshot(
     It is deleted together with the snapshot. After "pending" or "unknown" follow next_step.
     """
     images = (await operations_of(ctx)).images
-    return await images.create(ImageOrder(snapshot_id, name, labels), ClientPerson(ctx))
+    return await images.create(CreateImageRequest(snapshot_id, name, labels), ClientApprover(ctx))
 
 
 async def list_snapshot_events(

@@ -17,14 +17,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
 from snapshot_mcp.core.errors import CloudError, SnapshotMcpError
-from snapshot_mcp.core.instrumentation import calling
-from snapshot_mcp.core.sanitize import NAME_CAP, quoted, showable
+from snapshot_mcp.core.instrumentation import observe_call
+from snapshot_mcp.core.sanitize import MAX_NAME_LENGTH, quoted, sanitize
 from snapshot_mcp.mcp_server.context import on_behalf_of
 from snapshot_mcp.mcp_server.elicitation import InputRequired
 from snapshot_mcp.mcp_server.tools.schema import PlainSchema
-from snapshot_mcp.models.cloud import Frozen
+from snapshot_mcp.models.cloud import FrozenModel
 
-A = TypeVar("A", bound=Frozen)
+A = TypeVar("A", bound=FrozenModel)
 
 READS = ToolAnnotations(
     read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True
@@ -39,7 +39,7 @@ DESTROYS = ToolAnnotations(
 PANEL_META = "snapshot-mcp/panel"
 """Key of a result's `_meta` for the panel."""
 
-_MOST_ERRORS_TOLD = 5
+_MAX_REPORTED_ERRORS = 5
 
 
 class SnapshotTool(Tool):
@@ -60,8 +60,8 @@ class SnapshotTool(Tool):
         """
         del convert_result
         try:
-            with on_behalf_of(context), calling(self.name):
-                answer = cast("Frozen", await super().run(arguments, context))
+            with on_behalf_of(context), observe_call(self.name):
+                answer = cast("FrozenModel", await super().run(arguments, context))
         except ToolError as error:
             if isinstance(error.__cause__, InputRequired):
                 return error.__cause__.result
@@ -134,7 +134,7 @@ def _arguments_of(function: Callable[..., object]) -> type[ArgModelBase]:
     return create_model(f"{function.__name__}Arguments", __base__=_StrictArguments, **fields)
 
 
-def _for_the_panel(answer: Frozen) -> dict[str, Any] | None:
+def _for_the_panel(answer: FrozenModel) -> dict[str, Any] | None:
     """What the model does not read: clients keep `_meta` to themselves and their panel."""
     nonce = getattr(answer, "panel_nonce", None)
     return None if nonce is None else {PANEL_META: {"nonce": nonce}}
@@ -158,12 +158,12 @@ def _translated(error: ToolError) -> ToolError:
 
 
 def _argument_errors(errors: Sequence[ErrorDetails]) -> str:
-    told = [f"{_argument(error)} {_complaint(error)}." for error in errors[:_MOST_ERRORS_TOLD]]
+    told = [f"{_argument(error)} {_complaint(error)}." for error in errors[:_MAX_REPORTED_ERRORS]]
     return " ".join([*told, "Nothing was changed. Correct the arguments and call again."])
 
 
 def _argument(error: ErrorDetails) -> str:
-    name, *rest = (showable(str(part), NAME_CAP).text for part in error["loc"])
+    name, *rest = (sanitize(str(part), MAX_NAME_LENGTH).text for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"There is no argument {quoted(name)}: it"
     return name + "".join(f"[{part}]" for part in rest)

@@ -5,7 +5,7 @@ from typing import Annotated
 from mcp.server.mcpserver.tools import Tool
 from pydantic import AfterValidator, Field
 
-from snapshot_mcp.mcp_server.elicitation import ClientPerson
+from snapshot_mcp.mcp_server.elicitation import ClientApprover
 from snapshot_mcp.mcp_server.tools.arguments import (
     Confirm,
     Cursor,
@@ -19,9 +19,9 @@ from snapshot_mcp.mcp_server.tools.registry import DESTROYS, READS, make_tool
 from snapshot_mcp.mcp_server.tools.text import retention as text
 from snapshot_mcp.models.cloud import Labels
 from snapshot_mcp.models.retention import RetentionPlan, RetentionReport
-from snapshot_mcp.operations.requests import GroupBy, RetentionOrder
+from snapshot_mcp.operations.requests import RetentionGrouping, RetentionRequest
 
-_LONGEST_ZONE = 60
+_MAX_ZONE_LENGTH = 60
 
 
 def _is_span(text: str) -> str:
@@ -36,7 +36,7 @@ def _is_zone(name: str) -> str:
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415 - when used
 
     try:
-        ZoneInfo(name[:_LONGEST_ZONE])
+        ZoneInfo(name[:_MAX_ZONE_LENGTH])
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError("must be a time zone's name such as UTC or Europe/Berlin") from None
     return name
@@ -61,7 +61,7 @@ async def plan_retention(  # noqa: PLR0913 - restic's vocabulary has as many wor
     keep_yearly: Count = 0,
     keep_within: Span = "",
     keep_labels: Labels = [],  # noqa: B006 - becomes a default in a schema, never mutated
-    group_by: GroupBy = "vm",
+    group_by: RetentionGrouping = "vm",
     time_zone: Zone = "UTC",
     vm_id: SourceVmId = 0,
     limit: Limit = 20,
@@ -72,7 +72,7 @@ async def plan_retention(  # noqa: PLR0913 - restic's vocabulary has as many wor
     It changes nothing. The rules are those of restic forget; what to keep is the person's to say.
     Show the plan to the person before apply_retention.
     """
-    order = RetentionOrder(
+    order = RetentionRequest(
         keep_last,
         keep_hourly,
         keep_daily,
@@ -86,7 +86,7 @@ async def plan_retention(  # noqa: PLR0913 - restic's vocabulary has as many wor
         vm_id,
     )
     retention = (await operations_of(ctx)).retention
-    return await retention.plan(order, limit, cursor, ClientPerson(ctx))
+    return await retention.plan(order, limit, cursor, ClientApprover(ctx))
 
 
 async def apply_retention(
@@ -97,7 +97,7 @@ async def apply_retention(
     Call it only when the person agreed to that plan. plan_token works once.
     """
     retention = (await operations_of(ctx)).retention
-    return await retention.apply(plan_token, confirm, ClientPerson(ctx))
+    return await retention.apply(plan_token, confirm, ClientApprover(ctx))
 
 
 def retention_tools() -> list[Tool]:

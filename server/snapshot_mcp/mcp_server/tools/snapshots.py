@@ -2,7 +2,7 @@
 
 from mcp.server.mcpserver.tools import Tool
 
-from snapshot_mcp.mcp_server.elicitation import ClientPerson
+from snapshot_mcp.mcp_server.elicitation import ClientApprover
 from snapshot_mcp.mcp_server.tools.arguments import (
     AllowInterruption,
     Confirm,
@@ -40,9 +40,9 @@ from snapshot_mcp.models.snapshots import (
 )
 from snapshot_mcp.operations.requests import (
     Commit,
-    RestoreOrder,
+    CreateSnapshotRequest,
+    RestoreSnapshotRequest,
     SnapshotFilter,
-    SnapshotOrder,
 )
 
 
@@ -98,9 +98,9 @@ async def create_snapshot(
 
     Never repeat it after "pending" or "unknown": follow next_step.
     """
-    order = SnapshotOrder(vm_id, name, description, labels, allow_interruption)
+    order = CreateSnapshotRequest(vm_id, name, description, labels, allow_interruption)
     changes = (await operations_of(ctx)).changes
-    return await changes.create(order, wait_seconds, ClientPerson(ctx))
+    return await changes.create(order, wait_seconds, ClientApprover(ctx))
 
 
 async def restore_snapshot(
@@ -119,10 +119,10 @@ async def restore_snapshot(
     Call first without plan_token and confirm: that changes nothing and answers a plan to show the
     person. Only when they agree, call again with both.
     """
-    order = RestoreOrder(snapshot_id, new_vm_name, contract_id or None, rehearsal)
+    order = RestoreSnapshotRequest(snapshot_id, new_vm_name, contract_id or None, rehearsal)
     changes = (await operations_of(ctx)).changes
     commit = Commit(plan_token, confirm)
-    return await changes.restore(order, commit, wait_seconds, ClientPerson(ctx))
+    return await changes.restore(order, commit, wait_seconds, ClientApprover(ctx))
 
 
 async def delete_snapshot(
@@ -138,7 +138,7 @@ async def delete_snapshot(
     person. Only when they agree, call again with both.
     """
     changes = (await operations_of(ctx)).changes
-    return await changes.delete(snapshot_id, Commit(plan_token, confirm), ClientPerson(ctx))
+    return await changes.delete(snapshot_id, Commit(plan_token, confirm), ClientApprover(ctx))
 
 
 def core_tools() -> list[Tool]:

@@ -16,7 +16,7 @@ from snapshot_mcp import __version__
 from snapshot_mcp.sandbox.entities import Json
 from snapshot_mcp.sandbox.errors import REASONS
 from snapshot_mcp.sandbox.openapi.parts import PARAMETERS, PARTS, Part, links
-from snapshot_mcp.sandbox.request import LARGEST_BODY_BYTES
+from snapshot_mcp.sandbox.request import MAX_BODY_BYTES
 
 # Method, path and action; the action's name and docstring go into the document.
 Call = tuple[str, str, Callable[..., Any]]
@@ -24,7 +24,7 @@ Call = tuple[str, str, Callable[..., Any]]
 _SCHEMA = "#/components/schemas/{model}"
 _ABOUT = f"""The snapshots API of a cloud, embedded, on SQLite.
 
-A body may have {LARGEST_BODY_BYTES} bytes, and text must be valid Unicode; anything else is a bad
+A body may have {MAX_BODY_BYTES} bytes, and text must be valid Unicode; anything else is a bad
 request. HEAD is answered like GET. An unknown call is answered with 404, a known one with another
 method with 405 and an `Allow` header; both bodies look like every other refusal."""
 _LENGTH = {"Content-Length": {"$ref": "#/components/headers/Content-Length"}}

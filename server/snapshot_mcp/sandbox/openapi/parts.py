@@ -9,8 +9,8 @@ from snapshot_mcp.sandbox.entities import Json
 from snapshot_mcp.sandbox.openapi import envelopes, shapes
 from snapshot_mcp.sandbox.request import (
     DEFAULT_PAGE_SIZE,
-    LARGEST_PAGE,
-    LARGEST_PAGE_SIZE,
+    MAX_PAGE,
+    MAX_PAGE_SIZE,
 )
 from snapshot_mcp.sandbox.seed import FIRST_SNAPSHOT_ID, FIRST_VM_ID
 
@@ -122,14 +122,14 @@ PARAMETERS: Json = {
     "name": _in_path("name", shapes.Name, "before the upgrade"),
     "page": _in_query(
         "page",
-        {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE},
+        {"type": "integer", "minimum": 1, "maximum": MAX_PAGE},
         "Which page; without it and pageSize the whole list is answered",
     ),
     "pageSize": _in_query(
         "pageSize",
-        {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE},
-        f"{DEFAULT_PAGE_SIZE} where only a page is given; above {LARGEST_PAGE_SIZE} it counts as"
-        f" {LARGEST_PAGE_SIZE}",
+        {"type": "integer", "minimum": 1, "maximum": MAX_PAGE},
+        f"{DEFAULT_PAGE_SIZE} where only a page is given; above {MAX_PAGE_SIZE} it counts as"
+        f" {MAX_PAGE_SIZE}",
     ),
     "search": _in_query("search", {"type": "string"}, "Part of a name, in whatever case"),
     "environment": _in_query("environment", {"type": "string"}, "Name of an environment"),

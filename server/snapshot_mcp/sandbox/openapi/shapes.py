@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from snapshot_mcp.sandbox.request import LARGEST_ID, LONGEST_NAME, NAME_PATTERN
+from snapshot_mcp.sandbox.request import MAX_ID, MAX_NAME_LENGTH, NAME_PATTERN
 
 _SECONDS = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}"
 
-Id = Annotated[int, Field(ge=1, le=LARGEST_ID)]
+Id = Annotated[int, Field(ge=1, le=MAX_ID)]
 Count = Annotated[int, Field(ge=0)]
-Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME, pattern=NAME_PATTERN)]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH, pattern=NAME_PATTERN)]
 Time = Annotated[str, Field(pattern=_SECONDS + "Z$", json_schema_extra={"format": "date-time"})]
 BareTime = Annotated[str, Field(pattern=_SECONDS + "$", description="UTC, without saying so")]
 # A field with this default can be left out, which null would not say.

@@ -11,15 +11,15 @@ from starlette.types import ASGIApp
 
 from snapshot_mcp.core.clock import SYSTEM_CLOCK, Clock
 from snapshot_mcp.mcp_server.prompts import load_prompts
-from snapshot_mcp.operations import OpenOperations
-from snapshot_mcp.transports.http.authentication import Guard, ScopeGuard
-from snapshot_mcp.transports.http.error_responses import Refuser
-from snapshot_mcp.transports.http.jwks import Issuer, Keys
-from snapshot_mcp.transports.http.quotas import LARGEST_BODY, Quotas, RequestIds
-from snapshot_mcp.transports.http.scope_middleware import Scoped
+from snapshot_mcp.operations import OperationsFactory
+from snapshot_mcp.transports.http.authentication import AuthenticationMiddleware, ScopeMiddleware
+from snapshot_mcp.transports.http.error_responses import ErrorResponder
+from snapshot_mcp.transports.http.jwks import Issuer, KeySet
+from snapshot_mcp.transports.http.quotas import MAX_BODY_BYTES, Quotas, RequestIds
+from snapshot_mcp.transports.http.scope_middleware import ScopedServerMiddleware
 from snapshot_mcp.transports.http.scopes import SCOPES
-from snapshot_mcp.transports.http.settings import ServiceSettings
-from snapshot_mcp.transports.http.token_verifier import Verifier
+from snapshot_mcp.transports.http.settings import HttpSettings
+from snapshot_mcp.transports.http.token_verifier import TokenVerifier
 
 METADATA_PATH = "/.well-known/oauth-protected-resource"
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -27,9 +27,9 @@ _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _URL = TypeAdapter(AnyHttpUrl, config=ConfigDict(url_preserve_empty_path=True))
 
 
-def service_app(
-    server: MCPServer[OpenOperations],
-    service: ServiceSettings,
+def create_http_app(
+    server: MCPServer[OperationsFactory],
+    service: HttpSettings,
     *,
     open_paths: Iterable[str],
     sessions: bool = True,
@@ -45,22 +45,24 @@ def service_app(
         clock: the time.
     """
     if service.authenticated:
-        server.middleware.append(Scoped({it.name: it.needs for it in load_prompts()}))
+        server.middleware.append(
+            ScopedServerMiddleware({it.name: it.needs for it in load_prompts()})
+        )
     security = TransportSecuritySettings(
         allowed_hosts=_hosts(service), allowed_origins=_origins(service)
     )
     app = server.streamable_http_app(
         transport_security=security,
-        max_request_body_size=LARGEST_BODY,
+        max_request_body_size=MAX_BODY_BYTES,
         stateless_http=not sessions,
     )
     if not service.authenticated:
         return RequestIds(app)
     metadata = _metadata(service)
     app.router.routes.extend(metadata)
-    refuse = Refuser(_metadata_url(service))
-    limited = RequestBodyLimitMiddleware(ScopeGuard(app, refuse), LARGEST_BODY)
-    guard = Guard(
+    refuse = ErrorResponder(_metadata_url(service))
+    limited = RequestBodyLimitMiddleware(ScopeMiddleware(app, refuse), MAX_BODY_BYTES)
+    guard = AuthenticationMiddleware(
         limited,
         verifier=_verifier(service, clock),
         quotas=Quotas(service.requests_per_minute, clock),
@@ -71,11 +73,11 @@ def service_app(
     return RequestIds(guard)
 
 
-def _verifier(service: ServiceSettings, clock: Clock) -> Verifier:
+def _verifier(service: HttpSettings, clock: Clock) -> TokenVerifier:
     keys = None
     if service.issuer is not None:
-        keys = Keys(Issuer(service.issuer, service.jwks_url).keys, clock.elapsed)
-    return Verifier(
+        keys = KeySet(Issuer(service.issuer, service.jwks_url).keys, clock.elapsed)
+    return TokenVerifier(
         bearers=service.bearers,
         keys=keys,
         issuer=service.issuer,
@@ -84,7 +86,7 @@ def _verifier(service: ServiceSettings, clock: Clock) -> Verifier:
     )
 
 
-def _metadata(service: ServiceSettings) -> Sequence[Route]:
+def _metadata(service: HttpSettings) -> Sequence[Route]:
     """Where clients learn who issues tokens (RFC 9728): at the resource's path and the root."""
     if service.issuer is None or service.audience is None:
         return ()
@@ -98,18 +100,18 @@ def _metadata(service: ServiceSettings) -> Sequence[Route]:
     return [*own, *(it for it in at_root if it.path != own[0].path)]
 
 
-def _metadata_url(service: ServiceSettings) -> str | None:
+def _metadata_url(service: HttpSettings) -> str | None:
     if service.audience is None:
         return None
     return str(build_resource_metadata_url(_URL.validate_python(service.audience)))
 
 
-def _hosts(service: ServiceSettings) -> list[str]:
+def _hosts(service: HttpSettings) -> list[str]:
     named = (*_LOOPBACK, *service.names)
     return [form for it in named for form in (it, f"{it}:*")]
 
 
-def _origins(service: ServiceSettings) -> list[str]:
+def _origins(service: HttpSettings) -> list[str]:
     own = [f"{scheme}://{host}" for host in _LOOPBACK for scheme in ("http", "https")]
     if service.audience is not None:
         own.append("/".join(service.audience.split("/", 3)[:3]))

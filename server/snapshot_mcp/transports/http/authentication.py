@@ -17,17 +17,22 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.mcp_server.context import principal_of
-from snapshot_mcp.transports.http.error_responses import RETRY_SECONDS, Refusal, Refuser, beyond
-from snapshot_mcp.transports.http.jwks import KeysMissing
+from snapshot_mcp.transports.http.error_responses import (
+    RETRY_SECONDS,
+    ErrorResponder,
+    ErrorResponse,
+    limit_exceeded,
+)
+from snapshot_mcp.transports.http.jwks import KeysUnavailableError
 from snapshot_mcp.transports.http.quotas import Quotas
 from snapshot_mcp.transports.http.scopes import READ, SCOPES, scopes_needed
-from snapshot_mcp.transports.http.token_verifier import Rejected, Verifier
+from snapshot_mcp.transports.http.token_verifier import RejectedTokenError, TokenVerifier
 
 _SCHEME = "bearer "
-_UNKNOWN = Refusal(401, "", "This service wants to know who calls it", (READ,))
+_UNKNOWN = ErrorResponse(401, "", "This service wants to know who calls it", (READ,))
 
 
-class Guard:
+class AuthenticationMiddleware:
     """Lets requests in whose caller is known, may do something, and has not done too much.
 
     Args:
@@ -43,9 +48,9 @@ class Guard:
         self,
         app: ASGIApp,
         *,
-        verifier: Verifier,
+        verifier: TokenVerifier,
         quotas: Quotas,
-        refuse: Refuser,
+        refuse: ErrorResponder,
         open_paths: Collection[str],
         clock: Clock,
     ) -> None:
@@ -63,7 +68,7 @@ class Guard:
             await self._open_to_all(scope, receive, send)
             return
         access = await self._admitted(Headers(scope=scope))
-        if isinstance(access, Refusal):
+        if isinstance(access, ErrorResponse):
             await self._refuse(access, scope, receive, send)
             return
         scope["user"] = AuthenticatedUser(access)
@@ -74,29 +79,29 @@ class Guard:
         else:
             await self._app(scope, receive, send)
 
-    async def _admitted(self, headers: Headers) -> AccessToken | Refusal:
+    async def _admitted(self, headers: Headers) -> AccessToken | ErrorResponse:
         access = await self._known(headers)
-        if isinstance(access, Refusal):
+        if isinstance(access, ErrorResponse):
             return access
         if not access.scopes:
-            return beyond((), {READ})
+            return limit_exceeded((), {READ})
         seconds = self._quotas.seconds_until_permitted(principal_of(access))
         return _too_many(seconds) if seconds else access
 
-    async def _known(self, headers: Headers) -> AccessToken | Refusal:
+    async def _known(self, headers: Headers) -> AccessToken | ErrorResponse:
         given = headers.getlist("authorization")
         if len(given) != 1 or not given[0].lower().startswith(_SCHEME):
             return _UNKNOWN
         try:
             return await self._verifier.verify(given[0][len(_SCHEME) :].strip())
-        except Rejected as error:
-            return Refusal(401, "invalid_token", str(error), (READ,))
-        except KeysMissing:
+        except RejectedTokenError as error:
+            return ErrorResponse(401, "invalid_token", str(error), (READ,))
+        except KeysUnavailableError:
             told = "The issuer of tokens does not answer; nothing was done"
-            return Refusal(503, "temporarily_unavailable", told, retry_after=RETRY_SECONDS)
+            return ErrorResponse(503, "temporarily_unavailable", told, retry_after=RETRY_SECONDS)
 
 
-class ScopeGuard:
+class ScopeMiddleware:
     """Lets a request through that its caller's scopes allow; the others get nowhere.
 
     Args:
@@ -104,7 +109,7 @@ class ScopeGuard:
         refuse: answers the others.
     """
 
-    def __init__(self, app: ASGIApp, refuse: Refuser) -> None:
+    def __init__(self, app: ASGIApp, refuse: ErrorResponder) -> None:
         self._app = app
         self._refuse = refuse
 
@@ -118,7 +123,7 @@ class ScopeGuard:
             return
         body = await _body(receive)
         if missing := _needed(body) - set(held):
-            await self._refuse(beyond(held, missing), scope, receive, send)
+            await self._refuse(limit_exceeded(held, missing), scope, receive, send)
             return
         await self._app(scope, _again(body, receive), send)
 
@@ -135,9 +140,9 @@ def _needed(body: bytes) -> frozenset[str]:
     return frozenset[str]().union(*needs)
 
 
-def _too_many(seconds: float) -> Refusal:
+def _too_many(seconds: float) -> ErrorResponse:
     told = "Too many requests in a minute; nothing was done"
-    return Refusal(429, "rate_limited", told, retry_after=max(seconds, 1))
+    return ErrorResponse(429, "rate_limited", told, retry_after=max(seconds, 1))
 
 
 async def _body(receive: Receive) -> bytes:

@@ -17,7 +17,7 @@ RETRY_SECONDS = 10
 logger = logging.getLogger(__name__)
 
 
-class Refusal(NamedTuple):
+class ErrorResponse(NamedTuple):
     """Why a request goes no further.
 
     Attributes:
@@ -35,7 +35,7 @@ class Refusal(NamedTuple):
     retry_after: float = 0
 
 
-def beyond(held: Collection[str], missing: Collection[str]) -> Refusal:
+def limit_exceeded(held: Collection[str], missing: Collection[str]) -> ErrorResponse:
     """The refusal of what needs scopes that a token does not have.
 
     Args:
@@ -45,10 +45,10 @@ def beyond(held: Collection[str], missing: Collection[str]) -> Refusal:
     sentence = f"This needs the scope {' '.join(sorted(missing))}; nothing was done"
     # All that a new token needs: with the missing alone it could not do what this one can.
     wanted = tuple(it for it in SCOPES if it in missing or it in held)
-    return Refusal(403, "insufficient_scope", sentence, wanted)
+    return ErrorResponse(403, "insufficient_scope", sentence, wanted)
 
 
-class Refuser:
+class ErrorResponder:
     """Answers refusals.
 
     Args:
@@ -58,7 +58,9 @@ class Refuser:
     def __init__(self, metadata_url: str | None) -> None:
         self._metadata_url = metadata_url
 
-    async def __call__(self, refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(
+        self, refusal: ErrorResponse, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         """Answer one request with a refusal, and note it in the log."""
         logger.warning("request %s: %d, %s", REQUEST_ID.get(), refusal.status, refusal.sentence)
         headers = {"cache-control": "no-store"}
@@ -70,7 +72,7 @@ class Refuser:
         response = Response(json.dumps(body), refusal.status, headers, "application/json")
         await response(scope, receive, send)
 
-    def _challenge(self, refusal: Refusal) -> str:
+    def _challenge(self, refusal: ErrorResponse) -> str:
         """Source: RFC 6750, 3, and RFC 9728, 5.1."""
         said = {
             "error": refusal.error,

@@ -10,17 +10,17 @@ import anyio
 import httpx
 
 from snapshot_mcp import __version__
-from snapshot_mcp.core.errors import ConfigError, ProtocolError
-from snapshot_mcp.settings.environment import checked_address
+from snapshot_mcp.core.errors import ConfigurationError, ProtocolError
+from snapshot_mcp.settings.environment import validate_url
 
-FRESH_SECONDS = 300.0
+KEYS_TTL_SECONDS = 300.0
 """So old the keys may be; one that the issuer took back is refused after that."""
 
-LEAST_SECONDS_BETWEEN = 10.0
+MIN_FETCH_INTERVAL_SECONDS = 10.0
 """Whatever tokens come, the issuer is not asked more often."""
 
-FETCH_SECONDS = 5.0
-LARGEST_BODY = 256 * 1024
+FETCH_TIMEOUT_SECONDS = 5.0
+MAX_BODY_BYTES = 256 * 1024
 _OK = 200
 
 Jwk = Mapping[str, Any]
@@ -29,11 +29,11 @@ Fetch = Callable[[], Awaitable[Mapping[str, Jwk]]]
 logger = logging.getLogger(__name__)
 
 
-class KeysMissing(Exception):  # noqa: N818 - a state, not a mistake
+class KeysUnavailableError(Exception):
     """The issuer did not answer, so a token can be judged neither good nor bad."""
 
 
-class Keys:
+class KeySet:
     """The keys of one issuer.
 
     Args:
@@ -64,21 +64,21 @@ class Keys:
             if (unknown or not self._fresh) and self._may_ask:
                 await self._refresh()
         if kid not in self._keys and self._fetched < self._tried:
-            raise KeysMissing
+            raise KeysUnavailableError
         return self._keys.get(kid)
 
     @property
     def _fresh(self) -> bool:
-        return self._elapsed() - self._fetched < FRESH_SECONDS
+        return self._elapsed() - self._fetched < KEYS_TTL_SECONDS
 
     @property
     def _may_ask(self) -> bool:
-        return self._elapsed() - self._tried >= LEAST_SECONDS_BETWEEN
+        return self._elapsed() - self._tried >= MIN_FETCH_INTERVAL_SECONDS
 
     async def _refresh(self) -> None:
         self._tried = self._elapsed()
         try:
-            with anyio.fail_after(2 * FETCH_SECONDS):
+            with anyio.fail_after(2 * FETCH_TIMEOUT_SECONDS):
                 self._keys = await self._fetch()
         except (httpx.HTTPError, httpx.InvalidURL, ProtocolError, TimeoutError) as error:
             logger.warning("the issuer's keys could not be had (%s)", type(error).__name__)
@@ -109,7 +109,7 @@ class Issuer:
         # Nothing that an issuer of this machine is asked goes by a proxy.
         far = self._issuer.startswith("https:")
         async with httpx.AsyncClient(
-            timeout=FETCH_SECONDS, headers=headers, trust_env=far
+            timeout=FETCH_TIMEOUT_SECONDS, headers=headers, trust_env=far
         ) as client:
             address = self._jwks_url or await self._discovered(client)
             entries = (await _json(client, address)).get("keys")
@@ -141,8 +141,8 @@ def _metadata_addresses(issuer: str) -> tuple[str, ...]:
 
 def _trusted(jwks_uri: str) -> str:
     try:
-        return checked_address("jwks_uri", jwks_uri, why="tokens are trusted by it")
-    except ConfigError as error:
+        return validate_url("jwks_uri", jwks_uri, why="tokens are trusted by it")
+    except ConfigurationError as error:
         raise ProtocolError("The issuer's metadata names no address of keys.") from error
 
 
@@ -151,7 +151,7 @@ async def _json(client: httpx.AsyncClient, address: str) -> Mapping[str, Any]:
         body = b""
         async for part in response.aiter_bytes():
             body += part
-            if len(body) > LARGEST_BODY:
+            if len(body) > MAX_BODY_BYTES:
                 raise ProtocolError("The issuer's answer is too long.")
     try:
         answer: object = json.loads(body) if response.status_code == _OK else None

@@ -12,13 +12,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.request_context import REQUEST_ID
 
-LARGEST_BODY = 1024 * 1024
+MAX_BODY_BYTES = 1024 * 1024
 """Bytes of a request; the largest that a client has reason to send is a hundredth of it."""
 
 REQUEST_ID_HEADER = "x-request-id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MINUTE_MILLISECONDS = 60_000
-_MOST_PRINCIPALS = 10_000
+_MAX_PRINCIPALS = 10_000
 
 
 class Quotas:
@@ -32,7 +32,7 @@ class Quotas:
     def __init__(self, a_minute: int, clock: Clock) -> None:
         self._rate = Rate(a_minute, _MINUTE_MILLISECONDS)
         self._clock = clock
-        self._buckets: LRUCache[str, InMemoryBucket] = LRUCache(_MOST_PRINCIPALS)
+        self._buckets: LRUCache[str, InMemoryBucket] = LRUCache(_MAX_PRINCIPALS)
 
     def seconds_until_permitted(self, principal: str) -> float:
         """Count one request of `principal`; 0, or the seconds after which one more may come."""

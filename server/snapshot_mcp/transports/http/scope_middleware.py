@@ -14,7 +14,7 @@ from mcp_types import INVALID_REQUEST
 from snapshot_mcp.transports.http.scopes import is_listed, scopes_needed
 
 
-class Scoped(ServerMiddleware[Any]):
+class ScopedServerMiddleware(ServerMiddleware[Any]):
     """Lets each caller see and do what their token allows.
 
     Args:

@@ -6,17 +6,17 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict
 
-from snapshot_mcp.core.errors import ConfigError
-from snapshot_mcp.settings.environment import checked_address, given, read_path
+from snapshot_mcp.core.errors import ConfigurationError
+from snapshot_mcp.settings.environment import non_empty_values, read_path, validate_url
 from snapshot_mcp.transports.http.static_tokens import (
-    NOBODY_IN_PARTICULAR,
-    Bearer,
-    bearer,
-    read_bearers,
+    ANONYMOUS_NAME,
+    StaticToken,
+    parse_static_token,
+    read_static_tokens,
 )
 
 DEFAULT_REQUESTS_PER_MINUTE = 600
-MOST_REQUESTS_PER_MINUTE = 1_000_000
+MAX_REQUESTS_PER_MINUTE = 1_000_000
 _ISSUER = "SNAPSHOT_MCP_AUTH_ISSUER"
 _AUDIENCE = "SNAPSHOT_MCP_AUTH_AUDIENCE"
 _JWKS_URL = "SNAPSHOT_MCP_AUTH_JWKS_URL"
@@ -26,7 +26,7 @@ _HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:([0-9]{1,5}|\*))?")
 _ORIGIN = re.compile(r"https?://" + _HOST.pattern)
 
 
-class ServiceSettings(BaseModel):
+class HttpSettings(BaseModel):
     """The settings of one service.
 
     Attributes:
@@ -44,7 +44,7 @@ class ServiceSettings(BaseModel):
     issuer: str | None = None
     audience: str | None = None
     jwks_url: str | None = None
-    bearers: tuple[Bearer, ...] = ()
+    bearers: tuple[StaticToken, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     requests_per_minute: int = DEFAULT_REQUESTS_PER_MINUTE
@@ -61,7 +61,7 @@ class ServiceSettings(BaseModel):
         return (*self.allowed_hosts, *([own] if own else ()))
 
 
-def read_service(environment: Mapping[str, str]) -> ServiceSettings:
+def read_http_settings(environment: Mapping[str, str]) -> HttpSettings:
     """Read and check the settings.
 
     Args:
@@ -70,9 +70,9 @@ def read_service(environment: Mapping[str, str]) -> ServiceSettings:
     Raises:
         ConfigError: one sentence that names the setting and what it takes.
     """
-    said = {name: value.strip() for name, value in given(environment).items()}
+    said = {name: value.strip() for name, value in non_empty_values(environment).items()}
     _check_issuer(said)
-    return ServiceSettings(
+    return HttpSettings(
         issuer=said.get(_ISSUER) or None,
         audience=said.get(_AUDIENCE) or None,
         jwks_url=said.get(_JWKS_URL) or None,
@@ -88,27 +88,29 @@ def read_service(environment: Mapping[str, str]) -> ServiceSettings:
 def _check_issuer(said: Mapping[str, str]) -> None:
     for name in (_AUDIENCE, _JWKS_URL):
         if said.get(name) and not said.get(_ISSUER):
-            raise ConfigError(f"{name} is set but {_ISSUER} is not.", "Set both, or neither.")
+            raise ConfigurationError(
+                f"{name} is set but {_ISSUER} is not.", "Set both, or neither."
+            )
     if said.get(_ISSUER) and not said.get(_AUDIENCE):
-        raise ConfigError(
+        raise ConfigurationError(
             f"{_ISSUER} is set but {_AUDIENCE} is not: a token must be for this very service.",
             "Set it to the address by which clients reach it, such as"
             " https://snapshots.example/mcp.",
         )
     for name in (_ISSUER, _AUDIENCE, _JWKS_URL):
         if address := said.get(name):
-            checked_address(
+            validate_url(
                 name, address, example="https://login.example", why="tokens are trusted by it"
             )
 
 
-def _bearers(said: Mapping[str, str]) -> tuple[Bearer, ...]:
+def _bearers(said: Mapping[str, str]) -> tuple[StaticToken, ...]:
     one, path = said.get(_TOKEN), read_path(_TOKENS, said)
     if one and path:
-        raise ConfigError(f"{_TOKEN} and {_TOKENS} are both set.", "Unset one of them.")
+        raise ConfigurationError(f"{_TOKEN} and {_TOKENS} are both set.", "Unset one of them.")
     if path:
-        return read_bearers(_TOKENS, path)
-    return (bearer(_TOKEN, one, principal=NOBODY_IN_PARTICULAR),) if one else ()
+        return read_static_tokens(_TOKENS, path)
+    return (parse_static_token(_TOKEN, one, principal=ANONYMOUS_NAME),) if one else ()
 
 
 def _listed(
@@ -116,7 +118,7 @@ def _listed(
 ) -> tuple[str, ...]:
     entries = tuple(it.strip() for it in said.get(name, "").split(",") if it.strip())
     if not all(form.fullmatch(it) for it in entries):
-        raise ConfigError(
+        raise ConfigurationError(
             f"{name} must hold values such as {example} or {example}:8765, between commas."
         )
     return entries
@@ -126,7 +128,7 @@ def _requests(name: str, said: Mapping[str, str]) -> int:
     text = said.get(name, "")
     if not text:
         return DEFAULT_REQUESTS_PER_MINUTE
-    most = MOST_REQUESTS_PER_MINUTE
+    most = MAX_REQUESTS_PER_MINUTE
     if text.isascii() and text.isdigit() and len(text) <= len(str(most)) and 0 < int(text) <= most:
         return int(text)
-    raise ConfigError(f"{name} must be a whole number, 1 to {most}.")
+    raise ConfigurationError(f"{name} must be a whole number, 1 to {most}.")

@@ -14,17 +14,17 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from snapshot_mcp.core.errors import ConfigError
-from snapshot_mcp.settings.environment import checked_key
+from snapshot_mcp.core.errors import ConfigurationError
+from snapshot_mcp.settings.environment import validate_api_key
 from snapshot_mcp.transports.http.scopes import SCOPES
 
-LEAST_CHARACTERS = 32
-NOBODY_IN_PARTICULAR = "bearer"
+MIN_TOKEN_LENGTH = 32
+ANONYMOUS_NAME = "bearer"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MAKE_ONE = "Make one with: openssl rand -hex 32"
 
 
-class Bearer(NamedTuple):
+class StaticToken(NamedTuple):
     """Whoever presents one token.
 
     Attributes:
@@ -38,7 +38,9 @@ class Bearer(NamedTuple):
     scopes: frozenset[str]
 
 
-def bearer(name: str, token: str, *, principal: str, scopes: Iterable[str] = SCOPES) -> Bearer:
+def parse_static_token(
+    name: str, token: str, *, principal: str, scopes: Iterable[str] = SCOPES
+) -> StaticToken:
     """The bearer of `token`.
 
     Args:
@@ -50,16 +52,16 @@ def bearer(name: str, token: str, *, principal: str, scopes: Iterable[str] = SCO
     Raises:
         ConfigError: it is too short to be a secret, or no header can carry it.
     """
-    if len(checked_key(name, token)) < LEAST_CHARACTERS:
-        raise ConfigError(
-            f"{name} holds a token of fewer than {LEAST_CHARACTERS} characters"
+    if len(validate_api_key(name, token)) < MIN_TOKEN_LENGTH:
+        raise ConfigurationError(
+            f"{name} holds a token of fewer than {MIN_TOKEN_LENGTH} characters"
             " (it is not shown here).",
             _MAKE_ONE,
         )
-    return Bearer(principal, _digest(token), frozenset(scopes))
+    return StaticToken(principal, _digest(token), frozenset(scopes))
 
 
-def read_bearers(name: str, path: Path) -> tuple[Bearer, ...]:
+def read_static_tokens(name: str, path: Path) -> tuple[StaticToken, ...]:
     """The bearers that a file names.
 
     Args:
@@ -72,7 +74,9 @@ def read_bearers(name: str, path: Path) -> tuple[Bearer, ...]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{name}: the file cannot be read ({type(error).__name__}).") from error
+        raise ConfigurationError(
+            f"{name}: the file cannot be read ({type(error).__name__})."
+        ) from error
     told = [(number, line.split()) for number, line in enumerate(lines, start=1)]
     found = tuple(
         _of_line(f"{name}, line {number},", words)
@@ -80,27 +84,27 @@ def read_bearers(name: str, path: Path) -> tuple[Bearer, ...]:
         if words and not words[0].startswith("#")
     )
     if not found:
-        raise ConfigError(f"{name}: the file holds no token.", _MAKE_ONE)
+        raise ConfigurationError(f"{name}: the file holds no token.", _MAKE_ONE)
     for kind in ({it.principal for it in found}, {it.digest for it in found}):
         if len(kind) < len(found):
-            raise ConfigError(f"{name}: two lines have the same name or the same token.")
+            raise ConfigurationError(f"{name}: two lines have the same name or the same token.")
     return found
 
 
-def _of_line(name: str, words: Sequence[str]) -> Bearer:
+def _of_line(name: str, words: Sequence[str]) -> StaticToken:
     if len(words) == 1:
-        return bearer(name, words[0], principal=NOBODY_IN_PARTICULAR)
+        return parse_static_token(name, words[0], principal=ANONYMOUS_NAME)
     who, token, *scopes = words
     if not _NAME.fullmatch(who) or not set(scopes) <= set(SCOPES):
-        raise ConfigError(
+        raise ConfigurationError(
             f"{name} must be a token, or a name, a token and scopes between spaces.",
             f"The scopes are {', '.join(SCOPES)}.",
         )
-    principal = f"{NOBODY_IN_PARTICULAR}:{who}"
-    return bearer(name, token, principal=principal, scopes=scopes or SCOPES)
+    principal = f"{ANONYMOUS_NAME}:{who}"
+    return parse_static_token(name, token, principal=principal, scopes=scopes or SCOPES)
 
 
-def bearer_of(token: str, bearers: Iterable[Bearer]) -> Bearer | None:
+def find_static_token(token: str, bearers: Iterable[StaticToken]) -> StaticToken | None:
     """Who presents `token`; all are compared, in a time that tells nothing."""
     digest = _digest(token)
     found = None

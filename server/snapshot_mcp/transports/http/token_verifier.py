@@ -10,14 +10,14 @@ from cachetools import TTLCache
 from mcp.server.auth.provider import AccessToken
 
 from snapshot_mcp.core.clock import Clock
-from snapshot_mcp.transports.http.jwks import Jwk, Keys
+from snapshot_mcp.transports.http.jwks import Jwk, KeySet
 from snapshot_mcp.transports.http.scopes import SCOPES
-from snapshot_mcp.transports.http.static_tokens import Bearer, bearer_of
+from snapshot_mcp.transports.http.static_tokens import StaticToken, find_static_token
 
 LEEWAY_SECONDS = 10
 """So much the issuer's clock and ours may differ."""
 
-KEPT_SECONDS = 60.0
+CACHE_TTL_SECONDS = 60.0
 """So long a good token is taken without another look at its signature, if it lasts."""
 
 ALGORITHMS = (
@@ -26,8 +26,8 @@ ALGORITHMS = (
 )
 """All are of two keys: what is public verifies and cannot sign."""
 
-_MOST_KEPT = 1_000
-_LONGEST_TOKEN = 8_192
+_CACHE_SIZE = 1_000
+_MAX_TOKEN_LENGTH = 8_192
 _SUBJECT = re.compile(r"[\x21-\x7e]{1,255}")
 """Source: OpenID Connect Core, 2: a subject has at most 255 ASCII characters."""
 
@@ -42,11 +42,11 @@ _TOLD: Mapping[type[jwt.PyJWTError], str] = {
 _OTHERWISE = "The token is not valid"
 
 
-class Rejected(Exception):  # noqa: N818 - named after what became of the token
+class RejectedTokenError(Exception):
     """The token is not one to act on; the sentence may be told to whoever presented it."""
 
 
-class Verifier:
+class TokenVerifier:
     """Tells who presents a token.
 
     Args:
@@ -60,8 +60,8 @@ class Verifier:
     def __init__(
         self,
         *,
-        bearers: tuple[Bearer, ...],
-        keys: Keys | None,
+        bearers: tuple[StaticToken, ...],
+        keys: KeySet | None,
         issuer: str | None,
         audience: str | None,
         clock: Clock,
@@ -71,7 +71,9 @@ class Verifier:
         self._issuer = issuer
         self._audience = audience
         self._clock = clock
-        self._kept: TTLCache[bytes, AccessToken] = TTLCache(_MOST_KEPT, KEPT_SECONDS, clock.elapsed)
+        self._kept: TTLCache[bytes, AccessToken] = TTLCache(
+            _CACHE_SIZE, CACHE_TTL_SECONDS, clock.elapsed
+        )
 
     async def verify(self, token: str) -> AccessToken:
         """Who presents `token`, what they may, and until when; the token itself is not kept.
@@ -80,19 +82,19 @@ class Verifier:
             Rejected: it is no token of ours or the issuer's, or not any more.
             KeysMissing: that cannot be told now.
         """
-        if len(token) > _LONGEST_TOKEN:
-            raise Rejected(_OTHERWISE)
+        if len(token) > _MAX_TOKEN_LENGTH:
+            raise RejectedTokenError(_OTHERWISE)
         name = hashlib.sha256(token.encode()).digest()
         access = self._kept.get(name)
         if access is None:
             access = self._static(token) or await self._issued(token)
             self._kept[name] = access
         if access.expires_at is not None and access.expires_at <= self._clock.now().timestamp():
-            raise Rejected(_TOLD[jwt.ExpiredSignatureError])
+            raise RejectedTokenError(_TOLD[jwt.ExpiredSignatureError])
         return access
 
     def _static(self, token: str) -> AccessToken | None:
-        found = bearer_of(token, self._bearers) if self._bearers else None
+        found = find_static_token(token, self._bearers) if self._bearers else None
         if found is None:
             return None
         scopes = sorted(found.scopes)
@@ -100,20 +102,20 @@ class Verifier:
 
     async def _issued(self, token: str) -> AccessToken:
         if self._keys is None:
-            raise Rejected(_OTHERWISE)
+            raise RejectedTokenError(_OTHERWISE)
         try:
             return _access(await self._claims(token, self._keys))
         except jwt.PyJWTError as error:
-            raise Rejected(_TOLD.get(type(error), _OTHERWISE)) from error
+            raise RejectedTokenError(_TOLD.get(type(error), _OTHERWISE)) from error
 
-    async def _claims(self, token: str, keys: Keys) -> Mapping[str, Any]:
+    async def _claims(self, token: str, keys: KeySet) -> Mapping[str, Any]:
         header = jwt.get_unverified_header(token)
         algorithm = header.get("alg")
         if algorithm not in ALGORITHMS or "crit" in header:
-            raise Rejected(_OTHERWISE)
+            raise RejectedTokenError(_OTHERWISE)
         jwk = await keys.key(str(header.get("kid", "")))
         if jwk is None:
-            raise Rejected("The token is not signed with a key of the issuer")
+            raise RejectedTokenError("The token is not signed with a key of the issuer")
         return jwt.decode(
             token,
             _public_key(jwk, algorithm),
@@ -130,13 +132,13 @@ def _public_key(jwk: Jwk, algorithm: str) -> jwt.PyJWK:
         # A key that says nothing of its algorithm is good for those of its kind alone.
         return jwt.PyJWK(dict(jwk), jwk.get("alg") or algorithm)
     except (ValueError, TypeError, KeyError, NotImplementedError) as error:
-        raise Rejected("The issuer's key for this token cannot be used") from error
+        raise RejectedTokenError("The issuer's key for this token cannot be used") from error
 
 
 def _access(claims: Mapping[str, Any]) -> AccessToken:
     subject = claims["sub"]
     if not _SUBJECT.fullmatch(subject):
-        raise Rejected("The token's subject is longer than 255 characters or not ASCII")
+        raise RejectedTokenError("The token's subject is longer than 255 characters or not ASCII")
     return AccessToken(
         token="",
         client_id=str(claims.get("client_id") or claims.get("azp") or ""),

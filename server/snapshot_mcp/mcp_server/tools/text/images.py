@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from snapshot_mcp.core.sanitize import quoted, told
+from snapshot_mcp.core.sanitize import cell_text, quoted
 from snapshot_mcp.models.cloud import SnapshotEvent
 from snapshot_mcp.models.images import ImageResult, SnapshotEventList
 
@@ -10,7 +10,7 @@ from snapshot_mcp.models.images import ImageResult, SnapshotEventList
 def image_result(answer: ImageResult) -> str:
     """What was seen to happen, and what to do next."""
     image = answer.image
-    line = "" if image is None else f", image {told(image.id)} {quoted(image.name)}"
+    line = "" if image is None else f", image {cell_text(image.id)} {quoted(image.name)}"
     return f"{answer.outcome}: snapshot {answer.snapshot_id}{line}\n{answer.next_step}"
 
 
@@ -33,5 +33,5 @@ def _lines(answer: SnapshotEventList) -> Iterator[str]:
 
 def _line(event: SnapshotEvent) -> str:
     time = f"{event.time:%Y-%m-%d %H:%M}" if event.time else "?"
-    columns = map(told, (event.type, event.reason, event.user_id))
+    columns = map(cell_text, (event.type, event.reason, event.user_id))
     return " ".join([time, *columns, quoted(event.message or "")])

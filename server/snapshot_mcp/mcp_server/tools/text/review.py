@@ -6,7 +6,7 @@ What other people wrote stands in quotation marks, unless it is one plain word.
 from collections.abc import Iterator
 from datetime import datetime
 
-from snapshot_mcp.core.sanitize import told
+from snapshot_mcp.core.sanitize import cell_text
 from snapshot_mcp.models.review import (
     FoundVm,
     GrowthFinding,
@@ -45,8 +45,9 @@ def _snapshots(heading: str, finding: SnapshotFinding) -> Iterator[str]:
     if not finding.count:
         return
     yield f"{heading}: {finding.count}, {finding.size} GB"
-    for it in finding.snapshots:
-        yield f"{it.id} {told(it.name)} {told(it.size)} {_day(it.created_at)} {told(it.vm_id)}"
+    for snapshot in finding.snapshots:
+        name, size, vm_id = map(cell_text, (snapshot.name, snapshot.size, snapshot.vm_id))
+        yield f"{snapshot.id} {name} {size} {_day(snapshot.created_at)} {vm_id}"
     yield from _more(finding.more)
 
 
@@ -55,7 +56,7 @@ def _unprotected(finding: VmFinding, days: int) -> Iterator[str]:
         return
     yield f"VMs without a ready snapshot of the last {days} days: {finding.count} (id name last)"
     for it in finding.virtual_machines:
-        yield f"{it.id} {told(it.name)} {_last(it)}"
+        yield f"{it.id} {cell_text(it.name)} {_last(it)}"
     yield from _more(finding.more)
 
 
@@ -64,7 +65,7 @@ def _rehearsals(finding: VmFinding) -> Iterator[str]:
         return
     yield f"Rehearsal VMs still there, billed until a person deletes them: {finding.count}"
     for it in finding.virtual_machines:
-        yield f"{it.id} {told(it.name)} {told(it.status)} made {_day(it.created_at)}"
+        yield f"{it.id} {cell_text(it.name)} {cell_text(it.status)} made {_day(it.created_at)}"
     yield from _more(finding.more)
 
 
@@ -74,7 +75,7 @@ def _growth(finding: GrowthFinding) -> Iterator[str]:
     yield f"Grown in 30 days: {finding.count} VMs, {finding.size} GB (id name +count +GB; in all)"
     for it in finding.virtual_machines:
         grown = f"+{it.recent_count} +{it.recent_size}; {it.count}, {it.size}"
-        yield f"{told(it.vm_id)} {told(it.vm_name)} {grown}"
+        yield f"{cell_text(it.vm_id)} {cell_text(it.vm_name)} {grown}"
     yield from _more(finding.more)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 
 from snapshot_mcp.consent.question import facts
-from snapshot_mcp.core.sanitize import in_a_column, quoted, told
+from snapshot_mcp.core.sanitize import cell_text, pad_column_text, quoted
 from snapshot_mcp.models.snapshots import (
     CreateResult,
     DeleteResult,
@@ -67,7 +67,7 @@ def create_result(answer: CreateResult) -> str:
     snapshot, line = answer.snapshot, ""
     if snapshot is not None:
         line = f": snapshot {snapshot.id} {quoted(snapshot.name)} is {snapshot.state}"
-        line += f", {told(snapshot.size)} GB"
+        line += f", {cell_text(snapshot.size)} GB"
     return f"{answer.outcome}{line}\n{answer.next_step}"
 
 
@@ -75,7 +75,7 @@ def restore_result(answer: RestoreResult) -> str:
     """The plan, or what was seen to happen; and what to do next."""
     vm, line = answer.virtual_machine, ""
     if vm is not None:
-        line = f": VM {vm.id} {quoted(vm.name)} is {told(vm.status)}"
+        line = f": VM {vm.id} {quoted(vm.name)} is {cell_text(vm.status)}"
     if answer.took_seconds is not None:
         line += f", {answer.took_seconds:g} s after the order"
     return "\n".join([f"{answer.outcome}{line}", *_plan_lines(answer), answer.next_step])
@@ -88,9 +88,9 @@ def delete_result(answer: DeleteResult) -> str:
 
 
 def _snapshot_line(snapshot: SnapshotSummary, day: str) -> str:
-    labels = ",".join(map(in_a_column, snapshot.labels))
-    line = f"{snapshot.id} {in_a_column(snapshot.name)} {told(snapshot.size)} {day}"
-    line += f" {told(snapshot.vm_id)}"
+    labels = ",".join(map(pad_column_text, snapshot.labels))
+    line = f"{snapshot.id} {pad_column_text(snapshot.name)} {cell_text(snapshot.size)} {day}"
+    line += f" {cell_text(snapshot.vm_id)}"
     line += f" {labels}" if labels else ""
     line += f" +{snapshot.more_labels} more" if snapshot.more_labels else ""
     return line + _state_unless_ready(snapshot)
@@ -101,7 +101,7 @@ def _state_unless_ready(snapshot: SnapshotSummary) -> str:
         case "ready":
             return ""
         case "unknown":
-            return f"; unknown({in_a_column(snapshot.status or '')})"
+            return f"; unknown({pad_column_text(snapshot.status or '')})"
         case state:
             return f"; {state}"
 
@@ -141,14 +141,14 @@ def _vm_names(snapshots: Iterable[SnapshotSummary]) -> Iterator[str]:
         for it in snapshots
         if it.vm_id is not None and it.vm_name and not it.name.startswith(it.vm_name)
     }
-    pairs = [f"{vm_id} {told(name)}" for vm_id, name in sorted(names.items())]
+    pairs = [f"{vm_id} {cell_text(name)}" for vm_id, name in sorted(names.items())]
     if pairs:
         yield "VMs not named so: " + ", ".join(pairs)
 
 
 def _vm_line(vm: VirtualMachineSummary) -> str:
     can = f"no: {vm.why_not}" if vm.why_not else "yes"
-    columns = map(told, (vm.name, vm.status, vm.flavor, vm.region))
+    columns = map(cell_text, (vm.name, vm.status, vm.flavor, vm.region))
     return " ".join([str(vm.id), *columns, can])
 
 
@@ -165,22 +165,22 @@ def _list_end(answer: SnapshotList | VirtualMachineList) -> Iterator[str]:
 
 def _first_facts(answer: SnapshotDetails) -> Iterator[str]:
     snapshot = answer.snapshot
-    status = told(snapshot.status)
+    status = cell_text(snapshot.status)
     yield f"Snapshot {snapshot.id} {quoted(snapshot.name)}: {answer.state} (status {status})"
     taken, updated = _time(snapshot.created_at), _time(snapshot.updated_at)
-    age = told(answer.age_days)
-    yield f"size {told(snapshot.size)} GB, taken {taken} UTC ({age} days ago)"
-    yield f"updated {updated} UTC, region {told(snapshot.region or snapshot.region_id)}"
-    vm_status = told(snapshot.vm_status)
-    yield f"VM {told(snapshot.vm_id)} {quoted(snapshot.vm_name or '')}, {vm_status}"
+    age = cell_text(answer.age_days)
+    yield f"size {cell_text(snapshot.size)} GB, taken {taken} UTC ({age} days ago)"
+    yield f"updated {updated} UTC, region {cell_text(snapshot.region or snapshot.region_id)}"
+    vm_status = cell_text(snapshot.vm_status)
+    yield f"VM {cell_text(snapshot.vm_id)} {quoted(snapshot.vm_name or '')}, {vm_status}"
 
 
 def _parts_of(answer: SnapshotDetails) -> Iterator[str]:
     snapshot, flavor = answer.snapshot, answer.snapshot.vm_flavor
     if flavor is not None:
-        gpus = f", {flavor.gpu_count} x {told(flavor.gpu)}" if flavor.gpu_count else ""
-        size = f"{told(flavor.cpu)} vCPU, {told(flavor.ram)} GB RAM"
-        yield f"flavor {told(flavor.name)}: {size}{gpus}"
+        gpus = f", {flavor.gpu_count} x {cell_text(flavor.gpu)}" if flavor.gpu_count else ""
+        size = f"{cell_text(flavor.cpu)} vCPU, {cell_text(flavor.ram)} GB RAM"
+        yield f"flavor {cell_text(flavor.name)}: {size}{gpus}"
     if snapshot.vm_image is not None:
         yield f"system {quoted(snapshot.vm_image.name or '')}"
     if snapshot.vm_environment is not None:
