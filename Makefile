@@ -48,9 +48,9 @@ DEEP := $(addprefix tests/,commands/test_ctrl_c.py faults hostile installing/tes
 
 test-deep: .venv/.packaging .venv/.host .venv/.typescript
 	rm -f .coverage .coverage.*
-	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -n 2 --cov --cov-report= --cov-fail-under=0 tests/postgres $(wildcard tests/units/test_ledger*.py)
+	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -n 2 --timeout 1800 --cov --cov-report= --cov-fail-under=0 tests/postgres $(wildcard tests/units/test_ledger*.py)
 	$(BIN)/coverage report --include='*/snapshot_mcp/ledger/postgres/*' --omit=none --fail-under=95
-	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -n 2 $(DEEP) $(LATER)
+	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -n 2 --timeout 1800 $(DEEP) $(LATER)
 
 # What users install: the wheel in an environment of its own, with its prompts.
 wheel: .venv/.demo

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio.lowlevel
 import httpx
 import pytest
+from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from jsonschema import Draft202012Validator
 from mcp import Client
@@ -51,7 +52,13 @@ DEEP = bool(os.environ.get("SNAPSHOT_MCP_DEEP"))
 MEASURING = ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
 
 # For every property test that says nothing else; those of whole servers do.
-hypothesis_settings.register_profile("suite", max_examples=500 if DEEP else 40, deadline=None)
+# How long an example takes tells nothing on a busy machine.
+hypothesis_settings.register_profile(
+    "suite",
+    max_examples=500 if DEEP else 40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 hypothesis_settings.load_profile("suite")
 
 CLOUD_URL = "https://cloud.example/v1"

@@ -88,6 +88,7 @@ def seconds_to_question(folder: Path, words: Iterable[str]) -> float:
     return seconds
 
 
+@pytest.mark.timeout(3_600 if DEEP else 300)
 def test_ctrl_c_at_any_moment_around_the_question_deletes_nothing(
     tmp_path: Path, snapshot: str
 ) -> None:

@@ -22,6 +22,7 @@ from snapshot_mcp.rules.retention import Decision, decide_retention
 from snapshot_mcp.rules.retention_policy import ALL, MAX_COUNT, RetentionPolicy
 from tests.restic.histories import RULES, histories, not_counted, policies
 from tests.restic.repository import PASSWORD, Repository
+from tests.waiting import START_TIMEOUT_SECONDS
 
 DEEP = bool(os.environ.get("SNAPSHOT_MCP_DEEP"))
 # Clocks that are never turned, turned in either half of the world, and half an hour off.
@@ -43,7 +44,13 @@ class Restic(NamedTuple):
         command = [self.program, "--no-cache", "--repo", str(repository.folder)]
         command += ["forget", "--dry-run", "--no-lock", "--json", *self._options(policy)]
         environment = {"RESTIC_PASSWORD": PASSWORD, "TZ": policy.time_zone.key}
-        done = subprocess.run(command, env=environment, capture_output=True, check=False)
+        done = subprocess.run(
+            command,
+            env=environment,
+            capture_output=True,
+            timeout=START_TIMEOUT_SECONDS,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr.decode()
         return json.loads(done.stdout)
 
@@ -74,7 +81,13 @@ def restic() -> Restic:
     program = shutil.which("restic")
     if program is None:
         pytest.skip("restic is not installed, so nothing was compared with it")
-    told = subprocess.run([program, "version"], capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(
+        [program, "version"],
+        capture_output=True,
+        text=True,
+        timeout=START_TIMEOUT_SECONDS,
+        check=True,
+    ).stdout
     version = re.search(r"restic (\d+)\.(\d+)", told)
     assert version is not None, told
     return Restic(program, (int(version[1]), int(version[2])) >= (0, 16))

@@ -30,6 +30,7 @@ from tests.conftest import DEEP
 from tests.sandbox.conftest import GOLDEN, KEY, NEWEST, NOTEBOOK, TRAINING_BOX, Cloud
 from tests.sandbox.probing import CHECKS, PHASES, Findings, probe
 from tests.sandbox.test_serve import served
+from tests.waiting import START_TIMEOUT_SECONDS
 
 Json = dict[str, Any]
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -61,7 +62,13 @@ def test_no_start_loads_the_document() -> None:
         "import sys, snapshot_mcp.cli.main, snapshot_mcp.mcp_server.app, snapshot_mcp.sandbox.app;"
         "print(*[it for it in sys.modules if it.startswith('snapshot_mcp.sandbox.')])"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=START_TIMEOUT_SECONDS,
+        check=True,
+    )
     rooms = {name.removeprefix("snapshot_mcp.sandbox.") for name in said.stdout.split()}
     assert "handlers" in rooms
     assert not [name for name in rooms if name.startswith("openapi.")]
