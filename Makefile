@@ -63,10 +63,10 @@ wheel: .venv/.demo
 
 # What the documentation takes from the code.
 reference: .venv/.dev
-	$(BIN)/python -m docs.making.reference
+	$(BIN)/python -m docs.generators.reference
 
 pictures: .venv/.dev .venv/.host
-	$(BIN)/python -m docs.making.pictures
+	$(BIN)/python -m docs.generators.pictures
 	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -q tests/panel/test_browser.py -k deletes_a_snapshot
 	cp build/panel/timeline-light.png docs/pictures/panel-timeline.png
 	cp build/panel/plan-dark.png docs/pictures/panel-plan.png

@@ -4,8 +4,8 @@ import inspect
 import re
 from pathlib import Path
 
-from docs.making.pictures import PICTURES, drawn
-from docs.making.reference import effect, reference, settings_table
+from docs.generators.pictures import PICTURES, drawn
+from docs.generators.reference import effect, reference, settings_table
 from snapshot_mcp.cli.parser import build_parser
 from snapshot_mcp.mcp_server.tools.toolsets import all_tools
 from snapshot_mcp.settings import environment as settings_module
