@@ -10,12 +10,6 @@ from hypothesis import HealthCheck, settings
 
 T = TypeVar("T")
 
-# How long an example takes says nothing on a busy machine.
-_COMMON = {
-    "deadline": None,
-    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
-}
-
 
 def register_profiles() -> None:
     """Register the profiles, and load the quick one; `--hypothesis-profile` selects another.
@@ -23,9 +17,13 @@ def register_profiles() -> None:
     The quick profile tries the same examples in every run, so that a commit that changes nothing
     cannot fail.
     """
-    settings.register_profile("quick", max_examples=40, derandomize=True, **_COMMON)
-    settings.register_profile("deep", max_examples=300, **_COMMON)
-    settings.register_profile("soak", max_examples=2_000, **_COMMON)
+    # How long an example takes says nothing on a busy machine.
+    unhurried = settings(
+        deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    )
+    settings.register_profile("quick", unhurried, max_examples=40, derandomize=True)
+    settings.register_profile("deep", unhurried, max_examples=300)
+    settings.register_profile("soak", unhurried, max_examples=2_000)
     settings.load_profile("quick")
 
 
