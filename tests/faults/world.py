@@ -136,7 +136,7 @@ async def seed(folder: Path, clock: Clock | None = None) -> Path:
     transport = embedded_transport(settings, clock or ApartClock().cloud)
     async with (
         connection_over(transport, settings) as connection,
-        connection.exchange("GET", "/core/snapshots") as response,
+        connection.stream("GET", "/core/snapshots") as response,
     ):
         assert response.is_success
     install(folder / CLOUD_FILE)

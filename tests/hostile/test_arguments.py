@@ -21,10 +21,10 @@ from jsonschema import Draft202012Validator, ValidationError
 from mcp import Client
 from mcp_types import CallToolResult, Tool
 
-from snapshot_mcp.core.sanitize import is_plain
+from snapshot_mcp.core.sanitize import is_sanitized
 from snapshot_mcp.mcp_server.tools.arguments import parse_time
 from snapshot_mcp.models.cloud import MAX_ID
-from snapshot_mcp.rules.retention_policy import parse_within
+from snapshot_mcp.rules.retention_policy import parse_span
 from tests.conftest import World, ask, said
 from tests.hostile.arguments import Arguments, Known, as_the_schema_says, spoilt
 from tests.hostile.scene import FOREIGN
@@ -54,7 +54,7 @@ def _is_no_time(value: Any) -> bool:  # noqa: ANN401 - whatever JSON holds
 
 def _is_no_span(value: Any) -> bool:  # noqa: ANN401 - as above
     try:
-        parse_within(value)
+        parse_span(value)
     except ValueError:
         return True
     return False
@@ -70,7 +70,7 @@ BEYOND_A_SCHEMA: Mapping[str, Callable[[Any], bool]] = {
     # A schema takes 3.0 for a whole number; nobody means a float by an id.
     "must be a whole number": lambda value: isinstance(value, float),
     "must not hold line breaks, control or invisible characters, or spaces at its ends": (
-        lambda value: not is_plain(unicodedata.normalize("NFC", value))
+        lambda value: not is_sanitized(unicodedata.normalize("NFC", value))
     ),
     "must be a date or time such as 2026-05-31 or 2026-05-31T08:00Z": _is_no_time,
     "must be whole years, months, days and hours in this order, such as 2y5m7d3h or 30d, each at"

@@ -14,7 +14,7 @@ import pytest
 from mcp import Client
 from mcp_types import CallToolResult, ElicitRequestFormParams, ElicitResult, Implementation
 
-from snapshot_mcp.core.sanitize import pad_column_text
+from snapshot_mcp.core.sanitize import quote_unless_word
 from snapshot_mcp.ledger.chain import Row
 from snapshot_mcp.ledger.formatting import as_json, as_text
 from snapshot_mcp.mcp_server.app import create_server
@@ -290,7 +290,7 @@ async def test_the_name_that_a_client_gives_itself_is_shown_clean_in_the_ledger(
         row = (await world.ledger())[-1]
         told = as_text([row])
         assert "\n" not in told
-        told = told.replace(pad_column_text(row.attempt), "ATTEMPT")
+        told = told.replace(quote_unless_word(row.attempt), "ATTEMPT")
         look(shapes, name, text, told)
         assert all(line.isascii() and line.isprintable() for line in as_json([row]).split("\n"))
     assert shapes.trouble == []

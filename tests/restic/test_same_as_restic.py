@@ -18,7 +18,7 @@ import pytest
 
 from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.rules.retention import Decision, decide_retention
-from snapshot_mcp.rules.retention_policy import ALL, MAX_COUNT, RetentionPolicy
+from snapshot_mcp.rules.retention_policy import KEEP_ALL, MAX_COUNT, RetentionPolicy
 from tests.restic.histories import RULES, histories, not_counted, policies
 from tests.restic.repository import PASSWORD, Repository
 from tests.scale import scale
@@ -60,7 +60,7 @@ class Restic(NamedTuple):
         endless = "unlimited" if self.knows_all else str(MAX_COUNT)
         for rule, count in policy.counts:
             if count:
-                yield from (f"--keep-{rule}", endless if count == ALL else str(count))
+                yield from (f"--keep-{rule}", endless if count == KEEP_ALL else str(count))
         if policy.keep_within:
             yield from ("--keep-within", str(policy.keep_within))
         for label in policy.keep_labels:
@@ -149,7 +149,7 @@ def decided(
         [*snapshots, *not_counted(random, snapshots)],
         policy.model_copy(update={"keep_labels": ()}) if labels_protect else policy,
         now=datetime.now(UTC),
-        protected=protection if labels_protect else lambda _: None,
+        find_protection=protection if labels_protect else lambda _: None,
         may_delete_last_copy=True,
     )
     known = {it.id for it in snapshots}
@@ -195,7 +195,7 @@ def in_restics_words(restic: Restic, decision: Decision) -> tuple[set[str], dict
             oldest, rule, used, whole = counted.groups()
             if oldest and not restic.knows_all:
                 continue
-            endless = ALL if restic.knows_all else MAX_COUNT - int(used)
+            endless = KEEP_ALL if restic.knows_all else MAX_COUNT - int(used)
             left[rule] = endless if whole == "all" else int(whole) - int(used)
             reasons.add(f"{'oldest ' if oldest else ''}{rule} snapshot")
         elif reason.startswith("within "):

@@ -11,7 +11,7 @@ import pytest
 from mcp import Client, MCPError
 from prometheus_client.parser import text_string_to_metric_families
 
-from snapshot_mcp.core.instrumentation import route_of
+from snapshot_mcp.core.instrumentation import route_template
 from tests.conftest import ask
 from tests.hostile.corpus import TEXTS, storable
 from tests.processes.helpers import KEY, Upstream, free_port, ready_server, stdio_server, until
@@ -188,4 +188,4 @@ def test_a_collector_that_is_not_there_keeps_nobody_from_working(
     ],
 )
 def test_a_route_holds_no_id_and_no_name(path: str, route: str) -> None:
-    assert route_of(path) == route
+    assert route_template(path) == route

@@ -83,7 +83,7 @@ def collect(cut: Cut) -> tuple[list[int], int]:
         async with reader_of(cut) as reader:
             with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
                 found = await pages.collect(
-                    lambda page: reader.snapshots_page(page, pages.PAGE_SIZE, ""),
+                    lambda page: reader.get_snapshots_page(page, pages.PAGE_SIZE, ""),
                     lambda entry: entry.id,
                 )
         return sorted(found.kept), found.unreadable
