@@ -63,6 +63,7 @@ wheel: .venv/.demo
 # What the documentation takes from the code.
 reference: .venv/.dev
 	$(BIN)/python -m docs.generators.reference
+	$(BIN)/python -m docs.generators.readme
 
 pictures: .venv/.dev .venv/.host
 	$(BIN)/python -m docs.generators.pictures
