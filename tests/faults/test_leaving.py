@@ -12,6 +12,8 @@ from tests.faults.test_settling import TOOLS, under, wanted
 from tests.faults.transport import Exchange
 from tests.faults.world import FaultyWorld
 
+pytestmark = [pytest.mark.one_era, pytest.mark.no_cover]
+
 READS_BEFORE_A_WRITE = 2
 """At the least: the target, and what its name or its siblings forbid."""
 

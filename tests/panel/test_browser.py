@@ -28,6 +28,8 @@ from tests.panel.panel_host import (
 from tests.processes.helpers import free_port
 from tests.processes.test_http import HttpServer, http_server
 
+pytestmark = pytest.mark.browser
+
 LOAD_ROUNDS = 5
 # Milliseconds since the frame started to load the page.
 LOAD_TIMES = """() => Object.fromEntries(

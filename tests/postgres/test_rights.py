@@ -14,6 +14,8 @@ from snapshot_mcp.ledger.postgres.database import Database
 from snapshot_mcp.ledger.postgres.ledger import PostgresLedger
 from tests.postgres.shared import ATTEMPT, Shared, now
 
+pytestmark = pytest.mark.postgres
+
 PAGE = Path(__file__).parents[2] / "docs/deploy.md"
 (GRANTS,) = re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 

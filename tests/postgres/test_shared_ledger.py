@@ -23,6 +23,8 @@ from tests.postgres.server import PASSWORD, Server
 from tests.postgres.shared import ATTEMPT, Shared, now
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
+pytestmark = pytest.mark.postgres
+
 
 @contextmanager
 def frozen(server: Server) -> Generator[None]:

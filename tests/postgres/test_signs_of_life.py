@@ -14,6 +14,8 @@ from snapshot_mcp.ledger.postgres.session_lock import DedicatedSession
 from tests.postgres.shared import ATTEMPT, Shared
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
+pytestmark = pytest.mark.postgres
+
 ADVISORY = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1"
 
 

@@ -30,7 +30,10 @@ from tests.processes.helpers import (
 from tests.processes.http_server import http_server
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no SIGTERM")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no SIGTERM"),
+]
 GRAFANA = 793702
 MODERN = ERAS[1]
 WITHIN_SECONDS = SHUTDOWN_TIMEOUT_SECONDS + 6

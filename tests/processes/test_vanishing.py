@@ -12,6 +12,8 @@ from tests.processes.helpers import Upstream, free_port, hang, until
 from tests.processes.http_server import HttpServer, http_server
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
+pytestmark = pytest.mark.slow
+
 CLIENTS = 12
 
 

@@ -20,7 +20,7 @@ READERS = 8
 
 READS = REQUESTS_PER_MINUTE + 100
 SNAPSHOTS = 5
-pytestmark = pytest.mark.timeout(1_800)
+pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.timeout(1_800)]
 
 
 async def test_replicas_that_want_more_than_the_limit_together_send_the_limit_and_wait(

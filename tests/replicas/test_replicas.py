@@ -31,7 +31,7 @@ CALLS = int(os.environ.get("SNAPSHOT_MCP_SERVICE_CALLS", "2000"))
 """A quick look takes 200."""
 
 LONGEST_LOAD_SECONDS = 1_800
-pytestmark = pytest.mark.timeout(2 * LONGEST_LOAD_SECONDS)
+pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.timeout(2 * LONGEST_LOAD_SECONDS)]
 
 READS, WRITES, DELETES = "snapshots:read", "snapshots:write", "snapshots:delete"
 SCOPES = (

@@ -12,10 +12,11 @@ from mcp import Client, MCPError
 from prometheus_client.parser import text_string_to_metric_families
 
 from snapshot_mcp.core.instrumentation import route_template
-from tests.conftest import DEEP, ask
+from tests.conftest import ask
 from tests.hostile.corpus import TEXTS, storable
 from tests.processes.helpers import KEY, Upstream, free_port, ready_server, stdio_server, until
 from tests.processes.http_server import HttpServer, http_server
+from tests.scale import scale
 from tests.telemetry.collector import Collector, collecting
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
@@ -126,7 +127,7 @@ async def test_neither_the_key_nor_anybodys_text_leaves(
     server: HttpServer, collector: Collector
 ) -> None:
     whole = [it for it in TEXTS.values() if storable(it) and 8 < len(it) < 500 and "/" not in it]
-    texts = [CANARY, *whole[:: 8 if DEEP else 24]]
+    texts = [CANARY, *whole[:: scale(quick=24, deep=8)]]
     for text in texts:
         await provoke(server, text)
     count = len(collector.spans)

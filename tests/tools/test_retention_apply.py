@@ -21,6 +21,8 @@ from tests.tools.test_policy import obey
 from tests.tools.test_retention_plan import LAST, POLICY, crowd, deletions, ids, sql, whole_plan
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
+pytestmark = pytest.mark.one_era
+
 Commit = dict[str, object]
 FOUR = [1704, 1722, 1723, 1726]
 """What POLICY deletes, in its order."""

@@ -16,6 +16,8 @@ from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.processes.helpers import LEGACY, MODULE, environment
 from tests.waiting import START_TIMEOUT_SECONDS
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 SNAPSHOT = "grafana-before-major-upgrade"
 MODERN = "2026-07-28"
