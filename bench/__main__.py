@@ -7,17 +7,17 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.auth import measure_authentication
-from bench.calls import measure_at_once, measure_calls
-from bench.growth import measure_account
-from bench.imports import measure_imports
-from bench.measure import Measures
+from bench.account_size import measure_account
+from bench.authentication import measure_authentication
+from bench.cold_starts import measure_starts
+from bench.import_times import measure_imports
+from bench.measurements import Measures
 from bench.report import Run, about, as_json, as_markdown, keep
 from bench.servers import World, world
-from bench.starts import measure_starts
+from bench.stdio_calls import measure_at_once, measure_calls
 from bench.targets import DELAY, LARGE, MIDDLE, SMALL, verdicts
 from bench.throughput import measure_throughput
-from bench.tokens import measure_tokens
+from bench.token_counts import measure_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable

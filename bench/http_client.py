@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import anyio
 from anyio.abc import SocketStream
 
-from bench.client import PROTOCOL
+from bench.stdio_client import PROTOCOL
 
 _CHUNK_BYTES = 1 << 18
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)

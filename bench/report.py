@@ -9,10 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.client import PROTOCOL
-from bench.imports import Import
-from bench.measure import KIBIBYTES_OF_A_MEBIBYTE, Measure, Measures, Spread
+from bench.import_times import Import
+from bench.measurements import KIBIBYTES_OF_A_MEBIBYTE, Measure, Measures, Spread
 from bench.servers import BARE, DIRECT, OURS, PEER
+from bench.stdio_client import PROTOCOL
 from bench.targets import Verdict
 
 BEGIN = "<!-- bench: begin -->"

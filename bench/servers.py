@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import httpx
 
-from bench.client import StdioClient
+from bench.stdio_client import StdioClient
 
 START_SECONDS = 30.0
 _KEY = "bench"
@@ -50,16 +50,23 @@ SERVERS = (
     Server(
         OURS,
         ("-m", "snapshot_mcp"),
-        ("-m", "bench.ours"),
+        ("-m", "bench.snapshot_server"),
         ("serve", "--transport", "http", "--port"),
         "limit",
         ("inspect_snapshot", "snapshot_id"),
     ),
-    Server(BARE, ("-m", "bench.bare"), ("-m", "bench.bare"), (), "page_size", None),
+    Server(
+        BARE,
+        ("-m", "bench.baseline_server"),
+        ("-m", "bench.baseline_server"),
+        (),
+        "page_size",
+        None,
+    ),
     Server(
         PEER,
-        ("-m", "bench.peer"),
-        ("-m", "bench.peer"),
+        ("-m", "bench.fastmcp_server"),
+        ("-m", "bench.fastmcp_server"),
         (),
         "pageSize",
         ("get_snapshot", "id"),

@@ -28,8 +28,8 @@ import httpx
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from faulty_cloud import HOST, KEY, Chance, FaultyCloud
-from load import Load
-from memory import Sample, growth_percent, sample
+from process_samples import Sample, growth_percent, sample
+from soak_load import Load
 
 from snapshot_mcp.core.clock import SYSTEM_CLOCK, utc_now
 from snapshot_mcp.ledger.sqlite import open_sqlite_ledger

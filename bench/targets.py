@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from bench.auth import LIMIT, auth_key
-from bench.growth import QUERIES, growth_key
-from bench.measure import Measures
+from bench.account_size import QUERIES, growth_key
+from bench.authentication import LIMIT, auth_key
+from bench.measurements import Measures
 from bench.servers import BARE, DIRECT, OURS, PEER
 from bench.throughput import CLIENTS
 

@@ -6,7 +6,7 @@ from time import perf_counter
 import anyio
 
 from bench.http_client import http_session
-from bench.measure import Measure, Measures, spreads
+from bench.measurements import Measure, Measures, spreads
 from bench.servers import LIST_ROWS, LIST_TOOL, SERVERS, Server, World
 
 CLIENTS = (1, 8, 32)

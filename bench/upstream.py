@@ -18,7 +18,7 @@ import anyio
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from bench import rows
+from bench import fixtures
 
 MAX_PAGE_SIZE = 100
 KEPT_PAGES = 1_200
@@ -85,27 +85,27 @@ async def _answer(send: Send, status: int, body: bytes) -> None:
 def _body(path: tuple[str, ...], count: int, query: str) -> bytes:
     match path:
         case ("core", "snapshots"):
-            return _list("snapshots", count, query, rows.snapshot_name, rows.snapshot)
+            return _list("snapshots", count, query, fixtures.snapshot_name, fixtures.snapshot)
         case ("core", "virtual-machines"):
             return _list("instances", count, query, _vm_name, _vm)
         case ("core", "snapshots", number):
-            row = count - 1 - (int(number) - rows.snapshot_id(count - 1, count))
+            row = count - 1 - (int(number) - fixtures.snapshot_id(count - 1, count))
             found = 0 <= row < count
-            return _single(b"200", b"snapshot", rows.snapshot(row, count)) if found else b""
+            return _single(b"200", b"snapshot", fixtures.snapshot(row, count)) if found else b""
         case ("core", "virtual-machines", number):
-            vm = int(number) - rows.FIRST_VM_ID
-            found = 0 <= vm < rows.vm_count(count)
-            return _single(b"true", b"instance", rows.machine(vm)) if found else b""
+            vm = int(number) - fixtures.FIRST_VM_ID
+            found = 0 <= vm < fixtures.vm_count(count)
+            return _single(b"true", b"instance", fixtures.machine(vm)) if found else b""
         case _:
             return b""
 
 
 def _vm_name(vm: int, _count: int) -> str:
-    return rows.machine_name(vm)
+    return fixtures.machine_name(vm)
 
 
 def _vm(vm: int, _count: int) -> bytes:
-    return rows.machine(vm)
+    return fixtures.machine(vm)
 
 
 def _list(
@@ -116,7 +116,7 @@ def _list(
     render: Callable[[int, int], bytes],
 ) -> bytes:
     asked = _asked(query)
-    everything = range(count if key == "snapshots" else rows.vm_count(count))
+    everything = range(count if key == "snapshots" else fixtures.vm_count(count))
     found = [it for it in everything if asked.search in name(it, count)] if asked.search else None
     matching = everything if found is None else found
     shown = matching[asked.rows.start : asked.rows.stop]

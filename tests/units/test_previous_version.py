@@ -15,7 +15,7 @@ from snapshot_mcp.ledger.backend import open_ledger_backend
 from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import attempt_from_row
 from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE
-from tests.conftest import KINDS, World, ask
+from tests.conftest import World, ask
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "previous_version"
 FINISHED = "sent done refused sent failed refused planned sent done"
@@ -33,7 +33,7 @@ def decompress(name: str) -> bytes:
     return gzip.decompress((FIXTURES / f"{name}.gz").read_bytes())
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=["file", pytest.param("postgres", marks=pytest.mark.postgres)])
 def old_world(world: World, request: pytest.FixtureRequest) -> World:
     """A world whose cloud and ledger were written by the previous version."""
     (world.folder / CLOUD_FILE).write_bytes(decompress(CLOUD_FILE))

@@ -8,8 +8,8 @@ from pyrate_limiter import PostgresBucket, Rate
 from snapshot_mcp.cloud.rate_limit import (
     REQUESTS_PER_MINUTE,
     RESERVED_FOR_WRITES,
-    Part,
-    seconds_until_available,
+    Budget,
+    try_acquire_from,
 )
 from snapshot_mcp.core.instrumentation import OBSERVER
 from snapshot_mcp.ledger.postgres.database import Database
@@ -44,31 +44,33 @@ class SharedRateLimiter:
         self._leaked_at = 0
         self._lock = anyio.Lock()
 
-    async def seconds_until_permitted(self, part: Part) -> float:
-        """Return the seconds to wait, as described in `RateLimiter.seconds_until_permitted`.
+    async def try_acquire(self, budget: Budget) -> float:
+        """Use up one request, or return the seconds to wait, as `RateLimiter.try_acquire` does.
 
         Raises:
             LedgerError: the database cannot be used.
         """
         async with self._lock:  # a bucket stores its last result for one caller
-            return await self._database.use(lambda: self._acquire(part))
+            return await self._database.use(lambda: self._try_acquire(budget))
 
-    def _acquire(self, part: Part) -> float:
-        bucket = self._buckets.get(part) or self._create_bucket(part)
+    def _try_acquire(self, budget: Budget) -> float:
+        bucket = self._buckets.get(budget) or self._create_bucket(budget)
         now = cast("int", bucket.now())  # only buckets with an async clock return an awaitable
         if now - self._leaked_at > _LEAK_INTERVAL_MILLISECONDS:
             for leaking in self._buckets.values():
                 leaking.leak(now)
             self._leaked_at = now
-        seconds = seconds_until_available(bucket, now)
-        if part == "all" and (observer := OBSERVER.get()) is not None:
+        seconds = try_acquire_from(bucket, now)
+        if budget == "all" and (observer := OBSERVER.get()) is not None:
             # This may still count requests of the last ten seconds before the window.
-            observer.record_budget(max(self._limits[part] - cast("int", bucket.count()), 0))
+            observer.record_remaining_requests(
+                max(self._limits[budget] - cast("int", bucket.count()), 0)
+            )
         return seconds
 
-    def _create_bucket(self, part: Part) -> PostgresBucket:
+    def _create_bucket(self, budget: Budget) -> PostgresBucket:
         with self._database.connection():
             pass  # creates the schema
-        rate = Rate(self._limits[part], WINDOW_MILLISECONDS)
-        self._buckets[part] = PostgresBucket(self._database.pool, part, [rate])
-        return self._buckets[part]
+        rate = Rate(self._limits[budget], WINDOW_MILLISECONDS)
+        self._buckets[budget] = PostgresBucket(self._database.pool, budget, [rate])
+        return self._buckets[budget]

@@ -1,8 +1,8 @@
 """From the start of a process till its tools are listed, and the memory that it has then."""
 
-from bench.client import result_of
-from bench.measure import MILLISECONDS, Measure, Measures, Memory, memory, spreads
+from bench.measurements import MILLISECONDS, Measure, Measures, Memory, memory, spreads
 from bench.servers import LIST_ROWS, SERVERS, Server, World
+from bench.stdio_client import result_of
 
 
 def measure_starts(world: World, runs: int) -> Measures:

@@ -14,7 +14,7 @@ from mcp import Client
 from mcp.types import ToolAnnotations
 from mcp_types import Tool
 
-from docs.making.commands import Command, commands
+from docs.generators.commands import Command, commands
 from snapshot_mcp.cli import exit_codes
 from snapshot_mcp.mcp_server.app import create_server
 from snapshot_mcp.mcp_server.tools.toolsets import all_tools

@@ -15,8 +15,7 @@ from typing import Self
 
 import httpx
 
-from bench.client import StdioClient, succeeded
-from bench.measure import MILLISECONDS, Measure, Measures, memory, spreads
+from bench.measurements import MILLISECONDS, Measure, Measures, memory, spreads
 from bench.servers import (
     DIRECT,
     LIST_ROWS,
@@ -27,6 +26,7 @@ from bench.servers import (
     direct_client,
     server_named,
 )
+from bench.stdio_client import StdioClient, succeeded
 
 WARM_CALLS = 5
 AT_ONCE = 20

@@ -1,6 +1,6 @@
 """What it costs to ask who calls: calls a second with authentication and without, in turn.
 
-Usage: `python -m bench.auth [--rounds N] [--seconds S]`, or as a part of `make bench`.
+Usage: `python -m bench.authentication [--rounds N] [--seconds S]`, or as a part of `make bench`.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import anyio
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from bench.measure import Measure, Measures, Spread, spread
+from bench.measurements import Measure, Measures, Spread, spread
 from bench.servers import LIST_ROWS, OURS, World, server_named, world
 from bench.throughput import CLIENTS, rate
 
@@ -124,7 +124,7 @@ def _issuer() -> Generator[Issuer]:
 
 def main() -> int:
     """Measure and print; the exit code tells whether the limit was kept."""
-    parser = argparse.ArgumentParser(prog="bench.auth", description=__doc__)
+    parser = argparse.ArgumentParser(prog="bench.authentication", description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=0.5)
     arguments = parser.parse_args()

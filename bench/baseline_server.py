@@ -1,6 +1,7 @@
-"""The floor: a server of one tool on the same SDK, which hands on what the cloud answers.
+"""Baseline: a server with one tool on the same SDK, which passes the cloud's answer through.
 
-Usage: `python -m bench.bare` serves stdio, `python -m bench.bare PORT` Streamable HTTP.
+Usage: `python -m bench.baseline_server [PORT]`. Without a port it serves stdio, with a port
+Streamable HTTP.
 """
 
 import json

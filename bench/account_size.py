@@ -11,10 +11,19 @@ from time import perf_counter
 
 import httpx
 
-from bench.client import StdioClient
-from bench.measure import MILLISECONDS, Measure, Measures, Spread, memory, repeated, spread, spreads
-from bench.rows import FIRST_VM_ID
+from bench.fixtures import FIRST_VM_ID
+from bench.measurements import (
+    MILLISECONDS,
+    Measure,
+    Measures,
+    Spread,
+    memory,
+    repeated,
+    spread,
+    spreads,
+)
 from bench.servers import DIRECT, LIST_TOOL, OURS, Asked, World, direct_client, server_named
+from bench.stdio_client import StdioClient
 
 QUERIES: Mapping[str, dict[str, object]] = {
     "first page": {},

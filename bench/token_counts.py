@@ -5,9 +5,9 @@ import json
 from contextlib import ExitStack
 from typing import Any
 
-from bench.client import Message, StdioClient, result_of, text_of
-from bench.measure import Measure, Measures, Spread, spread
+from bench.measurements import Measure, Measures, Spread, spread
 from bench.servers import LIST_TOOL, OURS, SERVERS, Server, World, server_named
+from bench.stdio_client import Message, StdioClient, result_of, text_of
 
 ACCOUNT = 200
 """A team of 8 VMs has so many snapshots, so that a list tells that there are more."""

@@ -1,6 +1,7 @@
-"""The usual alternative: fastmcp's `from_openapi` over a document of the same calls.
+"""The usual alternative: fastmcp's `from_openapi` on a document that describes the same calls.
 
-Usage: `python -m bench.peer` serves stdio, `python -m bench.peer PORT` Streamable HTTP.
+Usage: `python -m bench.fastmcp_server [PORT]`. Without a port it serves stdio, with a port
+Streamable HTTP.
 """
 
 import importlib
@@ -10,7 +11,7 @@ from typing import Any
 
 import httpx2
 
-from bench.document import document
+from bench.openapi_document import document
 
 
 def main() -> None:
