@@ -77,7 +77,7 @@ def create_http_app(
 def _verifier(service: HttpSettings, clock: Clock) -> TokenVerifier:
     keys = None
     if service.issuer is not None:
-        keys = KeySet(JwksClient(service.issuer, service.jwks_url).fetch_keys, clock.elapsed)
+        keys = KeySet(JwksClient(service.issuer, service.jwks_url).fetch_keys, clock.monotonic)
     return TokenVerifier(
         static_tokens=service.static_tokens,
         keys=keys,
