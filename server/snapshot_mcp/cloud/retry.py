@@ -1,6 +1,7 @@
 """Trying again what may well work in a moment and changed nothing: with pauses, and an end."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from functools import partial
 from itertools import count
@@ -8,6 +9,7 @@ from typing import TypeVar
 
 from tenacity import (
     AsyncRetrying,
+    AttemptManager,
     RetryCallState,
     retry_if_exception,
     wait_random_exponential,
@@ -65,18 +67,43 @@ async def _again(
         finally:
             RETRY_COUNT.reset(token)
 
+    return await _retrying(clock, ends)(once)
+
+
+def retry_attempts(clock: Clock, *, within: float) -> AsyncRetrying:
+    """Return the attempts of a loop that repeats its body as `retry_until` does.
+
+    For callers that must not be called back: `async for attempt in ...: with attempt: ...`.
+
+    Args:
+        clock: the clock that waits between attempts.
+        within: seconds after which no attempt begins any more.
+    """
+    return _retrying(clock, clock.elapsed() + within)
+
+
+@contextmanager
+def count_retries(attempt: AttemptManager) -> Generator[None]:
+    """Let the instrumentation see which repetition this attempt is."""
+    token = RETRY_COUNT.set(attempt.retry_state.attempt_number - 1)
+    try:
+        yield
+    finally:
+        RETRY_COUNT.reset(token)
+
+
+def _retrying(clock: Clock, ends: float) -> AsyncRetrying:
     def is_enough(state: RetryCallState) -> bool:
         too_late = clock.elapsed() + state.upcoming_sleep > ends
         return too_late or state.attempt_number >= MAX_ATTEMPTS
 
-    retrying = AsyncRetrying(
+    return AsyncRetrying(
         retry=retry_if_exception(_may_pass),
         wait=_pause,
         stop=is_enough,
         sleep=partial(_rest, clock),
         reraise=True,
     )
-    return await retrying(once)
 
 
 def parse_retry_after(retry_after: str, clock: Clock) -> float | None:

@@ -1,13 +1,7 @@
-"""The operator's policy is obeyed: what it forbids is refused, whoever asks and agrees."""
+"""Enforcement of the operator's policy: what it forbids is refused, even with approval."""
 
 from snapshot_mcp.core.errors import NOTHING_CHANGED, RefusedError
 from snapshot_mcp.rules.policy import Ruling
-
-APPROVE_IN_PANEL = (
-    "Nothing was changed yet. The person sees this plan in the panel, and agrees there if they do:"
-    " do not call again for it. What became of it is told there."
-)
-"""The next step after a plan where the client shows the panel and cannot ask."""
 
 
 def enforce_policy(ruling: Ruling | None) -> None:
@@ -18,6 +12,6 @@ def enforce_policy(ruling: Ruling | None) -> None:
     """
     if ruling is not None:
         raise RefusedError(
-            f"{ruling.sentence} Rule: {ruling.rule}.",
+            ruling.explanation,
             f"{NOTHING_CHANGED} No argument lifts a rule of the policy; the operator can.",
         )

@@ -138,6 +138,11 @@ class Ruling(NamedTuple):
     rule: str
     sentence: str
 
+    @property
+    def explanation(self) -> str:
+        """The sentence and the rule that it follows from."""
+        return f"{self.sentence} Rule: {self.rule}."
+
 
 def check_deletion(
     policy: Policy,

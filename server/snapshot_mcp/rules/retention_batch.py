@@ -116,7 +116,7 @@ def obstacle(
     copies = [it for it in copies if it.state == "ready" and it.vm_id == snapshot.vm_id]
     ruling = rules.check_protection(policy, snapshot, copies, now)
     if ruling is not None:
-        return f"{ruling.sentence} Rule: {ruling.rule}."
+        return ruling.explanation
     if _needs_a_newer(policy) and not rules.newer_copies(snapshot, copies):
         return "it may be the newest ready copy of its VM now"
     return None
