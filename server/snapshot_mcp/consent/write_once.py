@@ -88,7 +88,7 @@ class WriteOnce:
         """
         sending = _Sending(attempt, write)
         try:
-            async for retry in retry_attempts(self._clock, within=RETRY_TIMEOUT_SECONDS):
+            async for retry in retry_attempts(self._clock, max_seconds=RETRY_TIMEOUT_SECONDS):
                 with retry, count_retries(retry):
                     return await self._send_once(sending)
         except (SnapshotMcpError, anyio.get_cancelled_exc_class()) as error:
@@ -97,7 +97,7 @@ class WriteOnce:
             raise
 
     async def _send_once(self, sending: _Sending[T]) -> T:  # pyright: ignore[reportReturnType] - a shielded scope swallows nothing
-        async with self._writer.slot():
+        async with self._writer.write_slot():
             with anyio.CancelScope(shield=True):
                 await self._record_start(sending)
                 return await self._send_and_record(sending)
@@ -130,7 +130,7 @@ class WriteOnce:
         if found.effect is not None:
             await self._record_end("done", sending, "settled: the cloud shows it")
             return found.effect
-        if not found.conclusive or error.may_still_happen:
+        if not found.conclusive or error.may_complete_later:
             await self._record_end("unknown", sending, error.args[0])
             raise error
         await self._record_end("failed", sending, "settled: the cloud does not show it")

@@ -57,7 +57,7 @@ class CreateSnapshot:
             RefusedError: it cannot, it would be interrupted without permission, or the name is
                 taken.
         """
-        vm = await context.reader.virtual_machine(self.request.vm_id)
+        vm = await context.reader.get_virtual_machine(self.request.vm_id)
         enforce_policy(rules.check_creation(context.policy, rules.vm_region(vm)))
         obstacle = snapshot_obstacle(vm)
         if obstacle is not None:
@@ -71,7 +71,7 @@ class CreateSnapshot:
                 " again, which interrupts what runs on it.",
                 f"{NOTHING_CHANGED} Ask the person; allow_interruption says that they accept it.",
             )
-        if not await context.reader.snapshot_name_available(self.request.name):
+        if not await context.reader.is_snapshot_name_available(self.request.name):
             raise RefusedError(
                 f"A snapshot named {quoted(self.request.name)} exists already.",
                 f"{NOTHING_CHANGED} Choose another name.",
@@ -112,7 +112,7 @@ async def create_snapshot(
     await announce(snapshot.id, request.vm_id)
     polled = await poll_until(
         snapshot,
-        announcing_changes(snapshot, lambda: context.reader.snapshot(snapshot.id)),
+        announcing_changes(snapshot, lambda: context.reader.get_snapshot(snapshot.id)),
         lambda latest: latest.state in ("ready", "failed"),
         lambda latest: f"Snapshot {latest.id} is {cell_text(latest.status)}",
         seconds=wait_seconds,
@@ -123,7 +123,7 @@ async def create_snapshot(
 
 def _result(polled: PollResult[Snapshot]) -> CreateResult:
     snapshot, trouble = polled
-    summary = SnapshotSummary.of(snapshot)
+    summary = SnapshotSummary.from_snapshot(snapshot)
     match snapshot.state:
         case "ready":
             return CreateResult(

@@ -30,7 +30,7 @@ from snapshot_mcp.operations.policy_check import enforce_policy
 from snapshot_mcp.operations.polling import poll_until
 from snapshot_mcp.operations.requests import Commit
 from snapshot_mcp.rules import policy as rules
-from snapshot_mcp.rules.blast_radius import deletion_radius
+from snapshot_mcp.rules.blast_radius import deletion_blast_radius
 from snapshot_mcp.rules.eligibility import delete_obstacle
 
 _DELETION_TIMEOUT_SECONDS = 5.0
@@ -60,7 +60,7 @@ class DeleteSnapshot:
         Raises:
             RefusedError: the snapshot is not finished yet, or the policy protects it.
         """
-        snapshot = await context.reader.snapshot(self.snapshot_id)
+        snapshot = await context.reader.get_snapshot(self.snapshot_id)
         obstacle = delete_obstacle(snapshot)
         if obstacle is not None:
             raise RefusedError(
@@ -73,7 +73,7 @@ class DeleteSnapshot:
         enforce_policy(
             rules.check_deletion(context.policy, snapshot, siblings, now, sent_last_hour=sent)
         )
-        return snapshot_target(snapshot, deletion_radius(snapshot, siblings, now))
+        return snapshot_target(snapshot, deletion_blast_radius(snapshot, siblings, now))
 
     def send(self, writer: CloudWriter) -> Awaitable[int]:
         """Send the request once."""
@@ -82,7 +82,7 @@ class DeleteSnapshot:
     async def find_effect(self, reader: CloudReader) -> int | None:
         """Return the id of the snapshot once it is gone or going."""
         try:
-            snapshot = await reader.snapshot(self.snapshot_id)
+            snapshot = await reader.get_snapshot(self.snapshot_id)
         except NotFoundError:
             return self.snapshot_id
         gone = status_word(snapshot.status) in ("DELETING", "DELETED")
@@ -128,7 +128,7 @@ async def delete_snapshot(
 async def _wait_until_gone(context: WriteContext, snapshot_id: int) -> bool:
     async def is_gone() -> bool:
         try:
-            await context.reader.snapshot(snapshot_id)
+            await context.reader.get_snapshot(snapshot_id)
         except NotFoundError:
             return True
         return False

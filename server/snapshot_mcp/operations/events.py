@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.cloud.field_readers import read_integer
-from snapshot_mcp.cloud.parsing import Entry, read_event
+from snapshot_mcp.cloud.parsing import RawEntry, parse_event
 from snapshot_mcp.models.cloud import SnapshotEvent
 from snapshot_mcp.models.images import SnapshotEventList
 from snapshot_mcp.operations.cursors import PageBuilder, Position, position_of
@@ -26,17 +26,17 @@ async def list_snapshot_events(
     page = PageBuilder[SnapshotEvent](limit, position_of(cursor, snapshot_id))
     foreign_count = 0
 
-    def add(entry: Entry) -> None:
+    def add(entry: RawEntry) -> None:
         nonlocal foreign_count
         # Never show what happened to another snapshot as if it had happened to this one.
         if read_integer(entry.raw.get("snapshot_id")) not in (None, snapshot_id):
             foreign_count += 1
             return
-        event = read_event(entry)
+        event = parse_event(entry)
         page.add(_position(event), event)
 
     collected = PageCollector[None](add)
-    collected.take(await reader.snapshot_events(snapshot_id))
+    collected.take(await reader.get_snapshot_events(snapshot_id))
     return SnapshotEventList(
         snapshot_id=snapshot_id,
         events=tuple(page.entries),

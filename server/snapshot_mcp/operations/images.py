@@ -56,14 +56,14 @@ class CreateImage:
         Raises:
             RefusedError: it is not, or the policy forbids it.
         """
-        snapshot = await context.reader.snapshot(self.request.snapshot_id)
+        snapshot = await context.reader.get_snapshot(self.request.snapshot_id)
         enforce_policy(rules.check_image(context.policy, snapshot))
         obstacle = image_obstacle(snapshot)
         if obstacle is not None:
             raise RefusedError(
                 f"No image can be made of snapshot {snapshot.id} now: {obstacle}.", NOTHING_CHANGED
             )
-        if await context.reader.image_named(self.request.name) is not None:
+        if await context.reader.find_image(self.request.name) is not None:
             raise RefusedError(
                 f"An image named {quoted(self.request.name)} exists already.",
                 f"{NOTHING_CHANGED} Choose another name.",
@@ -77,12 +77,12 @@ class CreateImage:
     async def find_effect(self, reader: CloudReader) -> CustomImage | None:
         """Return the image with this name, of this snapshot or in the list of images."""
         try:
-            image = (await reader.snapshot(self.request.snapshot_id)).custom_image
+            image = (await reader.get_snapshot(self.request.snapshot_id)).custom_image
         except NotFoundError:
             image = None  # an image is deleted together with its snapshot
         if image is not None and image.name == self.request.name:
             return image
-        return await reader.image_named(self.request.name)
+        return await reader.find_image(self.request.name)
 
 
 async def create_image(
@@ -129,6 +129,6 @@ def _result(
     return ImageResult(
         outcome=outcome,
         snapshot_id=request.snapshot_id,
-        image=None if image is None else ImageSummary.of(image),
+        image=None if image is None else ImageSummary.from_image(image),
         next_step=next_step,
     )

@@ -1,17 +1,17 @@
 """Enforcement of the operator's policy: what it forbids is refused, even with approval."""
 
 from snapshot_mcp.core.errors import NOTHING_CHANGED, RefusedError
-from snapshot_mcp.rules.policy import Ruling
+from snapshot_mcp.rules.policy import PolicyViolation
 
 
-def enforce_policy(ruling: Ruling | None) -> None:
+def enforce_policy(violation: PolicyViolation | None) -> None:
     """Refuse what the policy forbids.
 
     Raises:
-        RefusedError: there is a ruling.
+        RefusedError: there is a violation.
     """
-    if ruling is not None:
+    if violation is not None:
         raise RefusedError(
-            ruling.explanation,
+            violation.message,
             f"{NOTHING_CHANGED} No argument lifts a rule of the policy; the operator can.",
         )

@@ -32,7 +32,7 @@ from snapshot_mcp.operations.policy_check import enforce_policy
 from snapshot_mcp.operations.polling import PollResult, poll_until
 from snapshot_mcp.operations.requests import Commit, RestoreSnapshotRequest
 from snapshot_mcp.rules import policy as rules
-from snapshot_mcp.rules.blast_radius import restore_radius
+from snapshot_mcp.rules.blast_radius import restore_blast_radius
 from snapshot_mcp.rules.eligibility import restore_obstacle, snapshot_obstacle
 from snapshot_mcp.rules.rehearsal import rehearsal_name
 
@@ -46,7 +46,7 @@ class RestoreSnapshot:
     Attributes:
         request: the snapshot and the new VM.
         clock: measures how long the restore takes.
-        sent_at: when the request was last sent, in seconds of `clock.elapsed`.
+        sent_at: when the request was last sent, in seconds of `clock.monotonic`.
     """
 
     tool: ClassVar[Literal["restore_snapshot"]] = "restore_snapshot"
@@ -77,7 +77,7 @@ class RestoreSnapshot:
         Raises:
             RefusedError: the snapshot is not ready, the policy forbids it, or the name is taken.
         """
-        snapshot = await context.reader.snapshot(self.request.snapshot_id)
+        snapshot = await context.reader.get_snapshot(self.request.snapshot_id)
         sent = await context.gate.count_sent_last_hour(self.tool)
         enforce_policy(rules.check_restore(context.policy, snapshot, sent_last_hour=sent))
         obstacle = restore_obstacle(snapshot)
@@ -91,7 +91,7 @@ class RestoreSnapshot:
                 f"A VM named {quoted(name)} exists already.",
                 f"{NOTHING_CHANGED} Choose another name.",
             )
-        radius = restore_radius(
+        radius = restore_blast_radius(
             snapshot,
             name,
             await _prices(context.reader),
@@ -102,7 +102,7 @@ class RestoreSnapshot:
 
     def send(self, writer: CloudWriter) -> Awaitable[RestoreReceipt]:
         """Send the request once."""
-        self.sent_at = self.clock.elapsed()
+        self.sent_at = self.clock.monotonic()
         request = self.request
         return writer.restore_snapshot(
             request.snapshot_id, request.new_vm_name, request.contract_id
@@ -146,7 +146,7 @@ async def restore_snapshot(
     receipt = executed.result
     polled = await poll_until(
         receipt.virtual_machine,
-        lambda: context.reader.virtual_machine(receipt.virtual_machine.id),
+        lambda: context.reader.get_virtual_machine(receipt.virtual_machine.id),
         lambda latest: status_word(latest.status) in ("ACTIVE", "ERROR"),
         lambda latest: f"VM {latest.id} is {cell_text(latest.status)}",
         seconds=wait_seconds,
@@ -156,7 +156,7 @@ async def restore_snapshot(
         polled,
         contract_rejected=receipt.contract_rejected,
         rehearsal=request.rehearsal,
-        took_seconds=context.clock.elapsed() - write.sent_at,
+        took_seconds=context.clock.monotonic() - write.sent_at,
     )
 
 
@@ -167,7 +167,7 @@ async def _find_virtual_machine(reader: CloudReader, name: str) -> VirtualMachin
 
 async def _prices(reader: CloudReader) -> Mapping[str, float]:
     try:
-        return await reader.pricebook()
+        return await reader.get_prices()
     except (CloudError, ProtocolError):
         return {}  # the plan says that the price is not known
 
@@ -201,7 +201,7 @@ def _result(
     )
     return RestoreResult(
         outcome=outcome,
-        virtual_machine=VirtualMachineSummary.of(vm, snapshot_obstacle(vm)),
+        virtual_machine=VirtualMachineSummary.from_virtual_machine(vm, snapshot_obstacle(vm)),
         took_seconds=took,
         next_step=" ".join(filter(None, sentences)),
     )

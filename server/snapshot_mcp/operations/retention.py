@@ -30,11 +30,11 @@ from snapshot_mcp.rules.retention_batch import (
     MAX_BATCH_SIZE,
     Batch,
     confirmation_words,
-    gigabytes,
     may_delete_last_copy,
     plan_batch,
+    total_gigabytes,
 )
-from snapshot_mcp.rules.retention_policy import RetentionPolicy, parse_within
+from snapshot_mcp.rules.retention_policy import RetentionPolicy, parse_span
 
 _INTENT = Intent("apply_retention", 0, {})
 _TARGETS = "targets"
@@ -125,16 +125,16 @@ class RetentionOperations:
     ) -> list[Decision]:
         by_vm = group_by_vm(history)
 
-        def protected(snapshot: Snapshot) -> str | None:
+        def find_protection(snapshot: Snapshot) -> str | None:
             siblings = by_vm[snapshot.vm_id]
             ruling = rules.check_protection(self._context.policy, snapshot, siblings, now)
-            return None if ruling is None else ruling.explanation
+            return None if ruling is None else ruling.message
 
         return decide_retention(
             history,
             policy,
             now=now,
-            protected=protected,
+            find_protection=find_protection,
             may_delete_last_copy=may_delete_last_copy(self._context.policy),
         )
 
@@ -158,7 +158,7 @@ def _retention_policy(request: RetentionRequest) -> RetentionPolicy:
         keep_weekly=request.keep_weekly,
         keep_monthly=request.keep_monthly,
         keep_yearly=request.keep_yearly,
-        keep_within=parse_within(request.keep_within) if request.keep_within else None,
+        keep_within=parse_span(request.keep_within) if request.keep_within else None,
         keep_labels=request.keep_labels,
         group_by=request.group_by,
         time_zone=ZoneInfo(request.time_zone),
@@ -193,7 +193,7 @@ def _cursor_position(cursor: str, request: RetentionRequest, batch: Batch) -> Po
 def _plan_result(
     batch: Batch, page: Sequence[Decision], next_cursor: str, instructions: str
 ) -> RetentionPlan:
-    size = gigabytes(batch.going)
+    size = total_gigabytes(batch.to_delete)
     return RetentionPlan(
         outcome="confirmation_required" if batch.delete_count else "nothing_to_delete",
         decisions=tuple(map(_decision_result, page)),
@@ -201,7 +201,7 @@ def _plan_result(
         total=len(batch.decisions),
         keep_count=len(batch.decisions) - batch.delete_count,
         delete_count=batch.delete_count,
-        left_for_later=batch.left or None,
+        left_for_later=batch.postponed_count or None,
         reclaimed_gb=size,
         saved_per_month_estimate=estimate_monthly_cost(size),
         next_step=_next_step(batch, instructions),
@@ -211,10 +211,12 @@ def _plan_result(
 def _next_step(batch: Batch, instructions: str) -> str:
     if not batch.delete_count:
         return "Nothing to delete: everything is kept."
-    if not batch.left:
+    if not batch.postponed_count:
         return instructions
-    more = f"{batch.left} more would go: after this plan, a new one takes the oldest of them."
-    return f"{instructions} {more}"
+    return (
+        f"{instructions} {batch.postponed_count} more would go: after this plan, a new one takes the"
+        " oldest of them."
+    )
 
 
 def _decision_result(decision: Decision) -> RetentionDecision:
@@ -236,7 +238,7 @@ def _decision_result(decision: Decision) -> RetentionDecision:
 def _plan_target(batch: Batch, request: RetentionRequest) -> BatchTarget:
     arguments: dict[str, object] = request._asdict()
     given = ", ".join(f"{name} {value}" for name, value in arguments.items() if value)
-    size = gigabytes(batch.going)
+    size = total_gigabytes(batch.to_delete)
     return BatchTarget(
         state=digest(_target_entries(batch)),
         confirm_with=confirmation_words(batch.delete_count),
@@ -246,4 +248,4 @@ def _plan_target(batch: Batch, request: RetentionRequest) -> BatchTarget:
 
 
 def _target_entries(batch: Batch) -> list[str]:
-    return [str(PlannedSnapshot.of(snapshot)) for snapshot in batch.going]
+    return [str(PlannedSnapshot.of(snapshot)) for snapshot in batch.to_delete]

@@ -30,7 +30,12 @@ from snapshot_mcp.operations.delete_snapshot import DeleteSnapshot
 from snapshot_mcp.operations.notifications import announce
 from snapshot_mcp.operations.planned_write import WriteContext
 from snapshot_mcp.operations.polling import poll_until
-from snapshot_mcp.rules.retention_batch import copies_to_look_at, facts, gigabytes, obstacle
+from snapshot_mcp.rules.retention_batch import (
+    copies_to_check,
+    deletion_obstacle,
+    drift_facts,
+    total_gigabytes,
+)
 
 _GONE = "it is gone already"
 _CHANGED = "it is not as it was when this was planned"
@@ -49,7 +54,7 @@ class PlannedSnapshot(NamedTuple):
     @classmethod
     def of(cls, snapshot: Snapshot) -> Self:
         """Return the entry for a snapshot as it is now."""
-        return cls(snapshot.id, digest(facts(snapshot)))
+        return cls(snapshot.id, digest(drift_facts(snapshot)))
 
     @classmethod
     def parse(cls, entry: str) -> Self:
@@ -144,7 +149,7 @@ class RetentionRun:
         return progress
 
     async def _delete_all(self, progress: _Progress, permit: Permit) -> None:
-        reporter, total = current_caller().news, len(self._targets)
+        reporter, total = current_caller().progress, len(self._targets)
         while progress.remaining and not progress.stop_reason:
             handled = total - len(progress.remaining)
             line = f"{len(progress.accepted)} deleted of {total}"
@@ -205,14 +210,14 @@ class RetentionRun:
         self, target: PlannedSnapshot, snapshot: Snapshot, copies: Sequence[Snapshot]
     ) -> _Verdict:
         policy, now = self._context.policy, self._context.clock.now()
-        reason = obstacle(policy, snapshot, copies, now)
+        reason = deletion_obstacle(policy, snapshot, copies, now)
         if reason is None and PlannedSnapshot.of(snapshot) != target:
             return _CHANGED
         return reason or snapshot
 
     def _copy_ids(self, snapshot: Snapshot) -> list[int]:
         history = self._history.values()
-        return copies_to_look_at(self._context.policy, snapshot, history, self._target_ids)
+        return copies_to_check(self._context.policy, snapshot, history, self._target_ids)
 
     def _skipped(self, target: PlannedSnapshot, reason: str) -> SkippedSnapshot:
         listed = self._history.get(target.id)
@@ -220,7 +225,7 @@ class RetentionRun:
 
     async def _read(self, snapshot_id: int) -> Snapshot | None:
         try:
-            return await self._context.reader.snapshot(snapshot_id)
+            return await self._context.reader.get_snapshot(snapshot_id)
         except NotFoundError:
             return None
 
@@ -259,7 +264,7 @@ def _report(progress: _Progress, pending_ids: set[int]) -> RetentionReport:
         unknown=tuple(progress.unknown),
         skipped=tuple(progress.skipped),
         not_attempted=tuple(target.id for target in progress.remaining),
-        reclaimed_gb=gigabytes(gone),
+        reclaimed_gb=total_gigabytes(gone),
         next_step=" ".join(_next_steps(progress, pending)),
     )
 
