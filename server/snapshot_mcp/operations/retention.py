@@ -214,8 +214,8 @@ def _next_step(batch: Batch, instructions: str) -> str:
     if not batch.postponed_count:
         return instructions
     return (
-        f"{instructions} {batch.postponed_count} more would go: after this plan, a new one takes the"
-        " oldest of them."
+        f"{instructions} {batch.postponed_count} more would go: after this plan, a new one takes"
+        " the oldest of them."
     )
 
 
