@@ -143,6 +143,23 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
         assert (ROOT / path).exists(), path
 
 
+def test_every_module_that_the_architecture_names_exists() -> None:
+    modules = re.findall(r"`(?!server/)([\w/]+\.py)`", ARCHITECTURE)
+    assert modules
+    for module in modules:
+        assert (ROOT / "server/snapshot_mcp" / module).exists(), module
+
+
+def test_the_steps_of_a_write_name_classes_and_functions_of_their_files() -> None:
+    steps = re.findall(r"^\| \d+ \| (.*) \| (.*) \|$", ARCHITECTURE, re.MULTILINE)
+    assert len(steps) > 1
+    for files, text in steps:
+        paths = [ROOT / "server/snapshot_mcp" / path for path in re.findall(r"`(.*?)`", files)]
+        source = "".join(path.read_text(encoding="utf-8") for path in paths)
+        for name in re.findall(r"`(\w+)`", text):
+            assert re.search(rf"\b{name}\b", source), (files, name)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_every_command_of_a_page_exists(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
