@@ -47,7 +47,7 @@ def starts(words: Sequence[str], environment: Mapping[str, str]) -> HttpSettings
     # Whoever has no folder keeps nothing on its machine.
     shared = settings.database_url is not None and settings.signing_key is not None
     assert shared == (settings.data_dir is None)
-    assert service.authenticated
+    assert service.requires_authentication
     check_exposure(arguments.host, service)
     return service
 
