@@ -32,7 +32,7 @@ _EXITS = (
     (exit_codes.OK, "it worked"),
     (exit_codes.FAILED, "it did not work, or the tool refused"),
     (exit_codes.BAD_SETTINGS, "bad settings or arguments"),
-    (exit_codes.NOT_AGREED, "a plan was answered and nobody agreed to it: nothing was changed"),
+    (exit_codes.NOT_CONFIRMED, "a plan was answered and nobody agreed to it: nothing was changed"),
     (exit_codes.INTERRUPTED, "interrupted"),
 )
 
