@@ -15,7 +15,7 @@ __all__ = ["command"]
 from tests.processes.conftest import Command
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("install", "before-a-change", "restore", "clean-up", "command-line")
+PAGES = ("install", "create-snapshots", "restore-snapshots", "delete-snapshots", "command-line")
 _CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)
 _CODE = re.compile(r" # exit code (\d)$")
 

@@ -16,7 +16,7 @@ from mcp_types import CLIENT_CAPABILITIES_META_KEY, PROTOCOL_VERSION_META_KEY
 from snapshot_mcp.core.clock import utc_now
 from snapshot_mcp.ledger.sqlite import Row, SqliteLedger
 from snapshot_mcp.settings.environment import LEDGER_FILE
-from snapshot_mcp.transports.serve import DRAIN_TIMEOUT_SECONDS
+from snapshot_mcp.transports.shutdown import DRAIN_TIMEOUT_SECONDS
 from tests.conftest import ERAS
 from tests.processes.helpers import (
     StdioServer,

@@ -51,7 +51,7 @@ def test_an_issuer_is_taken_letter_by_letter_and_its_service_has_a_name() -> Non
     assert service.authenticated
     assert service.issuer == ISSUER["SNAPSHOT_MCP_AUTH_ISSUER"]
     assert service.audience == ISSUER["SNAPSHOT_MCP_AUTH_AUDIENCE"]
-    assert service.names == ("snapshots.example",)
+    assert service.host_names == ("snapshots.example",)
     assert service.requests_per_minute == DEFAULT_REQUESTS_PER_MINUTE
 
 

@@ -76,7 +76,7 @@ async def _completed(context: RequestContext, kind: SuggestionKind, typed: str) 
     try:
         operations = await context.lifespan_context()
         with anyio.move_on_after(COMPLETION_TIMEOUT_SECONDS):
-            found = await operations.views.suggestions(kind, typed)
+            found = await operations.queries.suggestions(kind, typed)
             return CompleteResult(
                 completion=Completion(values=found.values, total=found.total, has_more=found.more)
             )

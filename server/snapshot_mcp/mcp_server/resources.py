@@ -53,14 +53,14 @@ def add_resources(
 async def read_snapshot(id: str, ctx: ReadContext) -> str:  # noqa: A002 - named so by its address
     """One snapshot, as inspect_snapshot answers it."""
     async with _reading(ctx) as operations:
-        return _json(await operations.views.snapshot(_number(id)))
+        return _json(await operations.queries.snapshot(_number(id)))
 
 
 async def read_vm_snapshots(id: str, ctx: ReadContext) -> str:  # noqa: A002 - as above
     """The newest snapshots of one VM, as list_snapshots answers them."""
     async with _reading(ctx) as operations:
         wanted = SnapshotFilter(vm_id=_number(id))
-        return _json(await operations.views.snapshots(wanted, MAX_LISTED, ""))
+        return _json(await operations.queries.snapshots(wanted, MAX_LISTED, ""))
 
 
 class _Template(NamedTuple):

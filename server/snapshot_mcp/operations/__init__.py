@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 class Operations(NamedTuple):
     """All that the tools can do."""
 
-    views: "Queries"
+    queries: "Queries"
     changes: "Changes"
     retention: "RetentionOperations"
     images: "ImageOperations"
     reviews: "ReviewOperations"
-    picture: "PanelQueries"
+    panel: "PanelQueries"
 
 
 OperationsFactory = Callable[[], Awaitable[Operations]]

@@ -64,13 +64,13 @@ class PanelTools:
 
     async def panel_snapshots(self, ctx: ToolContext, *, vm_id: SourceVmId = 0) -> PanelSnapshots:
         """For the panel: the newest 1,000 snapshots, with what its timeline shows of each."""
-        return await (await operations_of(ctx)).picture.snapshots(vm_id, self._plans)
+        return await (await operations_of(ctx)).panel.snapshots(vm_id, self._plans)
 
     async def panel_virtual_machine(
         self, ctx: ToolContext, *, vm_id: SourceVmId
     ) -> PanelVirtualMachine:
         """For the panel: one VM as it is now, to follow a restore."""
-        return await (await operations_of(ctx)).picture.virtual_machine(vm_id)
+        return await (await operations_of(ctx)).panel.virtual_machine(vm_id)
 
     async def commit_from_panel(
         self,

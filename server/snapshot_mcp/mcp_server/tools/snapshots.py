@@ -66,7 +66,7 @@ async def list_snapshots(
     wanted = SnapshotFilter(
         search, vm_id, state, label, parse_time(created_after), parse_time(created_before), order
     )
-    return await (await operations_of(ctx)).views.snapshots(wanted, limit, cursor)
+    return await (await operations_of(ctx)).queries.snapshots(wanted, limit, cursor)
 
 
 async def inspect_snapshot(ctx: ToolContext, *, snapshot_id: SnapshotId) -> SnapshotDetails:
@@ -74,14 +74,14 @@ async def inspect_snapshot(ctx: ToolContext, *, snapshot_id: SnapshotId) -> Snap
 
     Tells its age, derived image, whether it is the last of its VM, and whether the VM is gone.
     """
-    return await (await operations_of(ctx)).views.snapshot(snapshot_id)
+    return await (await operations_of(ctx)).queries.snapshot(snapshot_id)
 
 
 async def list_virtual_machines(
     ctx: ToolContext, *, search: Search = "", limit: Limit = 20, cursor: Cursor = ""
 ) -> VirtualMachineList:
     """Find VMs, and whether each can be snapshotted now."""
-    return await (await operations_of(ctx)).views.virtual_machines(search, limit, cursor)
+    return await (await operations_of(ctx)).queries.virtual_machines(search, limit, cursor)
 
 
 async def create_snapshot(

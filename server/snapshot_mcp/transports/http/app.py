@@ -31,7 +31,7 @@ def create_http_app(
     server: MCPServer[OperationsFactory],
     service: HttpSettings,
     *,
-    open_paths: Iterable[str],
+    public_paths: Iterable[str],
     sessions: bool = True,
     clock: Clock = SYSTEM_CLOCK,
 ) -> ASGIApp:
@@ -40,7 +40,7 @@ def create_http_app(
     Args:
         server: what is served; its own routes are served too.
         service: who may call it, and how often.
-        open_paths: those of its routes that are for everybody.
+        public_paths: those of its routes that are for everybody.
         sessions: whether clients of the legacy era have sessions; replicas do not share those.
         clock: the time.
     """
@@ -67,7 +67,7 @@ def create_http_app(
         verifier=_verifier(service, clock),
         quotas=Quotas(service.requests_per_minute, clock),
         refuse=refuse,
-        open_paths={*open_paths, *(route.path for route in metadata)},
+        public_paths={*public_paths, *(route.path for route in metadata)},
         clock=clock,
     )
     return RequestIds(guard)
@@ -107,7 +107,7 @@ def _metadata_url(service: HttpSettings) -> str | None:
 
 
 def _hosts(service: HttpSettings) -> list[str]:
-    named = (*_LOOPBACK, *service.names)
+    named = (*_LOOPBACK, *service.host_names)
     return [form for it in named for form in (it, f"{it}:*")]
 
 

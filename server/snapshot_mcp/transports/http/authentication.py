@@ -40,7 +40,7 @@ class AuthenticationMiddleware:
         verifier: tells who presents a token.
         quotas: how much each may ask.
         refuse: answers the others.
-        open_paths: what is answered to all.
+        public_paths: what is answered to all.
         clock: the time.
     """
 
@@ -51,21 +51,21 @@ class AuthenticationMiddleware:
         verifier: TokenVerifier,
         quotas: Quotas,
         refuse: ErrorResponder,
-        open_paths: Collection[str],
+        public_paths: Collection[str],
         clock: Clock,
     ) -> None:
         self._app = AuthContextMiddleware(app)
-        self._open_to_all = app
+        self._public_app = app
         self._verifier = verifier
         self._quotas = quotas
         self._refuse = refuse
-        self._open_paths = open_paths
+        self._open_paths = public_paths
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or let it in."""
         if scope["type"] != "http" or scope["path"] in self._open_paths:
-            await self._open_to_all(scope, receive, send)
+            await self._public_app(scope, receive, send)
             return
         access = await self._admitted(Headers(scope=scope))
         if isinstance(access, ErrorResponse):

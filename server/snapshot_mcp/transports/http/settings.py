@@ -15,6 +15,9 @@ from snapshot_mcp.transports.http.static_tokens import (
     read_static_tokens,
 )
 
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+"""Addresses that only users of this machine can reach, so they need no authentication."""
+
 DEFAULT_REQUESTS_PER_MINUTE = 600
 MAX_REQUESTS_PER_MINUTE = 1_000_000
 _ISSUER = "SNAPSHOT_MCP_AUTH_ISSUER"
@@ -55,7 +58,7 @@ class HttpSettings(BaseModel):
         return self.issuer is not None or bool(self.bearers)
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def host_names(self) -> tuple[str, ...]:
         """The hosts that clients call it by, beside those of loopback; none: nobody said."""
         own = urlsplit(self.audience).netloc if self.audience else ""
         return (*self.allowed_hosts, *([own] if own else ()))
@@ -83,6 +86,33 @@ def read_http_settings(environment: Mapping[str, str]) -> HttpSettings:
         ),
         requests_per_minute=_requests("SNAPSHOT_MCP_REQUESTS_PER_MINUTE", said),
     )
+
+
+def check_exposure(host: str, service: HttpSettings) -> None:
+    """Check that a service that others can reach has authentication and a host name.
+
+    Args:
+        host: the address to listen on.
+        service: the settings of the service.
+
+    Raises:
+        ConfigurationError: The service has no authentication or no allowed host.
+    """
+    if host in LOOPBACK_HOSTS:
+        return
+    if not service.authenticated:
+        raise ConfigurationError(
+            "--host must be a loopback address, because this server does not authenticate its"
+            " callers.",
+            f"Use one of: {', '.join(LOOPBACK_HOSTS)}. Or turn authentication on with"
+            " SNAPSHOT_MCP_AUTH_ISSUER or SNAPSHOT_MCP_BEARER_TOKEN.",
+        )
+    if not service.host_names:
+        raise ConfigurationError(
+            "--host makes this server reachable by others, but no host name is allowed.",
+            "Set SNAPSHOT_MCP_ALLOWED_HOSTS to the name that clients use, such as"
+            " snapshots.example.",
+        )
 
 
 def _check_issuer(said: Mapping[str, str]) -> None:
