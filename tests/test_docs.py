@@ -4,7 +4,7 @@ import inspect
 import re
 from pathlib import Path
 
-from docs.generators.pictures import PICTURES, drawn
+from docs.generators.pictures import PICTURES, draw
 from docs.generators.reference import effect, reference, settings_table
 from snapshot_mcp.cli.parser import build_parser
 from snapshot_mcp.mcp_server.tools.toolsets import all_tools
@@ -71,7 +71,7 @@ def test_every_picture_is_shown_and_is_made_by_this_project() -> None:
 
 
 def test_a_picture_is_what_the_command_prints(tmp_path: Path) -> None:
-    picture = drawn("doctor", PICTURES["doctor"], tmp_path)
+    picture = draw("doctor", PICTURES["doctor"], tmp_path)
     assert "versions" in picture
     assert str(tmp_path) not in picture
 

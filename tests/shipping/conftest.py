@@ -1,4 +1,4 @@
-"""What users install, as they install it. It takes minutes, so SNAPSHOT_MCP_DEEP=1 asks for it."""
+"""Leave the tests that install packages, which take minutes, to SNAPSHOT_MCP_DEEP=1."""
 
 import os
 
