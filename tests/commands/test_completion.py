@@ -7,6 +7,7 @@ import pytest
 
 from snapshot_mcp.cli.parser import SHELLS
 from tests.processes.conftest import Command
+from tests.waiting import START_TIMEOUT_SECONDS
 
 COMMANDS = ("serve", "install", "doctor", "call", "sandbox", "demo", "ledger", "completion")
 
@@ -19,7 +20,12 @@ def test_a_completion_script_names_every_command(command: Command, shell: str) -
     program = shutil.which(shell)
     if program and shell != "tcsh":  # tcsh cannot parse a script without running it
         checked = subprocess.run(
-            [program, "-n"], input=ended.stdout, capture_output=True, text=True, check=False
+            [program, "-n"],
+            input=ended.stdout,
+            capture_output=True,
+            text=True,
+            timeout=START_TIMEOUT_SECONDS,
+            check=False,
         )
         assert (checked.returncode, checked.stderr) == (0, "")
 

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from snapshot_mcp.cli.doctor.cloud_checks import cloud_findings
 from snapshot_mcp.cloud.connection import Connection
-from snapshot_mcp.cloud.diagnostics import ClockCompared, probe
+from snapshot_mcp.cloud.diagnostics import ClockSkewTransport, probe
 from snapshot_mcp.core.clock import SYSTEM_CLOCK, utc_now
 from snapshot_mcp.sandbox.app import create_app
 from snapshot_mcp.settings.environment import LEDGER_FILE
@@ -176,9 +176,9 @@ async def test_a_wrong_clock_is_reported(ahead: str, texts: list[str]) -> None:
     headers = dates.get(ahead, {"date": format_datetime(moment, usegmt=True)})
     app = JSONResponse({"status": True, "snapshots": [], "count": 0}, headers=headers)
     clock = SYSTEM_CLOCK._replace(now=lambda: now)
-    transport = ClockCompared(httpx.ASGITransport(app), clock)
+    transport = ClockSkewTransport(httpx.ASGITransport(app), clock)
     async with Connection(transport, "http://cloud.test/v1", KEY, 5) as connection:
-        findings = cloud_findings(await probe(connection, clock, seconds=5), transport.skew)
+        findings = cloud_findings(await probe(connection, clock, timeout_seconds=5), transport.skew)
     assert [finding.text for finding in findings if finding.name == "clock"] == texts
 
 

@@ -15,8 +15,8 @@ from snapshot_mcp.cli.install import files
 from snapshot_mcp.cli.install.clients import CLIENTS, UserEnvironment
 from snapshot_mcp.core.clock import utc_now
 from snapshot_mcp.core.errors import RefusedError
-from tests.conftest import DEEP
 from tests.processes.helpers import KEY, TOOLS, environment, stdio_server
+from tests.scale import scale
 
 Install = Callable[..., CompletedProcess[str]]
 EXISTING = """{
@@ -54,7 +54,7 @@ def read_entry(client: str, home: Path, name: str = "snapshots") -> dict[str, An
 
 
 # The other clients start the same command, so only test-deep tries them.
-@pytest.mark.parametrize("client", CLIENTS if DEEP else [*CLIENTS][:1])
+@pytest.mark.parametrize("client", [*CLIENTS][: scale(quick=1, deep=len(CLIENTS))])
 def test_the_installed_entry_starts_the_server(
     install: Install, client: str, tmp_path: Path
 ) -> None:

@@ -20,6 +20,7 @@ from snapshot_mcp.sandbox.entities import Config, Snapshot
 from snapshot_mcp.sandbox.request import ApiRequest, PageRequest
 from snapshot_mcp.sandbox.seed import seed
 from tests.sandbox.conftest import Cloud
+from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 CONFIG = Config({"name": "e"}, {}, {}, {}, volume_gb=10, region_id=1)
@@ -64,7 +65,7 @@ def test_many_threads_that_find_a_new_file_fill_it_once(tmp_path: Path) -> None:
             seed(session, NOW)
 
         def count(_: int, database: Path = database, barrier: threading.Barrier = barrier) -> int:
-            barrier.wait()
+            barrier.wait(ANSWER_TIMEOUT_SECONDS)
             with store.transaction(database, write=False, first=fill) as session:
                 return session.snapshots("", PageRequest(1, 1))[0]
 
@@ -81,7 +82,7 @@ def test_a_file_that_another_filled_meanwhile_is_left_as_it_is(tmp_path: Path) -
         fills.append("first")
         second.start()
         # The second has opened the file and waits for this transaction to end.
-        arrived.wait(5)
+        assert arrived.wait(ANSWER_TIMEOUT_SECONDS)
 
     def open_too() -> None:
         with closing(store.connect(database)) as connection:
@@ -90,10 +91,10 @@ def test_a_file_that_another_filled_meanwhile_is_left_as_it_is(tmp_path: Path) -
         with store.transaction(database, write=True, first=lambda _: fills.append("second")):
             pass
 
-    arrived, second = threading.Event(), threading.Thread(target=open_too)
+    arrived, second = threading.Event(), threading.Thread(target=open_too, daemon=True)
     with store.transaction(database, write=False, first=fill_slowly):
         pass
-    second.join(10)
+    second.join(ANSWER_TIMEOUT_SECONDS)
     assert fills == ["first"]
 
 
@@ -159,14 +160,14 @@ async def test_a_list_of_ten_thousand_is_read_fast_in_pages(cloud: Cloud) -> Non
     await cloud.get("/core/regions")
     with closing(store.connect(cloud.database)) as connection:
         connection.execute(MANY)
-    started = time.perf_counter()
+    started = time.process_time()  # of the processor, as a busy machine takes longer
     for query in (
         {"page": "1", "pageSize": "100"},
         {"page": "100", "pageSize": "100"},
         {"page": "1", "search": "MANY 9999"},
     ):
         await cloud.get("/core/snapshots", query=query)
-    assert time.perf_counter() - started < 1.5
+    assert time.process_time() - started < 1.5
 
 
 def test_the_newest_page_is_read_from_the_index(tmp_path: Path) -> None:

@@ -3,12 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from snapshot_mcp.transports.http.error_responses import RETRY_SECONDS
 from snapshot_mcp.transports.http.scopes import READ
 from tests.processes.helpers import Upstream, free_port
 from tests.processes.http_server import HttpServer, http_server
 from tests.service.conversation import NEW, call, client_of
 from tests.service.issuer import Issuer, ec_key
+
+pytestmark = pytest.mark.slow
 
 
 def result_of(server: HttpServer, tool: str, **arguments: object) -> dict[str, Any]:

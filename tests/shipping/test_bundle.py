@@ -10,6 +10,8 @@ import pytest
 
 from tests.shipping.helpers import ROOT, UV, assert_server_works, home_variables, run
 
+pytestmark = pytest.mark.packaging
+
 TOOL = ROOT / "packaging/node_modules/@anthropic-ai/mcpb/dist/cli/cli.js"
 
 

@@ -17,6 +17,8 @@ from tests.shipping.helpers import (
     run,
 )
 
+pytestmark = pytest.mark.packaging
+
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:

@@ -90,7 +90,7 @@ class WriteOnce:
         sending = _Sending(attempt, write, look, others_differ)
         try:
             return await retry_until(
-                lambda: self._send_once(sending), self._clock, within=RETRY_TIMEOUT_SECONDS
+                lambda: self._send_once(sending), self._clock, max_seconds=RETRY_TIMEOUT_SECONDS
             )
         except (SnapshotMcpError, anyio.get_cancelled_exc_class()) as error:
             with anyio.CancelScope(shield=True):
@@ -98,7 +98,7 @@ class WriteOnce:
             raise
 
     async def _send_once(self, sending: "_Sending[T]") -> T:  # pyright: ignore[reportReturnType] - a shielded scope swallows nothing
-        async with self._writer.slot():
+        async with self._writer.write_slot():
             with anyio.CancelScope(shield=True):
                 await self._begin(sending)
                 return await self._watch(sending)
@@ -131,7 +131,7 @@ class WriteOnce:
         if seen.effect is not None:
             await self._note("done", sending, "settled: the cloud shows it")
             return seen.effect
-        if not seen.conclusive or error.may_still_happen:
+        if not seen.conclusive or error.may_complete_later:
             await self._note("unknown", sending, error.args[0])
             raise error
         await self._note("failed", sending, "settled: the cloud does not show it")

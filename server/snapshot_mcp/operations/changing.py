@@ -119,7 +119,7 @@ class Changes:
         await announce(snapshot.id, order.vm_id)
         waited = await poll_until(
             snapshot,
-            announcing_changes(snapshot, lambda: self._reader.snapshot(snapshot.id)),
+            announcing_changes(snapshot, lambda: self._reader.get_snapshot(snapshot.id)),
             lambda seen: seen.state in ("ready", "failed"),
             lambda seen: f"Snapshot {seen.id} is {cell_text(seen.status)}",
             seconds=wait_seconds,
@@ -144,7 +144,7 @@ class Changes:
 
         def write(writer: CloudWriter) -> Awaitable[RestoreReceipt]:
             nonlocal ordered_at
-            ordered_at = self._clock.elapsed()
+            ordered_at = self._clock.monotonic()
             return writer.restore_snapshot(order.snapshot_id, order.new_vm_name, order.contract_id)
 
         try:
@@ -180,7 +180,7 @@ class Changes:
         """What became of a restore that was accepted, after a wait for its VM."""
         waited = await poll_until(
             receipt.virtual_machine,
-            lambda: self._reader.virtual_machine(receipt.virtual_machine.id),
+            lambda: self._reader.get_virtual_machine(receipt.virtual_machine.id),
             lambda seen: status_word(seen.status) in ("ACTIVE", "ERROR"),
             lambda seen: f"VM {seen.id} is {cell_text(seen.status)}",
             seconds=wait_seconds,
@@ -190,7 +190,7 @@ class Changes:
             waited,
             contract_rejected=receipt.contract_rejected,
             rehearsal=order.rehearsal,
-            took_seconds=self._clock.elapsed() - ordered_at,
+            took_seconds=self._clock.monotonic() - ordered_at,
         )
 
     async def delete(self, snapshot_id: int, commit: Commit, person: Approver) -> DeleteResult:
@@ -264,7 +264,7 @@ class Changes:
         return None if vm is None else RestoreReceipt(vm, contract_rejected=False)
 
     async def _check_creation(self, order: CreateSnapshotRequest) -> None:
-        vm = await self._reader.virtual_machine(order.vm_id)
+        vm = await self._reader.get_virtual_machine(order.vm_id)
         enforce_policy(policy.check_creation(self._policy, policy.vm_region(vm)))
         obstacle = snapshot_obstacle(vm)
         if obstacle is not None:
@@ -278,14 +278,14 @@ class Changes:
                 " again, which interrupts what runs on it.",
                 f"{NOTHING_CHANGED} Ask the person; allow_interruption says that they accept it.",
             )
-        if not await self._reader.snapshot_name_available(order.name):
+        if not await self._reader.is_snapshot_name_available(order.name):
             raise RefusedError(
                 f"A snapshot named {quoted(order.name)} exists already.",
                 f"{NOTHING_CHANGED} Choose another name.",
             )
 
     async def _restore_target(self, order: RestoreSnapshotRequest) -> Target:
-        snapshot = await self._reader.snapshot(order.snapshot_id)
+        snapshot = await self._reader.get_snapshot(order.snapshot_id)
         sent = await self._gate.count_sent_last_hour("restore_snapshot")
         enforce_policy(policy.check_restore(self._policy, snapshot, sent_last_hour=sent))
         obstacle = restore_obstacle(snapshot)
@@ -299,7 +299,7 @@ class Changes:
                 f"A VM named {quoted(order.new_vm_name)} exists already.",
                 f"{NOTHING_CHANGED} Choose another name.",
             )
-        radius = blast.restore_radius(
+        radius = blast.restore_blast_radius(
             snapshot,
             order.new_vm_name,
             await self._prices(),
@@ -310,12 +310,12 @@ class Changes:
 
     async def _prices(self) -> Mapping[str, float]:
         try:
-            return await self._reader.pricebook()
+            return await self._reader.get_prices()
         except (CloudError, ProtocolError):
             return {}  # the plan says that the price is not known
 
     async def _delete_target(self, snapshot_id: int) -> Target:
-        snapshot = await self._reader.snapshot(snapshot_id)
+        snapshot = await self._reader.get_snapshot(snapshot_id)
         obstacle = delete_obstacle(snapshot)
         if obstacle is not None:
             raise RefusedError(
@@ -327,12 +327,12 @@ class Changes:
         enforce_policy(
             policy.check_deletion(self._policy, snapshot, siblings, now, sent_last_hour=sent)
         )
-        return _target(snapshot, blast.deletion_radius(snapshot, siblings, now))
+        return _target(snapshot, blast.deletion_blast_radius(snapshot, siblings, now))
 
     async def _deleted(self, snapshot_id: int, vm_id: int | None) -> DeleteResult:
         async def is_gone() -> bool:
             try:
-                await self._reader.snapshot(snapshot_id)
+                await self._reader.get_snapshot(snapshot_id)
             except NotFoundError:
                 return True
             return False

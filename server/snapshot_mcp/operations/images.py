@@ -5,7 +5,7 @@ from typing import Literal
 
 from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.cloud.field_readers import read_integer
-from snapshot_mcp.cloud.parsing import Entry, read_event
+from snapshot_mcp.cloud.parsing import RawEntry, parse_event
 from snapshot_mcp.consent.evidence import Approver
 from snapshot_mcp.consent.gate import Gate
 from snapshot_mcp.consent.plan_tokens import Intent
@@ -83,14 +83,14 @@ class ImageOperations:
         return await self._seen(order, image)
 
     async def _check(self, order: CreateImageRequest) -> None:
-        snapshot = await self._reader.snapshot(order.snapshot_id)
+        snapshot = await self._reader.get_snapshot(order.snapshot_id)
         enforce_policy(policy.check_image(self._policy, snapshot))
         obstacle = image_obstacle(snapshot)
         if obstacle is not None:
             raise RefusedError(
                 f"No image can be made of snapshot {snapshot.id} now: {obstacle}.", NOTHING_CHANGED
             )
-        if await self._reader.image_named(order.name) is not None:
+        if await self._reader.find_image(order.name) is not None:
             raise RefusedError(
                 f"An image named {quoted(order.name)} exists already.",
                 f"{NOTHING_CHANGED} Choose another name.",
@@ -128,17 +128,17 @@ class ImageOperations:
         shown = PageBuilder[SnapshotEvent](limit, position_of(cursor, snapshot_id))
         foreign = 0
 
-        def keep(entry: Entry) -> None:
+        def keep(entry: RawEntry) -> None:
             nonlocal foreign
             # What happened to another snapshot must not be told as if it had happened to this one.
             if read_integer(entry.raw.get("snapshot_id")) not in (None, snapshot_id):
                 foreign += 1
                 return
-            event = read_event(entry)
+            event = parse_event(entry)
             shown.add(_position(event), event)
 
         collected = PageCollector[None](keep)
-        collected.take(await self._reader.snapshot_events(snapshot_id))
+        collected.take(await self._reader.get_snapshot_events(snapshot_id))
         return SnapshotEventList(
             snapshot_id=snapshot_id,
             events=tuple(shown.entries),
@@ -162,6 +162,6 @@ def _result(
     return ImageResult(
         outcome=outcome,
         snapshot_id=order.snapshot_id,
-        image=None if image is None else ImageSummary.of(image),
+        image=None if image is None else ImageSummary.from_image(image),
         next_step=next_step,
     )

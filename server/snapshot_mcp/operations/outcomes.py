@@ -17,7 +17,7 @@ _ON_DEMAND = "The cloud rejected the contract, so the VM is billed on demand."
 def created(waited: PollResult[Snapshot]) -> CreateResult:
     """What became of a snapshot that was ordered."""
     snapshot, trouble = waited
-    summary = SnapshotSummary.of(snapshot)
+    summary = SnapshotSummary.from_snapshot(snapshot)
     again = (
         f"Call inspect_snapshot with {snapshot.id} to see how it goes on; do not create it again."
     )
@@ -46,7 +46,7 @@ def restored(
 ) -> RestoreResult:
     """What became of a VM that was ordered `took_seconds` ago."""
     vm, trouble = waited
-    summary = VirtualMachineSummary.of(vm, snapshot_obstacle(vm))
+    summary = VirtualMachineSummary.from_virtual_machine(vm, snapshot_obstacle(vm))
     took = None
     match status_word(vm.status):
         case "ACTIVE":

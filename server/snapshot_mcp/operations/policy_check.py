@@ -1,7 +1,7 @@
 """The operator's policy is obeyed: what it forbids is refused, whoever asks and agrees."""
 
 from snapshot_mcp.core.errors import NOTHING_CHANGED, RefusedError
-from snapshot_mcp.rules.policy import Ruling
+from snapshot_mcp.rules.policy import PolicyViolation
 
 APPROVE_IN_PANEL = (
     "Nothing was changed yet. The person sees this plan in the panel, and agrees there if they do:"
@@ -10,7 +10,7 @@ APPROVE_IN_PANEL = (
 """The next step after a plan where the client shows the panel and cannot ask."""
 
 
-def enforce_policy(ruling: Ruling | None) -> None:
+def enforce_policy(ruling: PolicyViolation | None) -> None:
     """Refuse what the policy forbids.
 
     Raises:
@@ -18,6 +18,6 @@ def enforce_policy(ruling: Ruling | None) -> None:
     """
     if ruling is not None:
         raise RefusedError(
-            f"{ruling.sentence} Rule: {ruling.rule}.",
+            f"{ruling.explanation} Rule: {ruling.rule}.",
             f"{NOTHING_CHANGED} No argument lifts a rule of the policy; the operator can.",
         )

@@ -53,7 +53,7 @@ class Queries:
             NotFound: there is no such snapshot.
             CloudError: the cloud gave no usable answer.
         """
-        snapshot = await self._reader.snapshot(snapshot_id)
+        snapshot = await self._reader.get_snapshot(snapshot_id)
         siblings = await listing.snapshots_of_vm(self._reader, snapshot.vm_id)
         return SnapshotDetails(
             snapshot=snapshot,
@@ -62,7 +62,7 @@ class Queries:
             vm_gone=snapshot.vm_gone,
             last_ready_of_vm=blast.is_last_ready(snapshot, siblings),
             newest_of_vm=blast.is_newest_ready(snapshot, siblings),
-            derived_image=blast.derived_image(snapshot),
+            derived_image=blast.describe_derived_image(snapshot),
         )
 
     async def suggestions(self, wanted: SuggestionKind, typed: str) -> suggesting.Suggestions:

@@ -73,18 +73,18 @@ async def find_created_image(
 ) -> CustomImage | None:
     """The image with this name, of this snapshot or in the list; None when there is none."""
     try:
-        image = (await reader.snapshot(snapshot_id)).custom_image
+        image = (await reader.get_snapshot(snapshot_id)).custom_image
     except NotFoundError:
         image = None  # an image goes together with its snapshot
     if image is not None and image.name == name:
         return image
-    return await reader.image_named(name)
+    return await reader.find_image(name)
 
 
 async def find_deletion(reader: CloudReader, snapshot_id: int) -> int | None:
     """The id of a snapshot that is gone or going; None while it is there."""
     try:
-        snapshot = await reader.snapshot(snapshot_id)
+        snapshot = await reader.get_snapshot(snapshot_id)
     except NotFoundError:
         return snapshot_id
     return snapshot_id if status_word(snapshot.status) in ("DELETING", "DELETED") else None

@@ -33,12 +33,12 @@ from snapshot_mcp.rules.retention_batch import (
     MAX_BATCH_SIZE,
     Batch,
     confirmation_words,
-    facts,
-    gigabytes,
+    drift_facts,
     may_delete_last_copy,
     plan_batch,
+    total_gigabytes,
 )
-from snapshot_mcp.rules.retention_policy import RetentionPolicy, parse_within
+from snapshot_mcp.rules.retention_policy import RetentionPolicy, parse_span
 
 _INTENT = Intent("apply_retention", 0, {})
 _TARGETS = "targets"
@@ -92,7 +92,9 @@ class RetentionOperations:
             told = "This is more of the plan whose token came with its first page."
             return answer.model_copy(update={"next_step": told})
         target = _target(planned, order)
-        fields = await self._gate.plan(_INTENT, target, person, {_TARGETS: _written(planned.going)})
+        fields = await self._gate.plan(
+            _INTENT, target, person, {_TARGETS: _written(planned.to_delete)}
+        )
         return answer.model_copy(update=fields)
 
     async def apply(self, plan_token: str, confirm: str, person: Approver) -> RetentionReport:
@@ -145,13 +147,13 @@ class RetentionOperations:
         def protected(snapshot: Snapshot) -> str | None:
             siblings = of_vm[snapshot.vm_id]
             ruling = rules.check_protection(self._policy, snapshot, siblings, now)
-            return None if ruling is None else f"{ruling.sentence} Rule: {ruling.rule}."
+            return None if ruling is None else f"{ruling.explanation} Rule: {ruling.rule}."
 
         return decide_retention(
             history,
             wanted,
             now=now,
-            protected=protected,
+            find_protection=protected,
             may_delete_last_copy=may_delete_last_copy(self._policy),
         )
 
@@ -174,7 +176,7 @@ def _policy_of(order: RetentionRequest) -> RetentionPolicy:
         keep_weekly=order.keep_weekly,
         keep_monthly=order.keep_monthly,
         keep_yearly=order.keep_yearly,
-        keep_within=parse_within(order.keep_within) if order.keep_within else None,
+        keep_within=parse_span(order.keep_within) if order.keep_within else None,
         keep_labels=order.keep_labels,
         group_by=order.group_by,
         time_zone=ZoneInfo(order.time_zone),
@@ -204,7 +206,7 @@ def _after(cursor: str, order: RetentionRequest, planned: Batch) -> Position | N
 
 
 def _answer(planned: Batch, page: Sequence[Decision], next_cursor: str, ask: str) -> RetentionPlan:
-    size = gigabytes(planned.going)
+    size = total_gigabytes(planned.to_delete)
     return RetentionPlan(
         outcome="confirmation_required" if planned.delete_count else "nothing_to_delete",
         decisions=tuple(map(_told, page)),
@@ -212,7 +214,7 @@ def _answer(planned: Batch, page: Sequence[Decision], next_cursor: str, ask: str
         total=len(planned.decisions),
         keep_count=len(planned.decisions) - planned.delete_count,
         delete_count=planned.delete_count,
-        left_for_later=planned.left or None,
+        left_for_later=planned.postponed_count or None,
         reclaimed_gb=size,
         saved_per_month_estimate=estimate_monthly_cost(size),
         next_step=_next_step(planned, ask),
@@ -222,10 +224,10 @@ def _answer(planned: Batch, page: Sequence[Decision], next_cursor: str, ask: str
 def _next_step(planned: Batch, ask: str) -> str:
     if not planned.delete_count:
         return "Nothing to delete: everything is kept."
-    if not planned.left:
+    if not planned.postponed_count:
         return ask
-    more = f" {planned.left} more would go: after this plan, a new one takes the oldest of them."
-    return ask + more
+    more = f" {planned.postponed_count} more would go: after this plan, a new one takes the oldest"
+    return f"{ask}{more} of them."
 
 
 def _told(decision: Decision) -> RetentionDecision:
@@ -247,9 +249,9 @@ def _told(decision: Decision) -> RetentionDecision:
 def _target(planned: Batch, order: RetentionRequest) -> BatchTarget:
     asked: Mapping[str, object] = order._asdict()
     written = ", ".join(f"{name} {value}" for name, value in asked.items() if value)
-    size = gigabytes(planned.going)
+    size = total_gigabytes(planned.to_delete)
     return BatchTarget(
-        state=digest(_written(planned.going)),
+        state=digest(_written(planned.to_delete)),
         confirm_with=confirmation_words(planned.delete_count),
         question="",
         summary=f"{planned.delete_count} of {len(planned.decisions)}, {size} GB; {written}",
@@ -257,4 +259,4 @@ def _target(planned: Batch, order: RetentionRequest) -> BatchTarget:
 
 
 def _written(going: Sequence[Snapshot]) -> list[str]:
-    return [PlannedSnapshot(it.id, digest(facts(it))).written for it in going]
+    return [PlannedSnapshot(it.id, digest(drift_facts(it))).written for it in going]

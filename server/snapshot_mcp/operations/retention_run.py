@@ -32,7 +32,12 @@ from snapshot_mcp.operations.notifications import announce
 from snapshot_mcp.operations.polling import poll_until
 from snapshot_mcp.operations.recovery import find_deletion
 from snapshot_mcp.rules.policy import Policy
-from snapshot_mcp.rules.retention_batch import copies_to_look_at, facts, gigabytes, obstacle
+from snapshot_mcp.rules.retention_batch import (
+    copies_to_check,
+    deletion_obstacle,
+    drift_facts,
+    total_gigabytes,
+)
 
 _GONE = "it is gone already"
 _CHANGED = "it is not as it was when this was planned"
@@ -152,7 +157,7 @@ class RetentionRun:
         return course
 
     async def _delete_each(self, course: _Course, permit: Permit) -> None:
-        news, total = current_caller().news, len(self._targets)
+        news, total = current_caller().progress, len(self._targets)
         while course.left and not course.stopped:
             place = total - len(course.left)
             line = f"{len(course.accepted)} deleted of {total}"
@@ -215,13 +220,13 @@ class RetentionRun:
 
     def _copies_of(self, snapshot: Snapshot) -> list[int]:
         history = self._history.values()
-        return copies_to_look_at(self._policy, snapshot, history, self._going)
+        return copies_to_check(self._policy, snapshot, history, self._going)
 
     def _judged(
         self, target: PlannedSnapshot, snapshot: Snapshot, copies: Sequence[Snapshot]
     ) -> Snapshot | str:
-        why = obstacle(self._policy, snapshot, copies, self._clock.now())
-        if why is None and digest(facts(snapshot)) != target.state:
+        why = deletion_obstacle(self._policy, snapshot, copies, self._clock.now())
+        if why is None and digest(drift_facts(snapshot)) != target.state:
             return _CHANGED
         return why or snapshot
 
@@ -231,7 +236,7 @@ class RetentionRun:
 
     async def _found(self, snapshot_id: int) -> Snapshot | None:
         try:
-            return await self._reader.snapshot(snapshot_id)
+            return await self._reader.get_snapshot(snapshot_id)
         except NotFoundError:
             return None
 
@@ -269,7 +274,7 @@ class RetentionRun:
             unknown=tuple(course.unknown),
             skipped=tuple(course.skipped),
             not_attempted=tuple(it.id for it in course.left),
-            reclaimed_gb=gigabytes(gone),
+            reclaimed_gb=total_gigabytes(gone),
             next_step=" ".join(_next_steps(course, pending)),
         )
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from snapshot_mcp.cli.doctor.findings import Finding
-from snapshot_mcp.cloud.connection import network_transport
-from snapshot_mcp.cloud.diagnostics import CheckResult, ClockCompared, FetchedPermissions, probe
+from snapshot_mcp.cloud.connection import create_network_transport
+from snapshot_mcp.cloud.diagnostics import ClockSkewTransport, ProbeResult, ReadCheck, probe
 from snapshot_mcp.core.clock import SYSTEM_CLOCK
 from snapshot_mcp.core.errors import ConfigurationError, ForbiddenError, UnauthorizedError
 from snapshot_mcp.mcp_server.app import connection_over
@@ -20,22 +20,22 @@ async def check_cloud(settings: Settings) -> list[Finding]:
     if settings.embedded:
         return [Finding("note", "cloud", "embedded cloud, because there is no API key")]
     try:
-        transport = ClockCompared(network_transport(settings.api_url), SYSTEM_CLOCK)
+        transport = ClockSkewTransport(create_network_transport(settings.api_url), SYSTEM_CLOCK)
     except ConfigurationError as error:
         return [Finding("bad", "cloud", str(error))]
     async with connection_over(transport, settings) as connection:
-        result = await probe(connection, SYSTEM_CLOCK, seconds=settings.timeout)
+        result = await probe(connection, SYSTEM_CLOCK, timeout_seconds=settings.timeout)
     return list(cloud_findings(result, transport.skew))
 
 
-def cloud_findings(result: CheckResult, skew: float | None) -> Iterator[Finding]:
+def cloud_findings(result: ProbeResult, skew: float | None) -> Iterator[Finding]:
     """Yield the findings of a check.
 
     Args:
         result: the reads and their results.
         skew: seconds by which the cloud's clock is ahead of this machine's; None if unknown.
     """
-    first = result.reads[0]
+    first = result.checks[0]
     yield _connection_finding(first, result)
     if first.failure is None or isinstance(first.failure, UnauthorizedError | ForbiddenError):
         yield _key_finding(first)
@@ -45,17 +45,17 @@ def cloud_findings(result: CheckResult, skew: float | None) -> Iterator[Finding]
         yield _clock_finding(skew)
 
 
-def _connection_finding(first: FetchedPermissions, result: CheckResult) -> Finding:
+def _connection_finding(first: ReadCheck, result: ProbeResult) -> Finding:
     if first.failure is not None and not isinstance(
         first.failure, UnauthorizedError | ForbiddenError
     ):
         return Finding("bad", "cloud", str(first.failure))
-    times = [read.seconds for read in result.reads[:2]]
+    times = [read.seconds for read in result.checks[:2]]
     second = f", then {_milliseconds(times[1])}" if len(times) > 1 else ""
     return Finding("ok", "cloud", f"answered in {_milliseconds(times[0])}{second}")
 
 
-def _key_finding(first: FetchedPermissions) -> Finding:
+def _key_finding(first: ReadCheck) -> Finding:
     match first.failure:
         case UnauthorizedError():
             return Finding("bad", "key", "the cloud does not accept it; check SNAPSHOT_MCP_API_KEY")
@@ -65,8 +65,8 @@ def _key_finding(first: FetchedPermissions) -> Finding:
             return Finding("ok", "key", "accepted")
 
 
-def _permission_findings(result: CheckResult) -> Iterator[Finding]:
-    for read in {read.subject: read for read in result.reads}.values():
+def _permission_findings(result: ProbeResult) -> Iterator[Finding]:
+    for read in {read.subject: read for read in result.checks}.values():
         if read.failure is None:
             yield Finding("ok", "key", f"may read {read.subject}")
         else:

@@ -76,7 +76,7 @@ def create_http_app(
 def _verifier(service: HttpSettings, clock: Clock) -> TokenVerifier:
     keys = None
     if service.issuer is not None:
-        keys = KeySet(Issuer(service.issuer, service.jwks_url).keys, clock.elapsed)
+        keys = KeySet(Issuer(service.issuer, service.jwks_url).keys, clock.monotonic)
     return TokenVerifier(
         bearers=service.bearers,
         keys=keys,

@@ -39,7 +39,7 @@ class Quotas:
         bucket = self._buckets.get(principal)
         if bucket is None:
             bucket = self._buckets[principal] = InMemoryBucket([self._rate])
-        now = int(self._clock.elapsed() * 1_000)
+        now = int(self._clock.monotonic() * 1_000)
         bucket.leak(now)
         item = RateItem("request", now)
         if bucket.put(item):

@@ -72,7 +72,7 @@ class TokenVerifier:
         self._audience = audience
         self._clock = clock
         self._kept: TTLCache[bytes, AccessToken] = TTLCache(
-            _CACHE_SIZE, CACHE_TTL_SECONDS, clock.elapsed
+            _CACHE_SIZE, CACHE_TTL_SECONDS, clock.monotonic
         )
 
     async def verify(self, token: str) -> AccessToken:
