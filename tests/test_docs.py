@@ -102,7 +102,7 @@ def test_the_json_block_for_clients_starts_this_server() -> None:
 
 
 def test_the_install_buttons_run_the_published_package() -> None:
-    links = [urlsplit(link) for link in _LINK.findall(README) if "config=" in link]
+    links = [urlsplit(str(link)) for link in _LINK.findall(README) if "config=" in link]
     assert {link.hostname for link in links} == {"cursor.com", "vscode.dev"}
     for link in links:
         query = parse_qs(link.query)

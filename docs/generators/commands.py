@@ -45,7 +45,7 @@ def _command_parsers(
         subparsers: Any = action.choices
         if isinstance(action.choices, dict):
             subactions: Any = action._get_subactions()  # type: ignore[attr-defined]  # noqa: SLF001 - no public API
-            helps = {subaction.dest: subaction.help for subaction in subactions}
+            helps: Any = {subaction.dest: subaction.help for subaction in subactions}
             for name, command_parser in subparsers.items():
                 yield command_parser, str(helps[name])
 
