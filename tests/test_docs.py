@@ -102,14 +102,15 @@ def test_the_json_block_for_clients_starts_this_server() -> None:
 
 
 def test_the_install_buttons_run_the_published_package() -> None:
-    links = [urlsplit(str(link)) for link in _LINK.findall(README) if "config=" in link]
-    assert {link.hostname for link in links} == {"cursor.com", "vscode.dev"}
-    for link in links:
-        query = parse_qs(link.query)
-        (config,) = query["config"]
-        if link.hostname == "cursor.com":
-            config = base64.b64decode(config).decode()
+    configs: dict[str, str] = {}
+    for link in re.findall(r"\]\((https://[^)]*config=[^)]*)\)", README):
+        address = urlsplit(str(link))
+        query = parse_qs(address.query)
         assert query["name"] == ["snapshots"]
+        configs[str(address.hostname)] = query["config"][0]
+    assert configs.keys() == {"cursor.com", "vscode.dev"}
+    configs["cursor.com"] = base64.b64decode(configs["cursor.com"]).decode()
+    for config in configs.values():
         assert json.loads(config) == {"command": "uvx", "args": ["snapshot-mcp"]}
 
 

@@ -44,10 +44,13 @@ def _command_parsers(
     for action in _actions(parser):
         subparsers: Any = action.choices
         if isinstance(action.choices, dict):
-            subactions: Any = action._get_subactions()  # type: ignore[attr-defined]  # noqa: SLF001 - no public API
-            helps: Any = {subaction.dest: subaction.help for subaction in subactions}
+            with_help: Any = action
+            helps = {
+                str(subaction.dest): str(subaction.help)
+                for subaction in with_help._get_subactions()  # noqa: SLF001 - no public API
+            }
             for name, command_parser in subparsers.items():
-                yield command_parser, str(helps[name])
+                yield command_parser, helps[name]
 
 
 def _options(parser: argparse.ArgumentParser) -> Iterator[Option]:

@@ -47,7 +47,7 @@ def assert_starts(words: Sequence[str], environment: Mapping[str, str]) -> HttpS
     # A replica without a data folder must keep its state in the database.
     shared = settings.database_url is not None and settings.signing_key is not None
     assert shared == (settings.data_dir is None)
-    assert service.authenticated
+    assert service.requires_authentication
     check_exposure(arguments.host, service)
     return service
 

@@ -23,9 +23,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from snapshot_mcp.sandbox import store
 from snapshot_mcp.sandbox.app import create_app
-from snapshot_mcp.sandbox.errors import RefusalError
-from snapshot_mcp.sandbox.request import MAX_NAME_LENGTH, NAME_PATTERN, checked_name
-from snapshot_mcp.sandbox.seed import seed
+from snapshot_mcp.sandbox.errors import ApiError
+from snapshot_mcp.sandbox.request import MAX_NAME_LENGTH, NAME_PATTERN, validate_name
+from snapshot_mcp.sandbox.seed import seed_database
 from tests.sandbox.conftest import GOLDEN, KEY, NEWEST, NOTEBOOK, TRAINING_BOX, Cloud
 from tests.sandbox.probing import CHECKS, PHASES, Findings, probe
 from tests.sandbox.test_serve import served
@@ -124,8 +124,8 @@ async def test_operations_are_named_once_and_name_what_their_path_holds(document
 @given(st.text(max_size=MAX_NAME_LENGTH + 2))
 def test_the_document_and_the_cloud_agree_on_names(name: str) -> None:
     try:
-        taken = checked_name(name) == name
-    except RefusalError:
+        taken = validate_name(name) == name
+    except ApiError:
         taken = False
     told = len(name) <= MAX_NAME_LENGTH and re.fullmatch(NAME_PATTERN.strip("^$"), name)
     assert bool(told) == taken
@@ -209,7 +209,7 @@ def hurried_cloud(folder: Path) -> Starlette:
 def forgetful_cloud(folder: Path) -> ASGIApp:
     """A cloud that is new at every call, so that the request alone decides about the answer."""
     filled, used = folder / "filled.db", folder / "used.db"
-    with store.transaction(filled, write=True, first=lambda it: seed(it, NOON)):
+    with store.transaction(filled, write=True, initialize=lambda it: seed_database(it, NOON)):
         pass
     cloud = create_app(database=used, api_key=KEY, now=lambda: NOON)
 

@@ -101,8 +101,8 @@ def test_a_port_in_use_is_named_in_a_sentence(database: Path) -> None:
     assert not database.exists()
 
 
-def test_a_number_that_is_no_port_is_refused_in_a_sentence(database: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"Port 70000 .* cannot be used: it is no port"):
+def test_a_number_that_is_not_a_port_is_rejected_in_a_sentence(database: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"Port 70000 .* it is not a port number"):
         serve(port=70_000, database=database, api_key=KEY)
 
 

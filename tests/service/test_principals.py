@@ -21,14 +21,14 @@ from snapshot_mcp.mcp_server.panel.tools import COMMITTED
 from snapshot_mcp.mcp_server.prompts import load_prompts
 from snapshot_mcp.settings.environment import LEDGER_FILE, Settings
 from snapshot_mcp.transports.http.scopes import (
-    COMMITTING,
+    COMMIT_TOOL,
     DELETE,
     READ,
     SCOPE_OF_TOOL,
     SCOPES,
     WRITE,
     is_listed,
-    scopes_needed,
+    required_scopes,
 )
 from snapshot_mcp.transports.http.token_verifier import LEEWAY_SECONDS
 from tests.conftest import ERAS, ask, refused
@@ -62,7 +62,7 @@ def ledger(service: Service) -> list[tuple[str, str, str]]:
 
 async def test_every_tool_has_a_scope_and_no_other_name_does() -> None:
     tools = {tool.name: tool for tool in await create_server(Settings()).list_tools()}
-    assert tools.keys() == {*SCOPE_OF_TOOL, COMMITTING}
+    assert tools.keys() == {*SCOPE_OF_TOOL, COMMIT_TOOL}
     for name, scope in SCOPE_OF_TOOL.items():
         hints = tools[name].annotations
         assert hints is not None
@@ -75,14 +75,14 @@ async def test_a_commit_in_the_panel_needs_the_scope_of_what_is_committed(
 ) -> None:
     assert {SCOPE_OF_TOOL[tool] for tool in COMMITTED} == {WRITE, DELETE}
     for tool in (*COMMITTED, "nonsense"):
-        params = {"name": COMMITTING, "arguments": {"tool": tool}}
-        needed = scopes_needed("tools/call", params)
+        params = {"name": COMMIT_TOOL, "arguments": {"tool": tool}}
+        needed = required_scopes("tools/call", params)
         assert needed == {SCOPE_OF_TOOL.get(tool, READ)} or tool == "nonsense"
         for held in SCOPES:
             answer = ask_raw(service.http, NEW, service.issuer.token(held), "tools/call", params)
             assert (answer.status_code == 403) == (needed != {held})
-    assert is_listed(COMMITTING, {WRITE})
-    assert not is_listed(COMMITTING, {READ})
+    assert is_listed(COMMIT_TOOL, {WRITE})
+    assert not is_listed(COMMIT_TOOL, {READ})
     assert service.upstream.seen == []
 
 

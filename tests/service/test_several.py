@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from snapshot_mcp.transports.http.error_responses import RETRY_SECONDS
+from snapshot_mcp.transports.http.error_responses import RETRY_AFTER_SECONDS
 from snapshot_mcp.transports.http.scopes import READ
 from tests.processes.helpers import Upstream, free_port
 from tests.processes.http_server import HttpServer, http_server
@@ -50,6 +50,6 @@ def test_while_the_issuer_never_answered_a_token_is_answered_503_and_nothing_is_
             answer = call(http, NEW, nowhere.token(READ), "list_snapshots", {})
             assert server.get("/health").is_success
         assert answer.status_code == 503
-        assert answer.headers["retry-after"] == str(RETRY_SECONDS)
+        assert answer.headers["retry-after"] == str(RETRY_AFTER_SECONDS)
         assert "issuer" in answer.json()["error_description"]
         assert upstream.seen == []
