@@ -14,8 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from docs.generators import readme
-from docs.generators.commands import commands
-from docs.generators.pictures import PICTURES, drawn
+from docs.generators.commands import list_commands
+from docs.generators.pictures import PICTURES, draw
 from docs.generators.reference import reference
 from snapshot_mcp.cli.parser import build_parser
 from snapshot_mcp.mcp_server.prompts import load_prompts
@@ -33,7 +33,7 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / ".github/pull_request_template.md",
 ]
-COMMANDS = [command.usage.split()[-1] for command in commands()]
+COMMANDS = [command.name.split()[-1] for command in list_commands()]
 MAKE_TARGETS = re.findall(
     r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
 )
@@ -202,7 +202,7 @@ def test_every_picture_is_shown_and_loads_nothing() -> None:
 
 
 def test_a_picture_is_what_the_command_prints(tmp_path: Path) -> None:
-    picture = drawn("doctor", PICTURES["doctor"], tmp_path)
+    picture = draw("doctor", PICTURES["doctor"], tmp_path)
     assert "versions" in picture
     assert str(tmp_path) not in picture
 
