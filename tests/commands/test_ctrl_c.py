@@ -11,10 +11,11 @@ import pytest
 
 from snapshot_mcp.cli import exit_codes
 from snapshot_mcp.cli.terminal import Terminal
-from snapshot_mcp.ledger.sqlite import SqliteLedger
+from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
 from snapshot_mcp.settings.environment import LEDGER_FILE
-from tests.conftest import DEEP, ManualClock
+from tests.conftest import ManualClock
 from tests.processes.helpers import environment, run
+from tests.scale import scale
 
 if sys.platform == "win32":
     pytest.skip("Windows has no pseudo-terminals like these", allow_module_level=True)
@@ -22,15 +23,15 @@ if sys.platform == "win32":
 from tests.processes.pseudo_terminal import CTRL_C, PseudoTerminal, at_terminal
 
 TERMINAL_MODULE = Terminal.__module__
-PRESSES = 300 if DEEP else 5
+PRESSES = scale(quick=5, deep=60, soak=300)
 EARLIEST_SECONDS = -0.05
 LATEST_SECONDS = 0.05
-MEASURED_RUNS = 5 if DEEP else 1
+MEASURED_RUNS = scale(quick=1, deep=5)
 
 NOTE = "embedded cloud"
 QUESTION = "asks for your consent"
 MESSAGES = {
-    exit_codes.NOT_AGREED: "Nothing was changed",
+    exit_codes.NOT_CONFIRMED: "Nothing was changed",
     exit_codes.INTERRUPTED: "Nothing was deleted",
 }
 
@@ -72,7 +73,7 @@ def assert_clean_end(terminal: PseudoTerminal) -> int:
 
 
 def assert_kept(folder: Path, snapshot: str) -> None:
-    rows = anyio.run(SqliteLedger(folder / LEDGER_FILE, ManualClock().now).rows)
+    rows = anyio.run(open_sqlite_ledger(folder / LEDGER_FILE, ManualClock().now).rows)
     assert {row.event for row in rows} <= {"planned", "asked", "refused"}
     shown = run("call", "inspect_snapshot", f"snapshot_id={snapshot}", env=environment(folder))
     assert shown.returncode == 0, shown.stderr
@@ -84,10 +85,11 @@ def seconds_to_question(folder: Path, words: Iterable[str]) -> float:
         began = terminal.read_until(NOTE)
         seconds = terminal.read_until(QUESTION) - began
         terminal.type(CTRL_C)
-        assert assert_clean_end(terminal) == exit_codes.NOT_AGREED
+        assert assert_clean_end(terminal) == exit_codes.NOT_CONFIRMED
     return seconds
 
 
+@pytest.mark.timeout(scale(quick=300, deep=1_800, soak=7_200))
 def test_ctrl_c_at_any_moment_around_the_question_deletes_nothing(
     tmp_path: Path, snapshot: str
 ) -> None:

@@ -1,11 +1,10 @@
 """Every tool's arguments, made from its published schema: what it rejects is never acted upon.
 
 What a schema promises is held: it is refused if, and only if, the schema rejects it, but for a few
-reasons that no plain schema can tell. SNAPSHOT_MCP_DEEP=1 makes 10,000 inputs in place of 200.
+reasons that no plain schema can tell. `make test-soak` makes 10,000 inputs.
 """
 
 import json
-import os
 import re
 import unicodedata
 from collections import Counter
@@ -30,10 +29,12 @@ from tests.conftest import World, ask, said
 from tests.hostile.arguments import Arguments, Known, as_the_schema_says, spoilt
 from tests.hostile.scene import FOREIGN
 from tests.hostile.shape import hidden_in
+from tests.scale import scale
 from tests.tools.test_definitions import TOOLS
 
-DEEP = bool(os.environ.get("SNAPSHOT_MCP_DEEP"))
-INPUTS = 10_000 if DEEP else 200
+pytestmark = pytest.mark.no_cover
+
+INPUTS = scale(quick=400, deep=3_000, soak=10_000)
 KINDS = {"as the schema says": as_the_schema_says, "spoilt": spoilt}
 EXAMPLES = -(-INPUTS // (len(TOOLS) * len(KINDS)))
 LONGEST_REFUSAL = 1_200
@@ -191,7 +192,6 @@ def test_an_input_is_refused_if_its_schema_rejects_it_and_for_little_else(
         max_examples=EXAMPLES,
         deadline=None,
         database=None,
-        derandomize=not DEEP,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
     @given(KINDS[kind](tool.input_schema, bench.known))

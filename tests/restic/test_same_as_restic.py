@@ -1,10 +1,9 @@
 """Compare our decisions with those of the real restic on the same histories.
 
-SNAPSHOT_MCP_DEEP=1 compares 2,000 histories under 20 policies each instead of 500 under 5.
+`make test-soak` compares 2,000 histories under 20 policies each.
 """
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -22,11 +21,14 @@ from snapshot_mcp.rules.retention import Decision, decide_retention
 from snapshot_mcp.rules.retention_policy import KEEP_ALL, MAX_COUNT, RetentionPolicy
 from tests.restic.histories import RULES, generate_history, generate_policies, uncounted_snapshots
 from tests.restic.repository import PASSWORD, Repository
+from tests.scale import scale
+from tests.waiting import START_TIMEOUT_SECONDS
 
-DEEP = bool(os.environ.get("SNAPSHOT_MCP_DEEP"))
+pytestmark = [pytest.mark.restic, pytest.mark.no_cover]
+
 # Zones without clock changes, with changes in either hemisphere, and with a half-hour offset.
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Australia/Sydney", "Asia/Kolkata")
-HISTORIES, POLICIES = (400, 20) if DEEP else (100, 5)  # for each zone
+HISTORIES, POLICIES = scale(quick=(100, 5), deep=(100, 10), soak=(400, 20))  # for each zone
 GROUPS = {"vm": "host", "label": "tags", "region": "paths"}
 NONE_REMAINING = dict.fromkeys(RULES, 0)
 COUNTED = re.compile(r"(oldest, )?(\w+) (\d+) of (\w+)")
@@ -43,7 +45,13 @@ class Restic(NamedTuple):
         command = [self.program, "--no-cache", "--repo", str(repository.folder)]
         command += ["forget", "--dry-run", "--no-lock", "--json", *self._options(policy)]
         environment = {"RESTIC_PASSWORD": PASSWORD, "TZ": policy.time_zone.key}
-        done = subprocess.run(command, env=environment, capture_output=True, check=False)
+        done = subprocess.run(
+            command,
+            env=environment,
+            capture_output=True,
+            timeout=START_TIMEOUT_SECONDS,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr.decode()
         return json.loads(done.stdout)
 
@@ -73,8 +81,14 @@ class Kept(NamedTuple):
 def restic() -> Restic:
     program = shutil.which("restic")
     if program is None:
-        pytest.skip("restic is not installed, so nothing was compared with it")
-    output = subprocess.run([program, "version"], capture_output=True, text=True, check=True).stdout
+        pytest.fail("restic is not installed: install it, or leave out -m restic")
+    output = subprocess.run(
+        [program, "version"],
+        capture_output=True,
+        text=True,
+        timeout=START_TIMEOUT_SECONDS,
+        check=True,
+    ).stdout
     version = re.search(r"restic (\d+)\.(\d+)", output)
     assert version is not None, output
     return Restic(program, (int(version[1]), int(version[2])) >= (0, 16))

@@ -10,6 +10,8 @@ from mcp_types import ElicitRequestParams, ElicitResult
 from tests.conftest import ERAS, World, answered, ask, refused
 from tests.tools.test_consent import ready
 
+pytestmark = pytest.mark.one_era
+
 
 async def rehearsed(client: Client, **others: object) -> tuple[dict[str, object], dict[str, Any]]:
     """The arguments that commit a rehearsal; and its plan."""

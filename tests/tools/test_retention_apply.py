@@ -12,13 +12,16 @@ from mcp import Client
 
 from snapshot_mcp.core.request_context import LOCAL_PRINCIPAL
 from snapshot_mcp.ledger.chain import Attempt
-from snapshot_mcp.ledger.sqlite import SqliteLedger
+from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
 from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.conftest import ERAS, World, answered, ask, refused
 from tests.tools.test_asking import Human, asked
 from tests.tools.test_consent import planned, ready
 from tests.tools.test_policy import obey
 from tests.tools.test_retention_plan import LAST, POLICY, crowd, deletions, ids, sql, whole_plan
+from tests.waiting import ANSWER_TIMEOUT_SECONDS
+
+pytestmark = pytest.mark.one_era
 
 Commit = dict[str, object]
 FOUR = [1704, 1722, 1723, 1726]
@@ -535,13 +538,13 @@ async def test_whoever_leaves_in_the_midst_leaves_nothing_unrecorded(
                     await client.call_tool("apply_retention", commit)
 
             tasks.start_soon(call)
-            with anyio.fail_after(10):
+            with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
                 await on_its_way.wait()
             scope.cancel()
             for _ in range(20):
                 await anyio.lowlevel.checkpoint()
             release.set()
-        with anyio.fail_after(10):
+        with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
             while (last := (await events(world))[-1])[1] != "apply_retention":
                 await anyio.lowlevel.checkpoint()
         assert last[0] == "failed"
@@ -554,7 +557,7 @@ async def test_whoever_leaves_in_the_midst_leaves_nothing_unrecorded(
 
 
 async def test_a_batch_that_a_crash_broke_off_is_settled_at_the_next_start(world: World) -> None:
-    ledger = SqliteLedger(world.folder / LEDGER_FILE, world.turned.now)
+    ledger = open_sqlite_ledger(world.folder / LEDGER_FILE, world.turned.now)
     batch = Attempt("plan", "apply_retention", 0, {}, LOCAL_PRINCIPAL, "person")
     part = batch._replace(id="plan.1704", tool="delete_snapshot", target=1704)
     await ledger.record("sent", batch)

@@ -13,6 +13,8 @@ from snapshot_mcp.rules.cost import estimate_monthly_cost
 from tests.conftest import World, answered, ask, refused, tokens
 from tests.tools.test_policy import obey
 
+pytestmark = pytest.mark.one_era
+
 POLICY: dict[str, object] = {"keep_daily": 3, "keep_weekly": 2, "keep_labels": ["keep"]}
 LAST: dict[str, object] = {"keep_last": 1}
 CROWDED_VM = 793701
@@ -276,7 +278,9 @@ async def test_a_plan_has_the_fifty_oldest_and_leaves_the_rest_for_a_later_one(
     assert plan["left_for_later"] == 32
     assert plan["keep_count"] + 50 == plan["total"] == 90
     left = [
-        it for it in plan["decisions"] if "left for a later plan: the limit of one plan is 50" in it["reasons"]
+        it
+        for it in plan["decisions"]
+        if "left for a later plan: the limit of one plan is 50" in it["reasons"]
     ]
     assert len(left) == 32
     newest = max(it["created_at"] for it in plan["decisions"] if not it["keep"])

@@ -29,6 +29,7 @@ from snapshot_mcp.core.errors import (
 )
 from snapshot_mcp.core.request_context import CALLER, Caller, ProgressReporter, current_caller
 from tests.conftest import ManualClock
+from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -128,7 +129,7 @@ async def test_a_slot_granted_at_the_moment_of_a_cancellation_is_passed_on() -> 
         group.start_soon(give_up)
         await anyio.wait_all_tasks_blocked()
         scope.cancel()
-    with anyio.fail_after(5):
+    with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
         async with queue.slot("c"):
             assert scope.cancelled_caught
 

@@ -1,6 +1,7 @@
 """Retries of transient failures, with random pauses and a deadline."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from functools import partial
 from itertools import count
@@ -8,6 +9,7 @@ from typing import TypeVar
 
 from tenacity import (
     AsyncRetrying,
+    AttemptManager,
     RetryCallState,
     retry_if_exception,
     wait_random_exponential,
@@ -67,18 +69,44 @@ async def _retry(
         finally:
             RETRY_COUNT.reset(token)
 
+    return await _build_retrying(clock, deadline)(next_attempt)
+
+
+def retry_attempts(clock: Clock, *, max_seconds: float) -> AsyncRetrying:
+    """Return an iterator of attempts with the pauses and limits of `retry_until`.
+
+    For callers in a higher layer: `async for attempt in retry_attempts(...): with attempt: ...`
+    needs no callback.
+
+    Args:
+        clock: source of time.
+        max_seconds: as in `retry_until`.
+    """
+    return _build_retrying(clock, clock.monotonic() + max_seconds)
+
+
+@contextmanager
+def count_retries(attempt: AttemptManager) -> Generator[None]:
+    """Set the retry count of this attempt for the instrumentation."""
+    token = RETRY_COUNT.set(attempt.retry_state.attempt_number - 1)
+    try:
+        yield
+    finally:
+        RETRY_COUNT.reset(token)
+
+
+def _build_retrying(clock: Clock, deadline: float) -> AsyncRetrying:
     def should_stop(state: RetryCallState) -> bool:
         too_late = clock.monotonic() + state.upcoming_sleep > deadline
         return too_late or state.attempt_number >= MAX_ATTEMPTS
 
-    retrying = AsyncRetrying(
+    return AsyncRetrying(
         retry=retry_if_exception(_is_transient),
         wait=_wait_seconds,
         stop=should_stop,
         sleep=partial(_sleep, clock),
         reraise=True,
     )
-    return await retrying(next_attempt)
 
 
 def parse_retry_after(header: str, clock: Clock) -> float | None:

@@ -138,6 +138,11 @@ class PolicyViolation(NamedTuple):
     rule: str
     explanation: str
 
+    @property
+    def message(self) -> str:
+        """The explanation, and the rule that it follows from."""
+        return f"{self.explanation} Rule: {self.rule}."
+
 
 def check_deletion(
     policy: Policy,

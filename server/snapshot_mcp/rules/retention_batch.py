@@ -122,7 +122,7 @@ def deletion_obstacle(
     copies = [copy for copy in copies if copy.state == "ready" and copy.vm_id == snapshot.vm_id]
     violation = rules.check_protection(policy, snapshot, copies, now)
     if violation is not None:
-        return f"{violation.explanation} Rule: {violation.rule}."
+        return violation.message
     if _requires_newer_copy(policy) and not rules.newer_copies(snapshot, copies):
         return "it may be the newest ready copy of its VM now"
     return None

@@ -24,7 +24,7 @@ SCOPE_OF_TOOL: Mapping[str, str] = {
     "panel_virtual_machine": READ,
 }
 
-COMMITTING = "commit_from_panel"
+COMMIT_TOOL = "commit_from_panel"
 """The panel's tool that carries out a plan of another one, and needs the scope of that."""
 
 _READING = ("resources/", "prompts/", "completion/", "subscriptions/")
@@ -32,7 +32,7 @@ _READING = ("resources/", "prompts/", "completion/", "subscriptions/")
 
 def is_listed(tool: str, held: Collection[str]) -> bool:
     """Whether somebody who has the scopes `held` can do something with this tool."""
-    if tool == COMMITTING:
+    if tool == COMMIT_TOOL:
         return WRITE in held or DELETE in held
     return _scopes_of_tool(tool) <= set(held)
 
@@ -41,7 +41,7 @@ def _scopes_of_tool(tool: str) -> frozenset[str]:
     return frozenset({SCOPE_OF_TOOL[tool]} if tool in SCOPE_OF_TOOL else SCOPES)
 
 
-def scopes_needed(method: str, params: object) -> frozenset[str]:
+def required_scopes(method: str, params: object) -> frozenset[str]:
     """The scopes that a request needs; none for what tells nothing of the cloud.
 
     Args:
@@ -50,7 +50,7 @@ def scopes_needed(method: str, params: object) -> frozenset[str]:
     """
     if method == "tools/call":
         tool = _member(params, "name")
-        if tool == COMMITTING:
+        if tool == COMMIT_TOOL:
             tool = _member(_member(params, "arguments"), "tool")
         return _scopes_of_tool(str(tool))
     return frozenset({READ}) if method.startswith(_READING) else frozenset()

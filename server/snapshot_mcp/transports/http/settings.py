@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.settings.environment import non_empty_values, read_path, validate_url
 from snapshot_mcp.transports.http.static_tokens import (
-    ANONYMOUS_NAME,
+    UNNAMED_PRINCIPAL,
     StaticToken,
     parse_static_token,
     read_static_tokens,
@@ -47,15 +47,15 @@ class HttpSettings(BaseModel):
     issuer: str | None = None
     audience: str | None = None
     jwks_url: str | None = None
-    bearers: tuple[StaticToken, ...] = ()
+    static_tokens: tuple[StaticToken, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     requests_per_minute: int = DEFAULT_REQUESTS_PER_MINUTE
 
     @property
-    def authenticated(self) -> bool:
+    def requires_authentication(self) -> bool:
         """Whether every caller is asked who they are."""
-        return self.issuer is not None or bool(self.bearers)
+        return self.issuer is not None or bool(self.static_tokens)
 
     @property
     def host_names(self) -> tuple[str, ...]:
@@ -79,7 +79,7 @@ def read_http_settings(environment: Mapping[str, str]) -> HttpSettings:
         issuer=said.get(_ISSUER) or None,
         audience=said.get(_AUDIENCE) or None,
         jwks_url=said.get(_JWKS_URL) or None,
-        bearers=_bearers(said),
+        static_tokens=_bearers(said),
         allowed_hosts=_listed("SNAPSHOT_MCP_ALLOWED_HOSTS", said, _HOST, "snapshots.example"),
         allowed_origins=_listed(
             "SNAPSHOT_MCP_ALLOWED_ORIGINS", said, _ORIGIN, "https://app.example"
@@ -100,7 +100,7 @@ def check_exposure(host: str, service: HttpSettings) -> None:
     """
     if host in LOOPBACK_HOSTS:
         return
-    if not service.authenticated:
+    if not service.requires_authentication:
         raise ConfigurationError(
             "--host must be a loopback address, because this server does not authenticate its"
             " callers.",
@@ -140,7 +140,7 @@ def _bearers(said: Mapping[str, str]) -> tuple[StaticToken, ...]:
         raise ConfigurationError(f"{_TOKEN} and {_TOKENS} are both set.", "Unset one of them.")
     if path:
         return read_static_tokens(_TOKENS, path)
-    return (parse_static_token(_TOKEN, one, principal=ANONYMOUS_NAME),) if one else ()
+    return (parse_static_token(_TOKEN, one, principal=UNNAMED_PRINCIPAL),) if one else ()
 
 
 def _listed(
