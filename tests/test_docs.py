@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 
 from docs.generators.pictures import PICTURES, drawn
-from docs.generators.reference import effect, reference, settings_table
+from docs.generators.reference import describe_effect, reference, settings_table
 from snapshot_mcp.cli.parser import build_parser
-from snapshot_mcp.mcp_server.tools.toolsets import all_tools
+from snapshot_mcp.mcp_server.tools.toolsets import TOOLS
 from snapshot_mcp.settings import environment as settings_module
 from snapshot_mcp.settings.reference import SETTINGS
 from snapshot_mcp.telemetry import logs
@@ -29,10 +29,10 @@ def test_the_table_of_tools_is_that_of_the_server() -> None:
     wanted = [
         [
             f"`{tool.name}`",
-            tool.description.partition(". ")[0].rstrip(".") + ".",
-            effect(tool.annotations, tool.description),
+            (tool.definition.description or "").partition(". ")[0].rstrip(".") + ".",
+            describe_effect(tool),
         ]
-        for tool in all_tools(read_only=False)
+        for tool in TOOLS
     ]
     assert table("tools") == wanted
 

@@ -30,12 +30,12 @@ from tests.conftest import World, ask, said
 from tests.hostile.arguments import Arguments, Known, as_the_schema_says, spoilt
 from tests.hostile.scene import FOREIGN
 from tests.hostile.shape import hidden_in
-from tests.tools.test_definitions import TOOLS
+from tests.tools.test_definitions import NAMES
 
 DEEP = bool(os.environ.get("SNAPSHOT_MCP_DEEP"))
 INPUTS = 10_000 if DEEP else 200
 KINDS = {"as the schema says": as_the_schema_says, "spoilt": spoilt}
-EXAMPLES = -(-INPUTS // (len(TOOLS) * len(KINDS)))
+EXAMPLES = -(-INPUTS // (len(NAMES) * len(KINDS)))
 LONGEST_REFUSAL = 1_200
 
 _ENDING = " Nothing was changed. Correct the arguments and call again."
@@ -180,7 +180,7 @@ def outcome_of(bench: Bench, tool: Tool, arguments: Arguments) -> str:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", TOOLS)
+@pytest.mark.parametrize("name", NAMES)
 def test_an_input_is_refused_if_its_schema_rejects_it_and_for_little_else(
     bench: Bench, name: str, kind: str
 ) -> None:

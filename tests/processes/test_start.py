@@ -65,7 +65,7 @@ def test_a_start_loads_nothing_that_only_a_call_needs(
         at_start = set(_IMPORT.findall(server.stderr))
         server.ask("list_snapshots")
         in_all = set(_IMPORT.findall(server.stderr))
-    assert "mcp.server.mcpserver" in at_start
+    assert "mcp.server.lowlevel" in at_start
     assert LATER & at_start == set()
     assert {"httpx", "sqlite3", "msgspec"} <= in_all
     assert list(tmp_path.iterdir())

@@ -52,7 +52,7 @@ def observe_call(tool: str) -> Generator[None]:
     try:
         yield
     except BaseException as failure:
-        kind = type(failure.__cause__ or failure).__name__
+        kind = type(failure).__name__
         error = "" if kind == _INPUT_REQUIRED else kind
         raise
     finally:

@@ -19,15 +19,14 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from anyio.abc import TaskStatus
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
-from mcp.server.mcpserver import MCPServer
+from mcp.server.stdio import stdio_server
 
 from snapshot_mcp import __version__
 from snapshot_mcp.cloud.circuit_breaker import CircuitBreaker
 from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.core.sockets import bind_socket
-from snapshot_mcp.mcp_server.app import create_server
-from snapshot_mcp.operations import OperationsFactory
-from snapshot_mcp.settings.environment import TOOLSETS, Settings
+from snapshot_mcp.mcp_server.app import McpServer, create_server
+from snapshot_mcp.settings.environment import Settings
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -99,14 +98,15 @@ def serve_stdio(settings: Settings) -> None:
 
 
 async def _serve_stdio(
-    server: MCPServer[OperationsFactory],
+    server: McpServer,
     calls: InFlightCalls,
     send_what_is_left: Callable[[], None],
 ) -> None:
     async with anyio.create_task_group() as group:
         if sys.platform != "win32":
             await group.start(_end_on_sigterm, group.cancel_scope, calls, send_what_is_left)
-        await server.run_stdio_async()
+        async with stdio_server() as (read_stream, write_stream):
+            await server.run(read_stream, write_stream, server.create_initialization_options())
         group.cancel_scope.cancel()
 
 
@@ -155,6 +155,7 @@ def serve_http(settings: Settings, service: "HttpSettings", *, host: str, port: 
             said by which name they do, or the port cannot be had.
     """
     import uvicorn  # noqa: PLC0415 - only this transport needs it
+    from starlette.routing import Route  # noqa: PLC0415 - likewise
 
     from snapshot_mcp.transports.http.app import create_http_app  # noqa: PLC0415 - likewise
 
@@ -167,12 +168,12 @@ def serve_http(settings: Settings, service: "HttpSettings", *, host: str, port: 
     listener = _listen(host, port)
     circuit = CircuitBreaker()
     server = create_server(settings, circuit=circuit)
-    server.custom_route(HEALTH_PATH, methods=["GET"])(_health(settings, circuit))
+    routes = [Route(HEALTH_PATH, _health(settings, circuit), methods=["GET"])]
     if settings.metrics:
-        server.custom_route("/metrics", methods=["GET"])(_metrics())
+        routes.append(Route("/metrics", _metrics(), methods=["GET"]))
     # Replicas serve each request of the legacy era by itself: its sessions live in one process.
     alone = settings.database_url is None
-    app = create_http_app(server, service, open_paths=[HEALTH_PATH], sessions=alone)
+    app = create_http_app(server, service, routes=routes, open_paths=[HEALTH_PATH], sessions=alone)
     _collect_garbage_from_now_on()
     config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=DRAIN_TIMEOUT_SECONDS)
     with _observed(settings, shows=settings.metrics):
@@ -183,11 +184,11 @@ def _observed(settings: Settings, *, shows: bool = False) -> AbstractContextMana
     """Spans and metrics, where somebody wants them."""
     if not settings.exports and not shows:
         return nullcontext()
-    from snapshot_mcp.mcp_server.prompts import load_prompts  # noqa: PLC0415 - only if it is asked for
-    from snapshot_mcp.mcp_server.tools.toolsets import all_tools  # noqa: PLC0415 - as above
+    from snapshot_mcp.mcp_server.prompt_files import load_prompts  # noqa: PLC0415 - only if it is asked for
+    from snapshot_mcp.mcp_server.tools.toolsets import TOOLS  # noqa: PLC0415 - as above
     from snapshot_mcp.telemetry.setup import observe_process  # noqa: PLC0415 - as above
 
-    tools = {tool.name for tool in all_tools(read_only=False, toolsets=TOOLSETS)}
+    tools = {tool.name for tool in TOOLS}
     names = tools | {prompt.name for prompt in load_prompts()}
     return observe_process(os.environ, names, exports=settings.exports, shows=shows)
 

@@ -3,15 +3,14 @@
 from collections.abc import Iterable, Sequence
 
 from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
-from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import RequestBodyLimitMiddleware, TransportSecuritySettings
 from pydantic import AnyHttpUrl, ConfigDict, TypeAdapter
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from snapshot_mcp.core.clock import SYSTEM_CLOCK, Clock
-from snapshot_mcp.mcp_server.prompts import load_prompts
-from snapshot_mcp.operations import OperationsFactory
+from snapshot_mcp.mcp_server.app import McpServer
+from snapshot_mcp.mcp_server.prompt_files import load_prompts
 from snapshot_mcp.transports.http.authentication import AuthenticationMiddleware, ScopeMiddleware
 from snapshot_mcp.transports.http.error_responses import ErrorResponder
 from snapshot_mcp.transports.http.jwks import Issuer, KeySet
@@ -28,9 +27,10 @@ _URL = TypeAdapter(AnyHttpUrl, config=ConfigDict(url_preserve_empty_path=True))
 
 
 def create_http_app(
-    server: MCPServer[OperationsFactory],
+    server: McpServer,
     service: HttpSettings,
     *,
+    routes: Sequence[Route],
     open_paths: Iterable[str],
     sessions: bool = True,
     clock: Clock = SYSTEM_CLOCK,
@@ -38,9 +38,10 @@ def create_http_app(
     """The application that serves `server` at /mcp.
 
     Args:
-        server: what is served; its own routes are served too.
+        server: what is served.
         service: who may call it, and how often.
-        open_paths: those of its routes that are for everybody.
+        routes: other addresses that are served.
+        open_paths: those of the routes that need no token.
         sessions: whether clients of the legacy era have sessions; replicas do not share those.
         clock: the time.
     """
@@ -55,6 +56,7 @@ def create_http_app(
         transport_security=security,
         max_request_body_size=MAX_BODY_BYTES,
         stateless_http=not sessions,
+        custom_starlette_routes=list(routes),
     )
     if not service.authenticated:
         return RequestIds(app)
