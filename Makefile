@@ -32,25 +32,24 @@ style: .venv/.dev
 types: .venv/.dev
 	$(BIN)/pyright
 
-# These are the business of test-deep alone; the conftest.py of some folders leaves out more.
-LATER := $(addprefix tests/,docs/test_pages.py sandbox/test_sdk.py typescript)
-
-# tests/choosing.py tells what is left to test-deep of the others, and what is not measured. One worker
-# runs all of a file: some share a server, which takes seconds to start.
+# One worker runs all tests of a file, because some share a server that takes seconds to start.
 unit: .venv/.dev
 	rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term $(addprefix --ignore=,$(LATER))
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
-# The property tests again, with as many examples as it takes to be sure, and what takes minutes: a
-# PostgreSQL, replicas, a browser, installing, killing. No coverage but PostgreSQL's: it is slow.
-DEEP := $(addprefix tests/,commands/test_ctrl_c.py faults hostile installing/test_install.py panel processes replicas restic shipping tools units) \
-  $(addprefix tests/,sandbox/test_openapi.py service/test_several.py telemetry/test_outside.py)
-
+# Every test, with more examples of the property tests, and what make test leaves out: PostgreSQL,
+# replicas, a browser, restic, packaging, killed processes. Coverage measures only PostgreSQL's part.
 test-deep: .venv/.packaging .venv/.host .venv/.typescript
 	rm -f .coverage .coverage.*
-	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -n 2 --cov --cov-report= --cov-fail-under=0 tests/postgres $(wildcard tests/units/test_ledger*.py)
+	$(BIN)/python -m pytest -n 2 --hypothesis-profile deep --timeout 1800 -m "postgres and not slow" --cov --cov-report= --cov-fail-under=0
 	$(BIN)/coverage report --include='*/snapshot_mcp/ledger/postgres/*' --omit=none --fail-under=95
-	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -n 2 $(DEEP) $(LATER)
+	$(BIN)/python -m pytest -n 2 --hypothesis-profile deep --timeout 1800 -m "slow or not postgres"
+
+# The largest numbers of examples and steps, and ten minutes of faults; it takes more than an hour.
+test-soak: .venv/.dev build/bench/.ready
+	$(BIN)/python -m pytest -n 2 --hypothesis-profile soak --timeout 14400 -m "not packaging and not browser" \
+	  tests/faults tests/hostile tests/restic tests/units tests/commands/test_ctrl_c.py
+	build/bench/bin/python bench/soak.py --minutes 10
 
 # What users install: the wheel in an environment of its own, with its prompts.
 wheel: .venv/.demo
@@ -64,10 +63,11 @@ wheel: .venv/.demo
 # What the documentation takes from the code.
 reference: .venv/.dev
 	$(BIN)/python -m docs.generators.reference
+	$(BIN)/python -m docs.generators.readme
 
 pictures: .venv/.dev .venv/.host
 	$(BIN)/python -m docs.generators.pictures
-	SNAPSHOT_MCP_DEEP=1 $(BIN)/python -m pytest -q tests/panel/test_browser.py -k deletes_a_snapshot
+	$(BIN)/python -m pytest -q -m browser tests/panel/test_browser.py -k deletes_a_snapshot
 	cp build/panel/timeline-light.png docs/pictures/panel-timeline.png
 	cp build/panel/plan-dark.png docs/pictures/panel-plan.png
 

@@ -16,6 +16,8 @@ OUT_OF_REACH = 1_000_000_000
 
 if __name__ == "__main__":
     setattr(  # noqa: B010 - a class is replaced by its like
-        traffic, "OwnAllowance", partial(allowance.LocalRateLimiter, a_minute=OUT_OF_REACH)
+        traffic,
+        "OwnAllowance",
+        partial(allowance.LocalRateLimiter, requests_per_minute=OUT_OF_REACH),
     )
     sys.exit(main())

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio.lowlevel
 import httpx
 import pytest
-from hypothesis import settings as hypothesis_settings
 from jsonschema import Draft202012Validator
 from mcp import Client
 from mcp.client.extension import advertise
@@ -38,61 +37,48 @@ from snapshot_mcp.mcp_server.app import (
     embedded_transport,
 )
 from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE, Settings
-from tests.choosing import ERAS, measured_here, spared
+from tests.markers import ERAS, add_derived_markers
+from tests.scale import register_profiles
 
 if TYPE_CHECKING:
     from tests.postgres.server import Server
     from tests.units.ledgers import Books
 
-KINDS = ("file", "postgres") if os.environ.get("SNAPSHOT_MCP_DEEP") else ("file",)
-"""SNAPSHOT_MCP_DEEP=1 tries every promise of the ledger with a real PostgreSQL as well."""
+register_profiles()
 
-DEEP = bool(os.environ.get("SNAPSHOT_MCP_DEEP"))
-MEASURING = ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
-
-# For every property test that says nothing else; those of whole servers do.
-hypothesis_settings.register_profile("suite", max_examples=500 if DEEP else 40, deadline=None)
-hypothesis_settings.load_profile("suite")
-
+COVERAGE_VARIABLES = ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
 CLOUD_URL = "https://cloud.example/v1"
 SHOWS_PANELS = [advertise(EXTENSION_ID, {"mimeTypes": [APP_MIME_TYPE]})]
 Fault = Callable[[httpx.Request], Awaitable[httpx.Response | None]]
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if DEEP:
-        return  # all of them, the long ones first
-    out = spared(items)
-    for item in items:
-        if not measured_here(item):
-            item.add_marker("no_cover")
-    config.hook.pytest_deselected(items=[*out])
-    # What is loaded late must be seen by coverage first: the unmeasured come last.
-    items[:] = sorted((it for it in items if it not in out), key=lambda it: not measured_here(it))
+@pytest.hookimpl(tryfirst=True)  # before pytest selects tests by their markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    add_derived_markers(items)
 
 
 def pytest_collection_finish() -> None:
-    """What is loaded by now stays, so no collection of garbage need look at it again."""
+    """Exclude what has been imported by now from garbage collection, which it would slow down."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Generator["Server"]:
-    """A real PostgreSQL, started by whoever asks first; only deep tests ask."""
-    from tests.postgres.server import programs, running_server  # noqa: PLC0415 - only they pay
+    """Start a real PostgreSQL when the first test needs one."""
+    from tests.postgres.server import programs, running_server  # noqa: PLC0415 - few tests need it
 
     installed = programs()
     if installed is None:
-        pytest.skip("PostgreSQL is not installed, so nothing was tried with it")
+        pytest.fail("PostgreSQL is not installed: install it, or leave out -m postgres")
     with running_server(installed) as server:
         yield server
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=["file", pytest.param("postgres", marks=pytest.mark.postgres)])
 def books(request: pytest.FixtureRequest) -> Generator["Books"]:
-    """Each kind of ledger, for the promises that all keep."""
-    from tests.units.ledgers import Databases, Files  # noqa: PLC0415 - few tests ask
+    """Each kind of ledger in turn, for the promises that both keep."""
+    from tests.units.ledgers import Databases, Files  # noqa: PLC0415 - few tests need it
 
     if request.param == "file":
         yield Files()
@@ -130,7 +116,7 @@ def measuring() -> Generator[dict[str, str]]:
     It nearly doubles the time of a process. Those of a few tests, which ask for `measured`, and
     those that a few files share, run every line that only a process of its own can.
     """
-    taken = {name: os.environ.pop(name) for name in MEASURING if name in os.environ}
+    taken = {name: os.environ.pop(name) for name in COVERAGE_VARIABLES if name in os.environ}
     yield taken
     os.environ.update(taken)
 

@@ -1,3 +1,3 @@
-"""An MCP server that looks after the snapshots of cloud machines."""
+"""An MCP server that manages the snapshots of cloud VMs."""
 
 __version__ = "0.1.0"

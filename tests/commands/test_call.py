@@ -14,7 +14,7 @@ from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.conftest import ManualClock
 from tests.processes.conftest import Command
 from tests.processes.helpers import Upstream, environment
-from tests.processes.waiting import START_TIMEOUT_SECONDS
+from tests.waiting import START_TIMEOUT_SECONDS
 
 NOTE = "There is no API key, so this is the embedded cloud.\n"
 Call = Callable[..., Any]

@@ -7,6 +7,7 @@ import pytest
 
 from snapshot_mcp.cli.parser import SHELLS
 from tests.processes.conftest import Command
+from tests.waiting import START_TIMEOUT_SECONDS
 
 COMMANDS = ("serve", "install", "doctor", "call", "sandbox", "demo", "ledger", "completion")
 
@@ -19,7 +20,12 @@ def test_the_completions_of_a_shell_name_every_command(command: Command, shell: 
     program = shutil.which(shell)
     if program and shell != "tcsh":  # it has no way to read without running
         checked = subprocess.run(
-            [program, "-n"], input=ended.stdout, capture_output=True, text=True, check=False
+            [program, "-n"],
+            input=ended.stdout,
+            capture_output=True,
+            text=True,
+            timeout=START_TIMEOUT_SECONDS,
+            check=False,
         )
         assert (checked.returncode, checked.stderr) == (0, "")
 

@@ -13,8 +13,9 @@ from snapshot_mcp.cli import exit_codes
 from snapshot_mcp.cli.terminal import Terminal
 from snapshot_mcp.ledger.sqlite import SqliteLedger
 from snapshot_mcp.settings.environment import LEDGER_FILE
-from tests.conftest import DEEP, ManualClock
+from tests.conftest import ManualClock
 from tests.processes.helpers import environment, run
+from tests.scale import scale
 
 if sys.platform == "win32":
     pytest.skip("Windows has no pseudo-terminals like these", allow_module_level=True)
@@ -22,10 +23,10 @@ if sys.platform == "win32":
 from tests.processes.pseudo_terminal import CTRL_C, PseudoTerminal, at_terminal
 
 TERMINAL_MODULE = Terminal.__module__
-PRESSES = 300 if DEEP else 5
+PRESSES = scale(quick=5, deep=60, soak=300)
 EARLIEST_SECONDS = -0.05
 LATEST_SECONDS = 0.05
-MEASURED_RUNS = 5 if DEEP else 1
+MEASURED_RUNS = scale(quick=1, deep=5)
 
 NOTE = "embedded cloud"
 QUESTION = "asks for your consent"
@@ -88,6 +89,7 @@ def seconds_to_question(folder: Path, words: Iterable[str]) -> float:
     return seconds
 
 
+@pytest.mark.timeout(scale(quick=300, deep=1_800, soak=7_200))
 def test_ctrl_c_at_any_moment_around_the_question_deletes_nothing(
     tmp_path: Path, snapshot: str
 ) -> None:

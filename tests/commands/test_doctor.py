@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from snapshot_mcp.cli.doctor.cloud_checks import told as told_of_cloud
 from snapshot_mcp.cloud.connection import Connection
-from snapshot_mcp.cloud.diagnostics import ClockCompared, probe
+from snapshot_mcp.cloud.diagnostics import ClockSkewTransport, probe
 from snapshot_mcp.core.clock import SYSTEM_CLOCK, utc_now
 from snapshot_mcp.sandbox.app import create_app
 from snapshot_mcp.settings.environment import LEDGER_FILE
@@ -174,9 +174,9 @@ async def test_a_clock_that_is_wrong_is_told(ahead: str, told: list[str]) -> Non
     headers = dates.get(ahead, {"date": format_datetime(moment, usegmt=True)})
     app = JSONResponse({"status": True, "snapshots": [], "count": 0}, headers=headers)
     clock = SYSTEM_CLOCK._replace(now=lambda: now)
-    compared = ClockCompared(httpx.ASGITransport(app), clock)
+    compared = ClockSkewTransport(httpx.ASGITransport(app), clock)
     async with Connection(compared, "http://cloud.test/v1", KEY, 5) as connection:
-        findings = told_of_cloud(await probe(connection, clock, seconds=5), compared.skew)
+        findings = told_of_cloud(await probe(connection, clock, timeout_seconds=5), compared.skew)
     assert [it.text for it in findings if it.name == "clock"] == told
 
 

@@ -15,9 +15,14 @@ from snapshot_mcp.cli.exit_codes import BAD_SETTINGS
 from snapshot_mcp.cli.parser import parse
 from snapshot_mcp.settings.environment import read_settings
 from snapshot_mcp.settings.reference import SETTINGS
+from snapshot_mcp.transports.http.monitoring import HEALTH_PATH
 from snapshot_mcp.transports.http.scopes import SCOPE_OF_TOOL, SCOPES
-from snapshot_mcp.transports.http.settings import HttpSettings, read_http_settings
-from snapshot_mcp.transports.serve import HEALTH_PATH, SHUTDOWN_TIMEOUT_SECONDS, check_exposure
+from snapshot_mcp.transports.http.settings import (
+    HttpSettings,
+    check_exposure,
+    read_http_settings,
+)
+from snapshot_mcp.transports.shutdown import SHUTDOWN_TIMEOUT_SECONDS
 
 FOLDER = Path(__file__).parents[2] / "docs/deploy"
 PAGE = FOLDER.with_suffix(".md").read_text(encoding="utf-8")
@@ -42,7 +47,7 @@ def starts(words: Sequence[str], environment: Mapping[str, str]) -> HttpSettings
     # Whoever has no folder keeps nothing on its machine.
     shared = settings.database_url is not None and settings.signing_key is not None
     assert shared == (settings.data_dir is None)
-    assert service.authenticated
+    assert service.requires_authentication
     check_exposure(arguments.host, service)
     return service
 

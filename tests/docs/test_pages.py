@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.processes.conftest import command
+from tests.processes.conftest import Command, command
 from tests.processes.helpers import environment
 
 __all__ = ["command"]
-from tests.processes.conftest import Command
+
+pytestmark = pytest.mark.slow
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ("install", "create-snapshots", "restore-snapshots", "delete-snapshots", "command-line")

@@ -1,9 +1,8 @@
 """A batch of forty deletions under faults: cloud, ledger and report agree, whatever breaks.
 
-SNAPSHOT_MCP_DEEP=1 plays 150 batches in place of 5.
+`make test-soak` plays 150 batches.
 """
 
-import os
 import shutil
 import sqlite3
 from collections import Counter
@@ -13,6 +12,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 import anyio
+import pytest
 from mcp import Client
 
 from snapshot_mcp.settings.environment import CLOUD_FILE
@@ -23,10 +23,12 @@ from tests.faults.transport import Exchange, Plan
 from tests.faults.weather import CLEAR, READING, WRITING
 from tests.faults.witness import ENDS, Entry
 from tests.faults.world import FaultyWorld
+from tests.scale import scale
 from tests.tools.test_retention_plan import COPY_OLDEST, CROWDED_VM, copy_of_oldest
 
-DEEP = bool(os.environ.get("SNAPSHOT_MCP_DEEP"))
-BATCHES = 150 if DEEP else 5
+pytestmark = [pytest.mark.one_era, pytest.mark.no_cover]
+
+BATCHES = scale(quick=5, deep=60, soak=150)
 SIZE = 40
 GONE = "it is gone already"
 
@@ -147,5 +149,5 @@ async def test_a_batch_under_faults_is_told_as_cloud_and_ledger_have_it(
         random = Random(f"batch {number}")  # noqa: S311 - the same ones each time
         await play(crowded(folder, template), random, KINDS[number % len(KINDS)], seen)
         shutil.rmtree(folder)
-    wanted = ("applied", "stopped", "left", "gone", "skipped") + (("unknown",) if DEEP else ())
+    wanted = ("applied", "stopped", "left", "gone", "skipped", *scale(quick=(), deep=("unknown",)))
     assert min(seen[it] for it in wanted) > 0, seen

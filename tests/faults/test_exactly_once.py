@@ -2,14 +2,14 @@
 
 Hypothesis chooses who calls what, what the network does to each request, and when a caller leaves.
 Three parties must agree: the cloud's own database, the ledger, and what was told (`judge.py`).
-SNAPSHOT_MCP_DEEP=1 takes at least 5,000 steps.
+`make test-soak` takes at least 5,000 steps.
 """
 
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
 from anyio.from_thread import start_blocking_portal
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -25,11 +25,13 @@ from tests.faults.judge import HAPPENED, Told, cases_of
 from tests.faults.steps import AT_THE_WRITE, STAY, Offer, Steps
 from tests.faults.weather import WEATHERS, Weather
 from tests.faults.world import seed
+from tests.scale import scale
 
-DEEP = bool(os.environ.get("SNAPSHOT_MCP_DEEP"))
-EXAMPLES = 180 if DEEP else 5
+pytestmark = [pytest.mark.one_era, pytest.mark.no_cover]
+
+EXAMPLES = scale(quick=5, deep=60, soak=180)
 STEPS = 50
-LEAST_STEPS = 5_000 if DEEP else 140
+MIN_STEPS = scale(quick=140, deep=1_600, soak=5_000)
 
 COMMITS = ("delete_snapshot", "restore_snapshot")
 _NUMBERS = st.integers(0, 1_000)
@@ -187,10 +189,9 @@ def test_cloud_ledger_and_what_was_told_agree_whatever_breaks(tmp_path: Path) ->
                 stateful_step_count=STEPS,
                 deadline=None,
                 database=None,
-                derandomize=not DEEP,
                 suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
             ),
         )
-    assert counts["steps"] >= LEAST_STEPS, counts
+    assert counts["steps"] >= MIN_STEPS, counts
     wanted = (*HAPPENED, "failed", "unknown", "left", "settled by looking")
     assert min(counts[outcome] for outcome in wanted) > 0, counts

@@ -1,6 +1,5 @@
 """A write whose answer never came: what was seen of it is told and recorded, and nothing else."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,10 +21,13 @@ from tests.faults.faults import (
     When,
 )
 from tests.faults.world import FaultyWorld
+from tests.scale import scale
 from tests.tools.test_consent import planned, ready
 from tests.tools.test_create import order
 
-DEEP = bool(os.environ.get("SNAPSHOT_MCP_DEEP"))
+pytestmark = [pytest.mark.one_era, pytest.mark.no_cover]
+
+ALL_CASES = scale(quick=False, deep=True)
 TOOLS = ("create_snapshot", "restore_snapshot", "delete_snapshot", "create_image_from_snapshot")
 HAPPENED = {
     "create_snapshot": "created",
@@ -89,7 +91,7 @@ def under(faults: Sequence[Fault]) -> pytest.MarkDecorator:
     cases = [
         pytest.param(era, tool, fault, id=f"{era}-{tool}-{fault!r}")
         for place, fault in enumerate(faults)
-        for era, tool in (every if place == 0 or DEEP else [every[place % len(every)]])
+        for era, tool in (every if place == 0 or ALL_CASES else [every[place % len(every)]])
     ]
     return pytest.mark.parametrize(("client", "tool", "fault"), cases, indirect=["client"])
 

@@ -13,6 +13,8 @@ from tests.faults.test_settling import HAPPENED, TOOLS, under, wanted
 from tests.faults.transport import Exchange
 from tests.faults.world import FaultyWorld
 
+pytestmark = [pytest.mark.one_era, pytest.mark.no_cover]
+
 NOT_ACCEPTED = [
     Status(429),
     Refused(),

@@ -31,8 +31,8 @@ from tests.faults.witness import (
     open_attempts,
     write_of,
 )
+from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
-TIMEOUT_SECONDS = 20.0
 """No server needs longer to end what it began, however busy the machine is."""
 
 
@@ -107,7 +107,7 @@ class FaultyWorld:
 
     async def calm(self) -> None:
         """Wait until every attempt that was sent has its end, whoever has left meanwhile."""
-        with anyio.fail_after(TIMEOUT_SECONDS):
+        with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
             while True:
                 for _ in range(20):
                     await anyio.lowlevel.checkpoint()
@@ -139,7 +139,7 @@ async def seed(folder: Path, clock: Clock | None = None) -> Path:
     transport = embedded_transport(settings, clock or ApartClock().cloud)
     async with (
         connection_over(transport, settings) as connection,
-        connection.exchange("GET", "/core/snapshots") as response,
+        connection.stream("GET", "/core/snapshots") as response,
     ):
         assert response.is_success
     install(folder / CLOUD_FILE)

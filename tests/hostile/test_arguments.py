@@ -1,11 +1,10 @@
 """Every tool's arguments, made from its published schema: what it rejects is never acted upon.
 
 What a schema promises is held: it is refused if, and only if, the schema rejects it, but for a few
-reasons that no plain schema can tell. SNAPSHOT_MCP_DEEP=1 makes 10,000 inputs in place of 200.
+reasons that no plain schema can tell. `make test-soak` makes 10,000 inputs.
 """
 
 import json
-import os
 import re
 import unicodedata
 from collections import Counter
@@ -22,18 +21,20 @@ from jsonschema import Draft202012Validator, ValidationError
 from mcp import Client
 from mcp_types import CallToolResult, Tool
 
-from snapshot_mcp.core.sanitize import is_plain
+from snapshot_mcp.core.sanitize import is_sanitized
 from snapshot_mcp.mcp_server.tools.arguments import parse_time
 from snapshot_mcp.models.cloud import MAX_ID
-from snapshot_mcp.rules.retention_policy import parse_within
+from snapshot_mcp.rules.retention_policy import parse_span
 from tests.conftest import World, ask, said
 from tests.hostile.arguments import Arguments, Known, as_the_schema_says, spoilt
 from tests.hostile.scene import FOREIGN
 from tests.hostile.shape import hidden_in
+from tests.scale import scale
 from tests.tools.test_definitions import NAMES
 
-DEEP = bool(os.environ.get("SNAPSHOT_MCP_DEEP"))
-INPUTS = 10_000 if DEEP else 200
+pytestmark = pytest.mark.no_cover
+
+INPUTS = scale(quick=400, deep=3_000, soak=10_000)
 KINDS = {"as the schema says": as_the_schema_says, "spoilt": spoilt}
 EXAMPLES = -(-INPUTS // (len(NAMES) * len(KINDS)))
 LONGEST_REFUSAL = 1_200
@@ -53,7 +54,7 @@ def _is_no_time(value: Any) -> bool:  # noqa: ANN401 - whatever JSON holds
 
 def _is_no_span(value: Any) -> bool:  # noqa: ANN401 - as above
     try:
-        parse_within(value)
+        parse_span(value)
     except ValueError:
         return True
     return False
@@ -69,7 +70,7 @@ BEYOND_A_SCHEMA: Mapping[str, Callable[[Any], bool]] = {
     # A schema takes 3.0 for a whole number; nobody means a float by an id.
     "must be a whole number": lambda value: isinstance(value, float),
     "must not hold line breaks, control or invisible characters, or spaces at its ends": (
-        lambda value: not is_plain(unicodedata.normalize("NFC", value))
+        lambda value: not is_sanitized(unicodedata.normalize("NFC", value))
     ),
     "must be a date or time such as 2026-05-31 or 2026-05-31T08:00Z": _is_no_time,
     "must be whole years, months, days and hours in this order, such as 2y5m7d3h or 30d, each at"
@@ -191,7 +192,6 @@ def test_an_input_is_refused_if_its_schema_rejects_it_and_for_little_else(
         max_examples=EXAMPLES,
         deadline=None,
         database=None,
-        derandomize=not DEEP,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
     @given(KINDS[kind](tool.input_schema, bench.known))

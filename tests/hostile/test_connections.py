@@ -20,7 +20,7 @@ from tests.hostile.scene import (
     told_by,
 )
 
-pytestmark = pytest.mark.usefixtures("clean_log")
+pytestmark = [pytest.mark.no_cover, pytest.mark.usefixtures("clean_log")]
 
 MEGABYTE = 1024 * 1024
 WHOLE = 100 * MEGABYTE

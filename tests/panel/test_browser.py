@@ -28,6 +28,8 @@ from tests.panel.panel_host import (
 from tests.processes.helpers import free_port
 from tests.processes.test_http import HttpServer, http_server
 
+pytestmark = pytest.mark.browser
+
 LOAD_ROUNDS = 5
 # Milliseconds since the frame started to load the page.
 LOAD_TIMES = """() => Object.fromEntries(
@@ -227,7 +229,7 @@ async def test_retention_plan_asks_for_confirmation_after_all_deletions_were_sho
         await confirmation.fill(plan["confirm_with"])
         await host.panel.get_by_role("button", name="permanently").click()
         await expect(host.panel.locator("#result")).to_contain_text(
-            f"{plan['delete_count']} deleted", timeout=60_000
+            f"{plan['delete_count']} deleted"
         )
         assert len(before) - len(snapshot_names(tmp_path)) == plan["delete_count"]
         await host.screenshot("retention-result-dark")
@@ -247,9 +249,7 @@ async def test_restore_shows_progress_until_the_vm_is_active(
         expected_text = await host.panel.locator("label code").inner_text()
         await confirmation_input(host).fill(expected_text)
         await host.panel.get_by_role("button", name="Create VM").click()
-        await expect(host.panel.get_by_text("from-the-panel is ACTIVE")).to_be_visible(
-            timeout=60_000
-        )
+        await expect(host.panel.get_by_text("from-the-panel is ACTIVE")).to_be_visible()
         await host.screenshot("restored")
 
 
@@ -267,8 +267,8 @@ async def test_snapshot_creation_shows_progress_while_the_call_is_running(
         )
         await host.page.wait_for_function("() => document.querySelector('iframe')?.srcdoc")
         progress = host.panel.get_by_role("status").filter(has_text="is pending")
-        await expect(progress).to_be_visible(timeout=30_000)
-        await expect(host.panel.locator("#result")).to_contain_text("created", timeout=60_000)
+        await expect(progress).to_be_visible()
+        await expect(host.panel.locator("#result")).to_contain_text("created")
 
 
 async def test_panel_works_with_the_keyboard_and_at_360_pixels(

@@ -1,14 +1,11 @@
-"""A real PostgreSQL takes a while to start, so SNAPSHOT_MCP_DEEP=1 asks for these tests."""
+"""Fixtures of the tests with a real PostgreSQL."""
 
-import os
 from collections.abc import Generator
 
 import pytest
 
 from tests.postgres.server import Server
 from tests.postgres.shared import Shared
-
-collect_ignore_glob = [] if os.environ.get("SNAPSHOT_MCP_DEEP") else ["test_*.py"]
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ from typing import LiteralString, NamedTuple
 import psycopg
 from psycopg import sql
 
+from tests.waiting import ANSWER_TIMEOUT_SECONDS, START_TIMEOUT_SECONDS
+
 USER, PASSWORD = "team", "canary-of-the-database"
-_SECONDS_TO_START = 60
 
 
 class Server(NamedTuple):
@@ -88,7 +89,14 @@ def _make_cluster(folder_of_programs: Path, home: Path) -> None:
     command = [*_as_its_user(), str(folder_of_programs / "initdb"), "--pgdata", str(home / "data")]
     command += ["--username=admin", "--auth=scram-sha-256", f"--pwfile={home / 'password'}"]
     command += ["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
-    done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command,
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=START_TIMEOUT_SECONDS,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -109,11 +117,14 @@ def _started(folder_of_programs: Path, home: Path, options: tuple[str, ...]) -> 
         with suppress(ProcessLookupError):
             process.send_signal(signal.SIGCONT)
             process.send_signal(signal.SIGINT)  # no more waiting for clients
-        process.wait(timeout=60)
+        try:
+            process.wait(ANSWER_TIMEOUT_SECONDS)
+        finally:
+            process.kill()
 
 
 def _wait_for(server: Server, log: Path) -> None:
-    ends = time.monotonic() + _SECONDS_TO_START
+    ends = time.monotonic() + START_TIMEOUT_SECONDS
     while True:
         try:
             psycopg.connect(server.url("postgres", user="admin"), connect_timeout=5).close()

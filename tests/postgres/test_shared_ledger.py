@@ -21,6 +21,9 @@ from snapshot_mcp.ledger.postgres.ledger import PostgresLedger
 from snapshot_mcp.ledger.postgres.rate_limit import SharedRateLimiter
 from tests.postgres.server import PASSWORD, Server
 from tests.postgres.shared import ATTEMPT, Shared, now
+from tests.waiting import ANSWER_TIMEOUT_SECONDS
+
+pytestmark = pytest.mark.postgres
 
 
 @contextmanager
@@ -165,7 +168,7 @@ async def test_lost_connections_are_made_again_and_nothing_is_lost_or_doubled(
             group.start_soon(write, name)
         for _ in range(4):
             before = len(told)
-            with anyio.fail_after(20):
+            with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
                 while len(told) < before + 20:  # noqa: ASYNC110 - it goes on after every cut
                     await anyio.sleep(0.01)
             cuts += await anyio.to_thread.run_sync(shared.server.cut, shared.name)
@@ -209,7 +212,7 @@ async def test_a_sign_of_life_that_was_cut_is_given_again_before_the_next_row(
     assert await other.unsettled() == []
     assert len({row.owner for row in await other.rows()}) == 1
     ledger.close()
-    with anyio.fail_after(10):
+    with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
         while len(await other.unsettled()) < 2:  # noqa: ASYNC110 - the database tells nobody
             await anyio.sleep(0.01)
 
@@ -224,7 +227,7 @@ async def test_a_database_that_answers_nobody_is_told_in_time_and_in_our_words(
         begin = time.monotonic()
         with pytest.raises(LedgerError, match="nothing was sent") as caught:
             await ledger.record("sent", ATTEMPT)
-        assert time.monotonic() - begin < 3
+        assert time.monotonic() - begin < 15  # without the limit, 20 s
     assert "SNAPSHOT_MCP_DATABASE_URL" in str(caught.value)
     assert PASSWORD not in repr(caught.value.__cause__)
     assert await ledger.was_sent("no such plan") is False
@@ -244,7 +247,7 @@ async def test_a_database_that_cannot_be_used_means_that_nothing_is_sent(
         with pytest.raises(LedgerError, match="nothing was sent") as caught:
             await records.ledger.record("sent", ATTEMPT)
         assert PASSWORD not in str(caught.value)
-    assert time.monotonic() - begin < 15
+    assert time.monotonic() - begin < ANSWER_TIMEOUT_SECONDS
 
 
 # What is held across replicas.
@@ -264,7 +267,7 @@ async def test_one_change_goes_on_at_a_time_in_all_replicas(shared: Shared) -> N
                 inside -= 1
                 done += 1
 
-    with anyio.fail_after(30):
+    with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
         async with anyio.create_task_group() as group:
             for alone in turns:
                 group.start_soon(change, alone)
@@ -282,7 +285,8 @@ async def test_who_stopped_waiting_for_the_turn_does_not_keep_it_from_others(
             async with second.hold():
                 pytest.fail("two had the turn")
         assert waited.cancelled_caught
-    with anyio.fail_after(15):  # the thread of the second one may get it, and gives it up
+    # The thread of the second one may get it, and gives it up.
+    with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
         for alone in (third, second, first):
             async with alone.hold():
                 pass
@@ -294,7 +298,7 @@ async def test_the_turn_of_a_replica_that_is_gone_is_free(shared: Shared) -> Non
     first, second = ChangeLock(shared.database()), ChangeLock(shared.database())
     async with first.hold():
         shared.server.cut(shared.name)
-        with anyio.fail_after(15):
+        with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
             async with second.hold():
                 pass
     first.close()
@@ -309,13 +313,13 @@ async def test_replicas_together_send_no_more_than_the_limit_and_reads_leave_roo
 
     async def send(allowance: SharedRateLimiter) -> None:
         for _ in range(20):
-            if await allowance.seconds_until_permitted("reads") == 0:
+            if await allowance.try_acquire("reads") == 0:
                 assert await until(allowance) == 0
                 permitted.append("read")
 
     async def until(allowance: SharedRateLimiter) -> float:
         # A moment, where another replica counts just now.
-        while 0 < (seconds := await allowance.seconds_until_permitted("all")) < 1:  # noqa: ASYNC110 - as above
+        while 0 < (seconds := await allowance.try_acquire("all")) < 1:  # noqa: ASYNC110 - as above
             await anyio.sleep(seconds)
         return seconds
 
@@ -324,7 +328,7 @@ async def test_replicas_together_send_no_more_than_the_limit_and_reads_leave_roo
             group.start_soon(send, allowance)
     assert permitted == ["read"] * 25
     assert [await until(allowances[number % 3]) == 0 for number in range(6)] == [True] * 5 + [False]
-    assert 50 < await allowances[0].seconds_until_permitted("all") <= 61
+    assert 50 < await allowances[0].try_acquire("all") <= 61
 
 
 async def test_limits_an_hour_hold_across_replicas(shared: Shared) -> None:

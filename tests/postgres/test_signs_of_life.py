@@ -12,6 +12,9 @@ from snapshot_mcp.ledger.postgres.database import Database
 from snapshot_mcp.ledger.postgres.ledger import PostgresLedger
 from snapshot_mcp.ledger.postgres.session_lock import DedicatedSession
 from tests.postgres.shared import ATTEMPT, Shared
+from tests.waiting import ANSWER_TIMEOUT_SECONDS
+
+pytestmark = pytest.mark.postgres
 
 ADVISORY = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1"
 
@@ -25,13 +28,13 @@ def signs(shared: Shared) -> int:
 
 
 async def until(shared: Shared, number: int) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
         while await anyio.to_thread.run_sync(signs, shared) != number:  # noqa: ASYNC110 - the database tells nobody
             await anyio.sleep(0.01)
 
 
 async def left_open(ledger: PostgresLedger) -> list[str]:
-    with anyio.fail_after(20):
+    with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
         while not (rows := await ledger.unsettled()):  # noqa: ASYNC110 - as above
             await anyio.sleep(0.01)
     return [row.attempt for row in rows]
@@ -73,7 +76,9 @@ async def test_who_looks_while_a_session_is_away_waits_for_it_to_come_back(
         await until(shared, 0)
         group.start_soon(look)
         for _ in range(3):
-            assert await anyio.to_thread.run_sync(lambda: tried.acquire(timeout=20))
+            assert await anyio.to_thread.run_sync(
+                lambda: tried.acquire(timeout=ANSWER_TIMEOUT_SECONDS)
+            )
         monkeypatch.setattr(Database, "alone", alone)
     assert found == []
     assert await anyio.to_thread.run_sync(signs, shared) == 1
@@ -101,13 +106,13 @@ async def test_closing_does_not_wait_for_a_session_that_is_being_made(
 
     def slow(database: Database) -> psycopg.Connection:
         begun.set()
-        assert goes_on.wait(20)
+        assert goes_on.wait(2 * ANSWER_TIMEOUT_SECONDS)
         return alone(database)
 
     monkeypatch.setattr(Database, "alone", slow)
     shared.server.cut(shared.name)
-    assert await anyio.to_thread.run_sync(begun.wait, 20)
-    with anyio.fail_after(5):
+    assert await anyio.to_thread.run_sync(begun.wait, ANSWER_TIMEOUT_SECONDS)
+    with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
         await anyio.to_thread.run_sync(ledger.close)
     goes_on.set()
     await until(shared, 0)

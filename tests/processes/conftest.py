@@ -1,29 +1,12 @@
-"""The command line without a process of its own, for whatever ends before it serves.
-
-Those that wait for time-outs, start several, or kill and start again: SNAPSHOT_MCP_DEEP=1 asks.
-"""
+"""The command line without a process of its own, for whatever ends before it serves."""
 
 import gc
-import os
 from collections.abc import Callable, Mapping
 from subprocess import CompletedProcess
 
 import pytest
 
 from snapshot_mcp.cli.main import main
-
-collect_ignore = (
-    []
-    if os.environ.get("SNAPSHOT_MCP_DEEP")
-    else [
-        "test_counting.py",
-        "test_ending.py",
-        "test_kill.py",
-        "test_settle.py",
-        "test_two_processes.py",
-        "test_vanishing.py",
-    ]
-)
 
 Command = Callable[..., CompletedProcess[str]]
 

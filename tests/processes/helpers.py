@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Condition, Thread
-from time import monotonic, sleep
 from typing import IO, Any, cast
 
 import anyio
@@ -23,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from snapshot_mcp.mcp_server.tools.toolsets import TOOLS as DECLARED_TOOLS
 from snapshot_mcp.sandbox.app import create_app
+from tests.waiting import ANSWER_TIMEOUT_SECONDS, START_TIMEOUT_SECONDS, until
 
 MODULE = (sys.executable, "-m", "snapshot_mcp")
 SCRIPT = (str(Path(sysconfig.get_path("scripts")) / "snapshot-mcp"),)
@@ -35,9 +35,6 @@ EMBEDDED_NOTE = (
 )
 KEY = "k3y-0d5e8f6a-not-for-eyes"
 LEGACY = "2025-11-25"
-TIMEOUT_SECONDS = 30.0
-"""No condition takes longer, however busy the machine is."""
-
 Message = dict[str, Any]
 
 
@@ -52,7 +49,7 @@ def environment(folder: Path | str, **settings: str) -> dict[str, str]:
 
 
 def run(
-    *arguments: str, env: dict[str, str], within: float = TIMEOUT_SECONDS
+    *arguments: str, env: dict[str, str], within: float = START_TIMEOUT_SECONDS
 ) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
     return subprocess.run(
@@ -64,14 +61,6 @@ def run(
         timeout=within,
         check=False,
     )
-
-
-def until(condition: Callable[[], bool], what: str, within: float = TIMEOUT_SECONDS) -> None:
-    """Wait for a condition; fail when the time is over."""
-    deadline = monotonic() + within
-    while not condition():
-        assert monotonic() < deadline, f"{what} took more than {within} s"
-        sleep(0.005)
 
 
 def free_port() -> int:
@@ -89,7 +78,7 @@ class StdioServer:
         self._lines: list[str] = []
         self._ended = False
         self._last_id = 0
-        self._reader = Thread(target=self._read)
+        self._reader = Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
@@ -142,7 +131,8 @@ class StdioServer:
         """The first message, said or to come, that is wanted."""
         with self._changed:
             self._changed.wait_for(
-                lambda: self._ended or any(wanted(it) for it in self.messages), TIMEOUT_SECONDS
+                lambda: self._ended or any(wanted(it) for it in self.messages),
+                START_TIMEOUT_SECONDS,  # the first answer comes after the start
             )
             found = next((it for it in self.messages if wanted(it)), None)
         assert found is not None, f"no answer; stderr: {self.stderr}"
@@ -176,15 +166,15 @@ class StdioServer:
         """Close its stdin and wait for its end; the exit code."""
         assert self.process.stdin
         self.process.stdin.close()
-        code = self.process.wait(TIMEOUT_SECONDS)
-        self._reader.join(TIMEOUT_SECONDS)
+        code = self.process.wait(ANSWER_TIMEOUT_SECONDS)
+        self._reader.join(ANSWER_TIMEOUT_SECONDS)
         return code
 
     def kill(self) -> None:
         """End it at once, wherever it is, and hear what it had said till then."""
         self.process.kill()
-        self.process.wait(TIMEOUT_SECONDS)
-        self._reader.join(TIMEOUT_SECONDS)
+        self.process.wait(ANSWER_TIMEOUT_SECONDS)
+        self._reader.join(ANSWER_TIMEOUT_SECONDS)
         assert not self._reader.is_alive()
 
 
@@ -260,7 +250,7 @@ class Meeting:
             self.arrived += 1
             if self.arrived == self._guests:
                 self._everybody.set()
-            with anyio.fail_after(TIMEOUT_SECONDS):
+            with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
                 await self._everybody.wait()
 
 
@@ -281,14 +271,14 @@ def serving_in_thread(app: ASGIApp, port: int) -> Generator[None]:
     )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", port)) as listener:
-        thread = Thread(target=server.run, args=([listener],))
+        thread = Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
         try:
-            until(lambda: server.started, "the start")
+            until(lambda: server.started, "the start", START_TIMEOUT_SECONDS)
             yield
         finally:
             server.should_exit = True
-            thread.join(TIMEOUT_SECONDS)
+            thread.join(ANSWER_TIMEOUT_SECONDS)
             assert not thread.is_alive()
 
 
@@ -340,7 +330,9 @@ class Upstream:
     def post(self, path: str, body: object) -> None:
         """Change something as another person would; it is not counted."""
         headers = {"api_key": KEY}
-        answer = httpx.post(self.url + path, json=body, headers=headers, timeout=TIMEOUT_SECONDS)
+        answer = httpx.post(
+            self.url + path, json=body, headers=headers, timeout=ANSWER_TIMEOUT_SECONDS
+        )
         assert answer.is_success, answer.text
         self.seen.remove(f"POST /v1{path}")
 

@@ -9,7 +9,8 @@ from typing import IO
 
 import httpx
 
-from tests.processes.helpers import MODULE, environment, until
+from tests.processes.helpers import MODULE, environment
+from tests.waiting import ANSWER_TIMEOUT_SECONDS, START_TIMEOUT_SECONDS, until
 
 ACCEPT = {"accept": "application/json, text/event-stream"}
 
@@ -33,11 +34,16 @@ class HttpServer:
         return self._output.read().decode().splitlines()
 
     def get(self, path: str, **headers: str) -> httpx.Response:
-        return httpx.get(self.url + path, headers=headers, timeout=10)
+        return httpx.get(self.url + path, headers=headers, timeout=ANSWER_TIMEOUT_SECONDS)
 
     def post(self, **headers: str) -> httpx.Response:
         message = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
-        return httpx.post(f"{self.url}/mcp", json=message, headers=ACCEPT | headers, timeout=10)
+        return httpx.post(
+            f"{self.url}/mcp",
+            json=message,
+            headers=ACCEPT | headers,
+            timeout=ANSWER_TIMEOUT_SECONDS,
+        )
 
     def send(self, body: str, **headers: str | list[str]) -> httpx.Response:
         """Post a body as it is; a list sends a header several times."""
@@ -47,7 +53,9 @@ class HttpServer:
             for name, values in given.items()
             for value in ([values] if isinstance(values, str) else values)
         ]
-        return httpx.post(f"{self.url}/mcp", content=body, headers=lines, timeout=10)
+        return httpx.post(
+            f"{self.url}/mcp", content=body, headers=lines, timeout=ANSWER_TIMEOUT_SECONDS
+        )
 
     def end(self) -> None:
         """End it in good order, so that what it ran counts as run."""
@@ -77,7 +85,7 @@ def http_server(folder: Path, port: int, *options: str, **settings: str) -> Gene
     ):
         server = HttpServer(process, port, output)
         try:
-            until(server.is_up, "the start")
+            until(server.is_up, "the start", START_TIMEOUT_SECONDS)
             yield server
         finally:
             process.kill()

@@ -12,7 +12,7 @@ from pathlib import Path
 from time import monotonic
 
 from tests.processes.helpers import MODULE, environment
-from tests.processes.waiting import ANSWER_TIMEOUT_SECONDS, START_TIMEOUT_SECONDS
+from tests.waiting import ANSWER_TIMEOUT_SECONDS, START_TIMEOUT_SECONDS
 
 CTRL_C = "\x03"
 CTRL_D = "\x04"

@@ -21,6 +21,8 @@ from tests.processes.helpers import (
     until,
 )
 
+pytestmark = pytest.mark.slow
+
 COMMITS = ("delete_snapshot", "restore_snapshot")
 USED = "This plan was already used; a plan can be used once."
 

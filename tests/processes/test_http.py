@@ -23,10 +23,10 @@ from tests.processes.helpers import (
     until,
 )
 from tests.processes.http_server import HttpServer, http_server
+from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 # Windows knows no signals between processes: there, terminating is all that can be done.
 ENDINGS = [signal.SIGTERM] if sys.platform == "win32" else [signal.SIGTERM, signal.SIGINT]
-SOON_SECONDS = 8.0
 
 
 def refused_to_serve(command: Command, folder: Path, *arguments: str) -> str:
@@ -133,9 +133,12 @@ def test_every_signal_ends_the_server_and_its_port_can_be_used_again_at_once(
     port = free_port()
     for ending in ENDINGS:
         # A connection that the server itself closes leaves its port in TIME_WAIT.
-        with http_server(tmp_path, port) as server, httpx.Client(timeout=10) as client:
+        with (
+            http_server(tmp_path, port) as server,
+            httpx.Client(timeout=ANSWER_TIMEOUT_SECONDS) as client,
+        ):
             assert client.get(f"{server.url}/health").is_success
             server.process.send_signal(ending)
-            until(lambda: server.process.poll() is not None, "the end", SOON_SECONDS)
+            until(lambda: server.process.poll() is not None, "the end")
             assert server.process.returncode != 2
             assert not any("Traceback" in line for line in server.output)

@@ -22,6 +22,8 @@ from tests.processes.helpers import (
 )
 from tests.units.ledgers import Books
 
+pytestmark = pytest.mark.slow
+
 ENDS = ("done", "failed", "unknown")
 ROUNDS = 4
 MILLISECONDS_A_ROUND = 20

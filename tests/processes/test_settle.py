@@ -35,6 +35,8 @@ from tests.processes.helpers import (
 )
 from tests.units.ledgers import Books, Databases
 
+pytestmark = pytest.mark.slow
+
 TOOLS = ("create_snapshot", "restore_snapshot", "delete_snapshot")
 
 

@@ -26,7 +26,6 @@ from tests.processes.helpers import (
 
 # Windows knows no signals between processes: there, terminating is all that can be done.
 ENDINGS = [signal.SIGTERM] if sys.platform == "win32" else [signal.SIGTERM, signal.SIGINT]
-SOON_SECONDS = 5.0
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -148,7 +147,7 @@ def test_closing_stdin_in_the_midst_of_a_wait_ends_the_server(tmp_path: Path) ->
         server.wait_for(lambda message: message.get("method") == "notifications/progress")
         assert server.process.stdin
         server.process.stdin.close()
-        until(lambda: server.process.poll() is not None, "the end", SOON_SECONDS)
+        until(lambda: server.process.poll() is not None, "the end")
         assert server.process.returncode == 0
 
 
@@ -161,7 +160,7 @@ def test_a_signal_ends_the_server_while_its_stdin_is_still_open(
         server.initialize()
         assert set(server.tools()) == TOOLS
         server.process.send_signal(ending)
-        until(lambda: server.process.poll() is not None, "the end", SOON_SECONDS)
+        until(lambda: server.process.poll() is not None, "the end")
         assert server.process.returncode != 0
         assert len(server.messages) == 2
         assert server.stderr.splitlines() == [EMBEDDED_NOTE]

@@ -18,6 +18,8 @@ from tests.processes.helpers import (
     targeted,
 )
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = 5
 USED = "This plan was already used; a plan can be used once."
 # The last thing that each tool reads before it writes.

@@ -10,6 +10,9 @@ from mcp import Client
 from tests.conftest import ERAS, ask
 from tests.processes.helpers import Upstream, free_port, hang, until
 from tests.processes.http_server import HttpServer, http_server
+from tests.waiting import ANSWER_TIMEOUT_SECONDS
+
+pytestmark = pytest.mark.slow
 
 CLIENTS = 12
 
@@ -55,6 +58,6 @@ async def test_clients_that_vanish_leave_no_connection_and_no_turn_behind(
             )
         assert server.is_up()
         if mode == ERAS[1]:  # in the other one the cloud is taken to be down for a while
-            with anyio.fail_after(20):
+            with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
                 async with Client(f"{server.url}/mcp", mode=mode) as client:
                     assert (await ask(client, "list_snapshots"))["total"] == total

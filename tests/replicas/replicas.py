@@ -2,13 +2,14 @@
 
 import subprocess
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
 import httpx
 
-from tests.processes.helpers import KEY, MODULE, environment, free_port, until
+from tests.processes.helpers import KEY, MODULE, environment, free_port
+from tests.waiting import ANSWER_TIMEOUT_SECONDS, START_TIMEOUT_SECONDS, terminate_process, until
 
 
 class Process:
@@ -31,7 +32,7 @@ class Process:
             stderr=self._log,
             env=self._environment,
         )
-        until(self._is_up, "a start")
+        until(self._is_up, "a start", START_TIMEOUT_SECONDS)
 
     def _is_up(self) -> bool:
         assert self.process is not None
@@ -44,13 +45,12 @@ class Process:
     def kill(self) -> None:
         assert self.process is not None
         self.process.kill()
-        self.process.wait(30)
+        self.process.wait(ANSWER_TIMEOUT_SECONDS)
 
     def end(self) -> None:
-        if self.process is not None:
-            self.process.terminate()
-            self.process.wait(30)
-        self._log.close()
+        with self._log:
+            if self.process is not None:
+                terminate_process(self.process)
 
 
 def replica(folder: Path) -> Process:
@@ -76,8 +76,7 @@ def replicas(folder: Path, number: int) -> Generator[list[Process]]:
     for it in folders:
         it.mkdir(parents=True)
     all_of_them = [replica(it) for it in folders]
-    try:
-        yield all_of_them
-    finally:
+    with ExitStack() as stack:
         for it in all_of_them:
-            it.end()
+            stack.callback(it.end)
+        yield all_of_them

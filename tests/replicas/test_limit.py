@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
+import pytest
 from mcp import Client
 
 from snapshot_mcp.cloud.rate_limit import REQUESTS_PER_MINUTE, RESERVED_FOR_WRITES
@@ -19,6 +20,7 @@ READERS = 8
 
 READS = REQUESTS_PER_MINUTE + 100
 SNAPSHOTS = 5
+pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.timeout(1_800)]
 
 
 async def test_replicas_that_want_more_than_the_limit_together_send_the_limit_and_wait(

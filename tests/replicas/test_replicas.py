@@ -25,9 +25,13 @@ from tests.replicas.door import Door, Passed, most_in_a_minute
 from tests.replicas.load import Load, Told
 from tests.replicas.replicas import Process, cloud, replicas
 from tests.service.issuer import Issuer, ec_key
+from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 CALLS = int(os.environ.get("SNAPSHOT_MCP_SERVICE_CALLS", "2000"))
 """A quick look takes 200."""
+
+LONGEST_LOAD_SECONDS = 1_800
+pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.timeout(2 * LONGEST_LOAD_SECONDS)]
 
 READS, WRITES, DELETES = "snapshots:read", "snapshots:write", "snapshots:delete"
 SCOPES = (
@@ -115,13 +119,16 @@ def written_by_replicas(folder: Path) -> list[str]:
 async def kill_and_return(load: Load, replica: Process) -> None:
     """Kill a replica when a third of the calls is over, and let it return a while later."""
     for part, action in ((3, replica.kill), (2, replica.start)):
-        while load.answered < CALLS / part:  # noqa: ASYNC110 - the load knows no events
-            await anyio.sleep(0.02)
+        with anyio.fail_after(LONGEST_LOAD_SECONDS):
+            while load.answered < CALLS / part:  # noqa: ASYNC110 - the load knows no events
+                await anyio.sleep(0.02)
         await anyio.to_thread.run_sync(action)
 
 
 async def all_snapshots(the_cloud: Process) -> list[dict[str, int]]:
-    async with httpx.AsyncClient(headers={"api_key": KEY}) as client:
+    async with httpx.AsyncClient(
+        headers={"api_key": KEY}, timeout=ANSWER_TIMEOUT_SECONDS
+    ) as client:
         found: list[dict[str, int]] = []
         for page in range(1, 100):
             address = f"{the_cloud.url}/v1/core/snapshots?page={page}&pageSize=100"
@@ -135,7 +142,9 @@ async def all_snapshots(the_cloud: Process) -> list[dict[str, int]]:
 async def ids(the_cloud: Process) -> tuple[list[int], list[int]]:
     """The ids of the snapshots and of the VMs that the cloud begins with."""
     snapshots = await all_snapshots(the_cloud)
-    async with httpx.AsyncClient(headers={"api_key": KEY}) as client:
+    async with httpx.AsyncClient(
+        headers={"api_key": KEY}, timeout=ANSWER_TIMEOUT_SECONDS
+    ) as client:
         address = f"{the_cloud.url}/v1/core/virtual-machines?page=1&pageSize=100"
         vms = (await client.get(address)).json()["instances"]
     return [it["id"] for it in snapshots], [it["id"] for it in vms]

@@ -6,7 +6,7 @@ from random import Random
 from zoneinfo import ZoneInfo
 
 from snapshot_mcp.models.cloud import Snapshot
-from snapshot_mcp.rules.retention_policy import ALL, GroupBy, RetentionPolicy, parse_within
+from snapshot_mcp.rules.retention_policy import KEEP_ALL, GroupBy, RetentionPolicy, parse_span
 
 GUARDED = ("golden", "keep")
 LABELS = ("db", "web", *GUARDED)
@@ -61,12 +61,13 @@ def policies(random: Random, zone: ZoneInfo, number: int) -> Iterator[RetentionP
             used = ["daily"]
         by: GroupBy = ("vm", "vm", "label", "vm", "region")[turn % 5] if used or within else "vm"
         counts = {
-            f"keep_{rule}": random.choice([1, 2, 3, 5, random.randint(1, 30), ALL]) for rule in used
+            f"keep_{rule}": random.choice([1, 2, 3, 5, random.randint(1, 30), KEEP_ALL])
+            for rule in used
         }
         yield RetentionPolicy.model_validate(
             {
                 **counts,
-                "keep_within": parse_within(within) if within else None,
+                "keep_within": parse_span(within) if within else None,
                 "keep_labels": tuple(labels),
                 "group_by": by,
                 "time_zone": zone,

@@ -1,10 +1,9 @@
 """Our decisions, compared with those of the real restic on the same histories.
 
-SNAPSHOT_MCP_DEEP=1 compares 2,000 histories under 20 policies each in place of 500 under 5.
+`make test-soak` compares 2,000 histories under 20 policies each.
 """
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -19,14 +18,17 @@ import pytest
 
 from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.rules.retention import Decision, decide_retention
-from snapshot_mcp.rules.retention_policy import ALL, MAX_COUNT, RetentionPolicy
+from snapshot_mcp.rules.retention_policy import KEEP_ALL, MAX_COUNT, RetentionPolicy
 from tests.restic.histories import RULES, histories, not_counted, policies
 from tests.restic.repository import PASSWORD, Repository
+from tests.scale import scale
+from tests.waiting import START_TIMEOUT_SECONDS
 
-DEEP = bool(os.environ.get("SNAPSHOT_MCP_DEEP"))
+pytestmark = [pytest.mark.restic, pytest.mark.no_cover]
+
 # Clocks that are never turned, turned in either half of the world, and half an hour off.
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Australia/Sydney", "Asia/Kolkata")
-HISTORIES, POLICIES = (400, 20) if DEEP else (100, 5)  # for each zone
+HISTORIES, POLICIES = scale(quick=(100, 5), deep=(100, 10), soak=(400, 20))  # for each zone
 GROUPS = {"vm": "host", "label": "tags", "region": "paths"}
 NONE_LEFT = dict.fromkeys(RULES, 0)
 COUNTED = re.compile(r"(oldest, )?(\w+) (\d+) of (\w+)")
@@ -43,7 +45,13 @@ class Restic(NamedTuple):
         command = [self.program, "--no-cache", "--repo", str(repository.folder)]
         command += ["forget", "--dry-run", "--no-lock", "--json", *self._options(policy)]
         environment = {"RESTIC_PASSWORD": PASSWORD, "TZ": policy.time_zone.key}
-        done = subprocess.run(command, env=environment, capture_output=True, check=False)
+        done = subprocess.run(
+            command,
+            env=environment,
+            capture_output=True,
+            timeout=START_TIMEOUT_SECONDS,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr.decode()
         return json.loads(done.stdout)
 
@@ -52,7 +60,7 @@ class Restic(NamedTuple):
         endless = "unlimited" if self.knows_all else str(MAX_COUNT)
         for rule, count in policy.counts:
             if count:
-                yield from (f"--keep-{rule}", endless if count == ALL else str(count))
+                yield from (f"--keep-{rule}", endless if count == KEEP_ALL else str(count))
         if policy.keep_within:
             yield from ("--keep-within", str(policy.keep_within))
         for label in policy.keep_labels:
@@ -73,8 +81,14 @@ class Kept(NamedTuple):
 def restic() -> Restic:
     program = shutil.which("restic")
     if program is None:
-        pytest.skip("restic is not installed, so nothing was compared with it")
-    told = subprocess.run([program, "version"], capture_output=True, text=True, check=True).stdout
+        pytest.fail("restic is not installed: install it, or leave out -m restic")
+    told = subprocess.run(
+        [program, "version"],
+        capture_output=True,
+        text=True,
+        timeout=START_TIMEOUT_SECONDS,
+        check=True,
+    ).stdout
     version = re.search(r"restic (\d+)\.(\d+)", told)
     assert version is not None, told
     return Restic(program, (int(version[1]), int(version[2])) >= (0, 16))
@@ -135,7 +149,7 @@ def decided(
         [*snapshots, *not_counted(random, snapshots)],
         policy.model_copy(update={"keep_labels": ()}) if labels_protect else policy,
         now=datetime.now(UTC),
-        protected=protection if labels_protect else lambda _: None,
+        find_protection=protection if labels_protect else lambda _: None,
         may_delete_last_copy=True,
     )
     known = {it.id for it in snapshots}
@@ -181,7 +195,7 @@ def in_restics_words(restic: Restic, decision: Decision) -> tuple[set[str], dict
             oldest, rule, used, whole = counted.groups()
             if oldest and not restic.knows_all:
                 continue
-            endless = ALL if restic.knows_all else MAX_COUNT - int(used)
+            endless = KEEP_ALL if restic.knows_all else MAX_COUNT - int(used)
             left[rule] = endless if whole == "all" else int(whole) - int(used)
             reasons.add(f"{'oldest ' if oldest else ''}{rule} snapshot")
         elif reason.startswith("within "):

@@ -35,8 +35,8 @@ def test_the_time_of_the_last_change_never_goes_back_and_never_lies_ahead(
 ) -> None:
     touch = None if touched is None else began + touched
     now = began + earlier
-    first = lifecycle.snapshot_updated(began, gigabytes, touch, now)
-    second = lifecycle.snapshot_updated(began, gigabytes, touch, now + more)
+    first = lifecycle.snapshot_updated_time(began, gigabytes, touch, now)
+    second = lifecycle.snapshot_updated_time(began, gigabytes, touch, now + more)
     assert began <= first <= second
     assert first <= now
 
@@ -47,7 +47,7 @@ def test_the_time_of_the_last_change_moves_with_the_status(
 ) -> None:
     now = began + span
     creating = lifecycle.snapshot_status(began, gigabytes, "SUCCESS", now) == "CREATING"
-    assert creating == (lifecycle.snapshot_updated(began, gigabytes, None, now) == began)
+    assert creating == (lifecycle.snapshot_updated_time(began, gigabytes, None, now) == began)
 
 
 @given(MOMENTS, GIGABYTES, SPANS, SPANS)
@@ -93,8 +93,8 @@ def test_a_new_vm_goes_through_its_states_in_order(
 def test_a_snapshot_is_never_larger_than_its_volume_allows(
     volume: int, vm_id: int, earlier: int
 ) -> None:
-    full = lifecycle.snapshot_gigabytes(volume, vm_id, 0)
-    later = lifecycle.snapshot_gigabytes(volume, vm_id, earlier + 1)
+    full = lifecycle.snapshot_size_gb(volume, vm_id, 0)
+    later = lifecycle.snapshot_size_gb(volume, vm_id, earlier + 1)
     assert 1 <= full <= volume
     assert 2 <= later <= 10
 

@@ -23,13 +23,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from snapshot_mcp.sandbox import store
 from snapshot_mcp.sandbox.app import create_app
-from snapshot_mcp.sandbox.errors import RefusalError
-from snapshot_mcp.sandbox.request import MAX_NAME_LENGTH, NAME_PATTERN, checked_name
-from snapshot_mcp.sandbox.seed import seed
-from tests.conftest import DEEP
+from snapshot_mcp.sandbox.errors import ApiError
+from snapshot_mcp.sandbox.request import MAX_NAME_LENGTH, NAME_PATTERN, validate_name
+from snapshot_mcp.sandbox.seed import seed_database
 from tests.sandbox.conftest import GOLDEN, KEY, NEWEST, NOTEBOOK, TRAINING_BOX, Cloud
 from tests.sandbox.probing import CHECKS, PHASES, Findings, probe
 from tests.sandbox.test_serve import served
+from tests.waiting import START_TIMEOUT_SECONDS
 
 Json = dict[str, Any]
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -61,7 +61,13 @@ def test_no_start_loads_the_document() -> None:
         "import sys, snapshot_mcp.cli.main, snapshot_mcp.mcp_server.app, snapshot_mcp.sandbox.app;"
         "print(*[it for it in sys.modules if it.startswith('snapshot_mcp.sandbox.')])"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=START_TIMEOUT_SECONDS,
+        check=True,
+    )
     rooms = {name.removeprefix("snapshot_mcp.sandbox.") for name in said.stdout.split()}
     assert "handlers" in rooms
     assert not [name for name in rooms if name.startswith("openapi.")]
@@ -118,8 +124,8 @@ async def test_operations_are_named_once_and_name_what_their_path_holds(document
 @given(st.text(max_size=MAX_NAME_LENGTH + 2))
 def test_the_document_and_the_cloud_agree_on_names(name: str) -> None:
     try:
-        taken = checked_name(name) == name
-    except RefusalError:
+        taken = validate_name(name) == name
+    except ApiError:
         taken = False
     told = len(name) <= MAX_NAME_LENGTH and re.fullmatch(NAME_PATTERN.strip("^$"), name)
     assert bool(told) == taken
@@ -203,7 +209,7 @@ def hurried_cloud(folder: Path) -> Starlette:
 def forgetful_cloud(folder: Path) -> ASGIApp:
     """A cloud that is new at every call, so that the request alone decides about the answer."""
     filled, used = folder / "filled.db", folder / "used.db"
-    with store.transaction(filled, write=True, first=lambda it: seed(it, NOON)):
+    with store.transaction(filled, write=True, initialize=lambda it: seed_database(it, NOON)):
         pass
     cloud = create_app(database=used, api_key=KEY, now=lambda: NOON)
 
@@ -223,31 +229,30 @@ async def test_single_requests_are_answered_as_the_document_says(
     hold(findings, document, LISTED)
 
 
-if DEEP:  # they take long
+@pytest.mark.slow
+async def test_what_follows_from_requests_is_answered_as_the_document_says(
+    tmp_path: Path, document: Json
+) -> None:
+    phases = PHASES - {"coverage"}
+    app = hurried_cloud(tmp_path)
+    hold(probe(document, examples=4, walks=30, phases=phases, app=app, seed=3), document, phases)
 
-    async def test_what_follows_from_requests_is_answered_as_the_document_says(
-        tmp_path: Path, document: Json
-    ) -> None:
-        phases = PHASES - {"coverage"}
-        app = hurried_cloud(tmp_path)
-        hold(
-            probe(document, examples=4, walks=30, phases=phases, app=app, seed=3), document, phases
-        )
 
-    def test_the_cloud_on_a_real_port_does_what_its_document_says(tmp_path: Path) -> None:
-        findings = Findings()
-        with served(tmp_path / "probed.db") as server:
-            document = httpx.get(f"{server.url}/openapi.json").json()
-            # What is listed is sent to its end; what is drawn has a time of its own.
-            for phases, seconds in (LISTED, None), ({"fuzzing"}, SECONDS), ({"stateful"}, SECONDS):
-                probe(
-                    document,
-                    examples=400,
-                    walks=400,
-                    phases=phases,
-                    url=server.url,
-                    seconds=seconds,
-                    findings=findings,
-                )
-        print(findings.checks, findings.answers, findings.requests, sep="\n")  # noqa: T201 - with -s, what was done
-        hold(findings, document)
+@pytest.mark.slow
+def test_the_cloud_on_a_real_port_does_what_its_document_says(tmp_path: Path) -> None:
+    findings = Findings()
+    with served(tmp_path / "probed.db") as server:
+        document = httpx.get(f"{server.url}/openapi.json").json()
+        # What is listed is sent to its end; what is drawn has a time of its own.
+        for phases, seconds in (LISTED, None), ({"fuzzing"}, SECONDS), ({"stateful"}, SECONDS):
+            probe(
+                document,
+                examples=400,
+                walks=400,
+                phases=phases,
+                url=server.url,
+                seconds=seconds,
+                findings=findings,
+            )
+    print(findings.checks, findings.answers, findings.requests, sep="\n")  # noqa: T201 - with -s, what was done
+    hold(findings, document)

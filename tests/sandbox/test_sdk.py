@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 from tests.sandbox.conftest import GOLDEN, KEY, NEWEST, NOTEBOOK
 from tests.sandbox.test_serve import served
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def sdk(tmp_path_factory: pytest.TempPathFactory) -> Generator["ApiClient"]:

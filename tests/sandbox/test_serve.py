@@ -20,6 +20,7 @@ import pytest
 from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.sandbox.serve import serve
 from tests.sandbox.conftest import KEY, NEWEST, NOTEBOOK
+from tests.waiting import ANSWER_TIMEOUT_SECONDS, read_line, start_process, until
 
 pytestmark = pytest.mark.usefixtures("measured")
 CODE = """
@@ -43,26 +44,23 @@ class Server:
 
     def call(self, method: str, path: str, body: object = None) -> httpx.Response:
         address = self.url + path
-        return httpx.request(method, address, json=body, headers={"api_key": KEY}, timeout=20)
+        return httpx.request(
+            method, address, json=body, headers={"api_key": KEY}, timeout=ANSWER_TIMEOUT_SECONDS
+        )
 
     def interrupt(self) -> int:
         if sys.platform == "win32":
             self.process.terminate()
         else:
             self.process.send_signal(signal.SIGINT)
-        return self.process.wait(20)
+        return self.process.wait(ANSWER_TIMEOUT_SECONDS)
 
 
 @contextmanager
 def served(database: Path) -> Generator[Server]:
     command = [sys.executable, "-c", CODE, str(database), KEY]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout
-            yield Server(process, process.stdout.readline())
-        finally:
-            if process.poll() is None:
-                process.kill()
+    with start_process(command, stdout=subprocess.PIPE) as process:
+        yield Server(process, read_line(process.stdout))
 
 
 @pytest.fixture
@@ -87,9 +85,12 @@ def test_a_server_says_address_and_key_and_answers_from_then_on(database: Path) 
 
 def test_a_reply_does_not_wait_for_acknowledgements(database: Path) -> None:
     with served(database) as server, httpx.Client(headers={"api_key": KEY}) as client:
-        replies = [client.get(server.url + "/core/regions") for _ in range(20)]
-    # Where it waits, none comes before 40 ms.
-    assert min(reply.elapsed.total_seconds() for reply in replies) < 0.03
+
+        def is_quick() -> bool:
+            return client.get(server.url + "/core/regions").elapsed.total_seconds() < 0.03
+
+        # Where it waits, none comes before 40 ms; on a busy machine some come as late by chance.
+        until(is_quick, "a quick reply")
 
 
 def test_a_port_in_use_is_named_in_a_sentence(database: Path) -> None:
@@ -100,8 +101,8 @@ def test_a_port_in_use_is_named_in_a_sentence(database: Path) -> None:
     assert not database.exists()
 
 
-def test_a_number_that_is_no_port_is_refused_in_a_sentence(database: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"Port 70000 .* cannot be used: it is no port"):
+def test_a_number_that_is_not_a_port_is_rejected_in_a_sentence(database: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"Port 70000 .* it is not a port number"):
         serve(port=70_000, database=database, api_key=KEY)
 
 
@@ -111,7 +112,7 @@ def test_two_processes_share_one_file(database: Path) -> None:
 
         def both(method: str, path: str) -> list[httpx.Response]:
             def call(server: Server) -> httpx.Response:
-                barrier.wait()
+                barrier.wait(ANSWER_TIMEOUT_SECONDS)
                 return server.call(method, path)
 
             return list(pool.map(call, (one, two)))
@@ -144,10 +145,12 @@ def test_what_was_answered_is_kept_when_the_process_is_killed(database: Path) ->
                     enough.set()
 
         writers = [pool.submit(write, worker) for worker in range(4)]
-        assert enough.wait(30)
-        server.process.kill()
+        try:
+            assert enough.wait(ANSWER_TIMEOUT_SECONDS)
+        finally:
+            server.process.kill()  # the writers, for which the pool waits, go on until then
         for writer in writers:
-            writer.result(30)
+            writer.result(ANSWER_TIMEOUT_SECONDS)
     with served(database) as server:
         vms = server.call("GET", "/core/virtual-machines").json()["instances"]
         assert set(answered) <= {vm["name"] for vm in vms}

@@ -7,15 +7,12 @@ from typing import NamedTuple
 import httpx
 import pytest
 
-from tests.conftest import DEEP
 from tests.processes.conftest import command
 from tests.processes.helpers import Upstream, free_port
 from tests.processes.http_server import HttpServer, http_server
 from tests.service.conversation import client_of
 from tests.service.issuer import Issuer, ec_key, rsa_key
 
-# Each starts two servers.
-collect_ignore = [] if DEEP else ["test_several.py"]
 __all__ = ["Service", "command", "service"]
 
 

@@ -10,6 +10,7 @@ from mcp_types import (
 )
 
 from tests.processes.http_server import ACCEPT
+from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 OLD, NEW = "2025-11-25", "2026-07-28"
 ERAS = (OLD, NEW)
@@ -18,7 +19,7 @@ INFO = {"name": "test", "version": "1"}
 
 def client_of(url: str) -> httpx.Client:
     """What asks; one for many requests, because each takes long to make."""
-    return httpx.Client(base_url=url, trust_env=False, timeout=15)
+    return httpx.Client(base_url=url, trust_env=False, timeout=ANSWER_TIMEOUT_SECONDS)
 
 
 def bearing(token: str | None) -> dict[str, str]:

@@ -10,7 +10,7 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 
 from snapshot_mcp.mcp_server.app import create_server
-from snapshot_mcp.transports.http.scope_middleware import ScopedServerMiddleware
+from snapshot_mcp.transports.http.scope_middleware import ToolScopeMiddleware
 from snapshot_mcp.transports.http.scopes import DELETE, READ, SCOPES, WRITE
 from tests.conftest import ERAS, World, ask
 
@@ -21,7 +21,7 @@ async def client_with(
 ) -> AsyncGenerator[Client]:
     """A client that nothing guards, of somebody with these scopes; None for nobody."""
     server = create_server(world.settings, clock=world.turned.clock, connect=world.connect)
-    server.middleware.append(ScopedServerMiddleware({}))
+    server.middleware.append(ToolScopeMiddleware({}))
     access = AccessToken(token="", client_id="", scopes=list(scopes or ()), subject="alice")
     known = auth_context_var.set(None if scopes is None else AuthenticatedUser(access))
     try:

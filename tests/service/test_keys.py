@@ -9,12 +9,12 @@ import pytest
 
 from snapshot_mcp.transports.http.jwks import (
     KEYS_TTL_SECONDS,
-    MAX_BODY_BYTES,
+    MAX_RESPONSE_BYTES,
     MIN_FETCH_INTERVAL_SECONDS,
     KeySet,
     KeysUnavailableError,
 )
-from snapshot_mcp.transports.http.jwks import Issuer as Source
+from snapshot_mcp.transports.http.jwks import JwksClient as Source
 from snapshot_mcp.transports.http.scopes import READ, SCOPES, WRITE
 from snapshot_mcp.transports.http.token_verifier import (
     CACHE_TTL_SECONDS,
@@ -61,8 +61,8 @@ def verifier_of(
     issuer: Issuer, turned: ManualClock, *, jwks_url: str | None = None
 ) -> TokenVerifier:
     return TokenVerifier(
-        bearers=(),
-        keys=KeySet(Source(issuer.url, jwks_url).keys, turned.elapsed),
+        static_tokens=(),
+        keys=KeySet(Source(issuer.url, jwks_url).fetch_keys, turned.elapsed),
         issuer=issuer.url,
         audience=AUDIENCE,
         clock=turned.clock,
@@ -185,9 +185,9 @@ async def test_an_issuer_that_is_not_there_is_no_crash(turned: ManualClock) -> N
 
 
 async def test_metadata_of_another_issuer_is_not_used(turned: ManualClock, issuer: Issuer) -> None:
-    keys = KeySet(Source(f"http://localhost:{issuer.port}", None).keys, turned.elapsed)
+    keys = KeySet(Source(f"http://localhost:{issuer.port}", None).fetch_keys, turned.elapsed)
     with pytest.raises(KeysUnavailableError):
-        await keys.key("ec-1")
+        await keys.find_key("ec-1")
     assert "/jwks" not in issuer.asked
 
 
@@ -214,7 +214,7 @@ async def test_a_published_secret_does_not_make_hmac_good(
 
 @pytest.mark.parametrize(
     "answer",
-    [b"", b"[]", b"{}", b'{"keys": 1}', b"<html>", b"[" * 100_000, b" " * (MAX_BODY_BYTES + 1)],
+    [b"", b"[]", b"{}", b'{"keys": 1}', b"<html>", b"[" * 100_000, b" " * (MAX_RESPONSE_BYTES + 1)],
     ids=["nothing", "a list", "no keys", "a number", "a page", "deep", "long"],
 )
 async def test_an_issuer_that_answers_nonsense_has_not_answered(

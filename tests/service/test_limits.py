@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from snapshot_mcp.transports.http.quotas import MAX_BODY_BYTES, Quotas
+from snapshot_mcp.transports.http.quotas import MAX_REQUEST_BYTES, Quotas
 from snapshot_mcp.transports.http.scopes import READ
 from tests.conftest import ManualClock
 from tests.processes.helpers import Upstream, free_port
@@ -100,7 +100,7 @@ def test_only_the_names_that_it_has_are_answered(team: Service, era: str) -> Non
 
 
 def test_a_body_beyond_the_limit_is_refused(team: Service) -> None:
-    long = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping", "x": "y" * MAX_BODY_BYTES})
+    long = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping", "x": "y" * MAX_REQUEST_BYTES})
     for token in (ALICE, ROBOT):
         assert team.server.send(long, **bearing(token)).status_code == 413
     assert team.server.send(long).status_code == 401

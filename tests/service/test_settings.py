@@ -43,15 +43,15 @@ def tokens(folder: Path, *lines: str) -> dict[str, str]:
 def test_without_any_of_them_nobody_is_asked_who_they_are() -> None:
     assert read_http_settings({}) == HttpSettings()
     assert read_http_settings(dict.fromkeys((*ISSUER, *ONE_TOKEN), "")) == HttpSettings()
-    assert not read_http_settings({}).authenticated
+    assert not read_http_settings({}).requires_authentication
 
 
 def test_an_issuer_is_taken_letter_by_letter_and_its_service_has_a_name() -> None:
     service = read_http_settings(ISSUER)
-    assert service.authenticated
+    assert service.requires_authentication
     assert service.issuer == ISSUER["SNAPSHOT_MCP_AUTH_ISSUER"]
     assert service.audience == ISSUER["SNAPSHOT_MCP_AUTH_AUDIENCE"]
-    assert service.names == ("snapshots.example",)
+    assert service.host_names == ("snapshots.example",)
     assert service.requests_per_minute == DEFAULT_REQUESTS_PER_MINUTE
 
 
@@ -99,16 +99,16 @@ def test_lists_are_between_commas() -> None:
 
 def test_the_one_token_has_all_scopes_and_is_not_kept() -> None:
     service = read_http_settings(ONE_TOKEN)
-    found = find_static_token(TOKEN, service.bearers)
+    found = find_static_token(TOKEN, service.static_tokens)
     assert found is not None
     assert (found.principal, found.scopes) == ("bearer", frozenset(SCOPES))
-    assert find_static_token(OTHER, service.bearers) is None
+    assert find_static_token(OTHER, service.static_tokens) is None
     assert TOKEN not in repr(service)
 
 
 def test_a_file_names_who_has_which_token_and_what_they_may(tmp_path: Path) -> None:
     lines = ("# ours", "", f"alice {TOKEN}", f"  ci\t{OTHER} {READ} {DELETE}", "x" * 32)
-    bearers = read_http_settings(tokens(tmp_path, *lines)).bearers
+    bearers = read_http_settings(tokens(tmp_path, *lines)).static_tokens
     alice, robot, nobody = (find_static_token(it, bearers) for it in (TOKEN, OTHER, "x" * 32))
     assert alice is not None
     assert (alice.principal, alice.scopes) == ("bearer:alice", frozenset(SCOPES))

@@ -3,12 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-from snapshot_mcp.transports.http.error_responses import RETRY_SECONDS
+import pytest
+
+from snapshot_mcp.transports.http.error_responses import RETRY_AFTER_SECONDS
 from snapshot_mcp.transports.http.scopes import READ
 from tests.processes.helpers import Upstream, free_port
 from tests.processes.http_server import HttpServer, http_server
 from tests.service.conversation import NEW, call, client_of
 from tests.service.issuer import Issuer, ec_key
+
+pytestmark = pytest.mark.slow
 
 
 def result_of(server: HttpServer, tool: str, **arguments: object) -> dict[str, Any]:
@@ -46,6 +50,6 @@ def test_while_the_issuer_never_answered_a_token_is_answered_503_and_nothing_is_
             answer = call(http, NEW, nowhere.token(READ), "list_snapshots", {})
             assert server.get("/health").is_success
         assert answer.status_code == 503
-        assert answer.headers["retry-after"] == str(RETRY_SECONDS)
+        assert answer.headers["retry-after"] == str(RETRY_AFTER_SECONDS)
         assert "issuer" in answer.json()["error_description"]
         assert upstream.seen == []

@@ -10,6 +10,8 @@ import pytest
 
 from tests.shipping.shipped import ROOT, UV, home_of, run, starts_and_lists_its_tools
 
+pytestmark = pytest.mark.packaging
+
 TOOL = ROOT / "packaging/node_modules/@anthropic-ai/mcpb/dist/cli/cli.js"
 
 

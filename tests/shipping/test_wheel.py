@@ -17,6 +17,8 @@ from tests.shipping.shipped import (
     starts_and_lists_its_tools,
 )
 
+pytestmark = pytest.mark.packaging
+
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:

@@ -18,6 +18,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tests.waiting import ANSWER_TIMEOUT_SECONDS
+
 
 class Span(NamedTuple):
     """A span as it arrived."""
@@ -90,10 +92,11 @@ def collecting() -> Generator[Collector]:
     listener = socket.create_server(("127.0.0.1", 0))
     collector.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_config=None))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
         yield collector
     finally:
         server.should_exit = True
-        thread.join(30)
+        thread.join(ANSWER_TIMEOUT_SECONDS)
+        assert not thread.is_alive()

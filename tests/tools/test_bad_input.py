@@ -5,6 +5,8 @@ from mcp import Client
 
 from tests.conftest import World, refused
 
+pytestmark = pytest.mark.one_era
+
 NAME = {"vm_id": 1, "name": "x"}
 
 

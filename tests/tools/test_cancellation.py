@@ -8,11 +8,12 @@ from mcp import Client
 
 from tests.conftest import ERAS, World, ask
 from tests.tools.test_create import order
+from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 
 async def settled(world: World, wanted: int) -> list[str]:
     """The events of the ledger, once it holds as many rows as wanted."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
         while len(rows := await world.attempts()) < wanted:
             await checkpoint()
     return [row.event for row in rows]
@@ -30,7 +31,7 @@ async def leave_while(
                 await client.call_tool("create_snapshot", arguments)
 
         tasks.start_soon(call)
-        with anyio.fail_after(10):
+        with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
             await reached.wait()
         scope.cancel()
         await checkpoint()

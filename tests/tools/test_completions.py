@@ -14,6 +14,7 @@ from snapshot_mcp.operations.cache import TTL_SECONDS
 from tests.conftest import World, ask
 from tests.hostile.corpus import TEXTS
 from tests.tools.test_policy import obey
+from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 MACHINE = (PromptReference(name="roll_back_machine"), "machine")
 SNAPSHOT = (PromptReference(name="rehearse_restore"), "snapshot")
@@ -128,7 +129,7 @@ async def test_a_cloud_that_cannot_be_reached_or_hangs_gives_nothing(
     monkeypatch.setattr(completions, "COMPLETION_TIMEOUT_SECONDS", 0.05)
     for fault in (hang, fail):
         world.fail(fault)
-        with anyio.fail_after(5):
+        with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
             assert (await offered(client, MACHINE)).values == []
     assert len(world.requests) == 2
 

@@ -10,6 +10,8 @@ from mcp_types import CallToolResult
 
 from tests.conftest import World, answered, ask, refused, said
 
+pytestmark = pytest.mark.one_era
+
 
 async def vm_with(client: Client, **wanted: object) -> dict[str, object]:
     """The first VM whose fields are as wanted."""

@@ -17,6 +17,8 @@ from tests.conftest import World, answered, ask, refused, said
 from tests.tools.test_consent import planned, ready
 from tests.tools.test_policy import obey
 
+pytestmark = pytest.mark.one_era
+
 GOLDEN = "training-box-golden"
 MAKE = "create_image_from_snapshot"
 

@@ -11,6 +11,8 @@ from mcp import Client
 
 from tests.conftest import World, answered, ask, refused, tokens
 
+pytestmark = pytest.mark.one_era
+
 
 async def every_snapshot(client: Client, **filters: object) -> list[dict[str, Any]]:
     """All pages of a list, three entries at a time."""

@@ -10,6 +10,8 @@ from mcp_types import ElicitRequestParams, ElicitResult
 from tests.conftest import ERAS, World, answered, ask, refused
 from tests.tools.test_consent import ready
 
+pytestmark = pytest.mark.one_era
+
 
 async def rehearsed(client: Client, **others: object) -> tuple[dict[str, object], dict[str, Any]]:
     """The arguments that commit a rehearsal; and its plan."""
@@ -65,7 +67,7 @@ async def test_the_removal_that_is_told_works_and_leaves_nothing_to_find(
     made = (await ask(client, "restore_snapshot", **commit))["virtual_machine"]["id"]
     async with (
         world.connect(world.settings, world.turned.clock) as by_hand,
-        by_hand.exchange("DELETE", f"/core/virtual-machines/{made}") as response,
+        by_hand.stream("DELETE", f"/core/virtual-machines/{made}") as response,
     ):
         assert response.status_code == 200
     review = await ask(client, "review_snapshots")

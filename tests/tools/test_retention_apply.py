@@ -19,6 +19,9 @@ from tests.tools.test_asking import Human, asked
 from tests.tools.test_consent import planned, ready
 from tests.tools.test_policy import obey
 from tests.tools.test_retention_plan import LAST, POLICY, crowd, deletions, ids, sql, whole_plan
+from tests.waiting import ANSWER_TIMEOUT_SECONDS
+
+pytestmark = pytest.mark.one_era
 
 Commit = dict[str, object]
 FOUR = [1704, 1722, 1723, 1726]
@@ -535,13 +538,13 @@ async def test_whoever_leaves_in_the_midst_leaves_nothing_unrecorded(
                     await client.call_tool("apply_retention", commit)
 
             tasks.start_soon(call)
-            with anyio.fail_after(10):
+            with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
                 await on_its_way.wait()
             scope.cancel()
             for _ in range(20):
                 await anyio.lowlevel.checkpoint()
             release.set()
-        with anyio.fail_after(10):
+        with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
             while (last := (await events(world))[-1])[1] != "apply_retention":
                 await anyio.lowlevel.checkpoint()
         assert last[0] == "failed"

@@ -13,6 +13,8 @@ from snapshot_mcp.rules.cost import estimate_monthly_cost
 from tests.conftest import World, answered, ask, refused, tokens
 from tests.tools.test_policy import obey
 
+pytestmark = pytest.mark.one_era
+
 POLICY: dict[str, object] = {"keep_daily": 3, "keep_weekly": 2, "keep_labels": ["keep"]}
 LAST: dict[str, object] = {"keep_last": 1}
 CROWDED_VM = 793701

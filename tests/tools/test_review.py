@@ -9,6 +9,8 @@ from mcp import Client
 
 from tests.conftest import World, answered, ask, refused, tokens
 
+pytestmark = pytest.mark.one_era
+
 
 async def everything(client: Client) -> list[dict[str, Any]]:
     """All snapshots, whole."""

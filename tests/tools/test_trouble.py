@@ -8,7 +8,7 @@ import pytest
 from mcp import Client
 
 from snapshot_mcp.cloud.client import CloudWriter
-from snapshot_mcp.cloud.connection import network_transport
+from snapshot_mcp.cloud.connection import create_network_transport
 from snapshot_mcp.core.errors import ConfigurationError
 from tests.conftest import World, ask, refused
 from tests.tools.test_consent import planned, ready
@@ -38,7 +38,7 @@ def test_an_environment_that_no_http_client_can_be_made_in_is_told(
         monkeypatch.delenv(other.lower(), raising=False)
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError) as caught:
-        network_transport("https://cloud.example/v1")
+        create_network_transport("https://cloud.example/v1")
     assert name in str(caught.value)
     assert "SECRET" not in str(caught.value)
 

@@ -18,6 +18,7 @@ from snapshot_mcp.mcp_server.app import create_server
 from tests.conftest import World, ask
 from tests.tools.test_consent import planned, ready
 from tests.tools.test_create import order
+from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.filterwarnings(
     f"ignore::{MCPDeprecationWarning.__module__}.{MCPDeprecationWarning.__name__}"
@@ -250,7 +251,7 @@ async def test_a_subscriber_that_cannot_be_told_holds_nothing_up(
     async with world.client("legacy") as client:
         wanted = await order(client)
         await subscribe(client, f"vm://{wanted['vm_id']}/snapshots")
-        with anyio.fail_after(10):
+        with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
             result = await ask(client, "create_snapshot", **wanted, wait_seconds=60)
     assert result["outcome"] == "created"
     assert [row.event for row in await world.attempts()] == ["sent", "done"]

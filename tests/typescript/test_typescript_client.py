@@ -13,7 +13,10 @@ from snapshot_mcp.ledger.sqlite import SqliteLedger
 from snapshot_mcp.mcp_server.prompt_files import load_prompts
 from snapshot_mcp.mcp_server.tools.toolsets import TOOLS
 from snapshot_mcp.settings.environment import LEDGER_FILE
-from tests.processes.helpers import LEGACY, MODULE, TIMEOUT_SECONDS, environment
+from tests.processes.helpers import LEGACY, MODULE, environment
+from tests.waiting import START_TIMEOUT_SECONDS
+
+pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parent
 SNAPSHOT = "grafana-before-major-upgrade"
@@ -43,7 +46,7 @@ def play(script: str, folder: Path, scenario: Seen) -> Seen:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",
-        timeout=TIMEOUT_SECONDS,
+        timeout=START_TIMEOUT_SECONDS,
     )
     assert done.returncode == 0, done.stderr
     seen: Seen = json.loads(done.stdout)

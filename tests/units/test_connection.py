@@ -9,7 +9,7 @@ import pytest
 from anyio.abc import SocketStream
 
 from snapshot_mcp import __version__
-from snapshot_mcp.cloud.connection import Connection, network_transport
+from snapshot_mcp.cloud.connection import Connection, create_network_transport
 from tests.conftest import CLOUD_URL
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -44,8 +44,8 @@ async def listener() -> AsyncGenerator[tuple[str, list[bytes]]]:
 async def asked(url: str) -> None:
     with pytest.raises(httpx.TransportError):
         async with (
-            Connection(network_transport(url), url, "SECRET", 5) as connection,
-            connection.exchange("GET", "/core/snapshots"),
+            Connection(create_network_transport(url), url, "SECRET", 5) as connection,
+            connection.stream("GET", "/core/snapshots"),
         ):
             pass
 
@@ -92,7 +92,7 @@ async def test_a_request_carries_the_key_and_asks_for_plain_json() -> None:
 
     async with Connection(httpx.MockTransport(answer), CLOUD_URL + "/", "SECRET", 8) as connection:
         for _ in range(2):
-            async with connection.exchange("POST", "/x", {"a": "b&c"}, {"name": "n"}) as response:
+            async with connection.stream("POST", "/x", {"a": "b&c"}, {"name": "n"}) as response:
                 assert response.status_code == 200
     first, second = seen
     assert str(first.url) == f"{CLOUD_URL}/x?a=b%26c"

@@ -4,12 +4,14 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from snapshot_mcp.consent.signing_key import KEY_FILE, load_key
 from snapshot_mcp.core.errors import LedgerError
+from tests.waiting import ANSWER_TIMEOUT_SECONDS, read_line, start_process
 
 ASK_FOR_THE_KEY = """
 import sys
@@ -51,14 +53,14 @@ def test_threads_that_ask_at_once_get_one_key(tmp_path: Path) -> None:
         keys: list[bytes] = []
 
         def ask(folder: Path = folder, start: threading.Barrier = start) -> None:
-            start.wait(10)
+            start.wait(ANSWER_TIMEOUT_SECONDS)
             keys.append(load_key(folder))  # noqa: B023 - joined before the next round
 
-        threads = [threading.Thread(target=ask) for _ in range(4)]
+        threads = [threading.Thread(target=ask, daemon=True) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(10)
+            thread.join(ANSWER_TIMEOUT_SECONDS)
         assert len(keys) == 4
         assert set(keys) == {load_key(folder)}
         assert [file.name for file in folder.iterdir()] == [KEY_FILE]
@@ -66,19 +68,16 @@ def test_threads_that_ask_at_once_get_one_key(tmp_path: Path) -> None:
 
 def test_processes_that_ask_at_once_get_one_key(tmp_path: Path) -> None:
     folder = tmp_path / "data"
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", ASK_FOR_THE_KEY, str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(3)
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    answers = [process.communicate("go\n", timeout=30)[0].strip() for process in processes]
+    command = [sys.executable, "-c", ASK_FOR_THE_KEY, str(folder)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with ExitStack() as stack:
+        processes = [stack.enter_context(start_process(command, **pipes)) for _ in range(3)]
+        for process in processes:
+            assert read_line(process.stdout) == "ready\n"
+        answers = [
+            process.communicate("go\n", timeout=ANSWER_TIMEOUT_SECONDS)[0].strip()
+            for process in processes
+        ]
     assert set(answers) == {load_key(folder).hex()}
 
 

@@ -4,7 +4,7 @@ import json
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import timedelta, timezone
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from snapshot_mcp.core.errors import LedgerError, RefusedError
 from snapshot_mcp.ledger.chain import Argument, Attempt, Event, RateLimit
 from snapshot_mcp.ledger.sqlite import SqliteLedger
 from tests.units.ledgers import NOW, OPEN_AS_TOLD, Books
+from tests.waiting import ANSWER_TIMEOUT_SECONDS, read_line, start_process
 
 ATTEMPT = Attempt("plan-1", "delete_snapshot", 1701, {}, "local", "arguments")
 
@@ -152,24 +153,17 @@ def test_processes_that_send_one_plan_at_once_get_one_leave_each_plan(
     tmp_path: Path, books: Books
 ) -> None:
     folder = tmp_path / "data"
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", SEND_FIVE_AT_ONCE, *books.words(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(3)
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    answers = [process.communicate(timeout=60) for process in processes]
+    command = [sys.executable, "-c", SEND_FIVE_AT_ONCE, *books.words(folder)]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with ExitStack() as stack:
+        processes = [stack.enter_context(start_process(command, **pipes)) for _ in range(3)]
+        for process in processes:
+            assert read_line(process.stdout) == "ready\n"
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        answers = [process.communicate(timeout=ANSWER_TIMEOUT_SECONDS) for process in processes]
     assert [errors for _, errors in answers] == [""] * 3
     lines = [line for output, _ in answers for line in output.splitlines()]
     assert sorted(line for line in lines if line != "refused") == [f"sent {n}" for n in range(5)]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import anyio
@@ -23,6 +23,7 @@ from snapshot_mcp.ledger.chain import FIRST_PREVIOUS, Attempt, RateLimit, Row, s
 from snapshot_mcp.ledger.formatting import as_json, as_text
 from snapshot_mcp.ledger.sqlite import SqliteLedger
 from tests.units.ledgers import NOW, OPEN_AS_TOLD, Books, Files, owner_files
+from tests.waiting import ANSWER_TIMEOUT_SECONDS, read_line, start_process
 
 ATTEMPT = Attempt("plan-1", "delete_snapshot", 1701, {"name": "a"}, "local", "form", "Claude")
 ROWS = 4
@@ -115,26 +116,16 @@ def running(
 ) -> Generator[list[subprocess.Popen[str]]]:
     """Processes that have all started and wait for a line; they are gone afterwards."""
     command = [sys.executable, "-c", PROGRAM.replace("{body}", body.strip()), *words]
-    pipe = subprocess.PIPE
-    processes = [
-        subprocess.Popen([*command, name], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
-        for name in names
-    ]
-    try:
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(start_process([*command, name], **pipes)) for name in names
+        ]
         for process in processes:
-            assert line_of(process) == "ready\n"
+            assert read_line(process.stdout) == "ready\n"
         for process in processes:
             go_on(process)
         yield processes
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
-
-
-def line_of(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline()
 
 
 def go_on(process: subprocess.Popen[str]) -> None:
@@ -145,7 +136,7 @@ def go_on(process: subprocess.Popen[str]) -> None:
 
 def found_soon(ledger: Ledger) -> list[Row]:
     """What is unsettled, once it is known that a process is gone: a file tells at once."""
-    ends = time.monotonic() + 10
+    ends = time.monotonic() + ANSWER_TIMEOUT_SECONDS
     while not (rows := anyio.run(ledger.unsettled)) and time.monotonic() < ends:
         time.sleep(0.01)
     return rows
@@ -365,7 +356,7 @@ def test_two_processes_together_send_no_more_than_the_operator_allows(
     tmp_path: Path, books: Books
 ) -> None:
     with running(SEND_TEN, books.words(tmp_path), "a", "b") as processes:
-        answers = [process.communicate(timeout=60) for process in processes]
+        answers = [process.communicate(timeout=ANSWER_TIMEOUT_SECONDS) for process in processes]
     assert [errors for _, errors in answers] == ["", ""]
     assert sum(output.count("sent") for output, _ in answers) == 7
     rows = anyio.run(books.open(tmp_path).rows)
@@ -379,12 +370,12 @@ def test_what_a_killed_process_sent_is_unsettled_and_what_a_live_one_sent_is_not
 ) -> None:
     ledger = books.open(tmp_path)
     with running(SEND_AND_HANG, books.words(tmp_path), "killed", "alive") as (killed, alive):
-        assert [line_of(killed), line_of(alive)] == ["sent\n"] * 2
+        assert [read_line(killed.stdout), read_line(alive.stdout)] == ["sent\n"] * 2
         anyio.run(ledger.record, "sent", ATTEMPT)
         assert anyio.run(ledger.unsettled) == []
         assert len(books.owners(tmp_path)) == 3
         killed.kill()
-        killed.wait(timeout=60)
+        killed.wait(timeout=ANSWER_TIMEOUT_SECONDS)
         (row,) = found_soon(ledger)
         assert (row.event, row.attempt) == ("sent", "killed")
         assert (row.owner in books.owners(tmp_path)) == isinstance(books, Files)
@@ -394,7 +385,7 @@ def test_what_a_killed_process_sent_is_unsettled_and_what_a_live_one_sent_is_not
         assert row.owner not in books.owners(tmp_path)
         assert len(books.owners(tmp_path)) == 2
         go_on(alive)
-        assert alive.wait(timeout=60) == 0
+        assert alive.wait(timeout=ANSWER_TIMEOUT_SECONDS) == 0
     assert [row.attempt for row in found_soon(ledger)] == ["alive"]
     ledger.close()
     left = found_soon(books.open(tmp_path))
@@ -407,9 +398,9 @@ def test_a_process_killed_while_it_writes_leaves_a_whole_chain(
 ) -> None:
     with running(WRITE_WITHOUT_END, books.words(tmp_path), "") as (process,):
         for _ in range(20):
-            assert line_of(process) == "sent\n"
+            assert read_line(process.stdout) == "sent\n"
         process.kill()
-        process.wait(timeout=60)
+        process.wait(timeout=ANSWER_TIMEOUT_SECONDS)
     ledger = books.open(tmp_path)
     assert anyio.run(ledger.verify) == []
     rows = anyio.run(ledger.rows)
@@ -562,7 +553,7 @@ async def test_a_ledger_of_version_1_is_taken_into_the_chain(tmp_path: Path) -> 
 def test_processes_that_meet_a_ledger_of_version_1_at_once_migrate_it_once(tmp_path: Path) -> None:
     write_version_1(tmp_path)
     with running(SEND_AND_HANG, (str(tmp_path), ""), "a", "b", "c") as processes:
-        assert [line_of(process) for process in processes] == ["sent\n"] * 3
+        assert [read_line(process.stdout) for process in processes] == ["sent\n"] * 3
     rows = anyio.run(ledger_in(tmp_path).rows)
     assert [row.attempt for row in rows[:3]] == ["p1", "p1", "p2"]
     assert sorted(row.attempt for row in rows[3:]) == ["a", "b", "c"]

@@ -9,6 +9,7 @@ import pytest
 from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import Attempt, Event, Row
 from tests.units.ledgers import Books
+from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 ATTEMPT = Attempt(
     "plan-1", "delete_snapshot", 1701, {"name": "gr\u00f6\u00dfe"}, "local", "form", "Claude"
@@ -21,7 +22,7 @@ async def left_open(books: Books, folder: Path) -> Row:
     gone = books.open(folder)
     await gone.record("sent", ATTEMPT)
     gone.close()
-    with anyio.fail_after(20):
+    with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
         while not (rows := await books.open(folder).unsettled()):  # noqa: ASYNC110 - nobody tells
             await anyio.sleep(0.01)
     return rows[0]

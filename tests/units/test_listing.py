@@ -31,6 +31,7 @@ from snapshot_mcp.operations.listing import (
 )
 from snapshot_mcp.operations.requests import SnapshotFilter, SortOrder
 from tests.conftest import api_over
+from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 UNREADABLE: dict[str, object] = {"name": "no id"}
@@ -80,9 +81,9 @@ def collect(cut: Cut) -> tuple[list[int], int]:
 
     async def run() -> tuple[list[int], int]:
         async with reader_of(cut) as reader:
-            with anyio.fail_after(20):
+            with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
                 found = await pages.collect(
-                    lambda page: reader.snapshots_page(page, pages.PAGE_SIZE, ""),
+                    lambda page: reader.get_snapshots_page(page, pages.PAGE_SIZE, ""),
                     lambda entry: entry.id,
                 )
         return sorted(found.kept), found.unreadable
@@ -323,7 +324,7 @@ async def walk(
 ) -> list[SnapshotList]:
     pages: list[SnapshotList] = []
     cursor = ""
-    with anyio.fail_after(20):
+    with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
         while not pages or cursor:
             pages.append(await list_snapshots(reader, wanted, limit, cursor))
             cursor = pages[-1].next_cursor

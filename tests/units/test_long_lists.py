@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snapshot_mcp.cloud.client import CloudReader
-from snapshot_mcp.cloud.decoding import any_json, list_decoder
+from snapshot_mcp.cloud.decoding import build_list_decoder, decode_json
 from snapshot_mcp.cloud.parsing import (
-    field_reader,
-    keys_of_entries,
+    build_field_parser,
+    entry_keys,
     parse_entry,
-    read_fields,
-    read_snapshot,
+    parse_fields,
+    parse_snapshot,
 )
 from snapshot_mcp.cloud.scheduler import MAX_CONCURRENT_READS
 from snapshot_mcp.core.errors import UnavailableError
@@ -170,11 +170,11 @@ values = st.recursive(
 def test_a_field_that_is_read_alone_is_read_as_with_the_whole(raw: dict[str, object]) -> None:
     entry = parse_entry(raw | {"id": 1})
     assert entry is not None
-    whole = read_snapshot(entry.raw)
+    whole = parse_snapshot(entry.raw)
     for name in FIELDS:
-        alone = field_reader(name)(entry)
+        alone = build_field_parser(name)(entry)
         assert (() if alone is None and name == "labels" else alone) == getattr(whole, name)
-        assert read_fields(entry, FIELDS).get(name) == alone
+        assert parse_fields(entry, FIELDS).get(name) == alone
 
 
 rows = st.dictionaries(
@@ -196,8 +196,8 @@ bodies = st.fixed_dictionaries(
 @given(bodies)
 def test_a_list_that_is_decoded_in_part_says_what_the_whole_says(body: dict[str, object]) -> None:
     received = json.dumps(body).encode()
-    whole = cast("dict[str, object]", any_json(received))
-    decoded = list_decoder("snapshots", keys_of_entries())(received)
+    whole = cast("dict[str, object]", decode_json(received))
+    decoded = build_list_decoder("snapshots", entry_keys())(received)
     part = cast("dict[str, object]", decoded)
     for key in ("status", "count", "message"):
         assert repr(part.get(key)) == repr(whole.get(key))
@@ -209,8 +209,8 @@ def test_of_a_list_that_is_decoded_for_some_fields_those_are_read_as_of_the_whol
     body: dict[str, object], names: set[str]
 ) -> None:
     received = json.dumps(body).encode()
-    whole = cast("dict[str, object]", any_json(received))
-    part = cast("dict[str, object]", list_decoder("snapshots", keys_of_entries(names))(received))
+    whole = cast("dict[str, object]", decode_json(received))
+    part = cast("dict[str, object]", build_list_decoder("snapshots", entry_keys(names))(received))
     wanted = tuple(sorted(names))
     assert [told(it, wanted) for it in listed(part)] == [told(it, wanted) for it in listed(whole)]
 
@@ -222,7 +222,7 @@ def listed(body: dict[str, object]) -> list[object]:
 
 def told(raw: object, names: tuple[str, ...] = (*FIELDS, "name")) -> object:
     entry = parse_entry(raw)
-    return entry and (entry.id, read_fields(entry, names))
+    return entry and (entry.id, parse_fields(entry, names))
 
 
 @pytest.mark.parametrize(
@@ -240,5 +240,5 @@ def told(raw: object, names: tuple[str, ...] = (*FIELDS, "name")) -> object:
     ],
 )
 def test_what_is_odd_is_decoded_as_a_whole(received: bytes) -> None:
-    part = list_decoder("snapshots", keys_of_entries())(received)
-    assert repr(part) == repr(any_json(received))
+    part = build_list_decoder("snapshots", entry_keys())(received)
+    assert repr(part) == repr(decode_json(received))

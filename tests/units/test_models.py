@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from snapshot_mcp.core.sanitize import MAX_DESCRIPTION_LENGTH, is_plain
+from snapshot_mcp.core.sanitize import MAX_DESCRIPTION_LENGTH, is_sanitized
 from snapshot_mcp.models.cloud import (
     MAX_ID,
     MAX_LABEL_LENGTH,
@@ -109,19 +109,22 @@ def test_a_public_key_is_not_part_of_an_answer() -> None:
 def test_a_summary_tells_the_status_only_when_its_meaning_is_not_known() -> None:
     taken = datetime(2026, 5, 7, tzinfo=UTC)
     ready = Snapshot(id=7, name="a", status="SUCCESS", vm_id=3, vm_name="b", size=4)
-    assert SnapshotSummary.of(ready).status is None
+    assert SnapshotSummary.from_snapshot(ready).status is None
     odd = Snapshot(id=7, name="a", status="THAWING", created_at=taken, labels=("x",))
-    assert SnapshotSummary.of(odd) == SnapshotSummary(
+    assert SnapshotSummary.from_snapshot(odd) == SnapshotSummary(
         id=7, name="a", state="unknown", status="THAWING", created_at=taken, labels=("x",)
     )
 
 
 def test_a_vm_can_be_snapshotted_when_nothing_speaks_against_it() -> None:
     vm = VirtualMachine(id=3, name="b", status="ACTIVE", flavor=Flavor(name="n1"))
-    can, cannot = VirtualMachineSummary.of(vm, None), VirtualMachineSummary.of(vm, "it is busy")
+    can, cannot = (
+        VirtualMachineSummary.from_virtual_machine(vm, None),
+        VirtualMachineSummary.from_virtual_machine(vm, "it is busy"),
+    )
     assert (can.can_snapshot, can.why_not, can.flavor) == (True, None, "n1")
     assert (cannot.can_snapshot, cannot.why_not) == (False, "it is busy")
-    assert VirtualMachineSummary.of(VirtualMachine(id=3), None).flavor is None
+    assert VirtualMachineSummary.from_virtual_machine(VirtualMachine(id=3), None).flavor is None
 
 
 @pytest.mark.parametrize("value", [1, 1701, MAX_ID])
@@ -158,7 +161,7 @@ def test_text_that_would_be_shown_otherwise_is_not_sent(text: str) -> None:
 @given(st.text(max_size=60))
 def test_a_name_is_taken_in_its_usual_normal_form_or_refused(text: str) -> None:
     usual = unicodedata.normalize("NFC", text)
-    if 1 <= len(text) <= MAX_NAME_LENGTH and is_plain(usual):
+    if 1 <= len(text) <= MAX_NAME_LENGTH and is_sanitized(usual):
         assert A_NAME.validate_python(text) == usual
     else:
         with pytest.raises(ValidationError):

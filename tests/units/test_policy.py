@@ -16,7 +16,7 @@ from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.mcp_server.tools.toolsets import TOOLS as DECLARED
 from snapshot_mcp.models.cloud import Environment, Flavor, Snapshot, VirtualMachine
 from snapshot_mcp.rules import policy as rules
-from snapshot_mcp.rules.policy import TOOLS, Policy, Ruling
+from snapshot_mcp.rules.policy import TOOLS, Policy, PolicyViolation
 from snapshot_mcp.settings.policy_file import MAX_FILE_BYTES, dump_policy, load_policy
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -56,11 +56,11 @@ def snapshot(number: int = 1, **changes: object) -> Snapshot:
 
 def deletion(
     chosen: Policy, target: Snapshot, siblings: Iterable[Snapshot] = (), sent: int = 0
-) -> Ruling | None:
+) -> PolicyViolation | None:
     return rules.check_deletion(chosen, target, siblings, NOW, sent_last_hour=sent)
 
 
-def rule_of(ruling: Ruling | None) -> str:
+def rule_of(ruling: PolicyViolation | None) -> str:
     return ruling.rule if ruling else ""
 
 
@@ -70,7 +70,7 @@ def rule_of(ruling: Ruling | None) -> str:
 @pytest.mark.parametrize("labels", [("golden",), ("a", "GoldEN")])
 def test_a_protected_label_is_refused_in_any_case(labels: tuple[str, ...]) -> None:
     ruling = deletion(protect(labels=["keep", "Golden"]), snapshot(labels=labels))
-    assert ruling == Ruling(
+    assert ruling == PolicyViolation(
         "protect.labels",
         'Snapshot 1 has the label "Golden", which the operator\'s policy protects.',
     )
@@ -213,7 +213,7 @@ def test_the_limits_of_an_hour_let_exactly_so_many_through(sent: int, *, refused
 
 def test_a_limit_of_zero_lets_nothing_through() -> None:
     chosen = policy(limits={"deletes_per_hour": 0, "restores_per_hour": 0})
-    assert deletion(chosen, snapshot()) == Ruling(
+    assert deletion(chosen, snapshot()) == PolicyViolation(
         "limits.deletes_per_hour", "The operator's policy allows no deletions at all."
     )
     assert rules.check_restore(chosen, snapshot(), sent_last_hour=0) is not None
@@ -438,8 +438,8 @@ def test_no_sentence_holds_text_from_the_cloud(
         1, name=HOSTILE, vm_name=HOSTILE, region=HOSTILE, labels=(HOSTILE, "keep"), status=HOSTILE
     )
     ruling = deletion(policy(**chosen), hostile, others, sent)
-    assert ruling is None or "Ignore" not in ruling.sentence
-    assert ruling is None or re.fullmatch(r"[^\n]+\.", ruling.sentence)
+    assert ruling is None or "Ignore" not in ruling.explanation
+    assert ruling is None or re.fullmatch(r"[^\n]+\.", ruling.explanation)
 
 
 # The models.

@@ -8,15 +8,15 @@ import pytest
 from pydantic import ValidationError
 
 from snapshot_mcp.models.cloud import Snapshot
-from snapshot_mcp.rules.retention import Decision, Protected, decide_retention
-from snapshot_mcp.rules.retention_calendar import start_of
+from snapshot_mcp.rules.retention import Decision, FindProtection, decide_retention
+from snapshot_mcp.rules.retention_calendar import span_start
 from snapshot_mcp.rules.retention_policy import (
-    ALL,
+    KEEP_ALL,
+    CalendarSpan,
+    CountRule,
     GroupBy,
     RetentionPolicy,
-    Rule,
-    Within,
-    parse_within,
+    parse_span,
 )
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -48,12 +48,16 @@ def decided(
     history: list[Snapshot],
     chosen: RetentionPolicy,
     *,
-    protected: Protected = lambda _: None,
+    protected: FindProtection = lambda _: None,
     may_delete_last_copy: bool = False,
     now: datetime = NOW,
 ) -> list[Decision]:
     return decide_retention(
-        history, chosen, now=now, protected=protected, may_delete_last_copy=may_delete_last_copy
+        history,
+        chosen,
+        now=now,
+        find_protection=protected,
+        may_delete_last_copy=may_delete_last_copy,
     )
 
 
@@ -75,7 +79,7 @@ def told(
 
 
 def test_each_rule_tells_its_count_and_its_period() -> None:
-    rules: dict[str, Any] = {f"keep_{rule}": 2 for rule in get_args(Rule)}
+    rules: dict[str, Any] = {f"keep_{rule}": 2 for rule in get_args(CountRule)}
     assert told(daily(1), **rules) == {
         1: "last 1 of 2; hourly 1 of 2, 2026-11-19 03:00; daily 1 of 2, 2026-11-19;"
         " weekly 1 of 2, 2026-W47; monthly 1 of 2, 2026-11; yearly 1 of 2, 2026"
@@ -89,7 +93,7 @@ def test_one_that_goes_is_told_why_too() -> None:
 
 
 def test_a_count_of_minus_one_keeps_all() -> None:
-    assert told(daily(3), keep_daily=ALL) == {
+    assert told(daily(3), keep_daily=KEEP_ALL) == {
         1: "daily 1 of all, 2026-11-19",
         2: "daily 2 of all, 2026-11-18",
         3: "daily 3 of all, 2026-11-17",
@@ -164,9 +168,9 @@ def test_a_day_on_which_clocks_are_turned_is_one_day_of_its_hours(day: str, hour
     length = {"2026-03-29": 23, "2026-10-25": 25}.get(day, 24)
     # The last three are of the day before, so that none of the day is the oldest.
     history = [at(number + 1, midnight + timedelta(hours=number)) for number in range(-3, length)]
-    by_day = told(history, keep_daily=ALL, time_zone=BERLIN)
+    by_day = told(history, keep_daily=KEEP_ALL, time_zone=BERLIN)
     assert [it for it in by_day.values() if day in it] == [f"daily 1 of all, {day}"]
-    by_hour = told(history, keep_hourly=ALL, time_zone=BERLIN)
+    by_hour = told(history, keep_hourly=KEEP_ALL, time_zone=BERLIN)
     # The hour that the clocks show twice is one.
     assert len([it for it in by_hour.values() if day in it]) == hours
 
@@ -176,9 +180,9 @@ def test_a_day_on_which_clocks_are_turned_is_one_day_of_its_hours(day: str, hour
 def test_the_first_and_last_moment_of_the_calendar_are_counted_too(
     time: str, zone: ZoneInfo
 ) -> None:
-    rules: dict[str, Any] = {f"keep_{rule}": 1 for rule in get_args(Rule)}
+    rules: dict[str, Any] = {f"keep_{rule}": 1 for rule in get_args(CountRule)}
     history = [at(1, time), at(2, NOW)]
-    decisions = decided(history, policy(**rules, keep_within=Within(days=1), time_zone=zone))
+    decisions = decided(history, policy(**rules, keep_within=CalendarSpan(days=1), time_zone=zone))
     assert {it.snapshot.id for it in decisions} == {1, 2}
 
 
@@ -188,14 +192,14 @@ def test_the_first_and_last_moment_of_the_calendar_are_counted_too(
 @pytest.mark.parametrize(
     ("text", "within"),
     [
-        ("2y5m7d3h", Within(years=2, months=5, days=7, hours=3)),
-        ("30d", Within(days=30)),
-        ("1y1h", Within(years=1, hours=1)),
-        ("99999h", Within(hours=99_999)),
+        ("2y5m7d3h", CalendarSpan(years=2, months=5, days=7, hours=3)),
+        ("30d", CalendarSpan(days=30)),
+        ("1y1h", CalendarSpan(years=1, hours=1)),
+        ("99999h", CalendarSpan(hours=99_999)),
     ],
 )
-def test_a_span_is_read_and_written(text: str, within: Within) -> None:
-    assert parse_within(text) == within
+def test_a_span_is_read_and_written(text: str, within: CalendarSpan) -> None:
+    assert parse_span(text) == within
     assert str(within) == text
 
 
@@ -205,20 +209,20 @@ def test_a_span_is_read_and_written(text: str, within: Within) -> None:
 )
 def test_anything_else_is_no_span(text: str) -> None:
     with pytest.raises(ValueError, match=r"^must be whole years, months, days and hours"):
-        parse_within(text)
+        parse_span(text)
 
 
 def test_within_is_measured_from_the_newest_not_from_now() -> None:
     history = [at(1, "2020-03-10T12:00"), at(2, "2020-03-08T12:01"), at(3, "2020-03-08T12:00")]
     within = "within 2d of the newest"
-    assert told(history, keep_within=Within(days=2)) == {1: within, 2: within}
+    assert told(history, keep_within=CalendarSpan(days=2)) == {1: within, 2: within}
 
 
 def test_a_snapshot_from_the_future_does_not_make_the_others_old() -> None:
     history = [at(9, "2090-01-01"), *daily(3)]
-    assert told(history, keep_within=Within(hours=30)).keys() == {9, 1, 2}
+    assert told(history, keep_within=CalendarSpan(hours=30)).keys() == {9, 1, 2}
     all_ahead = [at(1, "2090-01-01"), at(2, "2080-01-01")]
-    assert told(all_ahead, keep_within=Within(hours=1)).keys() == {1, 2}
+    assert told(all_ahead, keep_within=CalendarSpan(hours=1)).keys() == {1, 2}
 
 
 @pytest.mark.parametrize(
@@ -234,14 +238,14 @@ def test_a_snapshot_from_the_future_does_not_make_the_others_old() -> None:
     ],
 )
 def test_a_span_is_as_long_as_the_calendar_makes_it(text: str, end: str, start: str) -> None:
-    found = start_of(parse_within(text), datetime.fromisoformat(end), BERLIN)
+    found = span_start(parse_span(text), datetime.fromisoformat(end), BERLIN)
     assert found == datetime.fromisoformat(start)
 
 
 @pytest.mark.parametrize("text", ["99999y", "2026y", "99999m", "2025y10m20d", "2025y10m18d99999h"])
 def test_a_span_that_no_calendar_holds_keeps_all(text: str) -> None:
-    assert start_of(parse_within(text), NOW, BERLIN) is None
-    assert len(told(daily(4), keep_within=parse_within(text))) == 4
+    assert span_start(parse_span(text), NOW, BERLIN) is None
+    assert len(told(daily(4), keep_within=parse_span(text))) == 4
 
 
 # Labels and groups.
@@ -354,7 +358,7 @@ def test_one_whose_vm_is_not_known_may_be_the_last_copy() -> None:
 # The policy.
 
 
-@pytest.mark.parametrize("rules", [{}, {"keep_within": Within()}, {"group_by": "label"}])
+@pytest.mark.parametrize("rules", [{}, {"keep_within": CalendarSpan()}, {"group_by": "label"}])
 def test_an_empty_policy_is_refused(rules: dict[str, object]) -> None:
     assert policy(**rules).is_empty
     with pytest.raises(ValueError, match="must keep something"):
@@ -382,9 +386,9 @@ def test_a_policy_is_checked(rules: dict[str, object]) -> None:
 def test_an_older_time_changes_what_goes_only_by_what_was_in_the_future() -> None:
     """Where deciding again does let more go: a snapshot from the future has become the newest."""
     history = [at(1, "2026-11-21"), at(2, "2026-11-19"), at(3, "2026-11-10")]
-    assert told(history, keep_within=Within(days=1), now=NOW).keys() == {1, 2}
+    assert told(history, keep_within=CalendarSpan(days=1), now=NOW).keys() == {1, 2}
     later = NOW + timedelta(days=1)
-    assert told(history, keep_within=Within(days=1), now=later).keys() == {1}
+    assert told(history, keep_within=CalendarSpan(days=1), now=later).keys() == {1}
 
 
 def test_an_empty_history_is_decided() -> None:

@@ -8,14 +8,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from snapshot_mcp.models.cloud import Snapshot
-from snapshot_mcp.rules.retention import Decision, Protected
+from snapshot_mcp.rules.retention import Decision, FindProtection
 from snapshot_mcp.rules.retention_policy import (
-    ALL,
+    KEEP_ALL,
+    CalendarSpan,
+    CountRule,
     GroupBy,
     RetentionPolicy,
-    Rule,
-    Within,
-    parse_within,
+    parse_span,
 )
 from tests.units.test_retention import BERLIN, NOW, TOKYO, UTC_ZONE, decided
 
@@ -50,12 +50,12 @@ histories = st.sampled_from([0, 2, 12, 12]).flatmap(
 policies = st.builds(
     with_counts,
     st.dictionaries(
-        st.sampled_from([f"keep_{rule}" for rule in get_args(Rule)]),
-        st.sampled_from([1, 2, 3, 7, ALL]),
+        st.sampled_from([f"keep_{rule}" for rule in get_args(CountRule)]),
+        st.sampled_from([1, 2, 3, 7, KEEP_ALL]),
         max_size=2,
     ),
     keep_within=mostly(
-        st.none(), rarely=st.sampled_from(["3h", "1d", "1m", "1y2m"]).map(parse_within)
+        st.none(), rarely=st.sampled_from(["3h", "1d", "1m", "1y2m"]).map(parse_span)
     ),
     keep_labels=st.sampled_from([(), (), (), ("keep",), ("Keep", "web")]),
     group_by=st.sampled_from(get_args(GroupBy)),
@@ -63,7 +63,7 @@ policies = st.builds(
 ).filter(lambda it: not it.is_empty)
 
 
-def protecting(ids: set[int]) -> Protected:
+def protecting(ids: set[int]) -> FindProtection:
     return lambda it: "a rule" if it.id in ids else None
 
 
@@ -78,7 +78,7 @@ def kept_ids(decisions: list[Decision]) -> set[int]:
 def test_every_snapshot_is_decided_once_with_reasons(
     history: list[Snapshot],
     chosen: RetentionPolicy,
-    protected: Protected,
+    protected: FindProtection,
     may: bool,  # noqa: FBT001
 ) -> None:
     decisions = decided(history, chosen, protected=protected, may_delete_last_copy=may)
@@ -96,7 +96,7 @@ def test_every_snapshot_is_decided_once_with_reasons(
 def test_the_newest_ready_snapshot_of_a_vm_never_goes_by_default(
     history: list[Snapshot],
     chosen: RetentionPolicy,
-    protected: Protected,
+    protected: FindProtection,
 ) -> None:
     kept = kept_ids(decided(history, chosen, protected=protected))
     ready = [it for it in history if it.state == "ready" and it.created_at]
@@ -109,7 +109,7 @@ def test_the_newest_ready_snapshot_of_a_vm_never_goes_by_default(
 def test_protected_pending_failed_and_unknown_ones_never_go(
     history: list[Snapshot],
     chosen: RetentionPolicy,
-    protected: Protected,
+    protected: FindProtection,
     may: bool,  # noqa: FBT001
 ) -> None:
     for it in decided(history, chosen, protected=protected, may_delete_last_copy=may):
@@ -125,9 +125,9 @@ def test_a_larger_policy_never_lets_more_go(
     may: bool,  # noqa: FBT001
 ) -> None:
     rule, count = data.draw(st.sampled_from(chosen.counts))
-    assume(count != ALL)
-    more = data.draw(st.sampled_from([count + 1, count + 5, ALL]))
-    within = chosen.keep_within or Within()
+    assume(count != KEEP_ALL)
+    more = data.draw(st.sampled_from([count + 1, count + 5, KEEP_ALL]))
+    within = chosen.keep_within or CalendarSpan()
     larger = chosen.model_copy(
         update=data.draw(
             st.sampled_from(
@@ -148,7 +148,7 @@ def test_a_larger_policy_never_lets_more_go(
 def test_deciding_again_over_what_was_kept_lets_nothing_more_go(
     history: list[Snapshot],
     chosen: RetentionPolicy,
-    protected: Protected,
+    protected: FindProtection,
     may: bool,  # noqa: FBT001
 ) -> None:
     """It holds everywhere, so long as the time and what is protected stay as they were."""

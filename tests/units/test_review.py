@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from snapshot_mcp.core.sanitize import is_plain
+from snapshot_mcp.core.sanitize import is_sanitized
 from snapshot_mcp.mcp_server.tools.text.review import review as as_text
 from snapshot_mcp.models.cloud import MAX_NAME_LENGTH, Snapshot
 from snapshot_mcp.models.review import Review
@@ -39,7 +39,7 @@ def reviewed(
     recent_days: int = 7,
     most: int = 10,
 ) -> Review:
-    reviewer = Reviewer(vms, NOW, all_listed=all_listed, recent_days=recent_days, most=most)
+    reviewer = Reviewer(vms, NOW, all_listed=all_listed, recent_days=recent_days, max_entries=most)
     for snapshot in snapshots:
         reviewer.add(snapshot)
     return reviewer.review()
@@ -289,7 +289,7 @@ def test_one_that_was_never_followed_is_alone_and_its_vm_is_unprotected_if_it_is
         assert named.vm_id not in listed or named.vm_id in ids(found.no_recent)
 
 
-plain_names = st.text(min_size=1, max_size=MAX_NAME_LENGTH).filter(is_plain)
+plain_names = st.text(min_size=1, max_size=MAX_NAME_LENGTH).filter(is_sanitized)
 
 
 @example("x" * (MAX_NAME_LENGTH - 11) + " y")
@@ -298,6 +298,6 @@ def test_the_name_of_a_rehearsal_is_known_again_fits_and_is_made_once(name: str)
     made = rehearsal_name(name)
     assert is_rehearsal(made)
     assert len(made) <= MAX_NAME_LENGTH
-    assert is_plain(made)
+    assert is_sanitized(made)
     assert rehearsal_name(made) == made
     assert made == name or made.removeprefix("rehearsal-") == name[: MAX_NAME_LENGTH - 10].rstrip()

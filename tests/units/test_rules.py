@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from snapshot_mcp.models.cloud import CustomImage, Features, Flavor, Snapshot, VirtualMachine
 from snapshot_mcp.rules.blast_radius import (
     age_days,
-    deletion_radius,
-    derived_image,
+    deletion_blast_radius,
+    describe_derived_image,
+    estimate_price_per_hour,
     is_last_ready,
     is_newest_ready,
-    price_per_hour,
-    restore_radius,
+    restore_blast_radius,
 )
 from snapshot_mcp.rules.eligibility import (
     delete_obstacle,
@@ -118,9 +118,11 @@ def test_an_age_only_grows(past: timedelta, later: timedelta) -> None:
 
 def test_a_derived_image_is_told_with_its_id_and_whether_others_use_it() -> None:
     def image(**fields: object) -> str | None:
-        return derived_image(Snapshot(id=1, custom_image=CustomImage.model_validate(fields)))
+        return describe_derived_image(
+            Snapshot(id=1, custom_image=CustomImage.model_validate(fields))
+        )
 
-    assert derived_image(READY) is None
+    assert describe_derived_image(READY) is None
     assert image(id=9, name="golden") == '"golden" (id 9)'
     assert image(id=9, name="golden", is_public=True) == '"golden" (id 9, public)'
     assert image(id=9, name='x" (id 1) "') == '"x\\" (id 1) \\"" (id 9)'
@@ -136,7 +138,7 @@ def test_the_plan_of_a_deletion_tells_what_would_be_lost() -> None:
             "created_at": NOW - timedelta(days=2),
         }
     )
-    plan = deletion_radius(snapshot, iter([snapshot]), NOW)
+    plan = deletion_blast_radius(snapshot, iter([snapshot]), NOW)
     assert plan.action == 'Delete snapshot 1 "web" for good.'
     assert (plan.snapshot_id, plan.name, plan.state, plan.size) == (1, "web", "ready", 40)
     assert (plan.vm_id, plan.vm_name, plan.vm_gone, plan.age_days) == (5, "box", True, 2.0)
@@ -153,12 +155,12 @@ def test_the_plan_of_a_deletion_tells_what_would_be_lost() -> None:
 
 
 def test_a_routine_deletion_carries_no_warning() -> None:
-    plan = deletion_radius(READY, [READY, sibling(2, days=1)], NOW)
+    plan = deletion_blast_radius(READY, [READY, sibling(2, days=1)], NOW)
     assert (plan.warnings, plan.last_ready_of_vm, plan.newest_of_vm) == ((), False, False)
 
 
 def test_a_deletion_of_a_snapshot_without_a_known_vm_warns_that_it_cannot_tell() -> None:
-    plan = deletion_radius(READY.model_copy(update={"vm_id": None}), [], NOW)
+    plan = deletion_blast_radius(READY.model_copy(update={"vm_id": None}), [], NOW)
     assert plan.warnings == ("Its VM is not known.",)
     assert plan.last_ready_of_vm is None
 
@@ -167,7 +169,7 @@ def test_a_deletion_of_a_snapshot_without_a_known_vm_warns_that_it_cannot_tell()
 def test_a_deletion_that_loses_more_than_itself_always_warns(
     snapshot: Snapshot, family: list[Snapshot]
 ) -> None:
-    plan = deletion_radius(snapshot, family, NOW)
+    plan = deletion_blast_radius(snapshot, family, NOW)
     assert bool(plan.warnings) == bool(plan.last_ready_of_vm is not False or plan.vm_gone)
     assert plan.snapshot_id == snapshot.id
     assert str(snapshot.id) in plan.action
@@ -176,7 +178,7 @@ def test_a_deletion_that_loses_more_than_itself_always_warns(
 def test_the_plan_of_a_restore_tells_the_new_machine_and_its_price() -> None:
     flavor = Flavor(name="n3-A100x2", cpu=24, ram=240.0, gpu="A100", gpu_count=2)
     snapshot = READY.model_copy(update={"vm_flavor": flavor, "region": "NORWAY-1"})
-    plan = restore_radius(snapshot, 'new "box"', {"A100": 1.35}, NOW)
+    plan = restore_blast_radius(snapshot, 'new "box"', {"A100": 1.35}, NOW)
     assert plan.action == (
         'Make a new, billed VM named "new \\"box\\"" from snapshot 1 "web".'
         " The source VM is not touched."
@@ -188,7 +190,7 @@ def test_the_plan_of_a_restore_tells_the_new_machine_and_its_price() -> None:
 
 
 def test_the_plan_of_a_restore_of_an_unknown_machine_says_nothing_it_does_not_know() -> None:
-    plan = restore_radius(READY, "new", {}, NOW)
+    plan = restore_blast_radius(READY, "new", {}, NOW)
     assert (plan.flavor, plan.gpus, plan.region, plan.price_per_hour_estimate) == (None,) * 4
 
 
@@ -213,12 +215,12 @@ PRICES = {"vCPU": 0.01, "RAM": 0.005, "A100": 1.35}
 def test_a_price_is_estimated_from_gpus_or_else_from_cpus_and_memory(
     flavor: Flavor | None, price: float | None
 ) -> None:
-    assert price_per_hour(flavor, PRICES) == price
+    assert estimate_price_per_hour(flavor, PRICES) == price
 
 
 def test_without_a_price_list_there_is_no_price() -> None:
     for prices in ({}, {"vCPU": 0.01}, {"RAM": 0.005}):
-        assert price_per_hour(Flavor(cpu=4, ram=8.0), prices) is None
+        assert estimate_price_per_hour(Flavor(cpu=4, ram=8.0), prices) is None
 
 
 @pytest.mark.parametrize("status", ["ACTIVE", "SHUTOFF", "active", "Shutoff"])

@@ -239,7 +239,7 @@ def test_a_real_null_is_still_told_where_a_value_can_be_nothing_else() -> None:
             "list_snapshot_events",
             SnapshotEventList(snapshot_id=1, events=(), total=0, next_cursor=""),
         ),
-        ("review_snapshots", Reviewer([], NOW, recent_days=7, most=1).review()),
+        ("review_snapshots", Reviewer([], NOW, recent_days=7, max_entries=1).review()),
     ],
 )
 def test_the_emptiest_answer_fits_its_schema(name: str, answer: FrozenModel) -> None:

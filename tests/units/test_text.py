@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapshot_mcp.core.sanitize import pad_column_text
+from snapshot_mcp.core.sanitize import quote_unless_word
 from snapshot_mcp.mcp_server.tools.text import snapshots as text
 from snapshot_mcp.models.cloud import (
     CustomImage,
@@ -305,9 +305,9 @@ def test_a_line_of_a_list_holds_other_peoples_words_in_quotes_only(
     summary = SnapshotSummary(id=7, name=name, state=state, vm_name=vm_name, labels=tuple(labels))
     answer = SnapshotList(snapshots=(summary,), total=1, total_size=0, next_cursor="")
     lines = text.snapshot_list(answer).split("\n")
-    assert lines[2].startswith(f"7 {pad_column_text(name)} ? ? ?")
+    assert lines[2].startswith(f"7 {quote_unless_word(name)} ? ? ?")
     told = {"ready": "", "unknown": '; unknown("")'}.get(state, f"; {state}")
-    assert lines[2].endswith(",".join(map(pad_column_text, labels)) + told)
+    assert lines[2].endswith(",".join(map(quote_unless_word, labels)) + told)
     assert all(line.startswith("VMs: ") for line in lines[3:])
     assert len(lines) <= 4
 

@@ -29,6 +29,7 @@ from snapshot_mcp.core.errors import (
 )
 from snapshot_mcp.core.request_context import CALLER, Caller, ProgressReporter, current_caller
 from tests.conftest import ManualClock
+from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -128,7 +129,7 @@ async def test_a_turn_that_comes_in_the_moment_of_a_cancellation_is_passed_on() 
         group.start_soon(give_up)
         await anyio.wait_all_tasks_blocked()
         scope.cancel()
-    with anyio.fail_after(5):
+    with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
         async with queue.slot("c"):
             assert scope.cancelled_caught
 
@@ -166,7 +167,7 @@ def test_a_circuit_opens_after_a_few_failures_in_a_row() -> None:
     opened(circuit)
     outage = circuit.admit(1)
     assert outage is not None
-    assert (outage.since, outage.seconds) == (NOON, MIN_OPEN_SECONDS - 1)
+    assert (outage.since, outage.retry_in_seconds) == (NOON, MIN_OPEN_SECONDS - 1)
     assert circuit.failing_since == NOON
 
 
@@ -178,12 +179,12 @@ def test_one_request_tries_after_the_rest_and_what_comes_of_it_decides() -> None
     circuit.record_cancellation()
     assert circuit.admit(MIN_OPEN_SECONDS) is None
     circuit.record_failure(MIN_OPEN_SECONDS, NOON)
-    outage = circuit.outage(MIN_OPEN_SECONDS)
+    outage = circuit.current_outage(MIN_OPEN_SECONDS)
     assert outage is not None
-    assert outage.seconds == 2 * MIN_OPEN_SECONDS
+    assert outage.retry_in_seconds == 2 * MIN_OPEN_SECONDS
     assert circuit.admit(3 * MIN_OPEN_SECONDS) is None
     circuit.record_success()
-    assert circuit.outage(0) is None
+    assert circuit.current_outage(0) is None
 
 
 @given(
@@ -207,14 +208,14 @@ def test_a_circuit_is_never_closed_for_good_and_never_lets_two_try(
             case "abandon":
                 circuit.record_cancellation()
             case _:
-                was_open = circuit.outage(now + 2 * MAX_OPEN_SECONDS) is not None
+                was_open = circuit.current_outage(now + 2 * MAX_OPEN_SECONDS) is not None
                 tried = circuit.admit(now)
                 assert was_open <= (tried is not None)
                 if circuit.failing_since is not None and tried is None:
-                    outage = circuit.outage(now)
-                    assert outage is None or outage.seconds <= MAX_OPEN_SECONDS
-        outage = circuit.outage(now)
-        assert outage is None or outage.seconds <= MAX_OPEN_SECONDS
+                    outage = circuit.current_outage(now)
+                    assert outage is None or outage.retry_in_seconds <= MAX_OPEN_SECONDS
+        outage = circuit.current_outage(now)
+        assert outage is None or outage.retry_in_seconds <= MAX_OPEN_SECONDS
     circuit.record_cancellation()
     assert circuit.admit(now + MAX_OPEN_SECONDS) is None
 
@@ -265,18 +266,18 @@ async def test_nobody_waits_for_a_cloud_that_is_down() -> None:
     traffic = RequestScheduler(turned.clock, circuit)
     for _ in range(FAILURE_THRESHOLD):
         with pytest.raises(UnavailableError):
-            async with traffic.exchange():
+            async with traffic.circuit_guard():
                 raise UnavailableError("x")
-    for turn in (traffic.read_slot, traffic.write_slot, traffic.exchange):
+    for turn in (traffic.read_slot, traffic.write_slot, traffic.circuit_guard):
         with pytest.raises(
             UnavailableError, match="not answered since 2026-11-20 12:00:00"
         ) as caught:
             async with turn():
                 pass
         assert caught.value.retry_after == MIN_OPEN_SECONDS
-        assert not caught.value.passing
+        assert not caught.value.transient
     turned.turn(seconds=MIN_OPEN_SECONDS)
-    async with traffic.read_slot(), traffic.exchange():
+    async with traffic.read_slot(), traffic.circuit_guard():
         pass
     assert circuit.failing_since is None
 
@@ -287,7 +288,7 @@ async def test_the_circuit_learns_from_what_comes_of_a_request() -> None:
 
     async def see(error: Exception) -> bool:
         with pytest.raises(type(error)):
-            async with traffic.exchange():
+            async with traffic.circuit_guard():
                 raise error
         return circuit.failing_since is not None
 
@@ -295,7 +296,7 @@ async def test_the_circuit_learns_from_what_comes_of_a_request() -> None:
     assert not await see(BadRequestError("an answer is an answer"))
     assert await see(UnavailableError("down"))
     with anyio.CancelScope() as scope:
-        async with traffic.exchange():
+        async with traffic.circuit_guard():
             scope.cancel()
             await anyio.lowlevel.checkpoint()
     assert circuit.failing_since is not None
@@ -306,10 +307,10 @@ async def test_what_may_pass_is_tried_a_few_times_with_growing_pauses_and_news()
 
     async def attempt() -> None:
         tries.append(turned.elapsed())
-        raise UnavailableError("x", passing=True)
+        raise UnavailableError("x", transient=True)
 
     with pytest.raises(UnavailableError):
-        await retry_until(attempt, turned.clock, within=60)
+        await retry_until(attempt, turned.clock, max_seconds=60)
     assert len(tries) == MAX_ATTEMPTS
     assert tries[-1] - tries[0] <= MAX_ATTEMPTS * MAX_DELAY_SECONDS
     assert len(listener.heard) == MAX_ATTEMPTS - 1
@@ -328,7 +329,7 @@ async def test_what_will_not_pass_is_not_tried_again(error: Exception) -> None:
         raise error
 
     with pytest.raises(type(error)):
-        await retry_until(attempt, ManualClock().clock, within=60)
+        await retry_until(attempt, ManualClock().clock, max_seconds=60)
     assert len(tries) == 1
 
 
@@ -342,26 +343,26 @@ async def test_the_advice_of_the_cloud_is_followed_where_the_time_allows(
         begun.append(turned.elapsed())
         if len(begun) == 2:
             return "done"
-        raise RateLimitedError("x", retry_after=advised, passing=True)
+        raise RateLimitedError("x", retry_after=advised, transient=True)
 
     if tries == 1:
         with pytest.raises(RateLimitedError) as caught:
-            await retry_until(attempt, turned.clock, within=60)
+            await retry_until(attempt, turned.clock, max_seconds=60)
         assert caught.value.retry_after == advised
     else:
-        assert await retry_until(attempt, turned.clock, within=60) == "done"
+        assert await retry_until(attempt, turned.clock, max_seconds=60) == "done"
         assert advised <= begun[1] - begun[0] <= advised + MAX_DELAY_SECONDS
     assert len(begun) == tries
 
 
 async def test_the_numbers_of_progress_only_grow_whoever_tells_them() -> None:
     listener = Listener()
-    news = current_caller().news
+    news = current_caller().progress
     await news.report(0, 30, "begun")
-    await news.announce_change("busy")
+    await news.report_delay("busy")
     await news.report(0, 30, "begun again")
     await news.report(5, 30, "later")
-    await news.announce_change("busy again")
+    await news.report_delay("busy again")
     progress = [waited for waited, _, _ in listener.heard]
     assert progress == sorted(set(progress))
     assert [total for _, total, _ in listener.heard] == [30, None, 30, 30, None]
@@ -370,5 +371,5 @@ async def test_the_numbers_of_progress_only_grow_whoever_tells_them() -> None:
 async def test_work_that_nobody_called_for_is_told_to_nobody() -> None:
     CALLER.set(None)
     caller = current_caller()
-    await caller.news.announce_change("nobody hears")
-    assert caller.client == ""
+    await caller.progress.report_delay("nobody hears")
+    assert caller.client_id == ""

@@ -11,8 +11,8 @@ from snapshot_mcp.core.sanitize import (
     MAX_NAME_LENGTH,
     SanitizedText,
     cell_text,
-    is_plain,
-    pad_column_text,
+    is_sanitized,
+    quote_unless_word,
     quoted,
     sanitize,
 )
@@ -87,7 +87,7 @@ def test_what_hides_or_reorders_text_is_removed_and_told(written: str, shown: st
 )
 def test_ordinary_text_of_any_script_is_shown_as_it_is(written: str) -> None:
     assert sanitize(written) == SanitizedText(written, altered=False)
-    assert is_plain(written)
+    assert is_sanitized(written)
 
 
 @pytest.mark.parametrize("mark", ["\u0301", "\u0336", "\u0489", "\u20dd", "\u0e47", "\u0e49"])
@@ -163,7 +163,7 @@ def test_shown_text_is_shown_as_it_is_when_it_comes_again(written: str, cap: int
 def test_text_is_told_to_be_altered_exactly_when_it_was(written: str, cap: int) -> None:
     shown = sanitize(written, cap)
     assert shown.altered == (shown.text != written)
-    assert is_plain(written, cap) == (shown.text == written)
+    assert is_sanitized(written, cap) == (shown.text == written)
 
 
 @given(st.text(max_size=100))
@@ -183,7 +183,7 @@ def test_quoted_text_cannot_break_out_of_its_quotation_marks(text: str) -> None:
 
 @pytest.mark.parametrize("word", ["web", "db-1.prod_2", "7", "A"])
 def test_one_plain_word_stands_alone_in_a_column(word: str) -> None:
-    assert pad_column_text(word) == word
+    assert quote_unless_word(word) == word
 
 
 @given(st.text(max_size=20))
@@ -195,7 +195,7 @@ def test_one_plain_word_stands_alone_in_a_column(word: str) -> None:
 @example("\u0661")
 def test_anything_but_one_plain_word_is_quoted_in_a_column(text: str) -> None:
     word = text.isascii() and text[:1].isalnum() and all(it.isalnum() or it in "._-" for it in text)
-    assert pad_column_text(text) == (text if word else quoted(text))
+    assert quote_unless_word(text) == (text if word else quoted(text))
 
 
 @pytest.mark.parametrize("nothing", [None, ""])

@@ -12,9 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from snapshot_mcp.cloud.field_readers import MAX_LABELS, read_integer, read_number, read_time
-from snapshot_mcp.cloud.parsing import read_list, read_object, read_snapshot, read_virtual_machine
+from snapshot_mcp.cloud.parsing import get_list, get_object, parse_snapshot, parse_virtual_machine
 from snapshot_mcp.core.errors import ProtocolError
-from snapshot_mcp.core.sanitize import MAX_DESCRIPTION_LENGTH, MAX_NAME_LENGTH, is_plain
+from snapshot_mcp.core.sanitize import MAX_DESCRIPTION_LENGTH, MAX_NAME_LENGTH, is_sanitized
 from snapshot_mcp.models.cloud import (
     MAX_ID,
     CustomImage,
@@ -170,7 +170,7 @@ def all_texts(value: object) -> list[str]:
 
 @given(values)
 def test_whatever_comes_is_read_or_refused_as_not_fitting(raw: object) -> None:
-    for read in (read_snapshot, read_virtual_machine):
+    for read in (parse_snapshot, parse_virtual_machine):
         with suppress(ProtocolError):
             assert read(raw).id >= 1
 
@@ -180,7 +180,7 @@ def test_whatever_comes_is_read_or_refused_as_not_fitting(raw: object) -> None:
 def test_a_thing_with_an_id_is_always_read_and_holds_the_declared_types(
     raw: Mapping[str, object],
 ) -> None:
-    for thing in (read_snapshot(raw), read_virtual_machine(raw)):
+    for thing in (parse_snapshot(raw), parse_virtual_machine(raw)):
         assert thing.id == raw["id"]
         assert type(thing).model_validate(thing.model_dump(), strict=True).id == thing.id
         json.loads(thing.model_dump_json())
@@ -188,21 +188,21 @@ def test_a_thing_with_an_id_is_always_read_and_holds_the_declared_types(
 
 @given(identified)
 def test_all_text_that_is_read_is_clean(raw: Mapping[str, object]) -> None:
-    for thing in (read_snapshot(raw), read_virtual_machine(raw)):
+    for thing in (parse_snapshot(raw), parse_virtual_machine(raw)):
         for text in all_texts(thing):
-            assert is_plain(text, 2_000)
+            assert is_sanitized(text, 2_000)
 
 
 @given(identified)
 def test_an_unknown_field_changes_nothing(raw: Mapping[str, object]) -> None:
-    assert read_snapshot({**raw, "brand_new": {"id": 9, "name": "x"}}) == read_snapshot(raw)
+    assert parse_snapshot({**raw, "brand_new": {"id": 9, "name": "x"}}) == parse_snapshot(raw)
 
 
 def test_the_example_of_the_document_is_read_whole() -> None:
-    raw = cast("dict[str, object]", read_object(json.loads(DOCUMENT), "snapshot"))
+    raw = cast("dict[str, object]", get_object(json.loads(DOCUMENT), "snapshot"))
     features = Features(network_optimised=True)
     # An id of 0 is the document's placeholder; no real thing has it.
-    assert read_snapshot({**raw, "id": 1701}) == Snapshot(
+    assert parse_snapshot({**raw, "id": 1701}) == Snapshot(
         id=1701,
         name="string",
         description="string",
@@ -249,7 +249,7 @@ def test_the_example_of_the_document_is_read_whole() -> None:
 
 def test_the_example_of_the_document_loses_no_attribute_when_it_is_shown() -> None:
     raw = cast("dict[str, object]", json.loads(DOCUMENT)["snapshot"])
-    shown = read_snapshot({**raw, "id": 1}).model_dump(mode="json", exclude_none=True)
+    shown = parse_snapshot({**raw, "id": 1}).model_dump(mode="json", exclude_none=True)
     expected = json.loads(DOCUMENT.replace(".000Z", "Z"))["snapshot"]
     expected["id"] = 1
     expected["vm_flavor"]["labels"] = ["string"]
@@ -258,7 +258,7 @@ def test_the_example_of_the_document_loses_no_attribute_when_it_is_shown() -> No
 
 @pytest.mark.parametrize("raw", [None, [], "", "1701", 1701, True, {}, "{}", '["id"]', '{"id": '])
 def test_what_is_no_object_is_refused(raw: object) -> None:
-    for read in (read_snapshot, read_virtual_machine):
+    for read in (parse_snapshot, parse_virtual_machine):
         with pytest.raises(ProtocolError):
             read(raw)
 
@@ -268,12 +268,12 @@ def test_what_is_no_object_is_refused(raw: object) -> None:
 )
 def test_an_object_without_a_usable_id_is_refused(wrong: object) -> None:
     with pytest.raises(ProtocolError, match="without an id"):
-        read_snapshot({"id": wrong, "name": "web"})
+        parse_snapshot({"id": wrong, "name": "web"})
 
 
 @pytest.mark.parametrize("given_id", [1701, "1701", " 1701 ", 1701.0, "+1701"])
 def test_an_id_may_be_written_as_text(given_id: object) -> None:
-    assert read_virtual_machine({"id": given_id}).id == 1701
+    assert parse_virtual_machine({"id": given_id}).id == 1701
 
 
 @pytest.mark.parametrize(
@@ -357,7 +357,7 @@ def test_reading_a_number_or_a_time_never_fails(value: object) -> None:
 )
 def test_a_time_is_utc_with_or_without_its_zone(written: str) -> None:
     assert read_time(written) == TEN_PAST_NINE
-    assert read_snapshot({"id": 1, "created_at": written}).created_at == TEN_PAST_NINE
+    assert parse_snapshot({"id": 1, "created_at": written}).created_at == TEN_PAST_NINE
 
 
 @pytest.mark.parametrize(
@@ -379,7 +379,7 @@ def test_a_time_is_utc_with_or_without_its_zone(written: str) -> None:
 )
 def test_what_is_no_time_is_left_out(written: object) -> None:
     assert read_time(written) is None
-    assert read_snapshot({"id": 1, "created_at": written}).created_at is None
+    assert parse_snapshot({"id": 1, "created_at": written}).created_at is None
 
 
 @given(st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(2200, 1, 1)))  # noqa: DTZ001 - the strategy wants naive bounds
@@ -406,7 +406,7 @@ def test_every_time_is_read_as_it_was_written(time: datetime) -> None:
     ],
 )
 def test_a_truth_is_read_or_left_out(written: object, *, read: bool | None) -> None:
-    assert read_snapshot({"id": 1, "is_image": written}).is_image is read
+    assert parse_snapshot({"id": 1, "is_image": written}).is_image is read
 
 
 LABELS: list[tuple[object, tuple[str, ...]]] = [
@@ -434,7 +434,7 @@ UNREADABLE_LABELS: list[tuple[object, tuple[str, ...]]] = [
 def test_labels_that_cannot_be_read_are_flagged_for_one_of_them_may_protect(
     written: object, read: tuple[str, ...]
 ) -> None:
-    snapshot = read_snapshot({"id": 1, "labels": written})
+    snapshot = parse_snapshot({"id": 1, "labels": written})
     assert snapshot.labels == read
     assert snapshot.altered == ("labels",)
 
@@ -443,29 +443,29 @@ def test_labels_that_cannot_be_read_are_flagged_for_one_of_them_may_protect(
 def test_labels_are_read_from_every_shape_that_was_seen(
     written: object, read: tuple[str, ...]
 ) -> None:
-    snapshot = read_snapshot({"id": 1, "labels": written})
+    snapshot = parse_snapshot({"id": 1, "labels": written})
     assert snapshot.labels == read
     assert snapshot.altered is None
 
 
 def test_an_empty_list_of_labels_written_as_text_holds_no_label() -> None:
-    assert read_snapshot({"id": 1, "labels": "[]"}).labels == ()
+    assert parse_snapshot({"id": 1, "labels": "[]"}).labels == ()
 
 
 def test_labels_beyond_a_sensible_number_are_left_out_and_told() -> None:
-    snapshot = read_snapshot({"id": 1, "labels": [f"l{n}" for n in range(MAX_LABELS + 1)]})
+    snapshot = parse_snapshot({"id": 1, "labels": [f"l{n}" for n in range(MAX_LABELS + 1)]})
     assert len(snapshot.labels) == MAX_LABELS
     assert snapshot.altered == ("labels",)
 
 
 def test_a_label_of_many_words_is_cut_and_told() -> None:
-    snapshot = read_snapshot({"id": 1, "labels": ["x" * 1_000, "fine"]})
+    snapshot = parse_snapshot({"id": 1, "labels": ["x" * 1_000, "fine"]})
     assert len(snapshot.labels[0]) <= MAX_NAME_LENGTH
     assert (snapshot.labels[1], snapshot.altered) == ("fine", ("labels",))
 
 
 def test_labels_written_as_an_endless_text_are_cut_in_time() -> None:
-    snapshot = read_snapshot({"id": 1, "labels": "a," * 1_000_000})
+    snapshot = parse_snapshot({"id": 1, "labels": "a," * 1_000_000})
     assert snapshot.labels == ("a",) * MAX_LABELS
     assert snapshot.altered == ("labels",)
 
@@ -474,7 +474,9 @@ def test_labels_written_as_an_endless_text_are_cut_in_time() -> None:
     ("written", "size"), [(40, 40), (0, 0), ("40", 40), (-1, None), ("-5", None), (True, None)]
 )
 def test_a_size_is_never_negative(written: object, size: int | None) -> None:
-    snapshot = read_snapshot({"id": 1, "size": written, "vm_image": {"name": "a", "size": written}})
+    snapshot = parse_snapshot(
+        {"id": 1, "size": written, "vm_image": {"name": "a", "size": written}}
+    )
     assert snapshot.size == size
     assert snapshot.vm_image == VmImage(name="a", size=size)
 
@@ -496,13 +498,13 @@ ATTACHED: list[tuple[object, int | None]] = [
 def test_the_boot_volume_of_a_vm_is_found_among_what_is_attached(
     attached: object, size: int | None
 ) -> None:
-    vm = read_virtual_machine({"id": 1, "volume_attachments": attached, "boot_volume_size": 3})
+    vm = parse_virtual_machine({"id": 1, "volume_attachments": attached, "boot_volume_size": 3})
     assert vm.boot_volume_size == size
 
 
 def test_altered_labels_are_told_once() -> None:
     labels = ["a\u200b", "\u202e", *("\u200bx" for _ in range(MAX_LABELS))]
-    snapshot = read_snapshot({"id": 1, "labels": labels})
+    snapshot = parse_snapshot({"id": 1, "labels": labels})
     assert snapshot.labels[:2] == ("a", "x")
     assert snapshot.altered == ("labels",)
 
@@ -522,19 +524,19 @@ def test_altered_labels_are_told_once() -> None:
     ],
 )
 def test_a_renamed_or_camel_case_key_is_still_found(raw: Mapping[str, object]) -> None:
-    snapshot = read_snapshot({"id": 1, **raw})
+    snapshot = parse_snapshot({"id": 1, **raw})
     assert (snapshot.vm_id, snapshot.vm_name, snapshot.labels) == (5, "web", ("a",))
     assert snapshot.created_at == TEN_PAST_NINE
 
 
 def test_the_documented_key_goes_before_a_renamed_one_unless_it_says_nothing() -> None:
-    assert read_snapshot({"id": 1, "vm_id": 5, "instance_id": 6}).vm_id == 5
-    assert read_snapshot({"id": 1, "vm_id": None, "instance_id": 6}).vm_id == 6
-    assert read_snapshot({"id": 1, "vm_id": "none", "instance_id": 6}).vm_id == 6
+    assert parse_snapshot({"id": 1, "vm_id": 5, "instance_id": 6}).vm_id == 5
+    assert parse_snapshot({"id": 1, "vm_id": None, "instance_id": 6}).vm_id == 6
+    assert parse_snapshot({"id": 1, "vm_id": "none", "instance_id": 6}).vm_id == 6
 
 
 def test_the_cloud_cannot_say_itself_what_was_altered() -> None:
-    assert read_snapshot({"id": 1, "altered": ["name"]}).altered is None
+    assert parse_snapshot({"id": 1, "altered": ["name"]}).altered is None
 
 
 @pytest.mark.parametrize(
@@ -546,51 +548,51 @@ def test_the_cloud_cannot_say_itself_what_was_altered() -> None:
     ],
 )
 def test_a_nested_object_may_be_written_as_text_or_in_a_list(flavor: object) -> None:
-    read = read_snapshot({"id": 1, "vm_flavor": flavor}).vm_flavor
+    read = parse_snapshot({"id": 1, "vm_flavor": flavor}).vm_flavor
     assert read == Flavor(name="n1", cpu=4, features=Features(no_snapshot=True))
 
 
 def test_a_nested_object_that_is_plain_text_is_its_name() -> None:
-    snapshot = read_snapshot({"id": 1, "vm_image": "Ubuntu 24.04", "custom_image": "golden"})
+    snapshot = parse_snapshot({"id": 1, "vm_image": "Ubuntu 24.04", "custom_image": "golden"})
     assert snapshot.vm_image == VmImage(name="Ubuntu 24.04")
     assert snapshot.custom_image == CustomImage(name="golden")
 
 
 @pytest.mark.parametrize("empty", [None, "", "  ", {}, [], "{}", 0, False, [[]], {"unknown": 1}])
 def test_a_nested_object_that_says_nothing_is_left_out(empty: object) -> None:
-    snapshot = read_snapshot({"id": 1, "vm_flavor": empty, "custom_image": empty})
+    snapshot = parse_snapshot({"id": 1, "vm_flavor": empty, "custom_image": empty})
     assert snapshot.vm_flavor is None
     assert snapshot.custom_image is None
-    assert read_snapshot({"id": 1, "vm_flavor": {"features": "fast"}}).vm_flavor is None
+    assert parse_snapshot({"id": 1, "vm_flavor": {"features": "fast"}}).vm_flavor is None
 
 
 def test_an_object_where_a_name_is_due_is_read_by_its_name() -> None:
     keypair = {"name": "ops", "environment": {"id": 3, "name": "default-NORWAY-1"}}
-    read = read_snapshot({"id": 1, "vm_keypair": keypair}).vm_keypair
+    read = parse_snapshot({"id": 1, "vm_keypair": keypair}).vm_keypair
     assert read == Keypair(name="ops", environment="default-NORWAY-1")
 
 
 def test_a_number_where_text_is_due_is_read_as_text() -> None:
-    assert read_snapshot({"id": 1, "name": 42}).name == "42"
-    assert read_snapshot({"id": 1, "name": True}).name == ""
-    assert read_snapshot({"id": 1, "name": 10**5_000}).name == ""
+    assert parse_snapshot({"id": 1, "name": 42}).name == "42"
+    assert parse_snapshot({"id": 1, "name": True}).name == ""
+    assert parse_snapshot({"id": 1, "name": 10**5_000}).name == ""
 
 
 def test_json_that_is_nested_without_end_is_taken_for_text() -> None:
-    deep = read_snapshot({"id": 1, "vm_flavor": "[" * 19_000, "labels": '{"a":' * 3_000})
+    deep = parse_snapshot({"id": 1, "vm_flavor": "[" * 19_000, "labels": '{"a":' * 3_000})
     assert deep.vm_flavor is not None
     assert len(deep.vm_flavor.name or "") == MAX_NAME_LENGTH
 
 
 def test_json_in_text_that_is_too_long_is_not_parsed() -> None:
     flavor = json.dumps({"name": "n1", "cpu": 4, "padding": "x" * 20_000})
-    read = read_snapshot({"id": 1, "vm_flavor": flavor}).vm_flavor
+    read = parse_snapshot({"id": 1, "vm_flavor": flavor}).vm_flavor
     assert read is not None
     assert read.cpu is None
 
 
 def test_altered_text_is_told_by_the_name_of_its_field() -> None:
-    snapshot = read_snapshot(
+    snapshot = parse_snapshot(
         {
             "id": 1,
             "name": "prod\u202edorp",
@@ -606,32 +608,32 @@ def test_altered_text_is_told_by_the_name_of_its_field() -> None:
 
 @pytest.mark.parametrize("field", ["name", "vm_name", "status", "region", "volume_name"])
 def test_a_long_text_is_cut_and_told(field: str) -> None:
-    snapshot = read_snapshot({"id": 1, field: "x" * (MAX_NAME_LENGTH + 1)})
+    snapshot = parse_snapshot({"id": 1, field: "x" * (MAX_NAME_LENGTH + 1)})
     assert 10 < len(cast("str", getattr(snapshot, field))) <= MAX_NAME_LENGTH
     assert snapshot.altered == (field,)
 
 
 def test_a_name_that_is_not_in_the_usual_normal_form_is_no_word_of_consent() -> None:
-    snapshot = read_snapshot({"id": 1, "name": unicodedata.normalize("NFD", "café")})
+    snapshot = parse_snapshot({"id": 1, "name": unicodedata.normalize("NFD", "café")})
     assert snapshot.name == "café"
     assert not snapshot.name_is_plain
 
 
 def test_an_object_is_found_under_the_first_key_that_holds_one() -> None:
     one, two = {"id": 1}, {"id": 2}
-    assert read_object({"instances": [one], "instance": two}, "instances", "instance") == one
-    assert read_object({"instances": None, "instance": two}, "instances", "instance") == two
-    assert read_object({"instances": [], "instance": two}, "instances", "instance") == two
+    assert get_object({"instances": [one], "instance": two}, "instances", "instance") == one
+    assert get_object({"instances": None, "instance": two}, "instances", "instance") == two
+    assert get_object({"instances": [], "instance": two}, "instances", "instance") == two
 
 
 @pytest.mark.parametrize("value", [None, "text", 7, [], [{"id": 1}, {"id": 2}], [None], [[]]])
 def test_an_object_that_is_missing_or_not_one_alone_is_refused(value: object) -> None:
     with pytest.raises(ProtocolError, match='"instances"'):
-        read_object({"instances": value}, "instances")
+        get_object({"instances": value}, "instances")
 
 
 def test_a_list_is_found_or_refused() -> None:
-    assert read_list({"snapshots": [1, None]}, "snapshots") == [1, None]
+    assert get_list({"snapshots": [1, None]}, "snapshots") == [1, None]
     for value in (None, {"snapshots": 1}, "[]", 3):
         with pytest.raises(ProtocolError, match='"snapshots"'):
-            read_list({"snapshots": value}, "snapshots")
+            get_list({"snapshots": value}, "snapshots")

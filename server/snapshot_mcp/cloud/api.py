@@ -12,9 +12,9 @@ from typing import Literal, NamedTuple, TypeVar, cast
 import anyio
 import httpx
 
-from snapshot_mcp.cloud.connection import Connection, Json
-from snapshot_mcp.cloud.decoding import Decode, any_json
-from snapshot_mcp.cloud.response_errors import error_from_response, outcome_unknown
+from snapshot_mcp.cloud.connection import Connection, JsonBody
+from snapshot_mcp.cloud.decoding import JsonDecoder, decode_json
+from snapshot_mcp.cloud.response_errors import error_from_response, outcome_unknown_error
 from snapshot_mcp.cloud.retry import parse_retry_after, retry_until
 from snapshot_mcp.cloud.scheduler import RequestScheduler
 from snapshot_mcp.core.clock import Clock
@@ -27,9 +27,9 @@ MAX_BODY_BYTES = 4 * 1024 * 1024
 """Answers above this are cut off and refused; a page of 100 snapshots takes about 0.3 MB, and the
 emptiest JSON grows thirtyfold when it is parsed."""
 
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+_NOT_SENT_ERRORS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 # An address in an answer that cannot be parsed comes as InvalidURL or a ValueError.
-_FAILURES = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, TimeoutError, ValueError)
+_READ_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, TimeoutError, ValueError)
 
 READ_ATTEMPTS = 3
 """A read may take as long as so many calls may, with all its pauses and queues."""
@@ -56,10 +56,10 @@ class ApiClient:
     """
 
     def __init__(
-        self, connection: Connection, traffic: RequestScheduler, clock: Clock, *, timeout: float
+        self, connection: Connection, scheduler: RequestScheduler, clock: Clock, *, timeout: float
     ) -> None:
         self._connection = connection
-        self._traffic = traffic
+        self._scheduler = scheduler
         self._clock = clock
         self._timeout = timeout
 
@@ -69,7 +69,7 @@ class ApiClient:
         subject: str,
         parse: Callable[[object], T],
         params: Mapping[str, str | int] | None = None,
-        decode: Decode = any_json,
+        decode: JsonDecoder = decode_json,
         *,
         once: bool = False,
     ) -> T:
@@ -94,7 +94,9 @@ class ApiClient:
 
         try:
             with anyio.fail_after(within):
-                trying = attempt() if once else retry_until(attempt, self._clock, within=within)
+                trying = (
+                    attempt() if once else retry_until(attempt, self._clock, max_seconds=within)
+                )
                 answer = await trying
         except TimeoutError as error:
             raise UnavailableError(
@@ -108,26 +110,26 @@ class ApiClient:
         path: str,
         subject: str,
         params: Mapping[str, str | int] | None,
-        decode: Decode,
+        decode: JsonDecoder,
     ) -> ApiResponse:
-        async with self._traffic.read_slot(), self._traffic.exchange():
+        async with self._scheduler.read_slot(), self._scheduler.circuit_guard():
             try:
-                answer = await self._exchange("GET", path, params=params, decode=decode)
-            except _FAILURES as error:
+                answer = await self._send("GET", path, params=params, decode=decode)
+            except _READ_ERRORS as error:
                 logger.info("a read failed: %s", type(error).__name__)
                 raise UnavailableError(
-                    f"The cloud could not be reached for {subject} ({_failure(error)}).",
+                    f"The cloud could not be reached for {subject} ({_describe_failure(error)}).",
                     f"{NOTHING_CHANGED} Try again in a moment; if it stays so, check the address.",
-                    passing=isinstance(
-                        error, (*_NOT_SENT, httpx.NetworkError, httpx.ProtocolError)
+                    transient=isinstance(
+                        error, (*_NOT_SENT_ERRORS, httpx.NetworkError, httpx.ProtocolError)
                     ),
                 ) from error
-            self._refuse_failure(answer, subject, writing=False)
+            self._raise_on_failure(answer, subject, writing=False)
             return answer
 
     def write_slot(self) -> AbstractAsyncContextManager[None]:
         """The time of one `write`; whoever has the turn sends at once."""
-        return self._traffic.write_slot()
+        return self._scheduler.write_slot()
 
     async def write(
         self,
@@ -135,7 +137,7 @@ class ApiClient:
         path: str,
         subject: str,
         parse: Callable[[object], T],
-        body: Json | None = None,
+        body: JsonBody | None = None,
     ) -> T:
         """Send one write, once, within a `turn_to_write`, and parse its answer.
 
@@ -145,7 +147,7 @@ class ApiClient:
             OutcomeUnknown: it was sent and what came back does not tell whether it happened.
             CloudError: the cloud refused, or could not be reached; nothing was changed.
         """
-        async with self._traffic.exchange():
+        async with self._scheduler.circuit_guard():
             return await self._write_once(method, path, subject, parse, body)
 
     async def _write_once(
@@ -154,38 +156,40 @@ class ApiClient:
         path: str,
         subject: str,
         parse: Callable[[object], T],
-        body: Json | None,
+        body: JsonBody | None,
     ) -> T:
         try:
-            answer = await self._exchange(method, path, body=body)
-            self._refuse_failure(answer, subject, writing=True)
+            answer = await self._send(method, path, body=body)
+            self._raise_on_failure(answer, subject, writing=True)
             return parse(answer.body)
-        except _NOT_SENT as error:
+        except _NOT_SENT_ERRORS as error:
             raise UnavailableError(
-                f"The cloud could not be reached ({_failure(error)}), so nothing was sent.",
-                f"{NOTHING_CHANGED} Try again in a moment.",
-                passing=True,
+                f"The cloud could not be reached ({_describe_failure(error)}).",
+                f"Nothing was sent. {NOTHING_CHANGED} Try again in a moment.",
+                transient=True,
             ) from error
         except CloudError:
             raise
         except ProtocolError as error:
-            raise outcome_unknown(subject, "the answer does not fit the request") from error
+            raise outcome_unknown_error(subject, "the answer does not fit the request") from error
         except Exception as error:
             # Whatever it was, the request may be out: nobody may be told less than that.
             broken = isinstance(error, (httpx.NetworkError, httpx.ProtocolError))
-            raise outcome_unknown(subject, _failure(error), may_still_happen=not broken) from error
+            raise outcome_unknown_error(
+                subject, _describe_failure(error), may_complete_later=not broken
+            ) from error
 
-    async def _exchange(
+    async def _send(
         self,
         method: str,
         path: str,
         *,
         params: Mapping[str, str | int] | None = None,
-        body: Json | None = None,
-        decode: Decode = any_json,
+        body: JsonBody | None = None,
+        decode: JsonDecoder = decode_json,
     ) -> ApiResponse:
         with observe_request(method, path) as answered, anyio.fail_after(self._timeout):
-            async with self._connection.exchange(method, path, params, body) as response:
+            async with self._connection.stream(method, path, params, body) as response:
                 answered(response.status_code)
                 if response.headers.get("content-encoding", "identity") != "identity":
                     raise ProtocolError("The cloud's answer is compressed, unasked.")
@@ -198,18 +202,18 @@ class ApiClient:
                             "The cloud's answer is larger than any real one; it was cut off."
                         )
                 if not response.is_success:
-                    decode = any_json
+                    decode = decode_json
                 return ApiResponse(response.status_code, decode(received), response.headers)
 
-    def _refuse_failure(self, answer: ApiResponse, subject: str, *, writing: bool) -> None:
+    def _raise_on_failure(self, answer: ApiResponse, subject: str, *, writing: bool) -> None:
         advised = parse_retry_after(answer.headers.get("retry-after", ""), self._clock)
-        error = error_from_response(answer.status, answer.body, subject, advised, writing=writing)
+        error = error_from_response(answer.status, answer.body, subject, advised, is_write=writing)
         if error is not None:
             logger.info("the cloud answered %d", answer.status)
             raise error
 
 
-def _failure(error: Exception) -> str:
+def _describe_failure(error: Exception) -> str:
     match error:
         case httpx.TimeoutException() | TimeoutError():
             return "it did not answer in time"

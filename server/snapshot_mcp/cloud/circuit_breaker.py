@@ -21,7 +21,7 @@ class Outage(NamedTuple):
     """
 
     since: datetime
-    seconds: float
+    retry_in_seconds: float
 
 
 class CircuitBreaker:
@@ -34,23 +34,23 @@ class CircuitBreaker:
         """The cloud answered, whatever it said."""
         self._failures = 0
         self._since: datetime | None = None
-        self._rest = MIN_OPEN_SECONDS
-        self._opens_at: float | None = None
+        self._open_seconds = MIN_OPEN_SECONDS
+        self._probe_at: float | None = None
         self._probing = False
 
-    def outage(self, elapsed: float) -> Outage | None:
+    def current_outage(self, now: float) -> Outage | None:
         """What keeps a request back at `elapsed` (seconds that never go back); None if nothing."""
-        if self._since is None or self._opens_at is None:
+        if self._since is None or self._probe_at is None:
             return None
-        left = self._opens_at - elapsed
+        left = self._probe_at - now
         if left <= 0 and not self._probing:
             return None
         return Outage(self._since, max(left, 0.0))
 
     def admit(self, elapsed: float) -> Outage | None:
         """Like `outage`; where it answers None after a rest, this request is the one that tries."""
-        outage = self.outage(elapsed)
-        if outage is None and self._opens_at is not None:
+        outage = self.current_outage(elapsed)
+        if outage is None and self._probe_at is not None:
             self._probing = True
         return outage
 
@@ -59,9 +59,9 @@ class CircuitBreaker:
         self._failures += 1
         self._since = self._since or now
         if self._probing:
-            self._rest = min(self._rest * 2, MAX_OPEN_SECONDS)
+            self._open_seconds = min(self._open_seconds * 2, MAX_OPEN_SECONDS)
         if self._probing or self._failures == FAILURE_THRESHOLD:
-            self._opens_at = elapsed + self._rest
+            self._probe_at = elapsed + self._open_seconds
         self._probing = False
 
     def record_cancellation(self) -> None:

@@ -10,15 +10,15 @@ from typing import NamedTuple, TypeVar, cast
 from urllib.parse import quote
 
 from snapshot_mcp.cloud.api import ApiClient
-from snapshot_mcp.cloud.decoding import Decode, any_json, list_decoder
+from snapshot_mcp.cloud.decoding import JsonDecoder, build_list_decoder, decode_json
 from snapshot_mcp.cloud.field_readers import read_integer, read_number
 from snapshot_mcp.cloud.parsing import (
-    keys_of_entries,
-    read_image,
-    read_list,
-    read_object,
-    read_snapshot,
-    read_virtual_machine,
+    entry_keys,
+    get_list,
+    get_object,
+    parse_image,
+    parse_snapshot,
+    parse_virtual_machine,
 )
 from snapshot_mcp.cloud.response_errors import reports_success
 from snapshot_mcp.core.errors import ProtocolError
@@ -49,14 +49,14 @@ class CloudReader:
 
     def __init__(self, api: ApiClient) -> None:
         self._api = api
-        self._decoder = cache(_snapshots_decoder)
+        self._decoder = cache(_build_snapshots_decoder)
 
-    async def snapshots_page(
+    async def get_snapshots_page(
         self,
         page: int,
         page_size: int,
         search: str,
-        names: tuple[str, ...] | None = None,
+        fields: tuple[str, ...] | None = None,
         *,
         once: bool = False,
     ) -> Page:
@@ -66,40 +66,41 @@ class CloudReader:
             page: its number; the first is 1.
             page_size: how many entries to ask for.
             search: a part of the name; empty for all.
-            names: the fields that are read of the entries; None for all that a list tells.
+            fields: the fields to read from each entry; None for all that a list contains.
             once: not again where it fails: an answer that comes late is of no use.
         """
-        query, decode = _query(page, page_size, search), self._decoder(names)
-        return await self._page("/core/snapshots", "snapshots", query, decode, once=once)
+        query, decode = _page_query(page, page_size, search), self._decoder(fields)
+        return await self._read_page("/core/snapshots", "snapshots", query, decode, once=once)
 
-    async def virtual_machines_page(
+    async def get_virtual_machines_page(
         self, page: int, page_size: int, search: str, *, once: bool = False
     ) -> Page:
         """One page of VMs, oldest first; pages start at 1, `search` is a part of the name."""
-        query = _query(page, page_size, search)
-        return await self._page("/core/virtual-machines", "instances", query, once=once)
+        query = _page_query(page, page_size, search)
+        return await self._read_page("/core/virtual-machines", "instances", query, once=once)
 
-    async def snapshot(self, snapshot_id: int) -> Snapshot:
+    async def get_snapshot(self, snapshot_id: int) -> Snapshot:
         """One snapshot, with everything that the cloud tells."""
         return await self._api.read(
             f"/core/snapshots/{snapshot_id}",
             f"snapshot {snapshot_id}",
-            lambda body: _expect(
-                read_snapshot(read_object(_object(body), "snapshot")), snapshot_id
+            lambda body: _require_id(
+                parse_snapshot(get_object(_require_object(body), "snapshot")), snapshot_id
             ),
         )
 
-    async def virtual_machine(self, vm_id: int) -> VirtualMachine:
+    async def get_virtual_machine(self, vm_id: int) -> VirtualMachine:
         """One VM."""
         return await self._api.read(
             f"/core/virtual-machines/{vm_id}",
             f"VM {vm_id}",
-            lambda body: _expect(
-                read_virtual_machine(read_object(_object(body), "instance", "instances")), vm_id
+            lambda body: _require_id(
+                parse_virtual_machine(get_object(_require_object(body), "instance", "instances")),
+                vm_id,
             ),
         )
 
-    async def snapshot_events(self, snapshot_id: int) -> list[object]:
+    async def get_snapshot_events(self, snapshot_id: int) -> list[object]:
         """The raw entries of what happened to a snapshot, in no order.
 
         Source: the vendor's OpenAPI document: `snapshot_events`, all at once.
@@ -107,43 +108,43 @@ class CloudReader:
         return await self._api.read(
             f"/core/snapshots/{snapshot_id}/events",
             f"history of snapshot {snapshot_id}",
-            lambda body: read_list(_object(body), "snapshot_events"),
+            lambda body: get_list(_require_object(body), "snapshot_events"),
         )
 
-    async def image_named(self, name: str) -> CustomImage | None:
+    async def find_image(self, name: str) -> CustomImage | None:
         """The image of this very name that the account can use; None when there is none.
 
         Source: the vendor's OpenAPI document: images by region and system, `images[].images[]`.
         """
         return await self._api.read(
-            "/core/images", "the list of images", partial(_image_named, name), {"search": name}
+            "/core/images", "the list of images", partial(_find_image, name), {"search": name}
         )
 
-    async def snapshot_name_available(self, name: str) -> bool:
+    async def is_snapshot_name_available(self, name: str) -> bool:
         """Whether no snapshot of the account has this name."""
         return await self._api.read(
-            f"/core/snapshots/name-availability/{_in_path(name)}",
+            f"/core/snapshots/name-availability/{_quote_path_segment(name)}",
             "the name check",
-            lambda body: _truth(_object(body), "available"),
+            lambda body: _require_boolean(_require_object(body), "available"),
         )
 
-    async def pricebook(self) -> Mapping[str, float]:
+    async def get_prices(self) -> Mapping[str, float]:
         """Prices per hour by resource name ("vCPU", "RAM", "A100-80G-PCIe").
 
         Source: a bare array of {id, name, value}, the value as text, in the recorded replies.
         """
-        return await self._api.read("/pricebook", "the price list", _prices)
+        return await self._api.read("/pricebook", "the price list", _parse_prices)
 
-    async def _page(
+    async def _read_page(
         self,
         path: str,
         key: str,
         query: Mapping[str, str | int],
-        decode: Decode = any_json,
+        decode: JsonDecoder = decode_json,
         *,
         once: bool,
     ) -> Page:
-        subject, parse = f"the list of {_PLURALS[key]}", partial(_read_page, key)
+        subject, parse = f"the list of {_PLURALS[key]}", partial(_parse_page, key)
         return await self._api.read(path, subject, parse, query, decode, once=once)
 
 
@@ -153,7 +154,7 @@ class CloudWriter:
     def __init__(self, api: ApiClient) -> None:
         self._api = api
 
-    def slot(self) -> AbstractAsyncContextManager[None]:
+    def write_slot(self) -> AbstractAsyncContextManager[None]:
         """The time of one write, which is sent at once; the waiting for it can be cancelled.
 
         Raises:
@@ -169,8 +170,8 @@ class CloudWriter:
             "POST",
             f"/core/virtual-machines/{vm_id}/snapshots",
             f"a snapshot of VM {vm_id}",
-            lambda body: _ordered(
-                read_snapshot(read_object(_object(body), "snapshot")), vm_id, name
+            lambda body: _require_created_snapshot(
+                parse_snapshot(get_object(_require_object(body), "snapshot")), vm_id, name
             ),
             {"name": name, "description": description, "labels": list(labels)},
         )
@@ -186,7 +187,7 @@ class CloudWriter:
             "POST",
             f"/core/snapshots/{snapshot_id}/restore",
             f"a restore of snapshot {snapshot_id}",
-            partial(_read_receipt, new_vm_name),
+            partial(_parse_restore_receipt, new_vm_name),
             body,
         )
 
@@ -196,7 +197,7 @@ class CloudWriter:
             "POST",
             f"/core/snapshots/{snapshot_id}/image",
             f"an image of snapshot {snapshot_id}",
-            partial(_made_image, name),
+            partial(_parse_created_image, name),
             {"name": name, "labels": list(labels)},
         )
 
@@ -206,7 +207,7 @@ class CloudWriter:
             "DELETE",
             f"/core/snapshots/{snapshot_id}",
             f"the deletion of snapshot {snapshot_id}",
-            _expect_success,
+            _require_success,
         )
         return snapshot_id
 
@@ -214,75 +215,75 @@ class CloudWriter:
 _PLURALS = {"snapshots": "snapshots", "instances": "VMs"}
 
 
-def _snapshots_decoder(names: tuple[str, ...] | None) -> Decode:
-    return list_decoder("snapshots", keys_of_entries(names))
+def _build_snapshots_decoder(names: tuple[str, ...] | None) -> JsonDecoder:
+    return build_list_decoder("snapshots", entry_keys(names))
 
 
-def _query(page: int, page_size: int, search: str) -> Mapping[str, str | int]:
+def _page_query(page: int, page_size: int, search: str) -> Mapping[str, str | int]:
     query = {"page": page, "pageSize": page_size}
     return query | {"search": search} if search else query
 
 
-def _object(body: object) -> Mapping[str, object]:
+def _require_object(body: object) -> Mapping[str, object]:
     if not isinstance(body, Mapping):
         raise ProtocolError("The cloud's answer is not a JSON object.")
     return cast("Mapping[str, object]", body)
 
 
-def _expect(thing: T, asked_id: int) -> T:
+def _require_id(thing: T, asked_id: int) -> T:
     # An answer about another thing must never be acted upon as if it were the one asked for.
     if getattr(thing, "id", None) != asked_id:
         raise ProtocolError(f"The cloud was asked for id {asked_id} and answered with another one.")
     return thing
 
 
-def _expect_success(body: object) -> None:
-    if not reports_success(_object(body).get("status")):
+def _require_success(body: object) -> None:
+    if not reports_success(_require_object(body).get("status")):
         raise ProtocolError("The cloud's answer does not say that it worked.")
 
 
-def _ordered(snapshot: Snapshot, vm_id: int, name: str) -> Snapshot:
+def _require_created_snapshot(snapshot: Snapshot, vm_id: int, name: str) -> Snapshot:
     # Somebody would rely on a snapshot that protects another machine.
     if (snapshot.vm_id, snapshot.name) != (vm_id, name):
         raise ProtocolError("The cloud's answer is not about the snapshot that was ordered.")
     return snapshot
 
 
-def _in_path(name: str) -> str:
+def _quote_path_segment(name: str) -> str:
     # A name of dots would otherwise walk up the path.
     return quote(name, safe="").replace(".", "%2E")
 
 
-def _read_page(key: str, body: object) -> Page:
-    answer = _object(body)
-    entries = read_list(answer, key)
+def _parse_page(key: str, body: object) -> Page:
+    answer = _require_object(body)
+    entries = get_list(answer, key)
     if len(entries) > MAX_PAGE_ENTRIES:
         raise ProtocolError("The cloud's answer holds many more entries than were asked for.")
     return Page(entries, read_integer(answer.get("count")))
 
 
-def _read_receipt(new_vm_name: str, body: object) -> RestoreReceipt:
-    answer = _object(body)
-    vm = read_virtual_machine(read_object(answer, "instances", "instance"))
+def _parse_restore_receipt(new_vm_name: str, body: object) -> RestoreReceipt:
+    answer = _require_object(body)
+    vm = parse_virtual_machine(get_object(answer, "instances", "instance"))
     if vm.name != new_vm_name:
         raise ProtocolError("The cloud's answer is not about the VM that was ordered.")
     errors = answer.get("errors")
     return RestoreReceipt(vm, isinstance(errors, Mapping) and "contract" in errors)
 
 
-def _made_image(name: str, body: object) -> CustomImage:
+def _parse_created_image(name: str, body: object) -> CustomImage:
     # Source: `image` in the recorded replies; the published SDK has its id beside the message.
-    answer = _object(body)
-    image = read_image(answer.get("image") if _is_object(answer.get("image")) else answer)
+    answer = _require_object(body)
+    image = parse_image(answer.get("image") if _is_object(answer.get("image")) else answer)
     if image.name not in (None, name):
         raise ProtocolError("The cloud's answer is not about the image that was ordered.")
     return image.model_copy(update={"name": name})
 
 
-def _image_named(name: str, body: object) -> CustomImage | None:
-    for raw in _grouped(read_list(_object(body), "images")):
+def _find_image(name: str, body: object) -> CustomImage | None:
+    for raw in _flatten_images(get_list(_require_object(body), "images")):
         try:
-            image = read_image(raw)
+            image = parse_image(raw)
         except ProtocolError:
             continue  # without an id it is none that could be used
         if image.name == name:
@@ -290,7 +291,7 @@ def _image_named(name: str, body: object) -> CustomImage | None:
     return None
 
 
-def _grouped(groups: list[object]) -> Iterator[object]:
+def _flatten_images(groups: list[object]) -> Iterator[object]:
     for group in groups:
         members = cast("Mapping[str, object]", group).get("images") if _is_object(group) else None
         yield from cast("list[object]", members) if isinstance(members, list) else [group]
@@ -300,14 +301,14 @@ def _is_object(value: object) -> bool:
     return isinstance(value, Mapping)
 
 
-def _truth(answer: Mapping[str, object], key: str) -> bool:
+def _require_boolean(answer: Mapping[str, object], key: str) -> bool:
     value = answer.get(key)
     if not isinstance(value, bool):
         raise ProtocolError(f'The cloud\'s answer has no "{key}".')
     return value
 
 
-def _prices(body: object) -> Mapping[str, float]:
+def _parse_prices(body: object) -> Mapping[str, float]:
     if not isinstance(body, list):
         raise ProtocolError("The cloud's price list is not a list.")
     prices: dict[str, float] = {}

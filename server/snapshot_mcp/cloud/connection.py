@@ -18,10 +18,10 @@ import httpx
 from snapshot_mcp import __version__
 from snapshot_mcp.core.errors import ConfigurationError
 
-Json = Mapping[str, str | int | list[str]]
+JsonBody = Mapping[str, str | int | list[str]]
 
 MAX_CONNECTIONS = 10
-_MAX_ADDRESSES = 256
+_MAX_CACHED_REQUESTS = 256
 
 
 class Connection:
@@ -39,15 +39,15 @@ class Connection:
     """
 
     def __init__(
-        self, transport: httpx.AsyncBaseTransport, url: str, key: str, timeout: float
+        self, transport: httpx.AsyncBaseTransport, base_url: str, api_key: str, timeout: float
     ) -> None:
         self._transport = transport
-        self._url = url.rstrip("/")
+        self._base_url = base_url.rstrip("/")
         # The same lists are read again and again.
-        self._get = lru_cache(_MAX_ADDRESSES)(partial(self._request, "GET"))
+        self._build_get = lru_cache(_MAX_CACHED_REQUESTS)(partial(self._build_request, "GET"))
         self._headers = httpx.Headers(
             {
-                "api_key": key,
+                "api_key": api_key,
                 "accept": "application/json",
                 # A few kilobytes of nested compression inflate to gigabytes.
                 "accept-encoding": "identity",
@@ -72,12 +72,12 @@ class Connection:
         await self._transport.__aexit__(kind, error, traceback)
 
     @asynccontextmanager
-    async def exchange(
+    async def stream(
         self,
         method: str,
         path: str,
         params: Mapping[str, str | int] | None = None,
-        body: Json | None = None,
+        body: JsonBody | None = None,
     ) -> AsyncGenerator[httpx.Response]:
         """Send one request; its answer, of which the body is still on its way.
 
@@ -91,21 +91,27 @@ class Connection:
             httpx.TransportError: there is no answer.
         """
         # A whole address is parsed once; a path and a query by themselves, three times.
-        address = f"{self._url}{path}?{urlencode(params)}" if params else self._url + path
-        request = self._get(address) if method == "GET" else self._request(method, address, body)
+        address = f"{self._base_url}{path}?{urlencode(params)}" if params else self._base_url + path
+        request = (
+            self._build_get(address)
+            if method == "GET"
+            else self._build_request(method, address, body)
+        )
         response = await self._transport.handle_async_request(request)
         try:
             yield response
         finally:
             await response.aclose()
 
-    def _request(self, method: str, address: str, body: Json | None = None) -> httpx.Request:
+    def _build_request(
+        self, method: str, address: str, body: JsonBody | None = None
+    ) -> httpx.Request:
         return httpx.Request(
             method, address, headers=self._headers, json=body, extensions=self._extensions
         )
 
 
-def network_transport(url: str) -> httpx.AsyncBaseTransport:
+def create_network_transport(url: str) -> httpx.AsyncBaseTransport:
     """The way through the network to `url`, by the proxy and certificates of the environment.
 
     Raises:

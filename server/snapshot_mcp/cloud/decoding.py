@@ -11,13 +11,13 @@ from typing import Any, TypedDict
 import msgspec
 from pydantic_core import from_json
 
-_OF_EVERY_BODY = ("status", "message", "error_reason", "count")
+_COMMON_KEYS = ("status", "message", "error_reason", "count")
 
-Decode = Callable[[bytes | bytearray], object]
+JsonDecoder = Callable[[bytes | bytearray], object]
 """Makes the JSON value of a body; None where it is no JSON."""
 
 
-def any_json(received: bytes | bytearray) -> object:
+def decode_json(received: bytes | bytearray) -> object:
     """The whole JSON value; None where it is none."""
     try:
         return from_json(received)
@@ -30,7 +30,7 @@ def any_json(received: bytes | bytearray) -> object:
         return None
 
 
-def list_decoder(key: str, entry_keys: Iterable[str]) -> Decode:
+def build_list_decoder(key: str, entry_keys: Iterable[str]) -> JsonDecoder:
     """Decodes the body of a list: what says whether it worked, the count, and parts of the entries.
 
     Args:
@@ -38,7 +38,7 @@ def list_decoder(key: str, entry_keys: Iterable[str]) -> Decode:
         entry_keys: what is kept of an entry that is an object.
     """
     entry: Any = TypedDict("entry", dict.fromkeys(entry_keys, Any), total=False)  # pyright: ignore[reportArgumentType] - its keys come from the model
-    fields: dict[str, Any] = {**dict.fromkeys(_OF_EVERY_BODY, Any), key: list[entry]}
+    fields: dict[str, Any] = {**dict.fromkeys(_COMMON_KEYS, Any), key: list[entry]}
     body: Any = TypedDict("body", fields, total=False)  # pyright: ignore[reportArgumentType] - as above
     decoder = msgspec.json.Decoder(body)
 
@@ -47,6 +47,6 @@ def list_decoder(key: str, entry_keys: Iterable[str]) -> Decode:
             return decoder.decode(received)
         except (msgspec.DecodeError, RecursionError):
             # An entry that is no object, or anything else that is odd: it is read as it came.
-            return any_json(received)
+            return decode_json(received)
 
     return decode

@@ -11,7 +11,7 @@ from snapshot_mcp.cloud.api import ApiClient
 from snapshot_mcp.cloud.circuit_breaker import CircuitBreaker
 from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.cloud.connection import Connection
-from snapshot_mcp.cloud.parsing import read_list
+from snapshot_mcp.cloud.parsing import get_list
 from snapshot_mcp.cloud.scheduler import RequestScheduler
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import ProtocolError, SnapshotMcpError
@@ -21,7 +21,7 @@ MAX_PERMISSIONS = 1_000
 _HALF_A_SECOND = 0.5
 
 
-class FetchedPermissions(NamedTuple):
+class ReadCheck(NamedTuple):
     """One read that was tried: what of, how many seconds it took, and why it failed, if it did."""
 
     subject: str
@@ -29,7 +29,7 @@ class FetchedPermissions(NamedTuple):
     failure: SnapshotMcpError | None
 
 
-class CheckResult(NamedTuple):
+class ProbeResult(NamedTuple):
     """What a look told.
 
     Attributes:
@@ -37,11 +37,11 @@ class CheckResult(NamedTuple):
         permissions: what the cloud says that the key may do; None where it does not say.
     """
 
-    reads: tuple[FetchedPermissions, ...]
+    checks: tuple[ReadCheck, ...]
     permissions: tuple[str, ...] | None
 
 
-class ClockCompared(httpx.AsyncBaseTransport):
+class ClockSkewTransport(httpx.AsyncBaseTransport):
     """A way to the cloud that compares the clock of each answer with ours.
 
     Args:
@@ -62,7 +62,7 @@ class ClockCompared(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request."""
         response = await self._transport.handle_async_request(request)
-        told = _time_of(response.headers.get("date", ""))
+        told = _parse_date(response.headers.get("date", ""))
         if told is not None:
             # The header holds whole seconds, and the answer has been on its way for a moment.
             ahead = (told - self._clock.now()).total_seconds() + _HALF_A_SECOND
@@ -74,56 +74,62 @@ class ClockCompared(httpx.AsyncBaseTransport):
         await self._transport.aclose()
 
 
-async def probe(connection: Connection, clock: Clock, *, seconds: float) -> CheckResult:
+async def probe(connection: Connection, clock: Clock, *, timeout_seconds: float) -> ProbeResult:
     """Try what the server reads; nothing is sent that could change anything.
 
     Args:
         connection: reaches the cloud.
         clock: the time, and the way to wait.
-        seconds: for one call at most.
+        timeout_seconds: limit for one call.
     """
-    api = ApiClient(connection, RequestScheduler(clock, CircuitBreaker()), clock, timeout=seconds)
+    api = ApiClient(
+        connection, RequestScheduler(clock, CircuitBreaker()), clock, timeout=timeout_seconds
+    )
     reader = CloudReader(api)
-    first = await _tried("snapshots", lambda: reader.snapshots_page(1, 1, "", once=True), clock)
+    first = await _time_read(
+        "snapshots", lambda: reader.get_snapshots_page(1, 1, "", once=True), clock
+    )
     if first.failure is not None:
-        return CheckResult((first,), None)
-    again = await _tried("snapshots", lambda: reader.snapshots_page(1, 1, "", once=True), clock)
-    machines = await _tried("VMs", lambda: reader.virtual_machines_page(1, 1, ""), clock)
-    prices = await _tried("prices", reader.pricebook, clock)
-    return CheckResult((first, again, machines, prices), await _permissions(api))
+        return ProbeResult((first,), None)
+    again = await _time_read(
+        "snapshots", lambda: reader.get_snapshots_page(1, 1, "", once=True), clock
+    )
+    machines = await _time_read("VMs", lambda: reader.get_virtual_machines_page(1, 1, ""), clock)
+    prices = await _time_read("prices", reader.get_prices, clock)
+    return ProbeResult((first, again, machines, prices), await _fetch_permissions(api))
 
 
-async def _tried(
+async def _time_read(
     subject: str, read: Callable[[], Awaitable[object]], clock: Clock
-) -> FetchedPermissions:
-    start = clock.elapsed()
+) -> ReadCheck:
+    start = clock.monotonic()
     failure = None
     try:
         await read()
     except SnapshotMcpError as error:
         failure = error
-    return FetchedPermissions(subject, clock.elapsed() - start, failure)
+    return ReadCheck(subject, clock.monotonic() - start, failure)
 
 
-async def _permissions(api: ApiClient) -> tuple[str, ...] | None:
+async def _fetch_permissions(api: ApiClient) -> tuple[str, ...] | None:
     """Source: `GET /auth/users/me/permissions` in the OpenAPI document of the vendor's SDKs."""
     try:
         return await api.read(
-            "/auth/users/me/permissions", "the permissions", _read_permissions, once=True
+            "/auth/users/me/permissions", "the permissions", _parse_permissions, once=True
         )
     except SnapshotMcpError:
         return None
 
 
-def _read_permissions(body: object) -> tuple[str, ...]:
+def _parse_permissions(body: object) -> tuple[str, ...]:
     if not isinstance(body, Mapping):
         raise ProtocolError("The cloud's answer is no object.")
-    entries = read_list(cast("Mapping[str, object]", body), "permissions")
-    told = map(_read_permission, entries[:MAX_PERMISSIONS])
+    entries = get_list(cast("Mapping[str, object]", body), "permissions")
+    told = map(_parse_permission, entries[:MAX_PERMISSIONS])
     return tuple(dict.fromkeys(it for it in told if it))
 
 
-def _read_permission(entry: object) -> str:
+def _parse_permission(entry: object) -> str:
     if not isinstance(entry, Mapping):
         return ""
     fields = cast("Mapping[str, object]", entry)
@@ -133,7 +139,7 @@ def _read_permission(entry: object) -> str:
     )
 
 
-def _time_of(header: str) -> datetime | None:
+def _parse_date(header: str) -> datetime | None:
     try:
         told = parsedate_to_datetime(header)
         return told.replace(tzinfo=UTC) if told.tzinfo is None else told

@@ -20,10 +20,10 @@ class FairSemaphore:
         most: how many may have a turn at the same time.
     """
 
-    def __init__(self, most: int) -> None:
-        self._free = most
+    def __init__(self, limit: int) -> None:
+        self._free = limit
         self._waiting: dict[str, deque[anyio.Event]] = {}
-        self._count = 0
+        self._waiting_count = 0
 
     @asynccontextmanager
     async def slot(self, client: str) -> AsyncGenerator[None]:
@@ -32,17 +32,17 @@ class FairSemaphore:
         Raises:
             Unavailable: too many are waiting already.
         """
-        await self._take(client)
+        await self._acquire(client)
         try:
             yield
         finally:
-            self._give_back()
+            self._release()
 
-    async def _take(self, client: str) -> None:
+    async def _acquire(self, client: str) -> None:
         if self._free:
             self._free -= 1
             return
-        if self._count >= MAX_WAITING:
+        if self._waiting_count >= MAX_WAITING:
             raise UnavailableError(
                 f"This server is busy: {MAX_WAITING} requests are waiting already.",
                 "Nothing was changed. Try again in a moment.",
@@ -52,29 +52,29 @@ class FairSemaphore:
     async def _wait(self, client: str) -> None:
         mine = anyio.Event()
         self._waiting.setdefault(client, deque()).append(mine)
-        self._count += 1
+        self._waiting_count += 1
         try:
             await mine.wait()
         except BaseException:
             if mine.is_set():
-                self._give_back()  # the turn came in the moment of the cancellation
+                self._release()  # the turn came in the moment of the cancellation
             else:
-                self._leave(client, mine)
+                self._remove_waiter(client, mine)
             raise
 
-    def _leave(self, client: str, mine: anyio.Event) -> None:
+    def _remove_waiter(self, client: str, mine: anyio.Event) -> None:
         self._waiting[client].remove(mine)
-        self._count -= 1
+        self._waiting_count -= 1
         if not self._waiting[client]:
             del self._waiting[client]
 
-    def _give_back(self) -> None:
+    def _release(self) -> None:
         if not self._waiting:
             self._free += 1
             return
         client = next(iter(self._waiting))
         queue = self._waiting.pop(client)
-        self._count -= 1
+        self._waiting_count -= 1
         queue.popleft().set()
         if queue:
             self._waiting[client] = queue  # at the end of the round

@@ -69,16 +69,16 @@ def read_size(value: object) -> int | None:
     return None if size is None or size < 0 else size
 
 
-def read_text(cap: int, value: object, field: str, altered: AlteredFields) -> str | None:
+def read_text(max_length: int, value: object, field: str, altered: AlteredFields) -> str | None:
     """Text as it may be shown, also of a number or of what has a name; else None.
 
     Args:
-        cap: the most characters of it.
+        max_length: limit in characters.
         value: what came.
         field: what is noted in `altered` where the text is not shown as it came.
         altered: collects such fields.
     """
-    if type(value) is str and is_plain_ascii(value, cap):
+    if type(value) is str and is_plain_ascii(value, max_length):
         return value  # as it nearly always is
     if isinstance(value, Mapping):
         value = typing.cast("Mapping[str, object]", value).get("name")
@@ -86,7 +86,7 @@ def read_text(cap: int, value: object, field: str, altered: AlteredFields) -> st
         value = str(value) if abs(value) <= MAX_ID else None
     if not isinstance(value, str):
         return None
-    shown = sanitize(value, cap)
+    shown = sanitize(value, max_length)
     if shown.altered:
         altered.append(field)
     return shown.text
@@ -101,10 +101,10 @@ def read_boolean(value: object) -> bool | None:
 
 def read_labels(value: object, field: str, altered: AlteredFields) -> tuple[str, ...] | None:
     """Labels, also written as JSON in text or between commas; else None. See `read_text`."""
-    if type(value) is list and _are_surely_plain(typing.cast("list[object]", value)):
+    if type(value) is list and _are_plain_labels(typing.cast("list[object]", value)):
         return tuple(typing.cast("list[str]", value))  # as they nearly always are
     if isinstance(value, str):
-        value = _parsed(value) or _comma_separated(value)
+        value = _parse_json(value) or _split_labels(value)
     if not isinstance(value, list):
         altered.append(field)
         return None
@@ -113,14 +113,15 @@ def read_labels(value: object, field: str, altered: AlteredFields) -> tuple[str,
         altered.append(field)
     own = AlteredFields()
     texts = [
-        read_text(_MAX_LABEL_LENGTH, _label(entry), field, own) for entry in entries[:MAX_LABELS]
+        read_text(_MAX_LABEL_LENGTH, _label_text(entry), field, own)
+        for entry in entries[:MAX_LABELS]
     ]
     if own or None in texts:
         altered.append(field)
     return tuple(filter(None, texts))
 
 
-def _are_surely_plain(labels: list[object]) -> bool:
+def _are_plain_labels(labels: list[object]) -> bool:
     if len(labels) > MAX_LABELS:
         return False
     for label in labels:
@@ -129,14 +130,14 @@ def _are_surely_plain(labels: list[object]) -> bool:
     return True
 
 
-def _comma_separated(text: str) -> list[str]:
+def _split_labels(text: str) -> list[str]:
     if text.strip() == "[]":
         return []
     parts = text[:_MAX_JSON_LENGTH].split(",", MAX_LABELS + 1)
     return [part.strip() for part in parts]
 
 
-def _label(entry: object) -> object:
+def _label_text(entry: object) -> object:
     # Source: a flavor's labels are {id, label} in the object description.
     if type(entry) is str:
         return entry
@@ -151,11 +152,11 @@ def as_mapping(value: object) -> Mapping[str, object] | None:
     if type(value) is dict:  # as it nearly always is; asking an abstract class takes long
         return typing.cast("dict[str, object]", value)
     if isinstance(value, str):
-        value = _parsed(value)
+        value = _parse_json(value)
     return typing.cast("Mapping[str, object]", value) if isinstance(value, Mapping) else None
 
 
-def _parsed(text: str) -> object:
+def _parse_json(text: str) -> object:
     # Source: the OpenAPI document types the nested objects as strings.
     if len(text) > _MAX_JSON_LENGTH or not text.lstrip().startswith(("{", "[")):
         return None

@@ -37,19 +37,19 @@ from snapshot_mcp.models.cloud import (
 
 F = TypeVar("F", bound=FrozenModel)
 
-_CAPS = {
+_MAX_LENGTHS = {
     "description": MAX_DESCRIPTION_LENGTH,
     "message": MAX_DESCRIPTION_LENGTH,
     "public_key": 2_000,
     "status": 30,
     "vm_status": 30,
 }
-_RENAMED: Mapping[str, tuple[str, ...]] = {
+_ALTERNATIVE_KEYS: Mapping[str, tuple[str, ...]] = {
     "vm_id": ("virtual_machine_id", "instance_id"),
     "vm_name": ("virtual_machine_name", "instance_name"),
     "labels": ("tags",),
 }
-_NOT_IN_LISTS = frozenset(
+_DETAIL_FIELDS = frozenset(
     {
         *("vm_environment", "vm_flavor", "vm_image", "vm_keypair", "volume_id", "volume_name"),
         *("region_id", "description", "has_floating_ip", "is_image"),
@@ -58,7 +58,7 @@ _NOT_IN_LISTS = frozenset(
 """Only what shows a single snapshot reads these."""
 
 
-class FieldPlan(NamedTuple):
+class FieldParser(NamedTuple):
     """How one field of a model is read: the keys it may stand under, and its reader."""
 
     name: str
@@ -66,39 +66,39 @@ class FieldPlan(NamedTuple):
     read: Callable[[object, str, AlteredFields], object]
 
 
-class Entry(NamedTuple):
+class RawEntry(NamedTuple):
     """An entry of a list, of which only the id was read: most are dropped unread."""
 
     id: int
     raw: Mapping[str, object]
 
 
-def parse_entry(raw: object) -> Entry | None:
+def parse_entry(raw: object) -> RawEntry | None:
     """An entry with its id; None where it is not an object, or has no id."""
     mapping = as_mapping(raw)
     if mapping is None:
         return None
     number = mapping.get("id")
     if type(number) is int and 0 < number <= MAX_ID:
-        return Entry(number, mapping)  # as nearly all are
+        return RawEntry(number, mapping)  # as nearly all are
     number = read_integer(number)
-    return None if number is None or number < 1 else Entry(number, mapping)
+    return None if number is None or number < 1 else RawEntry(number, mapping)
 
 
-def field_reader(name: str) -> Callable[[Entry], Any]:
+def build_field_parser(name: str) -> Callable[[RawEntry], Any]:
     """Reads one field of a snapshot as `read_snapshot` does; None where that takes the default."""
-    plan = _plans_of((name,))[0]
+    plan = _snapshot_field_parsers((name,))[0]
     read, altered = plan.read, AlteredFields()
 
-    def read_it(entry: Entry) -> Any:  # noqa: ANN401 - of the type that the model names
+    def read_it(entry: RawEntry) -> Any:  # noqa: ANN401 - of the type that the model names
         value = entry.raw.get(name)
         found = None if value is None else read(value, name, altered)
-        return _read_planned(plan, entry.raw, "", altered) if found is None else found
+        return _parse_field(plan, entry.raw, "", altered) if found is None else found
 
     return read_it
 
 
-def read_fields(entry: Entry, names: tuple[str, ...]) -> dict[str, Any]:
+def parse_fields(entry: RawEntry, names: tuple[str, ...]) -> dict[str, Any]:
     """Some fields of a snapshot as `read_snapshot` reads them; those that are not told are absent.
 
     Raises:
@@ -106,67 +106,67 @@ def read_fields(entry: Entry, names: tuple[str, ...]) -> dict[str, Any]:
     """
     altered, raw = AlteredFields(), entry.raw
     fields: dict[str, Any] = {}
-    for plan in _plans_of(names):
+    for plan in _snapshot_field_parsers(names):
         name, _, read = plan
         value = raw.get(name)
         found = None if value is None else read(value, name, altered)
         if found is None:
-            found = _read_planned(plan, raw, "", altered)  # perhaps it stands under another key
+            found = _parse_field(plan, raw, "", altered)  # perhaps it stands under another key
         if found is not None:
             fields[name] = found
     return fields
 
 
-def read_part(entry: Entry, names: tuple[str, ...]) -> Snapshot:
+def parse_partial_snapshot(entry: RawEntry, names: tuple[str, ...]) -> Snapshot:
     """A snapshot of which only these fields were read; the others have their defaults."""
-    return Snapshot(id=entry.id, **read_fields(entry, names))
+    return Snapshot(id=entry.id, **parse_fields(entry, names))
 
 
-def keys_of_entries(names: Container[str] | None = None) -> Iterable[str]:
+def entry_keys(names: Container[str] | None = None) -> Iterable[str]:
     """Every key under which a list's entry may tell its id or one of the fields `names`.
 
     Without `names` these are all that are read of a snapshot in a list.
     """
-    for plan in _field_plans(Snapshot):
-        wanted = plan.name not in _NOT_IN_LISTS if names is None else plan.name in names
+    for plan in _field_parsers(Snapshot):
+        wanted = plan.name not in _DETAIL_FIELDS if names is None else plan.name in names
         if wanted or plan.name == "id":
             yield from plan.keys
 
 
-def read_snapshot(raw: object) -> Snapshot:
+def parse_snapshot(raw: object) -> Snapshot:
     """Read one snapshot.
 
     Raises:
         ProtocolError: it is not an object, or has no id.
     """
-    return _identified(Snapshot, raw, "a snapshot")
+    return _parse_model(Snapshot, raw, "a snapshot")
 
 
-def read_virtual_machine(raw: object) -> VirtualMachine:
+def parse_virtual_machine(raw: object) -> VirtualMachine:
     """Read one VM.
 
     Raises:
         ProtocolError: it is not an object, or has no id.
     """
-    vm = _identified(VirtualMachine, raw, "a VM")
+    vm = _parse_model(VirtualMachine, raw, "a VM")
     return vm.model_copy(update={"boot_volume_size": _boot_volume_size(as_mapping(raw) or {})})
 
 
-def read_image(raw: object) -> CustomImage:
+def parse_image(raw: object) -> CustomImage:
     """Read one image, which has an id.
 
     Raises:
         ProtocolError: it is not an object, or has no id.
     """
-    return _identified(CustomImage, raw, "an image")
+    return _parse_model(CustomImage, raw, "an image")
 
 
-def read_event(entry: Entry) -> SnapshotEvent:
+def parse_event(entry: RawEntry) -> SnapshotEvent:
     """Read one event of a snapshot."""
-    return _identified(SnapshotEvent, entry.raw, "an event")
+    return _parse_model(SnapshotEvent, entry.raw, "an event")
 
 
-def read_object(body: Mapping[str, object], *keys: str) -> object:
+def get_object(body: Mapping[str, object], *keys: str) -> object:
     """The object under the first of `keys` that is there; of a list, its only entry.
 
     Source: a restore answers `instances` in the recorded replies, `instance` in the document.
@@ -184,7 +184,7 @@ def read_object(body: Mapping[str, object], *keys: str) -> object:
     raise ProtocolError(f'The cloud\'s answer has no "{keys[0]}".')
 
 
-def read_list(body: Mapping[str, object], key: str) -> list[object]:
+def get_list(body: Mapping[str, object], key: str) -> list[object]:
     """The list under `key`.
 
     Raises:
@@ -207,30 +207,30 @@ def _boot_volume_size(raw: Mapping[str, object]) -> int | None:
     return None
 
 
-def _identified(model: type[F], raw: object, what: str) -> F:
+def _parse_model(model: type[F], raw: object, what: str) -> F:
     entry = parse_entry(raw)
     if entry is None:
         raise ProtocolError(f"The cloud's answer holds {what} without an id.")
     altered = AlteredFields()
-    values = _read_fields(model, entry.raw, "", altered)
+    values = _parse_model_fields(model, entry.raw, "", altered)
     if altered:
         values["altered"] = tuple(altered)
     return model(**values)
 
 
-def _read_fields(
+def _parse_model_fields(
     model: type[FrozenModel], raw: Mapping[str, object], prefix: str, altered: AlteredFields
 ) -> dict[str, object]:
     values: dict[str, object] = {}
-    for plan in _field_plans(model):
-        read = _read_planned(plan, raw, prefix, altered)
+    for plan in _field_parsers(model):
+        read = _parse_field(plan, raw, prefix, altered)
         if read is not None:
             values[plan.name] = read
     return values
 
 
-def _read_planned(
-    plan: FieldPlan, raw: Mapping[str, object], prefix: str, altered: AlteredFields
+def _parse_field(
+    plan: FieldParser, raw: Mapping[str, object], prefix: str, altered: AlteredFields
 ) -> object:
     for key in plan.keys:
         value = raw.get(key)
@@ -241,19 +241,23 @@ def _read_planned(
 
 
 @cache
-def _plans_by_name(model: type[FrozenModel]) -> Mapping[str, FieldPlan]:
-    return {plan.name: plan for plan in _field_plans(model)}
+def _field_parsers_by_name(model: type[FrozenModel]) -> Mapping[str, FieldParser]:
+    return {plan.name: plan for plan in _field_parsers(model)}
 
 
 @cache
-def _plans_of(names: tuple[str, ...]) -> tuple[FieldPlan, ...]:
-    return tuple(_plans_by_name(Snapshot)[name] for name in names)
+def _snapshot_field_parsers(names: tuple[str, ...]) -> tuple[FieldParser, ...]:
+    return tuple(_field_parsers_by_name(Snapshot)[name] for name in names)
 
 
 @cache
-def _field_plans(model: type[FrozenModel]) -> tuple[FieldPlan, ...]:
+def _field_parsers(model: type[FrozenModel]) -> tuple[FieldParser, ...]:
     return tuple(
-        FieldPlan(name, (name, _camel_case(name), *_RENAMED.get(name, ())), _reader(name, field))
+        FieldParser(
+            name,
+            (name, _camel_case(name), *_ALTERNATIVE_KEYS.get(name, ())),
+            _select_reader(name, field),
+        )
         for name, field in (
             (name, _inner_type(info.annotation)) for name, info in model.model_fields.items()
         )
@@ -272,7 +276,7 @@ def _inner_type(annotation: object) -> object:
     return annotation
 
 
-def _reader(name: str, kind: object) -> Callable[[object, str, AlteredFields], object]:
+def _select_reader(name: str, kind: object) -> Callable[[object, str, AlteredFields], object]:
     if name == "size":
         return lambda value, _field, _altered: read_size(value)
     if isinstance(kind, type) and issubclass(kind, FrozenModel):
@@ -280,7 +284,7 @@ def _reader(name: str, kind: object) -> Callable[[object, str, AlteredFields], o
     if typing.get_origin(kind) is tuple:
         return read_labels
     if kind is str:
-        return partial(read_text, _CAPS.get(name, MAX_NAME_LENGTH))
+        return partial(read_text, _MAX_LENGTHS.get(name, MAX_NAME_LENGTH))
     return _READERS[typing.cast("type", kind)]
 
 
@@ -293,7 +297,7 @@ def _read_nested(
     raw = as_mapping(value)
     if raw is None and isinstance(value, str) and value.strip() and "name" in model.model_fields:
         raw = {"name": value}
-    values = _read_fields(model, raw, f"{field}.", altered) if raw else {}
+    values = _parse_model_fields(model, raw, f"{field}.", altered) if raw else {}
     return model(**values) if values else None
 
 

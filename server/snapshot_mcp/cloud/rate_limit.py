@@ -17,14 +17,14 @@ RESERVED_FOR_WRITES = 50
 MINUTE_MILLISECONDS = 60_000
 _MIN_WAIT_SECONDS = 0.01
 
-Part = Literal["reads", "all"]
+Budget = Literal["reads", "all"]
 """What a request uses up: a write one of all, a read one of the reads' part as well."""
 
 
 class RateLimiter(Protocol):
     """What may be sent, counted for one process or for all that share the limit."""
 
-    def seconds_until_permitted(self, part: Part) -> Awaitable[float]:
+    def try_acquire(self, budget: Budget) -> Awaitable[float]:
         """Use up one of `part`, which is told by 0; or how long to wait before asking again."""
         ...
 
@@ -41,35 +41,37 @@ class LocalRateLimiter:
     def __init__(
         self,
         clock: Clock,
-        a_minute: int = REQUESTS_PER_MINUTE,
-        kept_for_writes: int = RESERVED_FOR_WRITES,
+        requests_per_minute: int = REQUESTS_PER_MINUTE,
+        reserved_for_writes: int = RESERVED_FOR_WRITES,
     ) -> None:
         self._clock = clock
-        self._a_minute = a_minute
+        self._requests_per_minute = requests_per_minute
         self._buckets = {
-            "all": InMemoryBucket([Rate(a_minute, MINUTE_MILLISECONDS)]),
-            "reads": InMemoryBucket([Rate(a_minute - kept_for_writes, MINUTE_MILLISECONDS)]),
+            "all": InMemoryBucket([Rate(requests_per_minute, MINUTE_MILLISECONDS)]),
+            "reads": InMemoryBucket(
+                [Rate(requests_per_minute - reserved_for_writes, MINUTE_MILLISECONDS)]
+            ),
         }
 
-    async def seconds_until_permitted(self, part: Part) -> float:
+    async def try_acquire(self, budget: Budget) -> float:
         """As `Allowance.seconds_until_permitted`."""
-        now = int(self._clock.elapsed() * 1_000)
-        bucket = self._buckets[part]
+        now = int(self._clock.monotonic() * 1_000)
+        bucket = self._buckets[budget]
         bucket.leak(now)
-        seconds = seconds_until_available(bucket, now)
-        if part == "all" and (observer := OBSERVER.get()) is not None:
-            observer.record_budget(self._a_minute - bucket.count())
+        seconds = try_acquire_from(bucket, now)
+        if budget == "all" and (observer := OBSERVER.get()) is not None:
+            observer.record_remaining_requests(self._requests_per_minute - bucket.count())
         return seconds
 
 
-def seconds_until_available(bucket: AbstractBucket, now: int) -> float:
+def try_acquire_from(bucket: AbstractBucket, now_ms: int) -> float:
     """Put one request into a bucket of the kind that answers at once; 0, or how long to wait.
 
     Args:
         bucket: where the requests of the last while are.
-        now: the time in milliseconds, by the bucket's clock.
+        now_ms: the time in milliseconds, by the bucket's clock.
     """
-    item = RateItem("request", now)
+    item = RateItem("request", now_ms)
     if bucket.put(item):
         return 0
     waiting = cast("int", bucket.waiting(item))

@@ -18,14 +18,14 @@ from snapshot_mcp.core.errors import (
 )
 from snapshot_mcp.core.sanitize import sanitize
 
-_UNDECIDED_STATUS = frozenset({408, 425})
-_PASSING_STATUS = frozenset({502, 503, 504})
-_STILL_AT_IT_STATUS = frozenset({408, 502, 504})
+_UNDECIDED_STATUSES = frozenset({408, 425})
+_TRANSIENT_STATUSES = frozenset({502, 503, 504})
+_MAY_COMPLETE_LATER_STATUSES = frozenset({408, 502, 504})
 """A gateway says these of a server behind it, which may go on."""
 
 
 def error_from_response(  # noqa: PLR0911 - one line an answer
-    status: int, body: object, subject: str, advised: float | None, *, writing: bool
+    status: int, body: object, subject: str, retry_after: float | None, *, is_write: bool
 ) -> Exception | None:
     """The typed error of an answer that is not a success; None for a success.
 
@@ -35,8 +35,8 @@ def error_from_response(  # noqa: PLR0911 - one line an answer
         status: HTTP's.
         body: the JSON value; None when it is no JSON.
         subject: what the request was about, as it stands in an error.
-        advised: seconds to wait, as the cloud says; None when it says nothing.
-        writing: whether the request could change something.
+        retry_after: seconds to wait, as the cloud says; None when it says nothing.
+        is_write: whether the request could change something.
     """
     match status:
         case status if 200 <= status < 300:  # noqa: PLR2004 - the class of success
@@ -52,7 +52,7 @@ def error_from_response(  # noqa: PLR0911 - one line an answer
                 f"{NOTHING_CHANGED} Someone with rights to the cloud account can allow it.",
             )
         case 404:
-            return _not_found(body, subject, writing=writing)
+            return _not_found_error(body, subject, is_write=is_write)
         case 409:
             return ConflictError(
                 f"The cloud refused {subject}: it is busy, or the name is already taken.",
@@ -61,27 +61,27 @@ def error_from_response(  # noqa: PLR0911 - one line an answer
         case 429:
             return RateLimitedError(
                 "The cloud takes no more requests this minute.",
-                f"{NOTHING_CHANGED} {_when(advised)}",
-                retry_after=advised,
-                passing=True,
+                f"{NOTHING_CHANGED} {_retry_advice(retry_after)}",
+                retry_after=retry_after,
+                transient=True,
             )
         case _:
-            return _other_failure(status, body, subject, advised, writing=writing)
+            return _error_for_other_status(status, body, subject, retry_after, is_write=is_write)
 
 
-def _other_failure(
-    status: int, body: object, subject: str, advised: float | None, *, writing: bool
+def _error_for_other_status(
+    status: int, body: object, subject: str, retry_after: float | None, *, is_write: bool
 ) -> Exception:
     match status:
-        case status if 400 <= status < 500 and status not in _UNDECIDED_STATUS:  # noqa: PLR2004 - the class of refusals
+        case status if 400 <= status < 500 and status not in _UNDECIDED_STATUSES:  # noqa: PLR2004 - the class of refusals
             return BadRequestError(
-                f"The cloud refused {subject}: {_known_reason(body)}.", NOTHING_CHANGED
+                f"The cloud refused {subject}: {_recognize_reason(body)}.", NOTHING_CHANGED
             )
-        case status if writing:
-            return outcome_unknown(
+        case status if is_write:
+            return outcome_unknown_error(
                 subject,
                 f"it answered with status {status}",
-                may_still_happen=status < 500 or status in _STILL_AT_IT_STATUS,  # noqa: PLR2004 - the class of the server's own failures
+                may_complete_later=status < 500 or status in _MAY_COMPLETE_LATER_STATUSES,  # noqa: PLR2004 - the class of the server's own failures
             )
         case status if 300 <= status < 400:  # noqa: PLR2004 - the class of redirects
             return ProtocolError(
@@ -91,9 +91,9 @@ def _other_failure(
         case status:
             return UnavailableError(
                 f"The cloud failed on {subject} (status {status}).",
-                f"{NOTHING_CHANGED} {_when(advised)}",
-                retry_after=advised,
-                passing=status in _PASSING_STATUS,
+                f"{NOTHING_CHANGED} {_retry_advice(retry_after)}",
+                retry_after=retry_after,
+                transient=status in _TRANSIENT_STATUSES,
             )
 
 
@@ -109,8 +109,9 @@ def _error_in_success(body: object, subject: str) -> Exception | None:
     if status is None or reports_success(status):
         return None
     if status is False or (type(status) is int and status >= 400):  # noqa: PLR2004 - HTTP's classes
+        reason = _recognize_reason(cast("object", body))
         return CloudError(
-            f"The cloud says that it failed on {subject}: {_known_reason(cast('object', body))}.",
+            f"The cloud says that it failed on {subject}: {reason}.",
             "Look at the current state before you try again.",
         )
     return ProtocolError(f"The cloud's answer for {subject} does not say whether it worked.")
@@ -126,16 +127,18 @@ def reports_success(status: object) -> bool:
     return isinstance(status, int) and 200 <= status < 300  # noqa: PLR2004 - HTTP's class of success
 
 
-def _not_found(body: object, subject: str, *, writing: bool) -> Exception:
+def _not_found_error(body: object, subject: str, *, is_write: bool) -> Exception:
     if not isinstance(body, Mapping):
         # A gateway's page: it says nothing about what the cloud has.
-        if writing:
-            return outcome_unknown(subject, "the answer is not the cloud's", may_still_happen=False)
+        if is_write:
+            return outcome_unknown_error(
+                subject, "the answer is not the cloud's", may_complete_later=False
+            )
         return ProtocolError(
             f"The answer for {subject} (status 404) is not the cloud's.",
             f"{NOTHING_CHANGED} Check the API address, and what stands between.",
         )
-    if writing:
+    if is_write:
         sentence = f"The cloud refused {subject}: what it is about does not exist."
         return NotFoundError(sentence, NOTHING_CHANGED)
     if subject.startswith("the "):
@@ -146,14 +149,14 @@ def _not_found(body: object, subject: str, *, writing: bool) -> Exception:
     return NotFoundError(f"The cloud has no {subject}.", NOTHING_CHANGED)
 
 
-def outcome_unknown(
-    subject: str, why: str, *, may_still_happen: bool = True
+def outcome_unknown_error(
+    subject: str, reason: str, *, may_complete_later: bool = True
 ) -> OutcomeUnknownError:
     """The error of a write whose effect nobody saw."""
     return OutcomeUnknownError(
-        f"The request ({subject}) was sent but its outcome is not known: {why}.",
+        f"The request ({subject}) was sent but its outcome is not known: {reason}.",
         "It may or may not have happened. Look before you do anything else; do not repeat it.",
-        may_still_happen=may_still_happen,
+        may_complete_later=may_complete_later,
     )
 
 
@@ -167,7 +170,7 @@ _REASONS: Mapping[str, str] = {
 }
 
 
-def _known_reason(body: object) -> str:
+def _recognize_reason(body: object) -> str:
     """Why, in our words: what the cloud wrote is recognised, never relayed."""
     message = remote_message(body).lower()
     return next(
@@ -182,5 +185,5 @@ def remote_message(body: object) -> str:
     return sanitize(message).text if isinstance(message, str) else ""
 
 
-def _when(advised: float | None) -> str:
-    return "Try again in a moment." if advised is None else f"Try again in {advised:.0f} s."
+def _retry_advice(retry_after: float | None) -> str:
+    return "Try again in a moment." if retry_after is None else f"Try again in {retry_after:.0f} s."

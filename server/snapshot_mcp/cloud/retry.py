@@ -1,6 +1,7 @@
 """Trying again what may well work in a moment and changed nothing: with pauses, and an end."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from functools import partial
 from itertools import count
@@ -8,6 +9,7 @@ from typing import TypeVar
 
 from tenacity import (
     AsyncRetrying,
+    AttemptManager,
     RetryCallState,
     retry_if_exception,
     wait_random_exponential,
@@ -29,28 +31,30 @@ MAX_RETRY_AFTER_SECONDS = 86_400.0
 _jitter = wait_random_exponential(multiplier=MIN_DELAY_SECONDS, max=MAX_DELAY_SECONDS)
 
 
-async def retry_until(attempt: Callable[[], Awaitable[T]], clock: Clock, *, within: float) -> T:
+async def retry_until(
+    attempt: Callable[[], Awaitable[T]], clock: Clock, *, max_seconds: float
+) -> T:
     """Await `attempt` until it works, fails for good, or the time is over.
 
     Args:
-        attempt: raises a CloudError that is `passing` when it may be tried again.
+        attempt: raises a CloudError that is `transient` when a retry may work.
         clock: the time, and the way to wait.
-        within: seconds after which no attempt begins any more; a longer pause is not begun either.
+        max_seconds: start no attempt later than this, and no pause that ends later.
 
     Raises:
         CloudError: the last attempt's, with what the cloud said of how long to wait.
     """
-    started = clock.elapsed()
+    started = clock.monotonic()
     try:
         return await attempt()
     except CloudError as error:
         # Nearly every attempt works: only those that do not pay for the library.
-        if not error.passing:
+        if not error.transient:
             raise
-        return await _again(attempt, error, clock, ends=started + within)
+        return await _retry(attempt, error, clock, ends=started + max_seconds)
 
 
-async def _again(
+async def _retry(
     attempt: Callable[[], Awaitable[T]], first: CloudError, clock: Clock, *, ends: float
 ) -> T:
     outcomes = iter([first])
@@ -65,18 +69,44 @@ async def _again(
         finally:
             RETRY_COUNT.reset(token)
 
+    return await _retrying(clock, ends)(once)
+
+
+def retry_attempts(clock: Clock, *, max_seconds: float) -> AsyncRetrying:
+    """Return the attempts of a loop that repeats its body as `retry_until` does.
+
+    For callers in a higher layer: `async for attempt in retry_attempts(...): with attempt: ...`
+    calls nothing back.
+
+    Args:
+        clock: the clock that waits between attempts.
+        max_seconds: start no attempt later than this, and no pause that ends later.
+    """
+    return _retrying(clock, clock.monotonic() + max_seconds)
+
+
+@contextmanager
+def count_retries(attempt: AttemptManager) -> Generator[None]:
+    """Let the instrumentation see which repetition this attempt is."""
+    token = RETRY_COUNT.set(attempt.retry_state.attempt_number - 1)
+    try:
+        yield
+    finally:
+        RETRY_COUNT.reset(token)
+
+
+def _retrying(clock: Clock, ends: float) -> AsyncRetrying:
     def is_enough(state: RetryCallState) -> bool:
-        too_late = clock.elapsed() + state.upcoming_sleep > ends
+        too_late = clock.monotonic() + state.upcoming_sleep > ends
         return too_late or state.attempt_number >= MAX_ATTEMPTS
 
-    retrying = AsyncRetrying(
-        retry=retry_if_exception(_may_pass),
-        wait=_pause,
+    return AsyncRetrying(
+        retry=retry_if_exception(_is_transient),
+        wait=_wait_seconds,
         stop=is_enough,
-        sleep=partial(_rest, clock),
+        sleep=partial(_sleep, clock),
         reraise=True,
     )
-    return await retrying(once)
 
 
 def parse_retry_after(retry_after: str, clock: Clock) -> float | None:
@@ -96,18 +126,18 @@ def parse_retry_after(retry_after: str, clock: Clock) -> float | None:
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
 
 
-def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, CloudError) and error.passing
+def _is_transient(error: BaseException) -> bool:
+    return isinstance(error, CloudError) and error.transient
 
 
-def _pause(state: RetryCallState) -> float:
+def _wait_seconds(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     advised = error.retry_after if isinstance(error, CloudError) else None
     return max(_jitter(state), advised or 0.0)
 
 
-async def _rest(clock: Clock, seconds: float) -> None:
-    await current_caller().news.announce_change(
+async def _sleep(clock: Clock, seconds: float) -> None:
+    await current_caller().progress.report_delay(
         f"The cloud is busy; trying again in {seconds:.1f} s"
     )
     await clock.sleep(seconds)

@@ -10,7 +10,7 @@ import anyio
 
 from snapshot_mcp.cloud.circuit_breaker import CircuitBreaker, Outage
 from snapshot_mcp.cloud.fair_queue import FairSemaphore
-from snapshot_mcp.cloud.rate_limit import LocalRateLimiter, Part, RateLimiter
+from snapshot_mcp.cloud.rate_limit import Budget, LocalRateLimiter, RateLimiter
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import OutcomeUnknownError, UnavailableError
 from snapshot_mcp.core.request_context import current_caller
@@ -29,13 +29,13 @@ class RequestScheduler:
     """
 
     def __init__(
-        self, clock: Clock, circuit: CircuitBreaker, allowance: RateLimiter | None = None
+        self, clock: Clock, circuit_breaker: CircuitBreaker, rate_limiter: RateLimiter | None = None
     ) -> None:
         self._clock = clock
-        self._circuit = circuit
-        self._allowance = allowance or LocalRateLimiter(clock)
-        self._reading = FairSemaphore(MAX_CONCURRENT_READS)
-        self._writing = FairSemaphore(MAX_CONCURRENT_WRITES)
+        self._circuit_breaker = circuit_breaker
+        self._rate_limiter = rate_limiter or LocalRateLimiter(clock)
+        self._read_slots = FairSemaphore(MAX_CONCURRENT_READS)
+        self._write_slots = FairSemaphore(MAX_CONCURRENT_WRITES)
 
     @asynccontextmanager
     async def read_slot(self) -> AsyncGenerator[None]:
@@ -44,44 +44,44 @@ class RequestScheduler:
         Raises:
             Unavailable: the cloud is down, or too many wait; nothing was sent.
         """
-        async with self._reading.slot(current_caller().client):
+        async with self._read_slots.slot(current_caller().client_id):
             await self._permit("reads", "all")
             yield
 
     @asynccontextmanager
     async def write_slot(self) -> AsyncGenerator[None]:
         """The turn of one write. Raises as `reading` does."""
-        async with self._writing.slot(current_caller().client):
+        async with self._write_slots.slot(current_caller().client_id):
             await self._permit("all")
             yield
 
     @asynccontextmanager
-    async def exchange(self) -> AsyncGenerator[None]:
+    async def circuit_guard(self) -> AsyncGenerator[None]:
         """One request and its answer, of which the circuit learns.
 
         Raises:
             Unavailable: the cloud is down; nothing was sent.
         """
-        _refuse_outage(self._circuit.admit(self._clock.elapsed()))
+        _refuse_outage(self._circuit_breaker.admit(self._clock.monotonic()))
         try:
             yield
         except (UnavailableError, OutcomeUnknownError):
-            self._circuit.record_failure(self._clock.elapsed(), self._clock.now())
+            self._circuit_breaker.record_failure(self._clock.monotonic(), self._clock.now())
             raise
         except anyio.get_cancelled_exc_class():
-            self._circuit.record_cancellation()
+            self._circuit_breaker.record_cancellation()
             raise
         except BaseException:
-            self._circuit.record_success()
+            self._circuit_breaker.record_success()
             raise
-        self._circuit.record_success()
+        self._circuit_breaker.record_success()
 
-    async def _permit(self, *parts: Part) -> None:
+    async def _permit(self, *parts: Budget) -> None:
         # Looked at before the wait as well: nobody waits in a queue for what is down.
-        _refuse_outage(self._circuit.outage(self._clock.elapsed()))
+        _refuse_outage(self._circuit_breaker.current_outage(self._clock.monotonic()))
         for part in parts:
-            while (seconds := await self._allowance.seconds_until_permitted(part)) > 0:
-                await current_caller().news.announce_change(
+            while (seconds := await self._rate_limiter.try_acquire(part)) > 0:
+                await current_caller().progress.report_delay(
                     f"The cloud's limit of requests is used up; going on in {seconds:.0f} s"
                 )
                 await self._clock.sleep(seconds)
@@ -91,8 +91,8 @@ def _refuse_outage(outage: Outage | None) -> None:
     if outage is not None:
         raise UnavailableError(
             f"The cloud has not answered since {outage.since:%Y-%m-%d %H:%M:%S} UTC, so it was not"
-            f" asked now; it is asked again in {outage.seconds:.0f} s.",
+            f" asked now; it is asked again in {outage.retry_in_seconds:.0f} s.",
             "Nothing was changed. Try again then.",
-            retry_after=outage.seconds,
-            passing=False,
+            retry_after=outage.retry_in_seconds,
+            transient=False,
         )

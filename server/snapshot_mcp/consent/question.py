@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from snapshot_mcp.core.sanitize import cell_text, pad_column_text, quoted
+from snapshot_mcp.core.sanitize import cell_text, quote_unless_word, quoted
 from snapshot_mcp.models.snapshots import BlastRadius
 
 OPENING = "An assistant asks for your consent."
@@ -22,7 +22,7 @@ def question(plan: BlastRadius, confirm_with: str) -> str:
 
 def _words_to_type(confirm_with: str) -> str:
     # A name may be a sentence; it must not read as one of ours.
-    if pad_column_text(confirm_with) == confirm_with:
+    if quote_unless_word(confirm_with) == confirm_with:
         return f"To agree, type exactly: {confirm_with}"
     return f"To agree, type exactly what the quotation marks hold: {quoted(confirm_with)}"
 

@@ -22,7 +22,7 @@ class Clock(NamedTuple):
 
     now: Callable[[], datetime]
     sleep: Callable[[float], Awaitable[None]]
-    elapsed: Callable[[], float]
+    monotonic: Callable[[], float]
 
 
 def utc_now() -> datetime:

@@ -61,11 +61,11 @@ class CloudError(SnapshotMcpError):
         next_step: str = "",
         *,
         retry_after: float | None = None,
-        passing: bool = False,
+        transient: bool = False,
     ) -> None:
         super().__init__(message, next_step)
         self.retry_after = retry_after
-        self.passing = passing
+        self.transient = transient
 
 
 class BadRequestError(CloudError):
@@ -105,9 +105,11 @@ class OutcomeUnknownError(CloudError):
         may_still_happen: the cloud may be at it still, so that not seeing it proves nothing.
     """
 
-    def __init__(self, message: str, next_step: str = "", *, may_still_happen: bool = True) -> None:
+    def __init__(
+        self, message: str, next_step: str = "", *, may_complete_later: bool = True
+    ) -> None:
         super().__init__(message, next_step)
-        self.may_still_happen = may_still_happen
+        self.may_complete_later = may_complete_later
 
 
 class NotDoneError(CloudError):

@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Protocol
 
+from snapshot_mcp.core.errors import CloudError
+
 logger = logging.getLogger(__name__)
 
 ReportStatus = Callable[[int], None]
@@ -22,12 +24,12 @@ class Observer(Protocol):
         ...
 
     def record_request(
-        self, method: str, route: str, resent: int
+        self, method: str, route: str, retries: int
     ) -> AbstractContextManager[ReportStatus]:
         """Watch one request to the cloud, the `resent`-th repetition of it."""
         ...
 
-    def record_budget(self, left: int) -> None:
+    def record_remaining_requests(self, remaining: int) -> None:
         """So many requests the cloud takes in this minute yet."""
         ...
 
@@ -35,7 +37,7 @@ class Observer(Protocol):
 OBSERVER: ContextVar[Observer | None] = ContextVar("observer", default=None)
 """Set for a whole process, before it serves."""
 
-RETRY_COUNT: ContextVar[int] = ContextVar("resent", default=0)
+RETRY_COUNT: ContextVar[int] = ContextVar("retry_count", default=0)
 """How often what is being done now was tried before."""
 
 _LITERAL_SEGMENT = re.compile(r"[a-z]+(-[a-z]+)*")
@@ -52,8 +54,7 @@ def observe_call(tool: str) -> Generator[None]:
     try:
         yield
     except BaseException as failure:
-        kind = type(failure).__name__
-        error = "" if kind == _INPUT_REQUIRED else kind
+        error = _error_kind(failure)
         raise
     finally:
         seconds = time.perf_counter() - begin
@@ -67,10 +68,10 @@ def observe_request(method: str, path: str) -> AbstractContextManager[ReportStat
     observer = OBSERVER.get()
     if observer is None:
         return nullcontext(_discard_status)
-    return observer.record_request(method, route_of(path), RETRY_COUNT.get())
+    return observer.record_request(method, route_template(path), RETRY_COUNT.get())
 
 
-def route_of(path: str) -> str:
+def route_template(path: str) -> str:
     """The path without what it is about: `/core/snapshots/{id}`."""
     parts, named = list[str](), False
     for part in path.split("/")[1:]:
@@ -78,6 +79,16 @@ def route_of(path: str) -> str:
         parts.append(part if literal else "{id}" if part.isdecimal() and not named else "{name}")
         named = part == _NAME_PARENT
     return "/" + "/".join(parts)
+
+
+def _error_kind(error: BaseException) -> str:
+    """Return the metric label of an error, empty for a question to a person."""
+    name = type(error).__name__
+    if name == _INPUT_REQUIRED:
+        return ""
+    # The labels of cloud errors have no suffix: NotFound, Unavailable. See docs/observing.md.
+    is_subclass = isinstance(error, CloudError) and type(error) is not CloudError
+    return name.removesuffix("Error") if is_subclass else name
 
 
 def _discard_status(_status: int) -> None:

@@ -24,22 +24,22 @@ class ProgressReporter:
         report: sends one notification.
     """
 
-    def __init__(self, report: SendProgress) -> None:
-        self._report = report
+    def __init__(self, send: SendProgress) -> None:
+        self._report = send
         self._last = 0.0
 
-    async def report(self, waited: float, total: float | None, line: str) -> None:
+    async def report(self, elapsed: float, total: float | None, message: str) -> None:
         """Tell that `waited` of `total` seconds are over."""
-        self._last = max(waited, self._last)
-        await self._report(self._last, total, line)
+        self._last = max(elapsed, self._last)
+        await self._report(self._last, total, message)
         self._last += _MIN_PROGRESS_STEP
 
-    async def announce_change(self, line: str) -> None:
+    async def report_delay(self, message: str) -> None:
         """Tell why it takes longer."""
-        await self.report(self._last, None, line)
+        await self.report(self._last, None, message)
 
 
-async def _discard_progress(_address: str) -> None:
+async def _discard_resource_update(_address: str) -> None:
     """What nobody asked to hear of is not announced."""
 
 
@@ -60,13 +60,13 @@ class Caller(NamedTuple):
         principal: who is answerable for it.
     """
 
-    client: str
-    news: ProgressReporter
-    announce: SendResourceUpdated = _discard_progress
+    client_id: str
+    progress: ProgressReporter
+    notify_resource_updated: SendResourceUpdated = _discard_resource_update
     principal: str = LOCAL_PRINCIPAL
 
 
-async def _discard_update(_waited: float, _total: float | None, _line: str) -> None:
+async def _discard_progress(_waited: float, _total: float | None, _line: str) -> None:
     """Work that no call asked for, as at the start, is not reported."""
 
 
@@ -76,4 +76,4 @@ CALLER: ContextVar[Caller | None] = ContextVar("caller", default=None)
 
 def current_caller() -> Caller:
     """Who called; the server itself where nobody did."""
-    return CALLER.get() or Caller("", ProgressReporter(_discard_update))
+    return CALLER.get() or Caller("", ProgressReporter(_discard_progress))

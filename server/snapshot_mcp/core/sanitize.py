@@ -42,33 +42,33 @@ class SanitizedText(NamedTuple):
     altered: bool
 
 
-def sanitize(written: str, cap: int = MAX_DESCRIPTION_LENGTH) -> SanitizedText:
+def sanitize(text: str, max_length: int = MAX_DESCRIPTION_LENGTH) -> SanitizedText:
     """Normalise to NFC, remove what hides or reorders text, and cut to `cap` characters.
 
     Line breaks and unusual spaces become spaces, so that no text can begin a line of its own.
     """
-    if is_plain_ascii(written, cap):
-        return SanitizedText(written, altered=False)
+    if is_plain_ascii(text, max_length):
+        return SanitizedText(text, altered=False)
     # Cut first: a hostile text may be megabytes long and NFC is not free.
-    head = unicodedata.normalize("NFC", written[: cap * 4])
-    visible = _without_mark_runs("".join(map(_shown_character, head))).strip()
+    head = unicodedata.normalize("NFC", text[: max_length * 4])
+    visible = _limit_mark_runs("".join(map(_sanitize_character, head))).strip()
     # What was removed may have stood between a letter and its accent.
     cleaned = unicodedata.normalize("NFC", visible)
-    if len(cleaned) > cap:
-        cleaned = cleaned[: cap - 1].rstrip() + "…"
-    return SanitizedText(cleaned, altered=cleaned != written)
+    if len(cleaned) > max_length:
+        cleaned = cleaned[: max_length - 1].rstrip() + "…"
+    return SanitizedText(cleaned, altered=cleaned != text)
 
 
-def is_plain_ascii(text: str, cap: int) -> bool:
+def is_plain_ascii(text: str, max_length: int) -> bool:
     """Whether a quick look tells that `text` is shown as it is written, as most texts are."""
-    if not (text.isascii() and text.isprintable() and len(text) <= cap):
+    if not (text.isascii() and text.isprintable() and len(text) <= max_length):
         return False
     return text[:1] != " " and text[-1:] != " "
 
 
-def is_plain(text: str, cap: int = MAX_DESCRIPTION_LENGTH) -> bool:
+def is_sanitized(text: str, max_length: int = MAX_DESCRIPTION_LENGTH) -> bool:
     """Whether `text` would be shown exactly as it is written; so is all that we send."""
-    return sanitize(text, cap) == SanitizedText(text, altered=False)
+    return sanitize(text, max_length) == SanitizedText(text, altered=False)
 
 
 def mixes_scripts(text: str) -> bool:
@@ -85,7 +85,7 @@ def quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def pad_column_text(text: str) -> str:
+def quote_unless_word(text: str) -> str:
     """Text for a column: one plain word as it is, anything else in quotation marks."""
     return text if _PLAIN_WORD.fullmatch(text) else quoted(text)
 
@@ -94,11 +94,11 @@ def cell_text(text: object) -> str:
     """Text for a column, or a question mark of ours when there is none."""
     if type(text) is int:
         return str(text)  # a number needs no marks, and most columns are numbers
-    return "?" if text is None or text == "" else pad_column_text(str(text))
+    return "?" if text is None or text == "" else quote_unless_word(str(text))
 
 
 @lru_cache(_CACHE_SIZE)
-def _shown_character(character: str) -> str:
+def _sanitize_character(character: str) -> str:
     category = unicodedata.category(character)
     if character in "\t\n\r" or category in _BLANK_CATEGORIES:
         return " "
@@ -112,7 +112,7 @@ def _is_mark(character: str) -> bool:
     return unicodedata.category(character).startswith("M")
 
 
-def _without_mark_runs(text: str) -> str:
+def _limit_mark_runs(text: str) -> str:
     if not any(map(_is_mark, text)):
         return text
     # Dozens of marks on one letter paint over the lines around it.

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterable
 
-from snapshot_mcp.core.sanitize import pad_column_text, sanitize
+from snapshot_mcp.core.sanitize import quote_unless_word, sanitize
 from snapshot_mcp.ledger.chain import Row
 
 _NOTHING = "-"
@@ -44,7 +44,7 @@ def _line(row: Row) -> str:
 
 def _cell(value: object) -> str:
     text = sanitize(str(value), _MAX_CELL_WIDTH).text
-    return pad_column_text(text) if text else _NOTHING
+    return quote_unless_word(text) if text else _NOTHING
 
 
 def _arguments(value: object) -> str:

@@ -144,11 +144,11 @@ def connect_cloud(settings: Settings, clock: Clock) -> "Connection":
     Raises:
         ConfigurationError: the environment or the data folder does not allow it.
     """
-    from snapshot_mcp.cloud.connection import network_transport  # noqa: PLC0415 - at first use
+    from snapshot_mcp.cloud.connection import create_network_transport  # noqa: PLC0415 - at first use
 
     if settings.embedded:
         return connection_over(embedded_transport(settings, clock), settings)
-    return connection_over(network_transport(settings.api_url), settings)
+    return connection_over(create_network_transport(settings.api_url), settings)
 
 
 def embedded_transport(settings: Settings, clock: Clock) -> "httpx.AsyncBaseTransport":

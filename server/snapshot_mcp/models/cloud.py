@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from snapshot_mcp.core.sanitize import MAX_DESCRIPTION_LENGTH, is_plain, mixes_scripts, quoted
+from snapshot_mcp.core.sanitize import MAX_DESCRIPTION_LENGTH, is_sanitized, mixes_scripts, quoted
 
 MAX_NAME_LENGTH = 50
 MAX_LABEL_LENGTH = 50
@@ -24,28 +24,28 @@ MAX_ID = 2**63 - 1
 SnapshotState = Literal["ready", "pending", "failed", "unknown"]
 
 
-def _fits_an_id(value: int) -> int:
+def _check_max_id(value: int) -> int:
     if value > MAX_ID:
         raise ValueError("is larger than any id")
     return value
 
 
-def _composed(text: object) -> object:
+def _normalize_nfc(text: object) -> object:
     # macOS writes accents as letters of their own; it is the same name to a person. It comes before
     # the length is looked at, because a few letters become longer by it.
     return unicodedata.normalize("NFC", text) if isinstance(text, str) else text
 
 
-def _is_plain(text: str) -> str:
-    if not is_plain(text):
+def _check_plain(text: str) -> str:
+    if not is_sanitized(text):
         raise ValueError(
             "must not hold line breaks, control or invisible characters, or spaces at its ends"
         )
     return text
 
 
-Id = Annotated[int, Field(ge=1), AfterValidator(_fits_an_id)]
-_Text = (BeforeValidator(_composed), AfterValidator(_is_plain))
+Id = Annotated[int, Field(ge=1), AfterValidator(_check_max_id)]
+_Text = (BeforeValidator(_normalize_nfc), AfterValidator(_check_plain))
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH), *_Text]
 Description = Annotated[str, Field(max_length=MAX_DESCRIPTION_LENGTH), *_Text]
 Label = Annotated[str, Field(min_length=1, max_length=MAX_LABEL_LENGTH), *_Text]

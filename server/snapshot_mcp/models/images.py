@@ -19,7 +19,7 @@ class ImageSummary(FrozenModel):
     labels: tuple[str, ...] = Field(default=(), description="Labels of the image")
 
     @classmethod
-    def of(cls, image: CustomImage) -> Self:
+    def from_image(cls, image: CustomImage) -> Self:
         """The summary of `image`."""
         return cls(
             id=image.id,

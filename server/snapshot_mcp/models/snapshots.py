@@ -14,7 +14,7 @@ from snapshot_mcp.models.cloud import (
     snapshot_state,
 )
 
-EXPIRY = "When the plan token ends (UTC)"
+EXPIRES_AT = "When the plan token ends (UTC)"
 NEXT_STEP = "What to do next"
 MAX_SHOWN_LABELS = 8
 """Labels of a snapshot in a list; inspect_snapshot shows all."""
@@ -39,13 +39,13 @@ class SnapshotSummary(FrozenModel):
     more_labels: int | None = Field(default=None, description="Number of labels left out here")
 
     @classmethod
-    def of(cls, snapshot: Snapshot) -> Self:
+    def from_snapshot(cls, snapshot: Snapshot) -> Self:
         """The summary of `snapshot`."""
         read = {name: getattr(snapshot, name) for name in SUMMARY_FIELDS}
-        return cls(**summarize(snapshot.id, read))
+        return cls(**summary_fields(snapshot.id, read))
 
 
-def summarize(number: int, read: Mapping[str, Any]) -> dict[str, Any]:
+def summary_fields(number: int, read: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a `SnapshotSummary`, yet to be made of them.
 
     A long list is checked as one; to make each summary by itself would take twice as long.
@@ -76,7 +76,7 @@ class VirtualMachineSummary(FrozenModel):
     why_not: str | None = Field(default=None, description="Why it cannot be snapshotted now")
 
     @classmethod
-    def of(cls, vm: VirtualMachine, why_not: str | None) -> Self:
+    def from_virtual_machine(cls, vm: VirtualMachine, obstacle: str | None) -> Self:
         """The summary of `vm`, which cannot be snapshotted for the reason `why_not`, if any."""
         return cls(
             id=vm.id,
@@ -84,8 +84,8 @@ class VirtualMachineSummary(FrozenModel):
             status=vm.status,
             flavor=vm.flavor.name if vm.flavor else None,
             region=vm.region,
-            can_snapshot=why_not is None,
-            why_not=why_not,
+            can_snapshot=obstacle is None,
+            why_not=obstacle,
         )
 
 
@@ -173,7 +173,7 @@ class Planned(FrozenModel):
     confirm_with: str | None = Field(
         default=None, description="What the person must agree to in words"
     )
-    expires_at: datetime | None = Field(default=None, description=EXPIRY)
+    expires_at: datetime | None = Field(default=None, description=EXPIRES_AT)
     next_step: str = Field(default="", description=NEXT_STEP)
     panel_nonce: str | None = Field(default=None, exclude=True, repr=False)
     """For the panel's eyes: it goes into the result's `_meta` and nowhere else."""

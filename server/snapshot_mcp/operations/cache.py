@@ -23,7 +23,9 @@ class TtlCache(Generic[T]):
     """
 
     def __init__(self, clock: Clock) -> None:
-        self._kept: TTLCache[Hashable, T] = TTLCache(MAX_ENTRIES, TTL_SECONDS, timer=clock.elapsed)
+        self._kept: TTLCache[Hashable, T] = TTLCache(
+            MAX_ENTRIES, TTL_SECONDS, timer=clock.monotonic
+        )
 
     async def fresh(self, key: Hashable, look: Callable[[], Awaitable[T]]) -> T:
         """Look now, and keep what was seen. Errors are those of `look`; they are not kept."""

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
-from snapshot_mcp.cloud.parsing import Entry, field_reader
+from snapshot_mcp.cloud.parsing import RawEntry, build_field_parser
 from snapshot_mcp.models.cloud import snapshot_state
 from snapshot_mcp.operations.cursors import Position
 from snapshot_mcp.operations.requests import SnapshotFilter, SortOrder
 
-Condition = Callable[[Entry], bool]
+Condition = Callable[[RawEntry], bool]
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -28,17 +28,17 @@ def conditions(wanted: SnapshotFilter) -> Iterator[Condition]:
         yield _taken_between(wanted.created_after, wanted.created_before)
 
 
-def position_in(order: SortOrder) -> Callable[[Entry], Position]:
+def position_in(order: SortOrder) -> Callable[[RawEntry], Position]:
     """Tells where an entry stands in `order`."""
-    size, taken = field_reader("size"), field_reader("created_at")
+    size, taken = build_field_parser("size"), build_field_parser("created_at")
 
-    def largest(entry: Entry) -> Position:
+    def largest(entry: RawEntry) -> Position:
         return -(size(entry) or 0), -entry.id
 
-    def oldest(entry: Entry) -> Position:
+    def oldest(entry: RawEntry) -> Position:
         return _milliseconds(taken(entry) or _LONG_AGO), entry.id
 
-    def newest(entry: Entry) -> Position:
+    def newest(entry: RawEntry) -> Position:
         return -_milliseconds(taken(entry) or _LONG_AGO), -entry.id
 
     return {"largest": largest, "oldest": oldest, "newest": newest}[order]
@@ -49,24 +49,24 @@ def _milliseconds(moment: datetime) -> int:
 
 
 def _of_vm(vm_id: int) -> Condition:
-    read = field_reader("vm_id")
+    read = build_field_parser("vm_id")
     return lambda entry: read(entry) == vm_id
 
 
 def _in_state(state: str) -> Condition:
-    read = field_reader("status")
+    read = build_field_parser("status")
     return lambda entry: snapshot_state(read(entry)) == state
 
 
 def _with_label(label: str) -> Condition:
-    read, wanted = field_reader("labels"), label.casefold()
+    read, wanted = build_field_parser("labels"), label.casefold()
     return lambda entry: any(own.casefold() == wanted for own in read(entry) or ())
 
 
 def _taken_between(after: datetime | None, before: datetime | None) -> Condition:
-    read = field_reader("created_at")
+    read = build_field_parser("created_at")
 
-    def passes(entry: Entry) -> bool:
+    def passes(entry: RawEntry) -> bool:
         taken: datetime | None = read(entry)
         if taken is None:
             return False

@@ -4,16 +4,16 @@ Where the cloud's own order is seen to be the one asked for, a list without filt
 it shows. Everything else reads all pages, and of most entries no more than the filter needs.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from itertools import pairwise
 
 from snapshot_mcp.cloud.client import CloudReader, Page
 from snapshot_mcp.cloud.parsing import (
-    Entry,
-    field_reader,
-    read_fields,
-    read_snapshot,
-    read_virtual_machine,
+    RawEntry,
+    build_field_parser,
+    parse_fields,
+    parse_snapshot,
+    parse_virtual_machine,
 )
 from snapshot_mcp.models.cloud import Snapshot, VirtualMachine
 from snapshot_mcp.models.snapshots import (
@@ -21,7 +21,7 @@ from snapshot_mcp.models.snapshots import (
     SnapshotList,
     VirtualMachineList,
     VirtualMachineSummary,
-    summarize,
+    summary_fields,
 )
 from snapshot_mcp.operations.cursors import PageBuilder, Position, position_of
 from snapshot_mcp.operations.filters import conditions, position_in
@@ -42,8 +42,8 @@ MAX_SORTED_PAGES = 5
 async def all_snapshots(reader: CloudReader, search: str = "") -> list[Snapshot]:
     """All snapshots whose name has `search` in it. Errors as in `pages.collect`."""
     collected = await collect(
-        lambda page: reader.snapshots_page(page, PAGE_SIZE, search),
-        lambda entry: read_snapshot(entry.raw),
+        lambda page: reader.get_snapshots_page(page, PAGE_SIZE, search),
+        lambda entry: parse_snapshot(entry.raw),
     )
     return collected.kept
 
@@ -55,11 +55,19 @@ async def snapshots_of_vm(reader: CloudReader, vm_id: int | None) -> list[Snapsh
 
     (is_of_vm,) = conditions(SnapshotFilter(vm_id=vm_id))
 
-    def keep(entry: Entry) -> Snapshot | None:
-        return read_snapshot(entry.raw) if is_of_vm(entry) else None
+    def keep(entry: RawEntry) -> Snapshot | None:
+        return parse_snapshot(entry.raw) if is_of_vm(entry) else None
 
-    collected = await collect(lambda page: reader.snapshots_page(page, PAGE_SIZE, ""), keep)
+    collected = await collect(lambda page: reader.get_snapshots_page(page, PAGE_SIZE, ""), keep)
     return collected.kept
+
+
+def group_by_vm(snapshots: Iterable[Snapshot]) -> dict[int | None, list[Snapshot]]:
+    """Return the snapshots by the id of their VM, in their order."""
+    groups: dict[int | None, list[Snapshot]] = {}
+    for snapshot in snapshots:
+        groups.setdefault(snapshot.vm_id, []).append(snapshot)
+    return groups
 
 
 async def list_snapshots(
@@ -76,7 +84,7 @@ async def list_snapshots(
 
     async def fetch(number: int) -> Page:
         if number not in fetched:
-            return await reader.snapshots_page(number, PAGE_SIZE, wanted.search, SUMMARY_FIELDS)
+            return await reader.get_snapshots_page(number, PAGE_SIZE, wanted.search, SUMMARY_FIELDS)
         return fetched.pop(number)
 
     if wanted == SnapshotFilter(search=wanted.search):
@@ -89,12 +97,12 @@ async def list_snapshots(
 async def _from_all(
     fetch: Fetch, wanted: SnapshotFilter, limit: int, after: Position | None
 ) -> SnapshotList:
-    shown = PageBuilder[Entry](limit, after)
+    shown = PageBuilder[RawEntry](limit, after)
     total_size = 0
-    size, position = field_reader("size"), position_in(wanted.order)
+    size, position = build_field_parser("size"), position_in(wanted.order)
     wanted_conditions = tuple(conditions(wanted))
 
-    def keep(entry: Entry) -> None:
+    def keep(entry: RawEntry) -> None:
         nonlocal total_size
         for passes in wanted_conditions:
             if not passes(entry):
@@ -124,7 +132,7 @@ async def _from_the_top(
     last = fetched[count] = await fetch(count)
     if not _descend(first, last):
         return None
-    shown, position = PageBuilder[Entry](limit, after), position_in("newest")
+    shown, position = PageBuilder[RawEntry](limit, after), position_in("newest")
     collected = PageCollector[None](lambda entry: shown.add(position(entry), entry))
     page, number = first, 1
     while collected.take(page.entries) and not shown.is_full and number < count:
@@ -139,20 +147,20 @@ async def _from_the_top(
 def _descend(earlier: Page, later: Page) -> bool:
     """Whether the entries of two pages go from newer to older throughout, and tell their times."""
     entries = [*_readable(earlier), *_readable(later)]
-    taken, position = field_reader("created_at"), position_in("newest")
+    taken, position = build_field_parser("created_at"), position_in("newest")
     return all(map(taken, entries)) and all(
         one < other for one, other in pairwise(map(position, entries))
     )
 
 
-def _readable(page: Page) -> list[Entry]:
+def _readable(page: Page) -> list[RawEntry]:
     collected = PageCollector(lambda entry: entry)
     collected.take(page.entries)
     return collected.kept
 
 
 def _answer(
-    shown: PageBuilder[Entry],
+    shown: PageBuilder[RawEntry],
     wanted: SnapshotFilter,
     total: int,
     total_size: int | None,
@@ -161,7 +169,7 @@ def _answer(
     return SnapshotList.model_validate(
         {
             "snapshots": [
-                summarize(it.id, read_fields(it, SUMMARY_FIELDS)) for it in shown.entries
+                summary_fields(it.id, parse_fields(it, SUMMARY_FIELDS)) for it in shown.entries
             ],
             "total": total,
             "total_size": total_size,
@@ -174,8 +182,8 @@ def _answer(
 async def find_virtual_machines(reader: CloudReader, search: str) -> PageCollector[VirtualMachine]:
     """All VMs whose name has `search` in it. Errors as in `pages.collect`."""
     return await collect(
-        lambda page: reader.virtual_machines_page(page, PAGE_SIZE, search),
-        lambda entry: read_virtual_machine(entry.raw),
+        lambda page: reader.get_virtual_machines_page(page, PAGE_SIZE, search),
+        lambda entry: parse_virtual_machine(entry.raw),
     )
 
 
@@ -197,7 +205,8 @@ async def list_virtual_machines(
         shown.add((vm.id, vm.id), vm)
     return VirtualMachineList(
         virtual_machines=tuple(
-            VirtualMachineSummary.of(vm, snapshot_obstacle(vm)) for vm in shown.entries
+            VirtualMachineSummary.from_virtual_machine(vm, snapshot_obstacle(vm))
+            for vm in shown.entries
         ),
         total=shown.count,
         next_cursor=shown.cursor(search),

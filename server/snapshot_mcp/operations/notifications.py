@@ -9,7 +9,7 @@ from snapshot_mcp.models.cloud import Snapshot
 
 async def announce(snapshot_id: int, vm_id: int | None) -> None:
     """Tell that this snapshot came, went, or changed its state; and so the list of its VM."""
-    tell = current_caller().announce
+    tell = current_caller().notify_resource_updated
     await tell(snapshot_uri(snapshot_id))
     if vm_id is not None:
         await tell(vm_snapshots_uri(vm_id))

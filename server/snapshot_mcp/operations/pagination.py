@@ -10,7 +10,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from snapshot_mcp.cloud.client import Page
-from snapshot_mcp.cloud.parsing import Entry, parse_entry
+from snapshot_mcp.cloud.parsing import RawEntry, parse_entry
 from snapshot_mcp.core.errors import ProtocolError, SnapshotMcpError, UnavailableError
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ class PageCollector(Generic[T]):
         unreadable: entries without an id.
     """
 
-    def __init__(self, keep: Callable[[Entry], T | None]) -> None:
+    def __init__(self, keep: Callable[[RawEntry], T | None]) -> None:
         self.kept: list[T] = []
         self.unreadable = 0
         self._keep = keep
@@ -63,7 +63,7 @@ class PageCollector(Generic[T]):
         return self.seen > before
 
 
-async def collect(fetch: Fetch, keep: Callable[[Entry], T | None]) -> PageCollector[T]:
+async def collect(fetch: Fetch, keep: Callable[[RawEntry], T | None]) -> PageCollector[T]:
     """Everything in a list that `keep` makes something of.
 
     Raises:

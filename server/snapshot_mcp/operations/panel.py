@@ -4,11 +4,11 @@ from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.models.cloud import Snapshot, status_word
 from snapshot_mcp.models.panel import PanelSnapshot, PanelSnapshots, PanelVirtualMachine
-from snapshot_mcp.operations.listing import all_snapshots, snapshots_of_vm
+from snapshot_mcp.operations.listing import all_snapshots, group_by_vm, snapshots_of_vm
 from snapshot_mcp.rules import policy as rules
-from snapshot_mcp.rules.blast_radius import derived_image
+from snapshot_mcp.rules.blast_radius import describe_derived_image
 from snapshot_mcp.rules.policy import Policy
-from snapshot_mcp.rules.retention_batch import gigabytes
+from snapshot_mcp.rules.retention_batch import total_gigabytes
 
 MAX_PANEL_SNAPSHOTS = 1_000
 
@@ -40,14 +40,12 @@ class PanelQueries:
         seen = await (
             snapshots_of_vm(self._reader, vm_id) if vm_id else all_snapshots(self._reader)
         )
-        of_vm: dict[int | None, list[Snapshot]] = {}
-        for snapshot in seen:
-            of_vm.setdefault(snapshot.vm_id, []).append(snapshot)
+        of_vm = group_by_vm(seen)
         newest = sorted(seen, key=_taken, reverse=True)[:MAX_PANEL_SNAPSHOTS]
         return PanelSnapshots(
             snapshots=tuple(self._pictured(it, of_vm[it.vm_id]) for it in newest),
             total=len(seen),
-            total_size=gigabytes(seen),
+            total_size=total_gigabytes(seen),
             actions=actions,
         )
 
@@ -58,7 +56,7 @@ class PanelQueries:
             NotFound: there is no such VM.
             CloudError: the cloud gave no usable answer.
         """
-        vm = await self._reader.virtual_machine(vm_id)
+        vm = await self._reader.get_virtual_machine(vm_id)
         over = status_word(vm.status) in ("ACTIVE", "ERROR")
         return PanelVirtualMachine(id=vm.id, name=vm.name, status=vm.status, over=over)
 
@@ -75,8 +73,8 @@ class PanelQueries:
             size=snapshot.size,
             created_at=snapshot.created_at,
             labels=snapshot.labels or None,
-            protected=ruling.sentence if ruling else None,
-            derived_image=derived_image(snapshot),
+            protected=ruling.message if ruling else None,
+            derived_image=describe_derived_image(snapshot),
         )
 
 

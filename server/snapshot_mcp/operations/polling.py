@@ -47,14 +47,14 @@ async def poll_until(
         seconds: how long to wait at most; 0 does not wait.
         clock: the time, and the way to wait.
     """
-    started = clock.elapsed()
+    started = clock.monotonic()
     last, trouble, pause = first, "", _MIN_INTERVAL_SECONDS
     while not is_final(last):
-        waited = clock.elapsed() - started
+        waited = clock.monotonic() - started
         # A rest that is too small for a float to add up would be waited for without end.
         if seconds - waited < _MIN_FINAL_INTERVAL_SECONDS:
             break
-        await current_caller().news.report(waited, seconds, describe(last))
+        await current_caller().progress.report(waited, seconds, describe(last))
         await clock.sleep(min(pause, seconds - waited))
         pause = min(pause * 1.5, _MAX_INTERVAL_SECONDS)
         try:

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 
 from snapshot_mcp.consent.question import OPENING
-from snapshot_mcp.core.sanitize import pad_column_text, quoted
+from snapshot_mcp.core.sanitize import quote_unless_word, quoted
 from snapshot_mcp.models.cloud import Snapshot
-from snapshot_mcp.rules.blast_radius import derived_image
-from snapshot_mcp.rules.retention_batch import confirmation_words, gigabytes
+from snapshot_mcp.operations.listing import group_by_vm
+from snapshot_mcp.rules.blast_radius import describe_derived_image
+from snapshot_mcp.rules.retention_batch import confirmation_words, total_gigabytes
 
 
 def retention_question(expected: Sequence[Snapshot], planned: int) -> str:
@@ -22,14 +23,11 @@ def retention_question(expected: Sequence[Snapshot], planned: int) -> str:
 
 def _lines(expected: Sequence[Snapshot], planned: int) -> Iterator[str]:
     words = confirmation_words(len(expected)).capitalize()
-    yield f"{words} for good, {gigabytes(expected)} GB, oldest taken first:"
-    of_vm: dict[int | None, list[Snapshot]] = {}
-    for snapshot in expected:
-        of_vm.setdefault(snapshot.vm_id, []).append(snapshot)
-    for members in of_vm.values():
+    yield f"{words} for good, {total_gigabytes(expected)} GB, oldest taken first:"
+    for members in group_by_vm(expected).values():
         yield f"{_vm(members[0])}: {', '.join(map(_snapshot, members))}"
     for snapshot in expected:
-        if (image := derived_image(snapshot)) is not None:
+        if (image := describe_derived_image(snapshot)) is not None:
             yield f"The image {image} made from {snapshot.id} is deleted too."
     if planned > len(expected):
         yield f"{planned - len(expected)} of the plan changed since, and are left out."
@@ -42,4 +40,4 @@ def _vm(snapshot: Snapshot) -> str:
 
 def _snapshot(snapshot: Snapshot) -> str:
     taken = f"{snapshot.created_at:%Y-%m-%d}" if snapshot.created_at else "?"
-    return f"{snapshot.id} {pad_column_text(snapshot.name)} ({taken})"
+    return f"{snapshot.id} {quote_unless_word(snapshot.name)} ({taken})"

@@ -1,11 +1,11 @@
 """Reviewing all snapshots: read once, page by page, and no more of each than the review needs."""
 
 from snapshot_mcp.cloud.client import CloudReader
-from snapshot_mcp.cloud.parsing import Entry, read_part, read_virtual_machine
+from snapshot_mcp.cloud.parsing import RawEntry, parse_partial_snapshot, parse_virtual_machine
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.models.review import Review
 from snapshot_mcp.operations.pagination import PAGE_SIZE, PageCollector, collect
-from snapshot_mcp.rules.review import FIELDS, ReviewedVm, Reviewer
+from snapshot_mcp.rules.review import REVIEW_FIELDS, ReviewedVm, Reviewer
 
 
 class ReviewOperations:
@@ -28,23 +28,23 @@ class ReviewOperations:
             most: how many entries a finding names at most.
         """
         vms = await collect(
-            lambda page: self._reader.virtual_machines_page(page, PAGE_SIZE, ""), _reviewed
+            lambda page: self._reader.get_virtual_machines_page(page, PAGE_SIZE, ""), _reviewed
         )
         reviewer = Reviewer(
             vms.kept,
             self._clock.now(),
             all_listed=not vms.unreadable,
             recent_days=recent_days,
-            most=most,
+            max_entries=most,
         )
         collected: PageCollector[None] = await collect(
-            lambda page: self._reader.snapshots_page(page, PAGE_SIZE, "", FIELDS),
-            lambda entry: reviewer.add(read_part(entry, FIELDS)),
+            lambda page: self._reader.get_snapshots_page(page, PAGE_SIZE, "", REVIEW_FIELDS),
+            lambda entry: reviewer.add(parse_partial_snapshot(entry, REVIEW_FIELDS)),
         )
         unreadable = vms.unreadable + collected.unreadable
         return reviewer.review().model_copy(update={"unreadable": unreadable or None})
 
 
-def _reviewed(entry: Entry) -> ReviewedVm:
-    vm = read_virtual_machine(entry.raw)
+def _reviewed(entry: RawEntry) -> ReviewedVm:
+    vm = parse_virtual_machine(entry.raw)
     return ReviewedVm(vm.id, vm.name, vm.status, vm.created_at)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from snapshot_mcp.cloud.client import CloudReader, Page
-from snapshot_mcp.cloud.parsing import Entry, read_fields, read_virtual_machine
+from snapshot_mcp.cloud.parsing import RawEntry, parse_fields, parse_virtual_machine
 from snapshot_mcp.core.sanitize import MAX_NAME_LENGTH, sanitize
 from snapshot_mcp.operations.cache import TtlCache
 from snapshot_mcp.operations.pagination import PAGE_SIZE, PageCollector
@@ -51,7 +51,7 @@ async def suggest(
     typed = sanitize(typed, MAX_NAME_LENGTH).text
     by_digits = wanted.endswith("_id") and typed.isdigit()
     of_snapshots = wanted.startswith("snapshot")
-    fetch = reader.snapshots_page if of_snapshots else reader.virtual_machines_page
+    fetch = reader.get_snapshots_page if of_snapshots else reader.get_virtual_machines_page
     search = "" if by_digits else typed
     look = partial(fetch, 1, PAGE_SIZE, search, once=True)
     page = await recent.get((of_snapshots, search), look)
@@ -71,10 +71,10 @@ async def suggest(
 
 
 def _found(page: Page, *, of_snapshots: bool) -> list[_Named]:
-    def named(entry: Entry) -> _Named:
+    def named(entry: RawEntry) -> _Named:
         if of_snapshots:
-            return _Named(entry.id, read_fields(entry, ("name",)).get("name", ""))
-        return _Named(entry.id, read_virtual_machine(entry.raw).name)
+            return _Named(entry.id, parse_fields(entry, ("name",)).get("name", ""))
+        return _Named(entry.id, parse_virtual_machine(entry.raw).name)
 
     collected = PageCollector(named)
     collected.take(page.entries)

@@ -8,11 +8,13 @@ from snapshot_mcp.models.cloud import Flavor, Snapshot
 from snapshot_mcp.models.snapshots import BlastRadius
 
 _SECONDS_PER_DAY = 86_400
-_BILLED = ("The new VM is billed from its creation until somebody deletes it.",)
-_NOT_DELETED_HERE = ("This server deletes no VMs: a person must delete it after the rehearsal.",)
+_BILLING_WARNINGS = ("The new VM is billed from its creation until somebody deletes it.",)
+_REHEARSAL_WARNINGS = ("This server deletes no VMs: a person must delete it after the rehearsal.",)
 
 
-def deletion_radius(snapshot: Snapshot, siblings: Iterable[Snapshot], now: datetime) -> BlastRadius:
+def deletion_blast_radius(
+    snapshot: Snapshot, siblings: Iterable[Snapshot], now: datetime
+) -> BlastRadius:
     """What the deletion of `snapshot` would touch.
 
     Args:
@@ -22,20 +24,20 @@ def deletion_radius(snapshot: Snapshot, siblings: Iterable[Snapshot], now: datet
     """
     siblings = tuple(siblings)
     last = is_last_ready(snapshot, siblings)
-    image = derived_image(snapshot)
+    image = describe_derived_image(snapshot)
     told = {
         "vm_gone": snapshot.vm_gone,
         "last_ready_of_vm": last,
         "newest_of_vm": is_newest_ready(snapshot, siblings),
-        **_neighbours(snapshot, siblings),
+        **_count_neighbours(snapshot, siblings),
         "derived_image": image,
         "warnings": tuple(_deletion_warnings(snapshot, last=last, image=image)),
     }
     action = f"Delete snapshot {snapshot.id} {quoted(snapshot.name)} for good."
-    return _about(snapshot, action, now).model_copy(update=told)
+    return _base_radius(snapshot, action, now).model_copy(update=told)
 
 
-def restore_radius(
+def restore_blast_radius(
     snapshot: Snapshot,
     new_vm_name: str,
     prices: Mapping[str, float],
@@ -61,15 +63,15 @@ def restore_radius(
     told = {
         "new_vm_name": new_vm_name,
         "flavor": flavor.name if flavor else None,
-        "gpus": _gpus(flavor),
+        "gpus": _describe_gpus(flavor),
         "region": snapshot.region,
-        "price_per_hour_estimate": price_per_hour(flavor, prices),
-        "warnings": _BILLED + (_NOT_DELETED_HERE if rehearsal else ()),
+        "price_per_hour_estimate": estimate_price_per_hour(flavor, prices),
+        "warnings": _BILLING_WARNINGS + (_REHEARSAL_WARNINGS if rehearsal else ()),
     }
-    return _about(snapshot, action, now).model_copy(update=told)
+    return _base_radius(snapshot, action, now).model_copy(update=told)
 
 
-def _about(snapshot: Snapshot, action: str, now: datetime) -> BlastRadius:
+def _base_radius(snapshot: Snapshot, action: str, now: datetime) -> BlastRadius:
     return BlastRadius(
         action=action,
         snapshot_id=snapshot.id,
@@ -94,7 +96,7 @@ def is_last_ready(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> bool | No
     """Whether it is the only ready snapshot of its VM; None when its VM is not known."""
     if snapshot.vm_id is None:
         return None
-    return snapshot.state == "ready" and not _other_ready(snapshot, siblings)
+    return snapshot.state == "ready" and not _ready_siblings(snapshot, siblings)
 
 
 def is_newest_ready(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> bool | None:
@@ -104,11 +106,11 @@ def is_newest_ready(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> bool | 
         return None
     return not any(
         other.created_at is None or other.created_at > taken
-        for other in _other_ready(snapshot, siblings)
+        for other in _ready_siblings(snapshot, siblings)
     )
 
 
-def derived_image(snapshot: Snapshot) -> str | None:
+def describe_derived_image(snapshot: Snapshot) -> str | None:
     """The image made from this snapshot, which is deleted with it; None when there is none."""
     image = snapshot.custom_image
     if image is None:
@@ -117,7 +119,7 @@ def derived_image(snapshot: Snapshot) -> str | None:
     return f"{quoted(image.name or '')} (id {image.id or 'not told'}{shared})"
 
 
-def price_per_hour(flavor: Flavor | None, prices: Mapping[str, float]) -> float | None:
+def estimate_price_per_hour(flavor: Flavor | None, prices: Mapping[str, float]) -> float | None:
     """An estimate: the GPUs where there are any, else vCPUs and memory; None when not priced.
 
     Source: resource names of the price list in the vendor's recorded replies.
@@ -133,7 +135,7 @@ def price_per_hour(flavor: Flavor | None, prices: Mapping[str, float]) -> float 
     return round((cpu or 0) * (flavor.cpu or 0) + (memory or 0) * (flavor.ram or 0), 4)
 
 
-def _neighbours(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> dict[str, int]:
+def _count_neighbours(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> dict[str, int]:
     """How many ready snapshots of its VM are older and newer.
 
     Source: the vendor's guide: the first snapshot of a VM is full, later ones are incremental.
@@ -141,14 +143,14 @@ def _neighbours(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> dict[str, i
     taken = snapshot.created_at
     if taken is None:
         return {}
-    times = [it.created_at for it in _other_ready(snapshot, siblings) if it.created_at]
+    times = [it.created_at for it in _ready_siblings(snapshot, siblings) if it.created_at]
     return {
         "older_of_vm": sum(time < taken for time in times),
         "newer_of_vm": sum(time > taken for time in times),
     }
 
 
-def _other_ready(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> list[Snapshot]:
+def _ready_siblings(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> list[Snapshot]:
     return [
         other
         for other in siblings
@@ -171,7 +173,7 @@ def _deletion_warnings(
         yield f"Hidden characters were removed from: {', '.join(snapshot.altered)}."
 
 
-def _gpus(flavor: Flavor | None) -> str | None:
+def _describe_gpus(flavor: Flavor | None) -> str | None:
     if flavor is None or not flavor.gpu or not flavor.gpu_count:
         return None
     return f"{flavor.gpu_count} x {flavor.gpu}"

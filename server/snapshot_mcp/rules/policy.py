@@ -13,7 +13,7 @@ from typing import Annotated, Literal, NamedTuple, get_args
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from snapshot_mcp.core.sanitize import is_plain, quoted
+from snapshot_mcp.core.sanitize import is_sanitized, quoted
 from snapshot_mcp.models.cloud import FrozenModel, Id, Snapshot, VirtualMachine
 
 MAX_ENTRY_LENGTH = 100
@@ -39,9 +39,9 @@ ToolName = Literal[
 TOOLS: tuple[str, ...] = get_args(ToolName)
 
 
-def _comparable(text: str) -> str:
+def _normalize_entry(text: str) -> str:
     text = unicodedata.normalize("NFC", text)
-    if not is_plain(text):
+    if not is_sanitized(text):
         # What the cloud tells is cleaned of these, so such an entry could never protect anything.
         raise ValueError(
             "must not hold line breaks, control or invisible characters, or spaces at its ends"
@@ -49,14 +49,14 @@ def _comparable(text: str) -> str:
     return text
 
 
-Entry = Annotated[
-    str, Field(min_length=1, max_length=MAX_ENTRY_LENGTH), AfterValidator(_comparable)
+PolicyEntry = Annotated[
+    str, Field(min_length=1, max_length=MAX_ENTRY_LENGTH), AfterValidator(_normalize_entry)
 ]
 # TOML has lists; a policy that does not change has tuples of them.
-_A_LIST = Field(max_length=MAX_ENTRIES, strict=False)
-Entries = Annotated[tuple[Entry, ...], _A_LIST]
-Ids = Annotated[tuple[Id, ...], _A_LIST]
-ToolNames = Annotated[tuple[ToolName, ...], _A_LIST]
+_LIST_FIELD = Field(max_length=MAX_ENTRIES, strict=False)
+PolicyEntries = Annotated[tuple[PolicyEntry, ...], _LIST_FIELD]
+Ids = Annotated[tuple[Id, ...], _LIST_FIELD]
+ToolNames = Annotated[tuple[ToolName, ...], _LIST_FIELD]
 Count = Annotated[int, Field(ge=0, le=MAX_PER_HOUR)]
 
 
@@ -76,8 +76,8 @@ class Protect(_Section):
         keep_last_copy: the last ready one of a VM.
     """
 
-    labels: Entries = ()
-    names: Entries = ()
+    labels: PolicyEntries = ()
+    names: PolicyEntries = ()
     vm_ids: Ids = ()
     minimum_age_hours: int = Field(default=0, ge=0, le=MAX_HOURS)
     keep_newest: int = Field(default=0, ge=0, le=MAX_KEEP_NEWEST)
@@ -114,7 +114,7 @@ class Allow(_Section):
         tools: which tools are listed and callable.
     """
 
-    regions: Entries | None = None
+    regions: PolicyEntries | None = None
     tools: ToolNames | None = None
 
 
@@ -127,16 +127,21 @@ class Policy(_Section):
     allow: Allow = Allow()
 
 
-class Ruling(NamedTuple):
+class PolicyViolation(NamedTuple):
     """Why the policy forbids something.
 
     Attributes:
         rule: the rule's name, as in the policy file.
-        sentence: what it says about this case; nothing in it comes from the cloud.
+        explanation: what it says about this case; nothing in it comes from the cloud.
     """
 
     rule: str
-    sentence: str
+    explanation: str
+
+    @property
+    def message(self) -> str:
+        """The explanation, and the rule that it follows from."""
+        return f"{self.explanation} Rule: {self.rule}."
 
 
 def check_deletion(
@@ -146,7 +151,7 @@ def check_deletion(
     now: datetime,
     *,
     sent_last_hour: int,
-) -> Ruling | None:
+) -> PolicyViolation | None:
     """Why the policy forbids to delete `snapshot`; None when it does not.
 
     Args:
@@ -157,7 +162,7 @@ def check_deletion(
         sent_last_hour: deletions that were sent in the last sixty minutes.
     """
     return (
-        _tool(policy, "delete_snapshot")
+        _check_tool(policy, "delete_snapshot")
         or check_protection(policy, snapshot, siblings, now)
         or check_deletion_limit(policy, sent_last_hour)
     )
@@ -165,29 +170,31 @@ def check_deletion(
 
 def check_protection(
     policy: Policy, snapshot: Snapshot, siblings: Iterable[Snapshot], now: datetime
-) -> Ruling | None:
+) -> PolicyViolation | None:
     """Why no tool may delete `snapshot`, however few were deleted; arguments as in `deletion`."""
     protect = policy.protect
     counting = protect.keep_newest or protect.keep_last_copy
-    copies = _sure_copies(snapshot, siblings) if counting else []
+    copies = _known_ready_copies(snapshot, siblings) if counting else []
     return (
-        _region(policy, _region_of(snapshot))
-        or _labels(protect, snapshot)
-        or _names(protect, snapshot)
-        or _vm_ids(protect, snapshot)
-        or _minimum_age(protect, snapshot, now)
-        or _keep_newest(protect, snapshot, copies)
-        or _keep_last_copy(protect, snapshot, copies)
+        _check_region(policy, _snapshot_region(snapshot))
+        or _check_labels(protect, snapshot)
+        or _check_names(protect, snapshot)
+        or _check_vm_ids(protect, snapshot)
+        or _check_minimum_age(protect, snapshot, now)
+        or _check_keep_newest(protect, snapshot, copies)
+        or _check_keep_last_copy(protect, snapshot, copies)
     )
 
 
-def check_deletion_limit(policy: Policy, sent_last_hour: int) -> Ruling | None:
+def check_deletion_limit(policy: Policy, sent_last_hour: int) -> PolicyViolation | None:
     """Why no deletion is allowed at this time of the hour; None when one is."""
     limit = policy.limits.deletes_per_hour
-    return _limit("deletes_per_hour", "deletion", limit, sent_last_hour)
+    return _check_limit("deletes_per_hour", "deletion", limit, sent_last_hour)
 
 
-def check_restore(policy: Policy, snapshot: Snapshot, *, sent_last_hour: int) -> Ruling | None:
+def check_restore(
+    policy: Policy, snapshot: Snapshot, *, sent_last_hour: int
+) -> PolicyViolation | None:
     """Why the policy forbids to restore `snapshot`; None when it does not.
 
     Args:
@@ -196,20 +203,24 @@ def check_restore(policy: Policy, snapshot: Snapshot, *, sent_last_hour: int) ->
         sent_last_hour: restores that were sent in the last sixty minutes.
     """
     return (
-        _tool(policy, "restore_snapshot")
-        or _region(policy, _region_of(snapshot))
-        or _limit("restores_per_hour", "restore", policy.limits.restores_per_hour, sent_last_hour)
+        _check_tool(policy, "restore_snapshot")
+        or _check_region(policy, _snapshot_region(snapshot))
+        or _check_limit(
+            "restores_per_hour", "restore", policy.limits.restores_per_hour, sent_last_hour
+        )
     )
 
 
-def check_creation(policy: Policy, region: str | None) -> Ruling | None:
+def check_creation(policy: Policy, region: str | None) -> PolicyViolation | None:
     """Why the policy forbids to snapshot a VM in `region`; None when it does not."""
-    return _tool(policy, "create_snapshot") or _region(policy, region)
+    return _check_tool(policy, "create_snapshot") or _check_region(policy, region)
 
 
-def check_image(policy: Policy, snapshot: Snapshot) -> Ruling | None:
+def check_image(policy: Policy, snapshot: Snapshot) -> PolicyViolation | None:
     """Why the policy forbids to make an image of `snapshot`; None when it does not."""
-    return _tool(policy, "create_image_from_snapshot") or _region(policy, _region_of(snapshot))
+    return _check_tool(policy, "create_image_from_snapshot") or _check_region(
+        policy, _snapshot_region(snapshot)
+    )
 
 
 def allows_tool(policy: Policy, name: str) -> bool:
@@ -223,17 +234,17 @@ def vm_region(vm: VirtualMachine) -> str | None:
     return None if unsure else vm.region
 
 
-def _region_of(snapshot: Snapshot) -> str | None:
-    return None if _altered(snapshot, "region") else snapshot.region
+def _snapshot_region(snapshot: Snapshot) -> str | None:
+    return None if _is_altered(snapshot, "region") else snapshot.region
 
 
-def _tool(policy: Policy, name: ToolName) -> Ruling | None:
+def _check_tool(policy: Policy, name: ToolName) -> PolicyViolation | None:
     if allows_tool(policy, name):
         return None
-    return Ruling("allow.tools", f"The operator's policy does not allow {name}.")
+    return PolicyViolation("allow.tools", f"The operator's policy does not allow {name}.")
 
 
-def _region(policy: Policy, region: str | None) -> Ruling | None:
+def _check_region(policy: Policy, region: str | None) -> PolicyViolation | None:
     allowed = policy.allow.regions
     if allowed is None:
         return None
@@ -243,20 +254,20 @@ def _region(policy: Policy, region: str | None) -> Ruling | None:
         return None
     else:
         sentence = "The operator's policy does not allow changes in this region."
-    return Ruling("allow.regions", sentence)
+    return PolicyViolation("allow.regions", sentence)
 
 
-def _labels(protect: Protect, snapshot: Snapshot) -> Ruling | None:
+def _check_labels(protect: Protect, snapshot: Snapshot) -> PolicyViolation | None:
     own = {_fold(label) for label in snapshot.labels}
     for label in protect.labels:
         if _fold(label) in own:
-            return Ruling(
+            return PolicyViolation(
                 "protect.labels",
                 f"Snapshot {snapshot.id} has the label {quoted(label)}, which the operator's"
                 " policy protects.",
             )
-    if protect.labels and _altered(snapshot, "labels"):
-        return Ruling(
+    if protect.labels and _is_altered(snapshot, "labels"):
+        return PolicyViolation(
             "protect.labels",
             f"Labels of snapshot {snapshot.id} hold hidden or excess characters, or there are too"
             " many, so it may have one that the operator's policy protects.",
@@ -264,17 +275,19 @@ def _labels(protect: Protect, snapshot: Snapshot) -> Ruling | None:
     return None
 
 
-def _names(protect: Protect, snapshot: Snapshot) -> Ruling | None:
+def _check_names(protect: Protect, snapshot: Snapshot) -> PolicyViolation | None:
     for pattern in protect.names:
-        if _fits(snapshot.name, pattern) or _fits(snapshot.vm_name or "", pattern):
-            return Ruling(
+        if _matches_pattern(snapshot.name, pattern) or _matches_pattern(
+            snapshot.vm_name or "", pattern
+        ):
+            return PolicyViolation(
                 "protect.names",
                 f"The name of snapshot {snapshot.id} or of its VM fits {quoted(pattern)}, which"
                 " the operator's policy protects.",
             )
-    known = snapshot.name and snapshot.vm_name and not _altered(snapshot, "name", "vm_name")
+    known = snapshot.name and snapshot.vm_name and not _is_altered(snapshot, "name", "vm_name")
     if protect.names and not known:
-        return Ruling(
+        return PolicyViolation(
             "protect.names",
             f"The name of snapshot {snapshot.id} or of its VM is not known, or holds hidden or"
             " excess characters, so it may be one that the operator's policy protects.",
@@ -282,7 +295,7 @@ def _names(protect: Protect, snapshot: Snapshot) -> Ruling | None:
     return None
 
 
-def _vm_ids(protect: Protect, snapshot: Snapshot) -> Ruling | None:
+def _check_vm_ids(protect: Protect, snapshot: Snapshot) -> PolicyViolation | None:
     if not protect.vm_ids or (snapshot.vm_id and snapshot.vm_id not in protect.vm_ids):
         return None
     if snapshot.vm_id:
@@ -292,40 +305,42 @@ def _vm_ids(protect: Protect, snapshot: Snapshot) -> Ruling | None:
             f"The VM of snapshot {snapshot.id} is not known, and the operator's policy protects"
             " the snapshots of some."
         )
-    return Ruling("protect.vm_ids", sentence)
+    return PolicyViolation("protect.vm_ids", sentence)
 
 
-def _minimum_age(protect: Protect, snapshot: Snapshot, now: datetime) -> Ruling | None:
+def _check_minimum_age(
+    protect: Protect, snapshot: Snapshot, now: datetime
+) -> PolicyViolation | None:
     hours, taken = protect.minimum_age_hours, snapshot.created_at
     if not hours or (taken is not None and now - taken >= timedelta(hours=hours)):
         return None
     what = "younger than" if taken else "of unknown age, and may be younger than"
-    return Ruling(
+    return PolicyViolation(
         "protect.minimum_age_hours",
-        f"Snapshot {snapshot.id} is {what} the {_counted(hours, 'hour')} for which the operator's"
+        f"Snapshot {snapshot.id} is {what} the {_pluralize(hours, 'hour')} for which the operator's"
         " policy keeps each.",
     )
 
 
-def _keep_newest(
+def _check_keep_newest(
     protect: Protect, snapshot: Snapshot, copies: list[Snapshot] | None
-) -> Ruling | None:
+) -> PolicyViolation | None:
     kept = protect.keep_newest
     if not kept or snapshot.state == "failed":
         return None
     if copies is not None and len(newer_copies(snapshot, copies)) >= kept:
         return None
     newest = f"the newest {kept} ready snapshots" if kept > 1 else "the newest ready snapshot"
-    return Ruling(
+    return PolicyViolation(
         "protect.keep_newest",
         f"The operator's policy keeps {newest} of each VM, and snapshot {snapshot.id} is, or for"
         " all that is known may be, among them.",
     )
 
 
-def _keep_last_copy(
+def _check_keep_last_copy(
     protect: Protect, snapshot: Snapshot, copies: list[Snapshot] | None
-) -> Ruling | None:
+) -> PolicyViolation | None:
     if not protect.keep_last_copy or snapshot.state == "failed" or copies:
         return None
     sentence = (
@@ -333,23 +348,25 @@ def _keep_last_copy(
         if copies is None
         else f"No other snapshot of the VM of snapshot {snapshot.id} is ready"
     )
-    return Ruling(
+    return PolicyViolation(
         "protect.keep_last_copy", f"{sentence}, and the operator's policy keeps the last one."
     )
 
 
-def _limit(rule: str, noun: str, limit: int | None, sent_last_hour: int) -> Ruling | None:
+def _check_limit(
+    rule: str, noun: str, limit: int | None, sent_last_hour: int
+) -> PolicyViolation | None:
     if limit is None or sent_last_hour < limit:
         return None
     sentence = (
-        f"allows {_counted(limit, noun)} in sixty minutes, and so many were sent."
+        f"allows {_pluralize(limit, noun)} in sixty minutes, and so many were sent."
         if limit
         else f"allows no {noun}s at all."
     )
-    return Ruling(f"limits.{rule}", f"The operator's policy {sentence}")
+    return PolicyViolation(f"limits.{rule}", f"The operator's policy {sentence}")
 
 
-def _sure_copies(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> list[Snapshot] | None:
+def _known_ready_copies(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> list[Snapshot] | None:
     """The other snapshots of its VM that are surely ready; None when its VM is not known."""
     if snapshot.vm_id is None:
         return None
@@ -374,11 +391,11 @@ def newer_copies(snapshot: Snapshot, copies: Iterable[Snapshot]) -> list[Snapsho
     ]
 
 
-def _altered(snapshot: Snapshot, *fields: str) -> bool:
+def _is_altered(snapshot: Snapshot, *fields: str) -> bool:
     return any(field in fields for field in snapshot.altered or ())
 
 
-def _fits(name: str, pattern: str) -> bool:
+def _matches_pattern(name: str, pattern: str) -> bool:
     # As written too: folding changes the length of some letters and the ends of ranges.
     return fnmatchcase(_fold(name), _fold(pattern)) or fnmatchcase(name, pattern)
 
@@ -387,5 +404,5 @@ def _fold(text: str) -> str:
     return unicodedata.normalize("NFC", text.casefold())
 
 
-def _counted(number: int, noun: str) -> str:
+def _pluralize(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -6,26 +6,26 @@ from types import MappingProxyType
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from snapshot_mcp.rules.retention_policy import Within
+from snapshot_mcp.rules.retention_policy import CalendarSpan
 
 PeriodKind = Literal["hourly", "daily", "weekly", "monthly", "yearly"]
 
 
-def start_of(within: Within, end: datetime, zone: ZoneInfo) -> datetime | None:
+def span_start(span: CalendarSpan, end: datetime, zone: ZoneInfo) -> datetime | None:
     """The moment (UTC) that lies this span before `end`; None when no calendar reaches so far.
 
     Years, months and days are taken from the date and the wall clock in `zone`, then the hours from
     the time that really passed. A day that the month does not have is as many days into the next.
     """
     local = to_zone(end, zone)
-    months = local.year * 12 + local.month - 1 - within.years * 12 - within.months
+    months = local.year * 12 + local.month - 1 - span.years * 12 - span.months
     if months < 12:  # noqa: PLR2004 - months before the year 1
         return None
     first = local.replace(year=months // 12, month=months % 12 + 1, day=1)
     try:
-        wall = first + timedelta(days=local.day - 1 - within.days)
+        wall = first + timedelta(days=local.day - 1 - span.days)
         # Addition forgets which of the two hours it was where the clocks were set back.
-        return wall.replace(fold=local.fold).astimezone(UTC) - timedelta(hours=within.hours)
+        return wall.replace(fold=local.fold).astimezone(UTC) - timedelta(hours=span.hours)
     except OverflowError:
         return None
 

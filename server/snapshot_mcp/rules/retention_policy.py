@@ -8,27 +8,27 @@ from pydantic import ConfigDict, Field
 
 from snapshot_mcp.models.cloud import MAX_LABELS, FrozenModel, Label
 
-ALL = -1
+KEEP_ALL = -1
 """A count that is never used up."""
 MAX_COUNT = 100_000
 MAX_SPAN_NUMBER = 99_999
 
-Rule = Literal["last", "hourly", "daily", "weekly", "monthly", "yearly"]
+CountRule = Literal["last", "hourly", "daily", "weekly", "monthly", "yearly"]
 GroupBy = Literal["vm", "label", "region"]
-Count = Annotated[int, Field(ge=ALL, le=MAX_COUNT)]
+Count = Annotated[int, Field(ge=KEEP_ALL, le=MAX_COUNT)]
 _Number = Annotated[int, Field(ge=0, le=MAX_SPAN_NUMBER)]
 
-_WITHIN = re.compile(
+_SPAN = re.compile(
     "(?:(?P<years>[0-9]{1,5})y)?(?:(?P<months>[0-9]{1,5})m)?"
     "(?:(?P<days>[0-9]{1,5})d)?(?:(?P<hours>[0-9]{1,5})h)?"
 )
 
 
-class _Part(FrozenModel):
+class _PolicyModel(FrozenModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Within(_Part):
+class CalendarSpan(_PolicyModel):
     """A span of the calendar; its days, months and years are as long as the calendar makes them."""
 
     years: _Number = 0
@@ -37,7 +37,7 @@ class Within(_Part):
     hours: _Number = 0
 
     @property
-    def is_nothing(self) -> bool:
+    def is_zero(self) -> bool:
         """Whether it has no length."""
         return not (self.years or self.months or self.days or self.hours)
 
@@ -46,16 +46,16 @@ class Within(_Part):
         return "".join(f"{number}{unit}" for number, unit in parts if number)
 
 
-def parse_within(text: str) -> Within:
+def parse_span(text: str) -> CalendarSpan:
     """The span that `text` writes, such as "2y5m7d3h".
 
     Raises:
         ValueError: it is anything else, or a span without length.
     """
-    written = _WITHIN.fullmatch(text)
+    written = _SPAN.fullmatch(text)
     numbers = written.groupdict(default="0") if written else {}
-    within = Within(**{unit: int(number) for unit, number in numbers.items()})
-    if within.is_nothing:
+    within = CalendarSpan(**{unit: int(number) for unit, number in numbers.items()})
+    if within.is_zero:
         raise ValueError(
             "must be whole years, months, days and hours in this order, such as 2y5m7d3h or 30d,"
             f" each at most {MAX_SPAN_NUMBER} and not all of them 0"
@@ -63,7 +63,7 @@ def parse_within(text: str) -> Within:
     return within
 
 
-class RetentionPolicy(_Part):
+class RetentionPolicy(_PolicyModel):
     """What to keep; a snapshot is kept by any one of these.
 
     A count of 0 is not used, and of -1 keeps all. Of each period only the newest snapshot is kept,
@@ -88,13 +88,13 @@ class RetentionPolicy(_Part):
     keep_weekly: Count = 0
     keep_monthly: Count = 0
     keep_yearly: Count = 0
-    keep_within: Within | None = None
+    keep_within: CalendarSpan | None = None
     keep_labels: Annotated[tuple[Label, ...], Field(max_length=MAX_LABELS)] = ()
     group_by: GroupBy = "vm"
     time_zone: ZoneInfo
 
     @property
-    def counts(self) -> tuple[tuple[Rule, int], ...]:
+    def counts(self) -> tuple[tuple[CountRule, int], ...]:
         """The rules that count, in the order in which they are told."""
         return (
             ("last", self.keep_last),
@@ -108,5 +108,5 @@ class RetentionPolicy(_Part):
     @property
     def is_empty(self) -> bool:
         """Whether no snapshot would be kept by it."""
-        within = self.keep_within is not None and not self.keep_within.is_nothing
+        within = self.keep_within is not None and not self.keep_within.is_zero
         return not (within or self.keep_labels or any(count for _, count in self.counts))

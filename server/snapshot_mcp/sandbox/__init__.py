@@ -1,4 +1,5 @@
-"""The embedded cloud: the snapshots REST API on SQLite, for work without an API key.
+"""The embedded cloud: the snapshots REST API on SQLite, for use without an API key.
 
-It persists, enforces the cloud's rules and serves any HTTP client; it is not a mock.
+It stores its state on disk, enforces the cloud's rules and serves any HTTP client. It is not a
+mock.
 """

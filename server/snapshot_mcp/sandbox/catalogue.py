@@ -1,15 +1,15 @@
-"""What the embedded cloud offers: regions, flavors, images and prices."""
+"""The catalogue of the embedded cloud: regions, flavors, images and prices."""
 
 from dataclasses import dataclass
 
 from snapshot_mcp.sandbox.entities import Json
 
 _BYTES_PER_GB = 1024**3
-_SINCE = "2024-09-02T08:00:00"
+_CREATED_AT = "2024-09-02T08:00:00"
 
 
 def regions() -> list[Json]:
-    """The regions, with ids 1 to 3."""
+    """Return the regions, with ids 1 to 3."""
     return [
         _region(1, "NORWAY-1", "Norway", "GREEN"),
         _region(2, "CANADA-1", "Canada", "GREEN"),
@@ -29,8 +29,8 @@ def _region(number: int, name: str, country: str, green: str) -> Json:
 
 
 @dataclass(frozen=True)
-class FlavorKind:
-    """What is particular about a flavor; cpu in vCPUs, ram and ephemeral in GB."""
+class FlavorSpec:
+    """The properties in which flavors differ; cpu in vCPUs, ram and ephemeral in GB."""
 
     id: int
     cpu: int
@@ -42,52 +42,52 @@ class FlavorKind:
 
 
 FLAVORS = {
-    "n3-A100x1": FlavorKind(101, 28, 120, 750, "A100-80G-PCIe", 1),
-    "n3-RTX-A6000x1": FlavorKind(102, 28, 58, 725, "RTX-A6000", 1),
-    "n3-H100x8": FlavorKind(103, 252, 1440, 6500, "H100-80G-PCIe", 8, no_snapshot=True),
-    "n1-cpu-small": FlavorKind(104, 4, 4),
-    "n1-cpu-medium": FlavorKind(105, 8, 8),
+    "n3-A100x1": FlavorSpec(101, 28, 120, 750, "A100-80G-PCIe", 1),
+    "n3-RTX-A6000x1": FlavorSpec(102, 28, 58, 725, "RTX-A6000", 1),
+    "n3-H100x8": FlavorSpec(103, 252, 1440, 6500, "H100-80G-PCIe", 8, no_snapshot=True),
+    "n1-cpu-small": FlavorSpec(104, 4, 4),
+    "n1-cpu-medium": FlavorSpec(105, 8, 8),
 }
 
 
 def flavor(name: str, region: str) -> Json:
-    """A flavor as the wire tells it; every flavor has a root disk of 100 GB."""
-    kind = FLAVORS[name]
+    """Return a flavor in the API's format; every flavor has a root disk of 100 GB."""
+    spec = FLAVORS[name]
     return {
-        "id": kind.id,
+        "id": spec.id,
         "name": name,
         "display_name": name,
         "region_name": region,
-        "cpu": kind.cpu,
-        "ram": kind.ram,
+        "cpu": spec.cpu,
+        "ram": spec.ram,
         "disk": 100,
-        "ephemeral": kind.ephemeral,
-        "gpu": kind.gpu,
-        "gpu_count": kind.gpu_count,
-        "created_at": _SINCE,
-        "labels": [{"id": 1, "label": "gpu" if kind.gpu else "cpu"}],
+        "ephemeral": spec.ephemeral,
+        "gpu": spec.gpu,
+        "gpu_count": spec.gpu_count,
+        "created_at": _CREATED_AT,
+        "labels": [{"id": 1, "label": "gpu" if spec.gpu else "cpu"}],
         "features": {
-            "network_optimised": kind.gpu_count > 1,
+            "network_optimised": spec.gpu_count > 1,
             "no_reboot": False,
-            "no_hibernation": kind.no_snapshot,
-            "no_snapshot": kind.no_snapshot,
+            "no_hibernation": spec.no_snapshot,
+            "no_snapshot": spec.no_snapshot,
             "local_storage_only": False,
             "api_only": False,
         },
     }
 
 
-def images() -> list[Json]:
-    """The public images of every region: a plain one, and one with drivers for GPUs."""
+def public_images() -> list[Json]:
+    """Return the public images of every region: one plain, and one with GPU drivers."""
     return [
-        image(region["id"], region["name"], with_cuda=with_cuda)
+        public_image(region["id"], region["name"], with_cuda=with_cuda)
         for region in regions()
         for with_cuda in (False, True)
     ]
 
 
-def image(region_id: int, region: str, *, with_cuda: bool) -> Json:
-    """A public image as the wire tells it; its size is in bytes."""
+def public_image(region_id: int, region: str, *, with_cuda: bool) -> Json:
+    """Return a public image in the API's format; its size is in bytes."""
     version = "Server 22.04 LTS R570 CUDA 12.8" if with_cuda else "Server 24.04 LTS"
     gigabytes = 9 if with_cuda else 3
     return {
@@ -106,10 +106,11 @@ def image(region_id: int, region: str, *, with_cuda: bool) -> Json:
 
 
 def prices() -> list[Json]:
-    """Prices in US dollars for an hour, as text with nine decimals.
+    """Return prices in US dollars per hour, as text with nine decimals.
 
-    Source: the vendor's recorded replies for the form and for RTX-A4000; a GB of Cloud-SSD is
-    an inference from the vendor's billing examples; the others are made up in the same range.
+    Source: the vendor's recorded replies for the format and for RTX-A4000. The price of a GB of
+    Cloud-SSD is inferred from the vendor's billing examples. The others are invented, in the same
+    range.
     """
     dollars = {
         "vCPU": "0.005000000",

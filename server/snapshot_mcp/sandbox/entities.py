@@ -1,4 +1,7 @@
-"""What the store holds, as values: times are aware UTC datetimes, JSON columns are decoded."""
+"""Entities of the embedded cloud, and their construction from database rows.
+
+Times are aware UTC datetimes, and JSON columns are decoded.
+"""
 
 import json
 import sqlite3
@@ -13,22 +16,22 @@ Json = dict[str, Any]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def to_micros(moment: datetime) -> int:
-    """A time as the database holds it: microseconds since 1970, which sort and compare exactly."""
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+def to_micros(time: datetime) -> int:
+    """Return a time as microseconds since 1970, which sort and compare exactly in SQL."""
+    return (time - _EPOCH) // timedelta(microseconds=1)
 
 
 def from_micros(micros: int) -> datetime:
-    """The time that the database holds."""
+    """Return the time for microseconds since 1970."""
     return _EPOCH + timedelta(microseconds=micros)
 
 
 @dataclass(frozen=True)
-class Config:
-    """What a VM is made of; a snapshot keeps it and a restored VM gets it.
+class VmConfig:
+    """The configuration of a VM, which its snapshots keep and restored VMs get.
 
     Attributes:
-        environment: the wire's object, likewise flavor, image and keypair.
+        environment: the API's object, as are flavor, image and keypair.
         volume_gb: size of the bootable volume.
         region_id: id of the region.
     """
@@ -47,7 +50,7 @@ class Vm:
 
     id: int
     name: str
-    config: Config
+    config: VmConfig
     times: lifecycle.VmTimes
     labels: list[str]
     floating_ip: str | None = None
@@ -56,13 +59,13 @@ class Vm:
 
 @dataclass(frozen=True)
 class Image:
-    """A custom image, made from a snapshot."""
+    """A custom image, created from a snapshot."""
 
     id: int
     snapshot_id: int
     name: str
     labels: list[str]
-    made: datetime
+    created_at: datetime
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,12 @@ class Snapshot:
     """A snapshot.
 
     Attributes:
-        began: when its creation began.
-        gigabytes: its size once it is ready.
-        outcome: its status once it is no longer being created.
-        touched: when a person last changed it; None if never.
-        image: the image made from it, if any.
-        vm: the life of its VM; None when the VM is deleted.
+        started_at: start of its creation.
+        size_gb: size when it is ready.
+        final_status: status after its creation.
+        modified_at: last change that a caller made; None if there is none.
+        image: the image created from it, if any.
+        vm_times: the state of its VM; None if the VM is deleted.
     """
 
     id: int
@@ -84,46 +87,46 @@ class Snapshot:
     labels: list[str]
     vm_id: int
     vm_name: str
-    config: Config
+    config: VmConfig
     has_floating_ip: bool
-    began: datetime
-    gigabytes: int
-    outcome: str = "SUCCESS"
-    touched: datetime | None = None
+    started_at: datetime
+    size_gb: int
+    final_status: str = "SUCCESS"
+    modified_at: datetime | None = None
     image: Image | None = None
-    vm: lifecycle.VmTimes | None = None
+    vm_times: lifecycle.VmTimes | None = None
 
     def status(self, now: datetime) -> str:
-        """Its status at a time."""
-        return lifecycle.snapshot_status(self.began, self.gigabytes, self.outcome, now)
+        """Return its status at a time."""
+        return lifecycle.snapshot_status(self.started_at, self.size_gb, self.final_status, now)
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a snapshot or a VM, or will: `at` may lie ahead."""
+    """An event of a snapshot or a VM; its time may be in the future."""
 
-    at: datetime
+    time: datetime
     type: str
     reason: str
     message: str
     id: int = 0
 
 
-def vm_from(row: sqlite3.Row) -> Vm:
-    """A row of the VM queries."""
+def vm_from_row(row: sqlite3.Row) -> Vm:
+    """Return the VM of a row."""
     return Vm(
         id=row["id"],
         name=row["name"],
-        config=Config(**json.loads(row["config"])),
-        times=_times_from(row),
+        config=VmConfig(**json.loads(row["config"])),
+        times=_vm_times_from_row(row),
         labels=json.loads(row["labels"]),
         floating_ip=row["floating_ip"],
         contract_id=row["contract_id"],
     )
 
 
-def snapshot_from(row: sqlite3.Row) -> Snapshot:
-    """A row of the snapshot queries, which join the image and the VM."""
+def snapshot_from_row(row: sqlite3.Row) -> Snapshot:
+    """Return the snapshot of a row that joins its image and its VM."""
     return Snapshot(
         id=row["id"],
         name=row["name"],
@@ -131,18 +134,18 @@ def snapshot_from(row: sqlite3.Row) -> Snapshot:
         labels=json.loads(row["labels"]),
         vm_id=row["vm_id"],
         vm_name=row["vm_name"],
-        config=Config(**json.loads(row["config"])),
+        config=VmConfig(**json.loads(row["config"])),
         has_floating_ip=bool(row["has_floating_ip"]),
-        began=from_micros(row["began"]),
-        gigabytes=row["gigabytes"],
-        outcome=row["outcome"],
-        touched=_maybe(row["touched"]),
-        image=_image_from(row),
-        vm=None if row["born"] is None else _times_from(row),
+        started_at=from_micros(row["began"]),
+        size_gb=row["gigabytes"],
+        final_status=row["outcome"],
+        modified_at=_optional_time(row["touched"]),
+        image=_image_from_row(row),
+        vm_times=None if row["born"] is None else _vm_times_from_row(row),
     )
 
 
-def _image_from(row: sqlite3.Row) -> Image | None:
+def _image_from_row(row: sqlite3.Row) -> Image | None:
     if row["image_id"] is None:
         return None
     return Image(
@@ -150,18 +153,18 @@ def _image_from(row: sqlite3.Row) -> Image | None:
         snapshot_id=row["id"],
         name=row["image_name"],
         labels=json.loads(row["image_labels"]),
-        made=from_micros(row["made"]),
+        created_at=from_micros(row["made"]),
     )
 
 
-def _times_from(row: sqlite3.Row) -> lifecycle.VmTimes:
+def _vm_times_from_row(row: sqlite3.Row) -> lifecycle.VmTimes:
     return lifecycle.VmTimes(
-        born=from_micros(row["born"]),
-        resting=row["resting"],
-        snapshot_began=_maybe(row["snapshot_began"]),
+        created_at=from_micros(row["born"]),
+        idle_status=row["resting"],
+        snapshot_started_at=_optional_time(row["snapshot_began"]),
         snapshot_gb=row["snapshot_gb"],
     )
 
 
-def _maybe(micros: int | None) -> datetime | None:
+def _optional_time(micros: int | None) -> datetime | None:
     return None if micros is None else from_micros(micros)

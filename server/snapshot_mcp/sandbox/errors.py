@@ -1,12 +1,12 @@
-"""How the embedded cloud says no: one exception, in the cloud's own error shape."""
+"""Errors of the embedded cloud, in the error format of the real API."""
 
 from http import HTTPStatus
 from typing import Any
 
-# The first is the usual one.
-# Source: the vendor's OpenAPI document and recorded replies; 406 has no reason of its own there,
-# and "conflict", for what cannot be deleted now, is this cloud's.
-REASONS = {
+# The first reason of a status is its default.
+# Source: the vendor's OpenAPI document and recorded replies. 406 has no reason of its own there.
+# "conflict", for a resource that cannot be deleted yet, is specific to the embedded cloud.
+ERROR_REASONS = {
     400: ("bad_request",),
     401: ("unauthorized",),
     404: ("not_found",),
@@ -17,13 +17,13 @@ REASONS = {
 }
 
 
-class RefusalError(Exception):
-    """The cloud does not do what was asked.
+class ApiError(Exception):
+    """An error response of the API.
 
     Args:
-        status: HTTP status.
-        message: a sentence for a person.
-        reason: `error_reason` of the reply; by default the usual one of the status.
+        status: the HTTP status.
+        message: a sentence for people.
+        reason: `error_reason` of the body; by default the first one of the status.
     """
 
     def __init__(self, status: HTTPStatus, message: str, reason: str = "") -> None:
@@ -33,24 +33,24 @@ class RefusalError(Exception):
 
 
 def error_body(status: int, message: str, reason: str = "") -> dict[str, Any]:
-    """The body of every error reply.
+    """Return the body of an error response.
 
     Source: the vendor's recorded replies.
     """
-    reason = reason or REASONS.get(status, REASONS[400])[0]
+    reason = reason or ERROR_REASONS.get(status, ERROR_REASONS[400])[0]
     return {"status": False, "message": message, "error_reason": reason}
 
 
-def bad_request(message: str) -> RefusalError:
-    """The request is wrong, or the thing is in no state for it."""
-    return RefusalError(HTTPStatus.BAD_REQUEST, message)
+def bad_request_error(message: str) -> ApiError:
+    """Return the error for an invalid request, or for a resource in an unsuitable state."""
+    return ApiError(HTTPStatus.BAD_REQUEST, message)
 
 
-def not_found(message: str) -> RefusalError:
-    """There is no such thing."""
-    return RefusalError(HTTPStatus.NOT_FOUND, message)
+def not_found_error(message: str) -> ApiError:
+    """Return the error for a resource that does not exist."""
+    return ApiError(HTTPStatus.NOT_FOUND, message)
 
 
-def name_taken(kind: str, name: str) -> RefusalError:
-    """Another thing has that name."""
-    return RefusalError(HTTPStatus.CONFLICT, f"{kind} with name '{name}' already exists.")
+def name_taken_error(kind: str, name: str) -> ApiError:
+    """Return the error for a name that another resource of this kind has."""
+    return ApiError(HTTPStatus.CONFLICT, f"{kind} with name '{name}' already exists.")

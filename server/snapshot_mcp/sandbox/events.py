@@ -1,7 +1,7 @@
-"""The events that an action leaves behind.
+"""Events that handlers record.
 
-What will happen is recorded together with what did, so that either both are stored or none is;
-the store tells an event only when its time has come.
+Future events are recorded in the same transaction as past ones, so that all of them are stored or
+none is. The store returns an event only after its time has come.
 """
 
 from datetime import datetime
@@ -11,60 +11,74 @@ from snapshot_mcp.sandbox.entities import Event, Image, Snapshot, Vm
 from snapshot_mcp.sandbox.store import StoreSession
 
 
-def snapshot_begun(session: StoreSession, snapshot: Snapshot, resting: str) -> None:
-    """A snapshot was asked for, and will be ready (or fail); its VM may stop and start."""
-    snapshot_made(session, snapshot)
-    end = lifecycle.snapshot_end(snapshot.began, snapshot.gigabytes)
-    _of_vm(session, snapshot.vm_id, snapshot.began, "snapshot", f"Snapshot {snapshot.id} began.")
-    if resting == "ACTIVE":
-        off, on = snapshot.began + lifecycle.VM_STOP_DURATION, end + lifecycle.VM_START_DURATION
-        _of_vm(session, snapshot.vm_id, off, "shutoff", "VM was shut off for a snapshot.")
-        _of_vm(session, snapshot.vm_id, on, "start", "VM was started again after a snapshot.")
+def record_snapshot_started(session: StoreSession, snapshot: Snapshot, idle_status: str) -> None:
+    """Record the start and end of a new snapshot, and the interruption of its VM.
+
+    Args:
+        session: the open transaction.
+        snapshot: the new snapshot.
+        idle_status: the status of its VM before and after the snapshot.
+    """
+    record_snapshot_creation(session, snapshot)
+    vm_id, start = snapshot.vm_id, snapshot.started_at
+    end = lifecycle.snapshot_end_time(start, snapshot.size_gb)
+    _add_vm_event(session, vm_id, start, "snapshot", f"Snapshot {snapshot.id} began.")
+    if idle_status == "ACTIVE":
+        stop_time = start + lifecycle.VM_STOP_DURATION
+        restart_time = end + lifecycle.VM_START_DURATION
+        _add_vm_event(session, vm_id, stop_time, "shutoff", "VM was shut off for a snapshot.")
+        message = "VM was started again after a snapshot."
+        _add_vm_event(session, vm_id, restart_time, "start", message)
 
 
-def snapshot_made(session: StoreSession, snapshot: Snapshot) -> None:
-    """The events of the snapshot itself."""
-    end = lifecycle.snapshot_end(snapshot.began, snapshot.gigabytes)
-    result = "completed" if snapshot.outcome == "SUCCESS" else "failed"
-    _of_snapshot(session, snapshot.id, snapshot.began, "creation", "Snapshot creation began.")
-    _of_snapshot(session, snapshot.id, end, "creation", f"Snapshot creation {result}.")
+def record_snapshot_creation(session: StoreSession, snapshot: Snapshot) -> None:
+    """Record the start and end of a snapshot's creation."""
+    end = lifecycle.snapshot_end_time(snapshot.started_at, snapshot.size_gb)
+    result = "completed" if snapshot.final_status == "SUCCESS" else "failed"
+    _add_snapshot_event(
+        session, snapshot.id, snapshot.started_at, "creation", "Snapshot creation began."
+    )
+    _add_snapshot_event(session, snapshot.id, end, "creation", f"Snapshot creation {result}.")
 
 
-def snapshot_deleted(session: StoreSession, snapshot: Snapshot, now: datetime) -> None:
-    """A snapshot was deleted."""
-    _of_snapshot(session, snapshot.id, now, "deletion", "Snapshot was deleted.")
+def record_snapshot_deletion(session: StoreSession, snapshot: Snapshot, now: datetime) -> None:
+    """Record that a snapshot was deleted."""
+    _add_snapshot_event(session, snapshot.id, now, "deletion", "Snapshot was deleted.")
 
 
-def snapshot_restored(session: StoreSession, snapshot: Snapshot, vm: Vm) -> None:
-    """A VM was made from a snapshot."""
-    text = f"Snapshot was restored to VM {vm.id}."
-    _of_snapshot(session, snapshot.id, vm.times.born, "restore", text)
-    vm_made(session, vm, f"VM creation from snapshot {snapshot.id} began.")
+def record_restore(session: StoreSession, snapshot: Snapshot, vm: Vm) -> None:
+    """Record that a snapshot was restored to a new VM."""
+    message = f"Snapshot was restored to VM {vm.id}."
+    _add_snapshot_event(session, snapshot.id, vm.times.created_at, "restore", message)
+    record_vm_creation(session, vm, f"VM creation from snapshot {snapshot.id} began.")
 
 
-def vm_made(session: StoreSession, vm: Vm, message: str = "VM creation began.") -> None:
-    """A VM was asked for, and will run."""
-    done = vm.times.born + lifecycle.RESTORE_TOTAL_DURATION
-    _of_vm(session, vm.id, vm.times.born, "creation", message)
-    _of_vm(session, vm.id, done, "creation", "VM creation completed.")
+def record_vm_creation(session: StoreSession, vm: Vm, message: str = "VM creation began.") -> None:
+    """Record the start and end of a VM's creation."""
+    end = vm.times.created_at + lifecycle.RESTORE_TOTAL_DURATION
+    _add_vm_event(session, vm.id, vm.times.created_at, "creation", message)
+    _add_vm_event(session, vm.id, end, "creation", "VM creation completed.")
 
 
-def vm_deleted(session: StoreSession, vm: Vm, now: datetime) -> None:
-    """A VM was deleted."""
-    _of_vm(session, vm.id, now, "deletion", "VM was deleted.")
+def record_vm_deletion(session: StoreSession, vm: Vm, now: datetime) -> None:
+    """Record that a VM was deleted."""
+    _add_vm_event(session, vm.id, now, "deletion", "VM was deleted.")
 
 
-def image_made(session: StoreSession, image: Image) -> None:
-    """An image was made from a snapshot."""
-    text = f"Image {image.id} was made from the snapshot."
-    _of_snapshot(session, image.snapshot_id, image.made, "image", text)
+def record_image_creation(session: StoreSession, image: Image) -> None:
+    """Record that an image was created from a snapshot."""
+    message = f"Image {image.id} was made from the snapshot."
+    _add_snapshot_event(session, image.snapshot_id, image.created_at, "image", message)
 
 
-def _of_snapshot(
-    session: StoreSession, subject: int, at: datetime, kind: str, message: str
+def _add_snapshot_event(
+    session: StoreSession, snapshot_id: int, time: datetime, kind: str, message: str
 ) -> None:
-    session.add_event("snapshot", subject, Event(at, kind, f"snapshot_{kind}", message))
+    event = Event(time, kind, f"snapshot_{kind}", message)
+    session.add_event("snapshot", snapshot_id, event)
 
 
-def _of_vm(session: StoreSession, subject: int, at: datetime, kind: str, message: str) -> None:
-    session.add_event("virtual_machine", subject, Event(at, kind, f"vm_{kind}", message))
+def _add_vm_event(
+    session: StoreSession, vm_id: int, time: datetime, kind: str, message: str
+) -> None:
+    session.add_event("virtual_machine", vm_id, Event(time, kind, f"vm_{kind}", message))

@@ -1,24 +1,31 @@
-"""What the cloud does and refuses, one function a call, each within one transaction."""
+"""Handlers of the API: one function for each operation, each within one transaction.
+
+The name of a handler is its `operationId` in the OpenAPI document, and the first line of its
+docstring is the summary.
+"""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-from snapshot_mcp.sandbox import events as happenings
-from snapshot_mcp.sandbox import lifecycle
-from snapshot_mcp.sandbox import serializers as replies
+from snapshot_mcp.sandbox import events, lifecycle, serializers
 from snapshot_mcp.sandbox.entities import Image, Json, Snapshot, Vm
-from snapshot_mcp.sandbox.errors import RefusalError, bad_request, name_taken, not_found
-from snapshot_mcp.sandbox.request import ApiRequest, PageRequest, checked_name
+from snapshot_mcp.sandbox.errors import (
+    ApiError,
+    bad_request_error,
+    name_taken_error,
+    not_found_error,
+)
+from snapshot_mcp.sandbox.request import ApiRequest, PageRequest, validate_name
 from snapshot_mcp.sandbox.store import StoreSession
 
-CONTRACTS = frozenset({77})
+VALID_CONTRACT_IDS = frozenset({77})
 
 
 @dataclass(frozen=True)
 class HandlerContext:
-    """Where an action is done: the open transaction, and the time that it counts as now."""
+    """The open transaction and the current time."""
 
     session: StoreSession
     now: datetime
@@ -26,49 +33,54 @@ class HandlerContext:
 
 @dataclass(frozen=True)
 class HandlerResult:
-    """What is answered, as JSON."""
+    """The status and JSON body of a response."""
 
     body: Any
     status: int = HTTPStatus.OK
 
 
-def list_snapshots(desk: HandlerContext, ask: ApiRequest) -> HandlerResult:
-    """Snapshots, newest first."""
-    page = ask.page()
-    total, found = desk.session.snapshots(ask.search(), page)
-    items = [replies.whole_snapshot(snapshot, desk.now) for snapshot in found]
+def list_snapshots(context: HandlerContext, request: ApiRequest) -> HandlerResult:
+    """List snapshots, newest first."""
+    page = request.page()
+    total, found = context.session.list_snapshots(request.search(), page)
+    items = [serializers.full_snapshot(snapshot, context.now) for snapshot in found]
     return HandlerResult(
-        replies.listing("snapshots", items, "Snapshots retrieved successfully", total, page)
+        serializers.list_body("snapshots", items, "Snapshots retrieved successfully", total, page)
     )
 
 
-def get_snapshot(desk: HandlerContext, ask: ApiRequest) -> HandlerResult:
-    """One snapshot. Its `status` is the number 200. Source: the vendor's recorded replies."""
-    body = replies.whole_snapshot(_snapshot(desk, ask), desk.now)
+def get_snapshot(context: HandlerContext, request: ApiRequest) -> HandlerResult:
+    """Read one snapshot.
+
+    The body's `status` is the number 200. Source: the vendor's recorded replies.
+    """
+    body = serializers.full_snapshot(_require_snapshot(context, request), context.now)
     message = "Snapshot retrieved successfully"
     return HandlerResult({"status": int(HTTPStatus.OK), "message": message, "snapshot": body})
 
 
-def create_snapshot(desk: HandlerContext, ask: ApiRequest) -> HandlerResult:
-    """Begin a snapshot of a VM."""
-    vm_id, fields = ask.id(), ask.fields()
+def create_snapshot(context: HandlerContext, request: ApiRequest) -> HandlerResult:
+    """Create a snapshot of a VM."""
+    vm_id, fields = request.resource_id(), request.fields()
     name, description, labels = fields.name(), fields.text("description"), fields.labels()
-    vm = _vm(desk, vm_id)
-    _refuse_unfit(vm, desk.now)
-    if desk.session.taken("snapshot", name):
-        raise name_taken("Snapshot", name)
-    snapshot = replace(_next_snapshot(desk, vm), name=name, description=description, labels=labels)
-    snapshot = replace(snapshot, id=desk.session.add_snapshot(snapshot))
-    desk.session.occupy_vm(snapshot)
-    happenings.snapshot_begun(desk.session, snapshot, vm.times.resting)
-    body = replies.new_snapshot(snapshot, desk.now)
+    vm = _require_vm(context, vm_id)
+    _check_snapshottable(vm, context.now)
+    if context.session.name_exists("snapshot", name):
+        raise name_taken_error("Snapshot", name)
+    snapshot = replace(
+        _new_snapshot(context, vm), name=name, description=description, labels=labels
+    )
+    snapshot = replace(snapshot, id=context.session.add_snapshot(snapshot))
+    context.session.record_vm_snapshot(snapshot)
+    events.record_snapshot_started(context.session, snapshot, vm.times.idle_status)
+    body = serializers.new_snapshot(snapshot, context.now)
     message = "Snapshot creation is scheduled."
     return HandlerResult({"status": True, "message": message, "snapshot": body}, HTTPStatus.CREATED)
 
 
-def _next_snapshot(desk: HandlerContext, vm: Vm) -> Snapshot:
-    """What a snapshot of the VM would hold if it began now, still without a name."""
-    earlier = desk.session.usable_snapshots(vm.id)
+def _new_snapshot(context: HandlerContext, vm: Vm) -> Snapshot:
+    """Return a snapshot of the VM that starts now, without id, name, description and labels."""
+    existing = context.session.count_usable_snapshots(vm.id)
     return Snapshot(
         id=0,
         name="",
@@ -78,204 +90,217 @@ def _next_snapshot(desk: HandlerContext, vm: Vm) -> Snapshot:
         vm_name=vm.name,
         config=vm.config,
         has_floating_ip=vm.floating_ip is not None,
-        began=desk.now,
-        gigabytes=lifecycle.snapshot_gigabytes(vm.config.volume_gb, vm.id, earlier),
+        started_at=context.now,
+        size_gb=lifecycle.snapshot_size_gb(vm.config.volume_gb, vm.id, existing),
     )
 
 
-def delete_snapshot(desk: HandlerContext, ask: ApiRequest) -> HandlerResult:
+def delete_snapshot(context: HandlerContext, request: ApiRequest) -> HandlerResult:
     """Delete a snapshot and the image made from it. Source: the vendor's guide."""
-    snapshot = _snapshot(desk, ask)
-    if snapshot.status(desk.now) == "CREATING":
-        raise RefusalError(
+    snapshot = _require_snapshot(context, request)
+    if snapshot.status(context.now) == "CREATING":
+        raise ApiError(
             HTTPStatus.CONFLICT,
             f"Snapshot {snapshot.id} is being created and cannot be deleted.",
             "conflict",
         )
-    desk.session.remove_snapshot(snapshot.id)
-    happenings.snapshot_deleted(desk.session, snapshot, desk.now)
+    context.session.delete_snapshot(snapshot.id)
+    events.record_snapshot_deletion(context.session, snapshot, context.now)
     message = f"Snapshot {snapshot.id} is being deleted"
     if snapshot.image:
         message += f" together with its image {snapshot.image.id}"
     return HandlerResult({"status": True, "message": message})
 
 
-def restore_snapshot(desk: HandlerContext, ask: ApiRequest) -> HandlerResult:
-    """Make a new VM from a snapshot; the source VM is not touched, busy or not."""
-    fields = ask.fields()
-    name, contract = fields.name("new_vm_name"), fields.number("contract_id")
-    snapshot = _ready_snapshot(desk, ask, "restored")
-    if desk.session.taken("virtual_machine", name):
-        raise name_taken("Virtual machine", name)
+def restore_snapshot(context: HandlerContext, request: ApiRequest) -> HandlerResult:
+    """Create a new VM from a snapshot; the source VM is not changed, and may be busy."""
+    fields = request.fields()
+    name, contract_id = fields.name("new_vm_name"), fields.number("contract_id")
+    snapshot = _require_ready_snapshot(context, request, "restored")
+    if context.session.name_exists("virtual_machine", name):
+        raise name_taken_error("Virtual machine", name)
     vm = Vm(
         id=0,
         name=name,
         config=snapshot.config,
-        times=lifecycle.VmTimes(born=desk.now, resting="ACTIVE"),
+        times=lifecycle.VmTimes(created_at=context.now, idle_status="ACTIVE"),
         labels=[],
-        contract_id=contract if contract in CONTRACTS else None,
+        contract_id=contract_id if contract_id in VALID_CONTRACT_IDS else None,
     )
-    vm = replace(vm, id=desk.session.add_vm(vm))
-    happenings.snapshot_restored(desk.session, snapshot, vm)
+    vm = replace(vm, id=context.session.add_vm(vm))
+    events.record_restore(context.session, snapshot, vm)
     body: Json = {
         "status": True,
         "message": "VM is scheduled for creation.",
-        "instances": [replies.instance(vm, desk.now)],
+        "instances": [serializers.instance(vm, context.now)],
     }
-    if contract != vm.contract_id:
-        # Source: the vendor's guide; the VM is made all the same, and billed on demand.
-        body["errors"] = {"contract": f"Contract {contract} is not valid; the VM is on demand."}
+    if contract_id != vm.contract_id:
+        # Source: the vendor's guide. The VM is created anyway, and billed on demand.
+        message = f"Contract {contract_id} is not valid; the VM is on demand."
+        body["errors"] = {"contract": message}
     return HandlerResult(body)
 
 
-def create_image(desk: HandlerContext, ask: ApiRequest) -> HandlerResult:
-    """Make an image of a snapshot; it can have one only."""
-    fields = ask.fields()
+def create_image(context: HandlerContext, request: ApiRequest) -> HandlerResult:
+    """Create an image from a snapshot, which can have only one."""
+    fields = request.fields()
     name, labels = fields.name(), fields.labels()
-    snapshot = _ready_snapshot(desk, ask, "used for an image")
+    snapshot = _require_ready_snapshot(context, request, "used for an image")
     if snapshot.image:
-        raise RefusalError(
+        raise ApiError(
             HTTPStatus.NOT_ACCEPTABLE,
             f"Snapshot {snapshot.id} already has the image {snapshot.image.id}.",
         )
-    if desk.session.taken("image", name):
-        raise name_taken("Image", name)
-    image = Image(id=0, snapshot_id=snapshot.id, name=name, labels=labels, made=desk.now)
-    image = replace(image, id=desk.session.add_image(image))
-    happenings.image_made(desk.session, image)
-    body = replies.custom_image(snapshot, image)
+    if context.session.name_exists("image", name):
+        raise name_taken_error("Image", name)
+    image = Image(id=0, snapshot_id=snapshot.id, name=name, labels=labels, created_at=context.now)
+    image = replace(image, id=context.session.add_image(image))
+    events.record_image_creation(context.session, image)
+    body = serializers.custom_image(snapshot, image)
     return HandlerResult({"status": True, "message": "Image added successfully.", "image": body})
 
 
-def name_availability(desk: HandlerContext, ask: ApiRequest) -> HandlerResult:
-    """Whether a snapshot could have the name."""
-    name = checked_name(str(ask.path["name"]))
-    free = not desk.session.taken("snapshot", name)
-    message = "Name is available" if free else "Name is already taken"
-    return HandlerResult({"name": name, "available": free, "message": message})
+def name_availability(context: HandlerContext, request: ApiRequest) -> HandlerResult:
+    """Return whether a snapshot name is free."""
+    name = validate_name(str(request.path_params["name"]))
+    available = not context.session.name_exists("snapshot", name)
+    message = "Name is available" if available else "Name is already taken"
+    return HandlerResult({"name": name, "available": available, "message": message})
 
 
-def snapshot_events(desk: HandlerContext, ask: ApiRequest) -> HandlerResult:
-    """What happened to a snapshot; told after its deletion too."""
-    snapshot_id = ask.id()
-    events = desk.session.events("snapshot", snapshot_id, desk.now)
-    if not events:
-        raise _no_snapshot(snapshot_id)
-    items = [replies.event("snapshot", snapshot_id, happened) for happened in events]
+def snapshot_events(context: HandlerContext, request: ApiRequest) -> HandlerResult:
+    """List the events of a snapshot, including a deleted one, newest first."""
+    snapshot_id = request.resource_id()
+    past_events = context.session.list_events("snapshot", snapshot_id, context.now)
+    if not past_events:
+        raise _snapshot_not_found(snapshot_id)
+    items = [serializers.event_body("snapshot", snapshot_id, event) for event in past_events]
     message = "Getting snapshot events successful"
     return HandlerResult({"status": True, "message": message, "snapshot_events": items})
 
 
-def list_vms(desk: HandlerContext, ask: ApiRequest) -> HandlerResult:
-    """VMs, oldest first."""
-    page = ask.page()
-    total, found = desk.session.vms(ask.search(), ask.query.get("environment") or None, page)
-    items = [replies.instance(vm, desk.now) for vm in found]
-    return HandlerResult(replies.listing("instances", items, "Getting VMs successful", total, page))
+def list_vms(context: HandlerContext, request: ApiRequest) -> HandlerResult:
+    """List VMs, oldest first."""
+    page = request.page()
+    total, found = context.session.list_vms(
+        request.search(), request.query.get("environment") or None, page
+    )
+    items = [serializers.instance(vm, context.now) for vm in found]
+    return HandlerResult(
+        serializers.list_body("instances", items, "Getting VMs successful", total, page)
+    )
 
 
-def get_vm(desk: HandlerContext, ask: ApiRequest) -> HandlerResult:
-    """One VM."""
-    body = replies.instance(_vm(desk, ask.id()), desk.now)
+def get_vm(context: HandlerContext, request: ApiRequest) -> HandlerResult:
+    """Read one VM."""
+    body = serializers.instance(_require_vm(context, request.resource_id()), context.now)
     return HandlerResult({"status": True, "message": "Getting VM successful", "instance": body})
 
 
-def delete_vm(desk: HandlerContext, ask: ApiRequest) -> HandlerResult:
-    """Delete a VM; its snapshots outlive it. Source: the vendor's OpenAPI document."""
-    vm = _vm(desk, ask.id())
-    _refuse_busy(vm, desk.now)
-    desk.session.remove_vm(vm.id)
-    happenings.vm_deleted(desk.session, vm, desk.now)
+def delete_vm(context: HandlerContext, request: ApiRequest) -> HandlerResult:
+    """Delete a VM but not its snapshots. Source: the vendor's OpenAPI document."""
+    vm = _require_vm(context, request.resource_id())
+    _check_not_busy(vm, context.now)
+    context.session.delete_vm(vm.id)
+    events.record_vm_deletion(context.session, vm, context.now)
     return HandlerResult({"status": True, "message": f"VM {vm.id} is being deleted"})
 
 
-def vm_events(desk: HandlerContext, ask: ApiRequest) -> HandlerResult:
-    """What happened to a VM."""
-    vm = _vm(desk, ask.id())
-    events = desk.session.events("virtual_machine", vm.id, desk.now)
-    items = [replies.event("virtual_machine", vm.id, happened) for happened in events]
+def vm_events(context: HandlerContext, request: ApiRequest) -> HandlerResult:
+    """List the events of a VM, newest first."""
+    vm = _require_vm(context, request.resource_id())
+    past_events = context.session.list_events("virtual_machine", vm.id, context.now)
+    items = [serializers.event_body("virtual_machine", vm.id, event) for event in past_events]
     message = "Getting virtual machine events successful"
     return HandlerResult({"status": True, "message": message, "instance_events": items})
 
 
-def list_regions(desk: HandlerContext, _ask: ApiRequest) -> HandlerResult:
-    """The regions."""
-    regions = desk.session.catalogue("region")
+def list_regions(context: HandlerContext, _request: ApiRequest) -> HandlerResult:
+    """List the regions."""
+    regions = context.session.catalogue_items("region")
     return HandlerResult(
         {"status": True, "message": "Getting regions successful", "regions": regions}
     )
 
 
-def list_environments(desk: HandlerContext, _ask: ApiRequest) -> HandlerResult:
-    """The environments, all at once."""
-    found = desk.session.catalogue("environment")
+def list_environments(context: HandlerContext, _request: ApiRequest) -> HandlerResult:
+    """List all environments."""
+    found = context.session.catalogue_items("environment")
     return HandlerResult(
-        replies.listing(
+        serializers.list_body(
             "environments", found, "Getting environments successful", len(found), PageRequest()
         )
     )
 
 
-def list_images(desk: HandlerContext, _ask: ApiRequest) -> HandlerResult:
-    """The cloud's images and the team's own, grouped."""
-    own = [
-        replies.custom_image(snapshot, snapshot.image)
-        for snapshot in desk.session.images()
+def list_images(context: HandlerContext, _request: ApiRequest) -> HandlerResult:
+    """List the public images and the team's own, grouped by region and operating system."""
+    custom_images = [
+        serializers.custom_image(snapshot, snapshot.image)
+        for snapshot in context.session.list_snapshots_with_image()
         if snapshot.image
     ]
-    groups = replies.image_groups(desk.session.catalogue("image") + own)
+    groups = serializers.image_groups(context.session.catalogue_items("image") + custom_images)
     return HandlerResult({"status": True, "message": "Getting images successful", "images": groups})
 
 
-def pricebook(desk: HandlerContext, _ask: ApiRequest) -> HandlerResult:
-    """Prices for an hour: a bare array, values as text. Source: the vendor's recorded replies."""
-    return HandlerResult(desk.session.catalogue("price"))
+def pricebook(context: HandlerContext, _request: ApiRequest) -> HandlerResult:
+    """List hourly prices as a bare array, with values as text.
+
+    Source: the vendor's recorded replies.
+    """
+    return HandlerResult(context.session.catalogue_items("price"))
 
 
-def _vm(desk: HandlerContext, vm_id: int) -> Vm:
-    vm = desk.session.vm(vm_id)
+def _require_vm(context: HandlerContext, vm_id: int) -> Vm:
+    vm = context.session.find_vm(vm_id)
     if vm is None:
-        raise not_found(f"VM {vm_id} does not exists.")
+        raise not_found_error(f"VM {vm_id} does not exists.")
     return vm
 
 
-def _snapshot(desk: HandlerContext, ask: ApiRequest) -> Snapshot:
-    snapshot = desk.session.snapshot(ask.id())
+def _require_snapshot(context: HandlerContext, request: ApiRequest) -> Snapshot:
+    snapshot = context.session.find_snapshot(request.resource_id())
     if snapshot is None:
-        raise _no_snapshot(ask.id())
+        raise _snapshot_not_found(request.resource_id())
     return snapshot
 
 
-def _no_snapshot(snapshot_id: int) -> RefusalError:
-    return not_found(f"Snapshot {snapshot_id} does not exist.")
+def _snapshot_not_found(snapshot_id: int) -> ApiError:
+    return not_found_error(f"Snapshot {snapshot_id} does not exist.")
 
 
-def _ready_snapshot(desk: HandlerContext, ask: ApiRequest, use: str) -> Snapshot:
-    snapshot = _snapshot(desk, ask)
-    if snapshot.status(desk.now) != "SUCCESS":
-        raise bad_request(f"Snapshot {snapshot.id} is not ready to be {use}")
+def _require_ready_snapshot(context: HandlerContext, request: ApiRequest, use: str) -> Snapshot:
+    snapshot = _require_snapshot(context, request)
+    if snapshot.status(context.now) != "SUCCESS":
+        raise bad_request_error(f"Snapshot {snapshot.id} is not ready to be {use}")
     return snapshot
 
 
-def _refuse_busy(vm: Vm, now: datetime) -> None:
-    """Refuse a VM of which a snapshot is being made. Source: the vendor's recorded replies."""
+def _check_not_busy(vm: Vm, now: datetime) -> None:
+    """Raise an error if a snapshot of the VM is being created.
+
+    Source: the vendor's recorded replies.
+    """
     if lifecycle.vm_state(vm.times, now).is_snapshotting:
-        raise bad_request(
+        raise bad_request_error(
             f"VM {vm.id} is currently being used to create a snapshot"
             " and no operation can be performed."
         )
 
 
-def _refuse_unfit(vm: Vm, now: datetime) -> None:
-    """Refuse a VM that cannot be snapshotted now. Source: the vendor's guide."""
-    _refuse_busy(vm, now)
+def _check_snapshottable(vm: Vm, now: datetime) -> None:
+    """Raise an error if no snapshot of the VM can be created now. Source: the vendor's guide."""
+    _check_not_busy(vm, now)
     state = lifecycle.vm_state(vm.times, now)
     if vm.config.flavor["features"]["no_snapshot"]:
-        raise bad_request(f"The flavor {vm.config.flavor['name']} does not support snapshots.")
-    if state.status not in lifecycle.SNAPSHOTTABLE:
-        raise bad_request(f"VM {vm.id} is {state.status}; it must be ACTIVE or SHUTOFF.")
+        raise bad_request_error(
+            f"The flavor {vm.config.flavor['name']} does not support snapshots."
+        )
+    if state.status not in lifecycle.SNAPSHOTTABLE_STATUSES:
+        raise bad_request_error(f"VM {vm.id} is {state.status}; it must be ACTIVE or SHUTOFF.")
     if vm.config.volume_gb > lifecycle.MAX_VOLUME_GB:
-        raise bad_request(
+        raise bad_request_error(
             f"The volume of VM {vm.id} has {vm.config.volume_gb} GB;"
             f" a snapshot can have at most {lifecycle.MAX_VOLUME_GB} GB."
         )

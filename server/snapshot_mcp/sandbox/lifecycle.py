@@ -1,7 +1,7 @@
-"""What the state of a thing is at a given time: pure functions of stored times.
+"""States of snapshots and VMs, computed from stored times by pure functions.
 
-Nothing runs in the background. A row says when something began, and the state follows at reading.
-Source for the names of the states: the vendor's recorded replies and guides.
+Nothing runs in the background: rows store when something started, and the state follows on each
+read. Source for the names of the states: the vendor's recorded replies and guides.
 """
 
 from dataclasses import dataclass
@@ -16,86 +16,89 @@ RESTORE_CREATE_DURATION = timedelta(seconds=2)
 RESTORE_TOTAL_DURATION = timedelta(seconds=6)
 
 MAX_VOLUME_GB = 100
-SNAPSHOTTABLE = frozenset({"ACTIVE", "SHUTOFF"})
+SNAPSHOTTABLE_STATUSES = frozenset({"ACTIVE", "SHUTOFF"})
 
 
 @dataclass(frozen=True)
 class VmTimes:
-    """What is stored about the life of a VM.
+    """The stored data from which a VM's state follows.
 
     Attributes:
-        born: when its creation began.
-        resting: its status while nothing happens to it.
-        snapshot_began: when the last snapshot of it began; None before the first.
+        created_at: start of its creation.
+        idle_status: its status when no operation is in progress.
+        snapshot_started_at: start of its latest snapshot; None before the first.
         snapshot_gb: final size of that snapshot.
     """
 
-    born: datetime
-    resting: str
-    snapshot_began: datetime | None = None
+    created_at: datetime
+    idle_status: str
+    snapshot_started_at: datetime | None = None
     snapshot_gb: int = 0
 
 
 @dataclass(frozen=True)
 class VmState:
-    """How a VM is at one moment."""
+    """The state of a VM at one time."""
 
     status: str
     is_snapshotting: bool = False
 
 
-def snapshot_end(began: datetime, gigabytes: int) -> datetime:
-    """When a snapshot of this final size is ready, or has failed."""
-    return began + min(
-        MIN_SNAPSHOT_DURATION + gigabytes * SNAPSHOT_DURATION_PER_GB, MAX_SNAPSHOT_DURATION
-    )
+def snapshot_end_time(started_at: datetime, size_gb: int) -> datetime:
+    """Return the time at which a snapshot of this final size is ready or has failed."""
+    duration = MIN_SNAPSHOT_DURATION + size_gb * SNAPSHOT_DURATION_PER_GB
+    return started_at + min(duration, MAX_SNAPSHOT_DURATION)
 
 
-def snapshot_status(began: datetime, gigabytes: int, outcome: str, now: datetime) -> str:
-    """CREATING until the snapshot's end, then its outcome (SUCCESS or ERROR)."""
-    return "CREATING" if now < snapshot_end(began, gigabytes) else outcome
+def snapshot_status(started_at: datetime, size_gb: int, final_status: str, now: datetime) -> str:
+    """Return CREATING until the snapshot's end, then its final status (SUCCESS or ERROR)."""
+    return "CREATING" if now < snapshot_end_time(started_at, size_gb) else final_status
 
 
-def snapshot_updated(
-    began: datetime, gigabytes: int, touched: datetime | None, now: datetime
+def snapshot_updated_time(
+    started_at: datetime, size_gb: int, modified_at: datetime | None, now: datetime
 ) -> datetime:
-    """When the snapshot last changed: its start, its end, or what a person did to it later."""
-    later = (snapshot_end(began, gigabytes), touched)
-    return max([began, *(moment for moment in later if moment is not None and moment <= now)])
+    """Return the latest of start, end and last modification that is not in the future."""
+    later_times = (snapshot_end_time(started_at, size_gb), modified_at)
+    return max([started_at, *(time for time in later_times if time is not None and time <= now)])
 
 
-def snapshot_gigabytes(volume_gb: int, vm_id: int, earlier: int) -> int:
-    """Final size in whole GB; the first of a VM is full, later ones hold the difference.
+def snapshot_size_gb(volume_gb: int, vm_id: int, existing: int) -> int:
+    """Return the final size: the first snapshot of a VM is full, later ones hold the difference.
 
     Args:
         volume_gb: size of the VM's bootable volume.
-        vm_id: spreads the sizes, so that two VMs differ.
-        earlier: how many usable snapshots of the VM there are already.
+        vm_id: id of the VM, which varies the size between VMs.
+        existing: number of usable snapshots of the VM.
+
+    Returns:
+        The size in whole GB.
     """
-    if earlier == 0:
+    if existing == 0:
         return max(1, volume_gb * (35 + vm_id * 7 % 31) // 100)
-    return 2 + (vm_id + earlier * 5) % 9
+    return 2 + (vm_id + existing * 5) % 9
 
 
 def vm_state(times: VmTimes, now: datetime) -> VmState:
-    """The state of a VM; it is busy until it rests again after a snapshot.
+    """Return the state of a VM.
 
-    An ACTIVE VM is shut off for its snapshot and started again; one that was off stays off.
-    Source: the vendor's guide.
+    An ACTIVE VM is shut off for its snapshot and started again, and is busy until it is ACTIVE
+    again. A VM that was off stays off. Source: the vendor's guide.
     """
-    if now < times.born + RESTORE_TOTAL_DURATION:
-        return VmState("CREATING" if now < times.born + RESTORE_CREATE_DURATION else "BUILD")
-    if times.snapshot_began is None:
-        return VmState(times.resting)
-    end = snapshot_end(times.snapshot_began, times.snapshot_gb)
-    if times.resting != "ACTIVE":
-        return VmState(times.resting, is_snapshotting=now < end)
+    if now < times.created_at + RESTORE_TOTAL_DURATION:
+        is_creating = now < times.created_at + RESTORE_CREATE_DURATION
+        return VmState("CREATING" if is_creating else "BUILD")
+    if times.snapshot_started_at is None:
+        return VmState(times.idle_status)
+    end = snapshot_end_time(times.snapshot_started_at, times.snapshot_gb)
+    if times.idle_status != "ACTIVE":
+        return VmState(times.idle_status, is_snapshotting=now < end)
     phases = (
-        ("STOPPING", times.snapshot_began + VM_STOP_DURATION),
+        ("STOPPING", times.snapshot_started_at + VM_STOP_DURATION),
         ("SHUTOFF", end),
         ("STARTING", end + VM_START_DURATION),
     )
-    for status, until in phases:
-        if now < until:
+    for status, phase_end in phases:
+        if now < phase_end:
             return VmState(status, is_snapshotting=True)
     return VmState("ACTIVE")

@@ -1,12 +1,15 @@
-"""The tables, one statement each: a script would end the transaction that guards the seeding."""
+"""The tables and indexes, one statement each.
 
-VERSION = 1
+`executescript` would commit the transaction in which a new database is created and seeded.
+"""
+
+SCHEMA_VERSION = 1
 
 TABLES = (
     """CREATE TABLE catalogue (
         kind TEXT NOT NULL, id INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (kind, id)
     ) WITHOUT ROWID""",
-    # AUTOINCREMENT: the id of a deleted thing must never name another one.
+    # AUTOINCREMENT: the id of a deleted row must never be used again.
     """CREATE TABLE vms (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         name TEXT NOT NULL UNIQUE,
@@ -21,7 +24,7 @@ TABLES = (
         snapshot_began INTEGER,
         snapshot_gb INTEGER NOT NULL DEFAULT 0
     )""",
-    # No reference to vms: snapshots outlive their VM.
+    # No foreign key to vms: snapshots outlive their VM.
     """CREATE TABLE snapshots (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         name TEXT NOT NULL UNIQUE,

@@ -1,7 +1,7 @@
-"""From rows to the wire's JSON.
+"""Serializers: entities to the JSON of the API.
 
-Source for every shape here: the vendor's recorded replies, where they differ from the vendor's
-OpenAPI document (which calls lists and objects strings).
+Source for every format: the vendor's recorded replies. They differ from the vendor's OpenAPI
+document, which declares lists and objects as strings.
 """
 
 from datetime import datetime
@@ -14,22 +14,22 @@ from snapshot_mcp.sandbox.request import PageRequest
 ORGANISATION_ID = 4021
 USER_ID = 5117
 _BYTES_PER_GB = 1024**3
-# A VM has one bootable volume, so the VM's id tells the volume's.
+# A VM has one bootable volume, so the volume's id follows from the VM's.
 _FIRST_VOLUME_ID = 1_000_000
 
 
-def wire_time(moment: datetime) -> str:
-    """A time as snapshots and images tell it."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+def format_time(time: datetime) -> str:
+    """Return a time in the format of snapshots and images."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def bare_time(moment: datetime) -> str:
-    """A time as everything else tells it: UTC too, but without the Z."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S")
+def format_time_without_zone(time: datetime) -> str:
+    """Return a time in the format of other resources: in UTC, but without the Z."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def listing(key: str, items: list[Json], message: str, total: int, page: PageRequest) -> Json:
-    """A list, or a page of it; page and page_size are null when no page was asked for."""
+def list_body(key: str, items: list[Json], message: str, total: int, page: PageRequest) -> Json:
+    """Return the body of a list or page; page and page_size are null if no page was requested."""
     return {
         "status": True,
         "message": message,
@@ -41,9 +41,11 @@ def listing(key: str, items: list[Json], message: str, total: int, page: PageReq
 
 
 def new_snapshot(snapshot: Snapshot, now: datetime) -> Json:
-    """A snapshot as the reply to its creation tells it; the size is 0 until it is ready."""
+    """Return a snapshot in the format of a create response; the size is 0 until it is ready."""
     status = snapshot.status(now)
-    updated = lifecycle.snapshot_updated(snapshot.began, snapshot.gigabytes, snapshot.touched, now)
+    updated_at = lifecycle.snapshot_updated_time(
+        snapshot.started_at, snapshot.size_gb, snapshot.modified_at, now
+    )
     return {
         "id": snapshot.id,
         "name": snapshot.name,
@@ -52,21 +54,22 @@ def new_snapshot(snapshot: Snapshot, now: datetime) -> Json:
         "region_id": snapshot.config.region_id,
         "status": status,
         "is_image": snapshot.image is not None,
-        "size": snapshot.gigabytes if status == "SUCCESS" else 0,
+        "size": snapshot.size_gb if status == "SUCCESS" else 0,
         "has_floating_ip": snapshot.has_floating_ip,
         "labels": snapshot.labels,
-        "created_at": wire_time(snapshot.began),
-        "updated_at": wire_time(updated),
+        "created_at": format_time(snapshot.started_at),
+        "updated_at": format_time(updated_at),
     }
 
 
-def whole_snapshot(snapshot: Snapshot, now: datetime) -> Json:
-    """A snapshot as the list and the single read tell it."""
+def full_snapshot(snapshot: Snapshot, now: datetime) -> Json:
+    """Return a snapshot in the format of list and read responses."""
     config = snapshot.config
+    vm_state = lifecycle.vm_state(snapshot.vm_times, now) if snapshot.vm_times else None
     return new_snapshot(snapshot, now) | {
         "region": config.environment["region"],
         "vm_name": snapshot.vm_name,
-        "vm_status": lifecycle.vm_state(snapshot.vm, now).status if snapshot.vm else "DELETED",
+        "vm_status": vm_state.status if vm_state else "DELETED",
         "volume_id": _FIRST_VOLUME_ID + snapshot.vm_id,
         "volume_name": f"{snapshot.vm_name}-root",
         "vm_environment": config.environment,
@@ -78,24 +81,24 @@ def whole_snapshot(snapshot: Snapshot, now: datetime) -> Json:
 
 
 def custom_image(snapshot: Snapshot, image: Image) -> Json:
-    """An image made from a snapshot; its size is in bytes."""
+    """Return an image created from a snapshot; its size is in bytes."""
     return {
         "id": image.id,
         "name": image.name,
         "region_name": snapshot.config.environment["region"],
         "type": snapshot.config.image["type"],
         "version": snapshot.config.image["version"],
-        "size": snapshot.gigabytes * _BYTES_PER_GB,
-        "display_size": f"{snapshot.gigabytes} GB",
+        "size": snapshot.size_gb * _BYTES_PER_GB,
+        "display_size": f"{snapshot.size_gb} GB",
         "description": snapshot.description,
         "is_public": False,
-        "created_at": wire_time(image.made),
+        "created_at": format_time(image.created_at),
         "labels": image.labels,
     }
 
 
 def instance(vm: Vm, now: datetime) -> Json:
-    """A VM."""
+    """Return a VM."""
     config = vm.config
     state = lifecycle.vm_state(vm.times, now)
     return {
@@ -118,39 +121,41 @@ def instance(vm: Vm, now: datetime) -> Json:
         "locked": False,
         "os": config.image["version"],
         "contract_id": vm.contract_id,
-        "created_at": bare_time(vm.times.born),
+        "created_at": format_time_without_zone(vm.times.created_at),
     }
 
 
-def event(kind: str, subject: int, happened: Event) -> Json:
-    """An event of a snapshot or a VM."""
+def event_body(kind: str, resource_id: int, event: Event) -> Json:
+    """Return an event of a snapshot or a VM."""
     key = "snapshot_id" if kind == "snapshot" else "instance_id"
     return {
-        "id": happened.id,
-        key: subject,
+        "id": event.id,
+        key: resource_id,
         "user_id": USER_ID,
         "org_id": ORGANISATION_ID,
-        "time": bare_time(happened.at),
-        "type": happened.type,
-        "reason": happened.reason,
+        "time": format_time_without_zone(event.time),
+        "type": event.type,
+        "reason": event.reason,
         "object": kind,
-        "message": happened.message,
+        "message": event.message,
     }
 
 
 def image_groups(images: list[Json]) -> list[Json]:
-    """Images by region and operating system."""
+    """Return images grouped by region and operating system."""
     groups: dict[tuple[str, str], list[Json]] = {}
     for image in images:
-        groups.setdefault((image["region_name"], image["type"]), []).append(_listed(image))
+        groups.setdefault((image["region_name"], image["type"]), []).append(
+            _with_label_objects(image)
+        )
     return [
         {"region_name": region, "type": system, "logo": "", "images": members}
         for (region, system), members in groups.items()
     ]
 
 
-def _listed(image: Json) -> Json:
-    """An image of the list has its labels as objects, by the vendor's OpenAPI document."""
+def _with_label_objects(image: Json) -> Json:
+    """Return an image with its labels as objects. Source: the vendor's OpenAPI document."""
     labels: list[Any] = image["labels"]
     numbered = [{"id": number, "label": label} for number, label in enumerate(labels, start=1)]
     return image | {"labels": numbered}
@@ -162,7 +167,7 @@ def _root_volume(vm: Vm) -> Json:
         "status": "ATTACHED",
         "device": "/dev/vda",
         "protected": False,
-        "created_at": bare_time(vm.times.born),
+        "created_at": format_time_without_zone(vm.times.created_at),
         "volume": {
             "id": _FIRST_VOLUME_ID + vm.id,
             "name": f"{vm.name}-root",

@@ -1,4 +1,4 @@
-"""Serves the embedded cloud on a port of this machine."""
+"""Serving the embedded cloud on a local port."""
 
 import socket
 from contextlib import suppress
@@ -10,43 +10,43 @@ from snapshot_mcp.core.sockets import bind_socket
 from snapshot_mcp.sandbox.app import create_app
 
 _HOST = "127.0.0.1"
-_LAST_PORT = 65_535
+_MAX_PORT = 65_535
 
 
 def serve(*, port: int, database: Path, api_key: str) -> None:
-    """Serve until a signal ends it; says address and key on stdout once callers can connect.
+    """Serve until a signal ends the process; print address and key once callers can connect.
 
     Args:
-        port: where to listen, on 127.0.0.1 only; 0 takes a free one.
+        port: the port to listen on, on 127.0.0.1; 0 selects a free one.
         database: the SQLite file.
-        api_key: what callers must send.
+        api_key: the key that callers must send.
 
     Raises:
-        ConfigError: the port cannot be used.
+        ConfigurationError: The port cannot be used.
     """
-    # The cloud that is joined without a port has no use for a server, and should not wait for one.
-    import uvicorn  # noqa: PLC0415 - only here, see above
+    # `create_app` is also used without a port, and should not load a web server then.
+    import uvicorn  # noqa: PLC0415 - see above
 
     app = create_app(database=database, api_key=api_key, now=lambda: datetime.now(UTC))
-    with _listen(port) as listener:
+    with _bind(port) as listener:
         address = f"http://{_HOST}:{listener.getsockname()[1]}/v1"
         print(f"The embedded cloud listens at {address} with the key {api_key}", flush=True)
         config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
-        with suppress(KeyboardInterrupt):  # the usual end: a person pressed Ctrl-C
+        with suppress(KeyboardInterrupt):  # Ctrl-C is the usual end
             uvicorn.Server(config).run(sockets=[listener])
 
 
-def _listen(port: int) -> socket.socket:
-    if not 0 <= port <= _LAST_PORT:
-        raise _unusable(port, "it is no port")
+def _bind(port: int) -> socket.socket:
+    if not 0 <= port <= _MAX_PORT:
+        raise _port_error(port, "it is not a port number")
     try:
         return bind_socket(_HOST, port)
     except OSError as error:
-        raise _unusable(port, error.strerror or "it is not free") from error
+        raise _port_error(port, error.strerror or "it is not free") from error
 
 
-def _unusable(port: int, why: str) -> ConfigurationError:
+def _port_error(port: int, reason: str) -> ConfigurationError:
     return ConfigurationError(
-        f"Port {port} of {_HOST} cannot be used: {why}.",
-        "Stop what uses it, or choose another one with --port.",
+        f"Port {port} of {_HOST} cannot be used: {reason}.",
+        "Stop the program that uses it, or choose another port with --port.",
     )

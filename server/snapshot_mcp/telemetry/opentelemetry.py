@@ -61,14 +61,14 @@ class OpenTelemetryObserver:
             self._refusals.add(1, {"tool": tool})
 
     @contextmanager
-    def record_request(self, method: str, route: str, resent: int) -> Generator[ReportStatus]:
+    def record_request(self, method: str, route: str, retries: int) -> Generator[ReportStatus]:
         """As `Observer.exchange`."""
         attributes: dict[str, str | int] = {"http.request.method": method, "http.route": route}
         begin = time.perf_counter()
         with self._tracer.start_as_current_span(
             f"{method} {route}",
             kind=SpanKind.CLIENT,
-            attributes={**attributes, "http.request.resend_count": resent},
+            attributes={**attributes, "http.request.resend_count": retries},
             record_exception=False,
             set_status_on_exception=False,
         ) as span:
@@ -88,9 +88,9 @@ class OpenTelemetryObserver:
                 raise
             finally:
                 self._requests.record(time.perf_counter() - begin, attributes)
-                if resent:
+                if retries:
                     self._retries.add(1, {"http.request.method": method})
 
-    def record_budget(self, left: int) -> None:
+    def record_remaining_requests(self, remaining: int) -> None:
         """As `Observer.budget`."""
-        self._budget.set(left)
+        self._budget.set(remaining)

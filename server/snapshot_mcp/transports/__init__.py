@@ -1,1 +1,1 @@
-"""Transports: how clients reach the server."""
+"""Transports: serve MCP over stdio and over Streamable HTTP."""

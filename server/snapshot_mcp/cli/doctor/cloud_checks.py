@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from snapshot_mcp.cli.doctor.findings import Finding
-from snapshot_mcp.cloud.connection import network_transport
-from snapshot_mcp.cloud.diagnostics import CheckResult, ClockCompared, FetchedPermissions, probe
+from snapshot_mcp.cloud.connection import create_network_transport
+from snapshot_mcp.cloud.diagnostics import ClockSkewTransport, ProbeResult, ReadCheck, probe
 from snapshot_mcp.core.clock import SYSTEM_CLOCK
 from snapshot_mcp.core.errors import ConfigurationError, ForbiddenError, UnauthorizedError
 from snapshot_mcp.mcp_server.app import connection_over
@@ -20,17 +20,17 @@ async def cloud_of(settings: Settings) -> list[Finding]:
     if settings.embedded:
         return [Finding("note", "cloud", "the embedded one, because there is no API key")]
     try:
-        compared = ClockCompared(network_transport(settings.api_url), SYSTEM_CLOCK)
+        compared = ClockSkewTransport(create_network_transport(settings.api_url), SYSTEM_CLOCK)
     except ConfigurationError as error:
         return [Finding("bad", "cloud", str(error))]
     async with connection_over(compared, settings) as connection:
-        seen = await probe(connection, SYSTEM_CLOCK, seconds=settings.timeout)
+        seen = await probe(connection, SYSTEM_CLOCK, timeout_seconds=settings.timeout)
     return list(told(seen, compared.skew))
 
 
-def told(seen: CheckResult, skew: float | None) -> Iterator[Finding]:
+def told(seen: ProbeResult, skew: float | None) -> Iterator[Finding]:
     """What was seen, in findings; `skew` is how many seconds the cloud's clock is ahead of ours."""
-    first = seen.reads[0]
+    first = seen.checks[0]
     yield _reached(first, seen)
     if first.failure is None or isinstance(first.failure, UnauthorizedError | ForbiddenError):
         yield _accepted(first)
@@ -40,17 +40,17 @@ def told(seen: CheckResult, skew: float | None) -> Iterator[Finding]:
         yield _clock(skew)
 
 
-def _reached(first: FetchedPermissions, seen: CheckResult) -> Finding:
+def _reached(first: ReadCheck, seen: ProbeResult) -> Finding:
     if first.failure is not None and not isinstance(
         first.failure, UnauthorizedError | ForbiddenError
     ):
         return Finding("bad", "cloud", str(first.failure))
-    times = [it.seconds for it in seen.reads[:2]]
+    times = [it.seconds for it in seen.checks[:2]]
     later = f", then {_milliseconds(times[1])}" if len(times) > 1 else ""
     return Finding("ok", "cloud", f"reached in {_milliseconds(times[0])}{later}")
 
 
-def _accepted(first: FetchedPermissions) -> Finding:
+def _accepted(first: ReadCheck) -> Finding:
     match first.failure:
         case UnauthorizedError():
             return Finding("bad", "key", "the cloud does not accept it; check SNAPSHOT_MCP_API_KEY")
@@ -60,8 +60,8 @@ def _accepted(first: FetchedPermissions) -> Finding:
             return Finding("ok", "key", "accepted")
 
 
-def _rights(seen: CheckResult) -> Iterator[Finding]:
-    for read in {it.subject: it for it in seen.reads}.values():
+def _rights(seen: ProbeResult) -> Iterator[Finding]:
+    for read in {it.subject: it for it in seen.checks}.values():
         if read.failure is None:
             yield Finding("ok", "key", f"reads {read.subject}")
         else:

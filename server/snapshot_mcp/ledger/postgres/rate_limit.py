@@ -8,8 +8,8 @@ from pyrate_limiter import PostgresBucket, Rate
 from snapshot_mcp.cloud.rate_limit import (
     REQUESTS_PER_MINUTE,
     RESERVED_FOR_WRITES,
-    Part,
-    seconds_until_available,
+    Budget,
+    try_acquire_from,
 )
 from snapshot_mcp.core.instrumentation import OBSERVER
 from snapshot_mcp.ledger.postgres.database import Database
@@ -42,29 +42,31 @@ class SharedRateLimiter:
         self._leaked = 0
         self._one_at_a_time = anyio.Lock()
 
-    async def seconds_until_permitted(self, part: Part) -> float:
+    async def try_acquire(self, budget: Budget) -> float:
         """As `Allowance.seconds_until_permitted`.
 
         Raises:
             LedgerError: the database cannot be used.
         """
         async with self._one_at_a_time:  # a bucket remembers its last answer, for one to read
-            return await self._database.use(lambda: self._ask(part))
+            return await self._database.use(lambda: self._ask(budget))
 
-    def _ask(self, part: Part) -> float:
+    def _ask(self, part: Budget) -> float:
         bucket = self._buckets.get(part) or self._made(part)
         now = cast("int", bucket.now())  # other clocks answer later
         if now - self._leaked > _LEAK_EVERY_MILLISECONDS:
             for it in self._buckets.values():
                 it.leak(now)
             self._leaked = now
-        seconds = seconds_until_available(bucket, now)
+        seconds = try_acquire_from(bucket, now)
         if part == "all" and (observer := OBSERVER.get()) is not None:
             # Those of the last ten seconds before the window may be counted still.
-            observer.record_budget(max(self._most[part] - cast("int", bucket.count()), 0))
+            observer.record_remaining_requests(
+                max(self._most[part] - cast("int", bucket.count()), 0)
+            )
         return seconds
 
-    def _made(self, part: Part) -> PostgresBucket:
+    def _made(self, part: Budget) -> PostgresBucket:
         with self._database.connection():
             pass  # the schema is there
         rate = Rate(self._most[part], WINDOW_MILLISECONDS)

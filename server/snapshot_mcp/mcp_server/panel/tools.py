@@ -109,13 +109,13 @@ async def commit_from_panel(
     commit = Commit(plan_token, words)
     match tool:
         case "delete_snapshot":
-            deletion = await operations.changes.delete(snapshot_id, commit, approver)
+            deletion = await operations.delete_snapshot(snapshot_id, commit, approver)
             return PanelCommit(deletion=deletion)
         case "restore_snapshot":
             request = RestoreSnapshotRequest(
                 snapshot_id, new_vm_name, contract_id or None, rehearsal
             )
-            restore = await operations.changes.restore(request, commit, wait_seconds, approver)
+            restore = await operations.restore_snapshot(request, commit, wait_seconds, approver)
             return PanelCommit(restore=restore)
         case "apply_retention":
             report = await operations.retention.apply(plan_token, words, approver)

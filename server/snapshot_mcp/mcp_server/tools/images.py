@@ -30,8 +30,8 @@ async def create_image_from_snapshot(
 
     It is deleted together with the snapshot. After "pending" or "unknown" follow next_step.
     """
-    images = (await context.operations()).images
-    return await images.create(CreateImageRequest(snapshot_id, name, labels), context.approver)
+    request = CreateImageRequest(snapshot_id, name, labels)
+    return await (await context.operations()).create_image(request, context.approver)
 
 
 @declare_tool(
@@ -44,7 +44,7 @@ async def list_snapshot_events(
     context: ToolContext, *, snapshot_id: SnapshotId, limit: Limit = 20, cursor: Cursor = ""
 ) -> SnapshotEventList:
     """Show what happened to a snapshot, newest first."""
-    return await (await context.operations()).images.events(snapshot_id, limit, cursor)
+    return await (await context.operations()).queries.snapshot_events(snapshot_id, limit, cursor)
 
 
 IMAGE_TOOLS = (create_image_from_snapshot, list_snapshot_events)

@@ -21,10 +21,10 @@ _MAX_ZONE_LENGTH = 60
 
 
 def _is_span(text: str) -> str:
-    from snapshot_mcp.rules.retention_policy import parse_within  # noqa: PLC0415 - when used
+    from snapshot_mcp.rules.retention_policy import parse_span  # noqa: PLC0415 - when used
 
     if text:
-        parse_within(text)
+        parse_span(text)
     return text
 
 

@@ -121,8 +121,8 @@ async def create_snapshot(
     Never repeat it after "pending" or "unknown": follow next_step.
     """
     request = CreateSnapshotRequest(vm_id, name, description, labels, allow_interruption)
-    changes = (await context.operations()).changes
-    return await changes.create(request, wait_seconds, context.approver)
+    operations = await context.operations()
+    return await operations.create_snapshot(request, wait_seconds, context.approver)
 
 
 @declare_tool(
@@ -150,9 +150,8 @@ async def restore_snapshot(
     person. Only when they agree, call again with both.
     """
     request = RestoreSnapshotRequest(snapshot_id, new_vm_name, contract_id or None, rehearsal)
-    changes = (await context.operations()).changes
-    commit = Commit(plan_token, confirm)
-    return await changes.restore(request, commit, wait_seconds, context.approver)
+    operations, commit = await context.operations(), Commit(plan_token, confirm)
+    return await operations.restore_snapshot(request, commit, wait_seconds, context.approver)
 
 
 @declare_tool(
@@ -175,8 +174,8 @@ async def delete_snapshot(
     Call first without plan_token and confirm: that changes nothing and answers a plan to show the
     person. Only when they agree, call again with both.
     """
-    changes = (await context.operations()).changes
-    return await changes.delete(snapshot_id, Commit(plan_token, confirm), context.approver)
+    operations, commit = await context.operations(), Commit(plan_token, confirm)
+    return await operations.delete_snapshot(snapshot_id, commit, context.approver)
 
 
 CORE_TOOLS = (

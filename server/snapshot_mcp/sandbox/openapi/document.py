@@ -1,7 +1,7 @@
-"""The embedded cloud's own OpenAPI 3.1 document.
+"""The OpenAPI 3.1 document of the embedded cloud.
 
-The app tells the calls that it serves; what each one takes and answers stands in `parts`, under
-the name of its action, and the shapes of bodies in `envelopes`.
+The app passes its routes. `operations` describes each one under the name of its handler, `bodies`
+the requests and responses, and `schemas` the resources.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,33 +14,32 @@ from pydantic_core import core_schema
 
 from snapshot_mcp import __version__
 from snapshot_mcp.sandbox.entities import Json
-from snapshot_mcp.sandbox.errors import REASONS
-from snapshot_mcp.sandbox.openapi.parts import PARAMETERS, PARTS, Part, links
+from snapshot_mcp.sandbox.errors import ERROR_REASONS
+from snapshot_mcp.sandbox.openapi.operations import OPERATIONS, PARAMETERS, Operation, links
 from snapshot_mcp.sandbox.request import MAX_BODY_BYTES
 
-# Method, path and action; the action's name and docstring go into the document.
-Call = tuple[str, str, Callable[..., Any]]
+# Method, path and handler. The name and docstring of the handler go into the document.
+RouteSpec = tuple[str, str, Callable[..., Any]]
 
-_SCHEMA = "#/components/schemas/{model}"
-_ABOUT = f"""The snapshots API of a cloud, embedded, on SQLite.
+_SCHEMA_REFERENCE = "#/components/schemas/{model}"
+_DESCRIPTION = f"""The snapshots API of the embedded cloud, on SQLite.
 
-A body may have {MAX_BODY_BYTES} bytes, and text must be valid Unicode; anything else is a bad
-request. HEAD is answered like GET. An unknown call is answered with 404, a known one with another
-method with 405 and an `Allow` header; both bodies look like every other refusal."""
-_LENGTH = {"Content-Length": {"$ref": "#/components/headers/Content-Length"}}
+A request body of more than {MAX_BODY_BYTES} bytes, or with text that is not valid Unicode, is a bad
+request. HEAD is handled like GET. An unknown path returns 404. A known path with another method
+returns 405 and an `Allow` header. Both have the same body as every other error response."""
+_CONTENT_LENGTH = {"Content-Length": {"$ref": "#/components/headers/Content-Length"}}
 
 
-def document(calls: Iterable[Call]) -> Json:
-    """The document for these calls, ready to be written as JSON."""
+def document(routes: Iterable[RouteSpec]) -> Json:
+    """Return the document for these routes, ready to be serialized as JSON."""
     paths: Json = {}
-    for method, path, action in calls:
-        part = PARTS[action.__name__]
-        # `:path` says how the server reads the name, which is no concern of a caller.
+    for method, path, handler in routes:
+        # The converter `:path` is specific to Starlette.
         item = paths.setdefault(path.replace(":path}", "}"), {})
-        item[method.lower()] = _operation(action, part)
+        item[method.lower()] = _operation_item(handler, OPERATIONS[handler.__name__])
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Embedded cloud", "version": __version__, "description": _ABOUT},
+        "info": {"title": "Embedded cloud", "version": __version__, "description": _DESCRIPTION},
         "servers": [{"url": "/v1"}],
         "security": [{"api_key": []}],
         "paths": paths,
@@ -48,29 +47,32 @@ def document(calls: Iterable[Call]) -> Json:
     }
 
 
-def _operation(action: Callable[..., Any], part: Part) -> Json:
-    operation: Json = {
-        "operationId": action.__name__,
-        "summary": (action.__doc__ or "").partition("\n")[0].partition(" Source:")[0],
-        "parameters": [{"$ref": f"#/components/parameters/{key}"} for key in part.parameters],
-        "responses": {str(part.status): _success(part)},
+def _operation_item(handler: Callable[..., Any], operation: Operation) -> Json:
+    item: Json = {
+        "operationId": handler.__name__,
+        "summary": (handler.__doc__ or "").partition("\n")[0].partition(" Source:")[0],
+        "parameters": [{"$ref": f"#/components/parameters/{key}"} for key in operation.parameters],
+        "responses": {str(operation.status): _success_response(operation)},
     }
-    for status in part.refusals:
-        operation["responses"][str(status)] = {"$ref": f"#/components/responses/{_key(status)}"}
-    if part.body:
-        operation["requestBody"] = {"required": True, "content": _json(_reference(part.body))}
-    if part.public:
-        operation["security"] = []
-    return operation
+    for status in operation.error_statuses:
+        item["responses"][str(status)] = {
+            "$ref": f"#/components/responses/{_component_name(status)}"
+        }
+    if operation.request_body:
+        content = _json_content(_reference(operation.request_body))
+        item["requestBody"] = {"required": True, "content": content}
+    if operation.public:
+        item["security"] = []
+    return item
 
 
-def _success(part: Part) -> Json:
-    reply: Json = {
-        "description": part.reply.__doc__ or "",
-        "headers": _LENGTH,
-        "content": _json(_reference(part.reply)),
+def _success_response(operation: Operation) -> Json:
+    response: Json = {
+        "description": operation.response_body.__doc__ or "",
+        "headers": _CONTENT_LENGTH,
+        "content": _json_content(_reference(operation.response_body)),
     }
-    return reply | ({"links": links(part.leads)} if part.leads else {})
+    return response | ({"links": links(*operation.id_link)} if operation.id_link else {})
 
 
 def _components() -> Json:
@@ -84,21 +86,25 @@ def _components() -> Json:
                 "schema": {"type": "integer", "minimum": 1},
             }
         },
-        "responses": {_key(status): _refusal(status) for status in REASONS if status != _UNROUTED},
+        "responses": {
+            _component_name(status): _error_response(status)
+            for status in ERROR_REASONS
+            if status != _UNROUTED
+        },
         "schemas": _schemas(),
     }
 
 
-_UNROUTED = HTTPStatus.METHOD_NOT_ALLOWED  # the answer to no operation, so none refers to it
+_UNROUTED = HTTPStatus.METHOD_NOT_ALLOWED  # no operation returns it, so none refers to it
 
 
-def _refusal(status: int) -> Json:
+def _error_response(status: int) -> Json:
     fields: Json = {
         "status": {"const": False},
         "message": {"type": "string"},
-        "error_reason": {"enum": REASONS[status]},
+        "error_reason": {"enum": ERROR_REASONS[status]},
     }
-    shape = {
+    schema = {
         "type": "object",
         "properties": fields,
         "required": list(fields),
@@ -106,24 +112,29 @@ def _refusal(status: int) -> Json:
     }
     return {
         "description": HTTPStatus(status).phrase,
-        "headers": _LENGTH,
-        "content": _json(shape),
+        "headers": _CONTENT_LENGTH,
+        "content": _json_content(schema),
     }
 
 
 def _schemas() -> Json:
-    models = {model for part in PARTS.values() for model in (part.reply, part.body) if model}
-    inputs = sorted(models, key=lambda model: model.__name__)
-    _, found = models_json_schema(
-        [(model, "validation") for model in inputs],
-        ref_template=_SCHEMA,
-        schema_generator=_Plain,
+    models = {
+        model
+        for operation in OPERATIONS.values()
+        for model in (operation.response_body, operation.request_body)
+        if model
+    }
+    sorted_models = sorted(models, key=lambda model: model.__name__)
+    _, result = models_json_schema(
+        [(model, "validation") for model in sorted_models],
+        ref_template=_SCHEMA_REFERENCE,
+        schema_generator=_SchemaGenerator,
     )
-    return found["$defs"]
+    return result["$defs"]
 
 
-class _Plain(GenerateJsonSchema):
-    """Without titles, which repeat names, and defaults, which only mark what can be left out."""
+class _SchemaGenerator(GenerateJsonSchema):
+    """Schemas without titles, which repeat names, and defaults, which only mark optional fields."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ANN401, ARG002 - as inherited
         return False
@@ -132,13 +143,13 @@ class _Plain(GenerateJsonSchema):
         return self.generate_inner(schema["schema"])
 
 
-def _json(schema: Json) -> Json:
+def _json_content(schema: Json) -> Json:
     return {"application/json": {"schema": schema}}
 
 
 def _reference(model: type[BaseModel]) -> Json:
-    return {"$ref": _SCHEMA.format(model=model.__name__)}
+    return {"$ref": _SCHEMA_REFERENCE.format(model=model.__name__)}
 
 
-def _key(status: int) -> str:
+def _component_name(status: int) -> str:
     return HTTPStatus(status).phrase.replace(" ", "")

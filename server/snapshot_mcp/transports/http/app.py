@@ -11,11 +11,14 @@ from starlette.types import ASGIApp
 from snapshot_mcp.core.clock import SYSTEM_CLOCK, Clock
 from snapshot_mcp.mcp_server.app import McpServer
 from snapshot_mcp.mcp_server.prompt_files import load_prompts
-from snapshot_mcp.transports.http.authentication import AuthenticationMiddleware, ScopeMiddleware
+from snapshot_mcp.transports.http.authentication import (
+    AuthenticationMiddleware,
+    RequestScopeMiddleware,
+)
 from snapshot_mcp.transports.http.error_responses import ErrorResponder
-from snapshot_mcp.transports.http.jwks import Issuer, KeySet
-from snapshot_mcp.transports.http.quotas import MAX_BODY_BYTES, Quotas, RequestIds
-from snapshot_mcp.transports.http.scope_middleware import ScopedServerMiddleware
+from snapshot_mcp.transports.http.jwks import JwksClient, KeySet
+from snapshot_mcp.transports.http.quotas import MAX_REQUEST_BYTES, Quotas, RequestIdMiddleware
+from snapshot_mcp.transports.http.scope_middleware import ToolScopeMiddleware
 from snapshot_mcp.transports.http.scopes import SCOPES
 from snapshot_mcp.transports.http.settings import HttpSettings
 from snapshot_mcp.transports.http.token_verifier import TokenVerifier
@@ -31,7 +34,7 @@ def create_http_app(
     service: HttpSettings,
     *,
     routes: Sequence[Route],
-    open_paths: Iterable[str],
+    public_paths: Iterable[str],
     sessions: bool = True,
     clock: Clock = SYSTEM_CLOCK,
 ) -> ASGIApp:
@@ -40,47 +43,45 @@ def create_http_app(
     Args:
         server: what is served.
         service: who may call it, and how often.
-        routes: other addresses that are served.
-        open_paths: those of the routes that need no token.
+        routes: further routes of the application.
+        public_paths: paths of the routes that need no token.
         sessions: whether clients of the legacy era have sessions; replicas do not share those.
         clock: the time.
     """
-    if service.authenticated:
-        server.middleware.append(
-            ScopedServerMiddleware({it.name: it.needs for it in load_prompts()})
-        )
+    if service.requires_authentication:
+        server.middleware.append(ToolScopeMiddleware({it.name: it.needs for it in load_prompts()}))
     security = TransportSecuritySettings(
         allowed_hosts=_hosts(service), allowed_origins=_origins(service)
     )
     app = server.streamable_http_app(
         transport_security=security,
-        max_request_body_size=MAX_BODY_BYTES,
+        max_request_body_size=MAX_REQUEST_BYTES,
         stateless_http=not sessions,
         custom_starlette_routes=list(routes),
     )
-    if not service.authenticated:
-        return RequestIds(app)
+    if not service.requires_authentication:
+        return RequestIdMiddleware(app)
     metadata = _metadata(service)
     app.router.routes.extend(metadata)
     refuse = ErrorResponder(_metadata_url(service))
-    limited = RequestBodyLimitMiddleware(ScopeMiddleware(app, refuse), MAX_BODY_BYTES)
+    limited = RequestBodyLimitMiddleware(RequestScopeMiddleware(app, refuse), MAX_REQUEST_BYTES)
     guard = AuthenticationMiddleware(
         limited,
         verifier=_verifier(service, clock),
         quotas=Quotas(service.requests_per_minute, clock),
         refuse=refuse,
-        open_paths={*open_paths, *(route.path for route in metadata)},
+        public_paths={*public_paths, *(route.path for route in metadata)},
         clock=clock,
     )
-    return RequestIds(guard)
+    return RequestIdMiddleware(guard)
 
 
 def _verifier(service: HttpSettings, clock: Clock) -> TokenVerifier:
     keys = None
     if service.issuer is not None:
-        keys = KeySet(Issuer(service.issuer, service.jwks_url).keys, clock.elapsed)
+        keys = KeySet(JwksClient(service.issuer, service.jwks_url).fetch_keys, clock.monotonic)
     return TokenVerifier(
-        bearers=service.bearers,
+        static_tokens=service.static_tokens,
         keys=keys,
         issuer=service.issuer,
         audience=service.audience,
@@ -109,7 +110,7 @@ def _metadata_url(service: HttpSettings) -> str | None:
 
 
 def _hosts(service: HttpSettings) -> list[str]:
-    named = (*_LOOPBACK, *service.names)
+    named = (*_LOOPBACK, *service.host_names)
     return [form for it in named for form in (it, f"{it}:*")]
 
 

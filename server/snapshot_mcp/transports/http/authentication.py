@@ -18,14 +18,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.mcp_server.context import principal_of
 from snapshot_mcp.transports.http.error_responses import (
-    RETRY_SECONDS,
+    RETRY_AFTER_SECONDS,
     ErrorResponder,
     ErrorResponse,
-    limit_exceeded,
+    insufficient_scope,
 )
 from snapshot_mcp.transports.http.jwks import KeysUnavailableError
 from snapshot_mcp.transports.http.quotas import Quotas
-from snapshot_mcp.transports.http.scopes import READ, SCOPES, scopes_needed
+from snapshot_mcp.transports.http.scopes import READ, SCOPES, required_scopes
 from snapshot_mcp.transports.http.token_verifier import RejectedTokenError, TokenVerifier
 
 _SCHEME = "bearer "
@@ -40,7 +40,7 @@ class AuthenticationMiddleware:
         verifier: tells who presents a token.
         quotas: how much each may ask.
         refuse: answers the others.
-        open_paths: what is answered to all.
+        public_paths: what is answered to all.
         clock: the time.
     """
 
@@ -51,21 +51,21 @@ class AuthenticationMiddleware:
         verifier: TokenVerifier,
         quotas: Quotas,
         refuse: ErrorResponder,
-        open_paths: Collection[str],
+        public_paths: Collection[str],
         clock: Clock,
     ) -> None:
         self._app = AuthContextMiddleware(app)
-        self._open_to_all = app
+        self._public_app = app
         self._verifier = verifier
         self._quotas = quotas
         self._refuse = refuse
-        self._open_paths = open_paths
+        self._open_paths = public_paths
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or let it in."""
         if scope["type"] != "http" or scope["path"] in self._open_paths:
-            await self._open_to_all(scope, receive, send)
+            await self._public_app(scope, receive, send)
             return
         access = await self._admitted(Headers(scope=scope))
         if isinstance(access, ErrorResponse):
@@ -84,7 +84,7 @@ class AuthenticationMiddleware:
         if isinstance(access, ErrorResponse):
             return access
         if not access.scopes:
-            return limit_exceeded((), {READ})
+            return insufficient_scope((), {READ})
         seconds = self._quotas.seconds_until_permitted(principal_of(access))
         return _too_many(seconds) if seconds else access
 
@@ -98,10 +98,12 @@ class AuthenticationMiddleware:
             return ErrorResponse(401, "invalid_token", str(error), (READ,))
         except KeysUnavailableError:
             told = "The issuer of tokens does not answer; nothing was done"
-            return ErrorResponse(503, "temporarily_unavailable", told, retry_after=RETRY_SECONDS)
+            return ErrorResponse(
+                503, "temporarily_unavailable", told, retry_after=RETRY_AFTER_SECONDS
+            )
 
 
-class ScopeMiddleware:
+class RequestScopeMiddleware:
     """Lets a request through that its caller's scopes allow; the others get nowhere.
 
     Args:
@@ -123,7 +125,7 @@ class ScopeMiddleware:
             return
         body = await _body(receive)
         if missing := _needed(body) - set(held):
-            await self._refuse(limit_exceeded(held, missing), scope, receive, send)
+            await self._refuse(insufficient_scope(held, missing), scope, receive, send)
             return
         await self._app(scope, _again(body, receive), send)
 
@@ -136,7 +138,7 @@ def _needed(body: bytes) -> frozenset[str]:
         return frozenset()
     messages = cast("list[object]", decoded) if isinstance(decoded, list) else [decoded]
     asked = [cast("Mapping[str, object]", it) for it in messages if isinstance(it, dict)]
-    needs = [scopes_needed(str(it.get("method", "")), it.get("params")) for it in asked]
+    needs = [required_scopes(str(it.get("method", "")), it.get("params")) for it in asked]
     return frozenset[str]().union(*needs)
 
 

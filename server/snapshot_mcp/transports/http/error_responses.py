@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from snapshot_mcp.core.request_context import REQUEST_ID
 from snapshot_mcp.transports.http.scopes import SCOPES
 
-RETRY_SECONDS = 10
+RETRY_AFTER_SECONDS = 10
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class ErrorResponse(NamedTuple):
     retry_after: float = 0
 
 
-def limit_exceeded(held: Collection[str], missing: Collection[str]) -> ErrorResponse:
+def insufficient_scope(held: Collection[str], missing: Collection[str]) -> ErrorResponse:
     """The refusal of what needs scopes that a token does not have.
 
     Args:

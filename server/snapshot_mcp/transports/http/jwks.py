@@ -20,7 +20,7 @@ MIN_FETCH_INTERVAL_SECONDS = 10.0
 """Whatever tokens come, the issuer is not asked more often."""
 
 FETCH_TIMEOUT_SECONDS = 5.0
-MAX_BODY_BYTES = 256 * 1024
+MAX_RESPONSE_BYTES = 256 * 1024
 _OK = 200
 
 Jwk = Mapping[str, Any]
@@ -48,7 +48,7 @@ class KeySet:
         self._fetched = self._tried = float("-inf")
         self._one_at_a_time = anyio.Lock()
 
-    async def key(self, kid: str) -> Jwk | None:
+    async def find_key(self, kid: str) -> Jwk | None:
         """The key of this id; None when the issuer has no such key.
 
         Keys that are known stay in use while the issuer does not answer.
@@ -86,7 +86,7 @@ class KeySet:
             self._fetched = self._tried
 
 
-class Issuer:
+class JwksClient:
     """Where tokens come from.
 
     Args:
@@ -98,7 +98,7 @@ class Issuer:
         self._issuer = issuer
         self._jwks_url = jwks_url
 
-    async def keys(self) -> Mapping[str, Jwk]:
+    async def fetch_keys(self) -> Mapping[str, Jwk]:
         """All keys that it signs with now, by their ids.
 
         Raises:
@@ -151,7 +151,7 @@ async def _json(client: httpx.AsyncClient, address: str) -> Mapping[str, Any]:
         body = b""
         async for part in response.aiter_bytes():
             body += part
-            if len(body) > MAX_BODY_BYTES:
+            if len(body) > MAX_RESPONSE_BYTES:
                 raise ProtocolError("The issuer's answer is too long.")
     try:
         answer: object = json.loads(body) if response.status_code == _OK else None

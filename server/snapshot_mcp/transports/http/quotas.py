@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.request_context import REQUEST_ID
 
-MAX_BODY_BYTES = 1024 * 1024
+MAX_REQUEST_BYTES = 1024 * 1024
 """Bytes of a request; the largest that a client has reason to send is a hundredth of it."""
 
 REQUEST_ID_HEADER = "x-request-id"
@@ -39,7 +39,7 @@ class Quotas:
         bucket = self._buckets.get(principal)
         if bucket is None:
             bucket = self._buckets[principal] = InMemoryBucket([self._rate])
-        now = int(self._clock.elapsed() * 1_000)
+        now = int(self._clock.monotonic() * 1_000)
         bucket.leak(now)
         item = RateItem("request", now)
         if bucket.put(item):
@@ -47,7 +47,7 @@ class Quotas:
         return cast("int", bucket.waiting(item)) / 1_000  # other kinds of buckets answer later
 
 
-class RequestIds:
+class RequestIdMiddleware:
     """Gives each request an id: the one that a proxy gave it, or one of its own.
 
     Args:

@@ -11,10 +11,10 @@ from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, Server
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_REQUEST
 
-from snapshot_mcp.transports.http.scopes import is_listed, scopes_needed
+from snapshot_mcp.transports.http.scopes import is_listed, required_scopes
 
 
-class ScopedServerMiddleware(ServerMiddleware[Any]):
+class ToolScopeMiddleware(ServerMiddleware[Any]):
     """Lets each caller see and do what their token allows.
 
     Args:
@@ -38,7 +38,7 @@ class ScopedServerMiddleware(ServerMiddleware[Any]):
         if access is None:
             raise MCPError(INVALID_REQUEST, "Nobody is known to ask this. Nothing was sent.")
         held = set(access.scopes)
-        if missing := scopes_needed(ctx.method, ctx.params) - held:
+        if missing := required_scopes(ctx.method, ctx.params) - held:
             needed = " ".join(sorted(missing))
             raise MCPError(INVALID_REQUEST, f"This needs the scope {needed}. Nothing was sent.")
         result = await call_next(ctx)

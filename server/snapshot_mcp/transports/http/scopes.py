@@ -12,15 +12,15 @@ WRITE = "snapshots:write"
 DELETE = "snapshots:delete"
 SCOPES = (READ, WRITE, DELETE)
 
-_SCOPE_OF_EFFECT: Mapping[Effect, str] = {"reads": READ, "adds": WRITE, "destroys": DELETE}
+COMMIT_TOOL = commit_from_panel.name
+"""The panel's tool that commits the plan of another tool, and needs the scope of that tool."""
 
-COMMITTING = commit_from_panel.name
-"""The panel's tool that carries out a plan of another one, and needs the scope of that."""
+_SCOPE_OF_EFFECT: Mapping[Effect, str] = {"reads": READ, "adds": WRITE, "destroys": DELETE}
 
 SCOPE_OF_TOOL: Mapping[str, str] = {
     tool.name: _SCOPE_OF_EFFECT[tool.effect]
     for tool in (*TOOLS, *PANEL_TOOLS)
-    if tool.name != COMMITTING
+    if tool is not commit_from_panel
 }
 
 _READING = ("resources/", "prompts/", "completion/", "subscriptions/")
@@ -28,7 +28,7 @@ _READING = ("resources/", "prompts/", "completion/", "subscriptions/")
 
 def is_listed(tool: str, held: Collection[str]) -> bool:
     """Whether somebody who has the scopes `held` can do something with this tool."""
-    if tool == COMMITTING:
+    if tool == COMMIT_TOOL:
         return WRITE in held or DELETE in held
     return _scopes_of_tool(tool) <= set(held)
 
@@ -37,7 +37,7 @@ def _scopes_of_tool(tool: str) -> frozenset[str]:
     return frozenset({SCOPE_OF_TOOL[tool]} if tool in SCOPE_OF_TOOL else SCOPES)
 
 
-def scopes_needed(method: str, params: object) -> frozenset[str]:
+def required_scopes(method: str, params: object) -> frozenset[str]:
     """The scopes that a request needs; none for what tells nothing of the cloud.
 
     Args:
@@ -46,7 +46,7 @@ def scopes_needed(method: str, params: object) -> frozenset[str]:
     """
     if method == "tools/call":
         tool = _member(params, "name")
-        if tool == COMMITTING:
+        if tool == COMMIT_TOOL:
             tool = _member(_member(params, "arguments"), "tool")
         return _scopes_of_tool(str(tool))
     return frozenset({READ}) if method.startswith(_READING) else frozenset()

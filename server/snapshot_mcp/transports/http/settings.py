@@ -9,11 +9,14 @@ from pydantic import BaseModel, ConfigDict
 from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.settings.environment import non_empty_values, read_path, validate_url
 from snapshot_mcp.transports.http.static_tokens import (
-    ANONYMOUS_NAME,
+    UNNAMED_PRINCIPAL,
     StaticToken,
     parse_static_token,
     read_static_tokens,
 )
+
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+"""Addresses that only users of this machine can reach, so they need no authentication."""
 
 DEFAULT_REQUESTS_PER_MINUTE = 600
 MAX_REQUESTS_PER_MINUTE = 1_000_000
@@ -44,18 +47,18 @@ class HttpSettings(BaseModel):
     issuer: str | None = None
     audience: str | None = None
     jwks_url: str | None = None
-    bearers: tuple[StaticToken, ...] = ()
+    static_tokens: tuple[StaticToken, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     requests_per_minute: int = DEFAULT_REQUESTS_PER_MINUTE
 
     @property
-    def authenticated(self) -> bool:
+    def requires_authentication(self) -> bool:
         """Whether every caller is asked who they are."""
-        return self.issuer is not None or bool(self.bearers)
+        return self.issuer is not None or bool(self.static_tokens)
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def host_names(self) -> tuple[str, ...]:
         """The hosts that clients call it by, beside those of loopback; none: nobody said."""
         own = urlsplit(self.audience).netloc if self.audience else ""
         return (*self.allowed_hosts, *([own] if own else ()))
@@ -76,13 +79,40 @@ def read_http_settings(environment: Mapping[str, str]) -> HttpSettings:
         issuer=said.get(_ISSUER) or None,
         audience=said.get(_AUDIENCE) or None,
         jwks_url=said.get(_JWKS_URL) or None,
-        bearers=_bearers(said),
+        static_tokens=_bearers(said),
         allowed_hosts=_listed("SNAPSHOT_MCP_ALLOWED_HOSTS", said, _HOST, "snapshots.example"),
         allowed_origins=_listed(
             "SNAPSHOT_MCP_ALLOWED_ORIGINS", said, _ORIGIN, "https://app.example"
         ),
         requests_per_minute=_requests("SNAPSHOT_MCP_REQUESTS_PER_MINUTE", said),
     )
+
+
+def check_exposure(host: str, service: HttpSettings) -> None:
+    """Check that a service that others can reach has authentication and a host name.
+
+    Args:
+        host: the address to listen on.
+        service: the settings of the service.
+
+    Raises:
+        ConfigurationError: The service has no authentication or no allowed host.
+    """
+    if host in LOOPBACK_HOSTS:
+        return
+    if not service.requires_authentication:
+        raise ConfigurationError(
+            "--host must be a loopback address, because this server does not authenticate its"
+            " callers.",
+            f"Use one of: {', '.join(LOOPBACK_HOSTS)}. Or turn authentication on with"
+            " SNAPSHOT_MCP_AUTH_ISSUER or SNAPSHOT_MCP_BEARER_TOKEN.",
+        )
+    if not service.host_names:
+        raise ConfigurationError(
+            "--host makes this server reachable by others, but no host name is allowed.",
+            "Set SNAPSHOT_MCP_ALLOWED_HOSTS to the name that clients use, such as"
+            " snapshots.example.",
+        )
 
 
 def _check_issuer(said: Mapping[str, str]) -> None:
@@ -110,7 +140,7 @@ def _bearers(said: Mapping[str, str]) -> tuple[StaticToken, ...]:
         raise ConfigurationError(f"{_TOKEN} and {_TOKENS} are both set.", "Unset one of them.")
     if path:
         return read_static_tokens(_TOKENS, path)
-    return (parse_static_token(_TOKEN, one, principal=ANONYMOUS_NAME),) if one else ()
+    return (parse_static_token(_TOKEN, one, principal=UNNAMED_PRINCIPAL),) if one else ()
 
 
 def _listed(

@@ -19,7 +19,7 @@ from snapshot_mcp.settings.environment import validate_api_key
 from snapshot_mcp.transports.http.scopes import SCOPES
 
 MIN_TOKEN_LENGTH = 32
-ANONYMOUS_NAME = "bearer"
+UNNAMED_PRINCIPAL = "bearer"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MAKE_ONE = "Make one with: openssl rand -hex 32"
 
@@ -93,14 +93,14 @@ def read_static_tokens(name: str, path: Path) -> tuple[StaticToken, ...]:
 
 def _of_line(name: str, words: Sequence[str]) -> StaticToken:
     if len(words) == 1:
-        return parse_static_token(name, words[0], principal=ANONYMOUS_NAME)
+        return parse_static_token(name, words[0], principal=UNNAMED_PRINCIPAL)
     who, token, *scopes = words
     if not _NAME.fullmatch(who) or not set(scopes) <= set(SCOPES):
         raise ConfigurationError(
             f"{name} must be a token, or a name, a token and scopes between spaces.",
             f"The scopes are {', '.join(SCOPES)}.",
         )
-    principal = f"{ANONYMOUS_NAME}:{who}"
+    principal = f"{UNNAMED_PRINCIPAL}:{who}"
     return parse_static_token(name, token, principal=principal, scopes=scopes or SCOPES)
 
 

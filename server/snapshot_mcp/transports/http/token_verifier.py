@@ -60,19 +60,19 @@ class TokenVerifier:
     def __init__(
         self,
         *,
-        bearers: tuple[StaticToken, ...],
+        static_tokens: tuple[StaticToken, ...],
         keys: KeySet | None,
         issuer: str | None,
         audience: str | None,
         clock: Clock,
     ) -> None:
-        self._bearers = bearers
+        self._bearers = static_tokens
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
         self._clock = clock
         self._kept: TTLCache[bytes, AccessToken] = TTLCache(
-            _CACHE_SIZE, CACHE_TTL_SECONDS, clock.elapsed
+            _CACHE_SIZE, CACHE_TTL_SECONDS, clock.monotonic
         )
 
     async def verify(self, token: str) -> AccessToken:
@@ -113,7 +113,7 @@ class TokenVerifier:
         algorithm = header.get("alg")
         if algorithm not in ALGORITHMS or "crit" in header:
             raise RejectedTokenError(_OTHERWISE)
-        jwk = await keys.key(str(header.get("kid", "")))
+        jwk = await keys.find_key(str(header.get("kid", "")))
         if jwk is None:
             raise RejectedTokenError("The token is not signed with a key of the issuer")
         return jwt.decode(

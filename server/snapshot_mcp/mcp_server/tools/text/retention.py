@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from snapshot_mcp.core.sanitize import cell_text, pad_column_text, quoted
+from snapshot_mcp.core.sanitize import cell_text, quote_unless_word, quoted
 from snapshot_mcp.models.retention import (
     NamedSnapshot,
     RetentionDecision,
@@ -45,7 +45,7 @@ def _decisions(decisions: Sequence[RetentionDecision]) -> Iterator[str]:
 
 def _line(decision: RetentionDecision) -> str:
     taken = f"{decision.created_at:%Y-%m-%d}" if decision.created_at else "?"
-    cells = [str(decision.id), pad_column_text(decision.name), cell_text(decision.size), taken]
+    cells = [str(decision.id), quote_unless_word(decision.name), cell_text(decision.size), taken]
     line = " ".join([*cells, cell_text(decision.vm_id)])
     reasons = decision.reasons if decision.keep else decision.reasons[1:]  # the first is the head's
     return "; ".join([line, *reasons])
@@ -67,4 +67,6 @@ def _names(what: str, snapshots: Iterable[NamedSnapshot]) -> Iterator[str]:
 
 
 def _name(snapshot: NamedSnapshot) -> str:
-    return f"{snapshot.id} {pad_column_text(snapshot.name)}" if snapshot.name else str(snapshot.id)
+    return (
+        f"{snapshot.id} {quote_unless_word(snapshot.name)}" if snapshot.name else str(snapshot.id)
+    )

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 
 from snapshot_mcp.consent.question import facts
-from snapshot_mcp.core.sanitize import cell_text, pad_column_text, quoted
+from snapshot_mcp.core.sanitize import cell_text, quote_unless_word, quoted
 from snapshot_mcp.models.snapshots import (
     CreateResult,
     DeleteResult,
@@ -88,8 +88,8 @@ def delete_result(answer: DeleteResult) -> str:
 
 
 def _snapshot_line(snapshot: SnapshotSummary, day: str) -> str:
-    labels = ",".join(map(pad_column_text, snapshot.labels))
-    line = f"{snapshot.id} {pad_column_text(snapshot.name)} {cell_text(snapshot.size)} {day}"
+    labels = ",".join(map(quote_unless_word, snapshot.labels))
+    line = f"{snapshot.id} {quote_unless_word(snapshot.name)} {cell_text(snapshot.size)} {day}"
     line += f" {cell_text(snapshot.vm_id)}"
     line += f" {labels}" if labels else ""
     line += f" +{snapshot.more_labels} more" if snapshot.more_labels else ""
@@ -101,7 +101,7 @@ def _state_unless_ready(snapshot: SnapshotSummary) -> str:
         case "ready":
             return ""
         case "unknown":
-            return f"; unknown({pad_column_text(snapshot.status or '')})"
+            return f"; unknown({quote_unless_word(snapshot.status or '')})"
         case state:
             return f"; {state}"
 

@@ -1,6 +1,7 @@
-"""How the things of the cloud look on the wire, exactly, for the OpenAPI document.
+"""Schemas of the resources, for the OpenAPI document.
 
-`replies` and `catalogue` make them and name the sources; a class here only says what they hold.
+`serializers` and `catalogue` produce the resources and name the sources. The name of a class is the
+name of its component in the document, and its docstring is the description.
 """
 
 from typing import Annotated, Any, Literal
@@ -9,38 +10,42 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from snapshot_mcp.sandbox.request import MAX_ID, MAX_NAME_LENGTH, NAME_PATTERN
 
-_SECONDS = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}"
+_TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}"
 
 Id = Annotated[int, Field(ge=1, le=MAX_ID)]
 Count = Annotated[int, Field(ge=0)]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH, pattern=NAME_PATTERN)]
-Time = Annotated[str, Field(pattern=_SECONDS + "Z$", json_schema_extra={"format": "date-time"})]
-BareTime = Annotated[str, Field(pattern=_SECONDS + "$", description="UTC, without saying so")]
-# A field with this default can be left out, which null would not say.
-LEFT_OUT: Any = None
+Time = Annotated[
+    str, Field(pattern=_TIME_PATTERN + "Z$", json_schema_extra={"format": "date-time"})
+]
+BareTime = Annotated[
+    str, Field(pattern=_TIME_PATTERN + "$", description="UTC, without a time zone")
+]
+# A field with this default may be omitted, but may not be null.
+OMITTED: Any = None
 
 
-class Shape(BaseModel):
-    """A thing with these fields and no others."""
+class StrictModel(BaseModel):
+    """A model without additional properties."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class Label(Shape):
-    """A label that has a number."""
+class Label(StrictModel):
+    """A label with an id."""
 
     id: Id
     label: str
 
 
-class RegionFeatures(Shape):
-    """What a region has."""
+class RegionFeatures(StrictModel):
+    """The features of a region."""
 
     network_optimised: bool
     green_status: Literal["GREEN", "PARTIALLY_GREEN"]
 
 
-class Region(Shape):
+class Region(StrictModel):
     """A region."""
 
     id: Id
@@ -51,8 +56,8 @@ class Region(Shape):
     features: RegionFeatures
 
 
-class Environment(Shape):
-    """An environment: a team's part of a region."""
+class Environment(StrictModel):
+    """An environment: a team's share of a region."""
 
     id: Id
     name: str
@@ -62,13 +67,13 @@ class Environment(Shape):
 
 
 class VmEnvironment(Environment):
-    """An environment as a VM tells it."""
+    """The environment of a VM."""
 
     org_id: Id
 
 
-class FlavorFeatures(Shape):
-    """What a flavor can and cannot do."""
+class FlavorFeatures(StrictModel):
+    """The features and restrictions of a flavor."""
 
     network_optimised: bool
     no_reboot: bool
@@ -78,8 +83,8 @@ class FlavorFeatures(Shape):
     api_only: bool
 
 
-class Flavor(Shape):
-    """A size of VM; ram, disk and ephemeral in GB."""
+class Flavor(StrictModel):
+    """A VM size; ram, disk and ephemeral in GB."""
 
     id: Id
     name: str
@@ -96,7 +101,7 @@ class Flavor(Shape):
     features: FlavorFeatures
 
 
-class _AnyImage(Shape):
+class _Image(StrictModel):
     id: Id
     name: str
     region_name: str
@@ -108,29 +113,29 @@ class _AnyImage(Shape):
     is_public: bool
 
 
-class PublicImage(_AnyImage):
-    """An image that the cloud offers."""
+class PublicImage(_Image):
+    """An image provided by the cloud."""
 
     snapshot: None
     labels: list[str]
 
 
-class CustomImage(_AnyImage):
-    """An image that was made of a snapshot."""
+class CustomImage(_Image):
+    """An image created from a snapshot."""
 
     created_at: Time
     labels: list[str]
 
 
-class ListedImage(_AnyImage):
-    """An image of the list: a public one has a snapshot, which is null, a custom one its time."""
+class ListedImage(_Image):
+    """An image in a list: a public image has `snapshot` (null), a custom one `created_at`."""
 
-    snapshot: None = LEFT_OUT
-    created_at: Time = LEFT_OUT
+    snapshot: None = OMITTED
+    created_at: Time = OMITTED
     labels: list[Label]
 
 
-class ImageGroup(Shape):
+class ImageGroup(StrictModel):
     """The images of a region with the same operating system."""
 
     region_name: str
@@ -139,16 +144,16 @@ class ImageGroup(Shape):
     images: list[ListedImage]
 
 
-class Price(Shape):
-    """A price in US dollars for an hour."""
+class Price(StrictModel):
+    """A price in US dollars per hour."""
 
     id: Id
     name: str
     value: Annotated[str, Field(pattern=r"^\d+\.\d{9}$")]
 
 
-class Keypair(Shape):
-    """A key pair, with the environment that it is in."""
+class Keypair(StrictModel):
+    """A key pair and its environment."""
 
     id: Id
     name: str
@@ -158,8 +163,8 @@ class Keypair(Shape):
     environment: Environment
 
 
-class NewSnapshot(Shape):
-    """A snapshot as the reply to its creation tells it."""
+class NewSnapshot(StrictModel):
+    """A snapshot in the response to its creation."""
 
     id: Id
     name: Name
@@ -179,7 +184,7 @@ VmStatus = Literal["CREATING", "BUILD", "ACTIVE", "STOPPING", "SHUTOFF", "STARTI
 
 
 class WholeSnapshot(NewSnapshot):
-    """A snapshot as the list and the single read tell it."""
+    """A snapshot in list and read responses."""
 
     region: str
     vm_name: str
@@ -193,7 +198,7 @@ class WholeSnapshot(NewSnapshot):
     custom_image: CustomImage | None
 
 
-class Volume(Shape):
+class Volume(StrictModel):
     """A volume; its size in GB."""
 
     id: Id
@@ -204,8 +209,8 @@ class Volume(Shape):
     bootable: bool
 
 
-class VolumeAttachment(Shape):
-    """How a volume is attached to a VM."""
+class VolumeAttachment(StrictModel):
+    """The attachment of a volume to a VM."""
 
     id: Id
     status: Literal["ATTACHED"]
@@ -215,13 +220,13 @@ class VolumeAttachment(Shape):
     volume: Volume
 
 
-class NamedKeypair(Shape):
-    """A key pair as a VM tells it."""
+class NamedKeypair(StrictModel):
+    """The key pair of a VM."""
 
     name: str
 
 
-class Instance(Shape):
+class Instance(StrictModel):
     """A virtual machine."""
 
     id: Id

@@ -1,0 +1,179 @@
+"""Bodies of requests and responses, for the OpenAPI document.
+
+`request` parses the request bodies. `handlers` builds the response bodies and names the sources.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, RootModel
+
+from snapshot_mcp.sandbox.openapi import schemas
+from snapshot_mcp.sandbox.openapi.schemas import OMITTED, Count, Id, StrictModel
+
+Labels = Annotated[list[str] | None, Field(description="null has the same meaning as omitting it")]
+
+
+class _RequestBody(BaseModel):
+    model_config = ConfigDict(extra="allow")  # the cloud ignores unknown fields
+
+
+class CreateSnapshot(_RequestBody):
+    """The new snapshot; its name must not be taken."""
+
+    name: Annotated[schemas.Name, Field(examples=["before the upgrade"])]
+    description: Annotated[str | None, Field(examples=["Drivers as they were"])] = OMITTED
+    labels: Annotated[Labels, Field(examples=[["keep"]])] = OMITTED
+
+
+class RestoreSnapshot(_RequestBody):
+    """The new VM; without a valid contract it is billed on demand."""
+
+    new_vm_name: Annotated[schemas.Name, Field(examples=["training-box-2"])]
+    contract_id: Annotated[int | None, Field(examples=[77])] = OMITTED
+
+
+class CreateImage(_RequestBody):
+    """The new image; its name must not be taken."""
+
+    name: Annotated[schemas.Name, Field(examples=["base-image"])]
+    labels: Annotated[Labels, Field(examples=[["base"]])] = OMITTED
+
+
+class Done(StrictModel):
+    """The operation has succeeded or started."""
+
+    status: Literal[True]
+    message: str
+
+
+class _List(Done):
+    count: Annotated[Count, Field(description="of all matches, on every page")]
+    page: Annotated[int | None, Field(description="null if no page was requested")]
+    page_size: Annotated[int | None, Field(description="null if no page was requested")]
+
+
+class SnapshotList(_List):
+    """Snapshots, newest first."""
+
+    snapshots: list[schemas.WholeSnapshot]
+
+
+class SnapshotRead(StrictModel):
+    """One snapshot."""
+
+    status: Literal[200]
+    message: str
+    snapshot: schemas.WholeSnapshot
+
+
+class SnapshotBegun(Done):
+    """The snapshot that is being created."""
+
+    snapshot: schemas.NewSnapshot
+
+
+class _Event(StrictModel):
+    id: Id
+    user_id: Id
+    org_id: Id
+    time: schemas.BareTime
+    type: str
+    reason: str
+    message: str
+
+
+class SnapshotEvent(_Event):
+    """An event of a snapshot."""
+
+    snapshot_id: Id
+    object: Literal["snapshot"]
+
+
+class InstanceEvent(_Event):
+    """An event of a VM."""
+
+    instance_id: Id
+    object: Literal["virtual_machine"]
+
+
+class SnapshotEvents(Done):
+    """The events of a snapshot, newest first."""
+
+    snapshot_events: list[SnapshotEvent]
+
+
+class ContractError(StrictModel):
+    """The reason for which the new VM is billed on demand."""
+
+    contract: str
+
+
+class SnapshotRestored(Done):
+    """The new VM, as a list of one."""
+
+    instances: Annotated[list[schemas.Instance], Field(min_length=1, max_length=1)]
+    errors: ContractError = OMITTED
+
+
+class ImageMade(Done):
+    """The new image."""
+
+    image: schemas.CustomImage
+
+
+class NameAvailability(StrictModel):
+    """The availability of a name for a snapshot."""
+
+    name: schemas.Name
+    available: bool
+    message: str
+
+
+class InstanceList(_List):
+    """VMs, oldest first."""
+
+    instances: list[schemas.Instance]
+
+
+class InstanceRead(Done):
+    """One VM."""
+
+    instance: schemas.Instance
+
+
+class InstanceEvents(Done):
+    """The events of a VM, newest first."""
+
+    instance_events: list[InstanceEvent]
+
+
+class RegionList(Done):
+    """The regions."""
+
+    regions: list[schemas.Region]
+
+
+class EnvironmentList(_List):
+    """The environments."""
+
+    environments: list[schemas.Environment]
+
+
+class ImageList(Done):
+    """The images, grouped by region and operating system."""
+
+    images: list[schemas.ImageGroup]
+
+
+class Pricebook(RootModel[list[schemas.Price]]):
+    """All prices."""
+
+
+class OpenApiDocument(BaseModel):
+    """This document."""
+
+    model_config = ConfigDict(extra="allow")
+
+    openapi: str
+    info: dict[str, Any]
+    paths: dict[str, Any]

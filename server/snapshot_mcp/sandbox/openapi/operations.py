@@ -1,0 +1,147 @@
+"""Operations: parameters, bodies and statuses of every handler, for the OpenAPI document."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter
+
+from snapshot_mcp.sandbox.entities import Json
+from snapshot_mcp.sandbox.openapi import bodies, schemas
+from snapshot_mcp.sandbox.request import (
+    DEFAULT_PAGE_SIZE,
+    MAX_PAGE_NUMBER,
+    MAX_PAGE_SIZE,
+)
+from snapshot_mcp.sandbox.seed import FIRST_SNAPSHOT_ID, FIRST_VM_ID
+
+# The operations with the id of a snapshot in their path, and those with the id of a VM.
+_SNAPSHOT_OPERATIONS = (
+    "get_snapshot",
+    "snapshot_events",
+    "restore_snapshot",
+    "create_image",
+    "delete_snapshot",
+)
+_VM_OPERATIONS = ("get_vm", "vm_events", "create_snapshot", "delete_vm")
+
+
+@dataclass(frozen=True)
+class Operation:
+    """The parameters, bodies and statuses of one operation.
+
+    Attributes:
+        response_body: the body of a successful response.
+        error_statuses: the statuses of its error responses.
+        status: the status of a successful response.
+        request_body: the body of a request.
+        parameters: keys of its parameters in `PARAMETERS`.
+        id_link: a JSON pointer to an id in the response, and the operations that take this id.
+        public: whether it needs no API key.
+    """
+
+    response_body: type[BaseModel]
+    error_statuses: tuple[int, ...] = (401, 500)
+    status: int = 200
+    request_body: type[BaseModel] | None = None
+    parameters: tuple[str, ...] = ()
+    id_link: tuple[str, tuple[str, ...]] | None = None
+    public: bool = False
+
+
+_VALIDATION_ERRORS = (400, 401, 500)
+_LOOKUP_ERRORS = (400, 401, 404, 500)
+
+OPERATIONS = {
+    "list_snapshots": Operation(
+        bodies.SnapshotList,
+        _VALIDATION_ERRORS,
+        parameters=("page", "pageSize", "search"),
+        id_link=("/snapshots/0/id", _SNAPSHOT_OPERATIONS),
+    ),
+    "name_availability": Operation(
+        bodies.NameAvailability, _VALIDATION_ERRORS, parameters=("name",)
+    ),
+    "get_snapshot": Operation(bodies.SnapshotRead, _LOOKUP_ERRORS, parameters=("snapshot_id",)),
+    "delete_snapshot": Operation(
+        bodies.Done, (400, 401, 404, 409, 500), parameters=("snapshot_id",)
+    ),
+    "snapshot_events": Operation(
+        bodies.SnapshotEvents, _LOOKUP_ERRORS, parameters=("snapshot_id",)
+    ),
+    "restore_snapshot": Operation(
+        bodies.SnapshotRestored,
+        (400, 401, 404, 409, 500),
+        parameters=("snapshot_id",),
+        request_body=bodies.RestoreSnapshot,
+        id_link=("/instances/0/id", _VM_OPERATIONS),
+    ),
+    "create_image": Operation(
+        bodies.ImageMade,
+        (400, 401, 404, 406, 409, 500),
+        parameters=("snapshot_id",),
+        request_body=bodies.CreateImage,
+    ),
+    "list_vms": Operation(
+        bodies.InstanceList,
+        _VALIDATION_ERRORS,
+        parameters=("page", "pageSize", "search", "environment"),
+        id_link=("/instances/0/id", _VM_OPERATIONS),
+    ),
+    "get_vm": Operation(bodies.InstanceRead, _LOOKUP_ERRORS, parameters=("vm_id",)),
+    "delete_vm": Operation(bodies.Done, _LOOKUP_ERRORS, parameters=("vm_id",)),
+    "vm_events": Operation(bodies.InstanceEvents, _LOOKUP_ERRORS, parameters=("vm_id",)),
+    "create_snapshot": Operation(
+        bodies.SnapshotBegun,
+        (400, 401, 404, 409, 500),
+        status=201,
+        parameters=("vm_id",),
+        request_body=bodies.CreateSnapshot,
+        id_link=("/snapshot/id", _SNAPSHOT_OPERATIONS),
+    ),
+    "list_regions": Operation(bodies.RegionList),
+    "list_environments": Operation(bodies.EnvironmentList),
+    "list_images": Operation(bodies.ImageList),
+    "pricebook": Operation(bodies.Pricebook),
+    "openapi_document": Operation(bodies.OpenApiDocument, (), public=True),
+}
+
+
+def links(pointer: str, operation_ids: Iterable[str]) -> Json:
+    """Return the links from a response to the operations that take an id in it.
+
+    Args:
+        pointer: a JSON pointer to the id in the response.
+        operation_ids: the operations that take the id.
+    """
+    parameters = {"id": f"$response.body#{pointer}"}
+    return {name: {"operationId": name, "parameters": parameters} for name in operation_ids}
+
+
+def _query_parameter(name: str, schema: Json, description: str) -> Json:
+    return {"name": name, "in": "query", "schema": schema, "description": description}
+
+
+def _path_parameter(name: str, kind: Any, example: object) -> Json:  # noqa: ANN401 - any type with a schema
+    schema = TypeAdapter[Any](kind).json_schema()
+    return {"name": name, "in": "path", "required": True, "schema": schema, "example": example}
+
+
+PARAMETERS: Json = {
+    "snapshot_id": _path_parameter("id", schemas.Id, FIRST_SNAPSHOT_ID),
+    "vm_id": _path_parameter("id", schemas.Id, FIRST_VM_ID),
+    "name": _path_parameter("name", schemas.Name, "before the upgrade"),
+    "page": _query_parameter(
+        "page",
+        {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_NUMBER},
+        "Number of the page; without it and pageSize, the complete list is returned",
+    ),
+    "pageSize": _query_parameter(
+        "pageSize",
+        {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_NUMBER},
+        f"By default {DEFAULT_PAGE_SIZE}; a larger number than {MAX_PAGE_SIZE} is reduced to"
+        f" {MAX_PAGE_SIZE}",
+    ),
+    "search": _query_parameter("search", {"type": "string"}, "Part of a name; case is ignored"),
+    "environment": _query_parameter("environment", {"type": "string"}, "Name of an environment"),
+}

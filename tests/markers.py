@@ -1,0 +1,52 @@
+"""Markers that are derived from a test, beside those that it declares (see `pyproject.toml`).
+
+A module marked `one_era` has tests whose path through this server is the same in both protocol
+eras: `make test` tries each of their cases with one era, and the twin in the other era is `slow`.
+
+Coverage nearly doubles the time of what it measures. Property tests, and modules that repeat the
+same paths a thousand times, are not measured: they run no line that other tests do not, and
+generated examples would make the percentage depend on chance.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from zlib import crc32
+
+import pytest
+
+ERAS = ("legacy", "2026-07-28")
+_ERA = re.compile("|".join(map(re.escape, ERAS)))
+
+
+def find_era_twins(items: Iterable[pytest.Item]) -> set[pytest.Item]:
+    """Return, of each pair of `one_era` tests that differ only in the era, the one to postpone."""
+    pairs = defaultdict[str, list[pytest.Item]](list)
+    for item in items:
+        if item.get_closest_marker("one_era"):
+            pairs[_ERA.sub("", item.nodeid)].append(item)
+    return {
+        item
+        for name, pair in pairs.items()
+        for item in pair
+        if item is not pair[crc32(name.encode()) % len(pair)]
+    }
+
+
+def is_measured(item: pytest.Item) -> bool:
+    """Return whether coverage measures this test."""
+    is_property_test = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+    return not is_property_test and item.get_closest_marker("no_cover") is None
+
+
+def add_derived_markers(items: list[pytest.Item]) -> None:
+    """Add `slow` and `no_cover` where they follow from the test, and put the unmeasured last.
+
+    Coverage must be the first to see what is imported late, hence the order.
+    """
+    for item in find_era_twins(items):
+        item.add_marker("slow")
+    for item in items:
+        if not is_measured(item):
+            item.add_marker("no_cover")
+    items.sort(key=lambda item: item.get_closest_marker("no_cover") is not None)
