@@ -60,13 +60,13 @@ async def test_who_looks_while_a_session_is_away_waits_for_it_to_come_back(
     ledger, other, tried = shared.ledger(), shared.ledger(), threading.Semaphore(0)
     found: list[object] = []
     await ledger.record("sent", ATTEMPT)
-    alone = Database.dedicated_connection
+    original = Database.dedicated_connection
 
     def refuse(_: object) -> psycopg.Connection:
         tried.release()
         raise psycopg.OperationalError("the database is being restarted")
 
-    monkeypatch.setattr(Database, "alone", refuse)
+    monkeypatch.setattr(Database, "dedicated_connection", refuse)
     shared.server.cut(shared.name)
 
     async def look() -> None:
@@ -79,7 +79,7 @@ async def test_who_looks_while_a_session_is_away_waits_for_it_to_come_back(
             assert await anyio.to_thread.run_sync(
                 lambda: tried.acquire(timeout=ANSWER_TIMEOUT_SECONDS)
             )
-        monkeypatch.setattr(Database, "alone", alone)
+        monkeypatch.setattr(Database, "dedicated_connection", original)
     assert found == []
     assert await anyio.to_thread.run_sync(signs, shared) == 1
 
@@ -102,14 +102,14 @@ async def test_closing_does_not_wait_for_a_session_that_is_being_made(
 ) -> None:
     ledger, begun, goes_on = shared.ledger(), threading.Event(), threading.Event()
     await ledger.record("sent", ATTEMPT)
-    alone = Database.dedicated_connection
+    original = Database.dedicated_connection
 
     def slow(database: Database) -> psycopg.Connection:
         begun.set()
         assert goes_on.wait(2 * ANSWER_TIMEOUT_SECONDS)
-        return alone(database)
+        return original(database)
 
-    monkeypatch.setattr(Database, "alone", slow)
+    monkeypatch.setattr(Database, "dedicated_connection", slow)
     shared.server.cut(shared.name)
     assert await anyio.to_thread.run_sync(begun.wait, ANSWER_TIMEOUT_SECONDS)
     with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
