@@ -35,12 +35,12 @@ def serve_stdio(settings: Settings) -> None:
         run_stdio(server, telemetry.close)
 
 
-def serve_http(settings: Settings, service: "HttpSettings", *, host: str, port: int) -> None:
+def serve_http(settings: Settings, http_settings: "HttpSettings", *, host: str, port: int) -> None:
     """Serve Streamable HTTP at /mcp, and /health, until the process is ended.
 
     Args:
         settings: the settings of the server.
-        service: the settings of the HTTP service.
+        http_settings: the settings of the HTTP service.
         host: the address to listen on.
         port: the port to listen on.
 
@@ -64,7 +64,7 @@ def serve_http(settings: Settings, service: "HttpSettings", *, host: str, port: 
             force_exit_after_timeout()
             super().handle_exit(sig, frame)
 
-    check_exposure(host, service)
+    check_exposure(host, http_settings)
     listener = _bind(host, port)
     circuit = CircuitBreaker()
     server = create_server(settings, circuit=circuit)
@@ -73,7 +73,9 @@ def serve_http(settings: Settings, service: "HttpSettings", *, host: str, port: 
         server.custom_route(METRICS_PATH, methods=["GET"])(metrics_endpoint)
     # A session of the legacy era lives in one process, so replicas serve that era without sessions.
     is_replica = settings.database_url is not None
-    app = create_http_app(server, service, public_paths=[HEALTH_PATH], sessions=not is_replica)
+    app = create_http_app(
+        server, http_settings, public_paths=[HEALTH_PATH], sessions=not is_replica
+    )
     _resume_garbage_collection()
     config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=DRAIN_TIMEOUT_SECONDS)
     with _observe(settings, shows=settings.metrics):
