@@ -35,7 +35,7 @@ LATER = {
     "snapshot_mcp.consent.gate",
     "snapshot_mcp.cli.install",
     "snapshot_mcp.ledger.sqlite",
-    "snapshot_mcp.operations.changing",
+    "snapshot_mcp.operations.planned_write",
     "snapshot_mcp.operations.queries",
     "snapshot_mcp.settings.policy_file",
     "snapshot_mcp.ledger.postgres",

@@ -1,6 +1,7 @@
 """Trying again what may well work in a moment and changed nothing: with pauses, and an end."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from functools import partial
 from itertools import count
@@ -8,6 +9,7 @@ from typing import TypeVar
 
 from tenacity import (
     AsyncRetrying,
+    AttemptManager,
     RetryCallState,
     retry_if_exception,
     wait_random_exponential,
@@ -67,18 +69,44 @@ async def _retry(
         finally:
             RETRY_COUNT.reset(token)
 
+    return await _retrying(clock, ends)(once)
+
+
+def retry_attempts(clock: Clock, *, max_seconds: float) -> AsyncRetrying:
+    """Return the attempts of a loop that repeats its body as `retry_until` does.
+
+    For callers in a higher layer: `async for attempt in retry_attempts(...): with attempt: ...`
+    calls nothing back.
+
+    Args:
+        clock: the clock that waits between attempts.
+        max_seconds: start no attempt later than this, and no pause that ends later.
+    """
+    return _retrying(clock, clock.monotonic() + max_seconds)
+
+
+@contextmanager
+def count_retries(attempt: AttemptManager) -> Generator[None]:
+    """Let the instrumentation see which repetition this attempt is."""
+    token = RETRY_COUNT.set(attempt.retry_state.attempt_number - 1)
+    try:
+        yield
+    finally:
+        RETRY_COUNT.reset(token)
+
+
+def _retrying(clock: Clock, ends: float) -> AsyncRetrying:
     def is_enough(state: RetryCallState) -> bool:
         too_late = clock.monotonic() + state.upcoming_sleep > ends
         return too_late or state.attempt_number >= MAX_ATTEMPTS
 
-    retrying = AsyncRetrying(
+    return AsyncRetrying(
         retry=retry_if_exception(_is_transient),
         wait=_wait_seconds,
         stop=is_enough,
         sleep=partial(_sleep, clock),
         reraise=True,
     )
-    return await retrying(once)
 
 
 def parse_retry_after(retry_after: str, clock: Clock) -> float | None:

@@ -1,29 +1,27 @@
-"""The gate: no write reaches the cloud but through here, and it is in the ledger before it goes.
+"""The gate: the only path of a write to the cloud, recorded in the ledger before it is sent.
 
-The order is always: evidence possible? -> plan presented and authentic? -> target unchanged? ->
-the right words? -> a person agrees, where the client can ask one -> ledger -> cloud -> ledger.
+The checks always come in this order: can this client give the evidence that the operator requires?
+Is the plan token complete and authentic? Is the target unchanged? Are the confirmation words right?
+Does the person approve, if the client can ask one? Then: ledger, cloud, ledger.
 """
 
 import hmac
 import json
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import NamedTuple, TypeVar, cast
 
 import anyio
 
-from snapshot_mcp.cloud.client import CloudWriter
+from snapshot_mcp.cloud.client import CloudReader, CloudWriter
 from snapshot_mcp.consent.evidence import ApprovalAnswer, Approver, Evidence, approves_in_panel
 from snapshot_mcp.consent.plan_tokens import Intent, Plan, PlanTokens, digest
-from snapshot_mcp.consent.reconcile import EffectLookup
 from snapshot_mcp.consent.target import ApprovalSubject
+from snapshot_mcp.consent.write import Write
 from snapshot_mcp.consent.write_once import WriteOnce
 from snapshot_mcp.core.clock import Clock
-from snapshot_mcp.core.errors import (
-    LedgerError,
-    RefusedError,
-)
+from snapshot_mcp.core.errors import NOTHING_CHANGED, LedgerError, RefusedError
 from snapshot_mcp.ledger.base import Ledger, already_used_error
 from snapshot_mcp.ledger.chain import Argument, Attempt, Event, RateLimit
 from snapshot_mcp.settings.environment import Consent
@@ -37,30 +35,32 @@ logger = logging.getLogger(__name__)
 
 
 class Permit(NamedTuple):
-    """Leave to send one write. Only the gate makes one."""
+    """Permission to send one write. Only the gate creates one."""
 
     attempt: Attempt
 
 
 class Gate:
-    """Lets writes through that somebody agreed to, once each.
+    """Lets approved writes through, each of them once.
 
     Args:
-        writer: the writing half of the cloud; nobody else holds it.
-        ledger: where every attempt is recorded.
+        writer: the writing half of the cloud client; nothing else holds it.
+        reader: the reading half, to look for the effect of a write.
+        ledger: records every attempt.
         tokens: issues and opens plan tokens.
-        consent: how much evidence a destructive action needs at least.
-        limits: how often a tool may send something; the ledger counts.
-        principal: tells who acts now.
-        clock: the time, and the way to wait.
-        new_id: gives the id of a plan or attempt, never the same twice.
-        others: held by one server at a time, of all that share the ledger.
+        consent: the evidence that the operator requires.
+        limits: how often each tool may send a write, by tool name.
+        principal: returns who acts now.
+        clock: the clock that waits between retries.
+        new_id: returns the id of a plan or an attempt, never the same twice.
+        change_lock: held by one server at a time, of all that share the ledger.
     """
 
     def __init__(
         self,
         *,
         writer: CloudWriter,
+        reader: CloudReader,
         ledger: Ledger,
         tokens: PlanTokens,
         consent: Consent,
@@ -68,35 +68,41 @@ class Gate:
         principal: Callable[[], str],
         clock: Clock,
         new_id: Callable[[], str],
-        others: Callable[[], AbstractAsyncContextManager[None]],
+        change_lock: Callable[[], AbstractAsyncContextManager[None]],
     ) -> None:
-        self._sender = WriteOnce(writer, ledger, limits, clock)
+        self._write_once = WriteOnce(writer, reader, ledger, limits, clock)
         self._ledger = ledger
         self._tokens = tokens
         self._consent = consent
         self._principal = principal
         self._new_id = new_id
-        self._one_at_a_time = anyio.Lock()
-        self._others = others
+        self._process_lock = anyio.Lock()
+        self._change_lock = change_lock
 
     async def check_commit(
-        self, intent: Intent, plan_token: str, confirm: str, person: Approver
+        self, intent: Intent, plan_token: str, confirm: str, approver: Approver
     ) -> Plan | None:
-        """Check what was presented for a destructive action, before anything is looked up.
+        """Check the arguments of a commit before anything is looked up.
+
+        Args:
+            intent: what the call asks for.
+            plan_token: proof of a plan; empty to ask for one.
+            confirm: the confirmation words; empty to ask for a plan.
+            approver: the person behind the client.
 
         Returns:
-            The plan, or None when nothing was presented and a plan is asked for.
+            The plan, or None if both arguments are empty and a plan is asked for.
 
         Raises:
-            RefusedError: the evidence cannot be had, half of it is missing, or the token is
-                forged, foreign, expired, used, or for something else.
-            LedgerError: whether it was used cannot be told.
+            RefusedError: the client cannot give the required evidence, one of the two arguments is
+                missing, or the token is forged, foreign, expired, used, or for something else.
+            LedgerError: the ledger cannot say whether the token was used.
         """
-        if self._consent == "human" and not (person.can_be_asked or person.has_panel):
+        if self._consent == "human" and not (approver.can_be_asked or approver.has_panel):
             raise RefusedError(
                 "The operator allows this only with a person's own consent, and this client can"
                 " neither ask a person nor show them the panel.",
-                "Nothing was changed. The operator can change that with SNAPSHOT_MCP_CONSENT in the"
+                f"{NOTHING_CHANGED} The operator can change that with SNAPSHOT_MCP_CONSENT in the"
                 " server's settings; or the person can do it in the cloud's console.",
             )
         if not plan_token and not confirm:
@@ -105,51 +111,52 @@ class Gate:
             missing = "confirm" if plan_token else "plan_token"
             raise RefusedError(
                 f"{missing} is missing: a commit needs both plan_token and confirm.",
-                "Nothing was changed. Show the plan to the person and ask whether they agree. For a"
+                f"{NOTHING_CHANGED} Show the plan to the person and ask whether they agree. For a"
                 " new plan call the tool with neither of the two; for retention, plan_retention.",
             )
         plan = await anyio.to_thread.run_sync(self._tokens.open, plan_token, intent)
         if await self._ledger.was_sent(plan.id):
             raise already_used_error()
-        # Only now: a used plan must not be told to be merely old, for then it may have happened.
+        # Check expiry last: a used token must be reported as used, because its write may have
+        # happened.
         self._tokens.check_expiry(plan)
-        if person.panel_nonce is not None:
-            await anyio.to_thread.run_sync(self._check_panel, plan, person)
+        if approver.panel_nonce is not None:
+            await anyio.to_thread.run_sync(self._check_panel_nonce, plan, approver)
         return plan
 
-    def _check_panel(self, plan: Plan, person: Approver) -> None:
-        given, nonce = person.panel_nonce or "", self._tokens.panel_nonce(plan.id)
-        if not person.has_panel or not hmac.compare_digest(given.encode(), nonce.encode()):
+    def _check_panel_nonce(self, plan: Plan, approver: Approver) -> None:
+        received = (approver.panel_nonce or "").encode()
+        expected = self._tokens.panel_nonce(plan.id).encode()
+        if not approver.has_panel or not hmac.compare_digest(received, expected):
             raise RefusedError(
                 "This did not come from the panel that shows this plan.",
-                "Nothing was changed. The person agrees in the panel, or where the client asks"
-                " them.",
+                f"{NOTHING_CHANGED} The person agrees in the panel, or where the client asks them.",
             )
 
     async def plan(
         self,
         intent: Intent,
         target: ApprovalSubject,
-        person: Approver,
+        approver: Approver,
         recorded: Mapping[str, Argument] | None = None,
     ) -> Mapping[str, object]:
-        """A new plan for `intent` on `target`, as fields of `Planned`; nothing is changed.
+        """Record a new plan and return the fields of `Planned`; nothing is changed.
 
         Args:
-            intent: what is wanted.
-            target: what it would touch.
-            person: who is behind the client.
-            recorded: what the plan's row in the ledger holds in place of the intent's arguments.
+            intent: what the plan is for.
+            target: what it would affect.
+            approver: the person behind the client.
+            recorded: recorded in the ledger instead of the arguments of `intent`.
         """
         plan_id = self._new_id()
         token, expires_at = await anyio.to_thread.run_sync(
             self._tokens.issue, plan_id, intent, target.state
         )
-        attempt = self._attempt(plan_id, intent, "arguments", person)
+        attempt = self._attempt(plan_id, intent, "arguments", approver)
         if recorded is not None:
             attempt = attempt._replace(arguments=recorded)
         await self._ledger.record("planned", attempt, target.summary)
-        nonce = self._tokens.panel_nonce(plan_id) if person.has_panel else None
+        nonce = self._tokens.panel_nonce(plan_id) if approver.has_panel else None
         return {
             "plan_token": token,
             "confirm_with": target.confirm_with,
@@ -158,137 +165,147 @@ class Gate:
         }
 
     async def planned_arguments(self, plan: Plan, name: str) -> list[str]:
-        """The list that the row of `plan` in the ledger holds under `name`.
+        """Return the list that the ledger's row of `plan` holds under `name`.
 
-        It must be what the plan's state is the digest of, so it is as it was when it was signed.
+        The state of the plan is the digest of that list, so the list is as it was when the token
+        was signed.
 
         Raises:
-            RefusedError: the ledger does not hold it so.
+            RefusedError: the list is missing or was altered.
             LedgerError: the ledger cannot be read.
         """
         rows = await self._ledger.rows(attempt=plan.id, event="planned")
         arguments = cast("dict[str, object]", json.loads(rows[0].arguments)) if rows else {}
-        held = cast("list[str]", arguments.get(name))
-        if digest(held) != plan.state:
+        values = cast("list[str]", arguments.get(name))
+        if digest(values) != plan.state:
             raise RefusedError(
                 "The ledger does not hold this plan as it was made.",
-                "Nothing was changed. Make a new plan.",
+                f"{NOTHING_CHANGED} Make a new plan.",
             )
-        return held
+        return values
 
     async def gather_evidence(
-        self, intent: Intent, plan: Plan, target: ApprovalSubject, confirm: str, person: Approver
+        self, intent: Intent, plan: Plan, target: ApprovalSubject, confirm: str, approver: Approver
     ) -> Evidence:
-        """The strongest evidence for `plan` that this client can give.
+        """Return the strongest evidence for `plan` that this client can give.
 
         Raises:
             RefusedError: the words are not those of the plan, or the person did not agree.
         """
         if confirm != target.confirm_with:
-            if person.panel_nonce is not None:
-                raise RefusedError(
-                    "What was typed is not what the plan asks for.", "Nothing was changed."
-                )
+            if approver.panel_nonce is not None:
+                raise RefusedError("What was typed is not what the plan asks for.", NOTHING_CHANGED)
             raise RefusedError(
                 "confirm does not hold the words that the plan asks for.",
-                "Nothing was changed. Show the plan to the person: the words are theirs to give.",
+                f"{NOTHING_CHANGED} Show the plan to the person: the words are theirs to give.",
             )
-        if person.panel_nonce is not None:
-            return "panel"  # `present` has checked it
-        if approves_in_panel(person):
+        if approver.panel_nonce is not None:
+            return "panel"  # check_commit has verified the nonce
+        if approves_in_panel(approver):
             raise RefusedError(
                 "The person agrees to this plan in the panel, and has not yet.",
-                "Nothing was changed. Ask the person to type the words in the panel that shows the"
+                f"{NOTHING_CHANGED} Ask the person to type the words in the panel that shows the"
                 " plan; what became of it is told there.",
             )
-        if not person.can_be_asked:
+        if not approver.can_be_asked:
             return "arguments"
-        if not person.has_answered(target.question):
-            await self._ledger.record("asked", self._attempt(plan.id, intent, "person", person))
-        _require_agreement(await person.ask(target.question), target.confirm_with)
+        if not approver.has_answered(target.question):
+            await self._ledger.record("asked", self._attempt(plan.id, intent, "person", approver))
+        _require_agreement(await approver.ask(target.question), target.confirm_with)
         return "person"
 
-    def permit(self, intent: Intent, plan: Plan, evidence: Evidence, person: Approver) -> Permit:
-        """Leave to carry out `plan`, when it has not ended while a person thought about it.
+    def permit(self, intent: Intent, plan: Plan, evidence: Evidence, approver: Approver) -> Permit:
+        """Return the permission to carry out `plan`.
 
         Raises:
-            RefusedError: it has ended.
+            RefusedError: the plan expired while the person was thinking.
         """
         self._tokens.check_expiry(plan)
-        return Permit(self._attempt(plan.id, intent, evidence, person))
+        return Permit(self._attempt(plan.id, intent, evidence, approver))
+
+    def permit_without_plan(self, intent: Intent, approver: Approver) -> Permit:
+        """Return the permission for a write that destroys nothing and bills no VM."""
+        return Permit(self._attempt(self._new_id(), intent, "arguments", approver))
+
+    def child_permit(self, permit: Permit, intent: Intent) -> Permit:
+        """Return the permission for one write of a batch; the ledger lets it be sent once."""
+        batch = permit.attempt
+        return Permit(
+            batch._replace(
+                id=f"{batch.id}.{intent.target}",
+                tool=intent.tool,
+                target=intent.target,
+                arguments={"plan": batch.id},
+            )
+        )
 
     async def count_sent_last_hour(self, tool: str) -> int:
-        """How often this tool sent something in the last sixty minutes, in all processes."""
+        """Return how many writes of this tool all processes sent in the last sixty minutes."""
         return await self._ledger.sent_within(tool, SECONDS_PER_HOUR)
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncGenerator[None]:
-        """One change at a time, of all servers on this ledger; the wait for others has an end.
+        """Hold the change lock: one change at a time, of all servers on this ledger.
 
         Raises:
-            RefusedError: it came to its end.
-            LedgerError: whether others are at it cannot be told.
+            RefusedError: other changes held the lock for a minute.
+            LedgerError: the lock cannot be used.
         """
-        async with AsyncExitStack() as held:
+        async with AsyncExitStack() as locks:
             try:
                 with anyio.fail_after(_CHANGE_LOCK_TIMEOUT_SECONDS):
-                    await held.enter_async_context(self._one_at_a_time)
-                    await held.enter_async_context(self._others())
+                    await locks.enter_async_context(self._process_lock)
+                    await locks.enter_async_context(self._change_lock())
             except TimeoutError as error:
                 raise RefusedError(
                     "Other changes are still going on, one at a time.",
-                    "Nothing was changed. Try again in a minute.",
+                    f"{NOTHING_CHANGED} Try again in a minute.",
                 ) from error
             yield
 
     @asynccontextmanager
     async def recording_refusals(
-        self, intent: Intent, person: Approver, plan_token: str
+        self, intent: Intent, approver: Approver, plan_token: str
     ) -> AsyncGenerator[None]:
-        """Record that something was refused, and why; under its plan's id, if it had a plan."""
+        """Record a refusal and its reason, under the id of its plan if it has one."""
         try:
             yield
         except RefusedError as error:
-            await self._refused(intent, plan_token, person, error)
+            await self._record_refusal(intent, plan_token, approver, error)
             raise
 
     async def record_start(self, permit: Permit) -> None:
-        """Record that a batch begins; its writes are attempts of their own, see `part`.
+        """Record that a batch starts; its writes have permits of their own (`child_permit`).
 
         Raises:
-            RefusedError: it was begun before, perhaps by another process.
+            RefusedError: the batch was started before, perhaps by another process.
             LedgerError: it could not be recorded.
         """
         await self._ledger.record("sent", permit.attempt)
 
-    def child_permit(self, permit: Permit, tool: str, target: int) -> Permit:
-        """Leave for one write of a batch; the ledger lets it be sent once, as any other."""
-        batch = permit.attempt
-        return Permit(
-            batch._replace(
-                id=f"{batch.id}.{target}", tool=tool, target=target, arguments={"plan": batch.id}
-            )
-        )
-
     async def record_end(self, permit: Permit, event: Event, reason: str) -> None:
-        """Record how a batch ended; a ledger that fails keeps nobody from being told."""
+        """Record how a batch ended; the caller gets its report even if the ledger fails."""
         try:
             await self._ledger.record(event, permit.attempt, reason)
         except LedgerError:
             logger.exception("batch %s ended but could not be recorded", permit.attempt.id)
 
-    async def _refused(
-        self, intent: Intent, plan_token: str, person: Approver, error: RefusedError
+    async def send(self, permit: Permit, write: Write[T]) -> T:
+        """Send a permitted write, as `WriteOnce.send`."""
+        return await self._write_once.send(permit.attempt, write)
+
+    async def _record_refusal(
+        self, intent: Intent, plan_token: str, approver: Approver, error: RefusedError
     ) -> None:
         try:
             plan_id = await anyio.to_thread.run_sync(self._tokens.plan_id, plan_token)
-            attempt = self._attempt(plan_id or self._new_id(), intent, "arguments", person)
+            attempt = self._attempt(plan_id or self._new_id(), intent, "arguments", approver)
             await self._ledger.record("refused", attempt, error.args[0])
         except LedgerError:
             logger.exception("a refusal of %s could not be recorded", intent.tool)
 
     def _attempt(
-        self, attempt_id: str, intent: Intent, evidence: Evidence, person: Approver
+        self, attempt_id: str, intent: Intent, evidence: Evidence, approver: Approver
     ) -> Attempt:
         return Attempt(
             attempt_id,
@@ -297,27 +314,12 @@ class Gate:
             intent.arguments,
             self._principal(),
             evidence,
-            person.client,
+            approver.client,
         )
-
-    def permit_without_plan(self, intent: Intent, person: Approver) -> Permit:
-        """Leave for a write that destroys nothing and bills no machine; it is recorded as well."""
-        return Permit(self._attempt(self._new_id(), intent, "arguments", person))
-
-    async def send(
-        self,
-        permit: Permit,
-        write: Callable[[CloudWriter], Awaitable[T]],
-        look: EffectLookup[T],
-        *,
-        others_differ: bool = False,
-    ) -> T:
-        """Record the attempt, send it, record what was seen of it; as `Sender.send`."""
-        return await self._sender.send(permit.attempt, write, look, others_differ=others_differ)
 
 
 def _require_agreement(answer: ApprovalAnswer, confirm_with: str) -> None:
-    again = "Nothing was changed. Do not ask again unless the person wants it."
+    again = f"{NOTHING_CHANGED} Do not ask again unless the person wants it."
     match answer:
         case ApprovalAnswer("accept", words) if words == confirm_with:
             return
@@ -332,5 +334,5 @@ def _require_agreement(answer: ApprovalAnswer, confirm_with: str) -> None:
         case _:
             raise RefusedError(
                 "The person could not be asked: the client failed to.",
-                "Nothing was changed. Without a person's answer this server does not go on.",
+                f"{NOTHING_CHANGED} Without a person's answer this server does not go on.",
             )

@@ -1,30 +1,28 @@
-"""Settling: what came of a write whose answer never came, found out by looking at the cloud."""
+"""Reconciliation: find out from the cloud whether a write without an answer took effect."""
 
-from collections.abc import Awaitable, Callable
 from typing import Generic, NamedTuple, TypeVar
 
 import anyio
 
+from snapshot_mcp.cloud.client import CloudReader
+from snapshot_mcp.consent.write import Write
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import CloudError, ProtocolError
 
 T = TypeVar("T")
 
-EffectLookup = Callable[[], Awaitable[T | None]]
-"""Looks for the effect of a write; None when the cloud does not show it."""
-
 LOOKUP_DELAYS_SECONDS = (0.5, 1.0, 2.0, 4.0, 4.0)
-"""Before each look but the first: what the cloud does late is seen by the last one."""
+"""Pauses between lookups: the last lookup still sees an effect that comes a few seconds late."""
 
 RECONCILE_TIMEOUT_SECONDS = 30.0
 
 
 class LookupResult(NamedTuple, Generic[T]):
-    """What the looks ended with.
+    """The result of looking for the effect of a write.
 
     Attributes:
-        effect: what the write made; None when it was not seen.
-        looked: whether the last look could be had, so that not seeing it says something.
+        effect: what the write made; None if it was not found.
+        conclusive: whether the last lookup got an answer, so that None means "no effect".
     """
 
     effect: T | None
@@ -32,19 +30,29 @@ class LookupResult(NamedTuple, Generic[T]):
 
 
 async def find_effect(
-    look: EffectLookup[T], clock: Clock, pauses: tuple[float, ...] = LOOKUP_DELAYS_SECONDS
+    write: Write[T],
+    reader: CloudReader,
+    clock: Clock,
+    delays: tuple[float, ...] = LOOKUP_DELAYS_SECONDS,
 ) -> LookupResult[T]:
-    """Look until the effect is seen or the time is over; a look that fails is no answer."""
-    seen = LookupResult[T](None, conclusive=False)
+    """Look for the effect of `write` until it is found or the time is over.
+
+    Args:
+        write: what was sent.
+        reader: the reading half of the cloud client.
+        clock: the clock that waits between the lookups.
+        delays: pauses in seconds before the second and later lookups.
+    """
+    result = LookupResult[T](None, conclusive=False)
     with anyio.move_on_after(RECONCILE_TIMEOUT_SECONDS):
-        for pause in (0.0, *pauses):
-            if pause:
-                await clock.sleep(pause)
+        for delay in (0.0, *delays):
+            if delay:
+                await clock.sleep(delay)
             try:
-                seen = LookupResult(await look(), conclusive=True)
+                result = LookupResult(await write.find_effect(reader), conclusive=True)
             except (CloudError, ProtocolError):
-                seen = LookupResult[T](None, conclusive=False)
-            if seen.effect is not None:
-                return seen
-        return seen
+                result = LookupResult[T](None, conclusive=False)
+            if result.effect is not None:
+                return result
+        return result
     return LookupResult(None, conclusive=False)

@@ -1,4 +1,4 @@
-"""What somebody is asked to agree to, as it is now: one snapshot, or a batch of them."""
+"""The target of a plan as it is now: one snapshot, or a batch of snapshots."""
 
 from typing import NamedTuple, Protocol
 
@@ -9,36 +9,36 @@ from snapshot_mcp.models.snapshots import BlastRadius
 
 
 class ApprovalSubject(Protocol):
-    """What the gate needs to know of it."""
+    """What the gate needs to know about the target of a plan."""
 
     @property
     def state(self) -> str:
-        """Digest of what a plan depends on."""
+        """Digest of everything that must not change between plan and commit."""
         ...
 
     @property
     def confirm_with(self) -> str:
-        """The words of consent."""
+        """The confirmation words."""
         ...
 
     @property
     def question(self) -> str:
-        """What a person is asked; the same in every round."""
+        """The question to the person; the same in every round of one call."""
         ...
 
     @property
     def summary(self) -> str:
-        """What would be touched, in one line for the ledger."""
+        """What would be affected, in one line for the ledger."""
         ...
 
 
 class Target(NamedTuple):
-    """The target of a destructive action, as it is now.
+    """One snapshot that is about to be deleted or restored.
 
     Attributes:
-        state: digest of what a plan depends on.
-        confirm_with: the words of consent.
-        radius: what the action would touch.
+        state: digest of everything that must not change between plan and commit.
+        confirm_with: the confirmation words.
+        radius: what the write would affect.
     """
 
     state: str
@@ -47,17 +47,17 @@ class Target(NamedTuple):
 
     @property
     def question(self) -> str:
-        """What a person is asked."""
+        """The question to the person."""
         return question(self.radius, self.confirm_with)
 
     @property
     def summary(self) -> str:
-        """What would be touched, in one line for the ledger."""
+        """What would be affected, in one line for the ledger."""
         return "; ".join([*facts(self.radius), *self.radius.warnings])
 
 
 class BatchTarget(NamedTuple):
-    """Many targets that are agreed to at once; attributes as in `Agreeable`."""
+    """Snapshots that one plan deletes; attributes as in `ApprovalSubject`."""
 
     state: str
     confirm_with: str
@@ -65,11 +65,17 @@ class BatchTarget(NamedTuple):
     summary: str
 
 
-def target_state(snapshot: Snapshot, radius: BlastRadius) -> str:
-    """Digest of what a plan depends on: if it differs, the plan is void.
+def snapshot_target(snapshot: Snapshot, radius: BlastRadius) -> Target:
+    """Return the target of a plan for one snapshot.
 
-    The blast radius is part of it, because the deletion of a sibling makes an unchanged snapshot
-    the last of its VM. Its age is not.
+    The confirmation words are the name of the snapshot, or its id if the name is not plain text.
     """
-    told = radius.model_dump(mode="json", exclude={"age_days"})
-    return digest([told, snapshot.status, str(snapshot.updated_at), snapshot.altered])
+    words = snapshot.name if snapshot.name_is_plain else str(snapshot.id)
+    return Target(_state_digest(snapshot, radius), words, radius)
+
+
+def _state_digest(snapshot: Snapshot, radius: BlastRadius) -> str:
+    # The blast radius is part of the state: the deletion of a sibling makes an unchanged snapshot
+    # the last copy of its VM. The age is not: it changes all the time.
+    shown = radius.model_dump(mode="json", exclude={"age_days"})
+    return digest([shown, snapshot.status, str(snapshot.updated_at), snapshot.altered])

@@ -2,6 +2,7 @@
 
 import secrets
 from contextlib import AsyncExitStack
+from functools import partial
 
 from snapshot_mcp.cloud.api import ApiClient
 from snapshot_mcp.cloud.circuit_breaker import CircuitBreaker
@@ -16,11 +17,14 @@ from snapshot_mcp.core.request_context import current_caller
 from snapshot_mcp.ledger.backend import LedgerBackend, open_ledger_backend
 from snapshot_mcp.ledger.chain import RateLimit
 from snapshot_mcp.operations import Operations
-from snapshot_mcp.operations.changing import Changes
-from snapshot_mcp.operations.images import ImageOperations
+from snapshot_mcp.operations.create_snapshot import create_snapshot
+from snapshot_mcp.operations.delete_snapshot import delete_snapshot
+from snapshot_mcp.operations.images import create_image
 from snapshot_mcp.operations.panel import PanelQueries
+from snapshot_mcp.operations.planned_write import WriteContext
 from snapshot_mcp.operations.queries import Queries
 from snapshot_mcp.operations.recovery import recover_unsettled
+from snapshot_mcp.operations.restore_snapshot import restore_snapshot
 from snapshot_mcp.operations.retention import RetentionOperations
 from snapshot_mcp.operations.review import ReviewOperations
 from snapshot_mcp.rules.policy import Policy
@@ -52,21 +56,29 @@ async def open_operations(
     records = stack.enter_context(open_ledger_backend(folder, settings.database_url, clock.now))
     traffic = RequestScheduler(clock, circuit, records.rate_limiter)
     api = ApiClient(connection, traffic, clock, timeout=settings.timeout)
-    gate = _gate(settings, policy, clock, records, CloudWriter(api))
     reader = CloudReader(api)
+    gate = _gate(settings, policy, clock, records, reader, CloudWriter(api))
+    context = WriteContext(reader, gate, clock, policy)
     await recover_unsettled(records.ledger, reader, clock)
     return Operations(
         Queries(reader, clock),
-        Changes(reader, gate, clock, policy),
-        RetentionOperations(reader, gate, clock, policy),
-        ImageOperations(reader, gate, clock, policy),
+        partial(create_snapshot, context),
+        partial(restore_snapshot, context),
+        partial(delete_snapshot, context),
+        partial(create_image, context),
+        RetentionOperations(context),
         ReviewOperations(reader, clock),
         PanelQueries(reader, clock, policy),
     )
 
 
 def _gate(
-    settings: Settings, policy: Policy, clock: Clock, records: LedgerBackend, writer: CloudWriter
+    settings: Settings,
+    policy: Policy,
+    clock: Clock,
+    records: LedgerBackend,
+    reader: CloudReader,
+    writer: CloudWriter,
 ) -> Gate:
     tokens = PlanTokens(
         key=signing_key_source(settings),
@@ -80,6 +92,7 @@ def _gate(
     }
     return Gate(
         writer=writer,
+        reader=reader,
         ledger=records.ledger,
         tokens=tokens,
         consent=settings.consent,
@@ -91,7 +104,7 @@ def _gate(
         principal=_principal,
         clock=clock,
         new_id=lambda: secrets.token_urlsafe(12),
-        others=records.change_lock,
+        change_lock=records.change_lock,
     )
 
 

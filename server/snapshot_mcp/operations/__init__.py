@@ -1,28 +1,39 @@
-"""What can be done with snapshots: list, inspect, review, create once, restore, delete."""
+"""The operations behind the tools: list, inspect, review, create, restore, delete, tidy up."""
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    # They import the way out and the databases: that is for the first call, not for the start.
-    from snapshot_mcp.operations.changing import Changes
-    from snapshot_mcp.operations.images import ImageOperations
+    # These import the cloud client and the databases, which a start does not need.
+    from snapshot_mcp.consent.evidence import Approver
+    from snapshot_mcp.models.images import ImageResult
+    from snapshot_mcp.models.snapshots import CreateResult, DeleteResult, RestoreResult
     from snapshot_mcp.operations.panel import PanelQueries
     from snapshot_mcp.operations.queries import Queries
+    from snapshot_mcp.operations.requests import (
+        Commit,
+        CreateImageRequest,
+        CreateSnapshotRequest,
+        RestoreSnapshotRequest,
+    )
     from snapshot_mcp.operations.retention import RetentionOperations
     from snapshot_mcp.operations.review import ReviewOperations
 
 
 class Operations(NamedTuple):
-    """All that the tools can do."""
+    """Everything that the tools can do. Each write is a function in a file of its own name."""
 
     queries: "Queries"
-    changes: "Changes"
+    create_snapshot: "Callable[[CreateSnapshotRequest, int, Approver], Awaitable[CreateResult]]"
+    restore_snapshot: (
+        "Callable[[RestoreSnapshotRequest, Commit, int, Approver], Awaitable[RestoreResult]]"
+    )
+    delete_snapshot: "Callable[[int, Commit, Approver], Awaitable[DeleteResult]]"
+    create_image: "Callable[[CreateImageRequest, Approver], Awaitable[ImageResult]]"
     retention: "RetentionOperations"
-    images: "ImageOperations"
     reviews: "ReviewOperations"
     panel: "PanelQueries"
 
 
 OperationsFactory = Callable[[], Awaitable[Operations]]
-"""Gives the operations; the first call opens the connection and the databases."""
+"""Returns the operations; the first call opens the connection and the databases."""

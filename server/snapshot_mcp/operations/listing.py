@@ -4,7 +4,7 @@ Where the cloud's own order is seen to be the one asked for, a list without filt
 it shows. Everything else reads all pages, and of most entries no more than the filter needs.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from itertools import pairwise
 
 from snapshot_mcp.cloud.client import CloudReader, Page
@@ -60,6 +60,14 @@ async def snapshots_of_vm(reader: CloudReader, vm_id: int | None) -> list[Snapsh
 
     collected = await collect(lambda page: reader.get_snapshots_page(page, PAGE_SIZE, ""), keep)
     return collected.kept
+
+
+def group_by_vm(snapshots: Iterable[Snapshot]) -> dict[int | None, list[Snapshot]]:
+    """Return the snapshots by the id of their VM, in their order."""
+    groups: dict[int | None, list[Snapshot]] = {}
+    for snapshot in snapshots:
+        groups.setdefault(snapshot.vm_id, []).append(snapshot)
+    return groups
 
 
 async def list_snapshots(

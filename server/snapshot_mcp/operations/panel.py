@@ -4,7 +4,7 @@ from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.models.cloud import Snapshot, status_word
 from snapshot_mcp.models.panel import PanelSnapshot, PanelSnapshots, PanelVirtualMachine
-from snapshot_mcp.operations.listing import all_snapshots, snapshots_of_vm
+from snapshot_mcp.operations.listing import all_snapshots, group_by_vm, snapshots_of_vm
 from snapshot_mcp.rules import policy as rules
 from snapshot_mcp.rules.blast_radius import describe_derived_image
 from snapshot_mcp.rules.policy import Policy
@@ -40,9 +40,7 @@ class PanelQueries:
         seen = await (
             snapshots_of_vm(self._reader, vm_id) if vm_id else all_snapshots(self._reader)
         )
-        of_vm: dict[int | None, list[Snapshot]] = {}
-        for snapshot in seen:
-            of_vm.setdefault(snapshot.vm_id, []).append(snapshot)
+        of_vm = group_by_vm(seen)
         newest = sorted(seen, key=_taken, reverse=True)[:MAX_PANEL_SNAPSHOTS]
         return PanelSnapshots(
             snapshots=tuple(self._pictured(it, of_vm[it.vm_id]) for it in newest),
@@ -75,7 +73,7 @@ class PanelQueries:
             size=snapshot.size,
             created_at=snapshot.created_at,
             labels=snapshot.labels or None,
-            protected=ruling.explanation if ruling else None,
+            protected=ruling.message if ruling else None,
             derived_image=describe_derived_image(snapshot),
         )
 

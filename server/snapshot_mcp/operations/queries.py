@@ -6,10 +6,12 @@ from functools import partial
 from snapshot_mcp.cloud.client import CloudReader, Page
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.models.cloud import VirtualMachine
+from snapshot_mcp.models.images import SnapshotEventList
 from snapshot_mcp.models.snapshots import SnapshotDetails, SnapshotList, VirtualMachineList
 from snapshot_mcp.operations import listing
 from snapshot_mcp.operations import suggestions as suggesting
 from snapshot_mcp.operations.cache import TtlCache
+from snapshot_mcp.operations.events import list_snapshot_events
 from snapshot_mcp.operations.pagination import PageCollector
 from snapshot_mcp.operations.requests import SnapshotFilter, SuggestionKind
 from snapshot_mcp.rules import blast_radius as blast
@@ -64,6 +66,10 @@ class Queries:
             newest_of_vm=blast.is_newest_ready(snapshot, siblings),
             derived_image=blast.describe_derived_image(snapshot),
         )
+
+    async def snapshot_events(self, snapshot_id: int, limit: int, cursor: str) -> SnapshotEventList:
+        """Return one page of the events of a snapshot, as `events.list_snapshot_events`."""
+        return await list_snapshot_events(self._reader, snapshot_id, limit, cursor)
 
     async def suggestions(self, wanted: SuggestionKind, typed: str) -> suggesting.Suggestions:
         """What a person who types may mean. Errors as in `suggesting.suggest`."""

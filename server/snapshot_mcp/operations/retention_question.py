@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from snapshot_mcp.consent.question import OPENING
 from snapshot_mcp.core.sanitize import quote_unless_word, quoted
 from snapshot_mcp.models.cloud import Snapshot
+from snapshot_mcp.operations.listing import group_by_vm
 from snapshot_mcp.rules.blast_radius import describe_derived_image
 from snapshot_mcp.rules.retention_batch import confirmation_words, total_gigabytes
 
@@ -23,10 +24,7 @@ def retention_question(expected: Sequence[Snapshot], planned: int) -> str:
 def _lines(expected: Sequence[Snapshot], planned: int) -> Iterator[str]:
     words = confirmation_words(len(expected)).capitalize()
     yield f"{words} for good, {total_gigabytes(expected)} GB, oldest taken first:"
-    of_vm: dict[int | None, list[Snapshot]] = {}
-    for snapshot in expected:
-        of_vm.setdefault(snapshot.vm_id, []).append(snapshot)
-    for members in of_vm.values():
+    for members in group_by_vm(expected).values():
         yield f"{_vm(members[0])}: {', '.join(map(_snapshot, members))}"
     for snapshot in expected:
         if (image := describe_derived_image(snapshot)) is not None:

@@ -1,19 +1,17 @@
-"""Carrying out a plan of many deletions: one by one, each looked at again, each recorded.
+"""The commit of a retention plan: snapshots are deleted one by one, each checked and recorded.
 
-It stops at the first deletion whose outcome is not known, and where nothing more may or can be
-sent. What was done until then is told in any case.
+The run stops at the first deletion with an unknown outcome, and when nothing more can be sent. The
+report covers what was done until then.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
 import anyio
 
-from snapshot_mcp.cloud.client import CloudReader
-from snapshot_mcp.consent.gate import Gate, Permit
+from snapshot_mcp.consent.gate import Permit
 from snapshot_mcp.consent.plan_tokens import digest
-from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import (
     BadRequestError,
     CloudError,
@@ -28,10 +26,10 @@ from snapshot_mcp.core.request_context import current_caller
 from snapshot_mcp.ledger.chain import Event
 from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.models.retention import NamedSnapshot, RetentionReport, SkippedSnapshot
+from snapshot_mcp.operations.delete_snapshot import DeleteSnapshot
 from snapshot_mcp.operations.notifications import announce
+from snapshot_mcp.operations.planned_write import WriteContext
 from snapshot_mcp.operations.polling import poll_until
-from snapshot_mcp.operations.recovery import find_deletion
-from snapshot_mcp.rules.policy import Policy
 from snapshot_mcp.rules.retention_batch import (
     copies_to_check,
     deletion_obstacle,
@@ -43,256 +41,248 @@ _GONE = "it is gone already"
 _CHANGED = "it is not as it was when this was planned"
 _DELETION_TIMEOUT_SECONDS = 10.0
 
+_Verdict = Snapshot | str
+"""The snapshot as it is now if it may be deleted; otherwise the reason why it is kept."""
+
 
 class PlannedSnapshot(NamedTuple):
-    """A snapshot as a plan names it: its id, and the digest of what the plan depends on."""
+    """A snapshot that a plan deletes: its id, and the digest of what must not change."""
 
     id: int
     state: str
 
-    @property
-    def written(self) -> str:
-        """As it stands in the ledger."""
-        return f"{self.id} {self.state}"
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> Self:
+        """Return the entry for a snapshot as it is now."""
+        return cls(snapshot.id, digest(drift_facts(snapshot)))
 
     @classmethod
-    def read(cls, written: str) -> Self:
-        """The reverse of `written`."""
-        number, _, state = written.partition(" ")
+    def parse(cls, entry: str) -> Self:
+        """Return the entry that `str` wrote to the ledger."""
+        number, _, state = entry.partition(" ")
         return cls(int(number), state)
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.state}"
 
 
 @dataclass
-class _Course:
-    """How far it came."""
-
-    left: list[PlannedSnapshot] = field(default_factory=list[PlannedSnapshot])
+class _Progress:
+    remaining: list[PlannedSnapshot] = field(default_factory=list[PlannedSnapshot])
     accepted: list[Snapshot] = field(default_factory=list[Snapshot])
     skipped: list[SkippedSnapshot] = field(default_factory=list[SkippedSnapshot])
     unknown: list[NamedSnapshot] = field(default_factory=list[NamedSnapshot])
-    stopped: str = ""
+    stop_reason: str = ""
 
     @property
-    def told(self) -> str:
-        counted = (
+    def summary(self) -> str:
+        counts = (
             f"{len(self.accepted)} deleted, {len(self.skipped)} skipped, {len(self.unknown)}"
-            f" unknown, {len(self.left)} not attempted"
+            f" unknown, {len(self.remaining)} not attempted"
         )
-        return f"{counted}: {self.stopped}" if self.stopped else counted
+        return f"{counts}: {self.stop_reason}" if self.stop_reason else counts
 
     @property
-    def end(self) -> Event:
+    def end_event(self) -> Event:
         if self.unknown:
             return "unknown"
-        return "failed" if self.stopped else "done"
+        return "failed" if self.stop_reason else "done"
 
 
 class RetentionRun:
-    """One plan while it is carried out.
+    """The execution of one plan.
 
     Args:
-        targets: what the plan names, in the order in which it goes.
+        context: the cloud, the gate, the clock and the policy.
+        targets: the snapshots of the plan, in the order of their deletion.
         history: all snapshots, read just now.
-        reader: the reading half of the cloud.
-        gate: the way to the writing half.
-        clock: the time.
-        policy: what the operator forbids.
     """
 
     def __init__(
-        self,
-        targets: Sequence[PlannedSnapshot],
-        history: Sequence[Snapshot],
-        reader: CloudReader,
-        gate: Gate,
-        clock: Clock,
-        policy: Policy,
+        self, context: WriteContext, targets: Sequence[PlannedSnapshot], history: Iterable[Snapshot]
     ) -> None:
+        self._context = context
         self._targets = targets
-        self._history: Mapping[int, Snapshot] = {it.id: it for it in history}
-        self._reader = reader
-        self._gate = gate
-        self._clock = clock
-        self._policy = policy
-        self._going = {target.id for target in targets}
+        self._target_ids = {target.id for target in targets}
+        self._history: Mapping[int, Snapshot] = {snapshot.id: snapshot for snapshot in history}
 
     @property
     def expected(self) -> list[Snapshot]:
-        """Those of the plan that may still be deleted, as the list shows them."""
-        verdicts = map(self._verdict_of_list, self._targets)
-        return [it for it in verdicts if not isinstance(it, str)]
+        """The snapshots of the plan that may still be deleted, as the list shows them."""
+        verdicts = map(self._check_listed, self._targets)
+        return [verdict for verdict in verdicts if not isinstance(verdict, str)]
 
     async def execute(self, permit: Permit) -> RetentionReport:
-        """Delete those that were expected, and tell what became of each of the plan.
+        """Delete the expected snapshots, and report on every snapshot of the plan.
 
-        Cancelled, it records how far it came: each deletion that was sent has its own row.
+        If the call is cancelled, the ledger records how far the run came; each deletion that was
+        sent has rows of its own.
         """
-        course = self._course()
+        progress, gate = self._initial_progress(), self._context.gate
         try:
-            await self._delete_each(course, permit)
+            await self._delete_all(progress, permit)
         except BaseException:
             with anyio.CancelScope(shield=True):
-                await self._gate.record_end(permit, "failed", f"broken off; {course.told}")
+                await gate.record_end(permit, "failed", f"broken off; {progress.summary}")
             raise
-        await self._gate.record_end(permit, course.end, course.told)
-        there = await self._still_there(course.accepted)
-        for snapshot in course.accepted:
-            if snapshot.id not in there:
+        await gate.record_end(permit, progress.end_event, progress.summary)
+        pending_ids = await self._wait_until_gone(progress.accepted)
+        for snapshot in progress.accepted:
+            if snapshot.id not in pending_ids:
                 await announce(snapshot.id, snapshot.vm_id)
-        return self._report(course, there)
+        return _report(progress, pending_ids)
 
     def nothing_done(self) -> RetentionReport:
-        """What is told where nothing of the plan may be deleted any more."""
-        return self._report(self._course(), set())
+        """Return the report for a plan of which nothing may be deleted any more."""
+        return _report(self._initial_progress(), set())
 
-    def _course(self) -> _Course:
-        # What was not in the question stays, even if it is by now as it was planned.
-        course = _Course()
+    def _initial_progress(self) -> _Progress:
+        # Only what the question to the person listed is deleted: what was not as planned at that
+        # time is kept, even if it is as planned later.
+        progress = _Progress()
         for target in self._targets:
-            verdict = self._verdict_of_list(target)
+            verdict = self._check_listed(target)
             if isinstance(verdict, str):
-                course.skipped.append(self._skipped(target, verdict))
+                progress.skipped.append(self._skipped(target, verdict))
             else:
-                course.left.append(target)
-        return course
+                progress.remaining.append(target)
+        return progress
 
-    async def _delete_each(self, course: _Course, permit: Permit) -> None:
-        news, total = current_caller().progress, len(self._targets)
-        while course.left and not course.stopped:
-            place = total - len(course.left)
-            line = f"{len(course.accepted)} deleted of {total}"
-            await news.report(float(place), float(total), line)
-            await self._delete_next(course, permit)
+    async def _delete_all(self, progress: _Progress, permit: Permit) -> None:
+        reporter, total = current_caller().progress, len(self._targets)
+        while progress.remaining and not progress.stop_reason:
+            handled = total - len(progress.remaining)
+            line = f"{len(progress.accepted)} deleted of {total}"
+            await reporter.report(float(handled), float(total), line)
+            await self._delete_next(progress, permit)
 
-    async def _delete_next(self, course: _Course, permit: Permit) -> None:
-        target = course.left[0]
+    async def _delete_next(self, progress: _Progress, permit: Permit) -> None:
+        target = progress.remaining[0]
         try:
-            async with self._gate.exclusive():
-                verdict = await self._verdict(target)
+            async with self._context.gate.exclusive():
+                verdict = await self._check_now(target)
                 if not isinstance(verdict, str):
-                    verdict = await self._delete(verdict, course, permit)
+                    verdict = await self._delete(verdict, progress, permit)
         except SnapshotMcpError as error:
-            course.stopped = str(error)  # before anything was sent for it
+            progress.stop_reason = str(error)  # nothing was sent for this target
             return
-        course.left.pop(0)
+        progress.remaining.pop(0)
         if isinstance(verdict, str):
-            course.skipped.append(self._skipped(target, verdict))
+            progress.skipped.append(self._skipped(target, verdict))
 
-    async def _delete(self, snapshot: Snapshot, course: _Course, permit: Permit) -> str | None:
-        """Delete it; or why it is still there.
+    async def _delete(self, snapshot: Snapshot, progress: _Progress, permit: Permit) -> str | None:
+        """Delete a snapshot; return why it is still there, if it is.
 
         Raises:
             RefusedError: no more deletions are allowed in this hour; nothing was sent.
             LedgerError: it could not be recorded, so nothing was sent.
         """
+        gate, write = self._context.gate, DeleteSnapshot(snapshot.id)
         try:
-            await self._gate.send(
-                self._gate.child_permit(permit, "delete_snapshot", snapshot.id),
-                lambda writer: writer.delete_snapshot(snapshot.id),
-                lambda: find_deletion(self._reader, snapshot.id),
-            )
+            await gate.send(gate.child_permit(permit, write.intent), write)
         except OutcomeUnknownError as error:
-            course.unknown.append(_named(snapshot))
-            course.stopped = str(error)
+            progress.unknown.append(_named(snapshot))
+            progress.stop_reason = str(error)
         except (NotDoneError, BadRequestError, ConflictError, NotFoundError) as error:
             return str(error.args[0])
         except CloudError as error:
-            course.stopped = str(error)
+            progress.stop_reason = str(error)
             return str(error.args[0])
         else:
-            course.accepted.append(snapshot)
+            progress.accepted.append(snapshot)
         return None
 
-    def _verdict_of_list(self, target: PlannedSnapshot) -> Snapshot | str:
+    def _check_listed(self, target: PlannedSnapshot) -> _Verdict:
         snapshot = self._history.get(target.id)
         if snapshot is None:
             return _GONE
-        copies = [self._history[number] for number in self._copies_of(snapshot)]
-        return self._judged(target, snapshot, copies)
+        copies = [self._history[number] for number in self._copy_ids(snapshot)]
+        return self._check(target, snapshot, copies)
 
-    async def _verdict(self, target: PlannedSnapshot) -> Snapshot | str:
-        """The snapshot as it is now; or why it must stay."""
-        snapshot = await self._found(target.id)
+    async def _check_now(self, target: PlannedSnapshot) -> _Verdict:
+        snapshot = await self._read(target.id)
         if snapshot is None:
             return _GONE
-        copies = [await self._found(number) for number in self._copies_of(snapshot)]
-        return self._judged(target, snapshot, [it for it in copies if it is not None])
+        copies = [await self._read(number) for number in self._copy_ids(snapshot)]
+        return self._check(target, snapshot, [copy for copy in copies if copy is not None])
 
-    def _copies_of(self, snapshot: Snapshot) -> list[int]:
-        history = self._history.values()
-        return copies_to_check(self._policy, snapshot, history, self._going)
-
-    def _judged(
+    def _check(
         self, target: PlannedSnapshot, snapshot: Snapshot, copies: Sequence[Snapshot]
-    ) -> Snapshot | str:
-        why = deletion_obstacle(self._policy, snapshot, copies, self._clock.now())
-        if why is None and digest(drift_facts(snapshot)) != target.state:
+    ) -> _Verdict:
+        policy, now = self._context.policy, self._context.clock.now()
+        reason = deletion_obstacle(policy, snapshot, copies, now)
+        if reason is None and PlannedSnapshot.of(snapshot) != target:
             return _CHANGED
-        return why or snapshot
+        return reason or snapshot
 
-    def _skipped(self, target: PlannedSnapshot, why: str) -> SkippedSnapshot:
-        known = self._history.get(target.id)
-        return SkippedSnapshot(id=target.id, name=known.name if known else "", why=why)
+    def _copy_ids(self, snapshot: Snapshot) -> list[int]:
+        history = self._history.values()
+        return copies_to_check(self._context.policy, snapshot, history, self._target_ids)
 
-    async def _found(self, snapshot_id: int) -> Snapshot | None:
+    def _skipped(self, target: PlannedSnapshot, reason: str) -> SkippedSnapshot:
+        listed = self._history.get(target.id)
+        return SkippedSnapshot(id=target.id, name=listed.name if listed else "", why=reason)
+
+    async def _read(self, snapshot_id: int) -> Snapshot | None:
         try:
-            return await self._reader.get_snapshot(snapshot_id)
+            return await self._context.reader.get_snapshot(snapshot_id)
         except NotFoundError:
             return None
 
-    async def _still_there(self, accepted: Sequence[Snapshot]) -> set[int]:
-        """Ids of those that were not seen to be gone."""
-        waited = await poll_until(
-            {it.id for it in accepted},
-            lambda: self._seen(accepted),
+    async def _wait_until_gone(self, accepted: Sequence[Snapshot]) -> set[int]:
+        """Return the ids of the snapshots that were not seen to be gone in time."""
+        polled = await poll_until(
+            {snapshot.id for snapshot in accepted},
+            lambda: self._find_remaining(accepted),
             lambda ids: not ids,
             lambda ids: f"{len(ids)} are being deleted",
             seconds=_DELETION_TIMEOUT_SECONDS,
-            clock=self._clock,
+            clock=self._context.clock,
         )
-        return waited.last
+        return polled.last
 
-    async def _seen(self, accepted: Sequence[Snapshot]) -> set[int]:
-        there: set[int] = set()
+    async def _find_remaining(self, accepted: Sequence[Snapshot]) -> set[int]:
+        remaining: set[int] = set()
         for snapshot in accepted:
             try:
-                seen = await self._found(snapshot.id)
+                gone = await self._read(snapshot.id) is None
             except (CloudError, ProtocolError):
-                seen = snapshot  # not seen to be gone
-            if seen is not None:
-                there.add(snapshot.id)
-        return there
+                gone = False
+            if not gone:
+                remaining.add(snapshot.id)
+        return remaining
 
-    def _report(self, course: _Course, there: set[int]) -> RetentionReport:
-        gone = [it for it in course.accepted if it.id not in there]
-        pending = [it for it in course.accepted if it.id in there]
-        attempted = bool(course.accepted or course.unknown)
-        return RetentionReport(
-            outcome="stopped" if course.stopped else "applied" if attempted else "nothing_done",
-            deleted=tuple(map(_named, gone)),
-            pending=tuple(map(_named, pending)),
-            unknown=tuple(course.unknown),
-            skipped=tuple(course.skipped),
-            not_attempted=tuple(it.id for it in course.left),
-            reclaimed_gb=total_gigabytes(gone),
-            next_step=" ".join(_next_steps(course, pending)),
-        )
+
+def _report(progress: _Progress, pending_ids: set[int]) -> RetentionReport:
+    gone = [snapshot for snapshot in progress.accepted if snapshot.id not in pending_ids]
+    pending = [snapshot for snapshot in progress.accepted if snapshot.id in pending_ids]
+    attempted = bool(progress.accepted or progress.unknown)
+    return RetentionReport(
+        outcome="stopped" if progress.stop_reason else "applied" if attempted else "nothing_done",
+        deleted=tuple(map(_named, gone)),
+        pending=tuple(map(_named, pending)),
+        unknown=tuple(progress.unknown),
+        skipped=tuple(progress.skipped),
+        not_attempted=tuple(target.id for target in progress.remaining),
+        reclaimed_gb=total_gigabytes(gone),
+        next_step=" ".join(_next_steps(progress, pending)),
+    )
 
 
 def _named(snapshot: Snapshot) -> NamedSnapshot:
     return NamedSnapshot(id=snapshot.id, name=snapshot.name)
 
 
-def _next_steps(course: _Course, pending: Sequence[Snapshot]) -> list[str]:
-    told: list[str] = []
-    if course.stopped:
-        told.append(f"It stopped: {course.stopped}")
-    told += [
-        f"Call inspect_snapshot with {it.id}: if it is not found, it was deleted."
-        for it in course.unknown
+def _next_steps(progress: _Progress, pending: Sequence[Snapshot]) -> list[str]:
+    steps: list[str] = []
+    if progress.stop_reason:
+        steps.append(f"It stopped: {progress.stop_reason}")
+    steps += [
+        f"Call inspect_snapshot with {snapshot.id}: if it is not found, it was deleted."
+        for snapshot in progress.unknown
     ]
     if pending:
-        told.append("Call inspect_snapshot for what is pending: if not found, it was deleted.")
-    if course.stopped or course.skipped:
-        told.append("For what is still there, call plan_retention again; this plan is used up.")
-    return told or ["Nothing more to do."]
+        steps.append("Call inspect_snapshot for what is pending: if not found, it was deleted.")
+    if progress.stop_reason or progress.skipped:
+        steps.append("For what is still there, call plan_retention again; this plan is used up.")
+    return steps or ["Nothing more to do."]

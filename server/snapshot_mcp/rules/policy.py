@@ -132,11 +132,16 @@ class PolicyViolation(NamedTuple):
 
     Attributes:
         rule: the rule's name, as in the policy file.
-        sentence: what it says about this case; nothing in it comes from the cloud.
+        explanation: what it says about this case; nothing in it comes from the cloud.
     """
 
     rule: str
     explanation: str
+
+    @property
+    def message(self) -> str:
+        """The explanation, and the rule that it follows from."""
+        return f"{self.explanation} Rule: {self.rule}."
 
 
 def check_deletion(

@@ -120,7 +120,7 @@ def deletion_obstacle(
     copies = [it for it in copies if it.state == "ready" and it.vm_id == snapshot.vm_id]
     ruling = rules.check_protection(policy, snapshot, copies, now)
     if ruling is not None:
-        return f"{ruling.explanation} Rule: {ruling.rule}."
+        return ruling.message
     if _requires_newer_copy(policy) and not rules.newer_copies(snapshot, copies):
         return "it may be the newest ready copy of its VM now"
     return None

@@ -99,13 +99,13 @@ class PanelTools:
         commit = Commit(plan_token, words)
         match tool:
             case "delete_snapshot":
-                deletion = await operations.changes.delete(snapshot_id, commit, person)
+                deletion = await operations.delete_snapshot(snapshot_id, commit, person)
                 return PanelCommit(deletion=deletion)
             case "restore_snapshot":
                 order = RestoreSnapshotRequest(
                     snapshot_id, new_vm_name, contract_id or None, rehearsal
                 )
-                restore = await operations.changes.restore(order, commit, wait_seconds, person)
+                restore = await operations.restore_snapshot(order, commit, wait_seconds, person)
                 return PanelCommit(restore=restore)
             case "apply_retention":
                 report = await operations.retention.apply(plan_token, words, person)

@@ -29,15 +29,15 @@ async def create_image_from_snapshot(
 
     It is deleted together with the snapshot. After "pending" or "unknown" follow next_step.
     """
-    images = (await operations_of(ctx)).images
-    return await images.create(CreateImageRequest(snapshot_id, name, labels), ClientApprover(ctx))
+    request = CreateImageRequest(snapshot_id, name, labels)
+    return await (await operations_of(ctx)).create_image(request, ClientApprover(ctx))
 
 
 async def list_snapshot_events(
     ctx: ToolContext, *, snapshot_id: SnapshotId, limit: Limit = 20, cursor: Cursor = ""
 ) -> SnapshotEventList:
     """Show what happened to a snapshot, newest first."""
-    return await (await operations_of(ctx)).images.events(snapshot_id, limit, cursor)
+    return await (await operations_of(ctx)).queries.snapshot_events(snapshot_id, limit, cursor)
 
 
 def image_tools() -> list[Tool]:

@@ -99,8 +99,8 @@ async def create_snapshot(
     Never repeat it after "pending" or "unknown": follow next_step.
     """
     order = CreateSnapshotRequest(vm_id, name, description, labels, allow_interruption)
-    changes = (await operations_of(ctx)).changes
-    return await changes.create(order, wait_seconds, ClientApprover(ctx))
+    operations = await operations_of(ctx)
+    return await operations.create_snapshot(order, wait_seconds, ClientApprover(ctx))
 
 
 async def restore_snapshot(
@@ -120,9 +120,8 @@ async def restore_snapshot(
     person. Only when they agree, call again with both.
     """
     order = RestoreSnapshotRequest(snapshot_id, new_vm_name, contract_id or None, rehearsal)
-    changes = (await operations_of(ctx)).changes
-    commit = Commit(plan_token, confirm)
-    return await changes.restore(order, commit, wait_seconds, ClientApprover(ctx))
+    operations, commit = await operations_of(ctx), Commit(plan_token, confirm)
+    return await operations.restore_snapshot(order, commit, wait_seconds, ClientApprover(ctx))
 
 
 async def delete_snapshot(
@@ -137,8 +136,8 @@ async def delete_snapshot(
     Call first without plan_token and confirm: that changes nothing and answers a plan to show the
     person. Only when they agree, call again with both.
     """
-    changes = (await operations_of(ctx)).changes
-    return await changes.delete(snapshot_id, Commit(plan_token, confirm), ClientApprover(ctx))
+    operations, commit = await operations_of(ctx), Commit(plan_token, confirm)
+    return await operations.delete_snapshot(snapshot_id, commit, ClientApprover(ctx))
 
 
 def core_tools() -> list[Tool]:

@@ -1,0 +1,33 @@
+"""The interface of a write: one change in the cloud, as the gate and crash recovery use it."""
+
+from collections.abc import Awaitable
+from typing import ClassVar, Protocol, TypeVar
+
+from snapshot_mcp.cloud.client import CloudReader, CloudWriter
+from snapshot_mcp.consent.plan_tokens import Intent
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Write(Protocol[T_co]):
+    """One change in the cloud. The classes are in `operations`, one file for each tool.
+
+    Attributes:
+        matches_by_name_only: `find_effect` compares names only, so what it finds may be the work of
+            another client.
+    """
+
+    matches_by_name_only: ClassVar[bool]
+
+    @property
+    def intent(self) -> Intent:
+        """The tool, its target and its arguments, as the plan token and the ledger hold them."""
+        ...
+
+    def send(self, writer: CloudWriter) -> Awaitable[T_co]:
+        """Send the request once."""
+        ...
+
+    def find_effect(self, reader: CloudReader) -> Awaitable[T_co | None]:
+        """Return what the write made, or None while the cloud does not show it."""
+        ...

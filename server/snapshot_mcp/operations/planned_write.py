@@ -1,0 +1,131 @@
+"""The path of every write: check its target, pass the gate, send it.
+
+A write that destroys or bills something is planned first; a second call commits the plan.
+"""
+
+from collections.abc import Awaitable, Mapping
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from snapshot_mcp.cloud.client import CloudReader
+from snapshot_mcp.consent.evidence import Approver, approves_in_panel
+from snapshot_mcp.consent.gate import Gate
+from snapshot_mcp.consent.target import Target
+from snapshot_mcp.consent.write import Write
+from snapshot_mcp.core.clock import Clock
+from snapshot_mcp.models.snapshots import BlastRadius
+from snapshot_mcp.operations.requests import Commit
+from snapshot_mcp.rules.policy import Policy
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+RETRY_ALLOWED = "It may be ordered again."
+NEW_PLAN_NEEDED = "Ask the person; with neither plan_token nor confirm there is a new plan."
+_APPROVE_IN_PANEL = (
+    "Nothing was changed yet. The person sees this plan in the panel, and agrees there if they do:"
+    " do not call again for it. What became of it is told there."
+)
+_TARGET_CHANGED = (
+    "What the plan was about has changed since, so nothing was done. This is a new plan. "
+)
+
+
+class WriteContext(NamedTuple):
+    """What a write needs to check its target and to pass the gate.
+
+    Attributes:
+        reader: the reading half of the cloud client.
+        gate: the only path to the writing half.
+        clock: the current time.
+        policy: what the operator forbids.
+    """
+
+    reader: CloudReader
+    gate: Gate
+    clock: Clock
+    policy: Policy
+
+
+class PlannedWrite(Write[T_co], Protocol[T_co]):
+    """A write that needs a plan and the approval of a person."""
+
+    def target(self, context: WriteContext) -> Awaitable[Target]:
+        """Read the target and return it as it is now.
+
+        Raises:
+            RefusedError: the write is not possible or not allowed now.
+        """
+        ...
+
+
+class UnplannedWrite(Write[T_co], Protocol[T_co]):
+    """A write that destroys nothing and bills no VM."""
+
+    def check(self, context: WriteContext) -> Awaitable[None]:
+        """Check that the write is possible and allowed now.
+
+        Raises:
+            RefusedError: it is not.
+        """
+        ...
+
+
+class SentWrite(NamedTuple, Generic[T]):
+    """A write that took effect: its result, and what it affected."""
+
+    result: T
+    radius: BlastRadius
+
+
+async def execute(
+    context: WriteContext, write: PlannedWrite[T], commit: Commit, approver: Approver
+) -> SentWrite[T] | Mapping[str, object]:
+    """Commit the plan of `write`, or make a plan if there is none or its target has changed.
+
+    Returns:
+        The result of the write, or the fields of `Planned`.
+    """
+    gate, intent = context.gate, write.intent
+    async with gate.recording_refusals(intent, approver, commit.plan_token):
+        plan = await gate.check_commit(intent, commit.plan_token, commit.confirm, approver)
+        target = await write.target(context)
+        if plan is not None and plan.state == target.state:
+            evidence = await gate.gather_evidence(intent, plan, target, commit.confirm, approver)
+            # A person takes their time, and two commits could each count on the other's target as
+            # the remaining copy. So the last check and the write happen under one lock.
+            async with gate.exclusive():
+                target = await write.target(context)
+                if plan.state == target.state:
+                    permit = gate.permit(intent, plan, evidence, approver)
+                    return SentWrite(await gate.send(permit, write), target.radius)
+        fields = await gate.plan(intent, target, approver)
+    instructions = commit_instructions(
+        approver, "call again with the same arguments, plan_token, and"
+    )
+    next_step = (_TARGET_CHANGED if plan else "") + instructions
+    return {"plan": target.radius, **fields, "next_step": next_step}
+
+
+async def execute_without_plan(
+    context: WriteContext, write: UnplannedWrite[T], approver: Approver
+) -> T:
+    """Check and send `write` under one lock, so that a second call sees the effect of the first."""
+    gate, intent = context.gate, write.intent
+    async with gate.recording_refusals(intent, approver, plan_token=""), gate.exclusive():
+        await write.check(context)
+        return await gate.send(gate.permit_without_plan(intent, approver), write)
+
+
+def commit_instructions(approver: Approver, call: str) -> str:
+    """Return the next step after a plan.
+
+    Args:
+        approver: the person behind the client.
+        call: the call that commits the plan, up to the confirmation words.
+    """
+    if approves_in_panel(approver):
+        return _APPROVE_IN_PANEL
+    return (
+        "Nothing was changed yet. Show this plan to the person and ask whether they agree. Only if"
+        f" they do, {call} the words they agreed to as confirm."
+    )

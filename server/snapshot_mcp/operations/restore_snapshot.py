@@ -1,0 +1,219 @@
+"""restore_snapshot: make a new, billed VM from a snapshot, after a plan and its approval."""
+
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Self
+
+from snapshot_mcp.cloud.client import CloudReader, CloudWriter, RestoreReceipt
+from snapshot_mcp.consent.evidence import Approver
+from snapshot_mcp.consent.plan_tokens import Intent
+from snapshot_mcp.consent.target import Target, snapshot_target
+from snapshot_mcp.core.clock import SYSTEM_CLOCK, Clock
+from snapshot_mcp.core.errors import (
+    NOTHING_CHANGED,
+    CloudError,
+    NotDoneError,
+    OutcomeUnknownError,
+    ProtocolError,
+    RefusedError,
+)
+from snapshot_mcp.core.sanitize import cell_text, quoted
+from snapshot_mcp.ledger.chain import Argument, Row, attempt_of
+from snapshot_mcp.models.cloud import VirtualMachine, status_word
+from snapshot_mcp.models.snapshots import RestoreResult, VirtualMachineSummary
+from snapshot_mcp.operations.listing import find_virtual_machines
+from snapshot_mcp.operations.planned_write import (
+    NEW_PLAN_NEEDED,
+    SentWrite,
+    WriteContext,
+    execute,
+)
+from snapshot_mcp.operations.policy_check import enforce_policy
+from snapshot_mcp.operations.polling import PollResult, poll_until
+from snapshot_mcp.operations.requests import Commit, RestoreSnapshotRequest
+from snapshot_mcp.rules import policy as rules
+from snapshot_mcp.rules.blast_radius import restore_blast_radius
+from snapshot_mcp.rules.eligibility import restore_obstacle, snapshot_obstacle
+from snapshot_mcp.rules.rehearsal import rehearsal_name
+
+_CONTRACT_REJECTED = "The cloud rejected the contract, so the VM is billed on demand."
+
+
+@dataclass
+class RestoreSnapshot:
+    """The restore of one snapshot.
+
+    Attributes:
+        request: the snapshot and the new VM.
+        clock: measures how long the restore takes.
+        sent_at: when the request was last sent, in seconds of `clock.monotonic`.
+    """
+
+    tool: ClassVar[Literal["restore_snapshot"]] = "restore_snapshot"
+    matches_by_name_only: ClassVar[bool] = True  # a VM with this name may hold any snapshot
+    request: RestoreSnapshotRequest
+    clock: Clock = SYSTEM_CLOCK
+    sent_at: float = 0.0
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self | None:
+        """Return the write that a row of the ledger describes; None if the name is missing."""
+        name = attempt_of(row).arguments.get("new_vm_name")
+        return cls(RestoreSnapshotRequest(row.target, str(name), None)) if name else None
+
+    @property
+    def intent(self) -> Intent:
+        """The tool, the snapshot, and every other argument."""
+        arguments: dict[str, Argument] = {
+            **self.request._asdict(),
+            "contract_id": self.request.contract_id or 0,
+        }
+        del arguments["snapshot_id"]
+        return Intent(self.tool, self.request.snapshot_id, arguments)
+
+    async def target(self, context: WriteContext) -> Target:
+        """Read the snapshot and return it with the VM that would be made.
+
+        Raises:
+            RefusedError: the snapshot is not ready, the policy forbids it, or the name is taken.
+        """
+        snapshot = await context.reader.get_snapshot(self.request.snapshot_id)
+        sent = await context.gate.count_sent_last_hour(self.tool)
+        enforce_policy(rules.check_restore(context.policy, snapshot, sent_last_hour=sent))
+        obstacle = restore_obstacle(snapshot)
+        if obstacle is not None:
+            raise RefusedError(
+                f"Snapshot {snapshot.id} cannot be restored now: {obstacle}.", NOTHING_CHANGED
+            )
+        name = self.request.new_vm_name
+        if await _find_virtual_machine(context.reader, name) is not None:
+            raise RefusedError(
+                f"A VM named {quoted(name)} exists already.",
+                f"{NOTHING_CHANGED} Choose another name.",
+            )
+        radius = restore_blast_radius(
+            snapshot,
+            name,
+            await _prices(context.reader),
+            context.clock.now(),
+            rehearsal=self.request.rehearsal,
+        )
+        return snapshot_target(snapshot, radius)
+
+    def send(self, writer: CloudWriter) -> Awaitable[RestoreReceipt]:
+        """Send the request once."""
+        self.sent_at = self.clock.monotonic()
+        request = self.request
+        return writer.restore_snapshot(
+            request.snapshot_id, request.new_vm_name, request.contract_id
+        )
+
+    async def find_effect(self, reader: CloudReader) -> RestoreReceipt | None:
+        """Return the VM with the new name."""
+        vm = await _find_virtual_machine(reader, self.request.new_vm_name)
+        return None if vm is None else RestoreReceipt(vm, contract_rejected=False)
+
+
+async def restore_snapshot(
+    context: WriteContext,
+    request: RestoreSnapshotRequest,
+    commit: Commit,
+    wait_seconds: int,
+    approver: Approver,
+) -> RestoreResult:
+    """Plan a restore, or commit a plan and wait until the new VM is ACTIVE.
+
+    Raises:
+        RefusedError: consent is not valid, or as `RestoreSnapshot.target`; nothing was sent.
+        CloudError: the cloud refused, or could not be reached.
+    """
+    if request.rehearsal:
+        request = request._replace(new_vm_name=rehearsal_name(request.new_vm_name))
+    write = RestoreSnapshot(request, context.clock)
+    try:
+        executed = await execute(context, write, commit, approver)
+    except NotDoneError as error:
+        return RestoreResult(outcome="failed", next_step=f"{error} {NEW_PLAN_NEEDED}")
+    except OutcomeUnknownError as error:
+        name = quoted(request.new_vm_name)
+        look = (
+            f"Call list_virtual_machines with search {name}: if it is there, it was made, and"
+            " is billed until somebody deletes it."
+        )
+        return RestoreResult(outcome="unknown", next_step=f"{error} {look}")
+    if not isinstance(executed, SentWrite):
+        return RestoreResult(outcome="confirmation_required").model_copy(update=executed)
+    receipt = executed.result
+    polled = await poll_until(
+        receipt.virtual_machine,
+        lambda: context.reader.get_virtual_machine(receipt.virtual_machine.id),
+        lambda latest: status_word(latest.status) in ("ACTIVE", "ERROR"),
+        lambda latest: f"VM {latest.id} is {cell_text(latest.status)}",
+        seconds=wait_seconds,
+        clock=context.clock,
+    )
+    return _result(
+        polled,
+        contract_rejected=receipt.contract_rejected,
+        rehearsal=request.rehearsal,
+        took_seconds=context.clock.monotonic() - write.sent_at,
+    )
+
+
+async def _find_virtual_machine(reader: CloudReader, name: str) -> VirtualMachine | None:
+    found = await find_virtual_machines(reader, name)
+    return next((vm for vm in found.kept if vm.name == name), None)
+
+
+async def _prices(reader: CloudReader) -> Mapping[str, float]:
+    try:
+        return await reader.get_prices()
+    except (CloudError, ProtocolError):
+        return {}  # the plan says that the price is not known
+
+
+def _result(
+    polled: PollResult[VirtualMachine],
+    *,
+    contract_rejected: bool,
+    rehearsal: bool,
+    took_seconds: float,
+) -> RestoreResult:
+    vm, trouble = polled
+    took = None
+    match status_word(vm.status):
+        case "ACTIVE":
+            outcome, took = "restored", round(took_seconds, 1)
+            next_step = "" if rehearsal else "It is billed until somebody deletes it."
+        case "ERROR":
+            outcome, next_step = "failed", "The cloud made the VM but reports an error on it."
+        case _:
+            outcome = "pending"
+            status = f"It was ordered, but {trouble}." if trouble else "It is not ACTIVE yet."
+            next_step = (
+                f"{status} Call list_virtual_machines with search {quoted(vm.name)} to see how it"
+                " goes on; do not restore it again."
+            )
+    sentences = (
+        next_step,
+        _removal_instructions(vm) if rehearsal else "",
+        _CONTRACT_REJECTED if contract_rejected else "",
+    )
+    return RestoreResult(
+        outcome=outcome,
+        virtual_machine=VirtualMachineSummary.from_virtual_machine(vm, snapshot_obstacle(vm)),
+        took_seconds=took,
+        next_step=" ".join(filter(None, sentences)),
+    )
+
+
+def _removal_instructions(vm: VirtualMachine) -> str:
+    """Return how a person removes the VM of a rehearsal; this server never does.
+
+    Source: the vendor's OpenAPI document for the call.
+    """
+    return (
+        f"Tell the person to check VM {vm.id} and then to delete it, in the cloud's console or with"
+        f" DELETE /core/virtual-machines/{vm.id} of its API: this server deletes no VMs, and it is"
+        " billed until then."
+    )
