@@ -22,13 +22,21 @@ from snapshot_mcp.core.clock import SYSTEM_CLOCK, utc_now
 from snapshot_mcp.sandbox.app import create_app
 from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.processes.conftest import Command
-from tests.processes.helpers import HTML, KEY, Upstream, environment, planned, ready_server, run
-from tests.processes.helpers import ready_snapshots as ready
+from tests.processes.helpers import (
+    HTML_RESPONSE,
+    KEY,
+    Upstream,
+    commit_arguments,
+    environment,
+    ready_server,
+    run_command,
+)
+from tests.processes.helpers import list_ready_snapshots as ready
 
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> Generator[Upstream]:
-    with Upstream(tmp_path / "cloud.db").serving() as upstream:
+    with Upstream(tmp_path / "cloud.db").serve() as upstream:
         yield upstream
 
 
@@ -59,7 +67,7 @@ def test_a_fresh_machine_is_well_and_nothing_is_made(command: Command, tmp_path:
 
 
 def test_a_process_tells_the_same(tmp_path: Path) -> None:
-    ended = run("doctor", env=environment(tmp_path))
+    ended = run_command("doctor", env=environment(tmp_path))
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
@@ -121,22 +129,22 @@ def test_a_key_that_may_not_read_is_told_and_so_is_one_that_reads_less(
     command: Command, cloud: Upstream, tmp_path: Path
 ) -> None:
     env = environment(tmp_path / "data", **cloud.settings)
-    cloud.instead = Strange(tmp_path, {"/v1/core/snapshots": refusing(403)})
+    cloud.replacement = Strange(tmp_path, {"/v1/core/snapshots": refusing(403)})
     assert examine(command, env, 1)["key"] == [("bad", "accepted, but it may not read snapshots")]
-    cloud.instead = Strange(tmp_path, {"/v1/core/virtual-machines": refusing(403)})
+    cloud.replacement = Strange(tmp_path, {"/v1/core/virtual-machines": refusing(403)})
     state, text = examine(command, env, 0)["key"][2]
     assert state == "note"
     assert text.startswith("does not read VMs: The API key may not do this")
 
 
-@pytest.mark.parametrize("answer", [HTML, refusing(500), JSONResponse([])])
+@pytest.mark.parametrize("answer", [HTML_RESPONSE, refusing(500), JSONResponse([])])
 def test_what_is_not_the_cloud_is_told(
     command: Command,
     cloud: Upstream,
     answer: ASGIApp,
     tmp_path: Path,
 ) -> None:
-    cloud.instead = answer
+    cloud.replacement = answer
     told = examine(command, environment(tmp_path / "data", **cloud.settings), 1)
     assert told["cloud"][0][0] == "bad"
     assert "key" not in told
@@ -192,15 +200,15 @@ def test_what_the_cloud_says_that_the_key_may_do_is_told(
     body = {"status": True, "permissions": entries}
     path = "/v1/auth/users/me/permissions"
     env = environment(tmp_path / "data", **cloud.settings)
-    cloud.instead = Strange(tmp_path, {path: JSONResponse(body)})
+    cloud.replacement = Strange(tmp_path, {path: JSONResponse(body)})
     assert examine(command, env, 0)["key"][-1] == (
         "ok",
         "may, as the cloud says: snapshot:create[1m",
     )
     many = [{"resource": "vm", "permission": str(n)} for n in range(20)]
-    cloud.instead = Strange(tmp_path, {path: JSONResponse({"permissions": many})})
+    cloud.replacement = Strange(tmp_path, {path: JSONResponse({"permissions": many})})
     assert examine(command, env, 0)["key"][-1][1].endswith("vm:11 and 8 more")
-    cloud.instead = Strange(tmp_path, {path: JSONResponse([])})
+    cloud.replacement = Strange(tmp_path, {path: JSONResponse([])})
     assert examine(command, env, 0)["key"][-1][0] == "note"
 
 
@@ -223,7 +231,7 @@ def test_a_ledger_is_whole_or_its_trouble_is_told(command: Command, tmp_path: Pa
     env = environment(tmp_path)
     with ready_server(tmp_path) as server:
         target: dict[str, object] = {"snapshot_id": ready(server)[0]["id"]}
-        server.ask("delete_snapshot", **planned(server, "delete_snapshot", target))
+        server.call_tool("delete_snapshot", **commit_arguments(server, "delete_snapshot", target))
     assert examine(command, env, 0)["ledger"] == [("ok", "whole")]
     with closing(sqlite3.connect(tmp_path / LEDGER_FILE)) as ledger, ledger:
         ledger.execute("DROP TRIGGER attempts_are_not_updated")

@@ -60,8 +60,8 @@ def test_what_is_installed_starts_as_the_configuration_says(
     words = [started["command"], *started.get("args", [])]
     with stdio_server(tmp_path / "data", command=words, **started["env"]) as server:
         server.initialize()
-        assert set(server.tools()) == TOOLS
-        assert server.hang_up() == 0
+        assert set(server.list_tools()) == TOOLS
+        assert server.close_stdin() == 0
 
 
 def test_what_was_there_stays_and_a_copy_of_it_is_kept(install: Install, tmp_path: Path) -> None:

@@ -61,9 +61,9 @@ def test_a_start_loads_nothing_that_only_a_call_needs(
     command = [sys.executable, "-X", "importtime", "-m", "snapshot_mcp"]
     with stdio_server(tmp_path, command=command) as server:
         server.initialize()
-        assert server.tools()
+        assert server.list_tools()
         at_start = set(_IMPORT.findall(server.stderr))
-        server.ask("list_snapshots")
+        server.call_tool("list_snapshots")
         in_all = set(_IMPORT.findall(server.stderr))
     assert "mcp.server.mcpserver" in at_start
     assert LATER & at_start == set()

@@ -51,9 +51,9 @@ def starts_and_lists_its_tools(command: Sequence[str], folder: Path, **variables
     """Start the server as a client does, in a folder of its own, and speak with it."""
     with stdio_server(folder / "data", command=command, **variables) as server:
         assert server.initialize()["serverInfo"]["name"] == "snapshot-mcp"
-        assert set(server.tools()) == TOOLS
-        assert server.ask("list_snapshots")["total"] > 0
-        assert server.hang_up() == 0
+        assert set(server.list_tools()) == TOOLS
+        assert server.call_tool("list_snapshots")["total"] > 0
+        assert server.close_stdin() == 0
 
 
 def entry_in(path: Path, section: str) -> tuple[list[str], dict[str, str]]:
