@@ -31,7 +31,7 @@ MEASURED_RUNS = scale(quick=1, deep=5)
 NOTE = "embedded cloud"
 QUESTION = "asks for your consent"
 MESSAGES = {
-    exit_codes.NOT_AGREED: "Nothing was changed",
+    exit_codes.NOT_CONFIRMED: "Nothing was changed",
     exit_codes.INTERRUPTED: "Nothing was deleted",
 }
 
@@ -87,7 +87,7 @@ def seconds_to_question(folder: Path, words: Iterable[str]) -> float:
         began = terminal.read_until(NOTE)
         seconds = terminal.read_until(QUESTION) - began
         terminal.type(CTRL_C)
-        assert assert_clean_end(terminal) == exit_codes.NOT_AGREED
+        assert assert_clean_end(terminal) == exit_codes.NOT_CONFIRMED
     return seconds
 
 

@@ -42,7 +42,7 @@ TOOLS = {
 }
 EMBEDDED_NOTE = (
     "snapshot-mcp: there is no API key, so the embedded cloud is used."
-    " Set SNAPSHOT_MCP_API_KEY for the real one."
+    " Set SNAPSHOT_MCP_API_KEY to use the real cloud."
 )
 KEY = "k3y-0d5e8f6a-not-for-eyes"
 LEGACY_VERSION = "2025-11-25"

@@ -182,7 +182,7 @@ def test_the_ledger_is_shown_and_verified_where_there_is_none(
     shown = command("ledger", env=env)
     assert (shown.returncode, shown.stdout, shown.stderr) == (0, "", "")
     verified = command("ledger", "verify", env=env)
-    assert (verified.returncode, verified.stdout) == (0, "The ledger is whole.\n")
+    assert (verified.returncode, verified.stdout) == (0, "The ledger is intact.\n")
 
 
 def test_the_ledger_is_shown_on_a_console_that_is_not_utf_8(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ async def test_replicas_do_nothing_twice_keep_the_limit_and_tell_what_happened(
     assert without_the_scope(told, rows) == []
     assert load.forbidden >= CALLS / 50
     done = run_command("ledger", "verify", env=environment(tmp_path, SNAPSHOT_MCP_DATABASE_URL=url))
-    assert (done.returncode, done.stdout) == (0, "The ledger is whole.\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "The ledger is intact.\n"), done.stderr
     assert len({row.owner for row in rows if row.event == "sent"}) >= 2
     assert sum(it.outcome in DONE for it in told) >= CALLS / 100
     if CALLS >= 1_000:  # a few of them have something to tidy up

@@ -77,3 +77,8 @@ CALLER: ContextVar[Caller | None] = ContextVar("caller", default=None)
 def current_caller() -> Caller:
     """Who called; the server itself where nobody did."""
     return CALLER.get() or Caller("", ProgressReporter(_discard_progress))
+
+
+def current_principal() -> str:
+    """Return who is answerable for the current work."""
+    return current_caller().principal

@@ -13,7 +13,7 @@ from snapshot_mcp.consent.gate import SECONDS_PER_HOUR, Gate
 from snapshot_mcp.consent.plan_tokens import PlanTokens
 from snapshot_mcp.consent.signing_key import signing_key_source
 from snapshot_mcp.core.clock import Clock
-from snapshot_mcp.core.request_context import current_caller
+from snapshot_mcp.core.request_context import current_principal
 from snapshot_mcp.ledger.backend import LedgerBackend, open_ledger_backend
 from snapshot_mcp.ledger.chain import RateLimit
 from snapshot_mcp.operations import Operations
@@ -82,7 +82,7 @@ def _gate(
 ) -> Gate:
     tokens = PlanTokens(
         key=signing_key_source(settings),
-        principal=_principal,
+        principal=current_principal,
         cloud=EMBEDDED_URL if settings.embedded else settings.api_url,
         now=clock.now,
     )
@@ -101,12 +101,8 @@ def _gate(
             for tool, events in hourly.items()
             if events is not None
         },
-        principal=_principal,
+        principal=current_principal,
         clock=clock,
-        new_id=lambda: secrets.token_urlsafe(12),
+        new_id=partial(secrets.token_urlsafe, 12),
         change_lock=records.change_lock,
     )
-
-
-def _principal() -> str:
-    return current_caller().principal
