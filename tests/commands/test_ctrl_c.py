@@ -11,7 +11,7 @@ import pytest
 
 from snapshot_mcp.cli import exit_codes
 from snapshot_mcp.cli.terminal import Terminal
-from snapshot_mcp.ledger.sqlite import SqliteLedger
+from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
 from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.conftest import ManualClock
 from tests.processes.helpers import environment, run_command
@@ -73,7 +73,7 @@ def assert_clean_end(terminal: PseudoTerminal) -> int:
 
 
 def assert_kept(folder: Path, snapshot: str) -> None:
-    rows = anyio.run(SqliteLedger(folder / LEDGER_FILE, ManualClock().now).rows)
+    rows = anyio.run(open_sqlite_ledger(folder / LEDGER_FILE, ManualClock().now).rows)
     assert {row.event for row in rows} <= {"planned", "asked", "refused"}
     shown = run_command(
         "call", "inspect_snapshot", f"snapshot_id={snapshot}", env=environment(folder)

@@ -12,7 +12,7 @@ from mcp.server.mcpserver import MCPServer
 
 from snapshot_mcp.cloud.connection import Connection
 from snapshot_mcp.core.clock import Clock
-from snapshot_mcp.ledger.sqlite import SqliteLedger
+from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
 from snapshot_mcp.mcp_server.app import connection_over, create_server, embedded_transport
 from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE, Settings
 from tests.faults.clocks import ApartClock
@@ -100,7 +100,7 @@ class FaultyWorld:
 
     async def problems(self) -> list[str]:
         """What the ledger finds wrong with itself."""
-        return await SqliteLedger(self.folder / LEDGER_FILE, self.clock.now).verify()
+        return await open_sqlite_ledger(self.folder / LEDGER_FILE, self.clock.now).verify()
 
     async def calm(self) -> None:
         """Wait until every attempt that was sent has its end, whoever has left meanwhile."""

@@ -14,7 +14,8 @@ from mcp import Client, MCPError
 from mcp_types import CLIENT_CAPABILITIES_META_KEY, PROTOCOL_VERSION_META_KEY
 
 from snapshot_mcp.core.clock import utc_now
-from snapshot_mcp.ledger.sqlite import Row, SqliteLedger
+from snapshot_mcp.ledger.chain import Row
+from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
 from snapshot_mcp.settings.environment import LEDGER_FILE
 from snapshot_mcp.transports.shutdown import DRAIN_TIMEOUT_SECONDS, SHUTDOWN_TIMEOUT_SECONDS
 from tests.conftest import ERAS
@@ -46,7 +47,7 @@ def notebook(server: StdioServer) -> int:
 
 def rows_in(folder: Path) -> list[Row]:
     """The ledger that a server left behind."""
-    return anyio.run(SqliteLedger(folder / LEDGER_FILE, utc_now).rows)
+    return anyio.run(open_sqlite_ledger(folder / LEDGER_FILE, utc_now).rows)
 
 
 def end(server: StdioServer) -> float:

@@ -20,7 +20,7 @@ from tests.processes.helpers import (
     target_arguments,
     until,
 )
-from tests.units.ledgers import Books
+from tests.units.ledgers import LedgerKind
 
 pytestmark = pytest.mark.slow
 
@@ -37,12 +37,12 @@ def rows(file: Path, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
 
-def assert_sound(folder: Path, books: Books | None = None) -> None:
+def assert_sound(folder: Path, ledger_kind: LedgerKind | None = None) -> None:
     for name in (CLOUD_FILE, LEDGER_FILE):
         assert rows(folder / name, "PRAGMA integrity_check") in ([], [("ok",)])
         assert rows(folder / name, "PRAGMA foreign_key_check") == []
-    if books is not None:
-        assert anyio.run(books.open(folder).verify) == []
+    if ledger_kind is not None:
+        assert anyio.run(ledger_kind.open(folder).verify) == []
 
 
 def snapshot_ids(folder: Path) -> set[int]:
@@ -84,9 +84,9 @@ def outcome(server: StdioServer, call: int) -> str:
 
 
 def test_a_server_killed_with_calls_in_flight_leaves_sound_databases_and_starts_again(
-    tmp_path: Path, books: Books
+    tmp_path: Path, ledger_kind: LedgerKind
 ) -> None:
-    gone, settings = set[int](), books.settings(tmp_path)
+    gone, settings = set[int](), ledger_kind.settings(tmp_path)
     for number in range(ROUNDS):
         with stdio_server(tmp_path, **settings) as server:
             ready = started(server)
@@ -98,7 +98,7 @@ def test_a_server_killed_with_calls_in_flight_leaves_sound_databases_and_starts_
                 sleep(number * MILLISECONDS_A_ROUND / 1000)
             server.kill()
             told = outcome(server, calls["delete_snapshot"])
-        assert_sound(tmp_path, books)
+        assert_sound(tmp_path, ledger_kind)
         left = snapshot_ids(tmp_path)
         assert told in ("", "deleted")
         assert told == "" or victim not in left
@@ -107,8 +107,8 @@ def test_a_server_killed_with_calls_in_flight_leaves_sound_databases_and_starts_
     with stdio_server(tmp_path, **settings) as server:
         assert not gone & {snapshot["id"] for snapshot in started(server)}
         assert server.close_stdin() == 0
-    assert_sound(tmp_path, books)
-    recorded = anyio.run(books.open(tmp_path).rows)
+    assert_sound(tmp_path, ledger_kind)
+    recorded = anyio.run(ledger_kind.open(tmp_path).rows)
     sent = [row for row in recorded if row.event == "sent"]
     assert len({row.attempt for row in sent}) == len(sent)
     # Nothing is gone that was not recorded before it was sent.

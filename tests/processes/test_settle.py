@@ -13,8 +13,8 @@ import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from snapshot_mcp.core.clock import utc_now
-from snapshot_mcp.ledger.chain import Attempt
-from snapshot_mcp.ledger.sqlite import Row, SqliteLedger
+from snapshot_mcp.ledger.chain import Attempt, Row
+from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
 from snapshot_mcp.sandbox.app import create_app
 from tests.postgres.server import Server
 from tests.processes.conftest import Command
@@ -33,7 +33,7 @@ from tests.processes.helpers import (
     target_arguments,
     until,
 )
-from tests.units.ledgers import Books, Databases
+from tests.units.ledgers import DatabaseLedgers, LedgerKind
 
 pytestmark = pytest.mark.slow
 
@@ -70,15 +70,15 @@ class Scene(NamedTuple):
 
     upstream: Upstream
     folder: Path
-    books: Books
+    ledger_kind: LedgerKind
 
     @property
     def settings(self) -> dict[str, str]:
-        return self.upstream.settings | self.books.settings(self.folder)
+        return self.upstream.settings | self.ledger_kind.settings(self.folder)
 
     def rows(self, tool: str) -> list[Row]:
         """The rows that servers left behind."""
-        return anyio.run(partial(self.books.open(self.folder).rows, tool=tool))
+        return anyio.run(partial(self.ledger_kind.open(self.folder).rows, tool=tool))
 
     def kill_in_the_midst(self, tool: str) -> None:
         """Kill a server between a write and its end."""
@@ -101,13 +101,13 @@ class Scene(NamedTuple):
 
 
 @pytest.fixture
-def scene(tmp_path: Path, books: Books) -> Generator[Scene]:
-    with scene_of(tmp_path, books) as scene:
+def scene(tmp_path: Path, ledger_kind: LedgerKind) -> Generator[Scene]:
+    with scene_of(tmp_path, ledger_kind) as scene:
         yield scene
 
 
 @contextmanager
-def scene_of(tmp_path: Path, books: Books) -> Generator[Scene]:
+def scene_of(tmp_path: Path, ledger_kind: LedgerKind) -> Generator[Scene]:
     """A cloud that does what it is asked and does not answer."""
     done.clear()
     database = tmp_path / "cloud" / "cloud.db"
@@ -115,7 +115,7 @@ def scene_of(tmp_path: Path, books: Books) -> Generator[Scene]:
         app = create_app(database=database, api_key=KEY, now=upstream.now)
         upstream.replacement = applied_and_not_answered(app)
         upstream.replaced_methods = ("POST", "DELETE")
-        yield Scene(upstream, tmp_path / "data", books)
+        yield Scene(upstream, tmp_path / "data", ledger_kind)
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -133,8 +133,8 @@ def test_what_was_sent_and_not_seen_to_end_is_settled_at_the_next_start(
     assert last.event == ("done" if happened else "failed")
     assert last.reason.startswith("settled after a crash")
     assert len(scene.upstream.writes) == 1
-    assert anyio.run(scene.books.open(scene.folder).verify) == []
-    assert scene.books.owners(scene.folder) == []
+    assert anyio.run(scene.ledger_kind.open(scene.folder).verify) == []
+    assert scene.ledger_kind.owners(scene.folder) == []
 
 
 def test_of_two_that_start_at_once_and_see_the_same_one_alone_records_how_it_ended(
@@ -153,17 +153,20 @@ def test_of_two_that_start_at_once_and_see_the_same_one_alone_records_how_it_end
         assert scene.upstream.barrier.waiting >= 2
     events = [row.event for row in scene.rows("delete_snapshot")]
     assert events == ["planned", "sent", "done"]
-    assert anyio.run(scene.books.open(scene.folder).verify) == []
+    assert anyio.run(scene.ledger_kind.open(scene.folder).verify) == []
 
 
 def test_a_write_under_way_is_settled_when_its_process_is_gone_and_not_when_its_session_is_cut(
     tmp_path: Path, postgres: Server
 ) -> None:
-    with ExitStack() as stack, scene_of(tmp_path, books := Databases(postgres, stack)) as scene:
+    with (
+        ExitStack() as stack,
+        scene_of(tmp_path, ledger_kind := DatabaseLedgers(postgres, stack)) as scene,
+    ):
         with stdio_server(scene.folder, **scene.settings, SNAPSHOT_MCP_TIMEOUT="300") as server:
             server.initialize()
             scene.write_without_end(server, "delete_snapshot")
-            assert postgres.cut(books.name(scene.folder)) >= 1
+            assert postgres.cut(ledger_kind.name(scene.folder)) >= 1
             scene.upstream.replacement = None
             with ready_server(scene.folder, **scene.settings) as other:
                 list_ready_snapshots(other)
@@ -189,7 +192,7 @@ def test_the_ledger_is_shown_on_a_console_that_is_not_utf_8(tmp_path: Path) -> N
     row = Attempt(
         "a1", "delete_snapshot", 1, {"note": "\u6771\u4eac"}, "me", "arguments", "caf\u00e9"
     )
-    anyio.run(SqliteLedger(tmp_path / "ledger.db", utc_now).record, "planned", row, "")
+    anyio.run(open_sqlite_ledger(tmp_path / "ledger.db", utc_now).record, "planned", row, "")
     env = environment(tmp_path, PYTHONIOENCODING="ascii")
     shown = run_command("ledger", env=env)
     assert (shown.returncode, shown.stderr) == (0, "")

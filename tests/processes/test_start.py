@@ -40,6 +40,7 @@ LAZY_MODULES = {
     "snapshot_mcp.settings.policy_file",
     "snapshot_mcp.ledger.postgres",
     "snapshot_mcp.ledger.base",
+    "snapshot_mcp.ledger.store",
     "snapshot_mcp.ledger.backend",
     "snapshot_mcp.rules",
     "snapshot_mcp.sandbox",

