@@ -54,7 +54,7 @@ def observe_call(tool: str) -> Generator[None]:
     try:
         yield
     except BaseException as failure:
-        error = _error_kind(failure.__cause__ or failure)
+        error = _error_kind(failure)
         raise
     finally:
         seconds = time.perf_counter() - begin

@@ -3,15 +3,14 @@
 from collections.abc import Iterable, Sequence
 
 from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
-from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import RequestBodyLimitMiddleware, TransportSecuritySettings
 from pydantic import AnyHttpUrl, ConfigDict, TypeAdapter
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from snapshot_mcp.core.clock import SYSTEM_CLOCK, Clock
-from snapshot_mcp.mcp_server.prompts import load_prompts
-from snapshot_mcp.operations import OperationsFactory
+from snapshot_mcp.mcp_server.app import McpServer
+from snapshot_mcp.mcp_server.prompt_files import load_prompts
 from snapshot_mcp.transports.http.authentication import AuthenticationMiddleware
 from snapshot_mcp.transports.http.error_responses import ErrorResponder
 from snapshot_mcp.transports.http.jwks import JwksClient, KeySet
@@ -32,19 +31,21 @@ _URL = TypeAdapter(AnyHttpUrl, config=ConfigDict(url_preserve_empty_path=True))
 
 
 def create_http_app(
-    server: MCPServer[OperationsFactory],
+    server: McpServer,
     http_settings: HttpSettings,
     *,
+    routes: Sequence[Route],
     public_paths: Iterable[str],
     sessions: bool = True,
     clock: Clock = SYSTEM_CLOCK,
 ) -> ASGIApp:
-    """Return the application that serves `server` at /mcp, and its custom routes.
+    """Return the application that serves `server` at /mcp, and further routes.
 
     Args:
         server: the MCP server.
         http_settings: the settings of the service.
-        public_paths: the custom routes that need no authentication.
+        routes: further routes of the application.
+        public_paths: the paths of routes that need no authentication.
         sessions: whether clients of the legacy era have sessions, which replicas cannot share.
         clock: the clock.
     """
@@ -59,6 +60,7 @@ def create_http_app(
         transport_security=security,
         max_request_body_size=MAX_REQUEST_BYTES,
         stateless_http=not sessions,
+        custom_starlette_routes=list(routes),
     )
     if not http_settings.requires_authentication:
         return RequestIdMiddleware(app)
