@@ -20,6 +20,7 @@ import uvicorn
 from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from snapshot_mcp.mcp_server.tools.toolsets import TOOLS as DECLARED_TOOLS
 from snapshot_mcp.sandbox.app import create_app
 from tests.waiting import ANSWER_TIMEOUT_SECONDS, START_TIMEOUT_SECONDS, until
 
@@ -27,19 +28,7 @@ MODULE = (sys.executable, "-m", "snapshot_mcp")
 SCRIPT = (str(Path(sysconfig.get_path("scripts")) / "snapshot-mcp"),)
 COMMANDS = {"module": MODULE, "script": SCRIPT}
 
-TOOLS = {
-    "list_snapshots",
-    "inspect_snapshot",
-    "list_virtual_machines",
-    "create_snapshot",
-    "restore_snapshot",
-    "delete_snapshot",
-    "create_image_from_snapshot",
-    "list_snapshot_events",
-    "review_snapshots",
-    "plan_retention",
-    "apply_retention",
-}
+TOOLS = {tool.name for tool in DECLARED_TOOLS}
 EMBEDDED_NOTE = (
     "snapshot-mcp: there is no API key, so the embedded cloud is used."
     " Set SNAPSHOT_MCP_API_KEY to use the real cloud."

@@ -66,7 +66,7 @@ def test_a_start_imports_nothing_that_only_a_call_needs(
         at_start = set(_IMPORT.findall(server.stderr))
         server.ask("list_snapshots")
         after_call = set(_IMPORT.findall(server.stderr))
-    assert "mcp.server.mcpserver" in at_start
+    assert "mcp.server.lowlevel" in at_start
     assert LAZY_MODULES & at_start == set()
     assert {"httpx", "sqlite3", "msgspec"} <= after_call
     assert list(tmp_path.iterdir())

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from snapshot_mcp.cli.parser import parse
-from snapshot_mcp.mcp_server.tools.toolsets import all_tools
+from snapshot_mcp.mcp_server.tools.toolsets import select_tools
 from snapshot_mcp.settings.environment import TOOLSETS
 from tests.processes.conftest import Command
 from tests.processes.helpers import MODULE, environment, stdio_server
 
-READING = [tool.name for tool in all_tools(read_only=True, toolsets=["core"])]
+READING = [tool.name for tool in select_tools(read_only=True, toolsets=["core"])]
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 from mcp_types import CallToolResult
 
 from snapshot_mcp.mcp_server.app import create_server
-from snapshot_mcp.mcp_server.panel.tools import COMMITTED
-from snapshot_mcp.mcp_server.prompts import load_prompts
+from snapshot_mcp.mcp_server.panel.tools import COMMITTED_TOOLS
+from snapshot_mcp.mcp_server.prompt_files import load_prompts
 from snapshot_mcp.settings.environment import LEDGER_FILE, Settings
 from snapshot_mcp.transports.http.scopes import (
     COMMIT_TOOL,
@@ -31,7 +31,7 @@ from snapshot_mcp.transports.http.scopes import (
     required_scopes,
 )
 from snapshot_mcp.transports.http.token_verifier import LEEWAY_SECONDS
-from tests.conftest import ERAS, ask, refused
+from tests.conftest import ERAS, SHOWS_PANELS, ask, refused
 from tests.service.conftest import Service
 from tests.service.conversation import NEW, OLD, bearing, opened
 from tests.service.conversation import ask as ask_raw
@@ -61,7 +61,8 @@ def ledger(service: Service) -> list[tuple[str, str, str]]:
 
 
 async def test_every_tool_has_a_scope_and_no_other_name_does() -> None:
-    tools = {tool.name: tool for tool in await create_server(Settings()).list_tools()}
+    async with Client(create_server(Settings()), extensions=SHOWS_PANELS) as client:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
     assert tools.keys() == {*SCOPE_OF_TOOL, COMMIT_TOOL}
     for name, scope in SCOPE_OF_TOOL.items():
         hints = tools[name].annotations
@@ -73,8 +74,8 @@ async def test_every_tool_has_a_scope_and_no_other_name_does() -> None:
 async def test_a_commit_in_the_panel_needs_the_scope_of_what_is_committed(
     service: Service,
 ) -> None:
-    assert {SCOPE_OF_TOOL[tool] for tool in COMMITTED} == {WRITE, DELETE}
-    for tool in (*COMMITTED, "nonsense"):
+    assert {SCOPE_OF_TOOL[tool] for tool in COMMITTED_TOOLS} == {WRITE, DELETE}
+    for tool in (*COMMITTED_TOOLS, "nonsense"):
         params = {"name": COMMIT_TOOL, "arguments": {"tool": tool}}
         needed = required_scopes("tools/call", params)
         assert needed == {SCOPE_OF_TOOL.get(tool, READ)} or tool == "nonsense"

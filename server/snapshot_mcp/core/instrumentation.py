@@ -54,7 +54,7 @@ def observe_call(tool: str) -> Generator[None]:
     try:
         yield
     except BaseException as failure:
-        kind = error_kind(failure.__cause__ or failure)
+        kind = error_kind(failure)
         error = "" if kind == _INPUT_REQUIRED else kind
         raise
     finally:

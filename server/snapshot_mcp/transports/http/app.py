@@ -3,15 +3,14 @@
 from collections.abc import Iterable, Sequence
 
 from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
-from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import RequestBodyLimitMiddleware, TransportSecuritySettings
 from pydantic import AnyHttpUrl, ConfigDict, TypeAdapter
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from snapshot_mcp.core.clock import SYSTEM_CLOCK, Clock
-from snapshot_mcp.mcp_server.prompts import load_prompts
-from snapshot_mcp.operations import OperationsFactory
+from snapshot_mcp.mcp_server.app import McpServer
+from snapshot_mcp.mcp_server.prompt_files import load_prompts
 from snapshot_mcp.transports.http.authentication import (
     AuthenticationMiddleware,
     RequestScopeMiddleware,
@@ -31,9 +30,10 @@ _URL = TypeAdapter(AnyHttpUrl, config=ConfigDict(url_preserve_empty_path=True))
 
 
 def create_http_app(
-    server: MCPServer[OperationsFactory],
+    server: McpServer,
     service: HttpSettings,
     *,
+    routes: Sequence[Route],
     public_paths: Iterable[str],
     sessions: bool = True,
     clock: Clock = SYSTEM_CLOCK,
@@ -41,9 +41,10 @@ def create_http_app(
     """The application that serves `server` at /mcp.
 
     Args:
-        server: what is served; its own routes are served too.
+        server: what is served.
         service: who may call it, and how often.
-        public_paths: those of its routes that are for everybody.
+        routes: further routes of the application.
+        public_paths: paths of the routes that need no token.
         sessions: whether clients of the legacy era have sessions; replicas do not share those.
         clock: the time.
     """
@@ -56,6 +57,7 @@ def create_http_app(
         transport_security=security,
         max_request_body_size=MAX_REQUEST_BYTES,
         stateless_http=not sessions,
+        custom_starlette_routes=list(routes),
     )
     if not service.requires_authentication:
         return RequestIdMiddleware(app)

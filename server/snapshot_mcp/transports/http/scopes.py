@@ -3,29 +3,25 @@
 from collections.abc import Collection, Mapping
 from typing import cast
 
+from snapshot_mcp.mcp_server.panel.tools import PANEL_TOOLS, commit_from_panel
+from snapshot_mcp.mcp_server.tools.declaration import Effect
+from snapshot_mcp.mcp_server.tools.toolsets import TOOLS
+
 READ = "snapshots:read"
 WRITE = "snapshots:write"
 DELETE = "snapshots:delete"
 SCOPES = (READ, WRITE, DELETE)
 
-SCOPE_OF_TOOL: Mapping[str, str] = {
-    "list_snapshots": READ,
-    "inspect_snapshot": READ,
-    "list_virtual_machines": READ,
-    "list_snapshot_events": READ,
-    "review_snapshots": READ,
-    "plan_retention": READ,
-    "create_snapshot": WRITE,
-    "restore_snapshot": WRITE,
-    "create_image_from_snapshot": WRITE,
-    "delete_snapshot": DELETE,
-    "apply_retention": DELETE,
-    "panel_snapshots": READ,
-    "panel_virtual_machine": READ,
-}
+COMMIT_TOOL = commit_from_panel.name
+"""The panel's tool that commits the plan of another tool, and needs the scope of that tool."""
 
-COMMIT_TOOL = "commit_from_panel"
-"""The panel's tool that carries out a plan of another one, and needs the scope of that."""
+_SCOPE_OF_EFFECT: Mapping[Effect, str] = {"reads": READ, "adds": WRITE, "destroys": DELETE}
+
+SCOPE_OF_TOOL: Mapping[str, str] = {
+    tool.name: _SCOPE_OF_EFFECT[tool.effect]
+    for tool in (*TOOLS, *PANEL_TOOLS)
+    if tool is not commit_from_panel
+}
 
 _READING = ("resources/", "prompts/", "completion/", "subscriptions/")
 
