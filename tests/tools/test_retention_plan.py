@@ -204,7 +204,7 @@ async def test_nothing_to_delete_is_an_answer_without_a_token(world: World, clie
     assert plan["outcome"] == "nothing_to_delete"
     assert plan["delete_count"] == plan["reclaimed_gb"] == 0
     assert {"plan_token", "confirm_with", "expires_at"}.isdisjoint(plan)
-    assert text.startswith("nothing_to_delete: of 30 snapshots 30 stay\n")
+    assert text.startswith("nothing_to_delete: keeps 30 of 30 snapshots\n")
     assert await world.ledger() == []
 
 

@@ -95,7 +95,10 @@ def test_a_list_that_was_not_read_whole_tells_no_size() -> None:
 def test_an_empty_list_has_no_legend_and_no_cursor() -> None:
     snapshots = SnapshotList(snapshots=(), total=0, total_size=0, next_cursor="")
     assert text.render_snapshot_list(snapshots) == "0 snapshots, 0 GB"
-    assert text.render_vm_list(VirtualMachineList(virtual_machines=(), total=0, next_cursor="")) == "0 VMs"
+    assert (
+        text.render_vm_list(VirtualMachineList(virtual_machines=(), total=0, next_cursor=""))
+        == "0 VMs"
+    )
 
 
 def test_entries_that_could_not_be_read_are_told() -> None:
@@ -183,7 +186,8 @@ def test_the_answer_of_a_creation_is_what_was_seen_and_what_is_next() -> None:
     assert {"1701", '"web"', "ready"} <= set(first.replace(",", "").split())
     assert last == "Rest."
     assert (
-        text.render_create_result(CreateResult(outcome="unknown", next_step="Look.")) == "unknown\nLook."
+        text.render_create_result(CreateResult(outcome="unknown", next_step="Look."))
+        == "unknown\nLook."
     )
 
 
@@ -259,8 +263,12 @@ EVERYTHING_MISSING = {
     ),
     "details of GPUs without a model": details(Snapshot(id=1, vm_flavor=Flavor(gpu_count=2))),
     "details of features alone": details(Snapshot(id=1, vm_flavor=Flavor(features=Features()))),
-    "a creation": text.render_create_result(CreateResult(outcome="created", snapshot=BARE, next_step="")),
-    "a restore": text.render_restore_result(RestoreResult(outcome="pending", virtual_machine=BARE_VM)),
+    "a creation": text.render_create_result(
+        CreateResult(outcome="created", snapshot=BARE, next_step="")
+    ),
+    "a restore": text.render_restore_result(
+        RestoreResult(outcome="pending", virtual_machine=BARE_VM)
+    ),
     "a plan of a restore": text.render_restore_result(
         RestoreResult(
             outcome="confirmation_required",
