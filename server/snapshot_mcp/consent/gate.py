@@ -114,7 +114,7 @@ class Gate:
                 f"{NOTHING_CHANGED} Show the plan to the person and ask whether they agree. For a"
                 " new plan call the tool with neither of the two; for retention, plan_retention.",
             )
-        plan = await anyio.to_thread.run_sync(self._tokens.open, plan_token, intent)
+        plan = await anyio.to_thread.run_sync(self._tokens.verify, plan_token, intent)
         if await self._ledger.was_sent(plan.id):
             raise already_used_error()
         # Check expiry last: a used token must be reported as used, because its write may have
@@ -298,7 +298,7 @@ class Gate:
         self, intent: Intent, plan_token: str, approver: Approver, error: RefusedError
     ) -> None:
         try:
-            plan_id = await anyio.to_thread.run_sync(self._tokens.plan_id, plan_token)
+            plan_id = await anyio.to_thread.run_sync(self._tokens.plan_id_of, plan_token)
             attempt = self._attempt(plan_id or self._new_id(), intent, "arguments", approver)
             await self._ledger.record("refused", attempt, error.args[0])
         except LedgerError:

@@ -17,7 +17,7 @@ from mcp.server.mcpserver import MCPServer
 
 from snapshot_mcp import __version__
 from snapshot_mcp.cloud.circuit_breaker import CircuitBreaker
-from snapshot_mcp.consent.signing_key import signing_key_source
+from snapshot_mcp.consent.signing_key import build_key_loader
 from snapshot_mcp.core.clock import SYSTEM_CLOCK, Clock
 from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.mcp_server.completions import serve_completions
@@ -89,7 +89,7 @@ def create_server(
                 settings, policy, clock, circuit or CircuitBreaker(), connect or connect_cloud
             ),
             log_level="WARNING",
-            request_state_security=request_state_security(signing_key_source(settings)),
+            request_state_security=request_state_security(build_key_loader(settings)),
             cache_hints=_cache_hints(),
         )
     server.middleware.append(PanelToolFilter(tool.name for tool in for_panel))

@@ -78,7 +78,9 @@ async def _completed(context: RequestContext, kind: SuggestionKind, typed: str) 
         with anyio.move_on_after(COMPLETION_TIMEOUT_SECONDS):
             found = await operations.queries.suggestions(kind, typed)
             return CompleteResult(
-                completion=Completion(values=found.values, total=found.total, has_more=found.more)
+                completion=Completion(
+                    values=found.values, total=found.total, has_more=found.has_more
+                )
             )
     except SnapshotMcpError:
         pass  # the next call of a tool tells what is wrong

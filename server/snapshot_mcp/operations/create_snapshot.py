@@ -17,8 +17,8 @@ from snapshot_mcp.core.sanitize import cell_text, quoted
 from snapshot_mcp.ledger.chain import Row, attempt_of
 from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.models.snapshots import CreateResult, SnapshotSummary
-from snapshot_mcp.operations.listing import all_snapshots
-from snapshot_mcp.operations.notifications import announce, announcing_changes
+from snapshot_mcp.operations.listing import read_all_snapshots
+from snapshot_mcp.operations.notifications import announce_change, announcing_state_changes
 from snapshot_mcp.operations.planned_write import RETRY_ALLOWED, WriteContext, execute_without_plan
 from snapshot_mcp.operations.policy_check import enforce_policy
 from snapshot_mcp.operations.polling import PollResult, poll_until
@@ -86,7 +86,7 @@ class CreateSnapshot:
 
     async def find_effect(self, reader: CloudReader) -> Snapshot | None:
         """Return the snapshot of this VM with this name, which is unique."""
-        for snapshot in await all_snapshots(reader, self.request.name):
+        for snapshot in await read_all_snapshots(reader, self.request.name):
             if (snapshot.name, snapshot.vm_id) == (self.request.name, self.request.vm_id):
                 return snapshot
         return None
@@ -109,10 +109,10 @@ async def create_snapshot(
         name = quoted(request.name)
         look = f"Call list_snapshots with search {name}: if it is there, it was made."
         return CreateResult(outcome="unknown", next_step=f"{error} {look}")
-    await announce(snapshot.id, request.vm_id)
+    await announce_change(snapshot.id, request.vm_id)
     polled = await poll_until(
         snapshot,
-        announcing_changes(snapshot, lambda: context.reader.get_snapshot(snapshot.id)),
+        announcing_state_changes(snapshot, lambda: context.reader.get_snapshot(snapshot.id)),
         lambda latest: latest.state in ("ready", "failed"),
         lambda latest: f"Snapshot {latest.id} is {cell_text(latest.status)}",
         seconds=wait_seconds,

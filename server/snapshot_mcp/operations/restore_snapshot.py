@@ -162,7 +162,7 @@ async def restore_snapshot(
 
 async def _find_virtual_machine(reader: CloudReader, name: str) -> VirtualMachine | None:
     found = await find_virtual_machines(reader, name)
-    return next((vm for vm in found.kept if vm.name == name), None)
+    return next((vm for vm in found.results if vm.name == name), None)
 
 
 async def _prices(reader: CloudReader) -> Mapping[str, float]:

@@ -27,7 +27,7 @@ from snapshot_mcp.ledger.chain import Event
 from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.models.retention import NamedSnapshot, RetentionReport, SkippedSnapshot
 from snapshot_mcp.operations.delete_snapshot import DeleteSnapshot
-from snapshot_mcp.operations.notifications import announce
+from snapshot_mcp.operations.notifications import announce_change
 from snapshot_mcp.operations.planned_write import WriteContext
 from snapshot_mcp.operations.polling import poll_until
 from snapshot_mcp.rules.retention_batch import (
@@ -129,7 +129,7 @@ class RetentionRun:
         pending_ids = await self._wait_until_gone(progress.accepted)
         for snapshot in progress.accepted:
             if snapshot.id not in pending_ids:
-                await announce(snapshot.id, snapshot.vm_id)
+                await announce_change(snapshot.id, snapshot.vm_id)
         return _report(progress, pending_ids)
 
     def nothing_done(self) -> RetentionReport:
