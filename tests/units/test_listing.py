@@ -431,7 +431,7 @@ async def test_a_cursor_is_for_its_own_list_only() -> None:
             SnapshotFilter(created_after=NOW),
             SnapshotFilter(created_before=NOW),
         ):
-            with pytest.raises(RefusedError, match="not one of this list"):
+            with pytest.raises(RefusedError, match="does not belong to this list"):
                 await list_snapshots(reader, other, 2, cursor)
         with pytest.raises(RefusedError):
             await list_snapshots(reader, SnapshotFilter(), 2, vm_cursor)
@@ -477,9 +477,9 @@ async def test_a_garbled_cursor_is_refused_before_the_cloud_is_asked(cursor: str
         return [], 0
 
     async with reader_of(cut) as reader:
-        with pytest.raises(RefusedError, match="not one of this list"):
+        with pytest.raises(RefusedError, match="does not belong to this list"):
             await list_snapshots(reader, SnapshotFilter(), 2, cursor)
-        with pytest.raises(RefusedError, match="not one of this list"):
+        with pytest.raises(RefusedError, match="does not belong to this list"):
             await list_virtual_machines(finder(reader), "", 2, cursor)
     assert asked == []
 
@@ -504,7 +504,7 @@ def test_no_cursor_whatsoever_crashes_a_list(texts: list[str]) -> None:
             for text in texts:
                 # Only an empty cursor is one of this list.
                 if text:
-                    with pytest.raises(RefusedError, match="not one of this list"):
+                    with pytest.raises(RefusedError, match="does not belong to this list"):
                         await list_snapshots(reader, SnapshotFilter(), 1, text)
                 else:
                     assert (await list_snapshots(reader, SnapshotFilter(), 1, text)).total == 2

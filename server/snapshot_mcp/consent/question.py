@@ -34,7 +34,7 @@ def plan_facts(plan: BlastRadius) -> Iterator[str]:
     yield f"taken {plan.created_at:%Y-%m-%d %H:%M} UTC" if plan.created_at else "taken at ?"
     yield plan.state
     if plan.newer_of_vm is not None:
-        yield f"{plan.older_of_vm} older and {plan.newer_of_vm} newer ready ones of its VM"
+        yield f"{plan.older_of_vm} older and {plan.newer_of_vm} newer ready snapshots of its VM"
     if plan.new_vm_name is not None:
         yield f"flavor {cell_text(plan.flavor)}"
         yield f"GPUs {cell_text(plan.gpus)}" if plan.gpus else "no GPUs"

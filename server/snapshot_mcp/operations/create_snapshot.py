@@ -69,7 +69,7 @@ class CreateSnapshot:
             raise RefusedError(
                 f"VM {vm.id} is {status}: the cloud shuts it off for the snapshot and starts it"
                 " again, which interrupts what runs on it.",
-                f"{NOTHING_CHANGED} Ask the person; allow_interruption says that they accept it.",
+                f"{NOTHING_CHANGED} Ask the person; if they accept that, set allow_interruption.",
             )
         if not await context.reader.is_snapshot_name_available(self.request.name):
             raise RefusedError(
@@ -107,7 +107,7 @@ async def create_snapshot(
         return CreateResult(outcome="failed", next_step=f"{error} {RETRY_ALLOWED}")
     except OutcomeUnknownError as error:
         name = quoted(request.name)
-        look = f"Call list_snapshots with search {name}: if it is there, it was made."
+        look = f"Call list_snapshots with search {name}: if it is there, it was created."
         return CreateResult(outcome="unknown", next_step=f"{error} {look}")
     await announce_change(snapshot.id, request.vm_id)
     polled = await poll_until(
@@ -122,7 +122,7 @@ async def create_snapshot(
 
 
 def _result(polled: PollResult[Snapshot]) -> CreateResult:
-    snapshot, trouble = polled
+    snapshot, problem = polled
     summary = SnapshotSummary.from_snapshot(snapshot)
     match snapshot.state:
         case "ready":
@@ -133,12 +133,11 @@ def _result(polled: PollResult[Snapshot]) -> CreateResult:
             return CreateResult(
                 outcome="failed",
                 snapshot=summary,
-                next_step="The cloud reports that it failed: it protects nothing.",
+                next_step="The cloud reports that it failed: it cannot be restored.",
             )
         case _:
-            status = f"It was ordered, but {trouble}." if trouble else "It is not ready yet."
+            status = f"The cloud accepted it, but {problem}." if problem else "It is not ready yet."
             follow = (
-                f"Call inspect_snapshot with {snapshot.id} to see how it goes on; do not create it"
-                " again."
+                f"Call inspect_snapshot with {snapshot.id} to follow it; do not create it again."
             )
             return CreateResult(outcome="pending", snapshot=summary, next_step=f"{status} {follow}")

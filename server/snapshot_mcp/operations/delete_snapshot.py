@@ -119,7 +119,7 @@ async def delete_snapshot(
         outcome="pending",
         snapshot_id=snapshot_id,
         next_step=(
-            "The cloud accepted the deletion, but it was not seen to be done yet. Call"
+            "The cloud accepted the deletion, but has not confirmed it yet. Call"
             f" inspect_snapshot with {snapshot_id} later: if it is not found, it was deleted."
         ),
     )

@@ -60,7 +60,7 @@ async def poll_until(
         try:
             last, problem = await fetch(), ""
         except NotFoundError:
-            problem = "the cloud does not know it at the moment"
+            problem = "the cloud does not find it at the moment"
         except (CloudError, ProtocolError):
-            problem = "the cloud could not be asked at the moment"
+            problem = "the cloud could not be read at the moment"
     return PollResult(last, problem)

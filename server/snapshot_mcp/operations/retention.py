@@ -73,7 +73,7 @@ class RetentionOperations:
         if not batch.delete_count:
             return result
         if cursor:
-            next_step = "This is more of the plan whose token came with its first page."
+            next_step = "This page continues the plan; its token came with the first page."
             return result.model_copy(update={"next_step": next_step})
         fields = await self._context.gate.plan(
             _INTENT,
@@ -165,8 +165,8 @@ def _retention_policy(request: RetentionRequest) -> RetentionPolicy:
     )
     if policy.is_empty:
         raise RefusedError(
-            "The policy is empty: it says of nothing that it is kept.",
-            f"{NOTHING_CHANGED} Ask the person what to keep, and give it in the keep_ arguments.",
+            "The policy is empty: it would keep no snapshot.",
+            f"{NOTHING_CHANGED} Ask the person what to keep, and set the keep_ arguments.",
         )
     return policy
 
@@ -184,9 +184,9 @@ def _cursor_position(cursor: str, request: RetentionRequest, batch: Batch) -> Po
         return parse_cursor(cursor, _cursor_subject(request, batch))
     except RefusedError as error:
         raise RefusedError(
-            "The cursor is not one of these decisions: the arguments are others, or snapshots"
-            " changed since.",
-            f"{NOTHING_CHANGED} Leave the cursor out for a new plan.",
+            "The cursor does not belong to these decisions: the arguments differ, or snapshots have"
+            " changed.",
+            f"{NOTHING_CHANGED} Omit the cursor for a new plan.",
         ) from error
 
 
@@ -214,8 +214,8 @@ def _next_step(batch: Batch, instructions: str) -> str:
     if not batch.postponed_count:
         return instructions
     return (
-        f"{instructions} {batch.postponed_count} more would go: after this plan, a new one takes"
-        " the oldest of them."
+        f"{instructions} {batch.postponed_count} more would be deleted: make a"
+        " new plan after this one."
     )
 
 

@@ -23,14 +23,14 @@ def retention_question(expected: Sequence[Snapshot], planned_count: int) -> str:
 
 def _lines(expected: Sequence[Snapshot], planned_count: int) -> Iterator[str]:
     words = confirmation_words(len(expected)).capitalize()
-    yield f"{words} for good, {total_gigabytes(expected)} GB, oldest taken first:"
+    yield f"{words} for good, {total_gigabytes(expected)} GB, oldest first:"
     for snapshots in group_by_vm(expected).values():
         yield f"{_vm(snapshots[0])}: {', '.join(map(_snapshot, snapshots))}"
     for snapshot in expected:
         if (image := describe_derived_image(snapshot)) is not None:
             yield f"The image {image} made from {snapshot.id} is deleted too."
     if planned_count > len(expected):
-        yield f"{planned_count - len(expected)} of the plan changed since, and are left out."
+        yield f"{planned_count - len(expected)} of the plan have changed since and are skipped."
 
 
 def _vm(snapshot: Snapshot) -> str:
