@@ -32,7 +32,7 @@ from process_samples import Sample, growth_percent, sample
 from soak_load import Load
 
 from snapshot_mcp.core.clock import SYSTEM_CLOCK, utc_now
-from snapshot_mcp.ledger.sqlite import SqliteLedger
+from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
 from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE
 from tests.faults.judge import disagreements
 from tests.faults.transport import Log
@@ -115,7 +115,7 @@ async def _verdict(
     entries = entries_of(load.folder / LEDGER_FILE)
     changes = load.without_tidying(changes_in(load.folder / CLOUD_FILE))
     wrong = list(disagreements(entries, load.log.exchanges, changes, load.told))
-    wrong += await SqliteLedger(load.folder / LEDGER_FILE, utc_now).verify()
+    wrong += await open_sqlite_ledger(load.folder / LEDGER_FILE, utc_now).verify()
     return Verdict(
         minutes=minutes,
         calls=len(load.told),

@@ -1,1 +1,1 @@
-"""Makes what the documentation takes from the code: its reference and its pictures."""
+"""Generators of the documentation that comes from the code: the reference and the pictures."""

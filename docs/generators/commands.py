@@ -1,4 +1,7 @@
-"""The command line as its parser knows it; argparse has no public way to ask."""
+"""Commands and options of the command line, read from its parser.
+
+argparse has no public API for this.
+"""
 
 import argparse
 from collections.abc import Iterator
@@ -8,39 +11,46 @@ from snapshot_mcp.cli.parser import build_parser
 
 
 class Option(NamedTuple):
-    """One argument or option, as it is written, and what it means."""
+    """One argument or option: its syntax and its meaning."""
 
-    written: str
-    means: str
+    syntax: str
+    meaning: str
 
 
 class Command(NamedTuple):
-    """One command, as it is begun, what it does, and what it takes."""
+    """One command: its name, its description, and its options."""
 
-    usage: str
-    does: str
+    name: str
+    description: str
     options: tuple[Option, ...]
 
 
-def commands() -> Iterator[Command]:
-    """The command without a name, and all that have one."""
+def list_commands() -> Iterator[Command]:
+    """Yield the options without a command, then all commands."""
     parser = build_parser()
     yield Command("snapshot-mcp", str(parser.epilog), tuple(_options(parser)))
-    for choice, does in _choices(parser):
-        yield Command(choice.prog, f"{does[:1].upper()}{does[1:]}.", tuple(_options(choice)))
+    for command_parser, text in _command_parsers(parser):
+        description = f"{text[:1].upper()}{text[1:]}."
+        yield Command(command_parser.prog, description, tuple(_options(command_parser)))
 
 
 def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    return parser._actions  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - there is no other way
+    return parser._actions  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - no public API
 
 
-def _choices(parser: argparse.ArgumentParser) -> Iterator[tuple[argparse.ArgumentParser, str]]:
+def _command_parsers(
+    parser: argparse.ArgumentParser,
+) -> Iterator[tuple[argparse.ArgumentParser, str]]:
     for action in _actions(parser):
         subparsers: Any = action.choices
         if isinstance(action.choices, dict):
-            helps: Any = {it.dest: it.help for it in action._get_subactions()}  # type: ignore[attr-defined]  # noqa: SLF001
-            for name, choice in subparsers.items():
-                yield choice, str(helps[name])
+            with_help: Any = action
+            helps = {
+                str(subaction.dest): str(subaction.help)
+                for subaction in with_help._get_subactions()  # noqa: SLF001 - no public API
+            }
+            for name, command_parser in subparsers.items():
+                yield command_parser, helps[name]
 
 
 def _options(parser: argparse.ArgumentParser) -> Iterator[Option]:
@@ -48,7 +58,7 @@ def _options(parser: argparse.ArgumentParser) -> Iterator[Option]:
         if action.dest in {"help", "command"}:
             continue
         names = ", ".join(action.option_strings)
-        yield Option(" ".join(filter(None, (names, _value(action)))), _means(action))
+        yield Option(" ".join(filter(None, (names, _value(action)))), _meaning(action))
 
 
 def _value(action: argparse.Action) -> str:
@@ -61,7 +71,7 @@ def _value(action: argparse.Action) -> str:
     return f"{name} ..." if action.nargs == "*" else name
 
 
-def _means(action: argparse.Action) -> str:
+def _meaning(action: argparse.Action) -> str:
     if action.dest == "version":
-        return "the version"
+        return "print the version"
     return action.help or ""

@@ -1,6 +1,6 @@
-"""Draws the pictures of the documentation: what real commands print, on a fresh embedded cloud.
+"""Draw the pictures of the documentation: the output of commands on a new embedded cloud.
 
-`make pictures` runs it. Nothing in them is drawn by hand.
+`make pictures` runs this module.
 """
 
 import os
@@ -27,42 +27,44 @@ _DATA = "/home/you/.local/share/snapshot-mcp"
 
 
 def main() -> int:
-    """Draw them all."""
+    """Draw all pictures."""
     with tempfile.TemporaryDirectory() as folder:
         for name, words in PICTURES.items():
             (FOLDER / f"{name}.svg").write_text(
-                drawn(name, words, Path(folder)), encoding="utf-8", newline="\n"
+                draw(name, words, Path(folder)), encoding="utf-8", newline="\n"
             )
     return 0
 
 
-def drawn(name: str, words: str, folder: Path) -> str:
-    """The picture of one command, in SVG."""
+def draw(name: str, words: str, folder: Path) -> str:
+    """Return the picture of one command as SVG."""
     console = Console(record=True, width=WIDTH, file=StringIO(), force_terminal=True)
     console.print(Text(f"$ snapshot-mcp {words}", style="bold"))
-    console.print(Text.from_ansi(printed(words, folder)))
+    console.print(Text.from_ansi(run(words, folder)))
     svg = console.export_svg(title="snapshot-mcp", unique_id=name)
-    # The fonts would be fetched from elsewhere; whoever looks has one of their own.
+    # The fonts would be downloaded from another site; viewers have a monospace font.
     return _FONTS.sub("", svg)
 
 
-def printed(words: str, folder: Path) -> str:
-    """What the command prints, with the folders of anybody in place of ours."""
-    kept = {name: it for name, it in os.environ.items() if not name.startswith("SNAPSHOT_MCP_")}
+def run(words: str, folder: Path) -> str:
+    """Return the output of a command, with neutral paths instead of those of this machine."""
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith("SNAPSHOT_MCP_")
+    }
     home = {"HOME": str(folder), "SNAPSHOT_MCP_DATA_DIR": str(folder / "data")}
     colours = {"FORCE_COLOR": "1", "COLUMNS": str(WIDTH), "TERM": "xterm-256color"}
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "snapshot_mcp", *words.split()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
-        env=kept | home | colours,
+        env=inherited | home | colours,
         check=False,
     )
     scripts = str(Path(sys.executable).parent)
-    shown = done.stdout.replace(str(folder / "data"), _DATA).replace(str(folder), "/home/you")
-    return shown.replace(scripts, "/home/you/.local/bin")
+    output = result.stdout.replace(str(folder / "data"), _DATA).replace(str(folder), "/home/you")
+    return output.replace(scripts, "/home/you/.local/bin")
 
 
 if __name__ == "__main__":

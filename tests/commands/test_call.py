@@ -1,4 +1,4 @@
-"""`snapshot-mcp call`: the tools at a command line, with the same consent as everywhere."""
+"""`snapshot-mcp call`: tools on the command line, with the same consent as for any client."""
 
 import json
 import sys
@@ -9,14 +9,15 @@ from typing import Any
 import anyio
 import pytest
 
-from snapshot_mcp.ledger.sqlite import Row, SqliteLedger
+from snapshot_mcp.ledger.chain import Row
+from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
 from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.conftest import ManualClock
 from tests.processes.conftest import Command
 from tests.processes.helpers import Upstream, environment
 from tests.waiting import START_TIMEOUT_SECONDS
 
-NOTE = "There is no API key, so this is the embedded cloud.\n"
+NOTE = "There is no API key, so the embedded cloud is used.\n"
 Call = Callable[..., Any]
 
 
@@ -25,59 +26,60 @@ def call(command: Command, tmp_path: Path) -> Call:
     return lambda *words: command("call", *words, env=environment(tmp_path))
 
 
-def answer(call: Call, *words: str) -> dict[str, Any]:
+def call_json(call: Call, *words: str) -> dict[str, Any]:
+    """Call a tool that must succeed, and return its structured content."""
     ended = call(*words, "--json")
     assert (ended.returncode, ended.stderr) == (0, NOTE)
     return json.loads(ended.stdout)
 
 
-def rows(folder: Path) -> list[Row]:
-    return anyio.run(SqliteLedger(folder / LEDGER_FILE, ManualClock().now).rows)
+def ledger_rows(folder: Path) -> list[Row]:
+    return anyio.run(open_sqlite_ledger(folder / LEDGER_FILE, ManualClock().now).rows)
 
 
-def test_a_list_is_a_table_for_people_and_json_for_programs(call: Call) -> None:
+def test_a_list_is_printed_as_a_table_or_as_json(call: Call) -> None:
     shown = call("list_snapshots", "limit=2", "order=largest")
-    told = answer(call, "list_snapshots", "limit=2", "order=largest")
+    content = call_json(call, "list_snapshots", "limit=2", "order=largest")
     assert (shown.returncode, shown.stderr) == (0, NOTE)
-    assert len(told["snapshots"]) == 2
-    for snapshot in told["snapshots"]:
+    assert len(content["snapshots"]) == 2
+    for snapshot in content["snapshots"]:
         assert f"{snapshot['id']}" in shown.stdout
         assert f"{snapshot['size']} GB" in shown.stdout
 
 
-def test_a_snapshot_is_ordered_as_the_words_say(call: Call) -> None:
-    vm = answer(call, "list_virtual_machines", "search=training-box")["virtual_machines"][0]
+def test_key_value_words_become_arguments_of_the_tool(call: Call) -> None:
+    vm = call_json(call, "list_virtual_machines", "search=training-box")["virtual_machines"][0]
     words = (f"vm_id={vm['id']}", "name=before-upgrade", "labels=a,b", "allow_interruption=yes")
-    made = answer(call, "create_snapshot", *words, "wait_seconds=0")
-    assert made["outcome"] == "pending"
-    assert made["snapshot"]["labels"] == ["a", "b"]
+    created = call_json(call, "create_snapshot", *words, "wait_seconds=0")
+    assert created["outcome"] == "pending"
+    assert created["snapshot"]["labels"] == ["a", "b"]
 
 
-def test_a_refusal_is_told_on_stderr_with_exit_code_1(call: Call) -> None:
+def test_a_refusal_is_printed_on_stderr_with_exit_code_1(call: Call) -> None:
     ended = call("inspect_snapshot", "snapshot_id=999")
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "The cloud has no snapshot 999" in ended.stderr
 
 
 @pytest.mark.parametrize(
-    ("words", "why"),
+    ("words", "message"),
     [
-        (["nonsense"], "There are: list_snapshots"),
+        (["nonsense"], "The tools are: list_snapshots"),
         (["list_snapshots", "limit=x"], "limit must be a whole number"),
         (["inspect_snapshot"], "needs snapshot_id"),
     ],
 )
-def test_bad_arguments_end_with_exit_code_2(call: Call, words: list[str], why: str) -> None:
+def test_bad_arguments_end_with_exit_code_2(call: Call, words: list[str], message: str) -> None:
     ended = call(*words)
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert why in ended.stderr
+    assert message in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
-def test_without_a_terminal_a_plan_is_told_and_nothing_is_deleted(
+def test_without_a_terminal_a_plan_is_printed_and_nothing_is_deleted(
     call: Call, tmp_path: Path
 ) -> None:
-    snapshot = answer(call, "list_snapshots", "state=ready")["snapshots"][0]
+    snapshot = call_json(call, "list_snapshots", "state=ready")["snapshots"][0]
     target = f"snapshot_id={snapshot['id']}"
     ended = call("delete_snapshot", target)
     assert ended.returncode == 3
@@ -87,21 +89,23 @@ def test_without_a_terminal_a_plan_is_told_and_nothing_is_deleted(
     commit = (f"plan_token={plan['plan_token']}", f"confirm={plan['confirm_with']}")
     refused = call("delete_snapshot", target, *commit)
     assert (refused.returncode, refused.stdout) == (3, "")
-    assert "no terminal to ask a person at" in refused.stderr
-    assert {row.event for row in rows(tmp_path)} == {"planned", "asked", "refused"}
+    assert "no terminal at which a person could confirm" in refused.stderr
+    assert {row.event for row in ledger_rows(tmp_path)} == {"planned", "asked", "refused"}
 
 
-def test_a_retention_plan_is_told_with_the_command_that_carries_it_out(call: Call) -> None:
+def test_a_retention_plan_is_printed_with_the_command_that_applies_it(call: Call) -> None:
     ended = call("plan_retention", "keep_last=1")
     assert ended.returncode == 0
-    (line,) = [it for it in ended.stdout.splitlines() if it.startswith("To carry it out: ")]
+    (line,) = [
+        line for line in ended.stdout.splitlines() if line.startswith("To apply this plan: ")
+    ]
     assert line.split()[4:7] == ["snapshot-mcp", "call", "apply_retention"]
     assert "'confirm=delete " in line
 
 
-def test_what_the_cloud_did_not_do_is_a_failure(command: Command, tmp_path: Path) -> None:
-    nowhere = environment(tmp_path, **Upstream(tmp_path / "cloud.db").settings)
-    ended = command("call", "list_snapshots", env=nowhere)
+def test_an_unreachable_cloud_is_a_failure(command: Command, tmp_path: Path) -> None:
+    unreachable = environment(tmp_path, **Upstream(tmp_path / "cloud.db").settings)
+    ended = command("call", "list_snapshots", env=unreachable)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "could not be reached" in ended.stderr
     assert NOTE not in ended.stderr
@@ -110,26 +114,26 @@ def test_what_the_cloud_did_not_do_is_a_failure(command: Command, tmp_path: Path
 if sys.platform != "win32":
     from tests.processes.pseudo_terminal import CTRL_C, CTRL_D, at_terminal
 
-    def ended_at_terminal(folder: Path, keys: str, *words: str) -> tuple[int, str]:
-        """Type `keys` at the prompt of the question; the exit code, and what was shown."""
+    def call_at_terminal(folder: Path, keys: str, *words: str) -> tuple[int, str]:
+        """Type `keys` when asked to confirm; return the exit code and the output."""
         with at_terminal(folder, "call", *words) as terminal:
             terminal.read_until("\n> ")
             terminal.type(keys)
             return terminal.end(), terminal.shown
 
-    def target(call: Call) -> tuple[str, str]:
-        """The argument that names a ready snapshot, and its name."""
-        snapshot = answer(call, "list_snapshots", "state=ready")["snapshots"][0]
+    def ready_snapshot(call: Call) -> tuple[str, str]:
+        """Return the argument that selects a ready snapshot, and the snapshot's name."""
+        snapshot = call_json(call, "list_snapshots", "state=ready")["snapshots"][0]
         return f"snapshot_id={snapshot['id']}", snapshot["name"]
 
     @pytest.mark.usefixtures("measured")
-    def test_a_person_at_the_terminal_is_asked_and_agrees(call: Call, tmp_path: Path) -> None:
-        snapshot, name = target(call)
-        code, shown = ended_at_terminal(tmp_path, f"{name}\n", "delete_snapshot", snapshot)
+    def test_a_person_at_the_terminal_is_asked_to_confirm(call: Call, tmp_path: Path) -> None:
+        snapshot, name = ready_snapshot(call)
+        code, shown = call_at_terminal(tmp_path, f"{name}\n", "delete_snapshot", snapshot)
         assert code == 0, shown
         assert "To agree, type exactly" in shown
         assert "deleted" in shown
-        done = [row for row in rows(tmp_path) if row.event == "done"]
+        done = [row for row in ledger_rows(tmp_path) if row.event == "done"]
         assert [(row.evidence, row.client.partition(" ")[0]) for row in done] == [
             ("person", "snapshot-mcp")
         ]
@@ -139,21 +143,21 @@ if sys.platform != "win32":
         [("no\n", 1), (CTRL_D, 3), (CTRL_C, 3)],
         ids=["other words", "end of input", "ctrl-c"],
     )
-    def test_a_person_who_does_not_agree_keeps_the_snapshot(
+    def test_without_the_confirmation_words_the_snapshot_is_kept(
         call: Call, keys: str, code: int, tmp_path: Path
     ) -> None:
-        snapshot, _ = target(call)
-        ended, shown = ended_at_terminal(tmp_path, keys, "delete_snapshot", snapshot)
+        snapshot, _ = ready_snapshot(call)
+        ended, shown = call_at_terminal(tmp_path, keys, "delete_snapshot", snapshot)
         assert ended == code, shown
         assert "Traceback" not in shown
-        assert {row.event for row in rows(tmp_path)} == {"planned", "asked", "refused"}
+        assert {row.event for row in ledger_rows(tmp_path)} == {"planned", "asked", "refused"}
 
     @pytest.mark.usefixtures("measured")
-    def test_a_bar_is_shown_while_something_takes_long(call: Call, tmp_path: Path) -> None:
-        vm = answer(call, "list_virtual_machines", "search=training-box")["virtual_machines"][0]
+    def test_a_progress_bar_is_shown_during_a_long_call(call: Call, tmp_path: Path) -> None:
+        vm = call_json(call, "list_virtual_machines", "search=training-box")["virtual_machines"][0]
         words = (f"vm_id={vm['id']}", "name=a", "allow_interruption=true", "wait_seconds=1")
         with at_terminal(tmp_path, "call", "create_snapshot", *words) as terminal:
             code, shown = terminal.end(START_TIMEOUT_SECONDS), terminal.shown
         assert code == 0, shown
-        assert "0:00:0" in shown  # the time it takes so far
+        assert "0:00:0" in shown  # the elapsed time
         assert "pending" in shown

@@ -1,4 +1,4 @@
-"""Each shell gets completions that name every command."""
+"""`snapshot-mcp completion`: each script names every command."""
 
 import shutil
 import subprocess
@@ -13,12 +13,12 @@ COMMANDS = ("serve", "install", "doctor", "call", "sandbox", "demo", "ledger", "
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_the_completions_of_a_shell_name_every_command(command: Command, shell: str) -> None:
+def test_a_completion_script_names_every_command(command: Command, shell: str) -> None:
     ended = command("completion", shell, env={})
     assert (ended.returncode, ended.stderr) == (0, "")
     assert all(name in ended.stdout for name in COMMANDS)
     program = shutil.which(shell)
-    if program and shell != "tcsh":  # it has no way to read without running
+    if program and shell != "tcsh":  # tcsh cannot parse a script without running it
         checked = subprocess.run(
             [program, "-n"],
             input=ended.stdout,

@@ -1,4 +1,4 @@
-"""The pages of docs/ are true: their commands run, and print what stands there."""
+"""The commands in docs/ run, and print the lines that the pages show."""
 
 import re
 import shlex
@@ -22,7 +22,7 @@ _CODE = re.compile(r" # exit code (\d)$")
 
 
 class Step(NamedTuple):
-    """One command of a page: its words, its exit code, and lines of what it prints."""
+    """One command of a page: its words, its exit code, and some lines of its output."""
 
     words: list[str]
     code: int
@@ -41,15 +41,15 @@ def steps(page: str) -> Iterator[Step]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_command_of_a_page_does_what_the_page_says(
+def test_every_command_of_a_page_prints_what_the_page_shows(
     command: Command, page: str, tmp_path: Path
 ) -> None:
     home = {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path), "XDG_CONFIG_HOME": ""}
-    tried = list(steps(page))
-    for step in tried:
+    page_steps = list(steps(page))
+    for step in page_steps:
         ended = command(*step.words, env=environment(tmp_path / "data", **home))
         assert ended.returncode == step.code, (step, ended.stderr)
         printed = ended.stdout + ended.stderr
         for line in step.lines:
-            assert any(it.startswith(line) for it in printed.splitlines()), (line, printed)
-    assert tried
+            assert any(shown.startswith(line) for shown in printed.splitlines()), (line, printed)
+    assert page_steps

@@ -1,4 +1,4 @@
-"""The command runs in this process, as those of `tests/processes` that end before they serve."""
+"""The `command` fixture of tests/processes, which runs commands in this process."""
 
 from tests.processes.conftest import command
 

@@ -1,4 +1,4 @@
-"""The edit of a configuration: ours comes and goes, and every other byte stays as it is."""
+"""Edits of a configuration: every byte outside our entry stays unchanged."""
 
 import json
 from typing import Any
@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snapshot_mcp.cli.install.edit import add_entry, remove_entry
-from snapshot_mcp.cli.install.jsonc import root_of, strict
+from snapshot_mcp.cli.install.jsonc import parse_root, to_strict_json
 
-OURS = {"command": "/opt/snapshot-mcp", "env": {"A": "b // no comment, }"}}
+ENTRY = {"command": "/opt/snapshot-mcp", "env": {"A": "b // no comment, }"}}
 NAME = "snapshots"
 SECTION = "mcpServers"
 
@@ -26,8 +26,8 @@ COMMENTS = st.sampled_from(["", '// note, } " ', '/* { , " */'])
 
 @st.composite
 def configurations(draw: st.DrawFn) -> str:
-    """JSON as people have it: any indent, either line end, comments after members."""
-    top = draw(st.dictionaries(KEYS.filter(lambda it: it != SECTION), VALUES, max_size=3))
+    """Draw JSON as people write it: any indent, either line ending, comments after members."""
+    top = draw(st.dictionaries(KEYS.filter(lambda key: key != SECTION), VALUES, max_size=3))
     servers = draw(st.dictionaries(KEYS, VALUES, max_size=3))
     items = list(top.items())
     items.insert(draw(st.integers(0, len(items))), (SECTION, servers))
@@ -43,67 +43,67 @@ def configurations(draw: st.DrawFn) -> str:
     )
 
 
-def meant(text: str) -> Any:  # noqa: ANN401 - whatever JSON holds
-    return json.loads(strict(text))
+def parse(text: str) -> Any:  # noqa: ANN401 - any JSON
+    return json.loads(to_strict_json(text))
 
 
 @given(configurations())
-def test_the_entry_is_added_and_nothing_else_is_another(text: str) -> None:
-    wanted = meant(text)
-    wanted[SECTION][NAME] = OURS
-    assert meant(add_entry(text, SECTION, NAME, OURS)) == wanted
+def test_adding_an_entry_changes_no_other_value(text: str) -> None:
+    wanted = parse(text)
+    wanted[SECTION][NAME] = ENTRY
+    assert parse(add_entry(text, SECTION, NAME, ENTRY)) == wanted
 
 
 @given(configurations())
-def test_what_was_added_can_be_removed_to_the_last_byte(text: str) -> None:
-    back = remove_entry(add_entry(text, SECTION, NAME, OURS), SECTION, NAME)
-    if meant(text)[SECTION]:
+def test_removing_an_added_entry_restores_the_text(text: str) -> None:
+    back = remove_entry(add_entry(text, SECTION, NAME, ENTRY), SECTION, NAME)
+    if parse(text)[SECTION]:
         assert back == text
-    else:  # an empty object may have held blanks
-        assert meant(back) == meant(text)
+    else:  # an empty object may have contained blanks
+        assert parse(back) == parse(text)
 
 
 @given(configurations())
-def test_adding_twice_is_adding_once(text: str) -> None:
-    once = add_entry(text, SECTION, NAME, OURS)
-    assert add_entry(once, SECTION, NAME, OURS) == once
+def test_adding_the_same_entry_twice_changes_nothing(text: str) -> None:
+    once = add_entry(text, SECTION, NAME, ENTRY)
+    assert add_entry(once, SECTION, NAME, ENTRY) == once
 
 
 @given(configurations(), st.integers(0, 2))
-def test_an_entry_is_removed_from_wherever_it_stands(text: str, place: int) -> None:
-    whole = meant(text)
-    servers = list(whole[SECTION].items())
-    servers.insert(place, (NAME, OURS))
-    whole[SECTION] = dict(servers)
+def test_an_entry_is_removed_at_any_position(text: str, position: int) -> None:
+    configuration = parse(text)
+    servers = list(configuration[SECTION].items())
+    servers.insert(position, (NAME, ENTRY))
+    configuration[SECTION] = dict(servers)
     for indent in (None, 2):
-        removed = remove_entry(json.dumps(whole, indent=indent), SECTION, NAME)
-        assert meant(removed) == meant(text)
-        assert list(meant(removed)[SECTION]) == list(meant(text)[SECTION])
+        removed = remove_entry(json.dumps(configuration, indent=indent), SECTION, NAME)
+        assert parse(removed) == parse(text)
+        assert list(parse(removed)[SECTION]) == list(parse(text)[SECTION])
 
 
 @given(configurations())
-def test_an_older_entry_is_replaced_where_it_stands(text: str) -> None:
+def test_an_existing_entry_is_replaced_in_place(text: str) -> None:
     older = add_entry(text, SECTION, NAME, {"command": "old"})
-    assert meant(add_entry(older, SECTION, NAME, OURS)) == meant(
-        add_entry(text, SECTION, NAME, OURS)
+    assert parse(add_entry(older, SECTION, NAME, ENTRY)) == parse(
+        add_entry(text, SECTION, NAME, ENTRY)
     )
 
 
 @given(st.text(max_size=40) | st.text('{}[]":,/*a1 \n', max_size=30))
-def test_any_other_text_is_refused_or_stays_what_it_means(text: str) -> None:
+def test_any_other_text_is_refused_or_keeps_its_meaning(text: str) -> None:
     try:
-        after = add_entry(text, SECTION, NAME, OURS)
+        after = add_entry(text, SECTION, NAME, ENTRY)
     except ValueError:
         return
-    wanted = meant(text if text.strip() else "{}")
-    wanted.setdefault(SECTION, {})[NAME] = OURS
-    assert meant(after) == wanted
+    wanted = parse(text if text.strip() else "{}")
+    wanted.setdefault(SECTION, {})[NAME] = ENTRY
+    assert parse(after) == wanted
 
 
-@given(VALUES.filter(lambda it: not isinstance(it, dict)))
-def test_a_section_that_is_no_object_is_refused(value: object) -> None:
-    with pytest.raises(ValueError, match="no object"):
-        add_entry(json.dumps({SECTION: value}), SECTION, NAME, OURS)
+@given(VALUES.filter(lambda value: not isinstance(value, dict)))
+def test_a_section_that_is_not_an_object_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="not an object"):
+        add_entry(json.dumps({SECTION: value}), SECTION, NAME, ENTRY)
 
 
 @pytest.mark.parametrize(
@@ -124,27 +124,27 @@ def test_a_section_that_is_no_object_is_refused(value: object) -> None:
         ),
     ],
 )
-def test_the_entry_is_written_as_the_file_is(text: str, after: str) -> None:
-    assert add_entry(text, "s", "n", 1) == after  # pyright: ignore[reportArgumentType] - a short one
+def test_the_entry_follows_the_formatting_of_the_file(text: str, after: str) -> None:
+    assert add_entry(text, "s", "n", 1) == after  # pyright: ignore[reportArgumentType] - short
 
 
-def test_of_several_sections_of_one_name_the_last_counts_as_it_does_for_clients() -> None:
+def test_of_duplicate_sections_the_last_is_edited_because_clients_read_that_one() -> None:
     text = '{"s": {"o": 1}, "s": {"o": 2}}'
-    assert add_entry(text, "s", "n", OURS).startswith('{"s": {"o": 1}, "s": {"o": 2, "n": ')
+    assert add_entry(text, "s", "n", ENTRY).startswith('{"s": {"o": 1}, "s": {"o": 2, "n": ')
 
 
-def test_every_entry_of_that_name_is_removed() -> None:
+def test_all_entries_with_the_name_are_removed() -> None:
     assert remove_entry('{"s": {"n": 1, "o": 2, "n": 3}}', "s", "n") == '{"s": { "o": 2}}'
 
 
 @pytest.mark.parametrize(
     "text", ["[]", "1", '"s"', "{} {}", '{"a": }', '{"a": 1', "{,}", '{"a":,}', "// no"]
 )
-def test_what_is_no_json_object_is_refused(text: str) -> None:
+def test_text_that_is_not_a_json_object_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        root_of(strict(text))
+        parse_root(to_strict_json(text))
 
 
-def test_nesting_without_end_is_refused() -> None:
+def test_excessive_nesting_is_refused() -> None:
     with pytest.raises(ValueError, match="nested"):
-        root_of('{"a": ' + "[" * 200_000)
+        parse_root('{"a": ' + "[" * 200_000)

@@ -1,4 +1,4 @@
-"""`snapshot-mcp install`: the command on real files in a home of its own."""
+"""`snapshot-mcp install`: the command on real files in a temporary home folder."""
 
 import json
 import os
@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from snapshot_mcp.cli.install import files
-from snapshot_mcp.cli.install.clients import CLIENTS, Machine
+from snapshot_mcp.cli.install.clients import CLIENTS, UserEnvironment
 from snapshot_mcp.core.clock import utc_now
 from snapshot_mcp.core.errors import RefusedError
 from tests.processes.helpers import KEY, TOOLS, environment, stdio_server
 from tests.scale import scale
 
 Install = Callable[..., CompletedProcess[str]]
-OTHERS = """{
+EXISTING = """{
     "theme": "dark", // mine
     "mcpServers": {
         "other": {"command": "x"}
@@ -29,10 +29,14 @@ OTHERS = """{
 
 
 def variables(home: Path) -> dict[str, str]:
-    """An environment whose home is `home`."""
-    mine = {"HOME": str(home), "USERPROFILE": str(home), "APPDATA": str(home / "AppData/Roaming")}
+    """Return environment variables with `home` as the home folder."""
+    folders = {
+        "HOME": str(home),
+        "USERPROFILE": str(home),
+        "APPDATA": str(home / "AppData/Roaming"),
+    }
     unset = {"XDG_CONFIG_HOME": "", "CLAUDE_CONFIG_DIR": ""}
-    return environment(home / "data") | mine | unset
+    return environment(home / "data") | folders | unset
 
 
 @pytest.fixture
@@ -40,34 +44,34 @@ def install(command: Any, tmp_path: Path) -> Install:  # noqa: ANN401 - a fixtur
     return lambda *words: command("install", *words, env=variables(tmp_path))
 
 
-def file_of(client: str, home: Path) -> Path:
-    return CLIENTS[client].yours(Machine(sys.platform, home, home, variables(home)))
+def configuration_path(client: str, home: Path) -> Path:
+    return CLIENTS[client].user_path(UserEnvironment(sys.platform, home, home, variables(home)))
 
 
-def entry(client: str, home: Path, name: str = "snapshots") -> dict[str, Any]:
-    whole = json.loads(file_of(client, home).read_text(encoding="utf-8"))
-    return whole[CLIENTS[client].section][name]
+def read_entry(client: str, home: Path, name: str = "snapshots") -> dict[str, Any]:
+    configuration = json.loads(configuration_path(client, home).read_text(encoding="utf-8"))
+    return configuration[CLIENTS[client].section][name]
 
 
-# Another start of the same for each client is left to test-deep.
+# The other clients start the same command, so only test-deep tries them.
 @pytest.mark.parametrize("client", [*CLIENTS][: scale(quick=1, deep=len(CLIENTS))])
-def test_what_is_installed_starts_as_the_configuration_says(
+def test_the_installed_entry_starts_the_server(
     install: Install, client: str, tmp_path: Path
 ) -> None:
     ended = install(client, "--env", "SNAPSHOT_MCP_TIMEOUT=5")
     assert (ended.returncode, ended.stderr) == (0, "")
-    started = entry(client, tmp_path)
+    started = read_entry(client, tmp_path)
     words = [started["command"], *started.get("args", [])]
     with stdio_server(tmp_path / "data", command=words, **started["env"]) as server:
         server.initialize()
-        assert set(server.tools()) == TOOLS
-        assert server.hang_up() == 0
+        assert set(server.list_tools()) == TOOLS
+        assert server.close_stdin() == 0
 
 
-def test_what_was_there_stays_and_a_copy_of_it_is_kept(install: Install, tmp_path: Path) -> None:
-    path = file_of("cursor", tmp_path)
+def test_other_entries_stay_and_a_backup_is_kept(install: Install, tmp_path: Path) -> None:
+    path = configuration_path("cursor", tmp_path)
     path.parent.mkdir(parents=True)
-    path.write_bytes(OTHERS.encode())
+    path.write_bytes(EXISTING.encode())
     path.chmod(0o640)
     ended = install("cursor")
     added = path.read_text(encoding="utf-8")
@@ -75,30 +79,32 @@ def test_what_was_there_stays_and_a_copy_of_it_is_kept(install: Install, tmp_pat
     assert "// mine" in added
     if os.name == "posix":
         assert stat.S_IMODE(path.stat().st_mode) == 0o640
-    (kept,) = path.parent.glob("*.backup")
-    assert kept.read_bytes() == OTHERS.encode()
-    assert kept.name in ended.stdout
+    (backup,) = path.parent.glob("*.backup")
+    assert backup.read_bytes() == EXISTING.encode()
+    assert backup.name in ended.stdout
     assert '+        "snapshots": {' in ended.stdout
     assert install("cursor", "--uninstall").returncode == 0
-    assert path.read_bytes() == OTHERS.encode()
+    assert path.read_bytes() == EXISTING.encode()
 
 
 @pytest.mark.parametrize("words", [[], ["--uninstall"]])
-def test_a_dry_run_shows_the_difference_and_changes_nothing(
+def test_a_dry_run_prints_the_diff_and_changes_nothing(
     install: Install, words: list[str], tmp_path: Path
 ) -> None:
-    path = file_of("vscode", tmp_path)
+    path = configuration_path("vscode", tmp_path)
     path.parent.mkdir(parents=True)
     path.write_text('{"servers": {"snapshots": {"command": "old"}}}')
     ended = install("vscode", "--dry-run", *words)
     assert ended.returncode == 0
     assert "-" in ended.stdout
     assert "Nothing was changed" in ended.stdout
-    assert [it.name for it in path.parent.iterdir()] == ["mcp.json"]
+    assert [file.name for file in path.parent.iterdir()] == ["mcp.json"]
     assert path.read_text() == '{"servers": {"snapshots": {"command": "old"}}}'
 
 
-def test_nothing_is_made_where_there_is_nothing_to_remove(install: Install, tmp_path: Path) -> None:
+def test_uninstall_without_a_configuration_creates_no_file(
+    install: Install, tmp_path: Path
+) -> None:
     ended = install("claude-desktop", "--uninstall")
     assert (ended.returncode, list(tmp_path.iterdir())) == (0, [])
     assert ended.stdout.startswith("Nothing to change")
@@ -106,15 +112,15 @@ def test_nothing_is_made_where_there_is_nothing_to_remove(install: Install, tmp_
 
 def test_a_second_install_changes_nothing(install: Install, tmp_path: Path) -> None:
     install("claude-code")
-    before = file_of("claude-code", tmp_path).stat().st_mtime_ns
+    before = configuration_path("claude-code", tmp_path).stat().st_mtime_ns
     assert install("claude-code").stdout.startswith("Nothing to change")
-    assert file_of("claude-code", tmp_path).stat().st_mtime_ns == before
+    assert configuration_path("claude-code", tmp_path).stat().st_mtime_ns == before
 
 
-def test_options_and_settings_stand_in_the_entry(install: Install, tmp_path: Path) -> None:
+def test_options_and_settings_are_written_to_the_entry(install: Install, tmp_path: Path) -> None:
     words = ["--read-only", "--tools", "review,core", "--consent", "human", "--name", "ours"]
     assert install("vscode", *words, "--env", "SNAPSHOT_MCP_API_KEY").returncode == 0
-    written = entry("vscode", tmp_path, "ours")
+    written = read_entry("vscode", tmp_path, "ours")
     assert written["args"][-3:] == ["--tools", "core,review", "--read-only"]
     assert written["env"] == {
         "SNAPSHOT_MCP_API_KEY": "${env:SNAPSHOT_MCP_API_KEY}",
@@ -122,9 +128,9 @@ def test_options_and_settings_stand_in_the_entry(install: Install, tmp_path: Pat
     }
 
 
-def test_a_key_is_written_only_when_told_and_never_shown(install: Install, tmp_path: Path) -> None:
+def test_a_key_is_written_only_if_given_and_never_printed(install: Install, tmp_path: Path) -> None:
     ended = install("claude-desktop", "--env", f"SNAPSHOT_MCP_API_KEY={KEY}")
-    assert entry("claude-desktop", tmp_path)["env"] == {"SNAPSHOT_MCP_API_KEY": KEY}
+    assert read_entry("claude-desktop", tmp_path)["env"] == {"SNAPSHOT_MCP_API_KEY": KEY}
     assert KEY not in ended.stdout + ended.stderr
     assert '"(hidden)"' in ended.stdout
 
@@ -137,33 +143,35 @@ def test_a_project_has_its_own_file(
     assert json.loads((tmp_path / ".mcp.json").read_text())["mcpServers"]["snapshots"]
     refused = install("claude-desktop", "--project")
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert "no configuration for a project" in refused.stderr
+    assert "no project configuration" in refused.stderr
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "message"),
     [
-        (b"{", "no valid JSON"),
-        (b"[]", "no object"),
-        (b'{"mcpServers": []}', "no object"),
+        (b"{", "not valid JSON"),
+        (b"[]", "not an object"),
+        (b'{"mcpServers": []}', "not an object"),
         (b"\xff\xfe{", "UnicodeDecodeError"),
     ],
 )
-def test_what_is_no_configuration_is_refused_and_stays(
-    install: Install, text: bytes, why: str, tmp_path: Path
+def test_an_invalid_configuration_is_refused_and_left_unchanged(
+    install: Install, text: bytes, message: str, tmp_path: Path
 ) -> None:
-    path = file_of("cursor", tmp_path)
+    path = configuration_path("cursor", tmp_path)
     path.parent.mkdir()
     path.write_bytes(text)
     ended = install("cursor")
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert why in ended.stderr
+    assert message in ended.stderr
     assert "Nothing was changed" in ended.stderr
-    assert [(it.name, it.read_bytes()) for it in path.parent.iterdir()] == [("mcp.json", text)]
+    assert [(file.name, file.read_bytes()) for file in path.parent.iterdir()] == [
+        ("mcp.json", text)
+    ]
 
 
-def test_a_byte_order_mark_stays(install: Install, tmp_path: Path) -> None:
-    path = file_of("cursor", tmp_path)
+def test_a_byte_order_mark_is_kept(install: Install, tmp_path: Path) -> None:
+    path = configuration_path("cursor", tmp_path)
     path.parent.mkdir()
     path.write_bytes(b'\xef\xbb\xbf{\r\n  "a": 1\r\n}')
     assert install("cursor").returncode == 0
@@ -173,7 +181,7 @@ def test_a_byte_order_mark_stays(install: Install, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [["emacs"], [], ["cursor", "--consent", "maybe"]])
-def test_what_there_is_no_such_of_is_refused(install: Install, words: list[str]) -> None:
+def test_unknown_clients_and_values_are_refused(install: Install, words: list[str]) -> None:
     assert install(*words).returncode == 2
 
 
@@ -184,7 +192,7 @@ def test_an_unknown_toolset_is_refused_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_link_stays_a_link(tmp_path: Path) -> None:
+def test_a_symbolic_link_stays_a_link(tmp_path: Path) -> None:
     real, link = tmp_path / "real.json", tmp_path / "link.json"
     real.write_text("{}")
     link.symlink_to(real)
@@ -193,16 +201,16 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     assert real.read_text() == '{"a": 1}'
 
 
-def test_a_file_that_changed_meanwhile_is_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_another_program_changed_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "file.json"
     path.write_text("theirs")
-    with pytest.raises(RefusedError, match="meanwhile"):
+    with pytest.raises(RefusedError, match="another program"):
         files.replace_configuration(path, "{}", "ours", utc_now())
     assert path.read_text() == "theirs"
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_unreadable_and_unwritable_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RefusedError, match="cannot be written"):
         files.replace_configuration(tmp_path / "file" / "below", None, "ours", utc_now())

@@ -1,4 +1,4 @@
-"""A start loads what a start needs, and nothing that only some calls or commands use."""
+"""A start imports no module that only calls or other commands need."""
 
 import os
 import re
@@ -9,7 +9,7 @@ import pytest
 
 from tests.processes.helpers import stdio_server
 
-LATER = {
+LAZY_MODULES = {
     "argparse",
     "cachetools",
     "httpcore",
@@ -40,6 +40,7 @@ LATER = {
     "snapshot_mcp.settings.policy_file",
     "snapshot_mcp.ledger.postgres",
     "snapshot_mcp.ledger.base",
+    "snapshot_mcp.ledger.store",
     "snapshot_mcp.ledger.backend",
     "snapshot_mcp.rules",
     "snapshot_mcp.sandbox",
@@ -47,25 +48,25 @@ LATER = {
     "snapshot_mcp.telemetry.setup",
     "snapshot_mcp.transports.http",
 }
-"""Each costs a start something, and none is needed before the first call."""
+"""Importing them slows a start, and none is needed before the first call."""
 
 _IMPORT = re.compile(r"^import time:.*\| +(\S+)$", re.MULTILINE)
 
 
-def test_a_start_loads_nothing_that_only_a_call_needs(
+def test_a_start_imports_nothing_that_only_a_call_needs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in os.environ:
-        if name.startswith("COV"):  # measuring the coverage loads a database
+        if name.startswith("COV"):  # measuring coverage imports sqlite3
             monkeypatch.delenv(name)
     command = [sys.executable, "-X", "importtime", "-m", "snapshot_mcp"]
     with stdio_server(tmp_path, command=command) as server:
         server.initialize()
-        assert server.tools()
+        assert server.list_tools()
         at_start = set(_IMPORT.findall(server.stderr))
-        server.ask("list_snapshots")
-        in_all = set(_IMPORT.findall(server.stderr))
-    assert "mcp.server.mcpserver" in at_start
-    assert LATER & at_start == set()
-    assert {"httpx", "sqlite3", "msgspec"} <= in_all
+        server.call_tool("list_snapshots")
+        after_call = set(_IMPORT.findall(server.stderr))
+    assert "mcp.server.lowlevel" in at_start
+    assert LAZY_MODULES & at_start == set()
+    assert {"httpx", "sqlite3", "msgspec"} <= after_call
     assert list(tmp_path.iterdir())

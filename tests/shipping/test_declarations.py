@@ -1,4 +1,4 @@
-"""What the bundle and the MCP registry are told of this server: held to the code."""
+"""The bundle's manifest and the MCP registry entry agree with the code."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from snapshot_mcp.settings.reference import SETTINGS
 ROOT = Path(__file__).parents[2]
 TEXT = {"type": "string", "minLength": 1, "maxLength": 100}
 REGISTRY_ENTRY = {
-    # Source: the MCP registry's schema of 2025-12-11, as far as it concerns this entry.
+    # Source: the parts of the MCP registry's schema of 2025-12-11 that this entry uses.
     "type": "object",
     "required": ["$schema", "name", "title", "description", "version", "packages"],
     "additionalProperties": False,
@@ -76,47 +76,49 @@ def secrets() -> set[str]:
     return {name for setting in SETTINGS if setting.secret for name in setting.names}
 
 
-def test_the_registry_entry_has_the_shape_that_the_registry_takes() -> None:
+def test_the_registry_entry_fits_the_schema_of_the_registry() -> None:
     validate(declaration("server.json"), REGISTRY_ENTRY)
 
 
-def test_the_registry_entry_names_this_version_and_settings_that_there_are() -> None:
+def test_the_registry_entry_names_this_version_and_existing_settings() -> None:
     entry = declaration("server.json")
     (package,) = entry["packages"]
     assert (entry["version"], package["version"]) == (__version__, __version__)
-    variables = {it["name"]: it for it in package["environmentVariables"]}
+    variables = {variable["name"]: variable for variable in package["environmentVariables"]}
     assert variables.keys() <= {name for setting in SETTINGS for name in setting.names}
     for name, variable in variables.items():
         assert variable.get("isSecret", False) is (name in secrets())
     assert variables["SNAPSHOT_MCP_CONSENT"]["choices"] == list(CONSENTS)
 
 
-def test_the_readme_shows_the_index_whose_entry_it_is() -> None:
-    marked = f"<!-- mcp-name: {declaration('server.json')['name']} -->"
-    assert marked in (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_readme_contains_the_name_of_the_registry_entry() -> None:
+    marker = f"<!-- mcp-name: {declaration('server.json')['name']} -->"
+    assert marker in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_bundle_names_this_version_and_where_it_begins() -> None:
+def test_the_manifest_names_this_version_and_an_existing_entry_point() -> None:
     manifest = declaration("manifest.json")
     assert manifest["version"] == __version__
     assert (ROOT / manifest["server"]["entry_point"]).is_file()
     assert manifest["server"]["type"] == "uv"
 
 
-def test_the_bundle_keeps_the_key_secret_and_offers_both_switches() -> None:
-    asked = declaration("manifest.json")["user_config"]
-    assert asked.keys() == {"api_key", "read_only", "consent"}
-    assert asked["api_key"]["sensitive"] is True
-    assert not any(it["required"] for it in asked.values())
-    assert asked["consent"]["default"] in CONSENTS
+def test_the_manifest_marks_the_key_as_sensitive_and_has_only_optional_options() -> None:
+    options = declaration("manifest.json")["user_config"]
+    assert options.keys() == {"api_key", "read_only", "consent"}
+    assert options["api_key"]["sensitive"] is True
+    assert not any(option["required"] for option in options.values())
+    assert options["consent"]["default"] in CONSENTS
 
 
 @pytest.mark.parametrize("filled", [False, True])
-def test_what_a_person_fills_in_or_leaves_out_are_settings_that_can_be_read(filled: bool) -> None:  # noqa: FBT001 - the two cases
+def test_filled_and_empty_options_of_the_bundle_become_valid_settings(filled: bool) -> None:  # noqa: FBT001 - the two cases
     manifest = declaration("manifest.json")
-    told = {"api_key": "a-key", "read_only": "true", "consent": "human"} if filled else {}
+    answers = {"api_key": "a-key", "read_only": "true", "consent": "human"} if filled else {}
     environment = {
-        name: re.sub(r"\$\{user_config\.(\w+)\}", lambda it: told.get(it[1], it[0]), value)
+        name: re.sub(
+            r"\$\{user_config\.(\w+)\}", lambda match: answers.get(match[1], match[0]), value
+        )
         for name, value in manifest["server"]["mcp_config"]["env"].items()
     }
     settings = read_settings(environment)

@@ -1,4 +1,4 @@
-"""The wheel and the sdist in empty environments: installed for each client, started, asked."""
+"""The wheel and the sdist, installed in empty environments and started by each client."""
 
 import sys
 from pathlib import Path
@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from snapshot_mcp import __version__
-from snapshot_mcp.cli.install.clients import CLIENTS, Machine
-from tests.shipping.shipped import (
+from snapshot_mcp.cli.install.clients import CLIENTS, UserEnvironment
+from tests.shipping.helpers import (
     UV,
+    assert_server_works,
     build,
-    entry_in,
-    home_of,
-    installed,
+    home_variables,
+    install,
+    read_entry,
     run,
-    starts_and_lists_its_tools,
 )
 
 pytestmark = pytest.mark.packaging
@@ -27,28 +27,30 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def from_wheel(packages: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return installed(packages[1], tmp_path_factory.mktemp("wheel"))
+    return install(packages[1], tmp_path_factory.mktemp("wheel"))
 
 
-def file_of(client: str, home: Path) -> Path:
-    return CLIENTS[client].yours(Machine(sys.platform, home, home, home_of(home)))
+def configuration_path(client: str, home: Path) -> Path:
+    return CLIENTS[client].user_path(
+        UserEnvironment(sys.platform, home, home, home_variables(home))
+    )
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_from_the_wheel_each_client_is_configured_and_starts_it(
+def test_each_client_starts_the_installed_wheel(
     from_wheel: Path, client: str, tmp_path: Path
 ) -> None:
-    home = home_of(tmp_path)
+    home = home_variables(tmp_path)
     assert "Restart" in run(from_wheel, "install", client, cwd=tmp_path, **home)
-    command, variables = entry_in(file_of(client, tmp_path), CLIENTS[client].section)
+    command, variables = read_entry(configuration_path(client, tmp_path), CLIENTS[client].section)
     assert command == [str(from_wheel)]
-    starts_and_lists_its_tools(command, tmp_path, **variables)
+    assert_server_works(command, tmp_path, **variables)
     run(from_wheel, "install", client, "--uninstall", cwd=tmp_path, **home)
     with pytest.raises(KeyError):
-        entry_in(file_of(client, tmp_path), CLIENTS[client].section)
+        read_entry(configuration_path(client, tmp_path), CLIENTS[client].section)
 
 
-def test_the_commands_of_the_wheel_run(from_wheel: Path, tmp_path: Path) -> None:
+def test_the_commands_of_the_installed_wheel_run(from_wheel: Path, tmp_path: Path) -> None:
     assert run(from_wheel, "--version", cwd=tmp_path) == f"snapshot-mcp {__version__}\n"
     assert "ok" in run(from_wheel, "doctor", cwd=tmp_path)
     assert "training-box" in run(from_wheel, "call", "list_virtual_machines", cwd=tmp_path)
@@ -56,15 +58,15 @@ def test_the_commands_of_the_wheel_run(from_wheel: Path, tmp_path: Path) -> None
     assert "Done" in run(from_wheel, "demo", cwd=tmp_path)
 
 
-def test_the_sdist_is_whole(packages: tuple[Path, Path], tmp_path: Path) -> None:
-    command = installed(packages[0], tmp_path)
-    starts_and_lists_its_tools([str(command)], tmp_path)
+def test_the_sdist_can_be_installed(packages: tuple[Path, Path], tmp_path: Path) -> None:
+    command = install(packages[0], tmp_path)
+    assert_server_works([str(command)], tmp_path)
 
 
-def test_uvx_runs_the_wheel_and_configures_a_client_to_do_so(
+def test_a_client_configured_with_uvx_starts_the_wheel_with_uvx(
     packages: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    home = home_of(tmp_path)
+    home = home_variables(tmp_path)
     uvx = Path(UV).with_name(Path(UV).name.replace("uv", "uvx"))
     python = ("--python", sys.executable)
     run(
@@ -78,15 +80,15 @@ def test_uvx_runs_the_wheel_and_configures_a_client_to_do_so(
         cwd=tmp_path,
         **home,
     )
-    command, _ = entry_in(file_of("cursor", tmp_path), "mcpServers")
+    command, _ = read_entry(configuration_path("cursor", tmp_path), "mcpServers")
     assert command == [str(uvx), "--from", packages[1].as_uri(), "snapshot-mcp"]
-    starts_and_lists_its_tools(command, tmp_path, UV_PYTHON=sys.executable, **home)
+    assert_server_works(command, tmp_path, UV_PYTHON=sys.executable, **home)
 
 
 def test_pipx_installs_the_wheel(packages: tuple[Path, Path], tmp_path: Path) -> None:
-    home = home_of(tmp_path)
+    home = home_variables(tmp_path)
     pipx = (UV, "tool", "run", "--python", sys.executable, "pipx")
     run(*pipx, "install", packages[1], cwd=tmp_path, PIPX_HOME=str(tmp_path / "pipx"),
         PIPX_BIN_DIR=str(tmp_path / "bin"), **home)  # fmt: skip
     (command,) = (tmp_path / "bin").iterdir()
-    starts_and_lists_its_tools([str(command)], tmp_path)
+    assert_server_works([str(command)], tmp_path)

@@ -1,1 +1,1 @@
-"""The commands that a person types. A start by an MCP client loads none of them."""
+"""The command line. A start by an MCP client imports only `main` and `exit_codes`."""

@@ -1,4 +1,4 @@
-"""`snapshot-mcp completion`: what a shell needs to complete our commands."""
+"""`snapshot-mcp completion`: print a completion script for a shell."""
 
 import argparse
 
@@ -9,6 +9,6 @@ from snapshot_mcp.cli.parser import build_parser
 
 
 def run_completion(arguments: argparse.Namespace) -> int:
-    """Print the completions of one shell."""
+    """Print the completion script of one shell and return the exit code."""
     print(shtab.complete(build_parser(), shell=arguments.shell))
     return exit_codes.OK

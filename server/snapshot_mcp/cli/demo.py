@@ -1,8 +1,9 @@
-"""`snapshot-mcp demo`: the main job before your eyes, with a real MCP client over stdio."""
+"""`snapshot-mcp demo`: show the main tools, called by a real MCP client over stdio."""
 
 import os
 import sys
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -20,24 +21,24 @@ _MAX_VALUE_WIDTH = 60
 
 
 class DemoError(Exception):
-    """Something was not as expected."""
+    """A call did not have the expected result."""
 
 
 def run_demo(*, retention: bool = False) -> bool:
-    """Play the demo against a fresh embedded cloud in a temporary folder.
+    """Run the demo on a new embedded cloud in a temporary folder.
 
     Args:
-        retention: play a tidy-up by policy in place of the main job.
+        retention: show a clean-up by retention rules instead of the main tools.
 
     Returns:
-        Whether everything was as expected.
+        Whether every call had the expected result.
     """
     console = Console()
     failures: list[str] = []
     try:
-        anyio.run(_demo, console, _RetentionDemo if retention else _Demo)
+        anyio.run(_run, console, _RetentionDemo if retention else _SnapshotDemo)
     except* DemoError as group:
-        failures += _sentences(group)
+        failures += _messages(group)
     except* TimeoutError:
         failures.append(f"it took more than {_DEMO_TIMEOUT_SECONDS} s")
     for failure in failures:
@@ -45,14 +46,14 @@ def run_demo(*, retention: bool = False) -> bool:
     return not failures
 
 
-async def _demo(console: Console, play: "type[_Demo]") -> None:
+async def _run(console: Console, demo: "type[_Demo]") -> None:
     with anyio.fail_after(_DEMO_TIMEOUT_SECONDS):
-        async with _connected() as client:
-            await play(console, client).run()
+        async with _connect() as client:
+            await demo(console, client).run()
 
 
 @asynccontextmanager
-async def _connected() -> AsyncGenerator[Client]:
+async def _connect() -> AsyncGenerator[Client]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         environment = {
             name: value
@@ -67,82 +68,33 @@ async def _connected() -> AsyncGenerator[Client]:
             yield client
 
 
-class _Demo:
-    """The acts of the demo, in their order; each shows one call and what came back."""
+class _Demo(ABC):
+    """Base of the demos: calls tools, prints each call with its result, and checks it."""
 
     def __init__(self, console: Console, client: Client) -> None:
         self._console = console
         self._client = client
 
+    @abstractmethod
     async def run(self) -> None:
-        await self._tell_tools()
-        vm_id = await self._look_around()
-        snapshot_id, name = await self._create(vm_id)
-        await self._restore(snapshot_id, name)
-        await self._delete(snapshot_id, name)
-        self._say("Done: a snapshot was taken, brought back as a new VM, and deleted with consent.")
+        """Call the tools in order."""
 
-    async def _tell_tools(self) -> list[str]:
+    async def _show_tools(self) -> list[str]:
         tools = [tool.name for tool in (await self._client.list_tools()).tools]
-        self._say(
-            f"A real MCP client started the server over stdio. It offers: {', '.join(tools)}."
-        )
+        self._say(f"An MCP client started the server over stdio. Its tools: {', '.join(tools)}.")
         return tools
-
-    async def _look_around(self) -> int:
-        self._act("What snapshots do we have of the training box?")
-        found = await self._call("list_virtual_machines", {"search": "training-box"})
-        vm_id = int(_first(found, "virtual_machines")["id"])
-        listed = await self._call("list_snapshots", {"vm_id": vm_id, "limit": 5})
-        await self._call("inspect_snapshot", {"snapshot_id": _first(listed, "snapshots")["id"]})
-        return vm_id
-
-    async def _create(self, vm_id: int) -> tuple[int, str]:
-        self._act("Take one before the driver upgrade.")
-        name = "training-box-before-driver-upgrade"
-        order: dict[str, object] = {"vm_id": vm_id, "name": name, "labels": ["before-change"]}
-        await self._call("create_snapshot", order, expect_error="shuts it off")
-        self._say("The VM runs, so the server refused to interrupt it unasked. The person agrees:")
-        order |= {"allow_interruption": True, "wait_seconds": 60}
-        created = await self._call("create_snapshot", order, with_bar=True)
-        _expect(created["outcome"] == "created", "the snapshot was not created in time")
-        return int(created["snapshot"]["id"]), name
-
-    async def _restore(self, snapshot_id: int, name: str) -> None:
-        self._act("Bring it back as a new machine.")
-        order: dict[str, object] = {"snapshot_id": snapshot_id, "new_vm_name": "training-box-copy"}
-        planned = await self._call("restore_snapshot", order)
-        _expect(planned["outcome"] == "confirmation_required", "a restore ran without consent")
-        self._say("Nothing happened yet. The person reads the plan and agrees:")
-        order |= {"plan_token": planned["plan_token"], "confirm": name, "wait_seconds": 60}
-        restored = await self._call("restore_snapshot", order, with_bar=True)
-        _expect(restored["outcome"] == "restored", "the new VM was not ACTIVE in time")
-
-    async def _delete(self, snapshot_id: int, name: str) -> None:
-        self._act("Clear out what we don't need.")
-        target: dict[str, object] = {"snapshot_id": snapshot_id}
-        self._say("A model that skips the plan and invents its consent is refused:")
-        skipping = target | {"confirm": name}
-        await self._call("delete_snapshot", skipping, expect_error="plan_token is missing")
-        planned = await self._call("delete_snapshot", target)
-        _expect(planned["outcome"] == "confirmation_required", "a delete ran without consent")
-        commit = target | {"plan_token": planned["plan_token"]}
-        await self._call("delete_snapshot", commit | {"confirm": "yes"}, expect_error="words")
-        deleted = await self._call("delete_snapshot", commit | {"confirm": name})
-        _expect(deleted["outcome"] == "deleted", "the snapshot was not deleted")
-        self._say("The same consent a second time is worth nothing:")
-        await self._call("delete_snapshot", commit | {"confirm": name}, expect_error="already used")
 
     async def _call(
         self,
         tool: str,
         arguments: Mapping[str, object],
         *,
-        with_bar: bool = False,
+        show_progress: bool = False,
         expect_error: str = "",
     ) -> dict[str, Any]:
-        self._console.print(f"[bold cyan]{tool}[/] {_shown(arguments)}")
-        result = await (self._with_bar if with_bar else self._plainly)(tool, dict(arguments))
+        self._console.print(f"[bold cyan]{tool}[/] {_format_arguments(arguments)}")
+        call_tool = self._call_with_progress if show_progress else self._client.call_tool
+        result = await call_tool(tool, dict(arguments))
         text = "\n".join(part.text for part in result.content if isinstance(part, TextContent))
         colour = "yellow" if result.is_error else "green"
         self._console.print(Panel(escape(text), border_style=colour, expand=False))
@@ -153,10 +105,7 @@ class _Demo:
             _expect(not result.is_error, f"{tool} failed")
         return cast("dict[str, Any]", result.structured_content or {})
 
-    async def _plainly(self, tool: str, arguments: dict[str, Any]) -> CallToolResult:
-        return await self._client.call_tool(tool, arguments)
-
-    async def _with_bar(self, tool: str, arguments: dict[str, Any]) -> CallToolResult:
+    async def _call_with_progress(self, tool: str, arguments: dict[str, Any]) -> CallToolResult:
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
         with Progress(*columns, console=self._console, transient=True) as bar:
             task = bar.add_task("waiting", total=None)
@@ -166,78 +115,145 @@ class _Demo:
 
             return await self._client.call_tool(tool, arguments, progress_callback=show)
 
-    def _act(self, sentence: str) -> None:
+    def _heading(self, sentence: str) -> None:
         self._console.rule(f"[bold]{escape(sentence)}")
 
     def _say(self, sentence: str) -> None:
         self._console.print(escape(sentence))
 
 
-class _RetentionDemo(_Demo):
-    """A tidy-up: review, plan, apply."""
+class _SnapshotDemo(_Demo):
+    """The main tools: list, create, restore, delete."""
 
     async def run(self) -> None:
-        tools = await self._tell_tools()
-        self._act("What have we got, and what does it cost us?")
+        await self._show_tools()
+        vm_id = await self._list_snapshots()
+        snapshot_id, name = await self._create(vm_id)
+        await self._restore(snapshot_id, name)
+        await self._delete(snapshot_id, name)
+        self._say("Done: a snapshot was created, restored as a new VM, and deleted with consent.")
+
+    async def _list_snapshots(self) -> int:
+        self._heading("Which snapshots of the training box do we have?")
+        vms = await self._call("list_virtual_machines", {"search": "training-box"})
+        vm_id = int(_first(vms, "virtual_machines")["id"])
+        listed = await self._call("list_snapshots", {"vm_id": vm_id, "limit": 5})
+        await self._call("inspect_snapshot", {"snapshot_id": _first(listed, "snapshots")["id"]})
+        return vm_id
+
+    async def _create(self, vm_id: int) -> tuple[int, str]:
+        self._heading("Create a snapshot before the driver upgrade.")
+        name = "training-box-before-driver-upgrade"
+        request: dict[str, object] = {"vm_id": vm_id, "name": name, "labels": ["before-change"]}
+        await self._call("create_snapshot", request, expect_error="shuts it off")
+        self._say(
+            "The VM is running, so the server did not interrupt it without consent."
+            " The person allows it:"
+        )
+        request |= {"allow_interruption": True, "wait_seconds": 60}
+        created = await self._call("create_snapshot", request, show_progress=True)
+        _expect(created["outcome"] == "created", "the snapshot was not created in time")
+        return int(created["snapshot"]["id"]), name
+
+    async def _restore(self, snapshot_id: int, name: str) -> None:
+        self._heading("Restore it as a new VM.")
+        request: dict[str, object] = {
+            "snapshot_id": snapshot_id,
+            "new_vm_name": "training-box-copy",
+        }
+        planned = await self._call("restore_snapshot", request)
+        _expect(planned["outcome"] == "confirmation_required", "a restore ran without consent")
+        self._say("Nothing was changed. The person reads the plan and confirms it:")
+        request |= {"plan_token": planned["plan_token"], "confirm": name, "wait_seconds": 60}
+        restored = await self._call("restore_snapshot", request, show_progress=True)
+        _expect(restored["outcome"] == "restored", "the new VM was not ACTIVE in time")
+
+    async def _delete(self, snapshot_id: int, name: str) -> None:
+        self._heading("Delete the snapshot that is no longer needed.")
+        target: dict[str, object] = {"snapshot_id": snapshot_id}
+        self._say("A model that skips the plan and invents the confirmation is refused:")
+        skipping = target | {"confirm": name}
+        await self._call("delete_snapshot", skipping, expect_error="plan_token is missing")
+        planned = await self._call("delete_snapshot", target)
+        _expect(planned["outcome"] == "confirmation_required", "a delete ran without consent")
+        commit = target | {"plan_token": planned["plan_token"]}
+        await self._call("delete_snapshot", commit | {"confirm": "yes"}, expect_error="words")
+        deleted = await self._call("delete_snapshot", commit | {"confirm": name})
+        _expect(deleted["outcome"] == "deleted", "the snapshot was not deleted")
+        self._say("The same plan token cannot be used twice:")
+        await self._call("delete_snapshot", commit | {"confirm": name}, expect_error="already used")
+
+
+class _RetentionDemo(_Demo):
+    """A clean-up by retention rules: review, plan, apply."""
+
+    async def run(self) -> None:
+        tools = await self._show_tools()
+        self._heading("Which snapshots do we have, and what do they cost?")
         await self._call(
             "review_snapshots" if "review_snapshots" in tools else "list_snapshots", {}
         )
         plan = await self._plan()
         await self._apply(plan)
-        self._say("Done: what the policy does not keep is gone, with consent, and nothing else.")
+        self._say(
+            "Done: the snapshots that no rule keeps were deleted with consent, and no others."
+        )
 
     async def _plan(self) -> dict[str, Any]:
-        self._act("Keep three daily and two weekly ones of each VM, and what has the label keep.")
-        policy = {"keep_daily": 3, "keep_weekly": 2, "keep_labels": ["keep"]}
-        plan = await self._call("plan_retention", policy)
+        self._heading(
+            "Plan: keep three daily and two weekly snapshots of each VM, and those labelled keep."
+        )
+        rules = {"keep_daily": 3, "keep_weekly": 2, "keep_labels": ["keep"]}
+        plan = await self._call("plan_retention", rules)
         _expect(plan["outcome"] == "confirmation_required", "the plan deletes nothing")
         return plan
 
     async def _apply(self, plan: Mapping[str, Any]) -> None:
-        self._act("Carry it out.")
-        planned = [it["id"] for it in plan["decisions"] if not it["keep"]]
-        before = await self._ids()
+        self._heading("Apply the plan.")
+        planned = [decision["id"] for decision in plan["decisions"] if not decision["keep"]]
+        before = await self._snapshot_ids()
         commit: dict[str, object] = {"plan_token": plan["plan_token"]}
-        self._say("A model that invents the person's words is refused:")
+        self._say("A model that invents the confirmation words is refused:")
         await self._call("apply_retention", commit | {"confirm": "yes"}, expect_error="words")
-        self._say("The person reads the plan and agrees:")
+        self._say("The person reads the plan and confirms it:")
         commit |= {"confirm": plan["confirm_with"]}
-        report = await self._call("apply_retention", commit, with_bar=True)
-        gone = [it["id"] for it in report["deleted"]]
-        _expect(gone == planned, "what was deleted is not what was planned")
-        _expect(await self._ids() == before - set(planned), "other snapshots are gone as well")
-        self._say("The same consent a second time is worth nothing:")
+        report = await self._call("apply_retention", commit, show_progress=True)
+        deleted = [snapshot["id"] for snapshot in report["deleted"]]
+        _expect(deleted == planned, "the deleted snapshots are not the planned ones")
+        _expect(
+            await self._snapshot_ids() == before - set(planned), "other snapshots were deleted too"
+        )
+        self._say("The same plan token cannot be used twice:")
         await self._call("apply_retention", commit, expect_error="already used")
 
-    async def _ids(self) -> set[int]:
+    async def _snapshot_ids(self) -> set[int]:
         listed = await self._client.call_tool("list_snapshots", {"limit": 100})
         content = cast("dict[str, Any]", listed.structured_content or {})
-        return {it["id"] for it in content["snapshots"]}
+        return {snapshot["id"] for snapshot in content["snapshots"]}
 
 
-def _sentences(group: BaseExceptionGroup[Exception]) -> list[str]:
-    sentences: list[str] = []
-    for failure in group.exceptions:
-        nested = isinstance(failure, BaseExceptionGroup)
-        sentences += _sentences(failure) if nested else [str(failure)]
-    return sentences
+def _messages(group: BaseExceptionGroup[Exception]) -> list[str]:
+    messages: list[str] = []
+    for error in group.exceptions:
+        messages += _messages(error) if isinstance(error, BaseExceptionGroup) else [str(error)]
+    return messages
 
 
-def _first(answer: Mapping[str, Any], key: str) -> dict[str, Any]:
-    entries = cast("list[dict[str, Any]]", answer.get(key, []))
-    _expect(bool(entries), f"the list of {key} is empty")
-    return entries[0]
+def _first(result: Mapping[str, Any], key: str) -> dict[str, Any]:
+    items = cast("list[dict[str, Any]]", result.get(key, []))
+    _expect(bool(items), f"the list of {key} is empty")
+    return items[0]
 
 
-def _shown(arguments: Mapping[str, object]) -> str:
-    return " ".join(f"{name}={_short(value)}" for name, value in arguments.items())
+def _format_arguments(arguments: Mapping[str, object]) -> str:
+    return " ".join(f"{name}={_format_value(value)}" for name, value in arguments.items())
 
 
-def _short(value: object) -> str:
+def _format_value(value: object) -> str:
     text = repr(value)
     return escape(text if len(text) <= _MAX_VALUE_WIDTH else text[: _MAX_VALUE_WIDTH - 1] + "…")
 
 
-def _expect(condition: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as a sentence
+def _expect(condition: bool, failure: str) -> None:  # noqa: FBT001 - reads as a sentence
     if not condition:
-        raise DemoError(otherwise)
+        raise DemoError(failure)

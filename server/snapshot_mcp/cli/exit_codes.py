@@ -1,9 +1,9 @@
-"""How a command ends, as its caller sees it."""
+"""Exit codes of every command."""
 
 OK = 0
 FAILED = 1
 BAD_SETTINGS = 2
 """Bad settings or bad arguments."""
-NOT_AGREED = 3
-"""A plan was answered and nobody agreed to it: nothing was changed."""
+NOT_CONFIRMED = 3
+"""The tool returned a plan and no person confirmed it; nothing was changed."""
 INTERRUPTED = 130

@@ -1,4 +1,4 @@
-"""What the command line takes."""
+"""The parser of the command line."""
 
 import argparse
 from collections.abc import Sequence
@@ -11,92 +11,102 @@ from snapshot_mcp.settings.environment import CONSENTS
 MAX_PORT = 65_535
 MAX_COUNT_LENGTH = 9
 SHELLS = ("bash", "zsh", "tcsh")
-SERVING = (None, "serve", "install")
-"""The commands that --tools and --read-only are for."""
+TOOL_OPTION_COMMANDS = (None, "serve", "install")
+"""Commands that accept --tools and --read-only."""
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
-    """The arguments of a command; the process ends with exit code 2 where they are wrong."""
+    """Return the parsed arguments; end the process with exit code 2 if they are wrong."""
     parser = build_parser()
     arguments = parser.parse_args(words)
-    told = arguments.__dict__.keys() & {"tools", "read_only"}
-    if told and arguments.command not in SERVING:
-        parser.error(f"--tools and --read-only are not for {arguments.command}")
+    tool_options = arguments.__dict__.keys() & {"tools", "read_only"}
+    if tool_options and arguments.command not in TOOL_OPTION_COMMANDS:
+        parser.error(f"{arguments.command} does not accept --tools and --read-only")
     return arguments
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """What the command line takes."""
-    which = _which_tools()
+    """Return the parser with all commands."""
+    tool_options = _tool_options()
     parser = argparse.ArgumentParser(
-        parents=[which],
+        parents=[tool_options],
         prog="snapshot-mcp",
-        description="Looks after the snapshots of cloud machines, for AI assistants (MCP).",
-        epilog="Without a command it serves over stdio, as MCP clients start it.",
+        description="Manage the snapshots of cloud VMs from an AI assistant (MCP).",
+        epilog="Without a command, serve MCP over stdio; MCP clients start the server this way.",
     )
     parser.add_argument("--version", action="version", version=f"snapshot-mcp {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command")
     serve = commands.add_parser(
-        "serve", parents=[which], help="serve MCP over stdio or Streamable HTTP"
+        "serve", parents=[tool_options], help="serve MCP over stdio or Streamable HTTP"
     )
     serve.add_argument(
-        "--transport", choices=["stdio", "http"], default="stdio", help="how (stdio)"
+        "--transport", choices=["stdio", "http"], default="stdio", help="transport (stdio)"
     )
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen at (127.0.0.1)")
-    serve.add_argument("--port", type=_port, default=8765, help="port of http (8765)")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    serve.add_argument("--port", type=_port, default=8765, help="port of the http transport (8765)")
     _add_install(
         commands.add_parser(
-            "install", parents=[which], help="add it to an MCP client, or remove it"
+            "install", parents=[tool_options], help="add this server to an MCP client, or remove it"
         )
     )
-    doctor = commands.add_parser("doctor", help="check settings, cloud, key, data and versions")
-    doctor.add_argument("--json", action="store_true", help="one JSON object")
+    doctor = commands.add_parser(
+        "doctor", help="check versions, settings, data folder, ledger and cloud"
+    )
+    doctor.add_argument("--json", action="store_true", help="print one JSON object")
     call = commands.add_parser("call", help="call one tool, as an assistant does")
-    call.add_argument("tool", help="its name, such as list_snapshots")
-    call.add_argument("values", nargs="*", metavar="key=value", help="its arguments")
-    call.add_argument("--json", action="store_true", help="the structured content, as JSON")
-    sandbox = commands.add_parser("sandbox", help="serve the embedded cloud's REST API alone")
-    sandbox.add_argument("--port", type=_port, default=8080, help="port (8080)")
-    demo = commands.add_parser("demo", help="run the main job before your eyes")
-    demo.add_argument("--retention", action="store_true", help="a tidy-up by policy instead")
-    _add_ledger(commands.add_parser("ledger", help="show what was attempted, or verify the record"))
-    completion = commands.add_parser("completion", help="print completions for a shell")
-    completion.add_argument("shell", choices=SHELLS, help="whose")
+    call.add_argument("tool", help="name of the tool, such as list_snapshots")
+    call.add_argument("values", nargs="*", metavar="key=value", help="arguments of the tool")
+    call.add_argument("--json", action="store_true", help="print the structured content as JSON")
+    sandbox = commands.add_parser("sandbox", help="serve the embedded cloud's REST API")
+    sandbox.add_argument("--port", type=_port, default=8080, help="port to listen on (8080)")
+    demo = commands.add_parser("demo", help="show the main tools on a new embedded cloud")
+    demo.add_argument(
+        "--retention", action="store_true", help="show a clean-up by retention rules instead"
+    )
+    _add_ledger(commands.add_parser("ledger", help="show the recorded attempts, or verify them"))
+    completion = commands.add_parser("completion", help="print a completion script for a shell")
+    completion.add_argument("shell", choices=SHELLS, help="the shell")
     return parser
 
 
-def _which_tools() -> argparse.ArgumentParser:
-    # Without a default, so that what stands before a command is not undone by what stands after.
-    which = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    which.add_argument("--tools", metavar="NAMES", help="only these toolsets, between commas")
-    which.add_argument("--read-only", action="store_true", help="only the tools that read")
-    return which
+def _tool_options() -> argparse.ArgumentParser:
+    # No defaults: those of a command would override an option that is given before the command.
+    options = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    options.add_argument("--tools", metavar="NAMES", help="only these toolsets (comma-separated)")
+    options.add_argument("--read-only", action="store_true", help="only tools that change nothing")
+    return options
 
 
 def _add_install(install: argparse.ArgumentParser) -> None:
-    install.add_argument("client", choices=tuple(CLIENTS), help="whose configuration to change")
-    install.add_argument("--project", action="store_true", help="this folder's, in place of yours")
+    install.add_argument(
+        "client", choices=tuple(CLIENTS), help="client whose configuration to change"
+    )
+    install.add_argument(
+        "--project", action="store_true", help="change the current project's file, not yours"
+    )
     install.add_argument("--name", default="snapshots", help="name of the entry (snapshots)")
     install.add_argument(
         "--env",
         action="append",
         default=[],
         metavar="NAME[=VALUE]",
-        help="a setting: NAME=VALUE writes the value in the clear, NAME refers to the environment",
+        help="setting: NAME=VALUE is stored in clear text, NAME refers to the client's environment",
     )
-    install.add_argument("--consent", choices=CONSENTS, help="evidence that deletions need")
-    install.add_argument("--dry-run", action="store_true", help="show the difference only")
+    install.add_argument("--consent", choices=CONSENTS, help="evidence that a delete needs")
+    install.add_argument("--dry-run", action="store_true", help="only print the difference")
     install.add_argument("--uninstall", action="store_true", help="remove the entry")
 
 
 def _add_ledger(ledger: argparse.ArgumentParser) -> None:
-    what = ("show", "verify")
-    ledger.add_argument("action", nargs="?", choices=what, default="show", help="what (show)")
+    actions = ("show", "verify")
+    ledger.add_argument("action", nargs="?", choices=actions, default="show", help="action (show)")
     ledger.add_argument("--tool", default="", help="only this tool")
-    ledger.add_argument("--event", default="", help="only this event: sent, refused, ...")
-    ledger.add_argument("--since", type=_time, help="only from this date or time on (UTC)")
-    ledger.add_argument("--limit", type=_count, default=50, help="newest rows at most (50); 0: all")
-    ledger.add_argument("--json", action="store_true", help="one JSON object a line")
+    ledger.add_argument("--event", default="", help="only this event, such as sent or refused")
+    ledger.add_argument("--since", type=_time, help="only since this date or time (UTC)")
+    ledger.add_argument(
+        "--limit", type=_count, default=50, help="number of newest rows to print (50); 0: all"
+    )
+    ledger.add_argument("--json", action="store_true", help="print one JSON object per line")
 
 
 def _port(text: str) -> int:
@@ -106,7 +116,7 @@ def _port(text: str) -> int:
 
 
 def _time(text: str) -> datetime:
-    from snapshot_mcp.core.clock import parse_utc  # noqa: PLC0415 - only one option needs it
+    from snapshot_mcp.core.clock import parse_utc  # noqa: PLC0415 - loaded on demand
 
     try:
         return parse_utc(text)

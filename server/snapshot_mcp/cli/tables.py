@@ -1,6 +1,6 @@
-"""A tool's structured content for people: lists of things as tables, single facts as lines.
+"""A tool's structured content as tables for people: lists become tables, single values lines.
 
-Names and descriptions were written by others: they are shown as text, never as markup.
+Names and descriptions were written by others: they are printed as text, never as markup.
 """
 
 import json
@@ -15,63 +15,64 @@ from rich.text import Text
 
 from snapshot_mcp.core.sanitize import sanitize
 
-_MAX_CELL_WIDTH = 4_000
-_GIGABYTES = {"size", "total_size", "recent_size", "ram", "disk", "ephemeral"}
+Fields = Mapping[str, Any]
+_MAX_CELL_LENGTH = 4_000
+_GIGABYTE_KEYS = {"size", "total_size", "recent_size", "ram", "disk", "ephemeral"}
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d(\.\d+)?Z")
-_OF_TIME = ("_at", "last_snapshot")
-Thing = Mapping[str, Any]
+_TIME_SUFFIXES = ("_at", "last_snapshot")
 
 
-def tables(content: Thing, title: str = "") -> Iterator[RenderableType]:
-    """The content, its parts in their order, single facts last; what is empty is left out.
+def render_tables(content: Fields, title: str = "") -> Iterator[RenderableType]:
+    """Yield the parts of the content in their order, single values last, without empty values.
 
     Args:
-        content: the structured content of an answer, or a part of it.
-        title: the name of that part.
+        content: the structured content of a result, or a part of it.
+        title: the heading of that part.
     """
-    facts: dict[str, object] = {}
+    single_values: dict[str, object] = {}
     for key, value in content.items():
-        part = f"{title}, {_words(key)}" if title else _words(key)
-        if _is_list_of_things(value):
-            yield Text(part, style="bold cyan")
-            yield _table(value)
+        heading = f"{title}, {_heading(key)}" if title else _heading(key)
+        if _is_list_of_objects(value):
+            yield Text(heading, style="bold cyan")
+            yield _object_table(value)
         elif isinstance(value, Mapping):
-            yield from tables(cast("Thing", value), part)
-        elif _is_told(value):
+            yield from render_tables(cast("Fields", value), heading)
+        elif not _is_empty(value):
             # Snapshots and volumes have their size in GB, images in bytes.
-            facts["size_in_bytes" if key == "size" and title.endswith("image") else key] = value
-    if facts:
+            is_image_size = key == "size" and title.endswith("image")
+            single_values["size_in_bytes" if is_image_size else key] = value
+    if single_values:
         yield Text(title, style="bold cyan") if title else Text()
-        yield _facts(facts)
+        yield _value_table(single_values)
 
 
-def _is_list_of_things(value: object) -> TypeGuard[Sequence[Thing]]:
-    entries = cast("Sequence[object]", value) if isinstance(value, list | tuple) else ()
-    return bool(entries) and all(isinstance(it, Mapping) for it in entries)
+def _is_list_of_objects(value: object) -> TypeGuard[Sequence[Fields]]:
+    items = cast("Sequence[object]", value) if isinstance(value, list | tuple) else ()
+    return bool(items) and all(isinstance(item, Mapping) for item in items)
 
 
-def _is_told(value: object) -> bool:
-    return value not in (None, "", [], {})
+def _is_empty(value: object) -> bool:
+    return value in (None, "", [], {})
 
 
-def _table(things: Sequence[Thing]) -> Table:
+def _object_table(objects: Sequence[Fields]) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
-    named = dict.fromkeys(key for thing in things for key in thing)
-    keys = [key for key in named if any(_is_told(it.get(key)) for it in things)]
+    all_keys = dict.fromkeys(key for fields in objects for key in fields)
+    keys = [key for key in all_keys if not all(_is_empty(fields.get(key)) for fields in objects)]
     for key in keys:
-        numbers = all(isinstance(it.get(key), int | float | None) for it in things)
-        table.add_column(_words(key), justify="right" if numbers else "left", overflow="fold")
-    for thing in things:
-        table.add_row(*(_cell(key, thing.get(key)) for key in keys))
+        numeric = all(isinstance(fields.get(key), int | float | None) for fields in objects)
+        table.add_column(_heading(key), justify="right" if numeric else "left", overflow="fold")
+    for fields in objects:
+        table.add_row(*(_cell(key, fields.get(key)) for key in keys))
     return table
 
 
-def _facts(facts: Thing) -> Table:
+def _value_table(values: Fields) -> Table:
     table = Table(box=None, show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for key, value in facts.items():
-        table.add_row(_words(key), _cell(key, value))
+    for key, value in values.items():
+        table.add_row(_heading(key), _cell(key, value))
     return table
 
 
@@ -82,18 +83,18 @@ def _cell(key: str, value: object) -> Text:
         case bool():
             text = "yes" if value else "no"
         case int() | float():
-            text = f"{value} GB" if key in _GIGABYTES else str(value)
+            text = f"{value} GB" if key in _GIGABYTE_KEYS else str(value)
         case str():
             time = _TIME.fullmatch(value)
             text = f"{time[1]} {time[2]}" if time else value
         case list() | tuple():
-            entries = [str(it) for it in cast("Sequence[object]", value)]
-            # Sentences have their own ends; labels have none.
-            text = (" " if entries and entries[0].endswith(".") else ", ").join(entries)
+            items = [str(item) for item in cast("Sequence[object]", value)]
+            # Sentences end with a full stop and need no comma; labels do.
+            text = (" " if items and items[0].endswith(".") else ", ").join(items)
         case _:
             text = json.dumps(value, ensure_ascii=False, default=str)
-    return Text(sanitize(text, _MAX_CELL_WIDTH).text)
+    return Text(sanitize(text, _MAX_CELL_LENGTH).text)
 
 
-def _words(key: str) -> str:
-    return key.replace("_", " ") + (" (UTC)" if key.endswith(_OF_TIME) else "")
+def _heading(key: str) -> str:
+    return key.replace("_", " ") + (" (UTC)" if key.endswith(_TIME_SUFFIXES) else "")

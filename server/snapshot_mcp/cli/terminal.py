@@ -1,4 +1,4 @@
-"""The person at the terminal: what they see while they wait, and what they are asked."""
+"""The person at the terminal: the progress they see and the questions they answer."""
 
 import signal
 import sys
@@ -13,15 +13,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-_NOBODY = "There is no terminal to ask a person at, so nobody agreed."
+_NO_TERMINAL = "There is no terminal at which a person could confirm."
 _POLL_SECONDS = 0.05
 
 
 class Terminal:
-    """Shows progress and asks on stderr, so that stdout holds the answer alone.
+    """Shows progress and questions on stderr, so that stdout contains only the result.
 
     Attributes:
-        agreed: whether the last question, if there was one, was answered with words.
+        agreed: False if the last question was declined or left unanswered.
     """
 
     def __init__(self) -> None:
@@ -35,45 +35,45 @@ class Terminal:
 
     @property
     def has_person(self) -> bool:
-        """Whether somebody can be asked here."""
+        """Whether a person can be asked here."""
         return sys.stdin.isatty() and sys.stderr.isatty()
 
     def say(self, text: str) -> None:
-        """Show lines that are no part of the answer."""
+        """Print lines that are not part of the result."""
         self._console.print(escape(text), highlight=False, soft_wrap=True)
 
     @contextmanager
     def waiting(self) -> Generator[None]:
-        """A bar, as soon as there is something to tell."""
+        """Show a progress bar from the first notification until the end of the block."""
         try:
             yield
         finally:
             self._bar.stop()
 
     async def progress(self, progress: float, total: float | None, message: str | None) -> None:
-        """One notification of the server."""
+        """Show a progress notification of the server."""
         self._bar.start()
         self._bar.start_task(self._task)
-        told = escape(message or "waiting")
-        self._bar.update(self._task, completed=progress, total=total, description=told)
+        description = escape(message or "waiting")
+        self._bar.update(self._task, completed=progress, total=total, description=description)
 
     async def answer(
         self, context: ClientRequestContext, params: ElicitRequestParams
     ) -> ElicitResult:
-        """Ask the person; without one, nobody agrees."""
+        """Ask the person; decline if there is none."""
         del context
         self._bar.stop()
         form = params if isinstance(params, ElicitRequestFormParams) else None
-        words = await self._asked(form.message) if form else ""
+        words = await self._ask(form.message) if form else ""
         self.agreed = bool(words)
         if form is None or not words:
             return ElicitResult(action="decline")
         (field,) = form.requested_schema["properties"]
         return ElicitResult(action="accept", content={field: words})
 
-    async def _asked(self, question: str) -> str:
+    async def _ask(self, question: str) -> str:
         if not self.has_person:
-            self.say(_NOBODY)
+            self.say(_NO_TERMINAL)
             return ""
         with _recorded_interrupts() as interrupts:
             self.say(question)
@@ -84,7 +84,7 @@ class Terminal:
 
 @contextmanager
 def _recorded_interrupts() -> Generator[list[int]]:
-    """Record each Ctrl-C in the list, in place of what the event loop does on Ctrl-C.
+    """Record each Ctrl-C in the list instead of letting the event loop handle it.
 
     The event loop would cancel the whole call; at the question, Ctrl-C declines instead, so that
     the refusal is written to the ledger.
@@ -113,7 +113,7 @@ async def _read_line(interrupts: list[int]) -> str:
             await anyio.sleep(_POLL_SECONDS)
     finally:
         if not lines:
-            print(file=sys.stderr)  # nobody ended the line of the prompt
+            print(file=sys.stderr)  # end the line of the prompt
     return lines[0].strip() if lines else ""
 
 

@@ -1,1 +1,1 @@
-"""The `doctor` command."""
+"""The `doctor` command: checks of this machine and of the cloud."""

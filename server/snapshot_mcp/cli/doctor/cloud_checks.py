@@ -1,4 +1,4 @@
-"""What `snapshot-mcp doctor` tells of the cloud: reached, how fast, and what the key may do."""
+"""Checks of `snapshot-mcp doctor` on the cloud: connection, key, permissions, clock."""
 
 from collections.abc import Iterator
 
@@ -11,46 +11,51 @@ from snapshot_mcp.mcp_server.app import connection_over
 from snapshot_mcp.settings.environment import Settings
 
 MAX_SKEW_SECONDS = 30.0
-_OURS = ("snapshot", "virtual", "vm", "image")
+_RELEVANT_WORDS = ("snapshot", "virtual", "vm", "image")
 _MAX_PERMISSIONS = 12
 
 
-async def cloud_of(settings: Settings) -> list[Finding]:
-    """A few reads of the cloud that the settings name; of the embedded one, nothing is asked."""
+async def check_cloud(settings: Settings) -> list[Finding]:
+    """Send a few reads to the configured cloud; the embedded cloud needs no check."""
     if settings.embedded:
-        return [Finding("note", "cloud", "the embedded one, because there is no API key")]
+        return [Finding("note", "cloud", "embedded cloud, because there is no API key")]
     try:
-        compared = ClockSkewTransport(create_network_transport(settings.api_url), SYSTEM_CLOCK)
+        transport = ClockSkewTransport(create_network_transport(settings.api_url), SYSTEM_CLOCK)
     except ConfigurationError as error:
         return [Finding("bad", "cloud", str(error))]
-    async with connection_over(compared, settings) as connection:
-        seen = await probe(connection, SYSTEM_CLOCK, timeout_seconds=settings.timeout)
-    return list(told(seen, compared.skew))
+    async with connection_over(transport, settings) as connection:
+        result = await probe(connection, SYSTEM_CLOCK, timeout_seconds=settings.timeout)
+    return list(cloud_findings(result, transport.skew))
 
 
-def told(seen: ProbeResult, skew: float | None) -> Iterator[Finding]:
-    """What was seen, in findings; `skew` is how many seconds the cloud's clock is ahead of ours."""
-    first = seen.checks[0]
-    yield _reached(first, seen)
+def cloud_findings(result: ProbeResult, skew: float | None) -> Iterator[Finding]:
+    """Yield the findings of a check.
+
+    Args:
+        result: the reads and their results.
+        skew: seconds by which the cloud's clock is ahead of this machine's; None if unknown.
+    """
+    first = result.checks[0]
+    yield _connection_finding(first, result)
     if first.failure is None or isinstance(first.failure, UnauthorizedError | ForbiddenError):
-        yield _accepted(first)
+        yield _key_finding(first)
     if first.failure is None:
-        yield from _rights(seen)
+        yield from _permission_findings(result)
     if skew is not None:
-        yield _clock(skew)
+        yield _clock_finding(skew)
 
 
-def _reached(first: ReadCheck, seen: ProbeResult) -> Finding:
+def _connection_finding(first: ReadCheck, result: ProbeResult) -> Finding:
     if first.failure is not None and not isinstance(
         first.failure, UnauthorizedError | ForbiddenError
     ):
         return Finding("bad", "cloud", str(first.failure))
-    times = [it.seconds for it in seen.checks[:2]]
-    later = f", then {_milliseconds(times[1])}" if len(times) > 1 else ""
-    return Finding("ok", "cloud", f"reached in {_milliseconds(times[0])}{later}")
+    times = [read.seconds for read in result.checks[:2]]
+    second = f", then {_milliseconds(times[1])}" if len(times) > 1 else ""
+    return Finding("ok", "cloud", f"answered in {_milliseconds(times[0])}{second}")
 
 
-def _accepted(first: ReadCheck) -> Finding:
+def _key_finding(first: ReadCheck) -> Finding:
     match first.failure:
         case UnauthorizedError():
             return Finding("bad", "key", "the cloud does not accept it; check SNAPSHOT_MCP_API_KEY")
@@ -60,29 +65,36 @@ def _accepted(first: ReadCheck) -> Finding:
             return Finding("ok", "key", "accepted")
 
 
-def _rights(seen: ProbeResult) -> Iterator[Finding]:
-    for read in {it.subject: it for it in seen.checks}.values():
+def _permission_findings(result: ProbeResult) -> Iterator[Finding]:
+    for read in {read.subject: read for read in result.checks}.values():
         if read.failure is None:
-            yield Finding("ok", "key", f"reads {read.subject}")
+            yield Finding("ok", "key", f"may read {read.subject}")
         else:
-            yield Finding("note", "key", f"does not read {read.subject}: {read.failure}")
-    if seen.permissions is None:
+            yield Finding("note", "key", f"cannot read {read.subject}: {read.failure}")
+    if result.permissions is None:
         yield Finding(
-            "note", "key", "what it may change is not told by the cloud, and nothing was tried"
+            "note", "key", "the cloud does not say what it may change, and no change was tried"
         )
         return
-    ours = [it for it in seen.permissions if any(word in it.lower() for word in _OURS)]
-    shown = ", ".join(ours[:_MAX_PERMISSIONS]) or "nothing about snapshots or VMs"
-    more = f" and {len(ours) - _MAX_PERMISSIONS} more" if len(ours) > _MAX_PERMISSIONS else ""
-    yield Finding("ok", "key", f"may, as the cloud says: {shown}{more}")
+    relevant = [
+        permission
+        for permission in result.permissions
+        if any(word in permission.lower() for word in _RELEVANT_WORDS)
+    ]
+    shown = ", ".join(relevant[:_MAX_PERMISSIONS]) or "none for snapshots or VMs"
+    hidden_count = len(relevant) - _MAX_PERMISSIONS
+    more = f" and {hidden_count} more" if hidden_count > 0 else ""
+    yield Finding("ok", "key", f"permissions reported by the cloud: {shown}{more}")
 
 
-def _clock(skew: float) -> Finding:
+def _clock_finding(skew: float) -> Finding:
     if abs(skew) <= MAX_SKEW_SECONDS:
-        return Finding("ok", "clock", "agrees with the cloud's")
-    way = "ahead of" if skew < 0 else "behind"
+        return Finding("ok", "clock", "agrees with the cloud's clock")
+    direction = "ahead of" if skew < 0 else "behind"
     return Finding(
-        "note", "clock", f"this machine is {abs(skew):.0f} s {way} the cloud: ages are told wrongly"
+        "note",
+        "clock",
+        f"this machine is {abs(skew):.0f} s {direction} the cloud, so snapshot ages are wrong",
     )
 
 

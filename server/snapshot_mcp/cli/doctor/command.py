@@ -1,4 +1,4 @@
-"""`snapshot-mcp doctor`: why it works, or why not. It changes nothing, here or in the cloud."""
+"""`snapshot-mcp doctor`: check whether the server can work. It changes nothing."""
 
 import argparse
 import os
@@ -7,14 +7,14 @@ from collections.abc import Mapping
 import anyio
 
 from snapshot_mcp.cli import exit_codes
-from snapshot_mcp.cli.doctor.cloud_checks import cloud_of
-from snapshot_mcp.cli.doctor.findings import Finding, as_json, as_lines, is_well
+from snapshot_mcp.cli.doctor.cloud_checks import check_cloud
+from snapshot_mcp.cli.doctor.findings import Finding, as_json, as_lines, is_healthy
 from snapshot_mcp.cli.doctor.local_checks import (
-    folder_of,
-    ledger_of,
-    policy_of,
-    settings_told,
-    versions,
+    check_data_folder,
+    check_ledger,
+    check_policy,
+    describe_settings,
+    describe_versions,
 )
 from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.settings.environment import Settings, read_settings
@@ -22,28 +22,27 @@ from snapshot_mcp.transports.http.settings import read_http_settings
 
 
 def run_doctor(arguments: argparse.Namespace) -> int:
-    """Look at everything and tell it; the exit code."""
-    findings = [versions(), *settings_told(os.environ)]
-    settings = _settings(os.environ, findings)
+    """Run all checks, print the findings and return the exit code."""
+    findings = [describe_versions(), *describe_settings(os.environ)]
+    settings = _read_settings(os.environ, findings)
     if settings is not None:
-        findings += [*policy_of(settings), *folder_of(settings)]
-        findings += anyio.run(_asked, settings)
+        findings += [*check_policy(settings), *check_data_folder(settings)]
+        findings += anyio.run(_check_ledger_and_cloud, settings)
     print((as_json if arguments.json else as_lines)(findings))
     if settings is None:
         return exit_codes.BAD_SETTINGS
-    return exit_codes.OK if is_well(findings) else exit_codes.FAILED
+    return exit_codes.OK if is_healthy(findings) else exit_codes.FAILED
 
 
-def _settings(environment: Mapping[str, str], findings: list[Finding]) -> Settings | None:
+def _read_settings(environment: Mapping[str, str], findings: list[Finding]) -> Settings | None:
+    """Return the settings, or add a finding that says why they cannot be read."""
     try:
-        read_http_settings(
-            environment
-        )  # what it says is of no use here, but that it can be read is
+        read_http_settings(environment)  # raises if a setting of the HTTP transport is wrong
         return read_settings(environment)
     except ConfigurationError as error:
         findings.append(Finding("bad", "settings", str(error)))
         return None
 
 
-async def _asked(settings: Settings) -> list[Finding]:
-    return [await ledger_of(settings), *await cloud_of(settings)]
+async def _check_ledger_and_cloud(settings: Settings) -> list[Finding]:
+    return [await check_ledger(settings), *await check_cloud(settings)]

@@ -1,15 +1,21 @@
-"""What `snapshot-mcp doctor` finds, and how it is told: one line each, or JSON."""
+"""Findings of `snapshot-mcp doctor` and their two output formats: lines and JSON."""
 
 import json
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 FindingState = Literal["ok", "note", "bad"]
-"""Fine; worth knowing; in the way of the server's work."""
+"""Works; worth knowing; prevents the server from working."""
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at: its state, its name, and one sentence."""
+    """One result of a check.
+
+    Attributes:
+        state: whether it works.
+        name: the subject, such as "ledger".
+        text: the result, without a full stop.
+    """
 
     state: FindingState
     name: str
@@ -17,16 +23,21 @@ class Finding(NamedTuple):
 
 
 def as_lines(findings: Iterable[Finding]) -> str:
-    """One line each."""
-    return "\n".join(f"{it.state:<4}  {it.name:<11}  {it.text}" for it in findings)
+    """Return one line per finding."""
+    return "\n".join(
+        f"{finding.state:<4}  {finding.name:<11}  {finding.text}" for finding in findings
+    )
 
 
 def as_json(findings: Sequence[Finding]) -> str:
-    """One JSON object: whether all is well, and the findings."""
-    told = {"ok": is_well(findings), "findings": [it._asdict() for it in findings]}
-    return json.dumps(told, indent=2)
+    """Return one JSON object with the findings and whether none of them is bad."""
+    document = {
+        "ok": is_healthy(findings),
+        "findings": [finding._asdict() for finding in findings],
+    }
+    return json.dumps(document, indent=2)
 
 
-def is_well(findings: Iterable[Finding]) -> bool:
-    """Whether nothing is in the way."""
-    return all(it.state != "bad" for it in findings)
+def is_healthy(findings: Iterable[Finding]) -> bool:
+    """Return whether no finding is bad."""
+    return all(finding.state != "bad" for finding in findings)

@@ -1,4 +1,4 @@
-"""What `snapshot-mcp doctor` looks at on this machine: settings, folder, ledger, policy."""
+"""Checks of `snapshot-mcp doctor` on this machine: settings, data folder, ledger, policy."""
 
 import os
 import platform
@@ -19,11 +19,11 @@ from snapshot_mcp.settings.reference import SETTINGS, SettingDoc
 
 MIN_FREE_BYTES = 100 * 1024 * 1024
 _MAX_PROBLEMS = 3
-_OTHERS = 0o077
+_GROUP_AND_OTHERS = 0o077
 
 
-def versions() -> Finding:
-    """What runs."""
+def describe_versions() -> Finding:
+    """Return the versions of the server, the SDK, Python and the platform."""
     parts = (
         f"snapshot-mcp {__version__}",
         f"mcp {version('mcp')}",
@@ -33,13 +33,13 @@ def versions() -> Finding:
     return Finding("ok", "versions", ", ".join(parts))
 
 
-def settings_told(environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Each setting and where it comes from; a secret is never part of it."""
+def describe_settings(environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield each setting with its source, without the value of a secret."""
     for setting in SETTINGS:
-        yield Finding("ok", "setting", _told(setting, environment))
+        yield Finding("ok", "setting", _describe_setting(setting, environment))
 
 
-def _told(setting: SettingDoc, environment: Mapping[str, str]) -> str:
+def _describe_setting(setting: SettingDoc, environment: Mapping[str, str]) -> str:
     for name in setting.names:
         if value := environment.get(name, "").strip():
             shown = "set (not shown)" if setting.secret else quoted(sanitize(value).text)
@@ -47,40 +47,40 @@ def _told(setting: SettingDoc, environment: Mapping[str, str]) -> str:
     return f"{setting.names[0]}: {setting.default.replace('`', '')}, by default"
 
 
-def folder_of(settings: Settings) -> Iterator[Finding]:
-    """Whether the data folder can be used, by whom, and how much room there is."""
+def check_data_folder(settings: Settings) -> Iterator[Finding]:
+    """Check that the data folder is writable, private, and has free space."""
     folder = settings.data_folder()
-    existing = next(it for it in (folder, *folder.parents) if it.exists())
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        yield Finding("bad", "data folder", f"{folder} may not be written, or cannot be made")
+        yield Finding("bad", "data folder", f"{folder} cannot be created or written")
         return
-    made = "" if existing == folder else " (made at the first use)"
-    yield Finding("ok", "data folder", f"{folder}{made}")
-    if sys.platform != "win32" and not made and folder.stat().st_mode & _OTHERS:
-        yield Finding("note", "data folder", f"others may enter it: chmod 700 {folder}")
-    free = shutil.disk_usage(existing).free
-    if free < MIN_FREE_BYTES:
-        yield Finding("note", "data folder", f"only {free // 1_000_000} MB are free there")
+    note = "" if existing == folder else " (created on first use)"
+    yield Finding("ok", "data folder", f"{folder}{note}")
+    if sys.platform != "win32" and not note and folder.stat().st_mode & _GROUP_AND_OTHERS:
+        yield Finding("note", "data folder", f"other users have access: chmod 700 {folder}")
+    free_bytes = shutil.disk_usage(existing).free
+    if free_bytes < MIN_FREE_BYTES:
+        yield Finding("note", "data folder", f"only {free_bytes // 1_000_000} MB free")
 
 
-async def ledger_of(settings: Settings) -> Finding:
-    """Whether the record is whole; nothing is written."""
+async def check_ledger(settings: Settings) -> Finding:
+    """Verify the ledger without writing to it."""
     folder, url = settings.data_folder(), settings.database_url
     if url is None and not (folder / LEDGER_FILE).exists():
-        return Finding("ok", "ledger", "none yet (made at the first change)")
+        return Finding("ok", "ledger", "none yet (created by the first change)")
     try:
-        with open_ledger_backend(folder, url, utc_now) as records:
-            problems = await records.ledger.verify()
+        with open_ledger_backend(folder, url, utc_now) as backend:
+            problems = await backend.ledger.verify()
     except LedgerError as error:
         return Finding("bad", "ledger", str(error))
     if not problems:
-        return Finding("ok", "ledger", "whole")
+        return Finding("ok", "ledger", "intact")
     more = f" and {len(problems) - _MAX_PROBLEMS} more" if len(problems) > _MAX_PROBLEMS else ""
     return Finding("bad", "ledger", "; ".join(problems[:_MAX_PROBLEMS]) + more)
 
 
-def policy_of(settings: Settings) -> Iterator[Finding]:
-    """Whether the policy file can be read, if there is one."""
+def check_policy(settings: Settings) -> Iterator[Finding]:
+    """Check that the policy file, if one is set, can be read."""
     if settings.policy is None:
         return
     try:

@@ -1,1 +1,1 @@
-"""The `install` command."""
+"""The `install` command: add this server to the configuration of an MCP client."""

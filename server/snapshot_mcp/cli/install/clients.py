@@ -1,4 +1,4 @@
-"""The MCP clients that we can be added to: where each keeps its configuration, and in which form.
+"""Supported MCP clients: the paths and formats of their configuration files.
 
 Source: the clients' own documentation of their configuration files.
 """
@@ -8,55 +8,55 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 Base = Literal["home", "applications", "claude_code"]
-"""The person's home, the desktop applications' settings, the folder of Claude Code's own file."""
+"""The home folder, the folder of desktop applications' settings, the folder of Claude Code."""
 
 
-class Machine(NamedTuple):
-    """Whose configuration it is.
+class UserEnvironment(NamedTuple):
+    """The user for whom a client is configured.
 
     Attributes:
-        platform: as `sys.platform` tells it.
-        home: the person's home folder.
-        folder: the folder of the project that they are in.
-        environment: names and values, as `os.environ` has them.
+        platform: a value of `sys.platform`.
+        home: the user's home folder.
+        project: the folder of the current project.
+        variables: the environment variables.
     """
 
     platform: str
     home: Path
-    folder: Path
-    environment: Mapping[str, str]
+    project: Path
+    variables: Mapping[str, str]
 
-    def base(self, name: Base) -> Path:
-        """The folder of that name."""
-        match name, self.platform:
+    def base_folder(self, base: Base) -> Path:
+        """Return the folder that contains the user's configuration files."""
+        match base, self.platform:
             case "home", _:
                 return self.home
             case "claude_code", _:
-                return self._named("CLAUDE_CONFIG_DIR", self.home)
+                return self._folder_from("CLAUDE_CONFIG_DIR", self.home)
             case _, "darwin":
                 return self.home / "Library" / "Application Support"
             case _, "win32":
-                return self._named("APPDATA", self.home / "AppData" / "Roaming")
+                return self._folder_from("APPDATA", self.home / "AppData" / "Roaming")
             case _:
-                return self._named("XDG_CONFIG_HOME", self.home / ".config")
+                return self._folder_from("XDG_CONFIG_HOME", self.home / ".config")
 
-    def _named(self, variable: str, default: Path) -> Path:
-        value = self.environment.get(variable, "")
+    def _folder_from(self, variable: str, default: Path) -> Path:
+        value = self.variables.get(variable, "")
         return Path(value) if value else default
 
 
 class Client(NamedTuple):
-    """One client.
+    """One MCP client.
 
     Attributes:
-        title: its name, for people.
-        section: the key in its file under which the servers stand.
-        base: the folder below which the person's file is.
-        file: the person's file below it.
-        project_file: the file of a project, below its folder; None where there is none.
-        typed: whether an entry says that it is `stdio`.
-        reference: how an entry refers to a variable of the client's environment, with `{}` for the
-            name; None where it cannot.
+        title: its display name.
+        section: the key that holds the servers in its configuration file.
+        base: the folder that contains the user's file.
+        file: the user's file, relative to `base`.
+        project_file: a project's file, relative to the project folder; None if not supported.
+        typed: whether an entry needs `"type": "stdio"`.
+        reference: the syntax of a reference to an environment variable, with `{}` for its name;
+            None if not supported.
     """
 
     title: str
@@ -67,13 +67,13 @@ class Client(NamedTuple):
     typed: bool
     reference: str | None
 
-    def yours(self, machine: Machine) -> Path:
-        """The person's file."""
-        return machine.base(self.base) / self.file
+    def user_path(self, user: UserEnvironment) -> Path:
+        """Return the path of the user's configuration file."""
+        return user.base_folder(self.base) / self.file
 
-    def project(self, machine: Machine) -> Path | None:
-        """The file of the project that the person is in; None where the client has none."""
-        return machine.folder / self.project_file if self.project_file else None
+    def project_path(self, user: UserEnvironment) -> Path | None:
+        """Return the path of the current project's file; None if the client has none."""
+        return user.project / self.project_file if self.project_file else None
 
 
 CLIENTS: Mapping[str, Client] = {

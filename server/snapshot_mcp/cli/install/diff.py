@@ -1,4 +1,4 @@
-"""What a change of a configuration does, as people see it: without the secrets that stand there."""
+"""The printed difference between two versions of a configuration, without secrets."""
 
 import re
 from collections.abc import Iterator
@@ -12,15 +12,15 @@ _MAX_LINE_LENGTH = 300
 
 
 def masked_diff(before: str, after: str, name: str) -> str:
-    """A unified difference, whose secrets are hidden and whose lines are cut."""
+    """Return a unified diff with secrets hidden and long lines truncated."""
     lines = unified_diff(
-        before.splitlines(), after.splitlines(), f"{name} (now)", f"{name} (then)", lineterm=""
+        before.splitlines(), after.splitlines(), f"{name} (before)", f"{name} (after)", lineterm=""
     )
-    return "\n".join(_shown(lines))
+    return "\n".join(_mask(lines))
 
 
-def _shown(lines: Iterator[str]) -> Iterator[str]:
+def _mask(lines: Iterator[str]) -> Iterator[str]:
     for line in lines:
         hidden = _SECRET.sub(r'\1"(hidden)"', line)
         cut = hidden if len(hidden) <= _MAX_LINE_LENGTH else hidden[: _MAX_LINE_LENGTH - 1] + "…"
-        yield "".join(it if it.isprintable() or it == "\t" else "?" for it in cut)
+        yield "".join(char if char.isprintable() or char == "\t" else "?" for char in cut)

@@ -1,4 +1,4 @@
-"""What stands in a client's configuration: how to start this server."""
+"""The entry in a client's configuration that starts this server."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from snapshot_mcp.cli.install.clients import Client
-from snapshot_mcp.core.errors import ConfigurationError, RefusedError
+from snapshot_mcp.core.errors import NOTHING_CHANGED, ConfigurationError, RefusedError
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_PASSING = re.compile(r"(archive|environments|builds)-v\d+")
-"""Folders of uv's cache: what runs from there may be cleared away at any time."""
+_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_UV_CACHE_FOLDER = re.compile(r"(archive|environments|builds)-v\d+")
+"""Folders of uv's cache, which may be cleared at any time."""
 
 
 class StartCommand(NamedTuple):
-    """The command that starts this server, and its arguments."""
+    """A command and the arguments that start this server."""
 
     command: str
     arguments: tuple[str, ...] = ()
@@ -23,24 +23,24 @@ class StartCommand(NamedTuple):
 def current_start_command(
     scripts: Path, executable: Path, source: str, find: Callable[[str], str | None]
 ) -> StartCommand:
-    """How a client starts the very copy that runs now.
+    """Return the command with which a client starts the copy that is running now.
 
     Args:
         scripts: the folder of this environment's commands.
         executable: this environment's Python.
-        source: what `uvx --from` takes to get this copy again.
-        find: the path of a program by its name; None where there is none.
+        source: the argument of `uvx --from` that installs this copy.
+        find: returns the path of a program, or None if it is not found.
 
     Raises:
-        RefusedError: this copy does not stay, and there is no uvx that could get it again.
+        RefusedError: this copy runs from uv's cache, and uvx is not found.
     """
-    if any(_PASSING.fullmatch(part) for part in executable.parts):
+    if any(_UV_CACHE_FOLDER.fullmatch(part) for part in executable.parts):
         uvx = find("uvx")
         if uvx is None:
             raise RefusedError(
-                "This copy runs from a cache that may be cleared, and uvx is not found.",
-                "Nothing was changed. Install it to stay (uv tool install snapshot-mcp, or"
-                " pipx install snapshot-mcp), and run its install command.",
+                "This copy runs from a cache that may be cleared, and uvx was not found.",
+                f"{NOTHING_CHANGED} Install snapshot-mcp permanently (uv tool install snapshot-mcp,"
+                " or pipx install snapshot-mcp), then run snapshot-mcp install again.",
             )
         return StartCommand(uvx, ("--from", source, "snapshot-mcp"))
     for name in ("snapshot-mcp", "snapshot-mcp.exe"):
@@ -52,13 +52,13 @@ def current_start_command(
 def build_entry(
     client: Client, start: StartCommand, options: Iterable[str], variables: Mapping[str, str]
 ) -> dict[str, object]:
-    """The entry of this server, in the client's form.
+    """Return the entry of this server in the client's format.
 
     Args:
-        client: whose.
-        start: the command.
-        options: the options of the command line.
-        variables: names and values for the server's environment.
+        client: the client that reads the entry.
+        start: the command that starts the server.
+        options: further command-line options.
+        variables: environment variables of the server.
     """
     entry: dict[str, object] = {"type": "stdio"} if client.typed else {}
     entry["command"] = start.command
@@ -70,24 +70,28 @@ def build_entry(
     return entry
 
 
-def read_variables(client: Client, told: Iterable[str]) -> dict[str, str]:
-    """What --env says: NAME=VALUE is a value, NAME refers to the client's environment.
+def parse_variables(client: Client, assignments: Iterable[str]) -> dict[str, str]:
+    """Return the environment variables that --env sets.
+
+    Args:
+        client: the client that reads the entry.
+        assignments: NAME=VALUE for a value, or NAME for a reference to the client's environment.
 
     Raises:
-        ConfigError: a name is none, or the client cannot refer to its environment.
+        ConfigurationError: a name is not valid, or the client does not support references.
     """
     variables: dict[str, str] = {}
-    for each in told:
-        name, is_value, value = each.partition("=")
-        if not _NAME.fullmatch(name):
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not _VARIABLE_NAME.fullmatch(name):
             raise ConfigurationError(
                 "--env takes NAME=VALUE or NAME, such as SNAPSHOT_MCP_API_KEY."
             )
-        if not is_value and client.reference is None:
+        if not equals and client.reference is None:
             raise ConfigurationError(
-                f"{client.title} gives a server no variable of its own environment.",
-                f"Give --env {name}=VALUE, which is written in the clear; or use the bundle, whose"
-                " key goes where the system keeps secrets.",
+                f"{client.title} does not pass variables of its own environment to a server.",
+                f"Use --env {name}=VALUE, which is written in clear text; or install the bundle,"
+                " which stores the key in the system's secret store.",
             )
-        variables[name] = value if is_value else (client.reference or "").format(name)
+        variables[name] = value if equals else (client.reference or "").format(name)
     return variables

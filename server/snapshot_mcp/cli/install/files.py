@@ -1,4 +1,4 @@
-"""A configuration file read and replaced, wholly or not at all; what was there is kept beside."""
+"""Read a configuration file and replace it atomically, with a backup of the old version."""
 
 import codecs
 import os
@@ -8,16 +8,16 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from snapshot_mcp.core.errors import RefusedError
+from snapshot_mcp.core.errors import NOTHING_CHANGED, RefusedError
 
-_MARK = codecs.BOM_UTF8.decode()
+_BOM = codecs.BOM_UTF8.decode()
 
 
 def read_configuration(path: Path) -> str | None:
-    """The text of the file, with its line ends as they are; None where there is no file.
+    """Return the text of the file with its line endings; None if the file does not exist.
 
     Raises:
-        RefusedError: it cannot be read, or is no UTF-8.
+        RefusedError: the file cannot be read, or is not UTF-8.
     """
     try:
         return path.read_bytes().decode("utf-8")
@@ -25,63 +25,63 @@ def read_configuration(path: Path) -> str | None:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise RefusedError(
-            f"{path} cannot be read ({type(error).__name__}).", "Nothing was changed."
+            f"{path} cannot be read ({type(error).__name__}).", NOTHING_CHANGED
         ) from error
 
 
-def split_mark(text: str) -> tuple[str, str]:
-    """The byte order mark that some editors put first, and the text after it."""
-    return (_MARK, text[1:]) if text.startswith(_MARK) else ("", text)
+def split_bom(text: str) -> tuple[str, str]:
+    """Return the byte order mark, which some editors add, and the text after it."""
+    return (_BOM, text[1:]) if text.startswith(_BOM) else ("", text)
 
 
 def replace_configuration(path: Path, before: str | None, after: str, now: datetime) -> Path | None:
-    """Put `after` in place of `before`, in one step.
+    """Replace the text of the file atomically.
 
     Args:
-        path: the file; where it is a link, what it leads to is replaced.
-        before: what was read; None for no file.
-        after: what to write.
-        now: names the copy that is kept.
+        path: the file; of a symbolic link, the target is replaced.
+        before: the text that was read; None if the file did not exist.
+        after: the new text.
+        now: becomes part of the backup's name.
 
     Returns:
-        The copy of what was there; None for no file.
+        The path of the backup; None if the file did not exist.
 
     Raises:
-        RefusedError: somebody else has changed it meanwhile, or it cannot be written.
+        RefusedError: the file no longer contains `before`, or it cannot be written.
     """
     try:
         target = path.resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
-        draft = _draft(target, after)
+        temporary = _write_temporary(target, after)
         try:
             if read_configuration(target) != before:
                 raise RefusedError(
-                    f"{path} was changed by somebody else meanwhile.",
-                    "Nothing was changed. Close the client, and try again.",
+                    f"{path} was changed by another program in the meantime.",
+                    f"{NOTHING_CHANGED} Close the client and try again.",
                 )
-            kept = None if before is None else _copy(target, now)
-            draft.replace(target)
+            backup = None if before is None else _back_up(target, now)
+            temporary.replace(target)
         finally:
-            draft.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise RefusedError(
-            f"{path} cannot be written ({type(error).__name__}).", "It is as it was."
+            f"{path} cannot be written ({type(error).__name__}).", NOTHING_CHANGED
         ) from error
-    return kept
+    return backup
 
 
-def _copy(target: Path, now: datetime) -> Path:
-    kept = target.with_name(f"{target.name}.{now:%Y%m%dT%H%M%S%f}.backup")
-    shutil.copy2(target, kept)
-    return kept
+def _back_up(target: Path, now: datetime) -> Path:
+    backup = target.with_name(f"{target.name}.{now:%Y%m%dT%H%M%S%f}.backup")
+    shutil.copy2(target, backup)
+    return backup
 
 
-def _draft(target: Path, text: str) -> Path:
+def _write_temporary(target: Path, text: str) -> Path:
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     with os.fdopen(handle, "wb") as file:
         file.write(text.encode())
         file.flush()
         os.fsync(file.fileno())
-    with suppress(FileNotFoundError):  # else it stays readable for its owner alone
+    with suppress(FileNotFoundError):  # a new file stays readable only by its owner
         shutil.copymode(target, name)
     return Path(name)

@@ -1,7 +1,7 @@
-"""Where things stand in JSON that people write: comments and trailing commas are allowed.
+"""Positions of objects and members in JSON with comments and trailing commas.
 
-Nothing is written anew that need not be, so a text is not parsed and printed but cut into: whatever
-is found here are places in the text as it is.
+The text of a configuration is edited in place rather than parsed and printed, so that everything
+else in it stays unchanged. All positions are indexes into the original text.
 """
 
 import re
@@ -12,11 +12,11 @@ _STRING = r'"(?:\\.|[^"\\])*"'
 _COMMENT = re.compile(rf"{_STRING}|//[^\r\n]*|/\*.*?\*/", re.DOTALL)
 _TRAILING_COMMA = re.compile(rf"{_STRING}|,(?=\s*[}}\]])", re.DOTALL)
 _BLANK = re.compile(r"[ \t\r\n]*")
-_NO_VALUE_BEFORE = ("", "{", "[", ",", ":")
+_NOT_AFTER_VALUE = ("", "{", "[", ",", ":")
 
 
 class Member(NamedTuple):
-    """One member of an object: its key, its value, and where they begin and end in the text."""
+    """One member of an object: its key, its value, and their positions in the text."""
 
     key: str
     value: object
@@ -26,73 +26,73 @@ class Member(NamedTuple):
 
 
 class JsonObject(NamedTuple):
-    """An object: where its braces are (`end` is that of the closing one), and its members."""
+    """An object: the positions of its braces (`end` is the closing one), and its members."""
 
     start: int
     end: int
     members: tuple[Member, ...]
 
     def find(self, key: str) -> Member | None:
-        """The member that counts: of several with one key, the last."""
-        return next((it for it in reversed(self.members) if it.key == key), None)
+        """Return the member with this key; of several, the last, which parsers use."""
+        return next((member for member in reversed(self.members) if member.key == key), None)
 
 
-def without_comments(text: str) -> str:
-    """The text with blanks in place of comments; every other character stays where it is."""
-    return _COMMENT.sub(lambda it: it[0] if it[0][0] == '"' else _blank(it[0]), text)
+def blank_comments(text: str) -> str:
+    """Replace comments with blanks, which keeps all positions."""
+    return _COMMENT.sub(lambda match: match[0] if match[0][0] == '"' else _blank(match[0]), text)
 
 
-def strict(text: str) -> str:
-    """The text with blanks in place of comments and trailing commas, as strict JSON has it."""
+def to_strict_json(text: str) -> str:
+    """Replace comments and trailing commas with blanks, which keeps all positions."""
 
-    def without_comma(found: re.Match[str]) -> str:
-        before = uncommented[: found.start()].rstrip()[-1:] if found[0] == "," else ""
-        return found[0] if before in _NO_VALUE_BEFORE else " "
+    def blank_comma(match: re.Match[str]) -> str:
+        before = uncommented[: match.start()].rstrip()[-1:] if match[0] == "," else ""
+        return match[0] if before in _NOT_AFTER_VALUE else " "
 
-    uncommented = without_comments(text)
-    return _TRAILING_COMMA.sub(without_comma, uncommented)
+    uncommented = blank_comments(text)
+    return _TRAILING_COMMA.sub(blank_comma, uncommented)
 
 
-def root_of(text: str) -> JsonObject:
-    """The object that the text is.
+def parse_root(text: str) -> JsonObject:
+    """Return the object that makes up the whole text.
 
     Args:
-        text: strict JSON, as `strict` makes it.
+        text: strict JSON, as returned by `to_strict_json`.
 
     Raises:
-        ValueError: it is no valid JSON, or no object.
+        ValueError: the text is not valid JSON, or not an object.
     """
-    start = _after_blanks(text, 0)
+    start = _skip_blanks(text, 0)
     try:
         _, end = JSONDecoder().raw_decode(text, start)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
-    if _after_blanks(text, end) != len(text):
-        raise ValueError("something follows the object")
+    if _skip_blanks(text, end) != len(text):
+        raise ValueError("there is more text after the object")
     if text[start] != "{":
-        raise ValueError("it is no object")
-    return object_at(text, start)
+        raise ValueError("it is not an object")
+    return parse_object(text, start)
 
 
-def object_at(text: str, start: int) -> JsonObject:
-    """The object whose brace is at `start` of a text that is known to be valid."""
+def parse_object(text: str, start: int) -> JsonObject:
+    """Return the object whose opening brace is at `start`; the text must be valid JSON."""
     decoder = JSONDecoder()
     members: list[Member] = []
-    at = _after_blanks(text, start + 1)
+    at = _skip_blanks(text, start + 1)
     while text[at] != "}":
         key, key_end = cast("tuple[str, int]", decoder.raw_decode(text, at))
-        value_start = _after_blanks(text, _after_blanks(text, key_end) + 1)
+        value_start = _skip_blanks(text, _skip_blanks(text, key_end) + 1)
         value, end = cast("tuple[object, int]", decoder.raw_decode(text, value_start))
         members.append(Member(key, value, at, value_start, end))
-        at = _after_blanks(text, end)
+        at = _skip_blanks(text, end)
         if text[at] == ",":
-            at = _after_blanks(text, at + 1)
+            at = _skip_blanks(text, at + 1)
     return JsonObject(start, at, tuple(members))
 
 
-def _after_blanks(text: str, at: int) -> int:
-    found = _BLANK.match(text, at)
-    return found.end() if found else at
+def _skip_blanks(text: str, at: int) -> int:
+    match = _BLANK.match(text, at)
+    return match.end() if match else at
 
 
 def _blank(text: str) -> str:

@@ -1,4 +1,4 @@
-"""`key=value` becomes what the tool's schema asks for, or one sentence."""
+"""Conversion of `key=value` words to the types of a tool's schema."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapshot_mcp.cli.arguments import read_values
+from snapshot_mcp.cli.arguments import parse_arguments
 from snapshot_mcp.core.errors import ConfigurationError
-from snapshot_mcp.mcp_server.tools.toolsets import all_tools
+from snapshot_mcp.mcp_server.tools.toolsets import TOOLS
 
 SCHEMA: dict[str, Any] = {
     "properties": {
@@ -36,12 +36,12 @@ SCHEMA: dict[str, Any] = {
         ("name=", ""),
     ],
 )
-def test_a_value_is_what_the_schema_says(pair: str, value: object) -> None:
-    assert read_values(SCHEMA, [pair]) == {pair.partition("=")[0]: value}
+def test_a_value_has_the_type_of_the_schema(pair: str, value: object) -> None:
+    assert parse_arguments(SCHEMA, [pair]) == {pair.partition("=")[0]: value}
 
 
 @pytest.mark.parametrize(
-    ("pair", "why"),
+    ("pair", "message"),
     [
         ("count=1.5", "whole number"),
         ("count=", "whole number"),
@@ -53,24 +53,24 @@ def test_a_value_is_what_the_schema_says(pair: str, value: object) -> None:
         ("=", "key=value"),
     ],
 )
-def test_what_does_not_fit_is_told(pair: str, why: str) -> None:
-    with pytest.raises(ConfigurationError, match=why):
-        read_values(SCHEMA, [pair])
+def test_a_word_that_does_not_fit_the_schema_is_an_error(pair: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        parse_arguments(SCHEMA, [pair])
 
 
-def test_what_is_given_twice_or_not_at_all_is_told() -> None:
+def test_a_repeated_or_missing_argument_is_an_error() -> None:
     with pytest.raises(ConfigurationError, match="twice"):
-        read_values(SCHEMA, ["name=a", "name=b"])
+        parse_arguments(SCHEMA, ["name=a", "name=b"])
     with pytest.raises(ConfigurationError, match="needs name, count"):
-        read_values(SCHEMA | {"required": ["name", "count"]}, ["price=1"])
+        parse_arguments(SCHEMA | {"required": ["name", "count"]}, ["price=1"])
 
 
 @given(
     st.lists(st.text(max_size=20) | st.sampled_from(["count=1", "count=x", "name=a"]), max_size=4)
 )
-def test_any_words_give_arguments_of_the_schema_or_a_sentence(pairs: list[str]) -> None:
+def test_any_words_give_valid_arguments_or_an_error(pairs: list[str]) -> None:
     try:
-        values = read_values(SCHEMA, pairs)
+        values = parse_arguments(SCHEMA, pairs)
     except ConfigurationError:
         return
     assert values.keys() <= SCHEMA["properties"].keys()
@@ -78,9 +78,11 @@ def test_any_words_give_arguments_of_the_schema_or_a_sentence(pairs: list[str]) 
 
 
 def test_every_argument_of_every_tool_can_be_given() -> None:
-    for tool in all_tools(read_only=False):
-        for name, schema in tool.parameters["properties"].items():
+    for tool in TOOLS:
+        for name, schema in tool.definition.input_schema["properties"].items():
             text = {"integer": "1", "boolean": "true"}.get(schema["type"], "a")
-            read = read_values({"properties": {name: schema}}, [f"{name}={text}"])
-            kind = {"integer": int, "boolean": bool, "array": list, "string": str}[schema["type"]]
-            assert type(read[name]) is kind
+            values = parse_arguments({"properties": {name: schema}}, [f"{name}={text}"])
+            python_type = {"integer": int, "boolean": bool, "array": list, "string": str}[
+                schema["type"]
+            ]
+            assert type(values[name]) is python_type

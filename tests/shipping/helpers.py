@@ -1,4 +1,4 @@
-"""Environments of their own for what is shipped, and the one client that starts it."""
+"""Helpers that build the packages, install them in empty environments and start the server."""
 
 import json
 import os
@@ -16,7 +16,7 @@ TIMEOUT_SECONDS = 300
 
 
 def run(*command: str | Path, cwd: Path, **variables: str) -> str:
-    """Run a command that must succeed, away from this source tree; what it printed."""
+    """Run a command that must succeed, outside the source tree, and return its output."""
     done = subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
@@ -31,15 +31,15 @@ def run(*command: str | Path, cwd: Path, **variables: str) -> str:
 
 
 def build(folder: Path) -> tuple[Path, Path]:
-    """The sdist, and the wheel that is built from it."""
+    """Build the sdist, and the wheel from the sdist."""
     run(UV, "build", "--quiet", "--out-dir", folder / "dist", ROOT, cwd=folder)
     (sdist,) = (folder / "dist").glob("*.tar.gz")
     (wheel,) = (folder / "dist").glob("*.whl")
     return sdist, wheel
 
 
-def installed(package: Path, folder: Path) -> Path:
-    """The command of `package` in an environment that holds nothing else."""
+def install(package: Path, folder: Path) -> Path:
+    """Install `package` in an empty environment and return the path of its command."""
     run(UV, "venv", "--quiet", "--python", sys.executable, folder / "venv", cwd=folder)
     python = folder / "venv" / SCRIPTS / "python"
     pins = ("--constraint", ROOT / "constraints.txt")
@@ -47,23 +47,23 @@ def installed(package: Path, folder: Path) -> Path:
     return folder / "venv" / SCRIPTS / "snapshot-mcp"
 
 
-def starts_and_lists_its_tools(command: Sequence[str], folder: Path, **variables: str) -> None:
-    """Start the server as a client does, in a folder of its own, and speak with it."""
+def assert_server_works(command: Sequence[str], folder: Path, **variables: str) -> None:
+    """Start the server as a client does and call a tool."""
     with stdio_server(folder / "data", command=command, **variables) as server:
         assert server.initialize()["serverInfo"]["name"] == "snapshot-mcp"
-        assert set(server.tools()) == TOOLS
-        assert server.ask("list_snapshots")["total"] > 0
-        assert server.hang_up() == 0
+        assert set(server.list_tools()) == TOOLS
+        assert server.call_tool("list_snapshots")["total"] > 0
+        assert server.close_stdin() == 0
 
 
-def entry_in(path: Path, section: str) -> tuple[list[str], dict[str, str]]:
-    """The command of our entry in a client's configuration, and its environment."""
+def read_entry(path: Path, section: str) -> tuple[list[str], dict[str, str]]:
+    """Return the command and the environment of our entry in a client's configuration."""
     entry = json.loads(path.read_text(encoding="utf-8"))[section]["snapshots"]
     return [entry["command"], *entry.get("args", [])], entry.get("env", {})
 
 
-def home_of(folder: Path) -> dict[str, str]:
-    """The environment of a person whose home is `folder`."""
+def home_variables(folder: Path) -> dict[str, str]:
+    """Return environment variables with `folder` as the home folder."""
     uv_cache = run(UV, "cache", "dir", cwd=folder).strip()
     return {
         "HOME": str(folder),
