@@ -141,7 +141,7 @@ def _metadata_addresses(issuer: str) -> tuple[str, ...]:
 
 def _trusted(jwks_uri: str) -> str:
     try:
-        return validate_url("jwks_uri", jwks_uri, why="tokens are trusted by it")
+        return validate_url("jwks_uri", jwks_uri, reason="it decides which tokens are valid")
     except ConfigurationError as error:
         raise ProtocolError("The issuer's metadata names no address of keys.") from error
 

@@ -130,7 +130,10 @@ def _check_issuer(said: Mapping[str, str]) -> None:
     for name in (_ISSUER, _AUDIENCE, _JWKS_URL):
         if address := said.get(name):
             validate_url(
-                name, address, example="https://login.example", why="tokens are trusted by it"
+                name,
+                address,
+                example="https://login.example",
+                reason="it decides which tokens are valid",
             )
 
 
