@@ -35,12 +35,12 @@ def serve_stdio(settings: Settings) -> None:
         run_stdio(server, telemetry.close)
 
 
-def serve_http(settings: Settings, service: "HttpSettings", *, host: str, port: int) -> None:
+def serve_http(settings: Settings, http_settings: "HttpSettings", *, host: str, port: int) -> None:
     """Serve Streamable HTTP at /mcp, and /health, until the process is ended.
 
     Args:
         settings: the settings of the server.
-        service: the settings of the HTTP service.
+        http_settings: the settings of the HTTP service.
         host: the address to listen on.
         port: the port to listen on.
 
@@ -49,14 +49,11 @@ def serve_http(settings: Settings, service: "HttpSettings", *, host: str, port: 
             authentication or no allowed host, or the port cannot be used.
     """
     import uvicorn  # noqa: PLC0415 - only this transport needs it
-    from starlette.routing import Route  # noqa: PLC0415 - likewise
 
     from snapshot_mcp.transports.http.app import create_http_app  # noqa: PLC0415 - likewise
     from snapshot_mcp.transports.http.monitoring import (  # noqa: PLC0415 - likewise
         HEALTH_PATH,
-        METRICS_PATH,
-        health_endpoint,
-        metrics_endpoint,
+        monitoring_routes,
     )
     from snapshot_mcp.transports.http.settings import check_exposure  # noqa: PLC0415 - likewise
 
@@ -65,17 +62,15 @@ def serve_http(settings: Settings, service: "HttpSettings", *, host: str, port: 
             force_exit_after_timeout()
             super().handle_exit(sig, frame)
 
-    check_exposure(host, service)
+    check_exposure(host, http_settings)
     listener = _bind(host, port)
     circuit = CircuitBreaker()
     server = create_server(settings, circuit=circuit)
-    routes = [Route(HEALTH_PATH, health_endpoint(settings, circuit), methods=["GET"])]
-    if settings.metrics:
-        routes.append(Route(METRICS_PATH, metrics_endpoint, methods=["GET"]))
+    routes = monitoring_routes(settings, circuit)
     # A session of the legacy era lives in one process, so replicas serve that era without sessions.
     is_replica = settings.database_url is not None
     app = create_http_app(
-        server, service, routes=routes, public_paths=[HEALTH_PATH], sessions=not is_replica
+        server, http_settings, routes=routes, public_paths=[HEALTH_PATH], sessions=not is_replica
     )
     _resume_garbage_collection()
     config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=DRAIN_TIMEOUT_SECONDS)

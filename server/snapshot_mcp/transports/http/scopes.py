@@ -1,4 +1,7 @@
-"""Which scope a request needs. A tool that is not named here needs all that there are."""
+"""Scopes: the permissions that tools and methods need.
+
+A tool without an entry here needs all scopes.
+"""
 
 from collections.abc import Collection, Mapping
 from typing import cast
@@ -23,14 +26,14 @@ SCOPE_OF_TOOL: Mapping[str, str] = {
     if tool is not commit_from_panel
 }
 
-_READING = ("resources/", "prompts/", "completion/", "subscriptions/")
+_READ_METHODS = ("resources/", "prompts/", "completion/", "subscriptions/")
 
 
-def is_listed(tool: str, held: Collection[str]) -> bool:
-    """Whether somebody who has the scopes `held` can do something with this tool."""
+def is_listed(tool: str, granted: Collection[str]) -> bool:
+    """Return whether a caller with the scopes `granted` can use this tool."""
     if tool == COMMIT_TOOL:
-        return WRITE in held or DELETE in held
-    return _scopes_of_tool(tool) <= set(held)
+        return WRITE in granted or DELETE in granted
+    return _scopes_of_tool(tool) <= set(granted)
 
 
 def _scopes_of_tool(tool: str) -> frozenset[str]:
@@ -38,18 +41,18 @@ def _scopes_of_tool(tool: str) -> frozenset[str]:
 
 
 def required_scopes(method: str, params: object) -> frozenset[str]:
-    """The scopes that a request needs; none for what tells nothing of the cloud.
+    """Return the scopes that a request needs; none if it reveals nothing about the cloud.
 
     Args:
-        method: of the JSON-RPC message.
-        params: its parameters, as they came.
+        method: the method of the JSON-RPC message.
+        params: its parameters, not validated.
     """
     if method == "tools/call":
         tool = _member(params, "name")
         if tool == COMMIT_TOOL:
             tool = _member(_member(params, "arguments"), "tool")
         return _scopes_of_tool(str(tool))
-    return frozenset({READ}) if method.startswith(_READING) else frozenset()
+    return frozenset({READ}) if method.startswith(_READ_METHODS) else frozenset()
 
 
 def _member(value: object, name: str) -> object:
