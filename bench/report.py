@@ -86,8 +86,8 @@ def format_markdown(report: Report) -> str:
         [
             *facts,
             "",
-            "Each value is the median of the runs, with the quartiles in brackets. A ratio is the value of",
-            "snapshot-mcp divided by the other value.",
+            "Each value is the median of the runs, with the quartiles in brackets. A ratio is the",
+            "value of snapshot-mcp divided by the other value.",
             "",
             *_table(head, rows),
             "",

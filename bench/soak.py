@@ -29,7 +29,7 @@ from bench.faulty_cloud import HOST, KEY, FaultyCloud, RandomFaults
 from bench.process_samples import Sample, growth_percent, take_sample
 from bench.soak_load import SoakLoad
 from snapshot_mcp.core.clock import SYSTEM_CLOCK, utc_now
-from snapshot_mcp.ledger.sqlite import SqliteLedger
+from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
 from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE
 from tests.faults.judge import disagreements
 from tests.faults.transport import Log
@@ -112,7 +112,7 @@ async def _evaluate(
     entries = entries_of(load.folder / LEDGER_FILE)
     changes = load.exclude_removed_vms(changes_in(load.folder / CLOUD_FILE))
     problems = list(disagreements(entries, load.log.exchanges, changes, load.results))
-    problems += await SqliteLedger(load.folder / LEDGER_FILE, utc_now).verify()
+    problems += await open_sqlite_ledger(load.folder / LEDGER_FILE, utc_now).verify()
     return SoakResult(
         minutes=minutes,
         calls=len(load.results),

@@ -30,7 +30,8 @@ from snapshot_mcp.cloud.circuit_breaker import CircuitBreaker
 from snapshot_mcp.cloud.connection import Connection
 from snapshot_mcp.cloud.scheduler import RequestScheduler
 from snapshot_mcp.core.clock import Clock
-from snapshot_mcp.ledger.sqlite import Row, SqliteLedger
+from snapshot_mcp.ledger.chain import Row
+from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
 from snapshot_mcp.mcp_server.app import (
     connection_over,
     create_server,
@@ -42,7 +43,7 @@ from tests.scale import register_profiles
 
 if TYPE_CHECKING:
     from tests.postgres.server import Server
-    from tests.units.ledgers import Books
+    from tests.units.ledgers import LedgerKind
 
 register_profiles()
 
@@ -76,15 +77,15 @@ def postgres() -> Generator["Server"]:
 
 
 @pytest.fixture(params=["file", pytest.param("postgres", marks=pytest.mark.postgres)])
-def books(request: pytest.FixtureRequest) -> Generator["Books"]:
+def ledger_kind(request: pytest.FixtureRequest) -> Generator["LedgerKind"]:
     """Each kind of ledger in turn, for the promises that both keep."""
-    from tests.units.ledgers import Databases, Files  # noqa: PLC0415 - few tests need it
+    from tests.units.ledgers import DatabaseLedgers, FileLedgers  # noqa: PLC0415 - few tests need it
 
     if request.param == "file":
-        yield Files()
+        yield FileLedgers()
         return
     with ExitStack() as stack:
-        yield Databases(request.getfixturevalue("postgres"), stack)
+        yield DatabaseLedgers(request.getfixturevalue("postgres"), stack)
 
 
 @pytest.fixture
@@ -255,7 +256,7 @@ class World:
         return [write for transport in self.transports for write in transport.writes]
 
     async def ledger(self) -> list[Row]:
-        return await SqliteLedger(self.folder / LEDGER_FILE, self.turned.now).rows()
+        return await open_sqlite_ledger(self.folder / LEDGER_FILE, self.turned.now).rows()
 
     async def attempts(self) -> list[Row]:
         """The rows of what was sent and of how it ended."""

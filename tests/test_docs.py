@@ -18,8 +18,8 @@ from docs.generators.commands import list_commands
 from docs.generators.pictures import PICTURES, draw
 from docs.generators.reference import reference
 from snapshot_mcp.cli.parser import build_parser
-from snapshot_mcp.mcp_server.prompts import load_prompts
-from snapshot_mcp.mcp_server.tools.toolsets import all_tools
+from snapshot_mcp.mcp_server.prompt_files import load_prompts
+from snapshot_mcp.mcp_server.tools.toolsets import TOOLS
 from snapshot_mcp.settings import environment as settings_module
 from snapshot_mcp.settings.reference import SETTINGS
 from snapshot_mcp.telemetry import logs
@@ -75,7 +75,7 @@ def test_the_readme_has_at_most_200_lines() -> None:
 def test_the_readme_lists_the_tools_that_the_server_lists() -> None:
     assert part("tools") == readme.tools_table()
     assert re.findall(r"^\| `(\w+)` \|", part("tools"), re.MULTILINE) == [
-        tool.name for tool in all_tools(read_only=False)
+        tool.name for tool in TOOLS
     ]
 
 
@@ -141,6 +141,23 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
 def test_every_file_that_a_page_names_exists(page: Path) -> None:
     for path in _PATH.findall(page.read_text(encoding="utf-8")):
         assert (ROOT / path).exists(), path
+
+
+def test_every_module_that_the_architecture_names_exists() -> None:
+    modules = re.findall(r"`(?!server/)([\w/]+\.py)`", ARCHITECTURE)
+    assert modules
+    for module in modules:
+        assert (ROOT / "server/snapshot_mcp" / module).exists(), module
+
+
+def test_the_steps_of_a_write_name_classes_and_functions_of_their_files() -> None:
+    steps = re.findall(r"^\| \d+ \| (.*) \| (.*) \|$", ARCHITECTURE, re.MULTILINE)
+    assert len(steps) > 1
+    for files, text in steps:
+        paths = [ROOT / "server/snapshot_mcp" / path for path in re.findall(r"`(.*?)`", files)]
+        source = "".join(path.read_text(encoding="utf-8") for path in paths)
+        for name in re.findall(r"`(\w+)`", text):
+            assert re.search(rf"\b{name}\b", source), (files, name)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)

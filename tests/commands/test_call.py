@@ -9,7 +9,8 @@ from typing import Any
 import anyio
 import pytest
 
-from snapshot_mcp.ledger.sqlite import Row, SqliteLedger
+from snapshot_mcp.ledger.chain import Row
+from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
 from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.conftest import ManualClock
 from tests.processes.conftest import Command
@@ -33,7 +34,7 @@ def call_json(call: Call, *words: str) -> dict[str, Any]:
 
 
 def ledger_rows(folder: Path) -> list[Row]:
-    return anyio.run(SqliteLedger(folder / LEDGER_FILE, ManualClock().now).rows)
+    return anyio.run(open_sqlite_ledger(folder / LEDGER_FILE, ManualClock().now).rows)
 
 
 def test_a_list_is_printed_as_a_table_or_as_json(call: Call) -> None:

@@ -30,13 +30,13 @@ from tests.hostile.arguments import Arguments, Known, as_the_schema_says, spoilt
 from tests.hostile.scene import FOREIGN
 from tests.hostile.shape import hidden_in
 from tests.scale import scale
-from tests.tools.test_definitions import TOOLS
+from tests.tools.test_definitions import NAMES
 
 pytestmark = pytest.mark.no_cover
 
 INPUTS = scale(quick=400, deep=3_000, soak=10_000)
 KINDS = {"as the schema says": as_the_schema_says, "spoilt": spoilt}
-EXAMPLES = -(-INPUTS // (len(TOOLS) * len(KINDS)))
+EXAMPLES = -(-INPUTS // (len(NAMES) * len(KINDS)))
 LONGEST_REFUSAL = 1_200
 
 _ENDING = " Nothing was changed. Correct the arguments and call again."
@@ -181,7 +181,7 @@ def outcome_of(bench: Bench, tool: Tool, arguments: Arguments) -> str:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", TOOLS)
+@pytest.mark.parametrize("name", NAMES)
 def test_an_input_is_refused_if_its_schema_rejects_it_and_for_little_else(
     bench: Bench, name: str, kind: str
 ) -> None:

@@ -16,7 +16,7 @@ from mcp_types import CallToolResult, ElicitRequestFormParams, ElicitResult, Imp
 
 from snapshot_mcp.core.sanitize import quote_unless_word
 from snapshot_mcp.ledger.chain import Row
-from snapshot_mcp.ledger.formatting import as_json, as_text
+from snapshot_mcp.ledger.formatting import format_json, format_text
 from snapshot_mcp.mcp_server.app import create_server
 from tests.conftest import ERAS, World, answered, ask, refused, said, tokens
 from tests.hostile.corpus import TEXTS, storable
@@ -288,11 +288,11 @@ async def test_the_name_that_a_client_gives_itself_is_shown_clean_in_the_ledger(
         async with Client(server, client_info=info, mode="2026-07-28") as client:
             await refused(client, "delete_snapshot", **PLAN, confirm="x")
         row = (await world.ledger())[-1]
-        told = as_text([row])
+        told = format_text([row])
         assert "\n" not in told
         told = told.replace(quote_unless_word(row.attempt), "ATTEMPT")
         look(shapes, name, text, told)
-        assert all(line.isascii() and line.isprintable() for line in as_json([row]).split("\n"))
+        assert all(line.isascii() and line.isprintable() for line in format_json([row]).split("\n"))
     assert shapes.trouble == []
 
 
@@ -301,10 +301,12 @@ def test_a_ledger_that_somebody_wrote_into_is_shown_clean() -> None:
     for name, text in cases(7):
         arguments = json.dumps({"new_vm_name": text}, ensure_ascii=False)
         row = Row(1, text, text, text, text, 1, arguments, text, text, text, text, text, text, text)
-        told = as_text([row, row._replace(at="2026-11-20T12:00:00+00:00", arguments=text)])
+        told = format_text([row, row._replace(at="2026-11-20T12:00:00+00:00", arguments=text)])
         shapes.trouble += [f"{name}: {it}" for it in hidden_in(told)]
         assert len(told.split("\n")) == 2, name
-        assert all(json.loads(line)["tool"] == text for line in as_json([row]).split("\n")), name
+        assert all(json.loads(line)["tool"] == text for line in format_json([row]).split("\n")), (
+            name
+        )
     assert shapes.trouble == []
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Locator, Route, expect
 
-from snapshot_mcp.ledger.sqlite import SqliteLedger
-from snapshot_mcp.mcp_server.panel.binding import PAGE
+from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
+from snapshot_mcp.mcp_server.panel.page import PAGE
 from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE
 from tests.conftest import ManualClock
 from tests.hostile.corpus import TEXTS, storable
@@ -91,7 +91,7 @@ def snapshot_names(folder: Path) -> dict[int, str]:
 
 
 async def ledger_events(folder: Path) -> list[tuple[str, str, str]]:
-    rows = await SqliteLedger(folder / LEDGER_FILE, ManualClock().now).rows()
+    rows = await open_sqlite_ledger(folder / LEDGER_FILE, ManualClock().now).rows()
     return [(row.tool, row.event, row.evidence) for row in rows]
 
 

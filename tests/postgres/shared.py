@@ -7,9 +7,10 @@ from typing import LiteralString
 
 import psycopg
 
+from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import Attempt
 from snapshot_mcp.ledger.postgres.database import Database
-from snapshot_mcp.ledger.postgres.ledger import PostgresLedger
+from snapshot_mcp.ledger.postgres.store import PostgresStore
 from tests.postgres.server import Server
 
 ATTEMPT = Attempt("plan-1", "delete_snapshot", 1701, {"name": "a"}, "local", "form", "Claude")
@@ -33,8 +34,8 @@ class Shared:
         self._stack.callback(database.close)
         return database
 
-    def ledger(self) -> PostgresLedger:
-        ledger = PostgresLedger(self.database(), now)
+    def ledger(self) -> Ledger:
+        ledger = Ledger(PostgresStore(self.database()), now)
         self._stack.callback(ledger.close)
         return ledger
 

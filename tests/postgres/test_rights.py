@@ -9,9 +9,10 @@ from pydantic import SecretStr
 
 from snapshot_mcp.core.errors import LedgerError
 from snapshot_mcp.ledger.backend import open_ledger_backend
+from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import RateLimit
 from snapshot_mcp.ledger.postgres.database import Database
-from snapshot_mcp.ledger.postgres.ledger import PostgresLedger
+from snapshot_mcp.ledger.postgres.store import PostgresStore
 from tests.postgres.shared import ATTEMPT, Shared, now
 
 pytestmark = pytest.mark.postgres
@@ -23,8 +24,8 @@ PAGE = Path(__file__).parents[2] / "docs/deploy.md"
 async def test_a_user_who_may_make_no_schema_is_told_what_is_missing(shared: Shared) -> None:
     shared.server.command("CREATE ROLE {} LOGIN PASSWORD 'x'", role := f"role_{shared.name}")
     database = Database(shared.server.url(shared.name, user=role, password="x"))  # noqa: S106 - made here
-    ledger = PostgresLedger(database, now)
-    with pytest.raises(LedgerError, match="lets its user make and write the schema snapshot_mcp"):
+    ledger = Ledger(PostgresStore(database), now)
+    with pytest.raises(LedgerError, match="its user can create and write the schema snapshot_mcp"):
         await ledger.record("planned", ATTEMPT)
     ledger.close()
     database.close()
@@ -39,7 +40,7 @@ async def test_the_rights_that_the_page_grants_are_enough_and_change_no_row(
         connection.execute(re.sub(r"\bteam\b", role, GRANTS).encode())
     url = shared.server.url(shared.name, user=role, password="x")  # noqa: S106 - made here
     with open_ledger_backend(None, SecretStr(url), now) as records:  # pyright: ignore[reportArgumentType] - no folder is touched
-        await records.ledger.record("sent", ATTEMPT, at_most=RateLimit(5, 3_600))
+        await records.ledger.record("sent", ATTEMPT, rate_limit=RateLimit(5, 3_600))
         async with records.change_lock():
             assert records.rate_limiter is not None
             assert await records.rate_limiter.try_acquire("reads") == 0

@@ -15,9 +15,9 @@ from pydantic import SecretStr
 
 from snapshot_mcp.core.errors import LedgerError, RefusedError
 from snapshot_mcp.ledger.backend import open_ledger_backend
+from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import RateLimit
 from snapshot_mcp.ledger.postgres.change_lock import ChangeLock
-from snapshot_mcp.ledger.postgres.ledger import PostgresLedger
 from snapshot_mcp.ledger.postgres.rate_limit import SharedRateLimiter
 from tests.postgres.server import PASSWORD, Server
 from tests.postgres.shared import ATTEMPT, Shared, now
@@ -78,20 +78,23 @@ async def test_the_database_itself_refuses_to_change_or_forget_a_row(
     [
         ("UPDATE attempts SET reason = 'x' WHERE id = 2", "Row 2: it was altered"),
         ("UPDATE attempts SET at = '' WHERE id = 2", "Row 2: it was altered"),
-        ("DELETE FROM attempts WHERE id = 2", "Row 3: row 2 should stand here"),
-        ("DELETE FROM attempts WHERE id = 3", "Row 3: it was the last row, and it is gone"),
-        ("UPDATE counter SET last = 2", "the database's own count was altered"),
-        ("DELETE FROM counter", "the database's own count was altered"),
-        ("DROP INDEX one_sent_row_an_attempt", "The index one_sent_row_an_attempt is gone"),
-        ("DROP TRIGGER attempts_are_kept ON attempts", "The trigger attempts_are_kept is gone"),
-        ("ALTER TABLE attempts DISABLE TRIGGER attempts_are_kept", "attempts_are_kept is gone"),
-        ("CREATE TABLE more (x int)", "1 tables, indexes or triggers are not the ledger's own."),
-        ("ALTER TABLE attempts RENAME reason TO why", "The table attempts is gone or was altered."),
-        ("ALTER TABLE counter ADD more int", "The table counter is gone or was altered."),
+        ("DELETE FROM attempts WHERE id = 2", "Row 3: row 2 is expected here"),
+        ("DELETE FROM attempts WHERE id = 3", "Row 3: the last row is missing"),
+        ("UPDATE counter SET last = 2", "the database's row counter was altered"),
+        ("DELETE FROM counter", "the database's row counter was altered"),
+        ("DROP INDEX one_sent_row_an_attempt", "The index one_sent_row_an_attempt is missing"),
+        ("DROP TRIGGER attempts_are_kept ON attempts", "The trigger attempts_are_kept is missing"),
+        ("ALTER TABLE attempts DISABLE TRIGGER attempts_are_kept", "attempts_are_kept is missing"),
+        ("CREATE TABLE more (x int)", "1 tables, indexes or triggers do not belong to the ledger."),
+        (
+            "ALTER TABLE attempts RENAME reason TO why",
+            "The table attempts is missing",
+        ),
+        ("ALTER TABLE counter ADD more int", "The table counter is missing or was altered."),
         (
             """CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
             'BEGIN RETURN NULL; END'""",
-            "The trigger attempts_are_kept is gone or was altered.",
+            "The trigger attempts_are_kept is missing or was altered.",
         ),
     ],
 )
@@ -113,7 +116,7 @@ async def test_a_removed_end_stays_found_when_more_is_written(shared: Shared) ->
     shared.change("DELETE FROM attempts WHERE id > 1")
     await ledger.record("planned", ATTEMPT)
     assert await ledger.verify() == [
-        "Row 4: row 2 should stand here; rows were removed or renumbered."
+        "Row 4: row 2 is expected here; rows were removed or renumbered."
     ]
 
 
@@ -225,7 +228,7 @@ async def test_a_database_that_answers_nobody_is_told_in_time_and_in_our_words(
     await ledger.record("planned", ATTEMPT)
     with frozen(shared.server):
         begin = time.monotonic()
-        with pytest.raises(LedgerError, match="nothing was sent") as caught:
+        with pytest.raises(LedgerError, match="Nothing was changed") as caught:
             await ledger.record("sent", ATTEMPT)
         assert time.monotonic() - begin < 15  # without the limit, 20 s
     assert "SNAPSHOT_MCP_DATABASE_URL" in str(caught.value)
@@ -244,7 +247,7 @@ async def test_a_database_that_cannot_be_used_means_that_nothing_is_sent(
     }
     begin = time.monotonic()
     with open_ledger_backend(None, SecretStr(urls[address]), now) as records:  # pyright: ignore[reportArgumentType] - no folder is touched
-        with pytest.raises(LedgerError, match="nothing was sent") as caught:
+        with pytest.raises(LedgerError, match="Nothing was changed") as caught:
             await records.ledger.record("sent", ATTEMPT)
         assert PASSWORD not in str(caught.value)
     assert time.monotonic() - begin < ANSWER_TIMEOUT_SECONDS
@@ -334,11 +337,11 @@ async def test_replicas_together_send_no_more_than_the_limit_and_reads_leave_roo
 async def test_limits_an_hour_hold_across_replicas(shared: Shared) -> None:
     ledgers, sent = [shared.ledger() for _ in range(3)], list[str]()
 
-    async def send(ledger: PostgresLedger, name: str) -> None:
+    async def send(ledger: Ledger, name: str) -> None:
         for number in range(4):
             attempt = ATTEMPT._replace(id=f"{name}-{number}")
             try:
-                await ledger.record("sent", attempt, at_most=RateLimit(5, 3_600))
+                await ledger.record("sent", attempt, rate_limit=RateLimit(5, 3_600))
             except RefusedError:
                 continue
             sent.append(attempt.id)

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from snapshot_mcp.core.errors import LedgerError
+from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.postgres.database import Database
-from snapshot_mcp.ledger.postgres.ledger import PostgresLedger
 from snapshot_mcp.ledger.postgres.session_lock import DedicatedSession
 from tests.postgres.shared import ATTEMPT, Shared
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
@@ -33,7 +33,7 @@ async def until(shared: Shared, number: int) -> None:
             await anyio.sleep(0.01)
 
 
-async def left_open(ledger: PostgresLedger) -> list[str]:
+async def left_open(ledger: Ledger) -> list[str]:
     with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
         while not (rows := await ledger.unsettled()):  # noqa: ASYNC110 - as above
             await anyio.sleep(0.01)
@@ -66,7 +66,7 @@ async def test_who_looks_while_a_session_is_away_waits_for_it_to_come_back(
         tried.release()
         raise psycopg.OperationalError("the database is being restarted")
 
-    monkeypatch.setattr(Database, "alone", refuse)
+    monkeypatch.setattr(Database, "dedicated_connection", refuse)
     shared.server.cut(shared.name)
 
     async def look() -> None:
@@ -79,7 +79,7 @@ async def test_who_looks_while_a_session_is_away_waits_for_it_to_come_back(
             assert await anyio.to_thread.run_sync(
                 lambda: tried.acquire(timeout=ANSWER_TIMEOUT_SECONDS)
             )
-        monkeypatch.setattr(Database, "alone", alone)
+        monkeypatch.setattr(Database, "dedicated_connection", alone)
     assert found == []
     assert await anyio.to_thread.run_sync(signs, shared) == 1
 
@@ -109,7 +109,7 @@ async def test_closing_does_not_wait_for_a_session_that_is_being_made(
         assert goes_on.wait(2 * ANSWER_TIMEOUT_SECONDS)
         return alone(database)
 
-    monkeypatch.setattr(Database, "alone", slow)
+    monkeypatch.setattr(Database, "dedicated_connection", slow)
     shared.server.cut(shared.name)
     assert await anyio.to_thread.run_sync(begun.wait, ANSWER_TIMEOUT_SECONDS)
     with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):

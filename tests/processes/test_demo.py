@@ -13,7 +13,7 @@ from snapshot_mcp.cli import demo, exit_codes
 from snapshot_mcp.cli.main import main as cli
 from snapshot_mcp.mcp_server.app import create_server
 from snapshot_mcp.settings.environment import Settings
-from tests.processes.helpers import environment, run
+from tests.processes.helpers import environment, run_command
 
 pytestmark = pytest.mark.usefixtures("measured")
 TIMEOUT_SECONDS = 150
@@ -30,7 +30,7 @@ def connector(settings: Settings) -> Callable[[], AbstractAsyncContextManager[Cl
 
 def test_the_demo_succeeds_and_prints_the_restored_vm(tmp_path: Path) -> None:
     untouched = tmp_path / "untouched"
-    ended = run("demo", env=environment(untouched, NO_COLOR="1"), within=TIMEOUT_SECONDS)
+    ended = run_command("demo", env=environment(untouched, NO_COLOR="1"), within=TIMEOUT_SECONDS)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     shown = ended.stdout
     assert "restored" in shown

@@ -14,13 +14,13 @@ from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE
 from tests.processes.helpers import (
     Message,
     StdioServer,
-    planned,
-    ready_snapshots,
+    commit_arguments,
+    list_ready_snapshots,
     stdio_server,
-    targeted,
+    target_arguments,
     until,
 )
-from tests.units.ledgers import Books
+from tests.units.ledgers import LedgerKind
 
 pytestmark = pytest.mark.slow
 
@@ -37,12 +37,12 @@ def rows(file: Path, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
 
-def assert_sound(folder: Path, books: Books | None = None) -> None:
+def assert_sound(folder: Path, ledger_kind: LedgerKind | None = None) -> None:
     for name in (CLOUD_FILE, LEDGER_FILE):
         assert rows(folder / name, "PRAGMA integrity_check") in ([], [("ok",)])
         assert rows(folder / name, "PRAGMA foreign_key_check") == []
-    if books is not None:
-        assert anyio.run(books.open(folder).verify) == []
+    if ledger_kind is not None:
+        assert anyio.run(ledger_kind.open(folder).verify) == []
 
 
 def snapshot_ids(folder: Path) -> set[int]:
@@ -52,27 +52,29 @@ def snapshot_ids(folder: Path) -> set[int]:
 def started(server: StdioServer) -> list[Message]:
     """The ready snapshots of a server that has just started; a delete can be planned as well."""
     server.initialize()
-    ready = ready_snapshots(server)
-    planned(server, "delete_snapshot", targeted("delete_snapshot", ready[0]["id"], ""))
+    ready = list_ready_snapshots(server)
+    commit_arguments(
+        server, "delete_snapshot", target_arguments("delete_snapshot", ready[0]["id"], "")
+    )
     return ready
 
 
 def put_in_flight(server: StdioServer, ready: list[Message], number: int) -> dict[str, int]:
     """Send a delete, a restore and a creation at once; the ids of the calls."""
-    vms = server.ask("list_virtual_machines")["virtual_machines"]
+    vms = server.call_tool("list_virtual_machines")["virtual_machines"]
     able = [vm["id"] for vm in vms if vm["can_snapshot"]]
-    delete = targeted("delete_snapshot", ready[-1]["id"], "")
-    restore = targeted("restore_snapshot", ready[0]["id"], f"back-{number}")
+    delete = target_arguments("delete_snapshot", ready[-1]["id"], "")
+    restore = target_arguments("restore_snapshot", ready[0]["id"], f"back-{number}")
     commits = {
-        "delete_snapshot": planned(server, "delete_snapshot", delete),
-        "restore_snapshot": planned(server, "restore_snapshot", restore),
+        "delete_snapshot": commit_arguments(server, "delete_snapshot", delete),
+        "restore_snapshot": commit_arguments(server, "restore_snapshot", restore),
         "create_snapshot": {
             "vm_id": able[number % len(able)],
             "name": f"in-flight-{number}",
             "allow_interruption": True,
         },
     }
-    return {tool: server.send(tool, **commit) for tool, commit in commits.items()}
+    return {tool: server.start_call(tool, **commit) for tool, commit in commits.items()}
 
 
 def outcome(server: StdioServer, call: int) -> str:
@@ -82,21 +84,21 @@ def outcome(server: StdioServer, call: int) -> str:
 
 
 def test_a_server_killed_with_calls_in_flight_leaves_sound_databases_and_starts_again(
-    tmp_path: Path, books: Books
+    tmp_path: Path, ledger_kind: LedgerKind
 ) -> None:
-    gone, settings = set[int](), books.settings(tmp_path)
+    gone, settings = set[int](), ledger_kind.settings(tmp_path)
     for number in range(ROUNDS):
         with stdio_server(tmp_path, **settings) as server:
             ready = started(server)
             victim = int(ready[-1]["id"])
             calls = put_in_flight(server, ready, number)
             if number == ROUNDS - 1:
-                server.answer(calls["delete_snapshot"])
+                server.wait_for_response(calls["delete_snapshot"])
             else:
                 sleep(number * MILLISECONDS_A_ROUND / 1000)
             server.kill()
             told = outcome(server, calls["delete_snapshot"])
-        assert_sound(tmp_path, books)
+        assert_sound(tmp_path, ledger_kind)
         left = snapshot_ids(tmp_path)
         assert told in ("", "deleted")
         assert told == "" or victim not in left
@@ -104,9 +106,9 @@ def test_a_server_killed_with_calls_in_flight_leaves_sound_databases_and_starts_
             gone.add(victim)
     with stdio_server(tmp_path, **settings) as server:
         assert not gone & {snapshot["id"] for snapshot in started(server)}
-        assert server.hang_up() == 0
-    assert_sound(tmp_path, books)
-    recorded = anyio.run(books.open(tmp_path).rows)
+        assert server.close_stdin() == 0
+    assert_sound(tmp_path, ledger_kind)
+    recorded = anyio.run(ledger_kind.open(tmp_path).rows)
     sent = [row for row in recorded if row.event == "sent"]
     assert len({row.attempt for row in sent}) == len(sent)
     # Nothing is gone that was not recorded before it was sent.
@@ -123,7 +125,7 @@ def test_a_server_killed_while_its_first_call_seeds_the_cloud_starts_again(
 ) -> None:
     with stdio_server(tmp_path) as server:
         server.initialize()
-        server.send("list_snapshots")
+        server.start_call("list_snapshots")
         until((tmp_path / CLOUD_FILE).exists, "the first file")
         sleep(milliseconds / 1000)
         server.kill()
@@ -133,4 +135,4 @@ def test_a_server_killed_while_its_first_call_seeds_the_cloud_starts_again(
     assert count in ([], [(0,)]) or len(snapshot_ids(tmp_path)) == 30
     with stdio_server(tmp_path) as server:
         assert len(started(server)) == 29
-        assert server.hang_up() == 0
+        assert server.close_stdin() == 0

@@ -270,5 +270,5 @@ async def test_nothing_is_sent_when_the_ledger_cannot_be_written(
     (world.folder / "ledger.db").mkdir()
     text = await refused(client, "create_snapshot", **wanted)
     assert "The ledger cannot be used" in text
-    assert "nothing was sent" in text
+    assert "Nothing was changed" in text
     assert world.writes == []

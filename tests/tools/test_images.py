@@ -11,7 +11,7 @@ from mcp import Client
 from mcp_types import CallToolResult
 
 from snapshot_mcp.ledger.chain import Attempt
-from snapshot_mcp.ledger.sqlite import SqliteLedger
+from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
 from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.conftest import World, answered, ask, refused, said
 from tests.tools.test_consent import planned, ready
@@ -284,7 +284,7 @@ async def test_an_order_that_a_crash_left_open_is_settled_at_the_next_start(
         if happened == "with its snapshot":
             commit, _ = await planned(client, "delete_snapshot", snapshot)
             await ask(client, "delete_snapshot", **commit)
-    with closing(SqliteLedger(world.folder / LEDGER_FILE, world.turned.now)) as crashed:
+    with closing(open_sqlite_ledger(world.folder / LEDGER_FILE, world.turned.now)) as crashed:
         arguments = {"name": "left-open", "labels": ["keep"]}
         attempt = Attempt("left", MAKE, snapshot["id"], arguments, "local", "arguments")
         await crashed.record("sent", attempt)

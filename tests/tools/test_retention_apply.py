@@ -12,7 +12,7 @@ from mcp import Client
 
 from snapshot_mcp.core.request_context import LOCAL_PRINCIPAL
 from snapshot_mcp.ledger.chain import Attempt
-from snapshot_mcp.ledger.sqlite import SqliteLedger
+from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
 from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.conftest import ERAS, World, answered, ask, refused
 from tests.tools.test_asking import Human, asked
@@ -557,7 +557,7 @@ async def test_whoever_leaves_in_the_midst_leaves_nothing_unrecorded(
 
 
 async def test_a_batch_that_a_crash_broke_off_is_settled_at_the_next_start(world: World) -> None:
-    ledger = SqliteLedger(world.folder / LEDGER_FILE, world.turned.now)
+    ledger = open_sqlite_ledger(world.folder / LEDGER_FILE, world.turned.now)
     batch = Attempt("plan", "apply_retention", 0, {}, LOCAL_PRINCIPAL, "person")
     part = batch._replace(id="plan.1704", tool="delete_snapshot", target=1704)
     await ledger.record("sent", batch)

@@ -12,33 +12,33 @@ from pydantic import SecretStr
 
 from snapshot_mcp.ledger.backend import open_ledger_backend
 from snapshot_mcp.ledger.base import Ledger
-from snapshot_mcp.ledger.sqlite import SqliteLedger
+from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
 from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.postgres.server import Server
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, 123_456, tzinfo=UTC)
-OPEN_AS_TOLD = """
+OPEN_LEDGER_PROGRAM = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from pydantic import SecretStr
 from snapshot_mcp.ledger.backend import open_ledger_backend
 
-def open_as_told():
+def open_ledger():
     url = SecretStr(sys.argv[2]) if sys.argv[2] else None
     return open_ledger_backend(Path(sys.argv[1]), url, lambda: datetime.now(UTC))
 """
 
 
-class Books(Protocol):
+class LedgerKind(Protocol):
     """One kind of ledger."""
 
     def open(self, folder: Path, now: Callable[[], datetime] = ...) -> Ledger:
         """The ledger that belongs to `folder`, as another process would open it."""
         ...
 
-    def words(self, folder: Path) -> tuple[str, str]:
-        """What tells a program with `OPEN_AS_TOLD` which one to open."""
+    def program_arguments(self, folder: Path) -> tuple[str, str]:
+        """What tells a program with `OPEN_LEDGER_PROGRAM` which one to open."""
         ...
 
     def settings(self, folder: Path) -> dict[str, str]:
@@ -55,13 +55,13 @@ def owner_files(folder: Path) -> list[str]:
     return sorted(file.stem for file in (folder / "owners").glob("*.db"))
 
 
-class Files:
+class FileLedgers:
     """Ledgers in files."""
 
     def open(self, folder: Path, now: Callable[[], datetime] = lambda: NOW) -> Ledger:
-        return SqliteLedger(folder / LEDGER_FILE, now)
+        return open_sqlite_ledger(folder / LEDGER_FILE, now)
 
-    def words(self, folder: Path) -> tuple[str, str]:
+    def program_arguments(self, folder: Path) -> tuple[str, str]:
         return str(folder), ""
 
     def settings(self, folder: Path) -> dict[str, str]:  # noqa: ARG002 - it is there
@@ -71,7 +71,7 @@ class Files:
         return owner_files(folder)
 
 
-class Databases:
+class DatabaseLedgers:
     """Ledgers in PostgreSQL: a database a folder."""
 
     def __init__(self, server: Server, stack: ExitStack) -> None:
@@ -92,7 +92,7 @@ class Databases:
         url = SecretStr(self.url(folder))
         return self._stack.enter_context(open_ledger_backend(folder, url, now)).ledger
 
-    def words(self, folder: Path) -> tuple[str, str]:
+    def program_arguments(self, folder: Path) -> tuple[str, str]:
         return str(folder), self.url(folder)
 
     def settings(self, folder: Path) -> dict[str, str]:

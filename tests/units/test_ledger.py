@@ -17,14 +17,15 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from snapshot_mcp.core.errors import LedgerError, RefusedError
+from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import Argument, Attempt, Event, RateLimit
-from snapshot_mcp.ledger.sqlite import SqliteLedger
-from tests.units.ledgers import NOW, OPEN_AS_TOLD, Books
+from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
+from tests.units.ledgers import NOW, OPEN_LEDGER_PROGRAM, LedgerKind
 from tests.waiting import ANSWER_TIMEOUT_SECONDS, read_line, start_process
 
 ATTEMPT = Attempt("plan-1", "delete_snapshot", 1701, {}, "local", "arguments")
 
-SEND_FIVE_AT_ONCE = f"""{OPEN_AS_TOLD}
+SEND_FIVE_AT_ONCE = f"""{OPEN_LEDGER_PROGRAM}
 import anyio
 from snapshot_mcp.ledger.chain import Attempt
 from snapshot_mcp.core.errors import RefusedError
@@ -32,7 +33,7 @@ from snapshot_mcp.core.errors import RefusedError
 async def main():
     for number in range(5):
         attempt = Attempt(f"plan-{{number}}", "delete_snapshot", 1, {{}}, "local", "arguments")
-        with open_as_told() as records:
+        with open_ledger() as records:
             try:
                 await records.ledger.record("sent", attempt)
             except RefusedError:
@@ -46,12 +47,14 @@ anyio.run(main)
 """
 
 
-def ledger_in(folder: Path) -> SqliteLedger:
-    return SqliteLedger(folder / "ledger.db", lambda: NOW)
+def ledger_in(folder: Path) -> Ledger:
+    return open_sqlite_ledger(folder / "ledger.db", lambda: NOW)
 
 
-async def test_a_row_holds_what_was_asked_for_and_when(tmp_path: Path, books: Books) -> None:
-    ledger = books.open(tmp_path / "not" / "yet")
+async def test_a_row_holds_what_was_asked_for_and_when(
+    tmp_path: Path, ledger_kind: LedgerKind
+) -> None:
+    ledger = ledger_kind.open(tmp_path / "not" / "yet")
     attempt = ATTEMPT._replace(
         arguments={"name": "größe", "labels": ["a"], "wait": 3, "ok": True}, client="an assistant"
     )
@@ -73,14 +76,14 @@ async def test_a_row_holds_what_was_asked_for_and_when(tmp_path: Path, books: Bo
 
 
 async def test_rows_come_back_in_the_order_in_which_they_were_written(
-    tmp_path: Path, books: Books
+    tmp_path: Path, ledger_kind: LedgerKind
 ) -> None:
     times = iter([NOW, NOW - timedelta(days=1), NOW + timedelta(days=1), NOW])
-    ledger = books.open(tmp_path, lambda: next(times))
+    ledger = ledger_kind.open(tmp_path, lambda: next(times))
     for number in (3, 1, 2, 0):
         await ledger.record("sent", ATTEMPT._replace(id=f"plan-{number}", target=number))
     assert [row.target for row in await ledger.rows()] == [3, 1, 2, 0]
-    assert [row.target for row in await books.open(tmp_path).rows()] == [3, 1, 2, 0]
+    assert [row.target for row in await ledger_kind.open(tmp_path).rows()] == [3, 1, 2, 0]
 
 
 events = st.tuples(
@@ -98,14 +101,18 @@ arguments = st.dictionaries(
 # Each example has a folder, and so a ledger, of its own.
 @hypothesis_settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_an_attempt_is_sent_at_most_once_whatever_happens_around_it(
-    books: Books,
+    ledger_kind: LedgerKind,
     tmp_path_factory: pytest.TempPathFactory,
     steps: list[tuple[tuple[Event, str], dict[str, Argument]]],
 ) -> None:
     folder = tmp_path_factory.mktemp("ledger")
 
     async def play() -> None:
-        ledger, expected, sent = books.open(folder), list[tuple[str, str, object]](), set[str]()
+        ledger, expected, sent = (
+            ledger_kind.open(folder),
+            list[tuple[str, str, object]](),
+            set[str](),
+        )
         for (event, attempt_id), given_arguments in steps:
             assert await ledger.was_sent(attempt_id) == (attempt_id in sent)
             attempt = ATTEMPT._replace(id=attempt_id, arguments=given_arguments)
@@ -124,20 +131,22 @@ def test_an_attempt_is_sent_at_most_once_whatever_happens_around_it(
 
 
 async def test_a_second_sending_of_a_plan_is_refused_and_leaves_no_row(
-    tmp_path: Path, books: Books
+    tmp_path: Path, ledger_kind: LedgerKind
 ) -> None:
-    await books.open(tmp_path).record("sent", ATTEMPT)
+    await ledger_kind.open(tmp_path).record("sent", ATTEMPT)
     with pytest.raises(RefusedError, match="already used"):
-        await books.open(tmp_path).record("sent", ATTEMPT._replace(target=9, tool="other"))
-    assert len(await books.open(tmp_path).rows()) == 1
+        await ledger_kind.open(tmp_path).record("sent", ATTEMPT._replace(target=9, tool="other"))
+    assert len(await ledger_kind.open(tmp_path).rows()) == 1
 
 
-async def test_tasks_that_send_one_plan_at_once_get_one_leave(tmp_path: Path, books: Books) -> None:
+async def test_tasks_that_send_one_plan_at_once_get_one_leave(
+    tmp_path: Path, ledger_kind: LedgerKind
+) -> None:
     outcomes: list[str] = []
 
     async def send() -> None:
         try:
-            await books.open(tmp_path).record("sent", ATTEMPT)
+            await ledger_kind.open(tmp_path).record("sent", ATTEMPT)
         except RefusedError:
             outcomes.append("refused")
         else:
@@ -150,10 +159,10 @@ async def test_tasks_that_send_one_plan_at_once_get_one_leave(tmp_path: Path, bo
 
 
 def test_processes_that_send_one_plan_at_once_get_one_leave_each_plan(
-    tmp_path: Path, books: Books
+    tmp_path: Path, ledger_kind: LedgerKind
 ) -> None:
     folder = tmp_path / "data"
-    command = [sys.executable, "-c", SEND_FIVE_AT_ONCE, *books.words(folder)]
+    command = [sys.executable, "-c", SEND_FIVE_AT_ONCE, *ledger_kind.program_arguments(folder)]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     with ExitStack() as stack:
         processes = [stack.enter_context(start_process(command, **pipes)) for _ in range(3)]
@@ -168,7 +177,7 @@ def test_processes_that_send_one_plan_at_once_get_one_leave_each_plan(
     lines = [line for output, _ in answers for line in output.splitlines()]
     assert sorted(line for line in lines if line != "refused") == [f"sent {n}" for n in range(5)]
     assert lines.count("refused") == 10
-    assert anyio.run(books.open(folder).verify) == []
+    assert anyio.run(ledger_kind.open(folder).verify) == []
 
 
 @pytest.mark.parametrize(
@@ -202,7 +211,7 @@ async def test_a_folder_that_cannot_be_made_means_that_nothing_is_sent(tmp_path:
         lambda: ledger.was_sent("plan-1"),
         ledger.rows,
     ):
-        with pytest.raises(LedgerError, match="nothing was sent"):
+        with pytest.raises(LedgerError, match="Nothing was changed"):
             await call()
 
 
@@ -215,7 +224,7 @@ async def test_a_file_that_is_no_ledger_is_told_and_left_alone(tmp_path: Path) -
     assert file.read_bytes() == before
     (tmp_path / "folder").mkdir()
     with pytest.raises(LedgerError):
-        await SqliteLedger(tmp_path / "folder", lambda: NOW).rows()
+        await open_sqlite_ledger(tmp_path / "folder", lambda: NOW).rows()
 
 
 async def test_a_ledger_of_a_newer_version_is_not_written_to(tmp_path: Path) -> None:
@@ -238,7 +247,7 @@ async def test_a_ledger_that_stays_locked_means_that_nothing_is_sent(
 ) -> None:
     ledger = ledger_in(tmp_path)
     await ledger.record("sent", ATTEMPT)
-    monkeypatch.setattr("snapshot_mcp.ledger.sqlite._SECONDS_TO_WAIT_FOR_A_LOCK", 0.05)
+    monkeypatch.setattr("snapshot_mcp.ledger.sqlite._LOCK_TIMEOUT_SECONDS", 0.05)
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
         connection.execute("BEGIN IMMEDIATE")
         with pytest.raises(LedgerError, match="OperationalError"):
@@ -272,15 +281,15 @@ async def test_a_first_use_waits_for_another_process_that_is_at_its_own_first_us
     assert await ledger_in(tmp_path).was_sent("plan-1")
 
 
-async def test_an_empty_ledger_knows_of_nothing(tmp_path: Path, books: Books) -> None:
-    assert await books.open(tmp_path).rows() == []
-    assert not await books.open(tmp_path).was_sent("plan-1")
+async def test_an_empty_ledger_knows_of_nothing(tmp_path: Path, ledger_kind: LedgerKind) -> None:
+    assert await ledger_kind.open(tmp_path).rows() == []
+    assert not await ledger_kind.open(tmp_path).was_sent("plan-1")
 
 
 async def test_what_others_wrote_is_stored_capped_and_arguments_stay_json(
-    tmp_path: Path, books: Books
+    tmp_path: Path, ledger_kind: LedgerKind
 ) -> None:
-    ledger = books.open(tmp_path)
+    ledger = ledger_kind.open(tmp_path)
     long = ATTEMPT._replace(arguments={"labels": ['"\\'] * 5_000}, client="c\ud800" * 500)
     await ledger.record("refused", long, "r" * 501)
     await ledger.record("refused", ATTEMPT._replace(client="c" * 100), "r" * 500)
@@ -293,10 +302,10 @@ async def test_what_others_wrote_is_stored_capped_and_arguments_stay_json(
 
 
 async def test_rows_are_chosen_by_every_condition_and_the_newest_are_kept(
-    tmp_path: Path, books: Books
+    tmp_path: Path, ledger_kind: LedgerKind
 ) -> None:
     times = iter(NOW + timedelta(minutes=number) for number in range(6))
-    ledger = books.open(tmp_path, lambda: next(times))
+    ledger = ledger_kind.open(tmp_path, lambda: next(times))
     for number, event in enumerate(get_args(Event)[:6]):
         tool = "delete_snapshot" if number % 2 else "restore_snapshot"
         await ledger.record(event, ATTEMPT._replace(id=f"plan-{number % 3}", tool=tool))
@@ -313,24 +322,24 @@ async def test_rows_are_chosen_by_every_condition_and_the_newest_are_kept(
 
 
 async def test_no_more_are_sent_than_the_operator_allows_in_a_while(
-    tmp_path: Path, books: Books
+    tmp_path: Path, ledger_kind: LedgerKind
 ) -> None:
     now = [NOW]
-    ledger = books.open(tmp_path, lambda: now[0])
+    ledger = ledger_kind.open(tmp_path, lambda: now[0])
     hourly = RateLimit(2, 3_600)
 
     async def send(name: str, tool: str = "delete_snapshot") -> None:
-        await ledger.record("sent", ATTEMPT._replace(id=name, tool=tool), at_most=hourly)
+        await ledger.record("sent", ATTEMPT._replace(id=name, tool=tool), rate_limit=hourly)
 
     await send("one")
     now[0] += timedelta(minutes=30)
     await send("two")
-    with pytest.raises(RefusedError, match="at most 2 of these in an hour; that many were sent"):
+    with pytest.raises(RefusedError, match="at most 2 of these in an hour, and that"):
         await send("three")
     with pytest.raises(RefusedError, match="already used"):
         await send("two")
     await send("another tool", "restore_snapshot")
-    await ledger.record("planned", ATTEMPT._replace(id="three"), at_most=hourly)
+    await ledger.record("planned", ATTEMPT._replace(id="three"), rate_limit=hourly)
     assert await ledger.sent_within("delete_snapshot", 3_600) == 2
     now[0] += timedelta(minutes=30)
     assert await ledger.sent_within("delete_snapshot", 3_600) == 1
@@ -342,5 +351,5 @@ async def test_no_more_are_sent_than_the_operator_allows_in_a_while(
         "three",
     ]
     with pytest.raises(RefusedError, match="at most 0 of these in 90 seconds"):
-        await ledger.record("sent", ATTEMPT._replace(id="four"), at_most=RateLimit(0, 90))
+        await ledger.record("sent", ATTEMPT._replace(id="four"), rate_limit=RateLimit(0, 90))
     assert await ledger.verify() == []

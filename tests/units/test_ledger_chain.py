@@ -19,17 +19,17 @@ from hypothesis import strategies as st
 
 from snapshot_mcp.core.errors import LedgerError, RefusedError
 from snapshot_mcp.ledger.base import Ledger
-from snapshot_mcp.ledger.chain import FIRST_PREVIOUS, Attempt, RateLimit, Row, sealed
-from snapshot_mcp.ledger.formatting import as_json, as_text
-from snapshot_mcp.ledger.sqlite import SqliteLedger
-from tests.units.ledgers import NOW, OPEN_AS_TOLD, Books, Files, owner_files
+from snapshot_mcp.ledger.chain import FIRST_PREVIOUS_HASH, Attempt, RateLimit, Row, link_row
+from snapshot_mcp.ledger.formatting import format_json, format_text
+from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
+from tests.units.ledgers import NOW, OPEN_LEDGER_PROGRAM, FileLedgers, LedgerKind, owner_files
 from tests.waiting import ANSWER_TIMEOUT_SECONDS, read_line, start_process
 
 ATTEMPT = Attempt("plan-1", "delete_snapshot", 1701, {"name": "a"}, "local", "form", "Claude")
 ROWS = 4
 TEXTS = [name for name in Row._fields if name not in ("id", "target")]
 PROGRAM = (
-    OPEN_AS_TOLD
+    OPEN_LEDGER_PROGRAM
     + """
 import anyio
 from snapshot_mcp.ledger.chain import Attempt, RateLimit
@@ -40,7 +40,7 @@ async def main(ledger):
 
 print("ready", flush=True)
 sys.stdin.readline()
-with open_as_told() as records:
+with open_ledger() as records:
     anyio.run(main, records.ledger)
 """
 )
@@ -53,7 +53,7 @@ SEND_TEN = """
     for number in range(10):
         attempt = Attempt(f"{sys.argv[3]}-{number}", "delete_snapshot", 1, {}, "local", "form")
         try:
-            await ledger.record("sent", attempt, at_most=RateLimit(7, 3600))
+            await ledger.record("sent", attempt, rate_limit=RateLimit(7, 3600))
         except RefusedError as error:
             assert "at most 7 of these in an hour" in str(error)
         else:
@@ -66,8 +66,8 @@ WRITE_WITHOUT_END = """
 """
 
 
-def ledger_in(folder: Path) -> SqliteLedger:
-    return SqliteLedger(folder / "ledger.db", lambda: NOW)
+def ledger_in(folder: Path) -> Ledger:
+    return open_sqlite_ledger(folder / "ledger.db", lambda: NOW)
 
 
 async def fill(folder: Path) -> None:
@@ -168,7 +168,7 @@ def test_one_altered_character_in_any_column_of_any_row_is_found(
         connection.execute(statement, (altered, number))
 
     sentences = found(filled, tmp_path_factory.mktemp("altered"), change)
-    assert f"Row {number}: it was altered; its fields do not fit its hash." in sentences
+    assert f"Row {number}: it was altered; its fields do not match its hash." in sentences
 
 
 @given(
@@ -191,10 +191,10 @@ def test_bytes_that_are_no_text_are_found_as_well(
     )
     folder = tmp_path_factory.mktemp("bytes")
     sentences = found(filled, folder, lambda connection: connection.execute(statement))
-    assert f"Row {number}: it was altered; its fields do not fit its hash." in sentences
+    assert f"Row {number}: it was altered; its fields do not match its hash." in sentences
     rows = anyio.run(ledger_in(folder).rows)
-    assert as_json(rows).isascii()
-    assert len(as_text(rows).splitlines()) == ROWS
+    assert format_json(rows).isascii()
+    assert len(format_text(rows).splitlines()) == ROWS
 
 
 @given(number=st.integers(1, ROWS), column=st.sampled_from(TEXTS))
@@ -219,7 +219,7 @@ def test_another_target_is_found(
     statement = "UPDATE attempts SET target = ? WHERE id = ?"
     folder = tmp_path_factory.mktemp("target")
     sentences = found(filled, folder, lambda it: it.execute(statement, (target, number)))
-    assert f"Row {number}: it was altered; its fields do not fit its hash." in sentences
+    assert f"Row {number}: it was altered; its fields do not match its hash." in sentences
 
 
 @pytest.mark.parametrize("number", range(1, ROWS + 1))
@@ -237,10 +237,10 @@ def test_a_removed_end_is_found_however_long_it_was_and_stays_found(
 ) -> None:
     statement = f"DELETE FROM attempts WHERE id > {kept}"  # noqa: S608 - a number
     sentences = found(filled, tmp_path, lambda it: it.execute(statement))
-    assert sentences == [f"Row 4: it was the last row, and it is gone; the last is now {kept}."]
+    assert sentences == [f"Row 4: the last row is missing; the last row is now {kept}."]
     anyio.run(ledger_in(tmp_path).record, "planned", ATTEMPT)
     assert anyio.run(ledger_in(tmp_path).verify) == [
-        f"Row 5: row {kept + 1} should stand here; rows were removed or renumbered."
+        f"Row 5: row {kept + 1} is expected here; rows were removed or renumbered."
     ]
 
 
@@ -263,15 +263,15 @@ def test_reordered_rows_are_found(
 @pytest.mark.parametrize(
     ("statement", "sentence"),
     [
-        ("UPDATE sqlite_sequence SET seq = 9", "Row 9: it was the last row, and it is gone"),
-        ("UPDATE sqlite_sequence SET seq = 3", "the database's own count was altered"),
-        ("UPDATE sqlite_sequence SET seq = 'x'", "the database's own count was altered"),
-        ("DELETE FROM sqlite_sequence", "the database's own count was altered"),
-        ("DROP INDEX one_sent_row_an_attempt", "The index one_sent_row_an_attempt is gone"),
-        ("CREATE TABLE more (x)", "1 tables, indexes or triggers are not the ledger's own."),
-        ("DROP TABLE attempts", "The table attempts is gone or was altered."),
-        ("ALTER TABLE attempts RENAME reason TO why", "The table attempts is gone or was altered."),
-        ("PRAGMA user_version = 1", "The ledger says that it is of a version without a chain"),
+        ("UPDATE sqlite_sequence SET seq = 9", "Row 9: the last row is missing"),
+        ("UPDATE sqlite_sequence SET seq = 3", "the database's row counter was altered"),
+        ("UPDATE sqlite_sequence SET seq = 'x'", "the database's row counter was altered"),
+        ("DELETE FROM sqlite_sequence", "the database's row counter was altered"),
+        ("DROP INDEX one_sent_row_an_attempt", "The index one_sent_row_an_attempt is missing"),
+        ("CREATE TABLE more (x)", "1 tables, indexes or triggers do not belong to the ledger."),
+        ("DROP TABLE attempts", "The table attempts is missing"),
+        ("ALTER TABLE attempts RENAME reason TO why", "The table attempts is missing"),
+        ("PRAGMA user_version = 1", "The ledger has the format of an older version"),
     ],
 )
 def test_what_guards_the_rows_is_looked_at_as_well(
@@ -295,7 +295,7 @@ async def test_a_trigger_that_is_gone_or_does_something_else_is_found(
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
         connection.execute(f"DROP TRIGGER {name}")
         connection.execute(instead.format(name) or "SELECT 1")
-    assert await ledger_in(tmp_path).verify() == [f"The trigger {name} is gone or was altered."]
+    assert await ledger_in(tmp_path).verify() == [f"The trigger {name} is missing or was altered."]
 
 
 async def test_a_damaged_index_is_found(tmp_path: Path) -> None:
@@ -308,7 +308,7 @@ async def test_a_damaged_index_is_found(tmp_path: Path) -> None:
     begin, end = (page - 1) * size, page * size
     index = raw[begin:end].replace(b"plan-1", b"plan-0")
     (tmp_path / "ledger.db").write_bytes(raw[:begin] + index + raw[end:])
-    assert "The database file itself is damaged." in await ledger_in(tmp_path).verify()
+    assert "The database file is damaged." in await ledger_in(tmp_path).verify()
 
 
 async def test_verifying_writes_nothing_and_a_missing_file_is_an_empty_ledger(
@@ -335,8 +335,8 @@ async def test_ten_thousand_rows_are_verified_in_little_time(tmp_path: Path) -> 
     insert = f"INSERT INTO attempts VALUES ({', '.join('?' * len(Row._fields))})"  # noqa: S608 - question marks
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
         for number in range(ROWS + 1, 10_001):
-            row = last._replace(id=number, attempt=f"plan-{number}", previous=last.hash)
-            last = sealed(row._replace(arguments=json.dumps({"name": "x" * 300})))
+            row = last._replace(attempt=f"plan-{number}", arguments=json.dumps({"name": "x" * 300}))
+            last = link_row(row, number, last.hash)
             connection.execute(insert, last)
         connection.commit()
     begin = time.perf_counter()
@@ -345,7 +345,7 @@ async def test_ten_thousand_rows_are_verified_in_little_time(tmp_path: Path) -> 
     with tampered(tmp_path / "ledger.db") as connection:
         connection.execute("UPDATE attempts SET reason = 'x' WHERE id = 7777")
     assert await ledger_in(tmp_path).verify() == [
-        "Row 7777: it was altered; its fields do not fit its hash."
+        "Row 7777: it was altered; its fields do not match its hash."
     ]
 
 
@@ -353,55 +353,58 @@ async def test_ten_thousand_rows_are_verified_in_little_time(tmp_path: Path) -> 
 
 
 def test_two_processes_together_send_no_more_than_the_operator_allows(
-    tmp_path: Path, books: Books
+    tmp_path: Path, ledger_kind: LedgerKind
 ) -> None:
-    with running(SEND_TEN, books.words(tmp_path), "a", "b") as processes:
+    with running(SEND_TEN, ledger_kind.program_arguments(tmp_path), "a", "b") as processes:
         answers = [process.communicate(timeout=ANSWER_TIMEOUT_SECONDS) for process in processes]
     assert [errors for _, errors in answers] == ["", ""]
     assert sum(output.count("sent") for output, _ in answers) == 7
-    rows = anyio.run(books.open(tmp_path).rows)
+    rows = anyio.run(ledger_kind.open(tmp_path).rows)
     assert [row.event for row in rows] == ["sent"] * 7
-    assert anyio.run(books.open(tmp_path).verify) == []
-    assert books.owners(tmp_path) == []
+    assert anyio.run(ledger_kind.open(tmp_path).verify) == []
+    assert ledger_kind.owners(tmp_path) == []
 
 
 def test_what_a_killed_process_sent_is_unsettled_and_what_a_live_one_sent_is_not(
-    tmp_path: Path, books: Books
+    tmp_path: Path, ledger_kind: LedgerKind
 ) -> None:
-    ledger = books.open(tmp_path)
-    with running(SEND_AND_HANG, books.words(tmp_path), "killed", "alive") as (killed, alive):
+    ledger = ledger_kind.open(tmp_path)
+    with running(SEND_AND_HANG, ledger_kind.program_arguments(tmp_path), "killed", "alive") as (
+        killed,
+        alive,
+    ):
         assert [read_line(killed.stdout), read_line(alive.stdout)] == ["sent\n"] * 2
         anyio.run(ledger.record, "sent", ATTEMPT)
         assert anyio.run(ledger.unsettled) == []
-        assert len(books.owners(tmp_path)) == 3
+        assert len(ledger_kind.owners(tmp_path)) == 3
         killed.kill()
         killed.wait(timeout=ANSWER_TIMEOUT_SECONDS)
         (row,) = found_soon(ledger)
         assert (row.event, row.attempt) == ("sent", "killed")
-        assert (row.owner in books.owners(tmp_path)) == isinstance(books, Files)
+        assert (row.owner in ledger_kind.owners(tmp_path)) == isinstance(ledger_kind, FileLedgers)
         settled = ATTEMPT._replace(id="killed")
         anyio.run(ledger.record, "unknown", settled, "its server ended")
         assert anyio.run(ledger.unsettled) == []
-        assert row.owner not in books.owners(tmp_path)
-        assert len(books.owners(tmp_path)) == 2
+        assert row.owner not in ledger_kind.owners(tmp_path)
+        assert len(ledger_kind.owners(tmp_path)) == 2
         go_on(alive)
         assert alive.wait(timeout=ANSWER_TIMEOUT_SECONDS) == 0
     assert [row.attempt for row in found_soon(ledger)] == ["alive"]
     ledger.close()
-    left = found_soon(books.open(tmp_path))
+    left = found_soon(ledger_kind.open(tmp_path))
     assert sorted(row.attempt for row in left) == ["alive", "plan-1"]
-    assert books.owners(tmp_path) == []
+    assert ledger_kind.owners(tmp_path) == []
 
 
 def test_a_process_killed_while_it_writes_leaves_a_whole_chain(
-    tmp_path: Path, books: Books
+    tmp_path: Path, ledger_kind: LedgerKind
 ) -> None:
-    with running(WRITE_WITHOUT_END, books.words(tmp_path), "") as (process,):
+    with running(WRITE_WITHOUT_END, ledger_kind.program_arguments(tmp_path), "") as (process,):
         for _ in range(20):
             assert read_line(process.stdout) == "sent\n"
         process.kill()
         process.wait(timeout=ANSWER_TIMEOUT_SECONDS)
-    ledger = books.open(tmp_path)
+    ledger = ledger_kind.open(tmp_path)
     assert anyio.run(ledger.verify) == []
     rows = anyio.run(ledger.rows)
     assert len(rows) >= 20
@@ -417,7 +420,7 @@ async def test_a_ledger_that_sends_nothing_makes_no_owner_file(tmp_path: Path) -
     ledger = ledger_in(tmp_path)
     await ledger.record("planned", ATTEMPT)
     with pytest.raises(RefusedError):
-        await ledger.record("sent", ATTEMPT, at_most=RateLimit(0, 60))
+        await ledger.record("sent", ATTEMPT, rate_limit=RateLimit(0, 60))
     assert await ledger.unsettled() == []
     ledger.close()
     assert not (tmp_path / "owners").exists()
@@ -462,19 +465,19 @@ async def test_nothing_is_sent_without_a_sign_of_life(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "owners").write_text("a file where the folder should be")
-    with pytest.raises(LedgerError, match="nothing was sent"):
+    with pytest.raises(LedgerError, match="Nothing was changed"):
         await ledger_in(tmp_path).record("sent", ATTEMPT)
     assert await ledger_in(tmp_path).rows() == []
     (tmp_path / "owners").unlink()
     monkeypatch.setattr("snapshot_mcp.ledger.process_lock.secrets.token_hex", "ab".__mul__)
     ledger = ledger_in(tmp_path)
     (tmp_path / "owners" / f"{'ab' * 8}.db").mkdir(parents=True)
-    with pytest.raises(LedgerError, match="nothing was sent"):
+    with pytest.raises(LedgerError, match="Nothing was changed"):
         await ledger.record("sent", ATTEMPT)
     assert await ledger.rows() == []
     (tmp_path / "owners" / f"{'ab' * 8}.db").rmdir()
     (tmp_path / "owners" / f"{'ab' * 8}.db").write_bytes(b"no database at all" * 100)
-    with pytest.raises(LedgerError, match="nothing was sent"):
+    with pytest.raises(LedgerError, match="Nothing was changed"):
         await ledger.record("sent", ATTEMPT)
     assert await ledger.rows() == []
 
@@ -530,7 +533,7 @@ def write_version_1(folder: Path) -> None:
 async def test_a_ledger_of_version_1_is_taken_into_the_chain(tmp_path: Path) -> None:
     write_version_1(tmp_path)
     (sentence,) = await ledger_in(tmp_path).verify()
-    assert "a version without a chain" in sentence
+    assert "the format of an older version" in sentence
     rows = await ledger_in(tmp_path).rows()
     assert [(it.id, it.event, it.attempt, it.target) for it in rows] == [
         (1, "sent", "p1", 7),
@@ -541,7 +544,7 @@ async def test_a_ledger_of_version_1_is_taken_into_the_chain(tmp_path: Path) -> 
         ('{"a": 1}', "", "", ""),
         ('{"a": 1}', "", "", "why"),
     ]
-    assert rows[0].previous == FIRST_PREVIOUS
+    assert rows[0].previous == FIRST_PREVIOUS_HASH
     assert await ledger_in(tmp_path).verify() == []
     assert await ledger_in(tmp_path).unsettled() == rows[2:]
     with pytest.raises(RefusedError, match="already used"):
@@ -595,7 +598,7 @@ PLAIN = Row(
     "form",
     "",
     "00ff",
-    FIRST_PREVIOUS,
+    FIRST_PREVIOUS_HASH,
     "f" * 64,
 )
 hostile = st.text() | st.text(
@@ -606,28 +609,28 @@ hostile = st.text() | st.text(
 
 
 def test_a_row_is_one_line_of_text_in_the_order_in_which_it_is_read() -> None:
-    assert as_text([PLAIN, PLAIN._replace(event="done", client="", reason="too late")]) == (
+    assert format_text([PLAIN, PLAIN._replace(event="done", client="", reason="too late")]) == (
         "2026-11-20T12:00:00.123+00:00  sent     delete_snapshot   1701  form  plan-1"
         '  local/"Claude Desktop"  -  {"name": "a b"}\n'
         "2026-11-20T12:00:00.123+00:00  done     delete_snapshot   1701  form  plan-1"
         '  local  "too late"  {"name": "a b"}'
     )
-    assert as_text([]) == as_json([]) == ""
+    assert format_text([]) == format_json([]) == ""
 
 
 @given(st.lists(st.lists(hostile, min_size=len(TEXTS), max_size=len(TEXTS)), max_size=3))
 def test_hostile_text_cannot_act_on_a_terminal_nor_begin_a_line(texts: list[list[str]]) -> None:
     rows = [PLAIN._replace(**dict(zip(TEXTS, row, strict=True))) for row in texts]
-    for shown in (as_text(rows), as_json(rows)):
+    for shown in (format_text(rows), format_json(rows)):
         assert len(shown.splitlines()) == len(rows)
         assert all(line.isprintable() for line in shown.split("\n"))
-    assert [Row(**json.loads(line)) for line in as_json(rows).splitlines()] == rows
+    assert [Row(**json.loads(line)) for line in format_json(rows).splitlines()] == rows
 
 
 @given(hostile)
 def test_no_text_passes_for_the_column_of_another(text: str) -> None:
     # Every column but the last is one word, or stands in quotation marks it cannot leave.
-    line = as_text([PLAIN._replace(client=text or "x", reason=text)])
+    line = format_text([PLAIN._replace(client=text or "x", reason=text)])
     _, _, rest = line.partition("  plan-1  local/")
     for _ in ("client", "reason"):
         if rest.startswith('"'):

@@ -8,7 +8,7 @@ import pytest
 
 from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import Attempt, Event, Row
-from tests.units.ledgers import Books
+from tests.units.ledgers import LedgerKind
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 ATTEMPT = Attempt(
@@ -17,13 +17,13 @@ ATTEMPT = Attempt(
 OTHERS = 5
 
 
-async def left_open(books: Books, folder: Path) -> Row:
+async def left_open(ledger_kind: LedgerKind, folder: Path) -> Row:
     """The sending of a process that ended before it saw what came of it."""
-    gone = books.open(folder)
+    gone = ledger_kind.open(folder)
     await gone.record("sent", ATTEMPT)
     gone.close()
     with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
-        while not (rows := await books.open(folder).unsettled()):  # noqa: ASYNC110 - nobody tells
+        while not (rows := await ledger_kind.open(folder).unsettled()):  # noqa: ASYNC110 - nobody tells
             await anyio.sleep(0.01)
     return rows[0]
 
@@ -33,10 +33,10 @@ async def events(ledger: Ledger) -> list[str]:
 
 
 async def test_the_end_tells_of_the_same_attempt_in_the_name_of_who_settled_it(
-    tmp_path: Path, books: Books
+    tmp_path: Path, ledger_kind: LedgerKind
 ) -> None:
-    sent = await left_open(books, tmp_path)
-    ledger = books.open(tmp_path)
+    sent = await left_open(ledger_kind, tmp_path)
+    ledger = ledger_kind.open(tmp_path)
     await ledger.settle(sent, "done", "the cloud shows it")
     _, end = await ledger.rows()
     assert json.loads(end.arguments) == ATTEMPT.arguments
@@ -48,43 +48,47 @@ async def test_the_end_tells_of_the_same_attempt_in_the_name_of_who_settled_it(
     assert await ledger.unsettled() == []
 
 
-async def test_of_all_who_settle_it_at_once_one_does(tmp_path: Path, books: Books) -> None:
-    sent = await left_open(books, tmp_path)
+async def test_of_all_who_settle_it_at_once_one_does(
+    tmp_path: Path, ledger_kind: LedgerKind
+) -> None:
+    sent = await left_open(ledger_kind, tmp_path)
 
     async def settle(event: Event) -> None:
-        await books.open(tmp_path).settle(sent, event, f"seen as {event}")
+        await ledger_kind.open(tmp_path).settle(sent, event, f"seen as {event}")
 
     async with anyio.create_task_group() as group:
         for number in range(OTHERS):
             group.start_soon(settle, "done" if number % 2 else "failed")
-    assert (await events(books.open(tmp_path)))[:1] == ["sent"]
-    assert len(await events(books.open(tmp_path))) == 2
-    assert await books.open(tmp_path).verify() == []
+    assert (await events(ledger_kind.open(tmp_path)))[:1] == ["sent"]
+    assert len(await events(ledger_kind.open(tmp_path))) == 2
+    assert await ledger_kind.open(tmp_path).verify() == []
 
 
 @pytest.mark.parametrize("event", ["done", "failed", "unknown"])
-async def test_what_has_its_end_is_not_settled(tmp_path: Path, books: Books, event: Event) -> None:
-    sent = await left_open(books, tmp_path)
-    ledger = books.open(tmp_path)
+async def test_what_has_its_end_is_not_settled(
+    tmp_path: Path, ledger_kind: LedgerKind, event: Event
+) -> None:
+    sent = await left_open(ledger_kind, tmp_path)
+    ledger = ledger_kind.open(tmp_path)
     await ledger.record(event, ATTEMPT)
     await ledger.settle(sent, "failed", "late")
     assert await events(ledger) == ["sent", event]
 
 
-async def test_an_end_before_the_sending_is_none(tmp_path: Path, books: Books) -> None:
-    await books.open(tmp_path).record("failed", ATTEMPT)
-    sent = await left_open(books, tmp_path)
+async def test_an_end_before_the_sending_is_none(tmp_path: Path, ledger_kind: LedgerKind) -> None:
+    await ledger_kind.open(tmp_path).record("failed", ATTEMPT)
+    sent = await left_open(ledger_kind, tmp_path)
     assert sent.id == 2
-    ledger = books.open(tmp_path)
+    ledger = ledger_kind.open(tmp_path)
     await ledger.settle(sent, "done", "seen")
     assert await events(ledger) == ["failed", "sent", "done"]
     assert await ledger.unsettled() == []
 
 
 async def test_what_a_living_process_sent_is_nobodys_to_settle(
-    tmp_path: Path, books: Books
+    tmp_path: Path, ledger_kind: LedgerKind
 ) -> None:
-    alive, other = books.open(tmp_path), books.open(tmp_path)
+    alive, other = ledger_kind.open(tmp_path), ledger_kind.open(tmp_path)
     await alive.record("sent", ATTEMPT)
     (sent,) = await other.rows()
     for ledger in (other, alive):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from snapshot_mcp.consent.plan_tokens import TOKEN_LIFETIME, Intent, Plan, PlanTokens, digest
 from snapshot_mcp.core.errors import LedgerError, RefusedError
-from snapshot_mcp.ledger.sqlite import Argument
+from snapshot_mcp.ledger.chain import Argument
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
 NOW = datetime(2026, 11, 20, 12, 0, 0, 500_000, tzinfo=UTC)

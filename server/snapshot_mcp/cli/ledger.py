@@ -9,7 +9,7 @@ from snapshot_mcp.cli import exit_codes
 from snapshot_mcp.core.clock import utc_now
 from snapshot_mcp.ledger.backend import open_ledger_backend
 from snapshot_mcp.ledger.base import Ledger
-from snapshot_mcp.ledger.formatting import as_json, as_text
+from snapshot_mcp.ledger.formatting import format_json, format_text
 from snapshot_mcp.settings.environment import read_data_folder, read_database_url
 
 
@@ -42,5 +42,5 @@ def _print_rows(ledger: Ledger, arguments: argparse.Namespace) -> int:
         )
     )
     if rows:
-        print((as_json if arguments.json else as_text)(rows))
+        print((format_json if arguments.json else format_text)(rows))
     return exit_codes.OK

@@ -21,6 +21,7 @@ from snapshot_mcp.core.errors import (
     NotFoundError,
     OutcomeUnknownError,
     SnapshotMcpError,
+    error_kind,
 )
 from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import Attempt, Event, RateLimit
@@ -105,7 +106,7 @@ class WriteOnce:
     async def _record_start(self, sending: _Sending[T]) -> None:
         if not sending.start_recorded:
             attempt = sending.attempt
-            await self._ledger.record("sent", attempt, at_most=self._limits.get(attempt.tool))
+            await self._ledger.record("sent", attempt, rate_limit=self._limits.get(attempt.tool))
             sending.start_recorded = True
 
     async def _send_and_record(self, sending: _Sending[T]) -> T:
@@ -119,7 +120,7 @@ class WriteOnce:
             raise
         except Exception as error:
             # A bug of this server: it is not known whether it came before or after the request.
-            await self._record_end("unknown", sending, type(error).__name__)
+            await self._record_end("unknown", sending, error_kind(error))
             raise
         else:
             await self._record_end("done", sending)
@@ -160,7 +161,7 @@ class WriteOnce:
         """Record that an attempt ended without effect, if its start was recorded."""
         if sending.start_recorded and not sending.end_recorded:
             expected = isinstance(error, SnapshotMcpError)
-            reason = type(error).__name__ if expected else "cancelled"
+            reason = error_kind(error) if expected else "cancelled"
             await self._record_end("failed", sending, reason)
 
     async def _record_end(self, event: Event, sending: _Sending[T], reason: str = "") -> None:

@@ -1,1 +1,1 @@
-"""The ledger: every attempt, recorded before it is sent; rows are added, never changed."""
+"""The ledger: an append-only record of every attempt, written before the attempt is sent."""

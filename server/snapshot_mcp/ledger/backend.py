@@ -1,4 +1,4 @@
-"""Where the records are kept: in a file of this machine, or in the database that replicas share."""
+"""The state that a server keeps: in files of this machine, or in a database that replicas share."""
 
 from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class LedgerBackend(NamedTuple):
-    """What is kept, and what is held across all who keep it together.
+    """The ledger, and what all processes that share it hold together.
 
     Attributes:
         ledger: every attempt.
-        alone: held by one of them at a time.
-        allowance: what all of them together may send; None where there is nobody else.
+        change_lock: opens a lock that one replica holds at a time.
+        rate_limiter: limits the requests of all replicas together; None without replicas.
     """
 
     ledger: Ledger
@@ -33,40 +33,40 @@ class LedgerBackend(NamedTuple):
 def open_ledger_backend(
     folder: Path, database_url: SecretStr | None, now: Callable[[], datetime]
 ) -> Generator[LedgerBackend]:
-    """The records, closed at the end. Nothing is made or reached for before the first use.
+    """Open the backend and close it at the end. Nothing is created or connected before first use.
 
     Args:
         folder: the data folder.
-        database_url: the database that replicas share, if there is one.
-        now: the time, for the rows.
+        database_url: the database that replicas share; None to use files in `folder`.
+        now: returns the current time, for the rows.
     """
     if database_url is None:
-        yield from _own(folder, now)
+        yield from _open_local(folder, now)
     else:
-        yield from _shared(database_url, now)
+        yield from _open_shared(database_url, now)
 
 
-def _own(folder: Path, now: Callable[[], datetime]) -> Generator[LedgerBackend]:
-    from snapshot_mcp.ledger.sqlite import SqliteLedger  # noqa: PLC0415 - only one of the two is needed
+def _open_local(folder: Path, now: Callable[[], datetime]) -> Generator[LedgerBackend]:
+    from snapshot_mcp.ledger.sqlite import open_sqlite_ledger  # noqa: PLC0415 - only one is needed
 
-    ledger = SqliteLedger(folder / LEDGER_FILE, now)
+    ledger = open_sqlite_ledger(folder / LEDGER_FILE, now)
     try:
         yield LedgerBackend(ledger, nullcontext, None)
     finally:
         ledger.close()
 
 
-def _shared(database_url: SecretStr, now: Callable[[], datetime]) -> Generator[LedgerBackend]:
+def _open_shared(database_url: SecretStr, now: Callable[[], datetime]) -> Generator[LedgerBackend]:
     from snapshot_mcp.ledger.postgres.change_lock import ChangeLock  # noqa: PLC0415 - as above
     from snapshot_mcp.ledger.postgres.database import Database  # noqa: PLC0415 - as above
-    from snapshot_mcp.ledger.postgres.ledger import PostgresLedger  # noqa: PLC0415 - as above
     from snapshot_mcp.ledger.postgres.rate_limit import SharedRateLimiter  # noqa: PLC0415 - as above
+    from snapshot_mcp.ledger.postgres.store import PostgresStore  # noqa: PLC0415 - as above
 
     database = Database(database_url.get_secret_value())
-    ledger, alone = PostgresLedger(database, now), ChangeLock(database)
+    ledger, change_lock = Ledger(PostgresStore(database), now), ChangeLock(database)
     try:
-        yield LedgerBackend(ledger, alone.hold, SharedRateLimiter(database))
+        yield LedgerBackend(ledger, change_lock.hold, SharedRateLimiter(database))
     finally:
         ledger.close()
-        alone.close()
+        change_lock.close()
         database.close()

@@ -1,47 +1,102 @@
-"""What every ledger promises, wherever it keeps its rows, and the refusals that all share."""
+"""The ledger: append-only, each attempt is sent once, and the rows form one hash chain.
 
-from collections.abc import Awaitable
-from datetime import datetime
-from typing import Protocol
+The rules are here; `sqlite` and `postgres.store` only store rows.
+"""
 
-from snapshot_mcp.core.errors import RefusedError
-from snapshot_mcp.ledger.chain import Attempt, Event, RateLimit, Row
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import anyio
+
+from snapshot_mcp.core.errors import NOTHING_CHANGED, RefusedError
+from snapshot_mcp.ledger.chain import (
+    Attempt,
+    Event,
+    RateLimit,
+    Row,
+    attempt_from_row,
+    find_problems,
+    format_timestamp,
+    link_row,
+    make_row,
+)
+from snapshot_mcp.ledger.store import LedgerStore, LedgerTransaction, RowFilter
 
 _SPANS: dict[float, str] = {60: "a minute", 3_600: "an hour", 86_400: "a day"}
 
 
-class Ledger(Protocol):
-    """A ledger: append-only, each attempt sent once, the rows in one chain.
+class Ledger:
+    """A ledger. Every method raises `LedgerError` if the rows cannot be read or written.
 
-    Every call raises LedgerError where the rows cannot be read or written.
+    Args:
+        store: where the rows are kept.
+        now: returns the current time, for the rows.
     """
 
-    def was_sent(self, attempt_id: str) -> Awaitable[bool]:
-        """Whether an attempt with this id was ever sent."""
-        ...
+    def __init__(self, store: LedgerStore, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._now = now
 
-    def sent_within(self, tool: str, seconds: float) -> Awaitable[int]:
-        """How many attempts of `tool` were sent in the last `seconds`."""
-        ...
+    def close(self) -> None:
+        """Declare to other processes that this one sends nothing more."""
+        self._store.close()
 
-    def record(
-        self, event: Event, attempt: Attempt, reason: str = "", *, at_most: RateLimit | None = None
-    ) -> Awaitable[None]:
+    async def was_sent(self, attempt_id: str) -> bool:
+        """Return whether an attempt with this id was ever sent."""
+
+        def query() -> bool:
+            with self._store.read() as transaction:
+                return transaction.was_sent(attempt_id)
+
+        return await self._store.run(query)
+
+    async def sent_within(self, tool: str, seconds: float) -> int:
+        """Return the number of attempts of `tool` that were sent in the last `seconds`."""
+
+        def query() -> int:
+            with self._store.read() as transaction:
+                return _count_sent(transaction, tool, seconds, self._now())
+
+        return await self._store.run(query)
+
+    async def record(
+        self,
+        event: Event,
+        attempt: Attempt,
+        reason: str = "",
+        *,
+        rate_limit: RateLimit | None = None,
+    ) -> None:
         """Append one row, durably.
 
         Args:
-            event: what happened, or is about to.
-            attempt: the attempt that it happens to.
+            event: what happened to the attempt, or is about to happen.
+            attempt: the attempt.
             reason: why.
-            at_most: how many attempts of this tool may be sent; looked at for "sent" alone.
+            rate_limit: maximum number of sent attempts of this tool; applies only to "sent".
 
         Raises:
-            RefusedError: the event is "sent", and this attempt was sent before, or as many as
-                `at_most` allows were sent already.
+            RefusedError: the event is "sent", and the attempt was already sent or the rate limit
+                is reached.
         """
-        ...
+        inserted: list[Row] = []
 
-    def rows(
+        def append() -> None:
+            with self._store.write(sends=event == "sent") as transaction:
+                # If the connection was lost during the commit, the row may have been stored.
+                if inserted and _is_stored(transaction, inserted):
+                    return
+                # Read the clock inside the transaction, so that times follow the row order.
+                now = self._now()
+                if event == "sent":
+                    _check_can_be_sent(transaction, attempt, rate_limit, now)
+                # Other processes see the row after the commit, so the owner must be alive before.
+                row = make_row(event, attempt, reason, now, transaction.owner_id())
+                inserted.append(_append(transaction, row))
+
+        await self._store.run(append)
+
+    async def rows(
         self,
         *,
         tool: str = "",
@@ -49,48 +104,116 @@ class Ledger(Protocol):
         attempt: str = "",
         since: datetime | None = None,
         limit: int = 0,
-    ) -> Awaitable[list[Row]]:
-        """The rows that fit every condition given, newest last; the newest `limit` of them."""
-        ...
-
-    def unsettled(self) -> Awaitable[list[Row]]:
-        """Rows of attempts that were sent by a process that ended before it saw what they did."""
-        ...
-
-    def settle(self, row: Row, event: Event, reason: str) -> Awaitable[None]:
-        """Append how an attempt of a process that is gone ended, unless that is told by now.
-
-        Of several who settle it at once one does; nobody does while its process is alive.
+    ) -> list[Row]:
+        """Return the rows that match every given condition, oldest first.
 
         Args:
-            row: of its sending, as `unsettled` told it.
-            event: how it ended.
-            reason: what shows it.
+            tool: name of the tool.
+            event: the event.
+            attempt: id of the attempt.
+            since: earliest time.
+            limit: return only this many of the newest rows; 0 for all.
         """
-        ...
+        earliest = format_timestamp(since) if since else ""
+        wanted = RowFilter(tool, event, attempt, earliest, limit or None)
 
-    def verify(self) -> Awaitable[list[str]]:
-        """What shows that the ledger was changed behind its back; nothing is written."""
-        ...
+        def query() -> list[Row]:
+            with self._store.read() as transaction:
+                return transaction.select(wanted)
 
-    def close(self) -> None:
-        """Tell the other processes that this one sends nothing any more."""
-        ...
+        return await self._store.run(query)
+
+    async def unsettled(self) -> list[Row]:
+        """Return the "sent" rows of processes that died before they recorded the outcome."""
+        rows = await self._store.run(self._unsettled)
+        if rows and self._store.reconnect_grace_seconds:
+            dead = {row.owner for row in rows}
+            await anyio.sleep(self._store.reconnect_grace_seconds)
+            rows = [row for row in await self._store.run(self._unsettled) if row.owner in dead]
+        return rows
+
+    async def settle(self, sent: Row, event: Event, reason: str) -> None:
+        """Append the outcome of an attempt of a dead process, unless it has one already.
+
+        If several processes settle the same attempt, one row is appended. Nothing is appended
+        while the process that sent it is alive.
+
+        Args:
+            sent: the "sent" row, as returned by `unsettled`.
+            event: the outcome.
+            reason: the observation that shows the outcome.
+        """
+
+        def append() -> None:
+            with self._store.write(sends=False) as transaction:
+                if transaction.has_ended(sent) or transaction.is_alive(sent.owner):
+                    return
+                attempt, owner = attempt_from_row(sent), transaction.owner_id()
+                _append(transaction, make_row(event, attempt, reason, self._now(), owner))
+
+        await self._store.run(append)
+
+    async def verify(self) -> list[str]:
+        """Return one sentence for each sign that the ledger was altered; write nothing.
+
+        Anyone who can write to the database can also write a complete new chain.
+        """
+
+        def query() -> list[str]:
+            with self._store.snapshot() as snapshot:
+                return snapshot.problems + list(find_problems(snapshot.rows, snapshot.counter))
+
+        return await self._store.run(query)
+
+    def _unsettled(self) -> list[Row]:
+        with self._store.read() as transaction:
+            owners = {row.owner for row in transaction.select_unended()}
+            dead = {owner for owner in owners if not transaction.is_alive(owner)}
+            # Read again: a process that is dead now may have written its last row in between.
+            unended = transaction.select_unended()
+            transaction.remove_stale_owners({row.owner for row in unended})
+            return [row for row in unended if row.owner in dead]
 
 
 def already_used_error() -> RefusedError:
-    """A plan that was sent before is not sent again."""
+    """Return the error for a plan that was sent before."""
     return RefusedError(
         "This plan was already used; a plan can be used once.",
-        "Nothing was sent now. Look at the current state first.",
+        f"{NOTHING_CHANGED} The first use may have taken effect: check the current state.",
     )
 
 
-def rate_limit_error(at_most: RateLimit) -> RefusedError:
-    """As many as the operator allows were sent already."""
-    span = _SPANS.get(at_most.seconds, f"{at_most.seconds:g} seconds")
+def rate_limit_error(limit: RateLimit) -> RefusedError:
+    """Return the error for an attempt beyond the operator's limit."""
+    span = _SPANS.get(limit.seconds, f"{limit.seconds:g} seconds")
     return RefusedError(
-        f"The operator allows at most {at_most.events} of these in {span}; that many were sent"
+        f"The operator allows at most {limit.events} of these in {span}, and that many were sent"
         " already.",
-        "Nothing was sent now. Tell the person; it can be done later.",
+        f"{NOTHING_CHANGED} Tell the person that it can be done later.",
     )
+
+
+def _check_can_be_sent(
+    transaction: LedgerTransaction, attempt: Attempt, limit: RateLimit | None, now: datetime
+) -> None:
+    if transaction.was_sent(attempt.id):
+        raise already_used_error()
+    if limit and _count_sent(transaction, attempt.tool, limit.seconds, now) >= limit.events:
+        raise rate_limit_error(limit)
+
+
+def _count_sent(transaction: LedgerTransaction, tool: str, seconds: float, now: datetime) -> int:
+    return transaction.count_sent(tool, format_timestamp(now - timedelta(seconds=seconds)))
+
+
+def _is_stored(transaction: LedgerTransaction, inserted: list[Row]) -> bool:
+    stored = transaction.select(RowFilter(attempt=inserted[0].attempt))
+    return any(row in stored for row in inserted)
+
+
+def _append(transaction: LedgerTransaction, row: Row) -> Row:
+    last_id, last_hash = transaction.last_link()
+    # The id of a removed last row is not reused, so the gap stays visible.
+    linked = link_row(row, max(last_id, transaction.counter()) + 1, last_hash)
+    transaction.insert(linked)
+    return linked

@@ -1,7 +1,7 @@
-"""The rows of the ledger, and what makes them a chain: each carries the hash of the one before.
+"""The rows of the ledger and their hash chain: each row contains the hash of the row before it.
 
-Pure: attempts and rows in, rows and sentences out. A change to any row, or its removal, breaks a
-link that can be named.
+This module does no I/O. A change to any row, or its removal, breaks a link that `find_problems`
+names.
 """
 
 import hashlib
@@ -17,23 +17,23 @@ MAX_ARGUMENTS_LENGTH = 12_000
 MAX_REASON_LENGTH = 500
 MAX_CLIENT_LENGTH = 100
 
-_MAX_TRUNCATED_LENGTH = 1_900  # each character becomes two at most when it is put into JSON again
+_MAX_TRUNCATED_LENGTH = 1_900  # escaping at most doubles the length when it becomes JSON again
 
-FIRST_PREVIOUS = "0" * 64
-"""What the first row names as the hash of the row before it."""
+FIRST_PREVIOUS_HASH = "0" * 64
+"""The `previous` hash of the first row."""
 
 
 class Attempt(NamedTuple):
     """One attempt to change something.
 
     Attributes:
-        id: the plan's id, or an id of its own where no plan is needed.
+        id: the plan's id, or a new id if no plan is needed.
         tool: name of the tool.
         target: id of the snapshot or VM.
-        arguments: what was asked for; never a secret.
-        principal: who asked.
-        evidence: what shows that it was agreed to.
-        client: name of the program that asked, as it calls itself.
+        arguments: the call's arguments; never a secret.
+        principal: the caller.
+        evidence: the evidence of consent.
+        client: name of the client program, as it states it.
     """
 
     id: str
@@ -46,7 +46,7 @@ class Attempt(NamedTuple):
 
 
 class RateLimit(NamedTuple):
-    """At most so many events in so many seconds."""
+    """A maximum number of events within a number of seconds."""
 
     events: int
     seconds: float
@@ -56,20 +56,20 @@ class Row(NamedTuple):
     """One row of the ledger, as it is stored.
 
     Attributes:
-        id: counts from 1, without a gap.
+        id: counts from 1, without gaps.
         at: when it was written, in UTC.
-        event: what happened.
-        attempt: the attempt that it happened to.
+        event: what happened to the attempt.
+        attempt: id of the attempt.
         tool: name of the tool.
         target: id of the snapshot or VM.
-        arguments: what was asked for, as JSON.
-        principal: who asked.
-        client: name of the program that asked.
-        evidence: what shows that it was agreed to.
+        arguments: the call's arguments, as JSON.
+        principal: the caller.
+        client: name of the client program.
+        evidence: the evidence of consent.
         reason: why it ended as it did.
         owner: id of the server process that wrote the row.
         previous: hash of the row before.
-        hash: SHA-256 of all the other fields.
+        hash: SHA-256 of all other fields.
     """
 
     id: int
@@ -88,19 +88,19 @@ class Row(NamedTuple):
     hash: str
 
 
-def new_row(event: str, attempt: Attempt, reason: str, now: datetime, owner: str) -> Row:
-    """A row that has no place in the chain yet."""
+def make_row(event: str, attempt: Attempt, reason: str, now: datetime, owner: str) -> Row:
+    """Return a row that is not yet linked into the chain."""
     return Row(
         id=0,
-        at=stamp(now),
+        at=format_timestamp(now),
         event=event,
-        attempt=attempt.id,
-        tool=attempt.tool,
+        attempt=_storable(attempt.id),
+        tool=_storable(attempt.tool),
         target=attempt.target,
         arguments=_capped_json(attempt.arguments),
-        principal=attempt.principal,
+        principal=_storable(attempt.principal),
         client=_capped(attempt.client, MAX_CLIENT_LENGTH),
-        evidence=attempt.evidence,
+        evidence=_storable(attempt.evidence),
         reason=_capped(reason, MAX_REASON_LENGTH),
         owner=owner,
         previous="",
@@ -108,8 +108,14 @@ def new_row(event: str, attempt: Attempt, reason: str, now: datetime, owner: str
     )
 
 
-def attempt_of(row: Row) -> Attempt:
-    """The attempt that a row tells of."""
+def link_row(row: Row, row_id: int, previous: str) -> Row:
+    """Return the row with its id, the hash of the row before it, and its own hash."""
+    linked = row._replace(id=row_id, previous=previous)
+    return linked._replace(hash=compute_hash(linked))
+
+
+def attempt_from_row(row: Row) -> Attempt:
+    """Return the attempt that a row is about."""
     return Attempt(
         id=row.attempt,
         tool=row.tool,
@@ -121,59 +127,59 @@ def attempt_of(row: Row) -> Attempt:
     )
 
 
-def stamp(moment: datetime) -> str:
-    """A moment as the rows hold it; later moments sort after earlier ones."""
+def format_timestamp(moment: datetime) -> str:
+    """Return a moment as rows store it; later moments sort after earlier ones."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
-def sealed(row: Row) -> Row:
-    """The row with its hash."""
-    return row._replace(hash=hash_of(row))
-
-
-def hash_of(row: Row) -> str:
-    """SHA-256 of a canonical JSON of every field but the hash."""
+def compute_hash(row: Row) -> str:
+    """Return the SHA-256 of the canonical JSON of every field except the hash."""
     fields: dict[str, object] = row._asdict()
     del fields["hash"]
-    canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), default=_not_text)
+    canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), default=_encode_bytes)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def find_problems(rows: Iterable[Row], counter: int) -> Iterator[str]:
-    """A sentence for everything that shows that rows were altered, removed or reordered.
+    """Yield one sentence for each sign that rows were altered, removed or reordered.
 
     Args:
-        rows: all rows, by id.
-        counter: the largest id that the database ever gave.
+        rows: all rows by id.
+        counter: the largest id that the database ever assigned.
     """
-    last_id, last_hash = 0, FIRST_PREVIOUS
+    last_id, last_hash = 0, FIRST_PREVIOUS_HASH
     for row in rows:
-        yield from _problems_of(row, last_id, last_hash)
+        yield from _find_row_problems(row, last_id, last_hash)
         last_id, last_hash = row.id, row.hash
-    if counter != last_id:
-        if counter > last_id:
-            yield f"Row {counter}: it was the last row, and it is gone; the last is now {last_id}."
-        else:
-            yield f"Row {last_id}: it is the last row, but the database's own count was altered."
+    if counter > last_id:
+        yield f"Row {counter}: the last row is missing; the last row is now {last_id}."
+    elif counter < last_id:
+        yield f"Row {last_id}: it is the last row, but the database's row counter was altered."
 
 
-def _problems_of(row: Row, last_id: int, last_hash: str) -> Iterator[str]:
+def _find_row_problems(row: Row, last_id: int, last_hash: str) -> Iterator[str]:
     if row.id != last_id + 1:
-        yield f"Row {row.id}: row {last_id + 1} should stand here; rows were removed or renumbered."
+        yield f"Row {row.id}: row {last_id + 1} is expected here; rows were removed or renumbered."
     if row.previous != last_hash:
-        yield f"Row {row.id}: it does not fit the row before it, {last_id or 'the beginning'}."
-    if row.hash != hash_of(row):
-        yield f"Row {row.id}: it was altered; its fields do not fit its hash."
+        before = f"row {last_id}" if last_id else "the start of the chain"
+        yield f"Row {row.id}: it does not follow {before}; its link is broken."
+    if row.hash != compute_hash(row):
+        yield f"Row {row.id}: it was altered; its fields do not match its hash."
 
 
-def _not_text(value: bytes) -> dict[str, str]:
-    # The ledger writes no bytes: whoever did must not pass for the text of the same letters.
+def _encode_bytes(value: bytes) -> dict[str, str]:
+    # The ledger writes no bytes. If someone else did, they must not hash like the same text.
     return {"bytes": value.hex()}
 
 
+def _storable(text: str) -> str:
+    # Lone surrogates are not UTF-8, and PostgreSQL stores no NUL.
+    return text.encode(errors="replace").decode().replace("\0", "\ufffd")
+
+
 def _capped(text: str, cap: int) -> str:
-    whole = text.encode(errors="replace").decode()
-    return whole if len(whole) <= cap else whole[: cap - 1] + "…"
+    storable = _storable(text)
+    return storable if len(storable) <= cap else storable[: cap - 1] + "…"
 
 
 def _capped_json(arguments: Mapping[str, Argument]) -> str:

@@ -1,6 +1,7 @@
-"""Which server processes are alive, told without process ids, on every platform.
+"""Liveness of server processes on one machine, without process ids, on every platform.
 
-Each holds a lock on a small SQLite file of its own; a crash or a kill lets go of it as well.
+Each process locks a small SQLite file of its own. The operating system releases the lock when the
+process ends, also after a crash or a kill.
 """
 
 import re
@@ -15,15 +16,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_ID = re.compile(r"[0-9a-f]{16}")
-_SECONDS_TO_WAIT_FOR_A_LOOK = 5.0
+_OWNER_ID = re.compile(r"[0-9a-f]{16}")
+_LOCK_TIMEOUT_SECONDS = 5.0
 
 
 class ProcessLock:
-    """This process's sign of life: a lock on a file of its own, which ends with the process.
+    """The lock that shows that this process is alive.
 
-    Nobody else may open that file in this process but through SQLite: on POSIX systems closing
-    any other handle of it would give up the lock.
+    Within this process, only SQLite may open the locked file: on POSIX systems, closing any other
+    handle of the file releases the lock.
+
+    Args:
+        folder: folder of the lock files.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -33,13 +37,13 @@ class ProcessLock:
         self.id = secrets.token_hex(8)
 
     def hold(self) -> str:
-        """Give the sign of life from now on; the id that goes with it."""
+        """Lock the file, unless it is locked already, and return the owner id."""
         with self._guard:
             if self._release is None:
                 self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 file = self._folder / f"{self.id}.db"
-                connection = _connect(file, "rwc", _SECONDS_TO_WAIT_FOR_A_LOOK)
-                release = weakref.finalize(self, _let_go, connection, file)
+                connection = _connect(file, "rwc", _LOCK_TIMEOUT_SECONDS)
+                release = weakref.finalize(self, _close_and_remove, connection, file)
                 try:
                     connection.execute("BEGIN EXCLUSIVE")
                 except BaseException:
@@ -49,7 +53,7 @@ class ProcessLock:
             return self.id
 
     def release(self) -> None:
-        """End the sign of life; a later one has another id."""
+        """Release the lock; the next `hold` uses a new owner id."""
         with self._guard:
             if self._release is not None:
                 self._release()
@@ -57,12 +61,12 @@ class ProcessLock:
                 self.id = secrets.token_hex(8)
 
     def is_alive(self, owner: str) -> bool:
-        """Whether the process with this id is alive; one that left no file is not."""
-        if not _ID.fullmatch(owner):
+        """Return whether the process with this owner id holds its lock."""
+        if not _OWNER_ID.fullmatch(owner):
             return False
         file = self._folder / f"{owner}.db"
         try:
-            # A reader's lock, so that two who look at once do not take each other for the owner.
+            # A shared lock, so that two processes that check do not take each other for the owner.
             with closing(_connect(file, "rw", 0)) as connection:
                 connection.execute("SELECT 1 FROM sqlite_master").fetchall()
         except sqlite3.OperationalError as error:
@@ -72,20 +76,21 @@ class ProcessLock:
                 raise
         return False
 
-    def remove_stale_files(self, finished: set[str]) -> None:
-        """Remove the files of those of `finished` that are gone.
+    def remove_stale_files(self, owners: set[str]) -> None:
+        """Remove the files of those `owners` that are dead.
 
-        Only of those known to have sent: another may have made its file and not yet locked it.
+        Pass only owners that have sent something: another process may have created its file and
+        not locked it yet.
         """
         for file in self._folder.glob("*.db"):
-            if file.stem in finished and not self.is_alive(file.stem):
+            if file.stem in owners and not self.is_alive(file.stem):
                 with suppress(OSError):
                     file.unlink()
 
 
-def _let_go(connection: sqlite3.Connection, file: Path) -> None:
+def _close_and_remove(connection: sqlite3.Connection, file: Path) -> None:
     connection.close()
-    with suppress(OSError):  # somebody may be looking at it: then it is tidied up later
+    with suppress(OSError):  # another process has it open; the next `unsettled` removes it
         file.unlink()
 
 
@@ -95,5 +100,5 @@ def _connect(file: Path, mode: str, timeout: float) -> sqlite3.Connection:
         uri=True,
         timeout=timeout,
         isolation_level=None,
-        check_same_thread=False,  # worker threads come and go; the owner's guard keeps them apart
+        check_same_thread=False,  # worker threads vary; `_guard` keeps them apart
     )

@@ -14,7 +14,7 @@ from snapshot_mcp.core.errors import (
     RefusedError,
 )
 from snapshot_mcp.core.sanitize import cell_text, quoted
-from snapshot_mcp.ledger.chain import Row, attempt_of
+from snapshot_mcp.ledger.chain import Row, attempt_from_row
 from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.models.snapshots import CreateResult, SnapshotSummary
 from snapshot_mcp.operations.listing import all_snapshots
@@ -38,7 +38,7 @@ class CreateSnapshot:
     @classmethod
     def from_row(cls, row: Row) -> Self | None:
         """Return the write that a row of the ledger describes; None if the name is missing."""
-        name = attempt_of(row).arguments.get("name")
+        name = attempt_from_row(row).arguments.get("name")
         if not name:
             return None
         return cls(CreateSnapshotRequest(row.target, str(name), "", [], allow_interruption=False))

@@ -15,7 +15,7 @@ from snapshot_mcp.core.errors import (
     RefusedError,
 )
 from snapshot_mcp.core.sanitize import quoted
-from snapshot_mcp.ledger.chain import Row, attempt_of
+from snapshot_mcp.ledger.chain import Row, attempt_from_row
 from snapshot_mcp.models.cloud import CustomImage
 from snapshot_mcp.models.images import ImageResult, ImageSummary
 from snapshot_mcp.operations.planned_write import RETRY_ALLOWED, WriteContext, execute_without_plan
@@ -41,7 +41,7 @@ class CreateImage:
     @classmethod
     def from_row(cls, row: Row) -> Self | None:
         """Return the write that a row of the ledger describes; None if the name is missing."""
-        name = attempt_of(row).arguments.get("name")
+        name = attempt_from_row(row).arguments.get("name")
         return cls(CreateImageRequest(row.target, str(name), [])) if name else None
 
     @property

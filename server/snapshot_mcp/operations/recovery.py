@@ -9,7 +9,7 @@ from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.consent.reconcile import find_effect
 from snapshot_mcp.consent.write import Write
 from snapshot_mcp.core.clock import Clock
-from snapshot_mcp.core.errors import SnapshotMcpError
+from snapshot_mcp.core.errors import SnapshotMcpError, error_kind
 from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import Row
 from snapshot_mcp.operations.create_snapshot import CreateSnapshot
@@ -43,7 +43,7 @@ async def recover_unsettled(ledger: Ledger, reader: CloudReader, clock: Clock) -
         if open_rows:
             await ledger.unsettled()  # forgets the processes that have no open attempts any more
     except SnapshotMcpError as error:
-        kind = type(error).__name__
+        kind = error_kind(error)
         logger.warning("what an earlier process sent could not be settled: %s", kind)
 
 

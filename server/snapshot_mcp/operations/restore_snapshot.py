@@ -18,7 +18,7 @@ from snapshot_mcp.core.errors import (
     RefusedError,
 )
 from snapshot_mcp.core.sanitize import cell_text, quoted
-from snapshot_mcp.ledger.chain import Argument, Row, attempt_of
+from snapshot_mcp.ledger.chain import Argument, Row, attempt_from_row
 from snapshot_mcp.models.cloud import VirtualMachine, status_word
 from snapshot_mcp.models.snapshots import RestoreResult, VirtualMachineSummary
 from snapshot_mcp.operations.listing import find_virtual_machines
@@ -58,7 +58,7 @@ class RestoreSnapshot:
     @classmethod
     def from_row(cls, row: Row) -> Self | None:
         """Return the write that a row of the ledger describes; None if the name is missing."""
-        name = attempt_of(row).arguments.get("new_vm_name")
+        name = attempt_from_row(row).arguments.get("new_vm_name")
         return cls(RestoreSnapshotRequest(row.target, str(name), None)) if name else None
 
     @property

@@ -14,7 +14,8 @@ from pydantic_core import ErrorDetails, to_json
 
 from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.core.sanitize import MAX_NAME_LENGTH, quoted, sanitize
-from snapshot_mcp.rules.policy import TOOLS, Policy
+from snapshot_mcp.core.validation import UNKNOWN_FIELD, describe_error
+from snapshot_mcp.rules.policy import Policy
 
 MAX_FILE_BYTES = 64 * 1024
 _LINE_IN_ERROR = re.compile(r"\(at line (\d+), column \d+\)$")
@@ -84,28 +85,11 @@ def _parsed(text: str) -> dict[str, object]:
 def _complaint(error: ErrorDetails) -> str:
     keys = (str(part) for part in error["loc"] if isinstance(part, str))
     rule = quoted(sanitize(".".join(keys), MAX_NAME_LENGTH).text)
-    if error["type"] == "extra_forbidden":
+    if error["type"] == UNKNOWN_FIELD:
         return f"there is no rule {rule}"
     entries = [f"entry {part + 1} of " for part in error["loc"] if isinstance(part, int)]
-    wanted = _WANTED.get(error["type"], "is not valid").format_map(error.get("ctx", {}))
-    return "".join(entries) + f"{rule} {wanted}"
+    return "".join(entries) + f"{rule} {describe_error(error)}"
 
 
 def _mistake(sentence: str) -> ConfigurationError:
     return ConfigurationError(f"SNAPSHOT_MCP_POLICY: {sentence}.")
-
-
-_WANTED = {
-    "model_type": "must be a table",
-    "tuple_type": "must be a list",
-    "string_type": "must be text",
-    "int_type": "must be a whole number",
-    "bool_type": "must be true or false",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than_equal": "must be at most {le}",
-    "too_long": "must have at most {max_length} entries",
-    "string_too_short": "must not be empty",
-    "string_too_long": "must have at most {max_length} characters",
-    "literal_error": f"must be one of {', '.join(TOOLS)}",
-    "value_error": "{error}",
-}

@@ -8,6 +8,7 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import SpanKind, StatusCode, TracerProvider
 
 from snapshot_mcp import __version__
+from snapshot_mcp.core.errors import error_kind
 from snapshot_mcp.core.instrumentation import ReportStatus
 
 SCOPE = "snapshot-mcp"
@@ -82,8 +83,8 @@ class OpenTelemetryObserver:
             try:
                 yield answered
             except BaseException as error:
-                attributes["error.type"] = type(error).__name__
-                span.set_attribute("error.type", type(error).__name__)
+                attributes["error.type"] = error_kind(error)
+                span.set_attribute("error.type", error_kind(error))
                 span.set_status(StatusCode.ERROR)
                 raise
             finally:

@@ -1,4 +1,4 @@
-"""What replicas share, in PostgreSQL: the ledger, who lives, whose turn it is, the cloud's limit.
+"""State that replicas share in PostgreSQL: the ledger, liveness, the change lock, the rate limit.
 
-Nothing here is loaded unless SNAPSHOT_MCP_DATABASE_URL is set.
+Nothing here is imported unless SNAPSHOT_MCP_DATABASE_URL is set.
 """

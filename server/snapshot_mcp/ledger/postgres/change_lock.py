@@ -1,4 +1,4 @@
-"""One change at a time across all replicas: who checks the last copies is not overtaken."""
+"""The change lock: one change at a time across all replicas, so last-copy checks stay valid."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
@@ -10,15 +10,15 @@ from snapshot_mcp.core.errors import LedgerError
 from snapshot_mcp.ledger.postgres.database import Database
 from snapshot_mcp.ledger.postgres.session_lock import DedicatedSession
 
-_TAKE = "SELECT pg_advisory_lock(hashtext('snapshot-mcp'), 2)"
-_GIVE_BACK = "SELECT pg_advisory_unlock(hashtext('snapshot-mcp'), 2)"
+_LOCK = "SELECT pg_advisory_lock(hashtext('snapshot-mcp'), 2)"
+_UNLOCK = "SELECT pg_advisory_unlock(hashtext('snapshot-mcp'), 2)"
 
 
 class ChangeLock:
-    """The turn to change something. Who waits is served in the order of coming.
+    """The lock on changes; waiting replicas get it in the order in which they asked.
 
     Args:
-        database: what the replicas share.
+        database: the shared database.
     """
 
     def __init__(self, database: Database) -> None:
@@ -27,18 +27,18 @@ class ChangeLock:
 
     @asynccontextmanager
     async def hold(self) -> AsyncGenerator[None]:
-        """Have the turn. How long to wait for it is the caller's to say.
+        """Hold the lock within the block. The caller limits how long to wait for it.
 
-        A database that goes away meanwhile takes the turn with it; what is under way goes on.
+        If the database goes away meanwhile, the lock is lost and the block continues.
 
         Raises:
             LedgerError: the database cannot be used.
         """
         try:
-            while not await self._database.use(self._took):
+            while not await self._database.use(self._try_lock):
                 pass
         except BaseException:
-            # A thread may still be about to get it, and nobody would give it back.
+            # A thread may still acquire the lock, and nothing would release it.
             self._session.abandon()
             self._session = DedicatedSession(self._database)
             raise
@@ -46,21 +46,21 @@ class ChangeLock:
             yield
         finally:
             with anyio.CancelScope(shield=True), suppress(LedgerError):
-                await self._database.use(self._gave_back)
+                await self._database.use(self._unlock)
 
     def close(self) -> None:
-        """Give up the turn, and the connection."""
+        """Release the lock and close the connection."""
         self._session.close()
 
-    def _took(self) -> bool:
+    def _try_lock(self) -> bool:
         with self._session.connection() as (connection, _):
             try:
-                connection.execute(_TAKE)
-            except (LockNotAvailable, QueryCanceled):  # so long the database lets anybody wait
+                connection.execute(_LOCK)
+            except (LockNotAvailable, QueryCanceled):  # the session's lock timeout
                 return False
             return True
 
-    def _gave_back(self) -> None:
+    def _unlock(self) -> None:
         with self._session.connection() as (connection, is_new):
             if not is_new:
-                connection.execute(_GIVE_BACK)
+                connection.execute(_UNLOCK)

@@ -1,4 +1,4 @@
-"""The database that replicas share: a few connections, waits with an end, failures in our words."""
+"""The database that replicas share: a small pool, bounded waits, and our own error messages."""
 
 import threading
 from collections.abc import Callable, Generator
@@ -12,23 +12,23 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool, PoolTimeout
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random
 
-from snapshot_mcp.core.errors import LedgerError
-from snapshot_mcp.ledger.postgres.schema import SCHEMA_NAME, make_tables
+from snapshot_mcp.core.errors import NOTHING_CHANGED, LedgerError
+from snapshot_mcp.ledger.postgres.schema import SCHEMA_NAME, create_tables
 
 T = TypeVar("T")
 
 MAX_CONNECTIONS = 6
-"""Of the pool; each replica has at most two more, for what it holds."""
+"""Size of the pool; each replica has at most two more connections, for its locks."""
 
 CONNECT_TIMEOUT_SECONDS = 5
 QUERY_TIMEOUT_SECONDS = 20.0
-"""For one use of the database, whatever happens to it; a part of it is trying again."""
+"""Limit for one use of the database, including retries."""
 
-_TRIES = 3
+_MAX_TRIES = 3
 _RECONNECT_TIMEOUT_SECONDS = 2.0
-"""Then whoever comes next tries anew: the pool's own pauses grow to minutes."""
+"""Short, so that the next use connects again: the pool's own pauses grow to minutes."""
 
-_KEEPALIVES: dict[str, str | int] = {
+_CONNECT_OPTIONS: dict[str, str | int] = {
     "application_name": "snapshot-mcp",
     "connect_timeout": CONNECT_TIMEOUT_SECONDS,
     "keepalives_idle": 10,
@@ -36,7 +36,7 @@ _KEEPALIVES: dict[str, str | int] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
 }
-_SESSION: LiteralString = """SELECT set_config(name, value, false) FROM (VALUES
+_CONFIGURE_SESSION: LiteralString = """SELECT set_config(name, value, false) FROM (VALUES
     ('search_path', 'snapshot_mcp'), ('timezone', 'UTC'),
     ('statement_timeout', '5s'), ('lock_timeout', '5s'),
     ('idle_in_transaction_session_timeout', '5s'),
@@ -44,37 +44,36 @@ _SESSION: LiteralString = """SELECT set_config(name, value, false) FROM (VALUES
         ELSE current_setting('synchronous_commit') END),
     ('tcp_keepalives_idle', '10'), ('tcp_keepalives_interval', '5'), ('tcp_keepalives_count', '3')
     ) AS wanted (name, value)"""
-# The last line: the server looks whether we are there as well, for a machine that lost its power
-# says no goodbye.
+# The keepalives let the server notice a client machine that lost its power.
 
 
 class Database:
-    """The shared database, connected to at the first use.
+    """The shared database; it is connected at the first use.
 
     Args:
-        url: where it is, with name and password.
+        url: its address, with user and password.
     """
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._guard = threading.Lock()
         self._pool: ConnectionPool[Connection] | None = None
-        self._made = False
+        self._has_tables = False
 
     @property
     def pool(self) -> ConnectionPool[Connection]:
-        """The connections, opened when there is need of one."""
+        """The connection pool, opened at the first use."""
         with self._guard:
             if self._pool is None:
-                self._pool = self._opened()
+                self._pool = self._open_pool()
             return self._pool
 
-    def _opened(self) -> ConnectionPool[Connection]:
+    def _open_pool(self) -> ConnectionPool[Connection]:
         return ConnectionPool(
             self._url,
             min_size=0,
             max_size=MAX_CONNECTIONS,
-            kwargs=_KEEPALIVES,
+            kwargs=_CONNECT_OPTIONS,
             configure=_configure,
             check=ConnectionPool.check_connection,
             timeout=CONNECT_TIMEOUT_SECONDS,
@@ -91,62 +90,62 @@ class Database:
                 self._pool = None
 
     def dedicated_connection(self) -> Connection:
-        """A connection that is nobody else's, for a lock that lasts as long as it does."""
-        connection = psycopg.connect(self._url, autocommit=True, **_KEEPALIVES)  # pyright: ignore[reportArgumentType] - each name has its own type
+        """Open a connection outside the pool, for a lock that lasts as long as the connection."""
+        connection = psycopg.connect(self._url, autocommit=True, **_CONNECT_OPTIONS)  # pyright: ignore[reportArgumentType] - each name has its own type
         _configure(connection)
         return connection
 
     @contextmanager
-    def connection(self, *, make: bool = True) -> Generator[Connection]:
-        """A connection in a transaction, which ends well if the block does.
+    def connection(self, *, create: bool = True) -> Generator[Connection]:
+        """Open a transaction; it is committed if the block succeeds.
 
         Args:
-            make: make the tables where there are none.
+            create: create the tables if they do not exist.
         """
         with self.pool.connection() as connection:
-            if make and not self._made:
-                make_tables(connection)
+            if create and not self._has_tables:
+                create_tables(connection)
                 connection.commit()
-                self._made = True
+                self._has_tables = True
             yield connection
 
     async def use(self, work: Callable[[], T]) -> T:
-        """Do `work` in a thread, again where a connection was lost; the wait has an end.
+        """Run `work` in a thread and repeat it if a connection was lost, within a time limit.
 
         Raises:
             LedgerError: the database cannot be used.
         """
         try:
             with anyio.fail_after(QUERY_TIMEOUT_SECONDS):
-                # Who is cancelled does not wait for a database that does not answer.
-                return await to_thread.run_sync(_persevering(work), abandon_on_cancel=True)
+                # A cancelled caller does not wait for a database that does not respond.
+                return await to_thread.run_sync(_with_retries(work), abandon_on_cancel=True)
         except (psycopg.Error, TimeoutError) as error:
             raise unusable_error(error) from error
 
 
 def unusable_error(error: Exception) -> LedgerError:
-    """What is told of a database that cannot be used; its own words may hold what we sent."""
+    """Return our own error, because the database's message may contain values that we sent."""
     return LedgerError(
-        f"The database of the ledger cannot be used ({type(error).__name__}), so nothing was sent.",
-        "Check that the database of SNAPSHOT_MCP_DATABASE_URL runs, can be reached, and lets its"
-        f" user make and write the schema {SCHEMA_NAME}.",
+        f"The ledger's database cannot be used ({type(error).__name__}).",
+        f"{NOTHING_CHANGED} Check that the database of SNAPSHOT_MCP_DATABASE_URL is running and"
+        f" reachable, and that its user can create and write the schema {SCHEMA_NAME}.",
     )
 
 
-def _persevering(work: Callable[[], T]) -> Callable[[], T]:
+def _with_retries(work: Callable[[], T]) -> Callable[[], T]:
     retrying = Retrying(
-        retry=retry_if_exception(_is_lost),
-        stop=stop_after_attempt(_TRIES),
+        retry=retry_if_exception(_is_connection_lost),
+        stop=stop_after_attempt(_MAX_TRIES),
         wait=wait_random(0.05, 0.5),
         reraise=True,
     )
     return lambda: retrying(work)
 
 
-def _is_lost(error: BaseException) -> bool:
-    """Whether the connection was lost, and not the statement refused.
+def _is_connection_lost(error: BaseException) -> bool:
+    """Return whether the connection was lost, rather than the statement rejected.
 
-    Source: PostgreSQL's list of error codes: 08 is the connection, 57P a server that ends.
+    Source: PostgreSQL's error codes: class 08 is a connection exception, 57P a server shutdown.
     """
     if isinstance(error, PoolTimeout) or not isinstance(error, psycopg.OperationalError):
         return False
@@ -154,6 +153,6 @@ def _is_lost(error: BaseException) -> bool:
 
 
 def _configure(connection: Connection) -> None:
-    connection.execute(_SESSION)
+    connection.execute(_CONFIGURE_SESSION)
     if not connection.autocommit:
         connection.commit()

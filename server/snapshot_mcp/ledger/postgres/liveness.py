@@ -1,7 +1,7 @@
-"""Which server processes are alive, on whatever machine: each holds a lock of the database.
+"""Liveness of server processes on any machine: each holds an advisory lock in the database.
 
-The database lets go of it when the process's connection ends, and looks every few seconds whether
-the machine at its other end is still there.
+The database releases the lock when the process's connection ends, and checks every few seconds
+whether the machine at the other end is still reachable.
 """
 
 import re
@@ -16,86 +16,85 @@ from snapshot_mcp.ledger.postgres.database import Database
 from snapshot_mcp.ledger.postgres.session_lock import DedicatedSession
 
 RECONNECT_GRACE_SECONDS = 2.0
-"""So long a process that is alive may take to give its sign again, where its session was cut."""
+"""How long a live process may take to lock again after its session was cut."""
 
 _RETRY_INTERVAL_SECONDS = 0.25
-_SECONDS_OF_A_LOOK = 1.0
-_ID = re.compile(r"[0-9a-f]{16}")
-_HOLD = "SELECT pg_advisory_lock_shared(%s)"
-# Whoever looks takes no lock: others who look at the same moment would take it for a sign of life.
-_IS_HELD = """SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1
+_POLL_INTERVAL_SECONDS = 1.0
+_OWNER_ID = re.compile(r"[0-9a-f]{16}")
+_LOCK = "SELECT pg_advisory_lock_shared(%s)"
+# The check takes no lock: another process that checks at the same moment would see it as alive.
+_IS_LOCKED = """SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1
     AND granted AND mode = 'ShareLock' AND ((classid::bigint << 32) | objid::bigint) = %s
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"""
 
 
 class ProcessLease:
-    """This process's sign of life.
+    """The lock that shows that this process is alive.
 
     Args:
-        database: where it is given.
+        database: the shared database.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._sign = _Sign(database)
+        self._lock = _RenewedLock(database)
 
     @property
     def id(self) -> str:
-        """The id that goes with it."""
-        return self._sign.id
+        """The owner id of this process."""
+        return self._lock.id
 
     def hold(self) -> str:
-        """Give the sign of life from now on, again where it was lost; the id that goes with it."""
-        return self._sign.give()
+        """Lock, also again after the session was lost, and return the owner id."""
+        return self._lock.acquire()
 
     def release(self) -> None:
-        """End the sign of life; a later one has another id."""
-        given, self._sign = self._sign, _Sign(self._database)
-        given.withdraw()
+        """Release the lock; the next `hold` uses a new owner id."""
+        released, self._lock = self._lock, _RenewedLock(self._database)
+        released.release()
 
 
-class _Sign:
-    """One sign of life, from its first giving on.
+class _RenewedLock:
+    """A lock with one owner id, acquired again by a thread whenever its session is cut.
 
-    Its session may be cut while something that was sent is under way, and no row is written for a
-    while. So a thread of its own waits for that, and gives it again.
+    A thread is needed because a sent request may be in progress while no row is written.
     """
 
     def __init__(self, database: Database) -> None:
         self.id = secrets.token_hex(8)
         self._session = DedicatedSession(database)
-        self._over = threading.Event()
-        self._keeper = threading.Thread(target=self._keep, daemon=True)
+        self._is_released = threading.Event()
+        self._renewer = threading.Thread(target=self._renew, daemon=True)
 
-    def give(self) -> str:
+    def acquire(self) -> str:
         with self._session.connection() as (connection, is_new):
             if is_new:
-                connection.execute(_HOLD, (_key(self.id),))
-            if self._keeper.ident is None:
-                self._keeper.start()
+                connection.execute(_LOCK, (_lock_key(self.id),))
+            if self._renewer.ident is None:
+                self._renewer.start()
         return self.id
 
-    def withdraw(self) -> None:
-        self._over.set()
+    def release(self) -> None:
+        self._is_released.set()
         self._session.abandon()
 
-    def _keep(self) -> None:
-        while not self._over.is_set():
-            if self._session.is_quiet(_SECONDS_OF_A_LOOK):
+    def _renew(self) -> None:
+        while not self._is_released.is_set():
+            if self._session.is_quiet(_POLL_INTERVAL_SECONDS):
                 continue
             with suppress(psycopg.Error):
-                self.give()
+                self.acquire()
                 continue
-            self._over.wait(_RETRY_INTERVAL_SECONDS)
+            self._is_released.wait(_RETRY_INTERVAL_SECONDS)
 
 
 def is_alive(connection: Connection, owner: str) -> bool:
-    """Whether the process with this id is alive; one whose id is not ours is not."""
-    if not _ID.fullmatch(owner):
+    """Return whether the process with this owner id is alive; False for an invalid id."""
+    if not _OWNER_ID.fullmatch(owner):
         return False
-    row = connection.execute(_IS_HELD, (_key(owner),)).fetchone()
+    row = connection.execute(_IS_LOCKED, (_lock_key(owner),)).fetchone()
     return row is not None and bool(row[0])
 
 
-def _key(owner: str) -> int:
+def _lock_key(owner: str) -> int:
     return int.from_bytes(bytes.fromhex(owner), signed=True)

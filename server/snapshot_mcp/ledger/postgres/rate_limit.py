@@ -1,4 +1,4 @@
-"""The cloud's limit of requests, held by all replicas together."""
+"""The cloud's rate limit, shared by all replicas."""
 
 from typing import cast
 
@@ -15,60 +15,62 @@ from snapshot_mcp.core.instrumentation import OBSERVER
 from snapshot_mcp.ledger.postgres.database import Database
 
 WINDOW_MILLISECONDS = 61_000
-"""A little more than a minute: requests are counted here and arrive there, some sooner than
-others."""
+"""Longer than a minute: requests are counted here before they arrive, with varying delay."""
 
-_LEAK_EVERY_MILLISECONDS = 10_000
+_LEAK_INTERVAL_MILLISECONDS = 10_000
 
 
 class SharedRateLimiter:
-    """What all replicas together may send.
+    """A `RateLimiter` for all replicas together.
 
     Args:
-        database: where they count.
-        a_minute: requests that the cloud takes in a minute.
-        kept_for_writes: of these, how many no read may use.
+        database: the shared database.
+        requests_per_minute: requests that the cloud accepts in a minute.
+        reserved_for_writes: number of them that reads cannot use.
     """
 
     def __init__(
         self,
         database: Database,
-        a_minute: int = REQUESTS_PER_MINUTE,
-        kept_for_writes: int = RESERVED_FOR_WRITES,
+        requests_per_minute: int = REQUESTS_PER_MINUTE,
+        reserved_for_writes: int = RESERVED_FOR_WRITES,
     ) -> None:
         self._database = database
-        self._most = {"all": a_minute, "reads": a_minute - kept_for_writes}
+        self._limits = {
+            "all": requests_per_minute,
+            "reads": requests_per_minute - reserved_for_writes,
+        }
         self._buckets: dict[str, PostgresBucket] = {}
-        self._leaked = 0
-        self._one_at_a_time = anyio.Lock()
+        self._leaked_at = 0
+        self._lock = anyio.Lock()
 
     async def try_acquire(self, budget: Budget) -> float:
-        """As `Allowance.seconds_until_permitted`.
+        """Use up one request, or return the seconds to wait, as `RateLimiter.try_acquire` does.
 
         Raises:
             LedgerError: the database cannot be used.
         """
-        async with self._one_at_a_time:  # a bucket remembers its last answer, for one to read
-            return await self._database.use(lambda: self._ask(budget))
+        async with self._lock:  # a bucket stores its last result for one caller
+            return await self._database.use(lambda: self._try_acquire(budget))
 
-    def _ask(self, part: Budget) -> float:
-        bucket = self._buckets.get(part) or self._made(part)
-        now = cast("int", bucket.now())  # other clocks answer later
-        if now - self._leaked > _LEAK_EVERY_MILLISECONDS:
-            for it in self._buckets.values():
-                it.leak(now)
-            self._leaked = now
+    def _try_acquire(self, budget: Budget) -> float:
+        bucket = self._buckets.get(budget) or self._create_bucket(budget)
+        now = cast("int", bucket.now())  # only buckets with an async clock return an awaitable
+        if now - self._leaked_at > _LEAK_INTERVAL_MILLISECONDS:
+            for leaking in self._buckets.values():
+                leaking.leak(now)
+            self._leaked_at = now
         seconds = try_acquire_from(bucket, now)
-        if part == "all" and (observer := OBSERVER.get()) is not None:
-            # Those of the last ten seconds before the window may be counted still.
+        if budget == "all" and (observer := OBSERVER.get()) is not None:
+            # This may still count requests of the last ten seconds before the window.
             observer.record_remaining_requests(
-                max(self._most[part] - cast("int", bucket.count()), 0)
+                max(self._limits[budget] - cast("int", bucket.count()), 0)
             )
         return seconds
 
-    def _made(self, part: Budget) -> PostgresBucket:
+    def _create_bucket(self, budget: Budget) -> PostgresBucket:
         with self._database.connection():
-            pass  # the schema is there
-        rate = Rate(self._most[part], WINDOW_MILLISECONDS)
-        self._buckets[part] = PostgresBucket(self._database.pool, part, [rate])
-        return self._buckets[part]
+            pass  # creates the schema
+        rate = Rate(self._limits[budget], WINDOW_MILLISECONDS)
+        self._buckets[budget] = PostgresBucket(self._database.pool, budget, [rate])
+        return self._buckets[budget]

@@ -1,17 +1,17 @@
-"""The tables of the ledger in PostgreSQL, what guards them, and whether the guards still stand."""
+"""The schema of the PostgreSQL ledger: creation, and verification of its tables and triggers."""
 
 from typing import LiteralString, cast
 
 from psycopg import Connection
 
-from snapshot_mcp.core.errors import LedgerError
+from snapshot_mcp.core.errors import NOTHING_CHANGED, LedgerError
 
 SCHEMA_NAME = "snapshot_mcp"
 
-_VERSION = 1
-_MAKING: LiteralString = "SELECT pg_advisory_xact_lock(hashtext('snapshot-mcp'), 1)"
-_TABLES: tuple[LiteralString, ...] = (
-    # Byte by byte: what sorts text by the rules of a language does not sort times.
+_SCHEMA_VERSION = 1
+_LOCK_CREATION: LiteralString = "SELECT pg_advisory_xact_lock(hashtext('snapshot-mcp'), 1)"
+_SCHEMA: tuple[LiteralString, ...] = (
+    # Compare bytes: the collation of a language may order timestamps differently.
     """CREATE TABLE attempts (
     id bigint PRIMARY KEY,
     at text COLLATE "C" NOT NULL,
@@ -42,11 +42,11 @@ _TABLES: tuple[LiteralString, ...] = (
     """CREATE TRIGGER counter_only_grows BEFORE UPDATE ON counter
     FOR EACH ROW WHEN (NEW.last <= OLD.last) EXECUTE FUNCTION refuse()""",
 )
-# Not to_regclass: it does not see what another transaction made while this one waited.
-_IS_THERE: LiteralString = """SELECT EXISTS (
+# Not to_regclass: it does not see what another transaction created while this one waited.
+_HAS_TABLES: LiteralString = """SELECT EXISTS (
     SELECT FROM pg_catalog.pg_tables WHERE schemaname = 'snapshot_mcp' AND tablename = 'counter')"""
-# What stands as text in the catalogue differs between versions of PostgreSQL; these facts do not.
-_GUARDS: LiteralString = """
+# The SQL text in the catalog differs between versions of PostgreSQL; these properties do not.
+_DEFINITIONS: LiteralString = """
     SELECT 'table', relname::text,
         string_agg(concat_ws(' ', attname, atttypid::regtype, attnotnull), ',' ORDER BY attnum)
     FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
@@ -67,46 +67,46 @@ _GUARDS: LiteralString = """
     WHERE relnamespace = current_schema()::regnamespace AND NOT tgisinternal"""
 
 
-def make_tables(connection: Connection) -> None:
-    """Make the schema and its tables, unless they are there; many may try at once.
+def create_tables(connection: Connection) -> None:
+    """Create the schema and its tables if they do not exist; safe to call concurrently.
 
     Raises:
-        LedgerError: they are of a newer version.
+        LedgerError: they belong to a newer version.
     """
     if not has_tables(connection):
         with connection.transaction():
-            connection.execute(_MAKING)
+            connection.execute(_LOCK_CREATION)
             if not has_tables(connection):
                 connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA_NAME}")
-                for statement in _TABLES:
+                for statement in _SCHEMA:
                     connection.execute(statement)
-    _refuse_newer(connection)
+    _check_version(connection)
 
 
 def has_tables(connection: Connection) -> bool:
-    """Whether the ledger was ever used."""
-    row = connection.execute(_IS_THERE).fetchone()
+    """Return whether the ledger was ever used."""
+    row = connection.execute(_HAS_TABLES).fetchone()
     return row is not None and bool(row[0])
 
 
-def _refuse_newer(connection: Connection) -> None:
+def _check_version(connection: Connection) -> None:
     row = connection.execute("SELECT version FROM counter").fetchone()
-    if row is not None and row[0] > _VERSION:
+    if row is not None and row[0] > _SCHEMA_VERSION:
         raise LedgerError(
             "The ledger was written by a newer version of snapshot-mcp.",
-            "Nothing was sent. Use that version, or another database.",
+            f"{NOTHING_CHANGED} Use that version, or another database.",
         )
 
 
-def problems_of_guards(connection: Connection) -> list[str]:
-    """A sentence for each table, index or trigger that is not as it was made."""
-    found = set(cast("list[tuple[str, str, str]]", connection.execute(_GUARDS).fetchall()))
+def find_schema_problems(connection: Connection) -> list[str]:
+    """Return one sentence for each table, index or trigger that was altered."""
+    found = set(cast("list[tuple[str, str, str]]", connection.execute(_DEFINITIONS).fetchall()))
     missing = sorted((kind, name) for kind, name, _ in _EXPECTED - found)
-    sentences = [f"The {kind} {name} is gone or was altered." for kind, name in missing]
+    problems = [f"The {kind} {name} is missing or was altered." for kind, name in missing]
     foreign = {name for _, name, _ in found} - {name for _, name, _ in _EXPECTED}
     if foreign:
-        sentences.append(f"{len(foreign)} tables, indexes or triggers are not the ledger's own.")
-    return sentences
+        problems.append(f"{len(foreign)} tables, indexes or triggers do not belong to the ledger.")
+    return problems
 
 
 _BODY = "BEGIN RAISE EXCEPTION 'the ledger is append-only'; END"

@@ -1,4 +1,4 @@
-"""A lock that lasts as long as the session that took it: a process that dies gives it up."""
+"""A dedicated database session for locks that last as long as the session."""
 
 import selectors
 import threading
@@ -12,10 +12,10 @@ from snapshot_mcp.ledger.postgres.database import Database
 
 
 class DedicatedSession:
-    """One connection of its own, which comes back when it was lost.
+    """One dedicated connection, which is opened again after it was lost.
 
     Args:
-        database: where to.
+        database: the shared database.
     """
 
     def __init__(self, database: Database) -> None:
@@ -26,9 +26,9 @@ class DedicatedSession:
 
     @contextmanager
     def connection(self) -> Generator[tuple[Connection, bool]]:
-        """The connection, and whether it is a new one, which holds nothing yet."""
+        """Open the connection; yield it, and whether it is new and so holds no lock yet."""
         with self._guard:
-            is_new = self._connection is None or not _answers(self._connection)
+            is_new = self._connection is None or not _responds(self._connection)
             if is_new:
                 self._close()
                 self._connection = self._database.dedicated_connection()
@@ -36,16 +36,16 @@ class DedicatedSession:
             try:
                 yield self._connection, is_new
             except BaseException:
-                self._close()  # what it holds by now is not known
+                self._close()  # it is unknown which locks it holds now
                 raise
             finally:
                 if self._is_abandoned:
                     self._close()
 
     def is_quiet(self, seconds: float) -> bool:
-        """Wait for the database to say something unasked, such as goodbye; whether it did not.
+        """Wait for a message from the database, such as its shutdown; return whether none came.
 
-        Nobody is kept from using the connection meanwhile.
+        Other threads can use the connection meanwhile.
         """
         connection = self._connection
         if connection is None:
@@ -54,18 +54,21 @@ class DedicatedSession:
             with selectors.DefaultSelector() as selector:
                 selector.register(connection.fileno(), selectors.EVENT_READ)
                 return not selector.select(seconds)
-        except (psycopg.Error, OSError, ValueError):  # it was closed in this moment
+        except (psycopg.Error, OSError, ValueError):  # another thread has just closed it
             return False
 
     def abandon(self) -> None:
-        """Give up what it holds or is about to, without waiting for who uses it in a thread."""
+        """Release all locks, without waiting for a thread that uses the connection.
+
+        Such a thread closes the connection when it is done.
+        """
         self._is_abandoned = True
         if self._guard.acquire(blocking=False):
             self._close()
             self._guard.release()
 
     def close(self) -> None:
-        """Give up what it holds."""
+        """Release all locks and close the connection."""
         with self._guard:
             self._close()
 
@@ -76,7 +79,7 @@ class DedicatedSession:
             self._connection = None
 
 
-def _answers(connection: Connection) -> bool:
+def _responds(connection: Connection) -> bool:
     try:
         connection.execute("SELECT 1")
     except psycopg.Error:

@@ -1,21 +1,17 @@
-"""The toolset `retention`. Its docstrings are written for the model that reads them."""
+"""Tools of the toolset `retention`. Their docstrings are written for the model that reads them."""
 
 from typing import Annotated
 
-from mcp.server.mcpserver.tools import Tool
 from pydantic import AfterValidator, Field
 
-from snapshot_mcp.mcp_server.elicitation import ClientApprover
 from snapshot_mcp.mcp_server.tools.arguments import (
     Confirm,
     Cursor,
     Limit,
     PlanToken,
     SourceVmId,
-    ToolContext,
-    operations_of,
 )
-from snapshot_mcp.mcp_server.tools.registry import DESTROYS, READS, make_tool
+from snapshot_mcp.mcp_server.tools.declaration import ToolContext, declare_tool
 from snapshot_mcp.mcp_server.tools.text import retention as text
 from snapshot_mcp.models.cloud import Labels
 from snapshot_mcp.models.retention import RetentionPlan, RetentionReport
@@ -50,8 +46,16 @@ Span = Annotated[
 Zone = Annotated[str, AfterValidator(_is_zone)]
 
 
+@declare_tool(
+    title="Plan a tidy-up by policy",
+    toolset="retention",
+    effect="reads",
+    render=text.plan,
+    plans=True,
+    panel="shows",
+)
 async def plan_retention(  # noqa: PLR0913 - restic's vocabulary has as many words
-    ctx: ToolContext,
+    context: ToolContext,
     *,
     keep_last: Count = 0,
     keep_hourly: Count = 0,
@@ -72,7 +76,7 @@ async def plan_retention(  # noqa: PLR0913 - restic's vocabulary has as many wor
     It changes nothing. The rules are those of restic forget; what to keep is the person's to say.
     Show the plan to the person before apply_retention.
     """
-    order = RetentionRequest(
+    request = RetentionRequest(
         keep_last,
         keep_hourly,
         keep_daily,
@@ -85,24 +89,26 @@ async def plan_retention(  # noqa: PLR0913 - restic's vocabulary has as many wor
         time_zone,
         vm_id,
     )
-    retention = (await operations_of(ctx)).retention
-    return await retention.plan(order, limit, cursor, ClientApprover(ctx))
+    retention = (await context.operations()).retention
+    return await retention.plan(request, limit, cursor, context.approver)
 
 
+@declare_tool(
+    title="Carry out a tidy-up",
+    toolset="retention",
+    effect="destroys",
+    render=text.report,
+    panel="shows",
+)
 async def apply_retention(
-    ctx: ToolContext, *, plan_token: PlanToken, confirm: Confirm
+    context: ToolContext, *, plan_token: PlanToken, confirm: Confirm
 ) -> RetentionReport:
     """Delete for good the snapshots that a plan of plan_retention names.
 
     Call it only when the person agreed to that plan. plan_token works once.
     """
-    retention = (await operations_of(ctx)).retention
-    return await retention.apply(plan_token, confirm, ClientApprover(ctx))
+    retention = (await context.operations()).retention
+    return await retention.apply(plan_token, confirm, context.approver)
 
 
-def retention_tools() -> list[Tool]:
-    """The toolset `retention`, in the order in which it is listed."""
-    return [
-        make_tool(plan_retention, text.plan, title="Plan a tidy-up by policy", hints=READS),
-        make_tool(apply_retention, text.report, title="Carry out a tidy-up", hints=DESTROYS),
-    ]
+RETENTION_TOOLS = (plan_retention, apply_retention)

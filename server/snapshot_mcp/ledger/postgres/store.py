@@ -1,0 +1,160 @@
+"""The ledger in PostgreSQL, shared by replicas on any number of machines.
+
+A writer locks the single row of `counter` until it commits, so that all replicas append one after
+the other, in the order of the chain.
+"""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import LiteralString, TypeVar
+
+from psycopg import Connection
+from psycopg.rows import class_row
+
+from snapshot_mcp.ledger.chain import FIRST_PREVIOUS_HASH, Row
+from snapshot_mcp.ledger.postgres.database import Database
+from snapshot_mcp.ledger.postgres.liveness import RECONNECT_GRACE_SECONDS, ProcessLease, is_alive
+from snapshot_mcp.ledger.postgres.schema import find_schema_problems, has_tables
+from snapshot_mcp.ledger.store import ChainSnapshot, RowFilter
+
+T = TypeVar("T")
+
+_COLUMNS: LiteralString = (
+    "id, at, event, attempt, tool, target, arguments, principal, client, evidence, reason, owner,"
+    " previous, hash"
+)
+_INSERT: LiteralString = (
+    f"INSERT INTO attempts ({_COLUMNS})"  # noqa: S608 - our own column names
+    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+)
+_ALL: LiteralString = f"SELECT {_COLUMNS} FROM attempts ORDER BY id"  # noqa: S608 - as above
+_MATCHING: LiteralString = f"""SELECT {_COLUMNS} FROM attempts
+    WHERE (%(tool)s = '' OR tool = %(tool)s)
+    AND (%(event)s = '' OR event = %(event)s) AND (%(attempt)s = '' OR attempt = %(attempt)s)
+    AND at >= %(since)s ORDER BY id DESC LIMIT %(limit)s"""  # noqa: S608 - as above
+_UNENDED: LiteralString = f"""SELECT {_COLUMNS} FROM attempts AS sent WHERE event = 'sent'
+    AND NOT EXISTS (SELECT 1 FROM attempts WHERE attempt = sent.attempt AND id > sent.id
+    AND event IN ('done', 'failed', 'unknown')) ORDER BY id"""  # noqa: S608 - as above
+_HAS_ENDED: LiteralString = """SELECT 1 FROM attempts WHERE attempt = %s AND id > %s
+    AND event IN ('done', 'failed', 'unknown')"""
+_WAS_SENT: LiteralString = "SELECT 1 FROM attempts WHERE attempt = %s AND event = 'sent'"
+_COUNT_SENT: LiteralString = (
+    "SELECT count(*) FROM attempts WHERE event = 'sent' AND tool = %s AND at > %s"
+)
+_LOCK_COUNTER: LiteralString = "SELECT last FROM counter FOR UPDATE"
+_COUNTER: LiteralString = "SELECT last FROM counter"
+_SET_COUNTER: LiteralString = "UPDATE counter SET last = %s"
+_LAST: LiteralString = "SELECT id, hash FROM attempts ORDER BY id DESC LIMIT 1"
+_FETCH_SIZE = 1_000
+
+
+class PostgresStore:
+    """A `LedgerStore` in a database that replicas share. Its tables are created at the first use.
+
+    Args:
+        database: the shared database.
+    """
+
+    reconnect_grace_seconds = RECONNECT_GRACE_SECONDS
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lease = ProcessLease(database)
+
+    def close(self) -> None:
+        """Declare that this process sends nothing more."""
+        self._lease.release()
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run `work` in a thread, as described in `LedgerStore.run`."""
+        return await self._database.use(work)
+
+    @contextmanager
+    def read(self) -> Generator["_Transaction"]:
+        """Open a transaction that only reads."""
+        with self._database.connection() as connection:
+            yield _Transaction(connection, self._lease.id)
+
+    @contextmanager
+    def write(self, *, sends: bool) -> Generator["_Transaction"]:
+        """Open a transaction that appends, as described in `LedgerStore.write`."""
+        # Connecting the lease can take seconds, so do it before the other replicas have to wait.
+        owner = self._lease.hold() if sends else self._lease.id
+        with self._database.connection() as connection:
+            counter = _fetch_number(connection, _LOCK_COUNTER)
+            yield _Transaction(connection, owner, counter)
+
+    @contextmanager
+    def snapshot(self) -> Generator[ChainSnapshot]:
+        """Open the chain for verification; no table is created."""
+        with self._database.connection(create=False) as connection:
+            # Read one state, even if others write meanwhile.
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            if not has_tables(connection):
+                yield ChainSnapshot([])
+                return
+            problems = find_schema_problems(connection)
+            if any(" table " in problem for problem in problems):
+                yield ChainSnapshot(problems)
+                return
+            counter = _fetch_number(connection, _COUNTER)
+            yield ChainSnapshot(problems, _fetch_all(connection), counter)
+
+
+class _Transaction:
+    """A `LedgerTransaction` on one connection."""
+
+    def __init__(self, connection: Connection, owner: str, counter: int = 0) -> None:
+        self._connection = connection
+        self._owner = owner
+        self._counter = counter
+
+    def was_sent(self, attempt_id: str) -> bool:
+        return self._connection.execute(_WAS_SENT, (attempt_id,)).fetchone() is not None
+
+    def count_sent(self, tool: str, after: str) -> int:
+        return _fetch_number(self._connection, _COUNT_SENT, tool, after)
+
+    def select(self, wanted: RowFilter) -> list[Row]:
+        with self._connection.cursor(row_factory=class_row(Row)) as cursor:
+            return cursor.execute(_MATCHING, wanted._asdict()).fetchall()[::-1]
+
+    def select_unended(self) -> list[Row]:
+        with self._connection.cursor(row_factory=class_row(Row)) as cursor:
+            return cursor.execute(_UNENDED).fetchall()
+
+    def has_ended(self, sent: Row) -> bool:
+        query = self._connection.execute(_HAS_ENDED, (sent.attempt, sent.id))
+        return query.fetchone() is not None
+
+    def is_alive(self, owner: str) -> bool:
+        return is_alive(self._connection, owner)
+
+    def remove_stale_owners(self, open_owners: set[str]) -> None:
+        """Do nothing: PostgreSQL releases the locks of dead processes by itself."""
+
+    def owner_id(self) -> str:
+        return self._owner
+
+    def last_link(self) -> tuple[int, str]:
+        row = self._connection.execute(_LAST).fetchone()
+        return (int(row[0]), str(row[1])) if row else (0, FIRST_PREVIOUS_HASH)
+
+    def counter(self) -> int:
+        return self._counter
+
+    def insert(self, row: Row) -> None:
+        self._connection.execute(_INSERT, row)
+        self._connection.execute(_SET_COUNTER, (row.id,))
+
+
+def _fetch_number(connection: Connection, query: LiteralString, *values: str) -> int:
+    row = connection.execute(query, values).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _fetch_all(connection: Connection) -> Generator[Row]:
+    with connection.cursor("all_rows", row_factory=class_row(Row)) as cursor:
+        cursor.itersize = _FETCH_SIZE
+        cursor.execute(_ALL)
+        yield from cursor

@@ -1,0 +1,130 @@
+"""The storage interface of the ledger, implemented for SQLite and for PostgreSQL."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol, TypeVar
+
+from snapshot_mcp.ledger.chain import Row
+
+T = TypeVar("T")
+
+
+class RowFilter(NamedTuple):
+    """Conditions on rows; an empty one matches every row.
+
+    Attributes:
+        tool: name of the tool.
+        event: the event.
+        attempt: id of the attempt.
+        since: earliest time, formatted as in `Row.at`.
+        limit: maximum number of rows; None for all.
+    """
+
+    tool: str = ""
+    event: str = ""
+    attempt: str = ""
+    since: str = ""
+    limit: int | None = None
+
+
+class ChainSnapshot(NamedTuple):
+    """The stored chain at one moment, for verification.
+
+    Attributes:
+        problems: one sentence for each altered or missing table, index or trigger.
+        rows: all rows by id; empty if the table itself was altered.
+        counter: the largest id that the database ever assigned.
+    """
+
+    problems: list[str]
+    rows: Iterable[Row] = ()
+    counter: int = 0
+
+
+class LedgerTransaction(Protocol):
+    """Queries on the rows within one transaction."""
+
+    def was_sent(self, attempt_id: str) -> bool:
+        """Return whether an attempt with this id was sent."""
+        ...
+
+    def count_sent(self, tool: str, after: str) -> int:
+        """Return the number of attempts of `tool` that were sent after a timestamp."""
+        ...
+
+    def select(self, wanted: RowFilter) -> list[Row]:
+        """Return the newest rows that match, oldest first."""
+        ...
+
+    def select_unended(self) -> list[Row]:
+        """Return the "sent" rows that no later row of the same attempt ends, oldest first."""
+        ...
+
+    def has_ended(self, sent: Row) -> bool:
+        """Return whether a later row ends the attempt of this "sent" row."""
+        ...
+
+    def is_alive(self, owner: str) -> bool:
+        """Return whether the process with this owner id is alive."""
+        ...
+
+    def remove_stale_owners(self, open_owners: set[str]) -> None:
+        """Remove what dead processes left behind, except those in `open_owners`."""
+        ...
+
+    def owner_id(self) -> str:
+        """Return the owner id of this process.
+
+        In a transaction that sends, other processes see this owner as alive from now on.
+        """
+        ...
+
+    def last_link(self) -> tuple[int, str]:
+        """Return the id and the hash of the last row, or of the start of the chain."""
+        ...
+
+    def counter(self) -> int:
+        """Return the largest id that the database ever assigned."""
+        ...
+
+    def insert(self, row: Row) -> None:
+        """Insert one row."""
+        ...
+
+
+class LedgerStore(Protocol):
+    """The rows of one ledger, and the processes that write them.
+
+    Attributes:
+        reconnect_grace_seconds: how long a live process may appear dead.
+    """
+
+    reconnect_grace_seconds: float
+
+    def run(self, work: Callable[[], T]) -> Awaitable[T]:
+        """Run `work` in a thread; a store may repeat it after it lost its connection.
+
+        Raises:
+            LedgerError: the rows cannot be read or written.
+        """
+        ...
+
+    def read(self) -> AbstractContextManager[LedgerTransaction]:
+        """Open a transaction that only reads."""
+        ...
+
+    def write(self, *, sends: bool) -> AbstractContextManager[LedgerTransaction]:
+        """Open a transaction that appends; only one is open at a time, across all processes.
+
+        Args:
+            sends: whether it appends a "sent" row.
+        """
+        ...
+
+    def snapshot(self) -> AbstractContextManager[ChainSnapshot]:
+        """Open the chain for verification; nothing is written."""
+        ...
+
+    def close(self) -> None:
+        """Declare that this process sends nothing more."""
+        ...
