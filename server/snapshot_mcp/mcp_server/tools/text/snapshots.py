@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 
-from snapshot_mcp.consent.question import facts
+from snapshot_mcp.consent.question import plan_facts
 from snapshot_mcp.core.sanitize import cell_text, quote_unless_word, quoted
 from snapshot_mcp.models.snapshots import (
     CreateResult,
@@ -208,7 +208,7 @@ def _plan_lines(result: Planned) -> Iterator[str]:
         return
     plan = result.plan
     yield plan.action
-    yield ", ".join(facts(plan))
+    yield ", ".join(plan_facts(plan))
     yield from plan.warnings
     yield f"The person agrees by giving the words {quoted(result.confirm_with or '')}."
     yield f"plan_token {result.plan_token} (until {_time(result.expires_at)} UTC)"
