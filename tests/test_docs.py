@@ -18,8 +18,8 @@ from docs.generators.commands import list_commands
 from docs.generators.pictures import PICTURES, draw
 from docs.generators.reference import reference
 from snapshot_mcp.cli.parser import build_parser
-from snapshot_mcp.mcp_server.prompts import load_prompts
-from snapshot_mcp.mcp_server.tools.toolsets import all_tools
+from snapshot_mcp.mcp_server.prompt_files import load_prompts
+from snapshot_mcp.mcp_server.tools.toolsets import TOOLS
 from snapshot_mcp.settings import environment as settings_module
 from snapshot_mcp.settings.reference import SETTINGS
 from snapshot_mcp.telemetry import logs
@@ -75,7 +75,7 @@ def test_the_readme_has_at_most_200_lines() -> None:
 def test_the_readme_lists_the_tools_that_the_server_lists() -> None:
     assert part("tools") == readme.tools_table()
     assert re.findall(r"^\| `(\w+)` \|", part("tools"), re.MULTILINE) == [
-        tool.name for tool in all_tools(read_only=False)
+        tool.name for tool in TOOLS
     ]
 
 

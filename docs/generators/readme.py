@@ -16,9 +16,9 @@ import anyio
 from mcp import Client
 from mcp_types import CallToolResult, ElicitRequestFormParams, ElicitResult, TextContent
 
-from docs.generators.reference import effect, settings_table
+from docs.generators.reference import describe_effect, settings_table
 from snapshot_mcp.mcp_server.app import create_server
-from snapshot_mcp.mcp_server.tools.toolsets import all_tools
+from snapshot_mcp.mcp_server.tools.toolsets import TOOLS
 from snapshot_mcp.settings.environment import Settings
 
 README = Path(__file__).parents[2] / "README.md"
@@ -79,9 +79,9 @@ def mask_volatile(text: str) -> str:
 def tools_table() -> str:
     """Return one row per tool: its name, the first sentence of its description, and its effect."""
     rows = ["| Tool | Purpose | Changes something |", "|---|---|---|"]
-    for tool in all_tools(read_only=False):
-        purpose = tool.description.partition(". ")[0].rstrip(".")
-        rows.append(f"| `{tool.name}` | {purpose} | {effect(tool.annotations, tool.description)} |")
+    for tool in TOOLS:
+        purpose = (tool.definition.description or "").partition(". ")[0].rstrip(".")
+        rows.append(f"| `{tool.name}` | {purpose} | {describe_effect(tool)} |")
     return "\n".join(rows) + "\n"
 
 

@@ -11,13 +11,12 @@ from typing import Any, cast
 
 import anyio
 from mcp import Client
-from mcp.types import ToolAnnotations
-from mcp_types import Tool
 
 from docs.generators.commands import Command, list_commands
 from snapshot_mcp.cli import exit_codes
 from snapshot_mcp.mcp_server.app import create_server
-from snapshot_mcp.mcp_server.tools.toolsets import all_tools
+from snapshot_mcp.mcp_server.tools.declaration import ToolDeclaration
+from snapshot_mcp.mcp_server.tools.toolsets import select_tools
 from snapshot_mcp.settings.environment import TOOLSETS, Settings
 from snapshot_mcp.settings.reference import SETTINGS
 
@@ -49,7 +48,7 @@ def main() -> int:
 async def reference() -> str:
     """Return the text of the page."""
     async with Client(create_server(Settings())) as client:
-        parts = [_HEAD, "## Tools\n", *_tools((await client.list_tools()).tools)]
+        parts = [_HEAD, "## Tools\n", *_tools()]
         parts += [
             "## Prompts\n",
             _table(("Prompt", "Description", "Arguments"), await _prompts(client)),
@@ -79,27 +78,29 @@ def settings_table(to_docs: str) -> str:
     return _table(("Setting", "Meaning", "Default"), rows)
 
 
-def effect(hints: ToolAnnotations | None, description: str) -> str:
+def describe_effect(tool: ToolDeclaration) -> str:
     """Return what a tool changes, in a few words."""
-    if hints is None or hints.read_only_hint:
+    if tool.effect == "reads":
         return "no"
-    verb = "destroys" if hints.destructive_hint else "adds"
-    return f"{verb}, with consent" if "plan_token" in description else verb
+    return (
+        f"{tool.effect}, with consent"
+        if "plan_token" in tool.arguments.model_fields
+        else tool.effect
+    )
 
 
-def _tools(tools: Sequence[Tool]) -> Iterator[str]:
-    tools_by_name = {tool.name: tool for tool in tools}
+def _tools() -> Iterator[str]:
     for toolset in TOOLSETS:
         yield f"### Toolset `{toolset}`\n"
-        for definition in all_tools(read_only=False, toolsets=[toolset]):
-            yield from _tool(tools_by_name[definition.name])
+        for tool in select_tools(toolsets=[toolset]):
+            yield from _tool(tool)
 
 
-def _tool(tool: Tool) -> Iterator[str]:
+def _tool(tool: ToolDeclaration) -> Iterator[str]:
     yield f"#### `{tool.name}`\n"
-    yield f"{tool.description}\n"
-    yield f"Changes something: {effect(tool.annotations, tool.description or '')}.\n"
-    schema = cast("Mapping[str, Any]", tool.input_schema)
+    yield f"{tool.definition.description}\n"
+    yield f"Changes something: {describe_effect(tool)}.\n"
+    schema = cast("Mapping[str, Any]", tool.definition.input_schema)
     properties = cast("Mapping[str, Mapping[str, Any]]", schema["properties"])
     if properties:
         required = cast("Sequence[str]", schema.get("required", ()))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from snapshot_mcp.cli.arguments import parse_arguments
 from snapshot_mcp.core.errors import ConfigurationError
-from snapshot_mcp.mcp_server.tools.toolsets import all_tools
+from snapshot_mcp.mcp_server.tools.toolsets import TOOLS
 
 SCHEMA: dict[str, Any] = {
     "properties": {
@@ -78,8 +78,8 @@ def test_any_words_give_valid_arguments_or_an_error(pairs: list[str]) -> None:
 
 
 def test_every_argument_of_every_tool_can_be_given() -> None:
-    for tool in all_tools(read_only=False):
-        for name, schema in tool.parameters["properties"].items():
+    for tool in TOOLS:
+        for name, schema in tool.definition.input_schema["properties"].items():
             text = {"integer": "1", "boolean": "true"}.get(schema["type"], "a")
             values = parse_arguments({"properties": {name: schema}}, [f"{name}={text}"])
             python_type = {"integer": int, "boolean": bool, "array": list, "string": str}[

@@ -14,7 +14,7 @@ from snapshot_mcp.cli.terminal import Terminal
 from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
 from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.conftest import ManualClock
-from tests.processes.helpers import environment, run
+from tests.processes.helpers import environment, run_command
 from tests.scale import scale
 
 if sys.platform == "win32":
@@ -59,8 +59,10 @@ sys.exit(main(["call", *sys.argv[1:]]))
 @pytest.fixture
 def snapshot(tmp_path: Path) -> str:
     """The id of a snapshot that could be deleted."""
-    told = run("call", "list_snapshots", "state=ready", "--json", env=environment(tmp_path))
-    return str(json.loads(told.stdout)["snapshots"][0]["id"])
+    listed = run_command(
+        "call", "list_snapshots", "state=ready", "--json", env=environment(tmp_path)
+    )
+    return str(json.loads(listed.stdout)["snapshots"][0]["id"])
 
 
 def assert_clean_end(terminal: PseudoTerminal) -> int:
@@ -75,7 +77,9 @@ def assert_clean_end(terminal: PseudoTerminal) -> int:
 def assert_kept(folder: Path, snapshot: str) -> None:
     rows = anyio.run(open_sqlite_ledger(folder / LEDGER_FILE, ManualClock().now).rows)
     assert {row.event for row in rows} <= {"planned", "asked", "refused"}
-    shown = run("call", "inspect_snapshot", f"snapshot_id={snapshot}", env=environment(folder))
+    shown = run_command(
+        "call", "inspect_snapshot", f"snapshot_id={snapshot}", env=environment(folder)
+    )
     assert shown.returncode == 0, shown.stderr
 
 

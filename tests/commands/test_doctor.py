@@ -22,13 +22,21 @@ from snapshot_mcp.core.clock import SYSTEM_CLOCK, utc_now
 from snapshot_mcp.sandbox.app import create_app
 from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.processes.conftest import Command
-from tests.processes.helpers import HTML, KEY, Upstream, environment, planned, ready_server, run
-from tests.processes.helpers import ready_snapshots as ready
+from tests.processes.helpers import (
+    HTML_RESPONSE,
+    KEY,
+    Upstream,
+    commit_arguments,
+    environment,
+    ready_server,
+    run_command,
+)
+from tests.processes.helpers import list_ready_snapshots as ready
 
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> Generator[Upstream]:
-    with Upstream(tmp_path / "cloud.db").serving() as upstream:
+    with Upstream(tmp_path / "cloud.db").serve() as upstream:
         yield upstream
 
 
@@ -61,7 +69,7 @@ def test_a_new_machine_is_healthy_and_no_file_is_created(command: Command, tmp_p
 
 
 def test_doctor_runs_as_a_process(tmp_path: Path) -> None:
-    ended = run("doctor", env=environment(tmp_path))
+    ended = run_command("doctor", env=environment(tmp_path))
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
@@ -121,24 +129,24 @@ def test_missing_read_permissions_of_the_key_are_reported(
     command: Command, cloud: Upstream, tmp_path: Path
 ) -> None:
     env = environment(tmp_path / "data", **cloud.settings)
-    cloud.instead = PathOverrides(tmp_path, {"/v1/core/snapshots": error_response(403)})
+    cloud.replacement = PathOverrides(tmp_path, {"/v1/core/snapshots": error_response(403)})
     assert run_doctor(command, env, 1)["key"] == [
         ("bad", "accepted, but it may not read snapshots")
     ]
-    cloud.instead = PathOverrides(tmp_path, {"/v1/core/virtual-machines": error_response(403)})
+    cloud.replacement = PathOverrides(tmp_path, {"/v1/core/virtual-machines": error_response(403)})
     state, text = run_doctor(command, env, 0)["key"][2]
     assert state == "note"
     assert text.startswith("cannot read VMs: The API key lacks the permission")
 
 
-@pytest.mark.parametrize("answer", [HTML, error_response(500), JSONResponse([])])
+@pytest.mark.parametrize("answer", [HTML_RESPONSE, error_response(500), JSONResponse([])])
 def test_an_unexpected_answer_of_the_cloud_is_bad(
     command: Command,
     cloud: Upstream,
     answer: ASGIApp,
     tmp_path: Path,
 ) -> None:
-    cloud.instead = answer
+    cloud.replacement = answer
     findings = run_doctor(command, environment(tmp_path / "data", **cloud.settings), 1)
     assert findings["cloud"][0][0] == "bad"
     assert "key" not in findings
@@ -194,15 +202,15 @@ def test_permissions_that_the_cloud_reports_are_listed(
     body = {"status": True, "permissions": entries}
     path = "/v1/auth/users/me/permissions"
     env = environment(tmp_path / "data", **cloud.settings)
-    cloud.instead = PathOverrides(tmp_path, {path: JSONResponse(body)})
+    cloud.replacement = PathOverrides(tmp_path, {path: JSONResponse(body)})
     assert run_doctor(command, env, 0)["key"][-1] == (
         "ok",
         "permissions reported by the cloud: snapshot:create[1m",
     )
     many = [{"resource": "vm", "permission": str(n)} for n in range(20)]
-    cloud.instead = PathOverrides(tmp_path, {path: JSONResponse({"permissions": many})})
+    cloud.replacement = PathOverrides(tmp_path, {path: JSONResponse({"permissions": many})})
     assert run_doctor(command, env, 0)["key"][-1][1].endswith("vm:11 and 8 more")
-    cloud.instead = PathOverrides(tmp_path, {path: JSONResponse([])})
+    cloud.replacement = PathOverrides(tmp_path, {path: JSONResponse([])})
     assert run_doctor(command, env, 0)["key"][-1][0] == "note"
 
 
@@ -225,7 +233,7 @@ def test_an_altered_ledger_is_bad(command: Command, tmp_path: Path) -> None:
     env = environment(tmp_path)
     with ready_server(tmp_path) as server:
         target: dict[str, object] = {"snapshot_id": ready(server)[0]["id"]}
-        server.ask("delete_snapshot", **planned(server, "delete_snapshot", target))
+        server.call_tool("delete_snapshot", **commit_arguments(server, "delete_snapshot", target))
     assert run_doctor(command, env, 0)["ledger"] == [("ok", "intact")]
     with closing(sqlite3.connect(tmp_path / LEDGER_FILE)) as ledger, ledger:
         ledger.execute("DROP TRIGGER attempts_are_not_updated")

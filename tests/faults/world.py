@@ -8,12 +8,16 @@ from typing import Any
 
 import anyio
 from mcp import Client
-from mcp.server.mcpserver import MCPServer
 
 from snapshot_mcp.cloud.connection import Connection
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
-from snapshot_mcp.mcp_server.app import connection_over, create_server, embedded_transport
+from snapshot_mcp.mcp_server.app import (
+    McpServer,
+    connection_over,
+    create_server,
+    embedded_transport,
+)
 from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE, Settings
 from tests.faults.clocks import ApartClock
 from tests.faults.transport import Exchange, FaultTransport, Log, Plan, nothing
@@ -57,7 +61,7 @@ class FaultyWorld:
         self.log.on_leaving = self._on_leaving
 
     @asynccontextmanager
-    async def server(self) -> AsyncGenerator[MCPServer[Any]]:
+    async def server(self) -> AsyncGenerator[McpServer]:
         """A server; all its clients share what a process has once, as they do over HTTP."""
         number, self.servers = self.servers, self.servers + 1
 
@@ -67,14 +71,13 @@ class FaultyWorld:
             return connection_over(transport, settings)
 
         server = create_server(self.settings, clock=self.clock.clock, connect=connect)
-        inner: Any = server._lowlevel_server  # pyright: ignore[reportPrivateUsage] - no other way
-        async with inner.lifespan(inner) as state:
+        async with server.lifespan(server) as state:
 
             @asynccontextmanager
             async def shared(_: object) -> AsyncGenerator[Any]:
                 yield state
 
-            inner.lifespan = shared
+            server.lifespan = shared
             yield server
 
     @asynccontextmanager

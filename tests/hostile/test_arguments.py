@@ -30,13 +30,13 @@ from tests.hostile.arguments import Arguments, Known, as_the_schema_says, spoilt
 from tests.hostile.scene import FOREIGN
 from tests.hostile.shape import hidden_in
 from tests.scale import scale
-from tests.tools.test_definitions import TOOLS
+from tests.tools.test_definitions import NAMES
 
 pytestmark = pytest.mark.no_cover
 
 INPUTS = scale(quick=400, deep=3_000, soak=10_000)
 KINDS = {"as the schema says": as_the_schema_says, "spoilt": spoilt}
-EXAMPLES = -(-INPUTS // (len(TOOLS) * len(KINDS)))
+EXAMPLES = -(-INPUTS // (len(NAMES) * len(KINDS)))
 LONGEST_REFUSAL = 1_200
 
 _ENDING = " Nothing was changed. Correct the arguments and call again."
@@ -75,7 +75,7 @@ BEYOND_A_SCHEMA: Mapping[str, Callable[[Any], bool]] = {
     "must be a date or time such as 2026-05-31 or 2026-05-31T08:00Z": _is_no_time,
     "must be whole years, months, days and hours in this order, such as 2y5m7d3h or 30d, each at"
     " most 99999 and not all of them 0": _is_no_span,
-    "must be a time zone's name such as UTC or Europe/Berlin": _is_no_zone,
+    "must be the name of a time zone such as UTC or Europe/Berlin": _is_no_zone,
 }
 """Why an input is refused that its schema accepts, and when that is so."""
 
@@ -181,7 +181,7 @@ def outcome_of(bench: Bench, tool: Tool, arguments: Arguments) -> str:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", TOOLS)
+@pytest.mark.parametrize("name", NAMES)
 def test_an_input_is_refused_if_its_schema_rejects_it_and_for_little_else(
     bench: Bench, name: str, kind: str
 ) -> None:

@@ -64,8 +64,8 @@ def test_the_installed_entry_starts_the_server(
     words = [started["command"], *started.get("args", [])]
     with stdio_server(tmp_path / "data", command=words, **started["env"]) as server:
         server.initialize()
-        assert set(server.tools()) == TOOLS
-        assert server.hang_up() == 0
+        assert set(server.list_tools()) == TOOLS
+        assert server.close_stdin() == 0
 
 
 def test_other_entries_stay_and_a_backup_is_kept(install: Install, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from playwright.async_api import Browser, Locator, Route, expect
 
 from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
-from snapshot_mcp.mcp_server.panel.binding import PAGE
+from snapshot_mcp.mcp_server.panel.page import PAGE
 from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE
 from tests.conftest import ManualClock
 from tests.hostile.corpus import TEXTS, storable

@@ -9,10 +9,12 @@ from mcp import Client
 from mcp_types import CallToolResult, ElicitRequestFormParams, ElicitResult, TextResourceContents
 
 from snapshot_mcp.core.uris import PANEL_URI
-from snapshot_mcp.mcp_server.panel.binding import PAGE, PANEL_TOOLS
-from snapshot_mcp.mcp_server.tools.registry import PANEL_META
+from snapshot_mcp.mcp_server.panel.page import PAGE
+from snapshot_mcp.mcp_server.tools.handlers import PANEL_META
+from snapshot_mcp.mcp_server.tools.toolsets import TOOLS
 from tests.conftest import ERAS, World, ask, refused
-from tests.tools.test_definitions import TOOLS, compare
+from tests.tools.test_definitions import NAMES
+from tests.tools.toolsnaps import assert_matches_toolsnap
 
 PANEL_ONLY_TOOLS = ["panel_snapshots", "panel_virtual_machine", "commit_from_panel"]
 COMMITS = ("delete_snapshot", "restore_snapshot", "apply_retention")
@@ -66,7 +68,7 @@ async def test_confirmation_in_the_panel_counts_as_human_consent(
     world: World, client: Client, tool: str
 ) -> None:
     plan, commit = await make_plan(client, tool)
-    assert "in the panel" in plan["next_step"]
+    assert "The panel shows this plan" in plan["next_step"]
     (result,) = (await ask(client, "commit_from_panel", **commit)).values()
     assert result["outcome"] in ("deleted", "pending", "restored", "applied")
     sent = [row for row in await world.ledger() if row.event == "sent" and row.tool == tool]
@@ -83,7 +85,7 @@ async def test_commit_requires_the_nonce_of_the_plan(
     assert commit["nonce"] != other["nonce"]
     for nonce in ("", other["nonce"], commit["nonce"][:-1], "ü"):
         error = await refused(client, "commit_from_panel", **commit | {"nonce": nonce})
-        assert error.startswith("This did not come from the panel that shows this plan.")
+        assert error.startswith("This call did not come from the panel that shows this plan.")
     assert world.writes == []
 
 
@@ -93,7 +95,7 @@ async def test_model_cannot_commit_without_the_panel(
 ) -> None:
     _, commit = await make_plan(client, tool)
     error = await refused(client, tool, **model_commit(commit))
-    assert error.startswith("The person agrees to this plan in the panel, and has not yet.")
+    assert error.startswith("The person approves this plan in the panel, and has not done so yet.")
     assert world.writes == []
 
 
@@ -113,7 +115,9 @@ async def test_wrong_confirmation_changes_nothing_and_can_be_corrected(
 ) -> None:
     _, commit = await make_plan(client, "delete_snapshot")
     error = await refused(client, "commit_from_panel", **commit | {"words": "yes"})
-    assert error == "What was typed is not what the plan asks for. Nothing was changed."
+    assert (
+        error == "The typed words are not the confirmation words of the plan. Nothing was changed."
+    )
     assert world.writes == []
     await ask(client, "commit_from_panel", **commit)
     assert len(world.writes) == 1
@@ -147,10 +151,10 @@ async def test_client_without_the_panel_gets_no_panel_tools_and_cannot_commit(
 ) -> None:
     async with world.client(panel=True) as with_panel, world.client() as without_panel:
         _, commit = await make_plan(with_panel, "delete_snapshot")
-        assert await tool_names(without_panel) == TOOLS
-        assert await tool_names(with_panel) == [*TOOLS, *PANEL_ONLY_TOOLS]
+        assert await tool_names(without_panel) == NAMES
+        assert await tool_names(with_panel) == [*NAMES, *PANEL_ONLY_TOOLS]
         error = await refused(without_panel, "commit_from_panel", **commit)
-        assert error.startswith("This did not come from the panel")
+        assert error.startswith("This call did not come from the panel")
         target = {"snapshot_id": commit["snapshot_id"]}
         result = await without_panel.call_tool("delete_snapshot", target)
         assert PANEL_META not in (result.meta or {})
@@ -224,13 +228,14 @@ async def test_panel_cannot_commit_with_a_tool_that_is_not_offered(world: World)
 
 
 async def test_page_is_linked_to_its_tools_and_may_not_load_anything(client: Client) -> None:
+    shows_panel = {tool.name for tool in TOOLS if tool.panel == "shows"}
     for tool in (await client.list_tools()).tools:
         ui_meta = (tool.meta or {}).get("ui", {})
         if tool.name in PANEL_ONLY_TOOLS:
             assert ui_meta == {"resourceUri": PANEL_URI, "visibility": ["app"]}
             definition = tool.model_dump(mode="json", by_alias=True, exclude_none=True)
-            compare(f"tool.{tool.name}", definition)
-        elif tool.name in PANEL_TOOLS:
+            assert_matches_toolsnap(f"tool.{tool.name}", definition)
+        elif tool.name in shows_panel:
             assert ui_meta == {"resourceUri": PANEL_URI, "visibility": ["model", "app"]}
         else:
             assert ui_meta == {}

@@ -20,6 +20,7 @@ import uvicorn
 from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from snapshot_mcp.mcp_server.tools.toolsets import TOOLS as DECLARED_TOOLS
 from snapshot_mcp.sandbox.app import create_app
 from tests.waiting import ANSWER_TIMEOUT_SECONDS, START_TIMEOUT_SECONDS, until
 
@@ -27,25 +28,13 @@ MODULE = (sys.executable, "-m", "snapshot_mcp")
 SCRIPT = (str(Path(sysconfig.get_path("scripts")) / "snapshot-mcp"),)
 COMMANDS = {"module": MODULE, "script": SCRIPT}
 
-TOOLS = {
-    "list_snapshots",
-    "inspect_snapshot",
-    "list_virtual_machines",
-    "create_snapshot",
-    "restore_snapshot",
-    "delete_snapshot",
-    "create_image_from_snapshot",
-    "list_snapshot_events",
-    "review_snapshots",
-    "plan_retention",
-    "apply_retention",
-}
+TOOLS = {tool.name for tool in DECLARED_TOOLS}
 EMBEDDED_NOTE = (
     "snapshot-mcp: there is no API key, so the embedded cloud is used."
     " Set SNAPSHOT_MCP_API_KEY to use the real cloud."
 )
 KEY = "k3y-0d5e8f6a-not-for-eyes"
-LEGACY = "2025-11-25"
+LEGACY_VERSION = "2025-11-25"
 Message = dict[str, Any]
 
 
@@ -59,7 +48,7 @@ def environment(folder: Path | str, **settings: str) -> dict[str, str]:
     return clean | {"SNAPSHOT_MCP_DATA_DIR": str(folder)} | settings
 
 
-def run(
+def run_command(
     *arguments: str, env: dict[str, str], within: float = START_TIMEOUT_SECONDS
 ) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
@@ -106,7 +95,7 @@ class StdioServer:
     def messages(self) -> list[Message]:
         """What it said so far; every line must be one JSON-RPC message."""
         with self._changed:
-            return [json_rpc(line) for line in self._lines]
+            return [parse_message(line) for line in self._lines]
 
     @property
     def stdout(self) -> str:
@@ -118,27 +107,27 @@ class StdioServer:
         self._errors.seek(0)
         return self._errors.read().decode()
 
-    def write(self, line: bytes) -> None:
+    def write_line(self, line: bytes) -> None:
         assert self.process.stdin
         self.process.stdin.write(line + b"\n")
         self.process.stdin.flush()
 
-    def notify(self, method: str, **params: object) -> None:
+    def send_notification(self, method: str, **params: object) -> None:
         message = {"jsonrpc": "2.0", "method": method, "params": params}
-        self.write(json.dumps(message).encode())
+        self.write_line(json.dumps(message).encode())
 
-    def request(self, method: str, **params: object) -> int:
+    def send_request(self, method: str, **params: object) -> int:
         """Send a request and do not wait; its id."""
         self._last_id += 1
         message = {"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params}
-        self.write(json.dumps(message).encode())
+        self.write_line(json.dumps(message).encode())
         return self._last_id
 
-    def send(self, tool: str, /, **arguments: object) -> int:
+    def start_call(self, tool: str, /, **arguments: object) -> int:
         """Send a tool call and do not wait; its id."""
-        return self.request("tools/call", name=tool, arguments=arguments)
+        return self.send_request("tools/call", name=tool, arguments=arguments)
 
-    def wait_for(self, wanted: Callable[[Message], bool]) -> Message:
+    def wait_for_message(self, wanted: Callable[[Message], bool]) -> Message:
         """The first message, said or to come, that is wanted."""
         with self._changed:
             self._changed.wait_for(
@@ -149,31 +138,31 @@ class StdioServer:
         assert found is not None, f"no answer; stderr: {self.stderr}"
         return found
 
-    def answer(self, request: int) -> Message:
-        return self.wait_for(lambda message: message.get("id") == request)
+    def wait_for_response(self, request: int) -> Message:
+        return self.wait_for_message(lambda message: message.get("id") == request)
 
     def initialize(self) -> Message:
         info = {"name": "test", "version": "1"}
-        request = self.request(
-            "initialize", protocolVersion=LEGACY, capabilities={}, clientInfo=info
+        request = self.send_request(
+            "initialize", protocolVersion=LEGACY_VERSION, capabilities={}, clientInfo=info
         )
-        result = self.answer(request)["result"]
-        self.notify("notifications/initialized")
+        result = self.wait_for_response(request)["result"]
+        self.send_notification("notifications/initialized")
         return result
 
-    def tools(self) -> list[str]:
-        listed = self.answer(self.request("tools/list"))["result"]["tools"]
+    def list_tools(self) -> list[str]:
+        listed = self.wait_for_response(self.send_request("tools/list"))["result"]["tools"]
         return [tool["name"] for tool in listed]
 
-    def ask(self, tool: str, /, **arguments: object) -> Message:
+    def call_tool(self, tool: str, /, **arguments: object) -> Message:
         """Call a tool that must succeed; its structured content."""
-        return succeeded(self.answer(self.send(tool, **arguments)))
+        return structured_content(self.wait_for_response(self.start_call(tool, **arguments)))
 
-    def refused(self, tool: str, /, **arguments: object) -> str:
+    def call_tool_error(self, tool: str, /, **arguments: object) -> str:
         """Call a tool that must answer with an error; its text."""
-        return refusal(self.answer(self.send(tool, **arguments)))
+        return error_text(self.wait_for_response(self.start_call(tool, **arguments)))
 
-    def hang_up(self) -> int:
+    def close_stdin(self) -> int:
         """Close its stdin and wait for its end; the exit code."""
         assert self.process.stdin
         self.process.stdin.close()
@@ -217,10 +206,10 @@ def ready_server(folder: Path, **settings: str) -> Generator[StdioServer]:
     with stdio_server(folder, **settings) as server:
         server.initialize()
         yield server
-        assert server.hang_up() == 0
+        assert server.close_stdin() == 0
 
 
-def json_rpc(line: str) -> Message:
+def parse_message(line: str) -> Message:
     """The JSON-RPC message of a line; it must be one."""
     parsed: object = json.loads(line)
     assert isinstance(parsed, dict), line
@@ -232,14 +221,14 @@ def json_rpc(line: str) -> Message:
     return message
 
 
-def succeeded(answer: Message) -> Message:
+def structured_content(answer: Message) -> Message:
     """The structured content of an answer that is no error."""
     result = answer["result"]
     assert not result.get("isError"), result
     return result["structuredContent"]
 
 
-def refusal(answer: Message) -> str:
+def error_text(answer: Message) -> str:
     """The text of an answer that is an error of the tool."""
     result = answer["result"]
     assert result.get("isError") is True, result
@@ -247,35 +236,35 @@ def refusal(answer: Message) -> str:
     return "\n".join(part["text"] for part in result["content"])
 
 
-class Meeting:
+class RequestBarrier:
     """Holds requests for a path until so many of them are there."""
 
     def __init__(self, path: str, guests: int) -> None:
         self._path = path
         self._guests = guests
         self._everybody = anyio.Event()
-        self.arrived = 0
+        self.waiting = 0
 
-    async def join(self, path: str) -> None:
+    async def wait(self, path: str) -> None:
         if path == self._path:
-            self.arrived += 1
-            if self.arrived == self._guests:
+            self.waiting += 1
+            if self.waiting == self._guests:
                 self._everybody.set()
             with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
                 await self._everybody.wait()
 
 
-async def hang(_scope: Scope, receive: Receive, _send: Send) -> None:
+async def never_respond(_scope: Scope, receive: Receive, _send: Send) -> None:
     """Answer nothing until the caller gives up."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-HTML = HTMLResponse(f"<html><title>Sign in</title><p>{KEY}</p></html>")
+HTML_RESPONSE = HTMLResponse(f"<html><title>Sign in</title><p>{KEY}</p></html>")
 
 
 @contextmanager
-def serving_in_thread(app: ASGIApp, port: int) -> Generator[None]:
+def serve_in_thread(app: ASGIApp, port: int) -> Generator[None]:
     """Serve `app` on 127.0.0.1 in a thread of this process."""
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
@@ -306,23 +295,23 @@ class Upstream:
     def __init__(self, database: Path, key: str = KEY) -> None:
         self._app = create_app(database=database, api_key=key, now=self.now)
         self.port = free_port()
-        self.seen: list[str] = []
-        self.instead: ASGIApp | None = None
-        self.instead_of: Collection[str] = ("GET", "POST", "DELETE")
-        self.meeting: Meeting | None = None
-        self.stopped: datetime | None = None
+        self.requests: list[str] = []
+        self.replacement: ASGIApp | None = None
+        self.replaced_methods: Collection[str] = ("GET", "POST", "DELETE")
+        self.barrier: RequestBarrier | None = None
+        self.frozen_time: datetime | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.seen.append(f"{scope['method']} {scope['path']}")
-        if self.meeting is not None:
-            await self.meeting.join(scope["path"])
-        if self.instead is not None and scope["method"] in self.instead_of:
-            await self.instead(scope, receive, send)
+        self.requests.append(f"{scope['method']} {scope['path']}")
+        if self.barrier is not None:
+            await self.barrier.wait(scope["path"])
+        if self.replacement is not None and scope["method"] in self.replaced_methods:
+            await self.replacement(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
     def now(self) -> datetime:
-        return self.stopped or datetime.now(UTC)
+        return self.frozen_time or datetime.now(UTC)
 
     @property
     def url(self) -> str:
@@ -336,7 +325,7 @@ class Upstream:
     @property
     def writes(self) -> list[str]:
         """Every request that could change something."""
-        return [it for it in self.seen if not it.startswith("GET ")]
+        return [it for it in self.requests if not it.startswith("GET ")]
 
     def post(self, path: str, body: object) -> None:
         """Change something as another person would; it is not counted."""
@@ -345,28 +334,30 @@ class Upstream:
             self.url + path, json=body, headers=headers, timeout=ANSWER_TIMEOUT_SECONDS
         )
         assert answer.is_success, answer.text
-        self.seen.remove(f"POST /v1{path}")
+        self.requests.remove(f"POST /v1{path}")
 
     @contextmanager
-    def serving(self) -> Generator["Upstream"]:
+    def serve(self) -> Generator["Upstream"]:
         """Serve in a thread of this process."""
-        with serving_in_thread(self, self.port):
+        with serve_in_thread(self, self.port):
             yield self
 
 
-def ready_snapshots(server: StdioServer) -> list[Message]:
+def list_ready_snapshots(server: StdioServer) -> list[Message]:
     """All snapshots that are ready, the newest first."""
-    return server.ask("list_snapshots", state="ready", limit=100)["snapshots"]
+    return server.call_tool("list_snapshots", state="ready", limit=100)["snapshots"]
 
 
-def targeted(tool: str, snapshot_id: int, new_vm_name: str) -> dict[str, object]:
+def target_arguments(tool: str, snapshot_id: int, new_vm_name: str) -> dict[str, object]:
     """What the tool needs beside plan_token and confirm."""
     name = {"new_vm_name": new_vm_name} if tool == "restore_snapshot" else {}
     return {"snapshot_id": snapshot_id, **name}
 
 
-def planned(server: StdioServer, tool: str, arguments: dict[str, object]) -> dict[str, object]:
+def commit_arguments(
+    server: StdioServer, tool: str, arguments: dict[str, object]
+) -> dict[str, object]:
     """The arguments that commit a new plan."""
-    plan = server.ask(tool, **arguments)
+    plan = server.call_tool(tool, **arguments)
     assert plan["outcome"] == "confirmation_required"
     return arguments | {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}

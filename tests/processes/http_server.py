@@ -36,7 +36,7 @@ class HttpServer:
     def get(self, path: str, **headers: str) -> httpx.Response:
         return httpx.get(self.url + path, headers=headers, timeout=ANSWER_TIMEOUT_SECONDS)
 
-    def post(self, **headers: str) -> httpx.Response:
+    def post_ping(self, **headers: str) -> httpx.Response:
         message = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
         return httpx.post(
             f"{self.url}/mcp",
@@ -45,7 +45,7 @@ class HttpServer:
             timeout=ANSWER_TIMEOUT_SECONDS,
         )
 
-    def send(self, body: str, **headers: str | list[str]) -> httpx.Response:
+    def post_raw(self, body: str, **headers: str | list[str]) -> httpx.Response:
         """Post a body as it is; a list sends a header several times."""
         given = {"content-type": "application/json", **ACCEPT, **headers}
         lines = [
@@ -57,7 +57,7 @@ class HttpServer:
             f"{self.url}/mcp", content=body, headers=lines, timeout=ANSWER_TIMEOUT_SECONDS
         )
 
-    def end(self) -> None:
+    def terminate(self) -> None:
         """End it in good order, so that what it ran counts as run."""
         self.process.terminate()
         until(lambda: self.process.poll() is not None, "the end")

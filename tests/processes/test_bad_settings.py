@@ -6,7 +6,7 @@ import pytest
 
 from snapshot_mcp import __version__
 from tests.processes.conftest import Command
-from tests.processes.helpers import KEY, environment, run
+from tests.processes.helpers import KEY, environment, run_command
 
 URL = "SNAPSHOT_MCP_API_URL"
 THE_KEY = "SNAPSHOT_MCP_API_KEY"
@@ -51,7 +51,7 @@ def test_a_bad_setting_ends_the_start_with_one_sentence_that_names_it(
 
 def test_a_process_ends_for_a_bad_setting_like_the_command(tmp_path: Path) -> None:
     env = environment(tmp_path, SNAPSHOT_MCP_TIMEOUT="abc")
-    assert "SNAPSHOT_MCP_TIMEOUT" in complaint(run, env)
+    assert "SNAPSHOT_MCP_TIMEOUT" in complaint(run_command, env)
 
 
 def test_an_address_without_a_key_ends_the_start(command: Command, tmp_path: Path) -> None:

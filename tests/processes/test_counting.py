@@ -8,16 +8,16 @@ import pytest
 from starlette.responses import JSONResponse
 
 from tests.processes.helpers import (
-    HTML,
+    HTML_RESPONSE,
     KEY,
     Message,
     StdioServer,
     Upstream,
-    hang,
-    planned,
+    commit_arguments,
+    list_ready_snapshots,
+    never_respond,
     ready_server,
-    ready_snapshots,
-    targeted,
+    target_arguments,
     until,
 )
 
@@ -29,7 +29,7 @@ USED = "This plan was already used; a plan can be used once."
 
 @pytest.fixture(scope="module")
 def upstream(tmp_path_factory: pytest.TempPathFactory) -> Generator[Upstream]:
-    with Upstream(tmp_path_factory.mktemp("upstream") / "cloud.db").serving() as upstream:
+    with Upstream(tmp_path_factory.mktemp("upstream") / "cloud.db").serve() as upstream:
         yield upstream
 
 
@@ -46,25 +46,27 @@ def server(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Gene
 @pytest.fixture(autouse=True)
 def afresh(upstream: Upstream) -> Generator[None]:
     """Every test counts from nothing and leaves the upstream whole."""
-    upstream.seen.clear()
+    upstream.requests.clear()
     yield
-    upstream.instead = None
-    upstream.instead_of = ("GET", "POST", "DELETE")
+    upstream.replacement = None
+    upstream.replaced_methods = ("GET", "POST", "DELETE")
 
 
 def target(server: StdioServer) -> Message:
     """A ready snapshot without an image; the newest of those that are left."""
     return next(
         snapshot
-        for snapshot in ready_snapshots(server)
-        if "derived_image" not in server.ask("inspect_snapshot", snapshot_id=snapshot["id"])
+        for snapshot in list_ready_snapshots(server)
+        if "derived_image" not in server.call_tool("inspect_snapshot", snapshot_id=snapshot["id"])
     )
 
 
 def fresh_plan(server: StdioServer, tool: str) -> dict[str, object]:
     """The arguments that commit a new plan for a target."""
     snapshot_id = target(server)["id"]
-    return planned(server, tool, targeted(tool, snapshot_id, f"back-{token_hex(4)}"))
+    return commit_arguments(
+        server, tool, target_arguments(tool, snapshot_id, f"back-{token_hex(4)}")
+    )
 
 
 def write_of(tool: str, commit: dict[str, object]) -> str:
@@ -77,8 +79,8 @@ def write_of(tool: str, commit: dict[str, object]) -> str:
 def test_without_arguments_nothing_is_sent(
     server: StdioServer, upstream: Upstream, tool: str
 ) -> None:
-    assert "is missing" in server.refused(tool)
-    assert upstream.seen == []
+    assert "is missing" in server.call_tool_error(tool)
+    assert upstream.requests == []
 
 
 @pytest.mark.parametrize("tool", COMMITS)
@@ -86,7 +88,7 @@ def test_a_plan_reads_and_writes_nothing(
     server: StdioServer, upstream: Upstream, tool: str
 ) -> None:
     fresh_plan(server, tool)
-    assert upstream.seen
+    assert upstream.requests
     assert upstream.writes == []
 
 
@@ -97,7 +99,7 @@ def test_half_of_the_evidence_sends_nothing(
 ) -> None:
     commit = fresh_plan(server, tool)
     del commit[missing]
-    assert f"{missing} is missing" in server.refused(tool, **commit)
+    assert f"{missing} is missing" in server.call_tool_error(tool, **commit)
     assert upstream.writes == []
 
 
@@ -107,7 +109,7 @@ def test_a_forged_token_sends_nothing(server: StdioServer, upstream: Upstream, t
     header, claims, signature = str(commit["plan_token"]).split(".")
     turned = signature[::-1]
     for forged in ("nonsense", f"{header}.{claims}.{turned}", f"{header}.{claims}.", "e30.e30."):
-        text = server.refused(tool, **(commit | {"plan_token": forged}))
+        text = server.call_tool_error(tool, **(commit | {"plan_token": forged}))
         assert "was not issued by this server" in text
     assert upstream.writes == []
 
@@ -115,7 +117,7 @@ def test_a_forged_token_sends_nothing(server: StdioServer, upstream: Upstream, t
 @pytest.mark.parametrize("tool", COMMITS)
 def test_the_wrong_words_send_nothing(server: StdioServer, upstream: Upstream, tool: str) -> None:
     commit = fresh_plan(server, tool)
-    assert "the words" in server.refused(tool, **(commit | {"confirm": "yes"}))
+    assert "the words" in server.call_tool_error(tool, **(commit | {"confirm": "yes"}))
     assert upstream.writes == []
 
 
@@ -126,7 +128,7 @@ def test_a_target_that_drifted_sends_nothing_and_a_new_plan_is_answered(
     commit = fresh_plan(server, tool)
     path = f"/core/snapshots/{commit['snapshot_id']}/image"
     upstream.post(path, {"name": f"image-of-{commit['snapshot_id']}", "labels": []})
-    again = server.ask(tool, **commit)
+    again = server.call_tool(tool, **commit)
     assert again["outcome"] == "confirmation_required"
     assert again["plan_token"] != commit["plan_token"]
     assert upstream.writes == []
@@ -140,9 +142,9 @@ def test_full_consent_sends_exactly_one_write_and_the_used_token_none(
 ) -> None:
     commit = fresh_plan(server, tool)
     wait = {"wait_seconds": 0} if tool == "restore_snapshot" else {}
-    assert server.ask(tool, **commit, **wait)["outcome"] == outcome
+    assert server.call_tool(tool, **commit, **wait)["outcome"] == outcome
     assert upstream.writes == [write_of(tool, commit)]
-    assert server.refused(tool, **commit, **wait).startswith(USED)
+    assert server.call_tool_error(tool, **commit, **wait).startswith(USED)
     assert upstream.writes == [write_of(tool, commit)]
 
 
@@ -151,69 +153,69 @@ def test_a_write_that_hangs_is_unknown_and_is_never_sent_again(
     server: StdioServer, upstream: Upstream, tool: str
 ) -> None:
     commit = fresh_plan(server, tool)
-    upstream.instead, upstream.instead_of = hang, ("DELETE", "POST")
-    assert server.ask(tool, **commit)["outcome"] == "unknown"
-    upstream.instead = None
-    assert server.refused(tool, **commit).startswith(USED)
+    upstream.replacement, upstream.replaced_methods = never_respond, ("DELETE", "POST")
+    assert server.call_tool(tool, **commit)["outcome"] == "unknown"
+    upstream.replacement = None
+    assert server.call_tool_error(tool, **commit).startswith(USED)
     assert upstream.writes == [write_of(tool, commit)]
-    assert ready_snapshots(server)
+    assert list_ready_snapshots(server)
 
 
 def test_an_upstream_that_hangs_is_told_in_time_and_the_server_stays_usable(
     server: StdioServer, upstream: Upstream
 ) -> None:
     commit = fresh_plan(server, "delete_snapshot")
-    upstream.instead = hang
-    hanging = server.send("delete_snapshot", **commit)
-    assert server.tools()
+    upstream.replacement = never_respond
+    hanging = server.start_call("delete_snapshot", **commit)
+    assert server.list_tools()
     assert all(message.get("id") != hanging for message in server.messages)
-    text = server.answer(hanging)["result"]["content"][0]["text"]
+    text = server.wait_for_response(hanging)["result"]["content"][0]["text"]
     assert "it did not answer in time" in text
     assert upstream.writes == []
-    upstream.instead = None
-    assert server.ask("delete_snapshot", **commit)["outcome"] == "deleted"
+    upstream.replacement = None
+    assert server.call_tool("delete_snapshot", **commit)["outcome"] == "deleted"
 
 
 def test_an_upstream_that_answers_a_web_page_is_told_and_the_page_is_not(
     server: StdioServer, upstream: Upstream
 ) -> None:
-    upstream.instead = HTML
-    text = server.refused("list_snapshots")
+    upstream.replacement = HTML_RESPONSE
+    text = server.call_tool_error("list_snapshots")
     assert "is not JSON" in text
     assert "Sign in" not in text
-    upstream.instead = None
-    assert ready_snapshots(server)
+    upstream.replacement = None
+    assert list_ready_snapshots(server)
 
 
 @pytest.mark.parametrize("status", [400, 403, 409, 500])
 def test_what_an_upstream_says_in_an_error_is_not_relayed(
     server: StdioServer, upstream: Upstream, status: int
 ) -> None:
-    upstream.instead = JSONResponse({"status": False, "message": f"No, {KEY}!"}, status)
-    text = server.refused("list_snapshots")
+    upstream.replacement = JSONResponse({"status": False, "message": f"No, {KEY}!"}, status)
+    text = server.call_tool_error("list_snapshots")
     assert KEY not in text
     assert "Nothing was changed." in text
-    upstream.instead = None
-    assert ready_snapshots(server)
+    upstream.replacement = None
+    assert list_ready_snapshots(server)
 
 
 def is_answered(server: StdioServer, tool: str) -> bool:
-    return not server.answer(server.send(tool))["result"].get("isError")
+    return not server.wait_for_response(server.start_call(tool))["result"].get("isError")
 
 
 def test_an_upstream_that_goes_away_and_comes_back_is_used_again(tmp_path: Path) -> None:
     upstream = Upstream(tmp_path / "upstream" / "cloud.db")
     with ready_server(tmp_path / "server", **upstream.settings) as server:
-        assert "could not be reached" in server.refused("list_snapshots")
-        with upstream.serving():
+        assert "could not be reached" in server.call_tool_error("list_snapshots")
+        with upstream.serve():
             commit = fresh_plan(server, "delete_snapshot")
         for tool, arguments in (("list_snapshots", {}), ("delete_snapshot", commit)):
-            text = server.refused(tool, **arguments)
+            text = server.call_tool_error(tool, **arguments)
             assert "could not be reached" in text or "has not answered since" in text
-        with upstream.serving():
+        with upstream.serve():
             # After a few failures it is not asked for a while; then one call tries.
             until(lambda: is_answered(server, "list_snapshots"), "the end of the outage")
-            assert server.ask("delete_snapshot", **commit)["outcome"] == "deleted"
+            assert server.call_tool("delete_snapshot", **commit)["outcome"] == "deleted"
         assert upstream.writes == [write_of("delete_snapshot", commit)]
 
 
@@ -222,7 +224,7 @@ def test_a_wrong_key_is_told_and_neither_key_is_shown(upstream: Upstream, tmp_pa
     settings = upstream.settings | {"SNAPSHOT_MCP_API_KEY": wrong}
     with ready_server(tmp_path, **settings) as server:
         for tool, arguments in (("list_snapshots", {}), ("delete_snapshot", {"snapshot_id": 1})):
-            text = server.refused(tool, **arguments)
+            text = server.call_tool_error(tool, **arguments)
             assert text.startswith("The cloud rejected the API key. Nothing was changed.")
         assert wrong not in server.stdout + server.stderr
         assert KEY not in server.stdout + server.stderr

@@ -13,7 +13,7 @@ from snapshot_mcp.cli import demo, exit_codes
 from snapshot_mcp.cli.main import main as cli
 from snapshot_mcp.mcp_server.app import create_server
 from snapshot_mcp.settings.environment import Settings
-from tests.processes.helpers import environment, run
+from tests.processes.helpers import environment, run_command
 
 pytestmark = pytest.mark.usefixtures("measured")
 TIMEOUT_SECONDS = 150
@@ -30,7 +30,7 @@ def connector(settings: Settings) -> Callable[[], AbstractAsyncContextManager[Cl
 
 def test_the_demo_succeeds_and_prints_the_restored_vm(tmp_path: Path) -> None:
     untouched = tmp_path / "untouched"
-    ended = run("demo", env=environment(untouched, NO_COLOR="1"), within=TIMEOUT_SECONDS)
+    ended = run_command("demo", env=environment(untouched, NO_COLOR="1"), within=TIMEOUT_SECONDS)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     shown = ended.stdout
     assert "restored" in shown
@@ -51,7 +51,7 @@ def test_the_retention_demo_succeeds(
     assert cli(["demo", "--retention"]) == exit_codes.OK
     shown = capsys.readouterr().out
     assert "no rule keeps them" in shown
-    assert "confirm does not hold the words" in shown
+    assert "confirm does not match the confirmation words" in shown
     assert re.search(r"applied: [1-9]\d* deleted", shown)
     assert "already used" in shown
     assert "failed:" not in shown

@@ -23,9 +23,9 @@ from tests.processes.helpers import (
     StdioServer,
     Upstream,
     free_port,
-    hang,
+    never_respond,
     stdio_server,
-    succeeded,
+    structured_content,
     until,
 )
 from tests.processes.http_server import http_server
@@ -42,7 +42,7 @@ WITHIN_SECONDS = SHUTDOWN_TIMEOUT_SECONDS + 6
 
 
 def notebook(server: StdioServer) -> int:
-    return server.ask("list_virtual_machines", search="notebook")["virtual_machines"][0]["id"]
+    return server.call_tool("list_virtual_machines", search="notebook")["virtual_machines"][0]["id"]
 
 
 def rows_in(folder: Path) -> list[Row]:
@@ -62,12 +62,12 @@ def test_a_call_that_comes_to_its_end_is_answered_first(tmp_path: Path) -> None:
     with stdio_server(tmp_path) as server:
         server.initialize()
         order = {"vm_id": notebook(server), "name": "last-order", "wait_seconds": 1}
-        call = server.request(
+        call = server.send_request(
             "tools/call", name="create_snapshot", arguments=order, _meta={"progressToken": 1}
         )
-        server.wait_for(lambda message: message.get("method") == "notifications/progress")
+        server.wait_for_message(lambda message: message.get("method") == "notifications/progress")
         end(server)
-        answer = succeeded(server.answer(call))
+        answer = structured_content(server.wait_for_response(call))
         assert answer["snapshot"]["name"] == "last-order"
         assert server.process.returncode == -signal.SIGTERM
     assert [row.event for row in rows_in(tmp_path)] == ["sent", "done"]
@@ -79,31 +79,31 @@ def test_who_only_listens_holds_nothing_up(tmp_path: Path) -> None:
         CLIENT_CAPABILITIES_META_KEY: {},
     }
     with stdio_server(tmp_path) as server:
-        server.request(
+        server.send_request(
             "subscriptions/listen",
             notifications={"resourceSubscriptions": ["snapshot://1701"]},
             _meta=envelope,
         )
-        server.wait_for(lambda it: "acknowledged" in it.get("method", ""))
+        server.wait_for_message(lambda it: "acknowledged" in it.get("method", ""))
         assert end(server) < DRAIN_TIMEOUT_SECONDS
         assert server.process.returncode == -signal.SIGTERM
 
 
 def test_a_write_that_hangs_and_a_wait_that_is_long_hold_nothing_up(tmp_path: Path) -> None:
     upstream = Upstream(tmp_path / "cloud.db")
-    with upstream.serving(), stdio_server(tmp_path / "data", **upstream.settings) as server:
+    with upstream.serve(), stdio_server(tmp_path / "data", **upstream.settings) as server:
         server.initialize()
         vm_id = notebook(server)
-        upstream.stopped = datetime.now(UTC)
-        call = server.request(
+        upstream.frozen_time = datetime.now(UTC)
+        call = server.send_request(
             "tools/call",
             name="create_snapshot",
             arguments={"vm_id": vm_id, "name": "long-wait", "wait_seconds": 600},
             _meta={"progressToken": 1},
         )
-        server.wait_for(lambda message: message.get("method") == "notifications/progress")
-        upstream.instead, upstream.instead_of = hang, ("POST",)
-        server.send("create_snapshot", vm_id=GRAFANA, name="hangs", allow_interruption=True)
+        server.wait_for_message(lambda message: message.get("method") == "notifications/progress")
+        upstream.replacement, upstream.replaced_methods = never_respond, ("POST",)
+        server.start_call("create_snapshot", vm_id=GRAFANA, name="hangs", allow_interruption=True)
         until(lambda: len(upstream.writes) == 2, "the second write")
         assert end(server) <= WITHIN_SECONDS
         assert not any(message.get("id") == call for message in server.messages)

@@ -19,7 +19,7 @@ from tests.processes.helpers import (
     TOOLS,
     environment,
     free_port,
-    run,
+    run_command,
     until,
 )
 from tests.processes.http_server import HttpServer, http_server
@@ -70,14 +70,14 @@ def test_metrics_are_not_shown_unasked(server: HttpServer) -> None:
 
 def test_a_foreign_host_is_refused(server: HttpServer) -> None:
     for host in ("evil.example", f"evil.example:{server.port}", f"127.0.0.1.evil:{server.port}"):
-        assert server.post(host=host).status_code == 421
-    assert server.post(host=f"localhost:{server.port}").status_code not in (403, 421)
+        assert server.post_ping(host=host).status_code == 421
+    assert server.post_ping(host=f"localhost:{server.port}").status_code not in (403, 421)
 
 
 def test_a_foreign_origin_is_refused(server: HttpServer) -> None:
     for origin in ("https://evil.example", "null", "http://127.0.0.1.evil.example"):
-        assert server.post(origin=origin).status_code == 403
-    assert server.post(origin=server.url).status_code not in (403, 421)
+        assert server.post_ping(origin=origin).status_code == 403
+    assert server.post_ping(origin=server.url).status_code not in (403, 421)
 
 
 @pytest.mark.parametrize(("mode", "search"), [(ERAS[0], "grafana"), (ERAS[1], "notebook")])
@@ -121,7 +121,7 @@ def test_an_address_that_others_could_reach_or_that_is_not_guarded_is_refused(
 def test_a_port_in_use_is_told_in_one_sentence_and_the_user_of_it_stays(
     server: HttpServer, tmp_path: Path
 ) -> None:
-    line = refused_to_serve(run, tmp_path, "--port", str(server.port))
+    line = refused_to_serve(run_command, tmp_path, "--port", str(server.port))
     assert f"Port {server.port} " in line
     assert server.is_up()
 

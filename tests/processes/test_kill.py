@@ -14,10 +14,10 @@ from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE
 from tests.processes.helpers import (
     Message,
     StdioServer,
-    planned,
-    ready_snapshots,
+    commit_arguments,
+    list_ready_snapshots,
     stdio_server,
-    targeted,
+    target_arguments,
     until,
 )
 from tests.units.ledgers import LedgerKind
@@ -52,27 +52,29 @@ def snapshot_ids(folder: Path) -> set[int]:
 def started(server: StdioServer) -> list[Message]:
     """The ready snapshots of a server that has just started; a delete can be planned as well."""
     server.initialize()
-    ready = ready_snapshots(server)
-    planned(server, "delete_snapshot", targeted("delete_snapshot", ready[0]["id"], ""))
+    ready = list_ready_snapshots(server)
+    commit_arguments(
+        server, "delete_snapshot", target_arguments("delete_snapshot", ready[0]["id"], "")
+    )
     return ready
 
 
 def put_in_flight(server: StdioServer, ready: list[Message], number: int) -> dict[str, int]:
     """Send a delete, a restore and a creation at once; the ids of the calls."""
-    vms = server.ask("list_virtual_machines")["virtual_machines"]
+    vms = server.call_tool("list_virtual_machines")["virtual_machines"]
     able = [vm["id"] for vm in vms if vm["can_snapshot"]]
-    delete = targeted("delete_snapshot", ready[-1]["id"], "")
-    restore = targeted("restore_snapshot", ready[0]["id"], f"back-{number}")
+    delete = target_arguments("delete_snapshot", ready[-1]["id"], "")
+    restore = target_arguments("restore_snapshot", ready[0]["id"], f"back-{number}")
     commits = {
-        "delete_snapshot": planned(server, "delete_snapshot", delete),
-        "restore_snapshot": planned(server, "restore_snapshot", restore),
+        "delete_snapshot": commit_arguments(server, "delete_snapshot", delete),
+        "restore_snapshot": commit_arguments(server, "restore_snapshot", restore),
         "create_snapshot": {
             "vm_id": able[number % len(able)],
             "name": f"in-flight-{number}",
             "allow_interruption": True,
         },
     }
-    return {tool: server.send(tool, **commit) for tool, commit in commits.items()}
+    return {tool: server.start_call(tool, **commit) for tool, commit in commits.items()}
 
 
 def outcome(server: StdioServer, call: int) -> str:
@@ -91,7 +93,7 @@ def test_a_server_killed_with_calls_in_flight_leaves_sound_databases_and_starts_
             victim = int(ready[-1]["id"])
             calls = put_in_flight(server, ready, number)
             if number == ROUNDS - 1:
-                server.answer(calls["delete_snapshot"])
+                server.wait_for_response(calls["delete_snapshot"])
             else:
                 sleep(number * MILLISECONDS_A_ROUND / 1000)
             server.kill()
@@ -104,7 +106,7 @@ def test_a_server_killed_with_calls_in_flight_leaves_sound_databases_and_starts_
             gone.add(victim)
     with stdio_server(tmp_path, **settings) as server:
         assert not gone & {snapshot["id"] for snapshot in started(server)}
-        assert server.hang_up() == 0
+        assert server.close_stdin() == 0
     assert_sound(tmp_path, ledger_kind)
     recorded = anyio.run(ledger_kind.open(tmp_path).rows)
     sent = [row for row in recorded if row.event == "sent"]
@@ -123,7 +125,7 @@ def test_a_server_killed_while_its_first_call_seeds_the_cloud_starts_again(
 ) -> None:
     with stdio_server(tmp_path) as server:
         server.initialize()
-        server.send("list_snapshots")
+        server.start_call("list_snapshots")
         until((tmp_path / CLOUD_FILE).exists, "the first file")
         sleep(milliseconds / 1000)
         server.kill()
@@ -133,4 +135,4 @@ def test_a_server_killed_while_its_first_call_seeds_the_cloud_starts_again(
     assert count in ([], [(0,)]) or len(snapshot_ids(tmp_path)) == 30
     with stdio_server(tmp_path) as server:
         assert len(started(server)) == 29
-        assert server.hang_up() == 0
+        assert server.close_stdin() == 0

@@ -20,17 +20,17 @@ from tests.postgres.server import Server
 from tests.processes.conftest import Command
 from tests.processes.helpers import (
     KEY,
-    Meeting,
+    RequestBarrier,
     StdioServer,
     Upstream,
+    commit_arguments,
     environment,
-    hang,
-    planned,
+    list_ready_snapshots,
+    never_respond,
     ready_server,
-    ready_snapshots,
-    run,
+    run_command,
     stdio_server,
-    targeted,
+    target_arguments,
     until,
 )
 from tests.units.ledgers import DatabaseLedgers, LedgerKind
@@ -49,7 +49,7 @@ def applied_and_not_answered(app: ASGIApp) -> ASGIApp:
 
         await app(scope, receive, swallow)
         done.append(scope["path"])
-        await hang(scope, receive, send)
+        await never_respond(scope, receive, send)
 
     return silent
 
@@ -61,8 +61,8 @@ def commit_of(server: StdioServer, tool: str) -> dict[str, object]:
     """Arguments with which the tool writes."""
     if tool == "create_snapshot":
         return {"vm_id": 793702, "name": "before-the-crash", "allow_interruption": True}
-    snapshot = ready_snapshots(server)[0]
-    return planned(server, tool, targeted(tool, snapshot["id"], "back-again"))
+    snapshot = list_ready_snapshots(server)[0]
+    return commit_arguments(server, tool, target_arguments(tool, snapshot["id"], "back-again"))
 
 
 class Scene(NamedTuple):
@@ -87,15 +87,15 @@ class Scene(NamedTuple):
             self.write_without_end(server, tool)
             server.kill()
         assert self.rows(tool)[-1].event == "sent"
-        self.upstream.instead = None
+        self.upstream.replacement = None
 
     def write_without_end(self, server: StdioServer, tool: str) -> int:
         """Let the server send a write, which the cloud does not answer; the id of the call."""
         arguments = commit_of(server, tool)
-        self.upstream.seen.clear()
-        call = server.send(tool, **arguments)
+        self.upstream.requests.clear()
+        call = server.start_call(tool, **arguments)
         until(lambda: bool(self.upstream.writes), "the write")
-        if self.upstream.instead is not hang:
+        if self.upstream.replacement is not never_respond:
             until(lambda: bool(done), "what the write does")
         return call
 
@@ -111,10 +111,10 @@ def scene_of(tmp_path: Path, ledger_kind: LedgerKind) -> Generator[Scene]:
     """A cloud that does what it is asked and does not answer."""
     done.clear()
     database = tmp_path / "cloud" / "cloud.db"
-    with Upstream(database).serving() as upstream:
+    with Upstream(database).serve() as upstream:
         app = create_app(database=database, api_key=KEY, now=upstream.now)
-        upstream.instead = applied_and_not_answered(app)
-        upstream.instead_of = ("POST", "DELETE")
+        upstream.replacement = applied_and_not_answered(app)
+        upstream.replaced_methods = ("POST", "DELETE")
         yield Scene(upstream, tmp_path / "data", ledger_kind)
 
 
@@ -125,10 +125,10 @@ def test_what_was_sent_and_not_seen_to_end_is_settled_at_the_next_start(
 ) -> None:
     happened = cloud == "did it"
     if not happened:
-        scene.upstream.instead = hang
+        scene.upstream.replacement = never_respond
     scene.kill_in_the_midst(tool)
     with ready_server(scene.folder, **scene.settings) as server:
-        ready_snapshots(server)
+        list_ready_snapshots(server)
     last = scene.rows(tool)[-1]
     assert last.event == ("done" if happened else "failed")
     assert last.reason.startswith("settled after a crash")
@@ -143,14 +143,14 @@ def test_of_two_that_start_at_once_and_see_the_same_one_alone_records_how_it_end
     scene.kill_in_the_midst("delete_snapshot")
     (sent,) = (row for row in scene.rows("delete_snapshot") if row.event == "sent")
     # Both know that it is open and have seen what came of it before either may record it.
-    scene.upstream.meeting = Meeting(f"/v1/core/snapshots/{sent.target}", guests=2)
+    scene.upstream.barrier = RequestBarrier(f"/v1/core/snapshots/{sent.target}", guests=2)
     with (
         ready_server(scene.folder, **scene.settings) as one,
         ready_server(scene.folder, **scene.settings) as other,
     ):
-        calls = [(server, server.send("list_snapshots", limit=1)) for server in (one, other)]
-        assert all("result" in server.answer(call) for server, call in calls)
-        assert scene.upstream.meeting.arrived >= 2
+        calls = [(server, server.start_call("list_snapshots", limit=1)) for server in (one, other)]
+        assert all("result" in server.wait_for_response(call) for server, call in calls)
+        assert scene.upstream.barrier.waiting >= 2
     events = [row.event for row in scene.rows("delete_snapshot")]
     assert events == ["planned", "sent", "done"]
     assert anyio.run(scene.ledger_kind.open(scene.folder).verify) == []
@@ -167,13 +167,13 @@ def test_a_write_under_way_is_settled_when_its_process_is_gone_and_not_when_its_
             server.initialize()
             scene.write_without_end(server, "delete_snapshot")
             assert postgres.cut(ledger_kind.name(scene.folder)) >= 1
-            scene.upstream.instead = None
+            scene.upstream.replacement = None
             with ready_server(scene.folder, **scene.settings) as other:
-                ready_snapshots(other)
+                list_ready_snapshots(other)
             assert [row.event for row in scene.rows("delete_snapshot")] == ["planned", "sent"]
             server.kill()
         with ready_server(scene.folder, **scene.settings) as other:
-            ready_snapshots(other)
+            list_ready_snapshots(other)
         events = [row.event for row in scene.rows("delete_snapshot")]
         assert events == ["planned", "sent", "done"]
 
@@ -194,7 +194,7 @@ def test_the_ledger_is_shown_on_a_console_that_is_not_utf_8(tmp_path: Path) -> N
     )
     anyio.run(open_sqlite_ledger(tmp_path / "ledger.db", utc_now).record, "planned", row, "")
     env = environment(tmp_path, PYTHONIOENCODING="ascii")
-    shown = run("ledger", env=env)
+    shown = run_command("ledger", env=env)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "caf\\xe9" in shown.stdout
     assert "\\u6771\\u4eac" in shown.stdout
@@ -203,9 +203,9 @@ def test_the_ledger_is_shown_on_a_console_that_is_not_utf_8(tmp_path: Path) -> N
 def test_an_altered_ledger_is_told_with_exit_code_1(command: Command, tmp_path: Path) -> None:
     env = environment(tmp_path)
     with ready_server(tmp_path) as server:
-        snapshot = ready_snapshots(server)[0]
-        server.refused("delete_snapshot", snapshot_id=snapshot["id"], confirm="yes")
-        planned(server, "delete_snapshot", {"snapshot_id": snapshot["id"]})
+        snapshot = list_ready_snapshots(server)[0]
+        server.call_tool_error("delete_snapshot", snapshot_id=snapshot["id"], confirm="yes")
+        commit_arguments(server, "delete_snapshot", {"snapshot_id": snapshot["id"]})
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection, connection:
         connection.execute("DROP TRIGGER attempts_are_not_updated")
         connection.execute("UPDATE attempts SET reason = 'nothing happened' WHERE id = 1")

@@ -15,7 +15,7 @@ from tests.processes.helpers import (
     COMMANDS,
     EMBEDDED_NOTE,
     KEY,
-    LEGACY,
+    LEGACY_VERSION,
     MODULE,
     TOOLS,
     environment,
@@ -34,13 +34,13 @@ def test_the_handshake_is_answered_and_exactly_the_six_tools_are_listed(
 ) -> None:
     with stdio_server(tmp_path, command=COMMANDS[command]) as server:
         welcome = server.initialize()
-        assert welcome["protocolVersion"] == LEGACY
+        assert welcome["protocolVersion"] == LEGACY_VERSION
         assert welcome["serverInfo"]["name"] == "snapshot-mcp"
-        tools = server.tools()
+        tools = server.list_tools()
         assert len(tools) == len(TOOLS)
         assert set(tools) == TOOLS
         assert list(tmp_path.iterdir()) == []
-        assert server.hang_up() == 0
+        assert server.close_stdin() == 0
         assert len(server.messages) == 2
         assert server.stderr.splitlines() == [EMBEDDED_NOTE]
 
@@ -70,16 +70,16 @@ def test_whatever_comes_in_only_json_rpc_goes_out_and_the_server_stays_usable(
     with stdio_server(tmp_path) as server:
         server.initialize()
         for garbage in (b"garbage", b"[]", b"{}", b"null", b'{"jsonrpc":', b"\xff\xfe\x00", b""):
-            server.write(garbage)
-        unknown_tool = server.request("tools/call", name="format_disk", arguments={})
-        assert server.answer(unknown_tool)["result"]["isError"] is True
-        unknown_method = server.request("no/such/method")
-        assert "error" in server.answer(unknown_method)
-        assert "is missing" in server.refused("delete_snapshot")
-        assert server.ask("list_snapshots")["total"] > 0
-        assert "force" in server.refused("delete_snapshot", snapshot_id=1, force=True)
-        assert set(server.tools()) == TOOLS
-        assert server.hang_up() == 0
+            server.write_line(garbage)
+        unknown_tool = server.send_request("tools/call", name="format_disk", arguments={})
+        assert server.wait_for_response(unknown_tool)["result"]["isError"] is True
+        unknown_method = server.send_request("no/such/method")
+        assert "error" in server.wait_for_response(unknown_method)
+        assert "is missing" in server.call_tool_error("delete_snapshot")
+        assert server.call_tool("list_snapshots")["total"] > 0
+        assert "force" in server.call_tool_error("delete_snapshot", snapshot_id=1, force=True)
+        assert set(server.list_tools()) == TOOLS
+        assert server.close_stdin() == 0
         assert len(server.messages) >= 7
         assert server.stdout.endswith("\n")
         assert server.stderr.count(EMBEDDED_NOTE) == 1
@@ -91,7 +91,7 @@ def test_a_cancelled_call_ends_and_the_server_goes_on(tmp_path: Path) -> None:
         server.initialize()
         vm_id = next(
             vm["id"]
-            for vm in server.ask("list_virtual_machines")["virtual_machines"]
+            for vm in server.call_tool("list_virtual_machines")["virtual_machines"]
             if vm["can_snapshot"]
         )
         order = {
@@ -100,14 +100,14 @@ def test_a_cancelled_call_ends_and_the_server_goes_on(tmp_path: Path) -> None:
             "allow_interruption": True,
             "wait_seconds": 600,
         }
-        call = server.request(
+        call = server.send_request(
             "tools/call", name="create_snapshot", arguments=order, _meta={"progressToken": "way"}
         )
-        server.wait_for(lambda message: message.get("method") == "notifications/progress")
-        server.notify("notifications/cancelled", requestId=call, reason="enough")
-        made = server.ask("list_snapshots", search="left-half-way")
+        server.wait_for_message(lambda message: message.get("method") == "notifications/progress")
+        server.send_notification("notifications/cancelled", requestId=call, reason="enough")
+        made = server.call_tool("list_snapshots", search="left-half-way")
         assert [it["state"] for it in made["snapshots"]] == ["pending"]
-        assert server.hang_up() == 0
+        assert server.close_stdin() == 0
         results = [it for it in server.messages if it.get("id") == call and "result" in it]
         assert results == []
         assert "Traceback" not in server.stderr
@@ -119,14 +119,14 @@ def test_the_key_appears_nowhere_even_when_every_call_fails(tmp_path: Path) -> N
     with stdio_server(tmp_path, **keyed) as server:
         server.initialize()
         texts = [
-            server.refused("list_snapshots"),
-            server.refused("delete_snapshot", snapshot_id=1701),
-            server.refused("create_snapshot", vm_id=1, name="x"),
+            server.call_tool_error("list_snapshots"),
+            server.call_tool_error("delete_snapshot", snapshot_id=1701),
+            server.call_tool_error("create_snapshot", vm_id=1, name="x"),
         ]
         # After a few failures it is taken to be down, and not asked at all.
         assert all("could not be reached" in it or "has not answered" in it for it in texts)
         assert all("Nothing was changed." in text for text in texts)
-        assert server.hang_up() == 0
+        assert server.close_stdin() == 0
         assert server.stderr == ""
         assert KEY not in server.stdout
         assert KEY not in json.dumps(server.messages)
@@ -137,14 +137,16 @@ def test_the_key_appears_nowhere_even_when_every_call_fails(tmp_path: Path) -> N
 def test_closing_stdin_in_the_midst_of_a_wait_ends_the_server(tmp_path: Path) -> None:
     with stdio_server(tmp_path) as server:
         server.initialize()
-        vm_id = server.ask("list_virtual_machines", search="notebook")["virtual_machines"][0]["id"]
-        server.request(
+        vm_id = server.call_tool("list_virtual_machines", search="notebook")["virtual_machines"][0][
+            "id"
+        ]
+        server.send_request(
             "tools/call",
             name="create_snapshot",
             arguments={"vm_id": vm_id, "name": "nobody-waits", "wait_seconds": 600},
             _meta={"progressToken": 1},
         )
-        server.wait_for(lambda message: message.get("method") == "notifications/progress")
+        server.wait_for_message(lambda message: message.get("method") == "notifications/progress")
         assert server.process.stdin
         server.process.stdin.close()
         until(lambda: server.process.poll() is not None, "the end")
@@ -158,7 +160,7 @@ def test_a_signal_ends_the_server_while_its_stdin_is_still_open(
 ) -> None:
     with stdio_server(tmp_path) as server:
         server.initialize()
-        assert set(server.tools()) == TOOLS
+        assert set(server.list_tools()) == TOOLS
         server.process.send_signal(ending)
         until(lambda: server.process.poll() is not None, "the end")
         assert server.process.returncode != 0

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from snapshot_mcp.cli.parser import parse
-from snapshot_mcp.mcp_server.tools.toolsets import all_tools
+from snapshot_mcp.mcp_server.tools.toolsets import select_tools
 from snapshot_mcp.settings.environment import TOOLSETS
 from tests.processes.conftest import Command
 from tests.processes.helpers import MODULE, environment, stdio_server
 
-READING = [tool.name for tool in all_tools(read_only=True, toolsets=["core"])]
+READING = [tool.name for tool in select_tools(read_only=True, toolsets=["core"])]
 
 
 @pytest.mark.parametrize(
@@ -19,8 +19,8 @@ READING = [tool.name for tool in all_tools(read_only=True, toolsets=["core"])]
 def test_only_what_the_arguments_allow_is_listed(arguments: str, tmp_path: Path) -> None:
     with stdio_server(tmp_path, command=[*MODULE, *arguments.split()]) as server:
         server.initialize()
-        assert list(server.tools()) == READING
-        assert server.hang_up() == 0
+        assert list(server.list_tools()) == READING
+        assert server.close_stdin() == 0
 
 
 def test_what_stands_before_the_command_and_after_it_is_the_same() -> None:

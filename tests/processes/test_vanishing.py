@@ -8,7 +8,7 @@ import pytest
 from mcp import Client
 
 from tests.conftest import ERAS, ask
-from tests.processes.helpers import Upstream, free_port, hang, until
+from tests.processes.helpers import Upstream, free_port, never_respond, until
 from tests.processes.http_server import HttpServer, http_server
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
@@ -30,7 +30,7 @@ async def test_clients_that_vanish_leave_no_connection_and_no_turn_behind(
     # In the older era a connection that is gone is no cancellation: the call ends at its limit.
     upstream = Upstream(tmp_path / "cloud.db")
     settings = upstream.settings | {"SNAPSHOT_MCP_TIMEOUT": seconds}
-    with upstream.serving(), http_server(tmp_path / "data", free_port(), **settings) as server:
+    with upstream.serve(), http_server(tmp_path / "data", free_port(), **settings) as server:
 
         async def vanish() -> None:
             with suppress(Exception):
@@ -40,17 +40,17 @@ async def test_clients_that_vanish_leave_no_connection_and_no_turn_behind(
         async with Client(f"{server.url}/mcp", mode=mode) as client:
             total = (await ask(client, "list_snapshots"))["total"]
         before = open_files(server)
-        seen = len(upstream.seen)
-        upstream.instead = hang
+        seen = len(upstream.requests)
+        upstream.replacement = never_respond
         async with anyio.create_task_group() as group:
             for _ in range(CLIENTS):
                 group.start_soon(vanish)
             # Eight read at once, and the others wait for their turn.
             await anyio.to_thread.run_sync(
-                lambda: until(lambda: len(upstream.seen) >= seen + 8, "the calls")
+                lambda: until(lambda: len(upstream.requests) >= seen + 8, "the calls")
             )
             group.cancel_scope.cancel()
-        upstream.instead = None
+        upstream.replacement = None
         if before is not None:
             few = before + 2
             await anyio.to_thread.run_sync(

@@ -20,7 +20,7 @@ from snapshot_mcp.ledger.backend import open_ledger_backend
 from snapshot_mcp.ledger.chain import Row
 from tests.conftest import ERAS, SHOWS_PANELS, ask, refused
 from tests.postgres.server import Server
-from tests.processes.helpers import KEY, environment, run
+from tests.processes.helpers import KEY, environment, run_command
 from tests.replicas.door import Door, Passed, most_in_a_minute
 from tests.replicas.load import Load, Told
 from tests.replicas.replicas import Process, cloud, replicas
@@ -62,7 +62,7 @@ async def test_replicas_do_nothing_twice_keep_the_limit_and_tell_what_happened(
                 "SNAPSHOT_MCP_REQUESTS_PER_MINUTE": "100000",
             }
             issuer = Issuer("http://127.0.0.1:9/mcp", [ec_key("ec-1")])
-            with issuer.serving():
+            with issuer.serve():
                 async with Door([first.url, second.url]).open() as front:
                     for replica in (first, second):
                         await anyio.to_thread.run_sync(
@@ -100,7 +100,7 @@ async def test_replicas_do_nothing_twice_keep_the_limit_and_tell_what_happened(
     assert still_open(rows) == []
     assert without_the_scope(told, rows) == []
     assert load.forbidden >= CALLS / 50
-    done = run("ledger", "verify", env=environment(tmp_path, SNAPSHOT_MCP_DATABASE_URL=url))
+    done = run_command("ledger", "verify", env=environment(tmp_path, SNAPSHOT_MCP_DATABASE_URL=url))
     assert (done.returncode, done.stdout) == (0, "The ledger is intact.\n"), done.stderr
     assert len({row.owner for row in rows if row.event == "sent"}) >= 2
     assert sum(it.outcome in DONE for it in told) >= CALLS / 100
@@ -259,7 +259,7 @@ async def test_a_client_of_the_older_era_cannot_be_asked_by_a_replica_nor_show_t
             target = (await ask(client, "list_snapshots", limit=1))["snapshots"][0]["id"]
             if era == "legacy":
                 told = await refused(client, "delete_snapshot", snapshot_id=target)
-                assert "can neither ask a person nor show them the panel" in told
+                assert "can neither ask a person nor show the panel" in told
             else:
                 plan = await ask(client, "delete_snapshot", snapshot_id=target)
                 commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}

@@ -39,23 +39,23 @@ class Cloud:
             headers={"api_key": KEY},
         )
 
-    def turn(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self.time += timedelta(seconds=seconds)
 
-    async def ask(self, method: str, path: str, status: int = 200, **more: Any) -> Any:
+    async def request(self, method: str, path: str, status: int = 200, **more: Any) -> Any:
         """The body of an answer that must have the status."""
         response = await self.http.request(method, path, **more)
         assert response.status_code == status, response.text
         return response.json()
 
     async def get(self, path: str, status: int = 200, query: dict[str, str] | None = None) -> Any:
-        return await self.ask("GET", path, status, params=query)
+        return await self.request("GET", path, status, params=query)
 
     async def post(self, path: str, body: object, status: int = 200) -> Any:
-        return await self.ask("POST", path, status, json=body)
+        return await self.request("POST", path, status, json=body)
 
     async def delete(self, snapshot_id: int, status: int = 200) -> Any:
-        return await self.ask("DELETE", f"/core/snapshots/{snapshot_id}", status)
+        return await self.request("DELETE", f"/core/snapshots/{snapshot_id}", status)
 
     async def create(self, vm_id: int, name: str, status: int = 201) -> Any:
         return await self.post(f"/core/virtual-machines/{vm_id}/snapshots", {"name": name}, status)

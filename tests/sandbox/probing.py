@@ -72,11 +72,11 @@ class Findings:
 
     failures: list[str] = field(default_factory=list[str])
     checks: Counter[str] = field(default_factory=Counter[str])
-    answers: Counter[tuple[str, int]] = field(default_factory=Counter[tuple[str, int]])
+    responses: Counter[tuple[str, int]] = field(default_factory=Counter[tuple[str, int]])
     requests: Counter[str] = field(default_factory=Counter[str])
     phases: dict[str, set[Status]] = field(default_factory=dict[str, set[Status]])
 
-    def done(self) -> set[str]:
+    def completed_phases(self) -> set[str]:
         """The phases that made requests and found nothing; what had no time is not among them."""
         return {
             name
@@ -84,11 +84,11 @@ class Findings:
             if self.requests[name] and Status.SUCCESS in ends <= {Status.SUCCESS, Status.SKIP}
         }
 
-    def succeeded(self) -> set[str]:
+    def succeeded_calls(self) -> set[str]:
         """The calls that were answered with success."""
-        return {call for call, status in self.answers if status < 300}
+        return {call for call, status in self.responses if status < 300}
 
-    def note(self, event: events.EngineEvent) -> None:
+    def record(self, event: events.EngineEvent) -> None:
         match event:
             case events.PhaseFinished(phase=phase, status=status):
                 self.phases.setdefault(phase.name.value, set()).add(status)
@@ -103,7 +103,7 @@ class Findings:
         for case_id, interaction in recorder.interactions.items():
             if interaction.response is not None and case_id in recorder.cases:
                 call = recorder.cases[case_id].value.operation.label
-                self.answers[call, int(interaction.response.status_code)] += 1
+                self.responses[call, int(interaction.response.status_code)] += 1
                 self.requests[phase] += 1
         for check in (check for checks in recorder.checks.values() for check in checks):
             self.checks[check.name] += 1
@@ -114,7 +114,7 @@ class Findings:
                 self.failures.append(f"{check.name}: {check.status}")
 
 
-def probe(
+def check_contract(
     document: dict[str, Any],
     *,
     examples: int,
@@ -168,7 +168,7 @@ def probe(
     _leave_out_what_is_meant(schema)
     findings = findings or Findings()
     for event in from_schema(schema).execute():
-        findings.note(event)
+        findings.record(event)
     return findings
 
 

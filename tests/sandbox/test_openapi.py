@@ -27,8 +27,8 @@ from snapshot_mcp.sandbox.errors import ApiError
 from snapshot_mcp.sandbox.request import MAX_NAME_LENGTH, NAME_PATTERN, validate_name
 from snapshot_mcp.sandbox.seed import seed_database
 from tests.sandbox.conftest import GOLDEN, KEY, NEWEST, NOTEBOOK, TRAINING_BOX, Cloud
-from tests.sandbox.probing import CHECKS, PHASES, Findings, probe
-from tests.sandbox.test_serve import served
+from tests.sandbox.probing import CHECKS, PHASES, Findings, check_contract
+from tests.sandbox.test_serve import sandbox_process
 from tests.waiting import START_TIMEOUT_SECONDS
 
 Json = dict[str, Any]
@@ -189,9 +189,9 @@ def hold(findings: Findings, document: Json, phases: Collection[str] = PHASES) -
     """Nothing was found, by every check, in every phase, and every call has succeeded too."""
     assert not findings.failures, "\n\n".join(findings.failures[:10])
     assert set(findings.checks) == CHECKS
-    assert findings.done() & PHASES == set(phases)
+    assert findings.completed_phases() & PHASES == set(phases)
     told = {f"{method.upper()} {path}" for method, path, _ in operations(document)}
-    assert findings.succeeded() == told
+    assert findings.succeeded_calls() == told
 
 
 def hurried_cloud(folder: Path) -> Starlette:
@@ -225,7 +225,7 @@ async def test_single_requests_are_answered_as_the_document_says(
     tmp_path: Path, document: Json
 ) -> None:
     app = forgetful_cloud(tmp_path)
-    findings = probe(document, examples=1, phases=LISTED, alone=True, app=app, seed=3)
+    findings = check_contract(document, examples=1, phases=LISTED, alone=True, app=app, seed=3)
     hold(findings, document, LISTED)
 
 
@@ -235,17 +235,21 @@ async def test_what_follows_from_requests_is_answered_as_the_document_says(
 ) -> None:
     phases = PHASES - {"coverage"}
     app = hurried_cloud(tmp_path)
-    hold(probe(document, examples=4, walks=30, phases=phases, app=app, seed=3), document, phases)
+    hold(
+        check_contract(document, examples=4, walks=30, phases=phases, app=app, seed=3),
+        document,
+        phases,
+    )
 
 
 @pytest.mark.slow
 def test_the_cloud_on_a_real_port_does_what_its_document_says(tmp_path: Path) -> None:
     findings = Findings()
-    with served(tmp_path / "probed.db") as server:
+    with sandbox_process(tmp_path / "probed.db") as server:
         document = httpx.get(f"{server.url}/openapi.json").json()
         # What is listed is sent to its end; what is drawn has a time of its own.
         for phases, seconds in (LISTED, None), ({"fuzzing"}, SECONDS), ({"stateful"}, SECONDS):
-            probe(
+            check_contract(
                 document,
                 examples=400,
                 walks=400,
@@ -254,5 +258,5 @@ def test_the_cloud_on_a_real_port_does_what_its_document_says(tmp_path: Path) ->
                 seconds=seconds,
                 findings=findings,
             )
-    print(findings.checks, findings.answers, findings.requests, sep="\n")  # noqa: T201 - with -s, what was done
+    print(findings.checks, findings.responses, findings.requests, sep="\n")  # noqa: T201 - with -s, what was done
     hold(findings, document)

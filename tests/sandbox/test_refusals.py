@@ -9,14 +9,14 @@ from tests.sandbox.conftest import FAILED, GOLDEN, H100, HIBERNATED, NEWEST, TRA
 async def test_a_vm_that_is_being_snapshotted_is_busy_until_it_runs_again(cloud: Cloud) -> None:
     await cloud.create(TRAINING_BOX, "one")
     for seconds in (0, 2, 4.2):
-        cloud.turn(seconds)
+        cloud.advance(seconds)
         assert await cloud.create(TRAINING_BOX, "two", 400) == {
             "status": False,
             "message": f"VM {TRAINING_BOX} is currently being used to create a snapshot"
             " and no operation can be performed.",
             "error_reason": "bad_request",
         }
-    cloud.turn(5)
+    cloud.advance(5)
     await cloud.create(TRAINING_BOX, "two")
 
 
@@ -33,7 +33,7 @@ async def test_a_snapshot_that_is_not_ready_is_neither_restored_nor_deleted(clou
         "status"
     ] is False
     assert str(made) in (await cloud.delete(made, 409))["message"]
-    cloud.turn(10)
+    cloud.advance(10)
     await cloud.restore(made, "in-time")
     await cloud.delete(made)
 
@@ -62,9 +62,9 @@ async def test_an_unfit_vm_is_not_snapshotted(
 async def test_a_vm_that_is_still_being_built_is_not_snapshotted(cloud: Cloud) -> None:
     made = (await cloud.restore(NEWEST, "young"))["instances"][0]["id"]
     assert "CREATING" in (await cloud.create(made, "early", 400))["message"]
-    cloud.turn(7)
+    cloud.advance(7)
     first = (await cloud.create(made, "early"))["snapshot"]["id"]
-    cloud.turn(10)
+    cloud.advance(10)
     assert (await cloud.snapshot(first))["size"] > 30
 
 

@@ -65,7 +65,7 @@ async def test_making_an_app_touches_no_disk(cloud: Cloud) -> None:
 async def test_a_bad_body_is_refused_with_a_word_about_it(
     cloud: Cloud, body: bytes, words: str
 ) -> None:
-    answer = await cloud.ask("POST", SNAPSHOTS_OF_BOX, 400, content=body)
+    answer = await cloud.request("POST", SNAPSHOTS_OF_BOX, 400, content=body)
     assert answer["error_reason"] == "bad_request"
     assert words in answer["message"]
     assert (await cloud.get("/core/snapshots"))["count"] == 30
@@ -97,7 +97,7 @@ async def test_a_body_that_never_ends_is_refused_before_its_end(cloud: Cloud) ->
             sent += 1
             yield b" " * 8192
 
-    await cloud.ask("POST", SNAPSHOTS_OF_BOX, 400, content=endless())
+    await cloud.request("POST", SNAPSHOTS_OF_BOX, 400, content=endless())
     assert sent < 12
 
 

@@ -19,7 +19,7 @@ from tests.sandbox.conftest import Cloud
 async def test_unknown_calls_are_answered_in_json(
     cloud: Cloud, method: str, path: str, status: int, reason: str
 ) -> None:
-    body = await cloud.ask(method, path, status)
+    body = await cloud.request(method, path, status)
     assert (body["status"], body["error_reason"]) == (False, reason)
 
 

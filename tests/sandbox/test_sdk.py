@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hyperstack.api_client import ApiClient
 
 from tests.sandbox.conftest import GOLDEN, KEY, NEWEST, NOTEBOOK
-from tests.sandbox.test_serve import served
+from tests.sandbox.test_serve import sandbox_process
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,7 @@ def sdk(tmp_path_factory: pytest.TempPathFactory) -> Generator["ApiClient"]:
     from hyperstack.configuration import Configuration
 
     database = tmp_path_factory.mktemp("sdk") / "cloud.db"
-    with served(database) as server:
+    with sandbox_process(database) as server:
         settings = Configuration(host=server.url, api_key={"apiKey": KEY})
         with ApiClient(settings) as client:
             yield client

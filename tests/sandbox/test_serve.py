@@ -32,17 +32,17 @@ serve(port=0, database=Path(sys.argv[1]), api_key=sys.argv[2])
 
 
 @dataclass
-class Server:
+class SandboxProcess:
     process: subprocess.Popen[str]
-    said: str
+    first_line: str
 
     @property
     def url(self) -> str:
-        found = re.search(r"http://127\.0\.0\.1:\d+/v1", self.said)
-        assert found, self.said
+        found = re.search(r"http://127\.0\.0\.1:\d+/v1", self.first_line)
+        assert found, self.first_line
         return found.group()
 
-    def call(self, method: str, path: str, body: object = None) -> httpx.Response:
+    def request(self, method: str, path: str, body: object = None) -> httpx.Response:
         address = self.url + path
         return httpx.request(
             method, address, json=body, headers={"api_key": KEY}, timeout=ANSWER_TIMEOUT_SECONDS
@@ -57,10 +57,10 @@ class Server:
 
 
 @contextmanager
-def served(database: Path) -> Generator[Server]:
+def sandbox_process(database: Path) -> Generator[SandboxProcess]:
     command = [sys.executable, "-c", CODE, str(database), KEY]
     with start_process(command, stdout=subprocess.PIPE) as process:
-        yield Server(process, read_line(process.stdout))
+        yield SandboxProcess(process, read_line(process.stdout))
 
 
 @pytest.fixture
@@ -69,10 +69,10 @@ def database(tmp_path: Path) -> Path:
 
 
 def test_a_server_says_address_and_key_and_answers_from_then_on(database: Path) -> None:
-    with served(database) as server:
-        assert KEY in server.said
+    with sandbox_process(database) as server:
+        assert KEY in server.first_line
         assert not database.exists()
-        assert server.call("GET", "/core/snapshots").json()["count"] == 30
+        assert server.request("GET", "/core/snapshots").json()["count"] == 30
         assert httpx.get(server.url + "/core/snapshots").status_code == 401
         large = httpx.post(
             f"{server.url}/core/virtual-machines/{NOTEBOOK}/snapshots",
@@ -84,7 +84,7 @@ def test_a_server_says_address_and_key_and_answers_from_then_on(database: Path) 
 
 
 def test_a_reply_does_not_wait_for_acknowledgements(database: Path) -> None:
-    with served(database) as server, httpx.Client(headers={"api_key": KEY}) as client:
+    with sandbox_process(database) as server, httpx.Client(headers={"api_key": KEY}) as client:
 
         def is_quick() -> bool:
             return client.get(server.url + "/core/regions").elapsed.total_seconds() < 0.03
@@ -107,13 +107,17 @@ def test_a_number_that_is_not_a_port_is_rejected_in_a_sentence(database: Path) -
 
 
 def test_two_processes_share_one_file(database: Path) -> None:
-    with served(database) as one, served(database) as two, ThreadPoolExecutor(2) as pool:
+    with (
+        sandbox_process(database) as one,
+        sandbox_process(database) as two,
+        ThreadPoolExecutor(2) as pool,
+    ):
         barrier = Barrier(2)
 
         def both(method: str, path: str) -> list[httpx.Response]:
-            def call(server: Server) -> httpx.Response:
+            def call(server: SandboxProcess) -> httpx.Response:
                 barrier.wait(ANSWER_TIMEOUT_SECONDS)
-                return server.call(method, path)
+                return server.request(method, path)
 
             return list(pool.map(call, (one, two)))
 
@@ -123,12 +127,12 @@ def test_two_processes_share_one_file(database: Path) -> None:
         for snapshot_id in range(NEWEST, NEWEST - 10, -1):
             deleted = both("DELETE", f"/core/snapshots/{snapshot_id}")
             assert sorted(it.status_code for it in deleted) == [200, 404]
-        assert one.call("GET", "/core/snapshots").json()["count"] == 20
+        assert one.request("GET", "/core/snapshots").json()["count"] == 20
 
 
 def test_what_was_answered_is_kept_when_the_process_is_killed(database: Path) -> None:
     answered: list[str] = []
-    with served(database) as server, ThreadPoolExecutor(4) as pool:
+    with sandbox_process(database) as server, ThreadPoolExecutor(4) as pool:
         enough = Event()
 
         def write(worker: int) -> None:
@@ -136,7 +140,7 @@ def test_what_was_answered_is_kept_when_the_process_is_killed(database: Path) ->
                 name = f"vm-{worker}-{number}"
                 path = f"/core/snapshots/{NEWEST}/restore"
                 try:
-                    reply = server.call("POST", path, {"new_vm_name": name})
+                    reply = server.request("POST", path, {"new_vm_name": name})
                 except httpx.TransportError:
                     return  # the server is dead, as it should be
                 assert reply.status_code == 200
@@ -151,8 +155,8 @@ def test_what_was_answered_is_kept_when_the_process_is_killed(database: Path) ->
             server.process.kill()  # the writers, for which the pool waits, go on until then
         for writer in writers:
             writer.result(ANSWER_TIMEOUT_SECONDS)
-    with served(database) as server:
-        vms = server.call("GET", "/core/virtual-machines").json()["instances"]
+    with sandbox_process(database) as server:
+        vms = server.request("GET", "/core/virtual-machines").json()["instances"]
         assert set(answered) <= {vm["name"] for vm in vms}
     with closing(sqlite3.connect(database)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -54,9 +54,9 @@ async def test_creating_a_snapshot_takes_time_and_ends_in_success(cloud: Cloud) 
     assert body["message"] == "Snapshot creation is scheduled."
     assert (made["status"], made["size"]) == ("CREATING", 0)
     assert (made["name"], made["description"], made["labels"]) == ("by hand", "first", ["keep"])
-    cloud.turn(3.9)
+    cloud.advance(3.9)
     assert (await cloud.snapshot(made["id"]))["status"] == "CREATING"
-    cloud.turn(4.1)
+    cloud.advance(4.1)
     ready = await cloud.snapshot(made["id"])
     assert ready["status"] == "SUCCESS"
     assert ready["size"] > 0
@@ -67,7 +67,7 @@ async def test_creating_a_snapshot_takes_time_and_ends_in_success(cloud: Cloud) 
 
 async def test_ids_are_never_given_twice(cloud: Cloud) -> None:
     first = (await cloud.create(NOTEBOOK, "one"))["snapshot"]["id"]
-    cloud.turn(10)
+    cloud.advance(10)
     await cloud.delete(first)
     assert (await cloud.create(NOTEBOOK, "one"))["snapshot"]["id"] == first + 1
 
@@ -125,7 +125,7 @@ async def test_restoring_makes_a_new_vm_with_what_the_snapshot_holds(cloud: Clou
     assert made["environment"]["name"] == snapshot["vm_environment"]["name"]
     states = [(await cloud.vm(made["id"]))["status"]]
     for _ in range(3):
-        cloud.turn(2.1)
+        cloud.advance(2.1)
         states.append((await cloud.vm(made["id"]))["status"])
     assert states == ["CREATING", "BUILD", "BUILD", "ACTIVE"]
     assert await cloud.vm(TRAINING_BOX) == source
@@ -176,9 +176,9 @@ async def test_events_of_a_snapshot_are_told_newest_first_when_their_time_has_co
     }  # fmt: skip
     assert set(first) == keys
     assert (first["snapshot_id"], first["object"], first["type"]) == (made, "snapshot", "creation")
-    cloud.turn(10)
+    cloud.advance(10)
     await cloud.restore(made, "b")
-    cloud.turn(10)
+    cloud.advance(10)
     await cloud.delete(made)
     types = [it["type"] for it in (await cloud.get(path))["snapshot_events"]]
     assert types == ["deletion", "restore", "creation", "creation"]

@@ -42,7 +42,7 @@ async def test_an_active_vm_is_shut_off_for_its_snapshot_and_started_again(cloud
         state = (vm["status"], vm["is_snapshotting"])
         if state not in seen:
             seen.append(state)
-        cloud.turn(0.5)
+        cloud.advance(0.5)
     assert seen == [("STOPPING", True), ("SHUTOFF", True), ("STARTING", True), ("ACTIVE", False)]
     events = (await cloud.get(f"/core/virtual-machines/{TRAINING_BOX}/events"))["instance_events"]
     assert [it["type"] for it in events[:3]] == ["start", "shutoff", "snapshot"]
@@ -53,7 +53,7 @@ async def test_a_vm_that_was_off_stays_off_through_its_snapshot(cloud: Cloud) ->
     await cloud.create(NOTEBOOK, "a")
     vm = await cloud.vm(NOTEBOOK)
     assert (vm["status"], vm["is_snapshotting"]) == ("SHUTOFF", True)
-    cloud.turn(9)
+    cloud.advance(9)
     vm = await cloud.vm(NOTEBOOK)
     assert (vm["status"], vm["is_snapshotting"]) == ("SHUTOFF", False)
     events = (await cloud.get(f"/core/virtual-machines/{NOTEBOOK}/events"))["instance_events"]
@@ -62,9 +62,9 @@ async def test_a_vm_that_was_off_stays_off_through_its_snapshot(cloud: Cloud) ->
 
 async def test_snapshots_show_the_state_of_their_vm_now(cloud: Cloud) -> None:
     made = (await cloud.create(TRAINING_BOX, "a"))["snapshot"]["id"]
-    cloud.turn(2)
+    cloud.advance(2)
     assert (await cloud.snapshot(made))["vm_status"] == "SHUTOFF"
-    cloud.turn(10)
+    cloud.advance(10)
     assert (await cloud.snapshot(made))["vm_status"] == "ACTIVE"
 
 
@@ -99,10 +99,10 @@ async def test_prices_are_a_bare_list_of_texts_that_cover_every_gpu(cloud: Cloud
 
 async def test_a_deleted_vm_is_gone_and_its_snapshots_outlive_it(cloud: Cloud) -> None:
     path = f"/core/virtual-machines/{NOTEBOOK}"
-    body = await cloud.ask("DELETE", path)
+    body = await cloud.request("DELETE", path)
     assert body == {"status": True, "message": f"VM {NOTEBOOK} is being deleted"}
     await cloud.get(path, 404)
-    await cloud.ask("DELETE", path, 404)
+    await cloud.request("DELETE", path, 404)
     found = await cloud.get("/core/snapshots", query={"search": "notebook"})
     assert {it["vm_status"] for it in found["snapshots"]} == {"DELETED"}
     restored = (await cloud.restore(found["snapshots"][0]["id"], "notebook-shared"))["instances"][0]
@@ -112,6 +112,6 @@ async def test_a_deleted_vm_is_gone_and_its_snapshots_outlive_it(cloud: Cloud) -
 async def test_a_vm_is_not_deleted_while_a_snapshot_of_it_is_made(cloud: Cloud) -> None:
     await cloud.create(TRAINING_BOX, "a")
     path = f"/core/virtual-machines/{TRAINING_BOX}"
-    assert "no operation can be performed" in (await cloud.ask("DELETE", path, 400))["message"]
-    cloud.turn(60)
-    await cloud.ask("DELETE", path)
+    assert "no operation can be performed" in (await cloud.request("DELETE", path, 400))["message"]
+    cloud.advance(60)
+    await cloud.request("DELETE", path)

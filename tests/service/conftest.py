@@ -10,7 +10,7 @@ import pytest
 from tests.processes.conftest import command
 from tests.processes.helpers import Upstream, free_port
 from tests.processes.http_server import HttpServer, http_server
-from tests.service.conversation import client_of
+from tests.service.conversation import make_http_client
 from tests.service.issuer import Issuer, ec_key, rsa_key
 
 __all__ = ["Service", "command", "service"]
@@ -35,12 +35,12 @@ def service(
     folder, cloud = tmp_path_factory.mktemp("service"), tmp_path_factory.mktemp("cloud")
     issuer = Issuer(f"http://127.0.0.1:{port}/mcp", [ec_key("ec-1"), rsa_key("rsa-1")])
     with (
-        issuer.serving(),
-        Upstream(cloud / "cloud.db").serving() as upstream,
+        issuer.serve(),
+        Upstream(cloud / "cloud.db").serve() as upstream,
         http_server(folder, port, **upstream.settings, **issuer.settings, **measuring) as server,
-        client_of(server.url) as http,
+        make_http_client(server.url) as http,
     ):
         yield Service(server, issuer, upstream, folder, http)
         http.close()
-        server.end()
+        server.terminate()
         assert not any("Traceback" in line for line in server.output)

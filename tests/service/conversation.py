@@ -12,29 +12,29 @@ from mcp_types import (
 from tests.processes.http_server import ACCEPT
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
-OLD, NEW = "2025-11-25", "2026-07-28"
-ERAS = (OLD, NEW)
+LEGACY, MODERN = "2025-11-25", "2026-07-28"
+ERAS = (LEGACY, MODERN)
 INFO = {"name": "test", "version": "1"}
 
 
-def client_of(url: str) -> httpx.Client:
+def make_http_client(url: str) -> httpx.Client:
     """What asks; one for many requests, because each takes long to make."""
     return httpx.Client(base_url=url, trust_env=False, timeout=ANSWER_TIMEOUT_SECONDS)
 
 
-def bearing(token: str | None) -> dict[str, str]:
+def bearer_headers(token: str | None) -> dict[str, str]:
     return {} if token is None else {"authorization": f"Bearer {token}"}
 
 
-def opened(http: httpx.Client, token: str | None) -> str:
+def open_session(http: httpx.Client, token: str | None) -> str:
     """The id of a new session of the older era."""
-    params = {"protocolVersion": OLD, "capabilities": {}, "clientInfo": INFO}
-    answer = _post(http, "initialize", params, bearing(token))
+    params = {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": INFO}
+    answer = _post(http, "initialize", params, bearer_headers(token))
     assert answer.status_code == 200, answer.text
     return answer.headers["mcp-session-id"]
 
 
-def ask(
+def send_request(
     http: httpx.Client,
     era: str,
     token: str | None,
@@ -45,12 +45,12 @@ def ask(
 ) -> httpx.Response:
     """Ask for `method`; in the older era within `session`, or a new one."""
     params = dict(params or {})
-    headers = {"mcp-protocol-version": era} | bearing(token) | headers
-    if era == OLD:
-        headers["mcp-session-id"] = session or opened(http, token)
+    headers = {"mcp-protocol-version": era} | bearer_headers(token) | headers
+    if era == LEGACY:
+        headers["mcp-session-id"] = session or open_session(http, token)
     else:
         params["_meta"] = {
-            PROTOCOL_VERSION_META_KEY: NEW,
+            PROTOCOL_VERSION_META_KEY: MODERN,
             CLIENT_INFO_META_KEY: INFO,
             CLIENT_CAPABILITIES_META_KEY: {},
         }
@@ -60,7 +60,7 @@ def ask(
     return _post(http, method, params, headers)
 
 
-def call(
+def call_tool(
     http: httpx.Client,
     era: str,
     token: str | None,
@@ -71,7 +71,7 @@ def call(
 ) -> httpx.Response:
     """Call a tool."""
     params = {"name": tool, "arguments": arguments}
-    return ask(http, era, token, "tools/call", params, session, **headers)
+    return send_request(http, era, token, "tools/call", params, session, **headers)
 
 
 def _post(

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tests.processes.helpers import free_port, serving_in_thread
+from tests.processes.helpers import free_port, serve_in_thread
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 Claims = dict[str, Any]
@@ -30,23 +30,23 @@ class SigningKey:
 
     kid: str
     algorithm: str
-    private: PrivateKey
+    private_key: PrivateKey
 
     @property
-    def public(self) -> dict[str, Any]:
+    def public_jwk(self) -> dict[str, Any]:
         """What the issuer publishes of it."""
         made = jwt.get_algorithm_by_name(self.algorithm)
-        jwk: dict[str, Any] = json.loads(made.to_jwk(self.private.public_key()))
+        jwk: dict[str, Any] = json.loads(made.to_jwk(self.private_key.public_key()))
         return jwk | {"kid": self.kid, "alg": self.algorithm, "use": "sig"}
 
     @property
     def public_pem(self) -> bytes:
-        return self.private.public_key().public_bytes(
+        return self.private_key.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
 
     def sign(self, claims: Claims, **header: Any) -> str:  # noqa: ANN401 - as JSON has it
-        return jwt.encode(claims, self.private, self.algorithm, {"kid": self.kid} | header)
+        return jwt.encode(claims, self.private_key, self.algorithm, {"kid": self.kid} | header)
 
 
 def rsa_key(kid: str) -> SigningKey:
@@ -77,9 +77,9 @@ class Issuer:
     audience: str
     keys: list[SigningKey]
     port: int = field(default_factory=free_port)
-    asked: list[str] = field(default_factory=list[str])
-    down: bool = False
-    instead: bytes | None = None
+    requested_paths: list[str] = field(default_factory=list[str])
+    is_down: bool = False
+    jwks_body: bytes | None = None
     jwks_uri: str = ""
 
     @property
@@ -105,7 +105,7 @@ class Issuer:
         return self.keys[-1].sign(self.claims(scope, sub, **others))
 
     def metadata(self, request: Request) -> Response:
-        self.asked.append(request.url.path)
+        self.requested_paths.append(request.url.path)
         told = {
             "issuer": self.url,
             "jwks_uri": self.jwks_uri or f"{self.url}/jwks",
@@ -115,14 +115,14 @@ class Issuer:
             "grant_types_supported": ["client_credentials"],
             "token_endpoint_auth_methods_supported": ["client_secret_post"],
         }
-        return JSONResponse(told, 503 if self.down else 200)
+        return JSONResponse(told, 503 if self.is_down else 200)
 
     def jwks(self, request: Request) -> Response:
-        self.asked.append(request.url.path)
-        if self.instead is not None:
-            return Response(self.instead, media_type="application/json")
-        told = {"keys": [key.public for key in self.keys]}
-        return JSONResponse(told, 503 if self.down else 200)
+        self.requested_paths.append(request.url.path)
+        if self.jwks_body is not None:
+            return Response(self.jwks_body, media_type="application/json")
+        told = {"keys": [key.public_jwk for key in self.keys]}
+        return JSONResponse(told, 503 if self.is_down else 200)
 
     async def issue(self, request: Request) -> Response:
         """The grant of client credentials: the client's id becomes the subject."""
@@ -132,29 +132,29 @@ class Issuer:
         return JSONResponse(told | {"access_token": self.token(scope, client, client_id=client)})
 
     @contextmanager
-    def serving(self) -> Generator["Issuer"]:
+    def serve(self) -> Generator["Issuer"]:
         """Serve in a thread of this process."""
         routes = [
             Route("/.well-known/oauth-authorization-server", self.metadata),
             Route("/jwks", self.jwks),
             Route("/token", self.issue, methods=["POST"]),
         ]
-        with serving_in_thread(Starlette(routes=routes), self.port):
+        with serve_in_thread(Starlette(routes=routes), self.port):
             yield self
 
 
-def part(value: object) -> str:
+def encode_part(value: object) -> str:
     """One part of a JWT."""
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 
-def unsigned(claims: Claims, **header: str) -> str:
+def unsigned_token(claims: Claims, **header: str) -> str:
     """A JWT that says that it needs no signature."""
-    return f"{part({'alg': 'none', 'typ': 'JWT'} | header)}.{part(claims)}."
+    return f"{encode_part({'alg': 'none', 'typ': 'JWT'} | header)}.{encode_part(claims)}."
 
 
-def signed_with_what_is_public(key: SigningKey, claims: Claims) -> str:
+def token_signed_with_public_key(key: SigningKey, claims: Claims) -> str:
     """A JWT by HMAC, whose secret is the public key that everybody has."""
-    head = f"{part({'alg': 'HS256', 'typ': 'JWT', 'kid': key.kid})}.{part(claims)}"
+    head = f"{encode_part({'alg': 'HS256', 'typ': 'JWT', 'kid': key.kid})}.{encode_part(claims)}"
     signature = hmac.digest(key.public_pem, head.encode(), hashlib.sha256)
     return f"{head}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"

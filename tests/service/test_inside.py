@@ -41,7 +41,7 @@ async def test_a_tool_beyond_the_scopes_is_refused_before_anything_is_sent(
 ) -> None:
     others = [it for it in SCOPES if it != needed]
     async with client_with(world, mode, others) as client:
-        with pytest.raises(MCPError, match=f"needs the scope {needed}. Nothing was sent"):
+        with pytest.raises(MCPError, match=f"needs the scope {needed}. Nothing was changed"):
             await client.call_tool(tool, {})
     assert world.requests == []
 

@@ -30,7 +30,7 @@ from tests.service.issuer import (
     ec_key,
     ed_key,
     rsa_key,
-    signed_with_what_is_public,
+    token_signed_with_public_key,
 )
 
 AUDIENCE = "https://snapshots.example/mcp"
@@ -38,15 +38,15 @@ AUDIENCE = "https://snapshots.example/mcp"
 
 @pytest.fixture(scope="module")
 def running() -> Generator[Issuer]:
-    with Issuer(AUDIENCE, [ec_key("ec-1")]).serving() as issuer:
+    with Issuer(AUDIENCE, [ec_key("ec-1")]).serve() as issuer:
         yield issuer
 
 
 @pytest.fixture
 def issuer(running: Issuer) -> Issuer:
-    running.keys, running.down = running.keys[:1], False
-    running.instead, running.jwks_uri = None, ""
-    running.asked.clear()
+    running.keys, running.is_down = running.keys[:1], False
+    running.jwks_body, running.jwks_uri = None, ""
+    running.requested_paths.clear()
     return running
 
 
@@ -102,13 +102,13 @@ async def test_the_keys_are_asked_for_once_and_a_token_is_looked_at_once(
     first = await verifier.verify(token)
     assert await verifier.verify(token) is first
     await verifier.verify(issuer.token(READ, sub="bob"))
-    assert issuer.asked == ["/.well-known/oauth-authorization-server", "/jwks"]
+    assert issuer.requested_paths == ["/.well-known/oauth-authorization-server", "/jwks"]
 
 
 async def test_where_the_keys_are_can_be_said(issuer: Issuer, turned: ManualClock) -> None:
     verifier = verifier_of(issuer, turned, jwks_url=f"{issuer.url}/jwks")
     await verifier.verify(issuer.token(READ))
-    assert issuer.asked == ["/jwks"]
+    assert issuer.requested_paths == ["/jwks"]
 
 
 async def test_a_new_key_is_fetched_when_a_token_names_it(
@@ -120,7 +120,7 @@ async def test_a_new_key_is_fetched_when_a_token_names_it(
         await verifier.verify(issuer.token(READ))
     turned.turn(seconds=MIN_FETCH_INTERVAL_SECONDS)
     assert (await verifier.verify(issuer.token(READ))).scopes == [READ]
-    assert issuer.asked.count("/jwks") == 2
+    assert issuer.requested_paths.count("/jwks") == 2
 
 
 async def test_tokens_of_unknown_keys_do_not_make_it_ask_the_issuer_again_and_again(
@@ -130,14 +130,14 @@ async def test_tokens_of_unknown_keys_do_not_make_it_ask_the_issuer_again_and_ag
     for number in range(20):
         with pytest.raises(RejectedTokenError):
             await verifier.verify(stranger.sign(issuer.claims(READ, sub=str(number))))
-    assert issuer.asked.count("/jwks") == 1
+    assert issuer.requested_paths.count("/jwks") == 1
 
 
 async def test_calls_at_once_ask_the_issuer_once(issuer: Issuer, verifier: TokenVerifier) -> None:
     async with anyio.create_task_group() as group:
         for number in range(10):
             group.start_soon(verifier.verify, issuer.token(READ, sub=str(number)))
-    assert issuer.asked.count("/jwks") == 1
+    assert issuer.requested_paths.count("/jwks") == 1
 
 
 async def test_a_key_that_the_issuer_took_back_is_refused_in_time(
@@ -158,12 +158,12 @@ async def test_known_keys_stay_in_use_while_the_issuer_is_away(
     issuer: Issuer, verifier: TokenVerifier, turned: ManualClock
 ) -> None:
     await verifier.verify(issuer.token(READ))
-    issuer.down = True
+    issuer.is_down = True
     turned.turn(seconds=KEYS_TTL_SECONDS + 1)
     assert (await verifier.verify(issuer.token(READ, sub="bob"))).subject == "bob"
     with pytest.raises(KeysUnavailableError):
         await verifier.verify(ec_key("ec-2").sign(issuer.claims(READ)))
-    issuer.down = False
+    issuer.is_down = False
     turned.turn(seconds=MIN_FETCH_INTERVAL_SECONDS)
     assert (await verifier.verify(issuer.token(READ, sub="eve"))).subject == "eve"
 
@@ -171,11 +171,11 @@ async def test_known_keys_stay_in_use_while_the_issuer_is_away(
 async def test_a_token_is_neither_good_nor_bad_while_no_key_could_be_had(
     issuer: Issuer, verifier: TokenVerifier
 ) -> None:
-    issuer.down = True
+    issuer.is_down = True
     for _ in range(2):
         with pytest.raises(KeysUnavailableError):
             await verifier.verify(issuer.token(READ))
-    assert issuer.asked.count("/.well-known/oauth-authorization-server") == 1
+    assert issuer.requested_paths.count("/.well-known/oauth-authorization-server") == 1
 
 
 async def test_an_issuer_that_is_not_there_is_no_crash(turned: ManualClock) -> None:
@@ -188,7 +188,7 @@ async def test_metadata_of_another_issuer_is_not_used(turned: ManualClock, issue
     keys = KeySet(Source(f"http://localhost:{issuer.port}", None).fetch_keys, turned.elapsed)
     with pytest.raises(KeysUnavailableError):
         await keys.find_key("ec-1")
-    assert "/jwks" not in issuer.asked
+    assert "/jwks" not in issuer.requested_paths
 
 
 async def test_a_good_token_ends_when_it_ends_however_well_it_is_known(
@@ -206,10 +206,10 @@ async def test_a_good_token_ends_when_it_ends_however_well_it_is_known(
 async def test_a_published_secret_does_not_make_hmac_good(
     issuer: Issuer, verifier: TokenVerifier
 ) -> None:
-    token = signed_with_what_is_public(issuer.keys[0], issuer.claims(" ".join(SCOPES)))
+    token = token_signed_with_public_key(issuer.keys[0], issuer.claims(" ".join(SCOPES)))
     with pytest.raises(RejectedTokenError):
         await verifier.verify(token)
-    assert issuer.asked == []
+    assert issuer.requested_paths == []
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ async def test_a_published_secret_does_not_make_hmac_good(
 async def test_an_issuer_that_answers_nonsense_has_not_answered(
     issuer: Issuer, verifier: TokenVerifier, answer: bytes
 ) -> None:
-    issuer.instead = answer
+    issuer.jwks_body = answer
     with pytest.raises(KeysUnavailableError):
         await verifier.verify(issuer.token(READ))
 
@@ -240,7 +240,7 @@ async def test_an_issuer_that_answers_nonsense_has_not_answered(
 async def test_a_key_that_cannot_be_used_makes_no_token_good_and_nothing_crash(
     issuer: Issuer, verifier: TokenVerifier, key: dict[str, object]
 ) -> None:
-    issuer.instead = json.dumps({"keys": ["x", {"no": "id"}, key | {"kid": "ec-1"}]}).encode()
+    issuer.jwks_body = json.dumps({"keys": ["x", {"no": "id"}, key | {"kid": "ec-1"}]}).encode()
     with pytest.raises(RejectedTokenError):
         await verifier.verify(issuer.token(READ))
 

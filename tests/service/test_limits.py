@@ -13,7 +13,16 @@ from tests.conftest import ManualClock
 from tests.processes.helpers import Upstream, free_port
 from tests.processes.http_server import http_server
 from tests.service.conftest import Service
-from tests.service.conversation import ERAS, NEW, OLD, ask, bearing, call, client_of, opened
+from tests.service.conversation import (
+    ERAS,
+    LEGACY,
+    MODERN,
+    bearer_headers,
+    call_tool,
+    make_http_client,
+    open_session,
+    send_request,
+)
 from tests.service.issuer import Issuer, ec_key
 
 ALICE, ROBOT, BUSY = "a" * 32, "b" * 32, "c" * 32
@@ -35,30 +44,30 @@ def team(tmp_path_factory: pytest.TempPathFactory, measuring: dict[str, str]) ->
     settings |= measuring
     host = ("--host", "0.0.0.0")  # noqa: S104 - what the setting is for
     with (
-        Upstream(cloud / "cloud.db").serving() as upstream,
+        Upstream(cloud / "cloud.db").serve() as upstream,
         http_server(folder, free_port(), *host, **upstream.settings, **settings) as server,
-        client_of(server.url) as http,
+        make_http_client(server.url) as http,
     ):
         yield Service(server, Issuer("", [ec_key("none")]), upstream, folder, http)
         http.close()
-        server.end()
+        server.terminate()
         assert not any("Traceback" in line for line in server.output)
         assert not any(it in "".join(server.output) for it in (ALICE, ROBOT, BUSY))
 
 
 @pytest.mark.parametrize("era", ERAS)
 def test_a_static_token_does_what_its_line_says(team: Service, era: str) -> None:
-    assert call(team.http, era, ALICE, "list_snapshots", {}).is_success
-    assert call(team.http, era, ROBOT, "list_snapshots", {}).is_success
-    team.upstream.seen.clear()
-    refused = call(team.http, era, ROBOT, "delete_snapshot", {"snapshot_id": 1})
+    assert call_tool(team.http, era, ALICE, "list_snapshots", {}).is_success
+    assert call_tool(team.http, era, ROBOT, "list_snapshots", {}).is_success
+    team.upstream.requests.clear()
+    refused = call_tool(team.http, era, ROBOT, "delete_snapshot", {"snapshot_id": 1})
     assert refused.status_code == 403
-    assert call(team.http, era, "d" * 32, "list_snapshots", {}, "s").status_code == 401
-    assert team.upstream.seen == []
+    assert call_tool(team.http, era, "d" * 32, "list_snapshots", {}, "s").status_code == 401
+    assert team.upstream.requests == []
 
 
 def test_without_an_issuer_the_challenge_names_none(team: Service) -> None:
-    answer = ask(team.http, NEW, None, "tools/list")
+    answer = send_request(team.http, MODERN, None, "tools/list")
     assert answer.headers["www-authenticate"] == f'Bearer scope="{READ}"'
     assert team.server.get("/.well-known/oauth-protected-resource").status_code == 401
 
@@ -66,12 +75,12 @@ def test_without_an_issuer_the_challenge_names_none(team: Service) -> None:
 def test_who_asks_too_often_is_told_when_to_come_back_and_the_others_are_served(
     team: Service,
 ) -> None:
-    answers = [ask(team.http, NEW, BUSY, "tools/list") for _ in range(A_MINUTE + 1)]
+    answers = [send_request(team.http, MODERN, BUSY, "tools/list") for _ in range(A_MINUTE + 1)]
     assert {it.status_code for it in answers[:-1]} == {200}
     assert answers[-1].status_code == 429
     assert 0 < int(answers[-1].headers["retry-after"]) <= 60
-    assert "nothing was done" in answers[-1].json()["error_description"]
-    assert ask(team.http, NEW, ROBOT, "tools/list").is_success
+    assert "Nothing was changed." in answers[-1].json()["error_description"]
+    assert send_request(team.http, MODERN, ROBOT, "tools/list").is_success
 
 
 def test_a_quota_is_of_any_minute_and_of_each_by_themselves() -> None:
@@ -89,8 +98,10 @@ def test_a_quota_is_of_any_minute_and_of_each_by_themselves() -> None:
 def test_only_the_names_that_it_has_are_answered(team: Service, era: str) -> None:
     def status(**headers: str) -> int:
         params: dict[str, Any] = {"name": "list_snapshots", "arguments": {}}
-        session = opened(team.http, ALICE) if era == OLD else ""
-        return ask(team.http, era, ALICE, "tools/call", params, session, **headers).status_code
+        session = open_session(team.http, ALICE) if era == LEGACY else ""
+        return send_request(
+            team.http, era, ALICE, "tools/call", params, session, **headers
+        ).status_code
 
     assert status(host="snapshots.example") == 200
     assert status(host="evil.example") == 421
@@ -102,13 +113,13 @@ def test_only_the_names_that_it_has_are_answered(team: Service, era: str) -> Non
 def test_a_body_beyond_the_limit_is_refused(team: Service) -> None:
     long = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping", "x": "y" * MAX_REQUEST_BYTES})
     for token in (ALICE, ROBOT):
-        assert team.server.send(long, **bearing(token)).status_code == 413
-    assert team.server.send(long).status_code == 401
+        assert team.server.post_raw(long, **bearer_headers(token)).status_code == 413
+    assert team.server.post_raw(long).status_code == 401
 
 
 def test_each_answer_has_the_id_of_its_request_and_so_has_the_log(team: Service) -> None:
-    given = ask(
-        team.http, NEW, "wrong", "tools/list", None, "", **{"x-request-id": "from-the-proxy.1"}
+    given = send_request(
+        team.http, MODERN, "wrong", "tools/list", None, "", **{"x-request-id": "from-the-proxy.1"}
     )
     assert given.headers["x-request-id"] == "from-the-proxy.1"
     assert any("request from-the-proxy.1: 401" in line for line in team.server.output)

@@ -17,8 +17,8 @@ from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 from mcp_types import CallToolResult
 
 from snapshot_mcp.mcp_server.app import create_server
-from snapshot_mcp.mcp_server.panel.tools import COMMITTED
-from snapshot_mcp.mcp_server.prompts import load_prompts
+from snapshot_mcp.mcp_server.panel.tools import COMMITTED_TOOLS
+from snapshot_mcp.mcp_server.prompt_files import load_prompts
 from snapshot_mcp.settings.environment import LEDGER_FILE, Settings
 from snapshot_mcp.transports.http.scopes import (
     COMMIT_TOOL,
@@ -31,10 +31,10 @@ from snapshot_mcp.transports.http.scopes import (
     required_scopes,
 )
 from snapshot_mcp.transports.http.token_verifier import LEEWAY_SECONDS
-from tests.conftest import ERAS, ask, refused
+from tests.conftest import ERAS, SHOWS_PANELS, ask, refused
 from tests.service.conftest import Service
-from tests.service.conversation import NEW, OLD, bearing, opened
-from tests.service.conversation import ask as ask_raw
+from tests.service.conversation import LEGACY, MODERN, bearer_headers, open_session
+from tests.service.conversation import send_request as ask_raw
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 ALL = " ".join(SCOPES)
@@ -45,7 +45,7 @@ async def client_of(service: Service, token: str, mode: str) -> AsyncGenerator[C
     """A real client that presents `token`."""
     async with (
         httpx2.AsyncClient(
-            headers=bearing(token), timeout=ANSWER_TIMEOUT_SECONDS, trust_env=False
+            headers=bearer_headers(token), timeout=ANSWER_TIMEOUT_SECONDS, trust_env=False
         ) as http,
         Client(
             streamable_http_client(f"{service.server.url}/mcp", http_client=http), mode=mode
@@ -61,7 +61,8 @@ def ledger(service: Service) -> list[tuple[str, str, str]]:
 
 
 async def test_every_tool_has_a_scope_and_no_other_name_does() -> None:
-    tools = {tool.name: tool for tool in await create_server(Settings()).list_tools()}
+    async with Client(create_server(Settings()), extensions=SHOWS_PANELS) as client:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
     assert tools.keys() == {*SCOPE_OF_TOOL, COMMIT_TOOL}
     for name, scope in SCOPE_OF_TOOL.items():
         hints = tools[name].annotations
@@ -73,17 +74,17 @@ async def test_every_tool_has_a_scope_and_no_other_name_does() -> None:
 async def test_a_commit_in_the_panel_needs_the_scope_of_what_is_committed(
     service: Service,
 ) -> None:
-    assert {SCOPE_OF_TOOL[tool] for tool in COMMITTED} == {WRITE, DELETE}
-    for tool in (*COMMITTED, "nonsense"):
+    assert {SCOPE_OF_TOOL[tool] for tool in COMMITTED_TOOLS} == {WRITE, DELETE}
+    for tool in (*COMMITTED_TOOLS, "nonsense"):
         params = {"name": COMMIT_TOOL, "arguments": {"tool": tool}}
         needed = required_scopes("tools/call", params)
         assert needed == {SCOPE_OF_TOOL.get(tool, READ)} or tool == "nonsense"
         for held in SCOPES:
-            answer = ask_raw(service.http, NEW, service.issuer.token(held), "tools/call", params)
+            answer = ask_raw(service.http, MODERN, service.issuer.token(held), "tools/call", params)
             assert (answer.status_code == 403) == (needed != {held})
     assert is_listed(COMMIT_TOOL, {WRITE})
     assert not is_listed(COMMIT_TOOL, {READ})
-    assert service.upstream.seen == []
+    assert service.upstream.requests == []
 
 
 @pytest.mark.parametrize("mode", ERAS)
@@ -126,7 +127,7 @@ async def test_a_plan_is_of_use_to_nobody_but_whom_it_was_made_for(
     assert [row for row in rows if row[2] == names["bob"]] == [
         ("refused", "delete_snapshot", names["bob"])
     ]
-    service.upstream.seen.clear()
+    service.upstream.requests.clear()
 
 
 class _Kept:
@@ -172,7 +173,7 @@ async def seconds_to_begin(service: Service) -> int:
     return 2 + int(4 * (monotonic() - begun))
 
 
-@pytest.mark.parametrize("era", [OLD, NEW])
+@pytest.mark.parametrize("era", [LEGACY, MODERN])
 async def test_a_stream_that_only_listens_ends_when_its_token_does(
     service: Service, era: str
 ) -> None:
@@ -184,17 +185,17 @@ async def test_a_stream_that_only_listens_ends_when_its_token_does(
 
 def _listen(service: Service, era: str, token: str) -> int:
     """Listen to the end; the status that it began with."""
-    if era == NEW:
+    if era == MODERN:
         wanted: dict[str, Any] = {"notifications": {"resourceSubscriptions": ["snapshot://1"]}}
         answer = ask_raw(service.http, era, token, "subscriptions/listen", wanted)
         assert "acknowledged" in answer.text
         return answer.status_code
     headers = {
         "accept": "text/event-stream",
-        "mcp-session-id": opened(service.http, token),
-        "mcp-protocol-version": OLD,
+        "mcp-session-id": open_session(service.http, token),
+        "mcp-protocol-version": LEGACY,
     }
-    return service.http.get("/mcp", headers=headers | bearing(token)).status_code
+    return service.http.get("/mcp", headers=headers | bearer_headers(token)).status_code
 
 
 async def test_a_call_that_goes_on_is_not_cut_when_its_token_ends(service: Service) -> None:
@@ -213,4 +214,4 @@ async def test_a_call_that_goes_on_is_not_cut_when_its_token_ends(service: Servi
         with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
             await create()
     assert not result[0].is_error
-    service.upstream.seen.clear()
+    service.upstream.requests.clear()

@@ -9,14 +9,14 @@ import pytest
 from snapshot_mcp.settings.environment import LEDGER_FILE
 from snapshot_mcp.transports.http.scopes import DELETE, READ, SCOPE_OF_TOOL, SCOPES, WRITE
 from tests.service.conftest import Service
-from tests.service.conversation import ERAS, OLD, ask, call, opened
+from tests.service.conversation import ERAS, LEGACY, call_tool, open_session, send_request
 from tests.service.issuer import (
     Issuer,
     ec_key,
-    part,
+    encode_part,
     rsa_key,
-    signed_with_what_is_public,
-    unsigned,
+    token_signed_with_public_key,
+    unsigned_token,
 )
 
 ALL = " ".join(SCOPES)
@@ -34,15 +34,17 @@ BAD: dict[str, Callable[[Issuer], str | None]] = {
     "no end": lambda it: it.token(ALL, exp=None),
     "no subject": lambda it: it.token(ALL, sub=""),
     "a subject with a line end": lambda it: it.token(ALL, sub="alice\nlocal"),
-    "alg none": lambda it: unsigned(it.claims(ALL)),
-    "alg none with a key": lambda it: unsigned(it.claims(ALL), kid="rsa-1"),
-    "alg None": lambda it: unsigned(it.claims(ALL), alg="None", kid="rsa-1"),
+    "alg none": lambda it: unsigned_token(it.claims(ALL)),
+    "alg none with a key": lambda it: unsigned_token(it.claims(ALL), kid="rsa-1"),
+    "alg None": lambda it: unsigned_token(it.claims(ALL), alg="None", kid="rsa-1"),
     "another key of the same name": lambda it: STRANGER.sign(it.claims(ALL)),
     "a key that is not known": lambda it: ec_key("ec-9").sign(it.claims(ALL)),
-    "a key of its own": lambda it: STRANGER.sign(it.claims(ALL), jwk=STRANGER.public),
+    "a key of its own": lambda it: STRANGER.sign(it.claims(ALL), jwk=STRANGER.public_jwk),
     "a key for another algorithm": lambda it: STRANGER.sign(it.claims(ALL), kid="ec-1"),
     "no name of a key": lambda it: it.keys[-1].sign(it.claims(ALL), kid=""),
-    "HS256 with the public key": lambda it: signed_with_what_is_public(it.keys[-1], it.claims(ALL)),
+    "HS256 with the public key": lambda it: token_signed_with_public_key(
+        it.keys[-1], it.claims(ALL)
+    ),
     "signature cut off": lambda it: it.token(ALL).rsplit(".", 1)[0] + ".",
     "claims exchanged": lambda it: _with_claims(it.token(READ), it.claims(ALL)),
     "malformed": lambda _: "not-a-token",
@@ -64,7 +66,7 @@ CALLS = {
 
 def _with_claims(token: str, claims: dict[str, object]) -> str:
     head, _, signature = token.split(".")
-    return f"{head}.{part(claims)}.{signature}"
+    return f"{head}.{encode_part(claims)}.{signature}"
 
 
 def _without_scope(claims: dict[str, object]) -> dict[str, object]:
@@ -73,13 +75,13 @@ def _without_scope(claims: dict[str, object]) -> dict[str, object]:
 
 def nothing_left(service: Service) -> bool:
     """Whether nothing was sent and nothing recorded."""
-    return service.upstream.seen == [] and not (service.folder / LEDGER_FILE).exists()
+    return service.upstream.requests == [] and not (service.folder / LEDGER_FILE).exists()
 
 
 @pytest.fixture(scope="module")
 def session(service: Service) -> str:
     """A session that somebody opened with a good token; a bad one must not use it."""
-    return opened(service.http, service.issuer.token(ALL))
+    return open_session(service.http, service.issuer.token(ALL))
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -89,7 +91,7 @@ def test_a_token_that_is_not_good_is_answered_401_and_nothing_is_sent(
 ) -> None:
     bad = BAD[token](service.issuer)
     for tool, arguments in CALLS.items():
-        answer = call(service.http, era, bad, tool, arguments, session)
+        answer = call_tool(service.http, era, bad, tool, arguments, session)
         assert answer.status_code == 401, answer.text
         challenge = answer.headers["www-authenticate"]
         assert challenge.startswith("Bearer ")
@@ -108,8 +110,8 @@ def test_a_token_without_any_scope_of_ours_is_answered_403(
 ) -> None:
     powerless = POWERLESS[token](service.issuer)
     for answer in (
-        call(service.http, era, powerless, "list_snapshots", {}, session),
-        ask(service.http, era, powerless, "tools/list", session=session),
+        call_tool(service.http, era, powerless, "list_snapshots", {}, session),
+        send_request(service.http, era, powerless, "tools/list", session=session),
     ):
         assert answer.status_code == 403
         assert 'error="insufficient_scope"' in answer.headers["www-authenticate"]
@@ -126,7 +128,7 @@ def test_a_tool_beyond_the_scopes_is_answered_403_with_the_scope_that_it_needs(
     needed = SCOPE_OF_TOOL[tool]
     if needed == held:
         return
-    answer = call(service.http, era, service.issuer.token(held), tool, CALLS.get(tool, {}))
+    answer = call_tool(service.http, era, service.issuer.token(held), tool, CALLS.get(tool, {}))
     assert answer.status_code == 403
     challenge = answer.headers["www-authenticate"]
     assert 'error="insufficient_scope"' in challenge
@@ -150,26 +152,28 @@ def test_what_is_read_otherwise_needs_the_scope_to_read(
     service: Service, method: str, params: dict[str, str], era: str
 ) -> None:
     token = service.issuer.token(f"{WRITE} {DELETE}")
-    answer = ask(service.http, era, token, method, dict(params))
+    answer = send_request(service.http, era, token, method, dict(params))
     assert answer.status_code == 403
     assert f"needs the scope {READ}" in answer.json()["error_description"]
-    assert ask(service.http, era, service.issuer.token(READ), method, dict(params)).is_success
+    assert send_request(
+        service.http, era, service.issuer.token(READ), method, dict(params)
+    ).is_success
     assert nothing_left(service)
 
 
 def test_a_batch_with_one_call_beyond_the_scopes_is_refused_whole(service: Service) -> None:
     token = service.issuer.token(READ)
-    session = opened(service.http, token)
+    session = open_session(service.http, token)
     batch = [
         {"jsonrpc": "2.0", "id": 1, "method": "ping"},
         {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "delete_snapshot"}},
     ]
-    answer = service.server.send(
+    answer = service.server.post_raw(
         json.dumps(batch),
         **{
             "authorization": f"Bearer {token}",
             "mcp-session-id": session,
-            "mcp-protocol-version": OLD,
+            "mcp-protocol-version": LEGACY,
         },
     )
     assert answer.status_code == 403
@@ -179,14 +183,17 @@ def test_a_batch_with_one_call_beyond_the_scopes_is_refused_whole(service: Servi
 @pytest.mark.parametrize("body", ["{", "1", "[" * 100_000, '{"method": []}'], ids=len)
 def test_what_is_no_message_is_answered_as_such(service: Service, body: str) -> None:
     token = service.issuer.token(READ)
-    headers = {"authorization": f"Bearer {token}", "mcp-session-id": opened(service.http, token)}
-    assert service.server.send(body, **headers).status_code == 400
+    headers = {
+        "authorization": f"Bearer {token}",
+        "mcp-session-id": open_session(service.http, token),
+    }
+    assert service.server.post_raw(body, **headers).status_code == 400
     assert nothing_left(service)
 
 
 def test_a_session_is_of_no_use_to_another_principal(service: Service, session: str) -> None:
     other = service.issuer.token(ALL, sub="mallory")
-    answer = call(service.http, OLD, other, "list_snapshots", {}, session)
+    answer = call_tool(service.http, LEGACY, other, "list_snapshots", {}, session)
     assert answer.status_code == 404
     assert nothing_left(service)
 
@@ -204,7 +211,7 @@ def test_a_session_is_of_no_use_to_another_principal(service: Service, session: 
 def test_only_a_bearer_token_in_the_header_counts(
     service: Service, headers: dict[str, str]
 ) -> None:
-    answer = service.server.post(**headers)
+    answer = service.server.post_ping(**headers)
     assert answer.status_code == 401
     assert service.server.get("/mcp", **headers).status_code == 401
     assert service.server.get(f"/mcp?access_token={service.issuer.token(ALL)}").status_code == 401
@@ -212,7 +219,7 @@ def test_only_a_bearer_token_in_the_header_counts(
 
 def test_two_tokens_at_once_are_none(service: Service) -> None:
     token = f"Bearer {service.issuer.token(ALL)}"
-    answer = service.server.send("{}", authorization=[token, token])
+    answer = service.server.post_raw("{}", authorization=[token, token])
     assert answer.status_code == 401
 
 

@@ -9,7 +9,7 @@ from snapshot_mcp.transports.http.error_responses import RETRY_AFTER_SECONDS
 from snapshot_mcp.transports.http.scopes import READ
 from tests.processes.helpers import Upstream, free_port
 from tests.processes.http_server import HttpServer, http_server
-from tests.service.conversation import NEW, call, client_of
+from tests.service.conversation import MODERN, call_tool, make_http_client
 from tests.service.issuer import Issuer, ec_key
 
 pytestmark = pytest.mark.slow
@@ -17,12 +17,12 @@ pytestmark = pytest.mark.slow
 
 def result_of(server: HttpServer, tool: str, **arguments: object) -> dict[str, Any]:
     """The result of a call, whatever it is."""
-    with client_of(server.url) as http:
-        return call(http, NEW, None, tool, arguments).json()["result"]
+    with make_http_client(server.url) as http:
+        return call_tool(http, MODERN, None, tool, arguments).json()["result"]
 
 
 def test_a_plan_of_one_server_is_taken_by_another_that_has_its_key(tmp_path: Path) -> None:
-    with Upstream(tmp_path / "cloud.db").serving() as upstream:
+    with Upstream(tmp_path / "cloud.db").serve() as upstream:
         both = upstream.settings | {"SNAPSHOT_MCP_SIGNING_KEY": "k" * 43}
         with (
             http_server(tmp_path / "one", free_port(), **both) as one,
@@ -41,15 +41,15 @@ def test_while_the_issuer_never_answered_a_token_is_answered_503_and_nothing_is_
     tmp_path: Path,
 ) -> None:
     nowhere = Issuer("https://snapshots.example/mcp", [ec_key("ec-1")])
-    with Upstream(tmp_path / "cloud.db").serving() as upstream:
+    with Upstream(tmp_path / "cloud.db").serve() as upstream:
         settings = upstream.settings | nowhere.settings
         with (
             http_server(tmp_path / "data", free_port(), **settings) as server,
-            client_of(server.url) as http,
+            make_http_client(server.url) as http,
         ):
-            answer = call(http, NEW, nowhere.token(READ), "list_snapshots", {})
+            answer = call_tool(http, MODERN, nowhere.token(READ), "list_snapshots", {})
             assert server.get("/health").is_success
         assert answer.status_code == 503
         assert answer.headers["retry-after"] == str(RETRY_AFTER_SECONDS)
         assert "issuer" in answer.json()["error_description"]
-        assert upstream.seen == []
+        assert upstream.requests == []

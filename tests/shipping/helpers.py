@@ -51,9 +51,9 @@ def assert_server_works(command: Sequence[str], folder: Path, **variables: str) 
     """Start the server as a client does and call a tool."""
     with stdio_server(folder / "data", command=command, **variables) as server:
         assert server.initialize()["serverInfo"]["name"] == "snapshot-mcp"
-        assert set(server.tools()) == TOOLS
-        assert server.ask("list_snapshots")["total"] > 0
-        assert server.hang_up() == 0
+        assert set(server.list_tools()) == TOOLS
+        assert server.call_tool("list_snapshots")["total"] > 0
+        assert server.close_stdin() == 0
 
 
 def read_entry(path: Path, section: str) -> tuple[list[str], dict[str, str]]:

@@ -36,7 +36,7 @@ def server(
 ) -> Generator[HttpServer]:
     folder = tmp_path_factory.mktemp("observed")
     with (
-        Upstream(folder / "cloud.db").serving() as upstream,
+        Upstream(folder / "cloud.db").serve() as upstream,
         http_server(
             folder / "server",
             free_port(),
@@ -50,7 +50,7 @@ def server(
         ) as server,
     ):
         yield server
-        server.end()
+        server.terminate()
 
 
 async def provoke(server: HttpServer, text: str) -> None:
@@ -154,13 +154,13 @@ def test_a_server_over_stdio_sends_what_is_left_at_its_end(
     settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
     with stdio_server(tmp_path, **settings) as server:
         server.initialize()
-        server.ask("list_virtual_machines", limit=1)
+        server.call_tool("list_virtual_machines", limit=1)
         before = len(collector.spans)
         if ending == "SIGTERM":
             server.process.terminate()
             assert server.process.wait(ANSWER_TIMEOUT_SECONDS) == -signal.SIGTERM
         else:
-            assert server.hang_up() == 0
+            assert server.close_stdin() == 0
         names = {span.name for span in collector.spans[before:]}
     assert {"tools/call list_virtual_machines", "GET /core/virtual-machines"} <= names
 
@@ -170,9 +170,9 @@ def test_a_collector_that_is_not_there_keeps_nobody_from_working(
     tmp_path: Path, address: str
 ) -> None:
     with ready_server(tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=address, **QUICK) as server:
-        assert server.ask("list_snapshots", limit=1)["total"]
+        assert server.call_tool("list_snapshots", limit=1)["total"]
         begin = time.monotonic()
-        assert server.hang_up() == 0
+        assert server.close_stdin() == 0
         assert time.monotonic() - begin < 9  # the exporters alone would try for 10 s
 
 

@@ -1,88 +1,65 @@
-"""What a client is told of the server: held to files, so that no change goes unseen."""
-
-import json
-import os
-from pathlib import Path
+"""Definitions that clients see: each tool, prompt and resource matches its toolsnap."""
 
 import jsonschema
 import pytest
 from mcp import Client
+from pydantic import BaseModel
 
 from snapshot_mcp.mcp_server.app import create_server
+from snapshot_mcp.mcp_server.tools.toolsets import TOOLS
 from snapshot_mcp.settings.environment import Settings
-from tests.conftest import World
+from tests.conftest import ERAS, World
+from tests.tools.toolsnaps import TOOLSNAPS, assert_matches_toolsnap
 
-TOOLSNAPS = Path(__file__).parents[1] / "toolsnaps"
-TOOLS = [
-    "list_snapshots",
-    "inspect_snapshot",
-    "list_virtual_machines",
-    "create_snapshot",
-    "restore_snapshot",
-    "delete_snapshot",
-    "plan_retention",
-    "apply_retention",
-    "create_image_from_snapshot",
-    "list_snapshot_events",
-    "review_snapshots",
-]
-READING = [*TOOLS[:3], "plan_retention", "list_snapshot_events", "review_snapshots"]
+NAMES = [tool.name for tool in TOOLS]
+READING = [tool.name for tool in TOOLS if tool.effect == "reads"]
 
 
-def compare(name: str, told: object) -> None:
-    """Hold `told` to the file of that name; UPDATE_TOOLSNAPS=1 writes it anew."""
-    path = TOOLSNAPS / f"{name}.json"
-    text = json.dumps(told, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
-    if os.environ.get("UPDATE_TOOLSNAPS"):
-        path.write_text(text, encoding="utf-8")
-    assert path.read_text(encoding="utf-8") == text, f"{name} changed; UPDATE_TOOLSNAPS=1 if meant"
+def dump(definition: BaseModel) -> object:
+    return definition.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-async def test_the_tools_are_exactly_these_in_a_fixed_order(client: Client) -> None:
-    assert [tool.name for tool in (await client.list_tools()).tools] == TOOLS
+async def test_the_declared_tools_are_listed_in_their_order(client: Client) -> None:
+    assert [tool.name for tool in (await client.list_tools()).tools] == NAMES
+    assert len(set(NAMES)) == len(NAMES)
 
 
-async def test_every_tool_is_as_its_toolsnap_says(client: Client) -> None:
+async def test_every_tool_matches_its_toolsnap(client: Client) -> None:
     for tool in (await client.list_tools()).tools:
-        compare(f"tool.{tool.name}", tool.model_dump(mode="json", by_alias=True, exclude_none=True))
+        assert_matches_toolsnap(f"tool.{tool.name}", dump(tool))
 
 
-async def test_every_prompt_is_as_its_toolsnap_says(client: Client) -> None:
+async def test_every_prompt_matches_its_toolsnap(client: Client) -> None:
     for prompt in (await client.list_prompts()).prompts:
-        compare(
-            f"prompt.{prompt.name}",
-            prompt.model_dump(mode="json", by_alias=True, exclude_none=True),
-        )
+        assert_matches_toolsnap(f"prompt.{prompt.name}", dump(prompt))
 
 
-async def test_every_resource_is_as_its_toolsnap_says(client: Client) -> None:
+async def test_every_resource_matches_its_toolsnap(client: Client) -> None:
     for resource in (await client.list_resources()).resources:
-        compare(
-            f"resource.{resource.name}",
-            resource.model_dump(mode="json", by_alias=True, exclude_none=True),
-        )
+        assert_matches_toolsnap(f"resource.{resource.name}", dump(resource))
     for template in (await client.list_resource_templates()).resource_templates:
-        compare(
-            f"template.{template.name}",
-            template.model_dump(mode="json", by_alias=True, exclude_none=True),
-        )
+        assert_matches_toolsnap(f"template.{template.name}", dump(template))
 
 
-async def test_the_instructions_are_as_their_toolsnap_says() -> None:
+async def test_the_instructions_match_their_toolsnap() -> None:
     server = create_server(Settings())
     assert server.instructions is not None
-    compare("instructions", server.instructions.splitlines())
+    assert_matches_toolsnap("instructions", server.instructions.splitlines())
 
 
-async def test_no_toolsnap_is_orphaned(world: World) -> None:
+async def test_every_toolsnap_belongs_to_a_definition(world: World) -> None:
     async with world.client(panel=True) as client:
         tools = {f"tool.{tool.name}" for tool in (await client.list_tools()).tools}
         prompts = {f"prompt.{prompt.name}" for prompt in (await client.list_prompts()).prompts}
-        resources = {f"resource.{it.name}" for it in (await client.list_resources()).resources}
-        listed = (await client.list_resource_templates()).resource_templates
-        templates = {f"template.{it.name}" for it in listed}
-    told = tools | prompts | resources | templates | {"instructions"}
-    assert {path.stem for path in TOOLSNAPS.iterdir()} == told
+        resources = {
+            f"resource.{resource.name}" for resource in (await client.list_resources()).resources
+        }
+        templates = {
+            f"template.{template.name}"
+            for template in (await client.list_resource_templates()).resource_templates
+        }
+    names = tools | prompts | resources | templates | {"instructions"}
+    assert {path.stem for path in TOOLSNAPS.iterdir()} == names
 
 
 async def test_every_tool_has_a_title_all_four_hints_and_two_valid_schemas(client: Client) -> None:
@@ -101,19 +78,16 @@ async def test_every_tool_has_a_title_all_four_hints_and_two_valid_schemas(clien
         jsonschema.Draft202012Validator.check_schema(tool.output_schema)
 
 
-async def test_only_deletions_are_marked_destructive_and_only_reads_as_reading(
-    client: Client,
-) -> None:
+async def test_only_deletions_are_marked_as_destructive(client: Client) -> None:
     hints = {tool.name: tool.annotations for tool in (await client.list_tools()).tools}
-    assert [name for name, hint in hints.items() if hint and hint.destructive_hint] == [
-        "delete_snapshot",
-        "apply_retention",
-    ]
-    assert [name for name, hint in hints.items() if hint and hint.read_only_hint] == READING
+    destructive = [name for name, hint in hints.items() if hint and hint.destructive_hint]
+    assert destructive == ["delete_snapshot", "apply_retention"]
 
 
-@pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
-async def test_read_only_lists_and_calls_only_the_reading_tools(world: World, mode: str) -> None:
+@pytest.mark.parametrize("mode", ERAS)
+async def test_a_read_only_server_lists_and_calls_only_tools_that_read(
+    world: World, mode: str
+) -> None:
     world.settings = world.settings.model_copy(update={"read_only": True})
     async with world.client(mode) as client:
         assert [tool.name for tool in (await client.list_tools()).tools] == READING
@@ -122,7 +96,7 @@ async def test_read_only_lists_and_calls_only_the_reading_tools(world: World, mo
     assert world.requests == []
 
 
-async def test_nothing_touches_the_disk_or_the_network_before_the_first_call(world: World) -> None:
+async def test_lists_touch_neither_the_disk_nor_the_network(world: World) -> None:
     async with world.client() as client:
         await client.list_tools()
         await client.list_prompts()

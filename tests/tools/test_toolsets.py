@@ -5,21 +5,25 @@ import re
 from collections.abc import Collection
 
 import pytest
-from mcp.server.mcpserver.tools import Tool
 
 from snapshot_mcp.core.errors import ConfigurationError
-from snapshot_mcp.mcp_server.prompts import load_prompts, prompt_folder
-from snapshot_mcp.mcp_server.tools.toolsets import all_tools
+from snapshot_mcp.mcp_server.prompt_files import load_prompts, prompt_folder
+from snapshot_mcp.mcp_server.tools.declaration import ToolDeclaration
+from snapshot_mcp.mcp_server.tools.toolsets import select_tools
 from snapshot_mcp.settings.environment import TOOLSETS, Toolset, read_toolsets
 from tests.conftest import ERAS, World, tokens
 from tests.tools.test_policy import obey
 
 
-def cost(tools: Collection[Tool]) -> int:
+def cost(tools: Collection[ToolDeclaration]) -> int:
     """Tokens of what a model is shown of the tools."""
     told = [
         json.dumps(
-            {"name": it.name, "description": it.description, "inputSchema": it.parameters},
+            {
+                "name": it.name,
+                "description": it.definition.description,
+                "inputSchema": it.definition.input_schema,
+            },
             separators=(",", ":"),
         )
         for it in tools
@@ -28,18 +32,18 @@ def cost(tools: Collection[Tool]) -> int:
 
 
 def test_the_core_definitions_cost_at_most_1300_tokens() -> None:
-    assert cost(all_tools(read_only=False, toolsets=["core"])) <= 1_300
+    assert cost(select_tools(toolsets=["core"])) <= 1_300
 
 
 def test_all_definitions_together_cost_at_most_3000_tokens() -> None:
-    assert cost(all_tools(read_only=False)) <= 3_000
+    assert cost(select_tools()) <= 3_000
 
 
 def test_every_toolset_lists_tools_of_its_own() -> None:
-    names = [tool.name for name in TOOLSETS for tool in all_tools(read_only=False, toolsets=[name])]
-    assert all(all_tools(read_only=False, toolsets=[name]) for name in TOOLSETS)
+    names = [tool.name for name in TOOLSETS for tool in select_tools(toolsets=[name])]
+    assert all(select_tools(toolsets=[name]) for name in TOOLSETS)
     assert len(names) == len(set(names))
-    assert sorted(names) == sorted(tool.name for tool in all_tools(read_only=False))
+    assert sorted(names) == sorted(tool.name for tool in select_tools())
 
 
 @pytest.mark.parametrize("mode", ERAS)
@@ -51,8 +55,8 @@ async def test_a_server_lists_and_calls_only_the_tools_of_its_toolsets(
     world.settings = world.settings.model_copy(
         update={"toolsets": toolsets, "read_only": read_only}
     )
-    wanted = [it.name for it in all_tools(read_only=read_only, toolsets=toolsets)]
-    everything = {it.name for it in all_tools(read_only=False)}
+    wanted = [it.name for it in select_tools(read_only=read_only, toolsets=toolsets)]
+    everything = {it.name for it in select_tools()}
     async with world.client(mode) as client:
         assert [tool.name for tool in (await client.list_tools()).tools] == wanted
         for name in everything - set(wanted):
@@ -70,7 +74,7 @@ def test_names_of_toolsets_are_read_between_commas() -> None:
 def test_an_unknown_toolset_is_refused_with_the_list_of_names(text: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         read_toolsets(text)
-    assert str(caught.value).endswith(f"between commas: {', '.join(TOOLSETS)}.")
+    assert str(caught.value).endswith(f"comma-separated list of: {', '.join(TOOLSETS)}.")
 
 
 def test_an_unknown_toolset_is_told_clean_and_short() -> None:
@@ -81,7 +85,7 @@ def test_an_unknown_toolset_is_told_clean_and_short() -> None:
 
 
 def test_a_prompt_needs_exactly_the_tools_that_its_text_names() -> None:
-    known = {tool.name for tool in all_tools(read_only=False)}
+    known = {tool.name for tool in select_tools()}
     for prompt in load_prompts():
         text = (prompt_folder() / f"{prompt.name}.md").read_text("utf-8").rpartition("+++")[2]
         words = set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", text))

@@ -21,7 +21,7 @@ async def test_a_data_folder_that_cannot_be_made_is_told(world: World) -> None:
     world.settings = world.settings.model_copy(update={"data_dir": data_dir})
     async with world.client() as client:
         text = await refused(client, "list_snapshots")
-    assert "The data folder cannot be made" in text
+    assert "The data folder cannot be created" in text
     assert "SNAPSHOT_MCP_DATA_DIR" in text
     assert str(world.folder) not in text
 

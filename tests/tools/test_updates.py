@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import httpx
@@ -179,7 +179,8 @@ async def test_a_write_that_the_cloud_refuses_is_not_heard_of(world: World, mode
 
 async def test_whoever_unsubscribes_or_leaves_hears_no_more(world: World) -> None:
     server = create_server(world.settings, clock=world.turned.clock, connect=world.connect)
-    bus = server._subscriptions  # pyright: ignore[reportPrivateUsage]
+    entry = server.get_request_handler("resources/subscribe")
+    bus = cast("Any", entry).handler.__self__
     assert isinstance(bus, updates.Subscriptions)
     heard: Heard = []
 
@@ -193,8 +194,8 @@ async def test_whoever_unsubscribes_or_leaves_hears_no_more(world: World) -> Non
         async with Client(server, mode="legacy", message_handler=note) as stays:
             async with Client(server, mode="legacy", message_handler=note) as leaves:
                 await subscribe(leaves, vm)
-                assert len(bus._older) == 1  # pyright: ignore[reportPrivateUsage]
-            assert not bus._older  # pyright: ignore[reportPrivateUsage]
+                assert len(bus._legacy) == 1  # pyright: ignore[reportPrivateUsage]
+            assert not bus._legacy  # pyright: ignore[reportPrivateUsage]
             await subscribe(stays, vm)
             await subscribe(stays, vm)
             await ask(acting, "create_snapshot", **wanted, wait_seconds=0)
@@ -260,9 +261,8 @@ async def test_both_eras_declare_that_resources_can_be_subscribed_to(
     world: World, mode: str
 ) -> None:
     server = create_server(world.settings)
-    lowlevel = server._lowlevel_server  # pyright: ignore[reportPrivateUsage]
     version = None if mode == "legacy" else mode
-    capabilities = lowlevel.get_capabilities(protocol_version=version)
+    capabilities = server.get_capabilities(protocol_version=version)
     assert capabilities.resources is not None
     assert capabilities.resources.subscribe is True
     assert capabilities.completions is not None

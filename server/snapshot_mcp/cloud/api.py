@@ -18,7 +18,13 @@ from snapshot_mcp.cloud.response_errors import error_from_response, outcome_unkn
 from snapshot_mcp.cloud.retry import parse_retry_after, retry_until
 from snapshot_mcp.cloud.scheduler import RequestScheduler
 from snapshot_mcp.core.clock import Clock
-from snapshot_mcp.core.errors import NOTHING_CHANGED, CloudError, ProtocolError, UnavailableError
+from snapshot_mcp.core.errors import (
+    NOTHING_CHANGED,
+    CloudError,
+    ProtocolError,
+    UnavailableError,
+    error_kind,
+)
 from snapshot_mcp.core.instrumentation import observe_request
 
 T = TypeVar("T")
@@ -116,7 +122,7 @@ class ApiClient:
             try:
                 answer = await self._send("GET", path, params=params, decode=decode)
             except _READ_ERRORS as error:
-                logger.info("a read failed: %s", type(error).__name__)
+                logger.info("a read failed: %s", error_kind(error))
                 raise UnavailableError(
                     f"The cloud could not be reached for {subject} ({_describe_failure(error)}).",
                     f"{NOTHING_CHANGED} Try again in a moment; if it persists, check the API URL.",

@@ -21,6 +21,7 @@ from snapshot_mcp.core.errors import (
     NotFoundError,
     OutcomeUnknownError,
     SnapshotMcpError,
+    error_kind,
 )
 from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import Attempt, Event, RateLimit
@@ -119,7 +120,7 @@ class WriteOnce:
             raise
         except Exception as error:
             # A bug of this server: it is not known whether it came before or after the request.
-            await self._record_end("unknown", sending, type(error).__name__)
+            await self._record_end("unknown", sending, error_kind(error))
             raise
         else:
             await self._record_end("done", sending)
@@ -148,19 +149,19 @@ class WriteOnce:
         if found.effect is not None and not sending.write.matches_by_name_only:
             await self._record_end("done", sending, "settled: refused, but the cloud shows it")
             return found.effect
-        await self._record_end("unknown", sending, "refused, but it may have happened all the same")
-        shown = "shows what it asks for" if found.conclusive else "cannot be looked at"
+        await self._record_end("unknown", sending, "refused, but it may have taken effect")
+        state = "shows its effect" if found.conclusive else "cannot be checked"
         raise OutcomeUnknownError(
-            f"The cloud refused the request, and yet {shown}: it may have been sent twice on the"
-            " way, or somebody else made the like at this moment.",
-            "Look before you do anything else; do not repeat it.",
+            f"The cloud refused the request but {state}: a proxy may have sent it twice, or another"
+            " client made the same change at this moment.",
+            "Check the current state first; do not repeat it.",
         ) from error
 
     async def _record_failure(self, sending: _Sending[T], error: BaseException) -> None:
         """Record that an attempt ended without effect, if its start was recorded."""
         if sending.start_recorded and not sending.end_recorded:
             expected = isinstance(error, SnapshotMcpError)
-            reason = type(error).__name__ if expected else "cancelled"
+            reason = error_kind(error) if expected else "cancelled"
             await self._record_end("failed", sending, reason)
 
     async def _record_end(self, event: Event, sending: _Sending[T], reason: str = "") -> None:

@@ -123,3 +123,14 @@ class ProtocolError(SnapshotMcpError):
 
 class LedgerError(SnapshotMcpError):
     """The ledger cannot be written, so nothing was sent."""
+
+
+def error_kind(error: BaseException) -> str:
+    """Return the name of an error in ledger rows, metrics and log lines.
+
+    Cloud errors have no suffix there, as in "Conflict" or "Unavailable": existing ledger rows and
+    dashboards contain these names.
+    """
+    name = type(error).__name__
+    is_subclass = isinstance(error, CloudError) and type(error) is not CloudError
+    return name.removesuffix("Error") if is_subclass else name

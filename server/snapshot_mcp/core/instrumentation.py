@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Protocol
 
-from snapshot_mcp.core.errors import CloudError
+from snapshot_mcp.core.errors import error_kind
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,8 @@ def observe_call(tool: str) -> Generator[None]:
     try:
         yield
     except BaseException as failure:
-        error = _error_kind(failure.__cause__ or failure)
+        kind = error_kind(failure)
+        error = "" if kind == _INPUT_REQUIRED else kind
         raise
     finally:
         seconds = time.perf_counter() - begin
@@ -83,16 +84,6 @@ def route_template(path: str) -> str:
             segments.append("{id}" if segment.isdecimal() else "{name}")
         after_name_parent = segment == _NAME_PARENT
     return "/" + "/".join(segments)
-
-
-def _error_kind(error: BaseException) -> str:
-    """Return the metric label of an error; empty for a question to a person."""
-    name = type(error).__name__
-    if name == _INPUT_REQUIRED:
-        return ""
-    # The labels of cloud errors have no suffix, such as NotFound. See docs/observing.md.
-    is_subclass = isinstance(error, CloudError) and type(error) is not CloudError
-    return name.removesuffix("Error") if is_subclass else name
 
 
 def _discard_status(_status: int) -> None:

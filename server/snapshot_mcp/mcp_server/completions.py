@@ -1,16 +1,12 @@
-"""What is offered to a person who types an argument of a prompt, or the id in an address.
+"""Completions: suggestions while a person types an argument of a prompt, or the id in an address.
 
-It comes from the live cloud with one call, and soon, or it is empty: a person who types must never
-be disturbed by an error.
+They come from the live cloud with one request. If it fails or takes too long, the suggestions are
+empty: an error would only interrupt the person.
 """
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import anyio
-from mcp.server.context import ServerRequestContext
-from mcp.server.mcpserver import MCPServer
-from mcp.server.mcpserver.context import Context
 from mcp_types import (
     CompleteRequestParams,
     CompleteResult,
@@ -21,65 +17,61 @@ from mcp_types import (
 
 from snapshot_mcp.core.errors import SnapshotMcpError
 from snapshot_mcp.core.uris import SNAPSHOT_URI_TEMPLATE, VM_SNAPSHOTS_URI_TEMPLATE
-from snapshot_mcp.mcp_server.context import on_behalf_of
-from snapshot_mcp.mcp_server.prompts import FilePrompt
-from snapshot_mcp.operations import OperationsFactory
+from snapshot_mcp.mcp_server.context import RequestContext, on_behalf_of
+from snapshot_mcp.mcp_server.prompt_files import PromptFile
 from snapshot_mcp.operations.requests import SuggestionKind
 
 COMPLETION_TIMEOUT_SECONDS = 3.0
-"""A person has typed on by then."""
+"""Longer than this, a person has typed on."""
 
-_OF_ADDRESSES: Mapping[str, SuggestionKind] = {
+_KIND_OF_ADDRESS: Mapping[str, SuggestionKind] = {
     SNAPSHOT_URI_TEMPLATE: "snapshot_id",
     VM_SNAPSHOTS_URI_TEMPLATE: "vm_id",
 }
-_NOTHING = CompleteResult(completion=Completion(values=[], total=0, has_more=False))
-
-RequestContext = ServerRequestContext[OperationsFactory, Any]
+_NO_SUGGESTIONS = CompleteResult(completion=Completion(values=[], total=0, has_more=False))
 
 
-def serve_completions(
-    server: MCPServer[OperationsFactory],
-    prompts: Collection[FilePrompt],
-    addresses: Collection[str],
-) -> None:
-    """Answer completion/complete.
+class CompletionHandler:
+    """Handles completion/complete.
 
     Args:
-        server: the server that answers.
-        prompts: those that it offers.
-        addresses: the templates that it offers.
+        prompts: the prompts that the server lists.
+        templates: the address templates that the server lists.
     """
-    of_prompts = {prompt.name: prompt.completes for prompt in prompts}
 
-    def wanted(params: CompleteRequestParams) -> SuggestionKind | None:
+    def __init__(self, prompts: Collection[PromptFile], templates: Collection[str]) -> None:
+        self._prompts = {prompt.name: prompt.completes for prompt in prompts}
+        self._templates = templates
+
+    async def complete(
+        self, request: RequestContext, params: CompleteRequestParams
+    ) -> CompleteResult:
+        """Handle completion/complete."""
+        kind = self._kind(params)
+        if kind is None:
+            return _NO_SUGGESTIONS
+        with on_behalf_of(request):
+            return await _suggestions(request, kind, params.argument.value)
+
+    def _kind(self, params: CompleteRequestParams) -> SuggestionKind | None:
         match params.ref:
             case PromptReference(name=name):
-                return of_prompts.get(name, {}).get(params.argument.name)
+                return self._prompts.get(name, {}).get(params.argument.name)
             case ResourceTemplateReference(uri=uri):
-                known = uri in addresses and params.argument.name == "id"
-                return _OF_ADDRESSES.get(uri) if known else None
-
-    async def complete(context: RequestContext, params: CompleteRequestParams) -> CompleteResult:
-        kind = wanted(params)
-        if kind is None:
-            return _NOTHING
-        with on_behalf_of(Context(request_context=context, mcp_server=server)):
-            return await _completed(context, kind, params.argument.value)
-
-    # The SDK's own decorator keeps the context, and so the connection to the cloud, to itself.
-    lowlevel = server._lowlevel_server  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    lowlevel.add_request_handler("completion/complete", CompleteRequestParams, complete)
+                known = uri in self._templates and params.argument.name == "id"
+                return _KIND_OF_ADDRESS.get(uri) if known else None
 
 
-async def _completed(context: RequestContext, kind: SuggestionKind, typed: str) -> CompleteResult:
+async def _suggestions(request: RequestContext, kind: SuggestionKind, text: str) -> CompleteResult:
     try:
-        operations = await context.lifespan_context()
+        operations = await request.lifespan_context()
         with anyio.move_on_after(COMPLETION_TIMEOUT_SECONDS):
-            found = await operations.queries.suggestions(kind, typed)
+            found = await operations.queries.suggestions(kind, text)
             return CompleteResult(
-                completion=Completion(values=found.values, total=found.total, has_more=found.more)
+                completion=Completion(
+                    values=found.values, total=found.total, has_more=found.has_more
+                )
             )
     except SnapshotMcpError:
-        pass  # the next call of a tool tells what is wrong
-    return _NOTHING
+        pass  # the next call of a tool reports the error
+    return _NO_SUGGESTIONS

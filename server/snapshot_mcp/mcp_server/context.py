@@ -1,4 +1,4 @@
-"""One call of a client, as what works for it knows it: who it is for, and how to reach them."""
+"""The context of one request: its operations, its caller and how to report to the client."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -6,20 +6,41 @@ from typing import Any
 
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.auth.provider import AccessToken, principal_components
-from mcp.server.mcpserver.context import Context
+from mcp.server.context import ServerRequestContext
 
-from snapshot_mcp.core.request_context import CALLER, LOCAL_PRINCIPAL, Caller, ProgressReporter
-from snapshot_mcp.mcp_server.elicitation import ClientApprover
+from snapshot_mcp.core.request_context import (
+    CALLER,
+    LOCAL_PRINCIPAL,
+    Caller,
+    ProgressReporter,
+    SendResourceUpdated,
+)
+from snapshot_mcp.core.sanitize import MAX_NAME_LENGTH, sanitize
+from snapshot_mcp.operations import OperationsFactory
+
+RequestContext = ServerRequestContext[OperationsFactory, Any]
+"""One request; its lifespan context opens the operations."""
 
 
 @contextmanager
-def on_behalf_of(context: Context[Any, Any]) -> Generator[None]:
-    """Everything within is done for the client of this call."""
+def on_behalf_of(
+    request: RequestContext, notify: SendResourceUpdated | None = None
+) -> Generator[None]:
+    """Run the body on behalf of the caller of this request.
+
+    Args:
+        request: the request.
+        notify: receives the addresses of resources that the body changes; None if it only reads.
+    """
     principal = principal_of(get_access_token())
-    # Two people with the same client are two, and take turns.
-    client = f"{principal} {ClientApprover(context).client}"
-    news = ProgressReporter(context.report_progress)
-    token = CALLER.set(Caller(client, news, context.notify_resource_updated, principal))
+    # Two principals that use the same client program take turns with each other.
+    client_id = f"{principal} {client_name(request)}"
+    caller = Caller(
+        client_id, ProgressReporter(request.session.report_progress), principal=principal
+    )
+    if notify is not None:
+        caller = caller._replace(notify_resource_updated=notify)
+    token = CALLER.set(caller)
     try:
         yield
     finally:
@@ -27,9 +48,18 @@ def on_behalf_of(context: Context[Any, Any]) -> Generator[None]:
 
 
 def principal_of(token: AccessToken | None) -> str:
-    """Who presented this token, as the ledger names them; `local` where nobody is asked."""
+    """Return the name of the token's owner in the ledger, or `local` without a token."""
     if token is None:
         return LOCAL_PRINCIPAL
     _, issuer, subject = principal_components(token)
-    # An issuer's address has no fragment, so no two principals share a name.
+    # The address of an issuer has no fragment, so two principals never share a name.
     return f"{issuer}#{subject}" if issuer else str(subject)
+
+
+def client_name(request: RequestContext) -> str:
+    """Return the name and version that the client gave, or an empty text."""
+    params = request.session.client_params
+    if params is None:
+        return ""
+    info = params.client_info
+    return sanitize(f"{info.name} {info.version}", MAX_NAME_LENGTH).text

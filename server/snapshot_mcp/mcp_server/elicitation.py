@@ -1,8 +1,8 @@
-"""Asking a person through the client, on either protocol era.
+"""Elicitation: ask a person through the client, in both protocol eras.
 
-Up to 2025-11-25 the server sends a request of its own in the midst of the call. From 2026-07-28 on
-the call itself is answered with the question, and the client calls again with the answer; what
-carries over is sealed by the SDK and names the question, so no answer fits another one.
+Up to 2025-11-25 the server sends a request to the client during the call. From 2026-07-28 on the
+result of the call is the question, and the client repeats the call with the answer. The state that
+it sends back is sealed and names the question, so an answer never counts for another question.
 """
 
 import hashlib
@@ -12,9 +12,9 @@ from typing import Any, cast
 
 import anyio
 from mcp.server.apps import client_supports_apps
-from mcp.server.mcpserver.context import Context
 from mcp.server.request_state import AESGCMRequestStateCodec, RequestStateSecurity
 from mcp_types import (
+    CallToolRequestParams,
     ElicitRequest,
     ElicitRequestFormParams,
     ElicitResult,
@@ -23,10 +23,10 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from snapshot_mcp.consent.evidence import ApprovalAnswer
-from snapshot_mcp.core.sanitize import MAX_NAME_LENGTH, sanitize
+from snapshot_mcp.mcp_server.context import RequestContext, client_name
 
 ELICITATION_TIMEOUT_SECONDS = 300
-"""How long a person may take to answer where the server waits for them."""
+"""Time that a person has for an answer when the server waits for it."""
 
 _KEY = "consent"
 _FIELD = "words"
@@ -35,7 +35,7 @@ _FORM: dict[str, Any] = {
     "properties": {
         _FIELD: {
             "type": "string",
-            "title": "Words of consent",
+            "title": "Confirmation words",
             "description": "Type the words that the question asks for, or decline",
             "maxLength": 200,
         }
@@ -46,11 +46,11 @@ _FORM: dict[str, Any] = {
 logger = logging.getLogger(__name__)
 
 
-class InputRequired(Exception):  # noqa: N818 - it is no error, it is the answer of this round
-    """The call is to be answered with a question; the client calls again with the answer."""
+class InputRequired(Exception):  # noqa: N818 - not an error: it is the result of this round
+    """The result of the call is a question; the client repeats the call with the answer."""
 
     def __init__(self, result: InputRequiredResult) -> None:
-        super().__init__("a person is asked")
+        super().__init__("a person must answer first")
         self.result = result
 
 
@@ -58,90 +58,93 @@ class ClientApprover:
     """The person behind the client of one call.
 
     Args:
-        context: the call.
-        panel_nonce: what the panel knows of its plan; None where the model calls.
+        request: the request.
+        params: its parameters, with the person's answer in a second round.
+        panel_nonce: the nonce that the panel presents; None if the model calls.
     """
 
-    def __init__(self, context: Context[Any, Any], *, panel_nonce: str | None = None) -> None:
-        self._context = context
+    def __init__(
+        self,
+        request: RequestContext,
+        params: CallToolRequestParams,
+        *,
+        panel_nonce: str | None = None,
+    ) -> None:
+        self._request = request
+        self._responses = params.input_responses or {}
+        self._state = params.request_state
         self.panel_nonce = panel_nonce
 
     @property
     def has_panel(self) -> bool:
         """Whether the client declared the extension for panels."""
-        return client_supports_apps(self._context)
+        return client_supports_apps(self._request)
 
     @property
     def can_be_asked(self) -> bool:
         """Whether the client declared form elicitation; an empty declaration means forms."""
-        capabilities = self._context.client_capabilities
+        capabilities = self._request.session.client_capabilities
         elicitation = capabilities.elicitation if capabilities else None
         return elicitation is not None and (elicitation.form is not None or elicitation.url is None)
 
     @property
     def client(self) -> str:
-        """The client's name and version, as it says."""
-        params = self._context.session.client_params
-        if params is None:
-            return ""
-        info = params.client_info
-        return sanitize(f"{info.name} {info.version}", MAX_NAME_LENGTH).text
+        """Name and version of the client."""
+        return client_name(self._request)
 
     def has_answered(self, question: str) -> bool:
-        """Whether the answer to this very question came with the call."""
-        responses = self._context.input_responses or {}
-        return _KEY in responses and self._context.request_state == _name_of(question)
+        """Return whether the call carries the answer to exactly this question."""
+        return _KEY in self._responses and self._state == _digest(question)
 
     async def ask(self, question: str) -> ApprovalAnswer:
-        """Ask, or take the answer that came with the call.
+        """Ask the question, or return the answer that the call carries.
 
         Raises:
-            InputRequired: the question is the answer of this round.
+            InputRequired: the question must be the result of this round.
         """
-        if self._context.protocol_version not in MODERN_PROTOCOL_VERSIONS:
-            return await self._ask_now(question)
+        if self._request.protocol_version not in MODERN_PROTOCOL_VERSIONS:
+            return await self._ask_during_call(question)
         if self.has_answered(question):
-            return _read((self._context.input_responses or {})[_KEY])
+            return _parse_answer(self._responses[_KEY])
         form = ElicitRequestFormParams(message=question, requested_schema=_FORM)
         raise InputRequired(
             InputRequiredResult(
                 input_requests={_KEY: ElicitRequest(params=form)},
-                request_state=_name_of(question),
+                request_state=_digest(question),
             )
         )
 
-    async def _ask_now(self, question: str) -> ApprovalAnswer:
+    async def _ask_during_call(self, question: str) -> ApprovalAnswer:
         try:
             with anyio.fail_after(ELICITATION_TIMEOUT_SECONDS):
-                answer = await self._context.session.elicit_form(
+                answer = await self._request.session.elicit_form(
                     message=question,
                     requested_schema=_FORM,
-                    related_request_id=self._context.request_id,
+                    related_request_id=str(self._request.request_id),
                 )
         except TimeoutError:
             return ApprovalAnswer("timeout")
-        except Exception as error:  # noqa: BLE001 - whatever it was, nobody has agreed
-            logger.info("the client could not ask: %s", type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - any failure means that no person approved
+            logger.info("the client could not ask the person: %s", type(error).__name__)
             return ApprovalAnswer("failed")
-        return _read(answer)
+        return _parse_answer(answer)
 
 
 class LazyCodec:
-    """Seals what a question carries over with the signing key, which is read at the first use.
+    """Seals request state with the signing key, which is read at the first use.
 
-    So the answer is taken by a server that was restarted meanwhile, and by another one that has the
-    same key.
+    A restarted server, or another one with the same key, accepts the answer to a question.
     """
 
     def __init__(self, key: Callable[[], bytes]) -> None:
         self._key = key
 
     def seal(self, payload: bytes) -> str:
-        """An opaque token that protects `payload`."""
+        """Return an opaque token that protects `payload`."""
         return self._codec().seal(payload)
 
     def unseal(self, token: str) -> bytes:
-        """Reverse `seal`. Raises InvalidRequestState for any other token."""
+        """Reverse `seal`. Raise InvalidRequestState for any other token."""
         return self._codec().unseal(token)
 
     def _codec(self) -> AESGCMRequestStateCodec:
@@ -149,16 +152,16 @@ class LazyCodec:
 
 
 def request_state_security(key: Callable[[], bytes]) -> RequestStateSecurity:
-    """How the SDK seals what a question carries over: with the key that `key` gives."""
+    """Return the policy that seals the state of a question with the key that `key` returns."""
     return RequestStateSecurity(codec=LazyCodec(key))
 
 
-def _read(answer: object) -> ApprovalAnswer:
+def _parse_answer(answer: object) -> ApprovalAnswer:
     if not isinstance(answer, ElicitResult):
         return ApprovalAnswer("failed")
     words = (cast("dict[str, object]", answer.content) or {}).get(_FIELD)
     return ApprovalAnswer(answer.action, words if isinstance(words, str) else "")
 
 
-def _name_of(question: str) -> str:
+def _digest(question: str) -> str:
     return hashlib.sha256(question.encode()).hexdigest()

@@ -1,24 +1,39 @@
-"""What clients can read: the policy, one snapshot, the snapshots of a VM; as JSON.
+"""Resources: the policy, the panel, one snapshot, and the snapshots of one VM.
 
-They hold what the tools answer. Failures are told in our words: what the SDK makes of any other
-error names the address only.
+Snapshots are JSON as the tools return it.
 """
 
+import logging
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, NamedTuple
 
-from mcp.server.mcpserver import MCPServer
-from mcp.server.mcpserver.context import Context
-from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
-from mcp.server.mcpserver.resources import FunctionResource
+from mcp.shared.exceptions import MCPError
+from mcp.shared.uri_template import UriTemplate
+from mcp_types import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    ListResourcesResult,
+    ListResourceTemplatesResult,
+    PaginatedRequestParams,
+    ReadResourceRequestParams,
+    ReadResourceResult,
+    Resource,
+    ResourceTemplate,
+    TextResourceContents,
+)
 
 from snapshot_mcp.core.errors import NotFoundError, SnapshotMcpError
-from snapshot_mcp.core.uris import POLICY_URI, SNAPSHOT_URI_TEMPLATE, VM_SNAPSHOTS_URI_TEMPLATE
-from snapshot_mcp.mcp_server.context import on_behalf_of
+from snapshot_mcp.core.uris import (
+    PANEL_URI,
+    POLICY_URI,
+    SNAPSHOT_URI_TEMPLATE,
+    VM_SNAPSHOTS_URI_TEMPLATE,
+)
+from snapshot_mcp.mcp_server.context import RequestContext, on_behalf_of
+from snapshot_mcp.mcp_server.panel.page import PANEL_RESOURCE, read_page
 from snapshot_mcp.models.cloud import MAX_ID, FrozenModel
-from snapshot_mcp.operations import Operations, OperationsFactory
+from snapshot_mcp.operations import Operations
 from snapshot_mcp.operations.requests import SnapshotFilter
 
 if TYPE_CHECKING:
@@ -28,110 +43,149 @@ MAX_LISTED = 100
 _JSON = "application/json"
 _ID = re.compile(r"[1-9][0-9]{0,18}")
 
-ReadContext = Context[OperationsFactory, Any]
+logger = logging.getLogger(__name__)
 
 
-def add_resources(
-    server: MCPServer[OperationsFactory], policy: "Policy | None", allows: Callable[[str], bool]
-) -> list[str]:
-    """Let clients read; the templates of the addresses that they may read.
-
-    Args:
-        server: where the resources are added.
-        policy: what the operator forbids; None for nothing.
-        allows: whether the policy allows the tool of this name.
-    """
-    server.add_resource(_policy_resource(policy))
-    allowed = [it for it in _TEMPLATES if allows(it.like_tool)]
-    for it in allowed:
-        server.resource(
-            it.address, name=it.name, title=it.title, description=it.description, mime_type=_JSON
-        )(it.read)
-    return [it.address for it in allowed]
-
-
-async def read_snapshot(id: str, ctx: ReadContext) -> str:  # noqa: A002 - named so by its address
-    """One snapshot, as inspect_snapshot answers it."""
-    async with _reading(ctx) as operations:
-        return _json(await operations.queries.snapshot(_number(id)))
-
-
-async def read_vm_snapshots(id: str, ctx: ReadContext) -> str:  # noqa: A002 - as above
-    """The newest snapshots of one VM, as list_snapshots answers them."""
-    async with _reading(ctx) as operations:
-        wanted = SnapshotFilter(vm_id=_number(id))
-        return _json(await operations.queries.snapshots(wanted, MAX_LISTED, ""))
+class InvalidIdError(SnapshotMcpError):
+    """The id in the address is not a positive whole number."""
 
 
 class _Template(NamedTuple):
-    """What can be read under addresses of one form.
+    """A form of address, and how to read it.
 
-    `like_tool` answers the same: where the policy forbids it, this cannot be read either.
+    Attributes:
+        definition: the definition that clients see.
+        tool: the tool with the same result; a policy that forbids the tool forbids the address.
+        read: returns the object with this id.
     """
 
-    address: str
-    name: str
-    title: str
-    description: str
-    like_tool: str
-    read: Callable[[str, ReadContext], Awaitable[str]]
+    definition: ResourceTemplate
+    tool: str
+    read: Callable[[Operations, int], Awaitable[FrozenModel]]
+
+
+async def _read_snapshot(operations: Operations, snapshot_id: int) -> FrozenModel:
+    return await operations.queries.snapshot(snapshot_id)
+
+
+async def _read_vm_snapshots(operations: Operations, vm_id: int) -> FrozenModel:
+    return await operations.queries.snapshots(SnapshotFilter(vm_id=vm_id), MAX_LISTED, "")
 
 
 _TEMPLATES = (
     _Template(
-        SNAPSHOT_URI_TEMPLATE,
-        "snapshot",
-        "A snapshot",
-        "One snapshot whole, and what follows from it",
+        ResourceTemplate(
+            uri_template=SNAPSHOT_URI_TEMPLATE,
+            name="snapshot",
+            title="A snapshot",
+            description="One snapshot in full, with what deleting or restoring it would affect",
+            mime_type=_JSON,
+        ),
         "inspect_snapshot",
-        read_snapshot,
+        _read_snapshot,
     ),
     _Template(
-        VM_SNAPSHOTS_URI_TEMPLATE,
-        "vm_snapshots",
-        "The snapshots of a VM",
-        f"The newest snapshots of one VM, {MAX_LISTED} at most",
+        ResourceTemplate(
+            uri_template=VM_SNAPSHOTS_URI_TEMPLATE,
+            name="vm_snapshots",
+            title="The snapshots of a VM",
+            description=f"The newest snapshots of one VM, at most {MAX_LISTED}",
+            mime_type=_JSON,
+        ),
         "list_snapshots",
-        read_vm_snapshots,
+        _read_vm_snapshots,
     ),
+)
+_POLICY_RESOURCE = Resource(
+    uri=POLICY_URI,
+    name="policy",
+    title="The operator's policy",
+    description="What this server never does, even if a person agrees",
+    mime_type=_JSON,
 )
 
 
-@asynccontextmanager
-async def _reading(context: ReadContext) -> AsyncGenerator[Operations]:
-    try:
-        with on_behalf_of(context):
-            yield await context.request_context.lifespan_context()
-    except NotFoundError as error:
-        raise ResourceNotFoundError(str(error)) from error
-    except SnapshotMcpError as error:
-        raise ResourceError(str(error)) from error
+class ResourceHandlers:
+    """Lists and reads the resources of one server.
+
+    Args:
+        policy: the operator's policy; None forbids nothing.
+        allows: returns whether the policy allows the tool of this name.
+    """
+
+    def __init__(self, policy: "Policy | None", allows: Callable[[str], bool]) -> None:
+        self._policy = policy
+        self._templates = [template for template in _TEMPLATES if allows(template.tool)]
+
+    @property
+    def templates(self) -> list[str]:
+        """The address templates that the server lists."""
+        return [template.definition.uri_template for template in self._templates]
+
+    async def list_resources(
+        self, _request: RequestContext, _params: PaginatedRequestParams | None
+    ) -> ListResourcesResult:
+        """Handle resources/list."""
+        return ListResourcesResult(resources=[PANEL_RESOURCE, _POLICY_RESOURCE])
+
+    async def list_templates(
+        self, _request: RequestContext, _params: PaginatedRequestParams | None
+    ) -> ListResourceTemplatesResult:
+        """Handle resources/templates/list."""
+        definitions = [template.definition for template in self._templates]
+        return ListResourceTemplatesResult(resource_templates=definitions)
+
+    async def read_resource(
+        self, request: RequestContext, params: ReadResourceRequestParams
+    ) -> ReadResourceResult:
+        """Handle resources/read.
+
+        Raises:
+            MCPError: there is no such resource, or it cannot be read.
+        """
+        try:
+            with on_behalf_of(request):
+                contents = await self._read(request, params.uri)
+        except (InvalidIdError, NotFoundError) as error:
+            raise _read_error(INVALID_PARAMS, str(error), params.uri) from error
+        except SnapshotMcpError as error:
+            raise _read_error(INTERNAL_ERROR, str(error), params.uri) from error
+        except MCPError:
+            raise
+        except Exception as error:
+            logger.exception("a resource could not be read")
+            message = f"Error reading resource {params.uri}"
+            raise _read_error(INTERNAL_ERROR, message, params.uri) from error
+        return ReadResourceResult(contents=[contents])
+
+    async def _read(self, request: RequestContext, uri: str) -> TextResourceContents:
+        if uri == PANEL_URI:
+            return await read_page()
+        if uri == POLICY_URI:
+            return TextResourceContents(uri=uri, text=self._policy_json(), mime_type=_JSON)
+        for template in self._templates:
+            matched = UriTemplate.parse(template.definition.uri_template).match(uri)
+            if matched is not None:
+                number = _parse_id(str(matched["id"]))
+                result = await template.read(await request.lifespan_context(), number)
+                text = result.model_dump_json(exclude_none=True)
+                return TextResourceContents(uri=uri, text=text, mime_type=_JSON)
+        raise _read_error(INVALID_PARAMS, f"Unknown resource: {uri}", uri)
+
+    def _policy_json(self) -> str:
+        from snapshot_mcp.rules.policy import Policy  # noqa: PLC0415 - only this resource needs it
+        from snapshot_mcp.settings.policy_file import dump_policy  # noqa: PLC0415 - likewise
+
+        return dump_policy(self._policy or Policy())
 
 
-def _number(text: str) -> int:
+def _read_error(code: int, message: str, uri: str) -> MCPError:
+    return MCPError(code=code, message=message, data={"uri": uri})
+
+
+def _parse_id(text: str) -> int:
     if not _ID.fullmatch(text) or int(text) > MAX_ID:
-        raise ResourceNotFoundError(
+        raise InvalidIdError(
             "The id in the address must be a whole number above 0, such as 1701. Nothing was read."
         )
     return int(text)
-
-
-def _json(answer: FrozenModel) -> str:
-    return answer.model_dump_json(exclude_none=True)
-
-
-def _policy_resource(policy: "Policy | None") -> FunctionResource:
-    def read() -> str:
-        from snapshot_mcp.rules.policy import Policy  # noqa: PLC0415 - as above
-        from snapshot_mcp.settings.policy_file import dump_policy  # noqa: PLC0415 - only a reader needs it
-
-        return dump_policy(policy or Policy())
-
-    return FunctionResource(
-        uri=POLICY_URI,
-        name="policy",
-        title="The operator's policy",
-        description="What this server never does, whoever asks and agrees",
-        mime_type=_JSON,
-        fn=read,
-    )

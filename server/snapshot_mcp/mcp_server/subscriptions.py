@@ -1,17 +1,14 @@
-"""Who hears of changes: listeners of 2026-07-28, and those who subscribed as before.
+"""Subscriptions: notifications about changed resources, in both protocol eras.
 
-The SDK serves `subscriptions/listen` from its bus. The older `resources/subscribe` is served here,
-by a bus that also tells those connections.
+The SDK serves `subscriptions/listen` (2026-07-28) from its bus. This bus also notifies the
+connections of clients that used `resources/subscribe`, as clients did before.
 """
 
 import logging
 import re
-from typing import Any
 
 import anyio
 from mcp.server.connection import Connection
-from mcp.server.context import ServerRequestContext
-from mcp.server.mcpserver import MCPServer
 from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated, ServerEvent
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
@@ -21,94 +18,88 @@ from mcp_types import (
     UnsubscribeRequestParams,
 )
 
+from snapshot_mcp.core.errors import NOTHING_CHANGED
 from snapshot_mcp.core.uris import POLICY_URI
-from snapshot_mcp.operations import OperationsFactory
+from snapshot_mcp.mcp_server.context import RequestContext
 
 MAX_SUBSCRIPTIONS = 1_000
-"""Of one connection; so a client cannot fill the memory."""
+"""Subscriptions of one connection, so that a client cannot fill the memory."""
 
 NOTIFY_TIMEOUT_SECONDS = 1.0
-"""A client that does not read holds nobody up for longer."""
+"""Longest delay that a client can cause by not reading."""
 
 _ADDRESS = re.compile(
     rf"{re.escape(POLICY_URI)}|snapshot://[1-9][0-9]{{0,18}}|vm://[1-9][0-9]{{0,18}}/snapshots"
 )
 
 logger = logging.getLogger(__name__)
-RequestContext = ServerRequestContext[OperationsFactory, Any]
 
 
 class Subscriptions(InMemorySubscriptionBus):
-    """Everybody who listens, in either way."""
+    """All subscribers of one server, of both protocol eras."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._older: dict[Connection, set[str]] = {}
+        self._legacy: dict[Connection, set[str]] = {}
+
+    async def notify_resource_updated(self, address: str) -> None:
+        """Notify the subscribers of this address."""
+        await self.publish(ResourceUpdated(uri=address))
 
     async def publish(self, event: ServerEvent) -> None:
-        """Tell those who asked for it; whoever cannot be told is left out."""
+        """Notify the subscribers of this event; one that cannot be notified is skipped."""
         await super().publish(event)
         if not isinstance(event, ResourceUpdated):
             return
-        for connection, addresses in list(self._older.items()):
+        for connection, addresses in list(self._legacy.items()):
             if event.uri in addresses:
                 await _notify(connection, event.uri)
 
     async def subscribe_connection(
-        self, context: RequestContext, params: SubscribeRequestParams
+        self, request: RequestContext, params: SubscribeRequestParams
     ) -> EmptyResult:
-        """Serve resources/subscribe.
+        """Handle resources/subscribe.
 
         Raises:
-            MCPError: there is no such address, or there are too many.
+            MCPError: the address cannot be subscribed to, or there are too many subscriptions.
         """
         if not _ADDRESS.fullmatch(params.uri):
             raise MCPError(
                 INVALID_PARAMS,
                 "Only snapshot://policy, snapshot://{id} and vm://{id}/snapshots can be subscribed"
-                " to. Nothing was changed.",
+                f" to. {NOTHING_CHANGED}",
             )
-        connection = _connection_of(context)
-        if connection not in self._older:
-            self._older[connection] = set()
-            connection.exit_stack.callback(self._older.pop, connection, None)
-        addresses = self._older[connection]
+        connection = _connection_of(request)
+        if connection not in self._legacy:
+            self._legacy[connection] = set()
+            connection.exit_stack.callback(self._legacy.pop, connection, None)
+        addresses = self._legacy[connection]
         if params.uri not in addresses and len(addresses) >= MAX_SUBSCRIPTIONS:
             raise MCPError(
                 INVALID_PARAMS,
-                f"A client can subscribe to {MAX_SUBSCRIPTIONS} addresses. Unsubscribe from some.",
+                f"A client can subscribe to {MAX_SUBSCRIPTIONS} addresses. Unsubscribe from some"
+                " and try again.",
             )
         addresses.add(params.uri)
         return EmptyResult()
 
     async def unsubscribe_connection(
-        self, context: RequestContext, params: UnsubscribeRequestParams
+        self, request: RequestContext, params: UnsubscribeRequestParams
     ) -> EmptyResult:
-        """Serve resources/unsubscribe; from what was never subscribed to, too."""
-        self._older.get(_connection_of(context), set()).discard(params.uri)
+        """Handle resources/unsubscribe, also for an address without a subscription."""
+        self._legacy.get(_connection_of(request), set()).discard(params.uri)
         return EmptyResult()
 
 
-def serve_subscriptions(server: MCPServer[OperationsFactory], subscriptions: Subscriptions) -> None:
-    """Answer resources/subscribe and resources/unsubscribe, which the SDK's server does not."""
-    # Source: the SDK's migration guide, which names this attribute until there is a public way.
-    lowlevel = server._lowlevel_server  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    lowlevel.add_request_handler(
-        "resources/subscribe", SubscribeRequestParams, subscriptions.subscribe_connection
-    )
-    lowlevel.add_request_handler(
-        "resources/unsubscribe", UnsubscribeRequestParams, subscriptions.unsubscribe_connection
-    )
-
-
-def _connection_of(context: RequestContext) -> Connection:
-    # Each request has a session of its own; what lasts as long as the client is the connection.
-    return context.session._connection  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+def _connection_of(request: RequestContext) -> Connection:
+    # A session belongs to one request. The connection lasts as long as the client, and the SDK
+    # has no public attribute for it.
+    return request.session._connection  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 async def _notify(connection: Connection, address: str) -> None:
     try:
         with anyio.move_on_after(NOTIFY_TIMEOUT_SECONDS):
             await connection.send_resource_updated(address)
-    except Exception as error:  # noqa: BLE001 - what was done stays done, whoever hears of it
-        logger.info("a subscriber could not be told: %s", type(error).__name__)
+    except Exception as error:  # noqa: BLE001 - a failed notification must not undo the change
+        logger.info("a subscriber could not be notified: %s", type(error).__name__)

@@ -9,7 +9,7 @@ from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.consent.reconcile import find_effect
 from snapshot_mcp.consent.write import Write
 from snapshot_mcp.core.clock import Clock
-from snapshot_mcp.core.errors import SnapshotMcpError
+from snapshot_mcp.core.errors import SnapshotMcpError, error_kind
 from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import Row
 from snapshot_mcp.operations.create_snapshot import CreateSnapshot
@@ -21,7 +21,7 @@ LOOKUP_DELAYS_SECONDS = (1.0, 1.0)
 """A request that was under way when the process died may take effect a moment later."""
 
 _BATCH_INTERRUPTED = (
-    "settled after a crash: broken off; each deletion that was sent has its own rows"
+    "settled after a crash: interrupted; each deletion that was sent has its own rows"
 )
 _WRITES = {
     write.tool: write for write in (CreateSnapshot, RestoreSnapshot, DeleteSnapshot, CreateImage)
@@ -43,8 +43,8 @@ async def recover_unsettled(ledger: Ledger, reader: CloudReader, clock: Clock) -
         if open_rows:
             await ledger.unsettled()  # forgets the processes that have no open attempts any more
     except SnapshotMcpError as error:
-        kind = type(error).__name__
-        logger.warning("what an earlier process sent could not be settled: %s", kind)
+        kind = error_kind(error)
+        logger.warning("writes of an earlier process could not be settled: %s", kind)
 
 
 async def _settle(row: Row, ledger: Ledger, reader: CloudReader, clock: Clock) -> None:

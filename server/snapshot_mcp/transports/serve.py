@@ -12,7 +12,7 @@ from snapshot_mcp.cloud.circuit_breaker import CircuitBreaker
 from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.core.sockets import bind_socket
 from snapshot_mcp.mcp_server.app import create_server
-from snapshot_mcp.settings.environment import TOOLSETS, Settings
+from snapshot_mcp.settings.environment import Settings
 from snapshot_mcp.transports.shutdown import DRAIN_TIMEOUT_SECONDS, force_exit_after_timeout
 from snapshot_mcp.transports.stdio import run_stdio
 
@@ -35,12 +35,12 @@ def serve_stdio(settings: Settings) -> None:
         run_stdio(server, telemetry.close)
 
 
-def serve_http(settings: Settings, service: "HttpSettings", *, host: str, port: int) -> None:
+def serve_http(settings: Settings, http_settings: "HttpSettings", *, host: str, port: int) -> None:
     """Serve Streamable HTTP at /mcp, and /health, until the process is ended.
 
     Args:
         settings: the settings of the server.
-        service: the settings of the HTTP service.
+        http_settings: the settings of the HTTP service.
         host: the address to listen on.
         port: the port to listen on.
 
@@ -53,9 +53,7 @@ def serve_http(settings: Settings, service: "HttpSettings", *, host: str, port: 
     from snapshot_mcp.transports.http.app import create_http_app  # noqa: PLC0415 - likewise
     from snapshot_mcp.transports.http.monitoring import (  # noqa: PLC0415 - likewise
         HEALTH_PATH,
-        METRICS_PATH,
-        health_endpoint,
-        metrics_endpoint,
+        monitoring_routes,
     )
     from snapshot_mcp.transports.http.settings import check_exposure  # noqa: PLC0415 - likewise
 
@@ -64,16 +62,16 @@ def serve_http(settings: Settings, service: "HttpSettings", *, host: str, port: 
             force_exit_after_timeout()
             super().handle_exit(sig, frame)
 
-    check_exposure(host, service)
+    check_exposure(host, http_settings)
     listener = _bind(host, port)
     circuit = CircuitBreaker()
     server = create_server(settings, circuit=circuit)
-    server.custom_route(HEALTH_PATH, methods=["GET"])(health_endpoint(settings, circuit))
-    if settings.metrics:
-        server.custom_route(METRICS_PATH, methods=["GET"])(metrics_endpoint)
+    routes = monitoring_routes(settings, circuit)
     # A session of the legacy era lives in one process, so replicas serve that era without sessions.
     is_replica = settings.database_url is not None
-    app = create_http_app(server, service, public_paths=[HEALTH_PATH], sessions=not is_replica)
+    app = create_http_app(
+        server, http_settings, routes=routes, public_paths=[HEALTH_PATH], sessions=not is_replica
+    )
     _resume_garbage_collection()
     config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=DRAIN_TIMEOUT_SECONDS)
     with _observe(settings, shows=settings.metrics):
@@ -90,13 +88,13 @@ def _observe(settings: Settings, *, shows: bool = False) -> AbstractContextManag
     """Record spans and metrics if the settings ask for either."""
     if not settings.exports and not shows:
         return nullcontext()
-    from snapshot_mcp.mcp_server.prompts import load_prompts  # noqa: PLC0415 - only with telemetry
-    from snapshot_mcp.mcp_server.tools.toolsets import all_tools  # noqa: PLC0415 - as above
+    from snapshot_mcp.mcp_server.prompt_files import load_prompts  # noqa: PLC0415 - only with telemetry
+    from snapshot_mcp.mcp_server.tools.toolsets import TOOLS  # noqa: PLC0415 - as above
     from snapshot_mcp.telemetry.setup import observe_process  # noqa: PLC0415 - as above
 
-    tools = {tool.name for tool in all_tools(read_only=False, toolsets=TOOLSETS)}
+    tools = {tool.name for tool in TOOLS}
     names = tools | {prompt.name for prompt in load_prompts()}
-    return observe_process(os.environ, names, exports=settings.exports, shows=shows)
+    return observe_process(os.environ, names, export=settings.exports, serve_metrics=shows)
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 import anyio
-from mcp.server.mcpserver import MCPServer
+from mcp.server.stdio import stdio_server
 
-from snapshot_mcp.operations import OperationsFactory
+from snapshot_mcp.mcp_server.app import McpServer
 from snapshot_mcp.transports.shutdown import InFlightCalls, shut_down_on_sigterm
 
 
-def run_stdio(server: MCPServer[OperationsFactory], flush_telemetry: Callable[[], None]) -> None:
+def run_stdio(server: McpServer, flush_telemetry: Callable[[], None]) -> None:
     """Serve on stdin and stdout until stdin is closed or SIGTERM arrives.
 
     Args:
@@ -22,11 +22,12 @@ def run_stdio(server: MCPServer[OperationsFactory], flush_telemetry: Callable[[]
 
 
 async def _run(
-    server: MCPServer[OperationsFactory],
+    server: McpServer,
     calls: InFlightCalls,
     flush_telemetry: Callable[[], None],
 ) -> None:
     async with anyio.create_task_group() as group:
         await group.start(shut_down_on_sigterm, group.cancel_scope, calls, flush_telemetry)
-        await server.run_stdio_async()
+        async with stdio_server() as (read_stream, write_stream):
+            await server.run(read_stream, write_stream, server.create_initialization_options())
         group.cancel_scope.cancel()

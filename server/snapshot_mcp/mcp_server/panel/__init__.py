@@ -1,4 +1,5 @@
-"""The panel: a page that MCP clients show beside a call, where a person sees and agrees.
+"""The panel: a page that clients show beside a call, where a person inspects and confirms plans.
 
-The page is one HTML file; its sources stand in `server/ui/`, and `make panel` builds it.
+It uses the protocol extension `io.modelcontextprotocol/ui` (MCP Apps). The page is one HTML file;
+its sources are in `server/ui/`, and `make panel` builds it.
 """

@@ -1,40 +1,81 @@
-"""The arguments of the tools. What a field is, the models say; how to use it, these say."""
+"""Arguments of the tools: their types, and the model that checks them.
 
+The models describe what a field is; these types add how to use it as an argument.
+"""
+
+import json
+from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from inspect import signature
+from typing import Annotated, Any, Literal, cast, get_origin
 
-from mcp.server.mcpserver.context import Context
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from snapshot_mcp.core.clock import parse_utc
 from snapshot_mcp.models.cloud import Description, Id, Labels, Name, Snapshot
-from snapshot_mcp.operations import Operations, OperationsFactory
 
 MAX_PAGE_SIZE = 100
 MAX_WAIT_SECONDS = 600
 
-ToolContext = Context[OperationsFactory, Any]
+
+class ToolArguments(BaseModel):
+    """Base of the argument models: no conversion between types, and no unknown arguments."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
 
 
-async def operations_of(ctx: ToolContext) -> Operations:
-    """What can be done; the first call of the process opens it."""
-    return await ctx.request_context.lifespan_context()
+def argument_model(function: Callable[..., object]) -> type[ToolArguments]:
+    """Return the model of the keyword-only parameters of `function`."""
+    fields: dict[str, Any] = {
+        parameter.name: (
+            parameter.annotation,
+            ... if parameter.default is parameter.empty else parameter.default,
+        )
+        for parameter in signature(function, eval_str=True).parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    return create_model(f"{function.__name__}Arguments", __base__=ToolArguments, **fields)
+
+
+def parse_arguments(model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
+    """Return the checked arguments, with the defaults of those that are missing.
+
+    Raises:
+        ValidationError: an argument is missing, unknown or not valid.
+    """
+    lists = [
+        name for name, field in model.model_fields.items() if get_origin(field.annotation) is list
+    ]
+    decoded = {name: _decode_list(values[name]) for name in lists if name in values}
+    arguments = model.model_validate(values | decoded)
+    return {name: getattr(arguments, name) for name in model.model_fields}
+
+
+def _decode_list(value: object) -> object:
+    """Return the list in a JSON text, as Claude Desktop sends lists; other values unchanged."""
+    if not isinstance(value, str):
+        return value
+    try:
+        decoded: object = json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+    return cast("list[object]", decoded) if isinstance(decoded, list) else value
 
 
 def _described(field: str) -> Any:  # noqa: ANN401 - metadata for Annotated
     return Field(description=Snapshot.model_fields[field].description)
 
 
-def _is_time(text: str) -> str:
+def _check_time(text: str) -> str:
     parse_time(text)
     return text
 
 
 def parse_time(text: str) -> datetime | None:
-    """A date or time in ISO 8601; without a zone it is UTC. None for an empty text.
+    """Parse a date or time in ISO 8601; UTC without a zone, None for an empty text.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the text is neither a date nor a time.
     """
     if not text:
         return None
@@ -52,27 +93,27 @@ SnapshotLabels = Annotated[Labels, _described("labels")]
 ImageName = Annotated[Name, Field(description="Name of the image")]
 ImageLabels = Annotated[Labels, Field(description="Labels of the image")]
 Search = Annotated[str, Field(max_length=100, description="Part of the name")]
-OneLabel = Annotated[str, Field(max_length=100, description="Exact label")]
-TakenSince = Annotated[
-    str, Field(max_length=40, description="ISO date or time, UTC"), AfterValidator(_is_time)
+LabelFilter = Annotated[str, Field(max_length=100, description="Exact label")]
+CreatedAfter = Annotated[
+    str, Field(max_length=40, description="ISO date or time, UTC"), AfterValidator(_check_time)
 ]
-TakenBefore = Annotated[str, Field(max_length=40), AfterValidator(_is_time)]
-State = Literal["any", "ready", "pending", "failed"]
+CreatedBefore = Annotated[str, Field(max_length=40), AfterValidator(_check_time)]
+StateFilter = Literal["any", "ready", "pending", "failed"]
 Order = Literal["newest", "oldest", "largest"]
 Limit = Annotated[int, Field(ge=1, le=MAX_PAGE_SIZE)]
 RecentDays = Annotated[int, Field(ge=1, le=365)]
-MostNamed = Annotated[int, Field(ge=1, le=MAX_PAGE_SIZE, description="Entries named a finding")]
-Cursor = Annotated[str, Field(max_length=200, description="next_cursor of the page before")]
+FindingLimit = Annotated[int, Field(ge=1, le=MAX_PAGE_SIZE, description="Entries per finding")]
+Cursor = Annotated[str, Field(max_length=200, description="next_cursor of the previous page")]
 WaitSeconds = Annotated[
     int, Field(ge=0, le=MAX_WAIT_SECONDS, description="How long to wait for the end")
 ]
 AllowInterruption = Annotated[
-    bool, Field(description="The person accepts that an ACTIVE VM is shut off and started again")
+    bool, Field(description="The person accepts that an ACTIVE VM is shut off and restarted")
 ]
-NewVmName = Annotated[Name, Field(description="Name of the VM to make")]
-ContractId = Annotated[Id, Field(description="Contract to bill; none: on demand")]
+NewVmName = Annotated[Name, Field(description="Name of the new VM")]
+ContractId = Annotated[Id, Field(description="Contract to bill; default: on demand")]
 Rehearsal = Annotated[
-    bool, Field(description="Only to see that it works and how long it takes; wait_seconds 600")
+    bool, Field(description="Only to test the restore and time it; wait_seconds 600")
 ]
 PlanToken = Annotated[str, Field(max_length=1_000, description="From the plan")]
 Confirm = Annotated[str, Field(max_length=200, description="The words the person agreed to")]

@@ -1,29 +1,29 @@
-"""The toolset `review`: one look at all snapshots."""
-
-from mcp.server.mcpserver.tools import Tool
+"""The tool of the toolset `review`: a report on all snapshots."""
 
 from snapshot_mcp.mcp_server.tools.arguments import (
-    MostNamed,
+    FindingLimit,
     RecentDays,
-    ToolContext,
-    operations_of,
 )
-from snapshot_mcp.mcp_server.tools.registry import READS, make_tool
-from snapshot_mcp.mcp_server.tools.text import review as review_text
+from snapshot_mcp.mcp_server.tools.declaration import ToolContext, declare_tool
+from snapshot_mcp.mcp_server.tools.text.review import render_review
 from snapshot_mcp.models.review import Review
 
 
+@declare_tool(
+    title="Review snapshots",
+    toolset="review",
+    effect="reads",
+    render=render_review,
+)
 async def review_snapshots(
-    ctx: ToolContext, *, recent_days: RecentDays = 7, limit: MostNamed = 10
+    context: ToolContext, *, recent_days: RecentDays = 7, limit: FindingLimit = 10
 ) -> Review:
-    """Find waste and gaps in all snapshots at once.
+    """Report waste and gaps across all snapshots.
 
-    Tells snapshots of deleted VMs, failed ones, ones never followed by another; VMs without a
+    Lists snapshots of deleted VMs, failed ones, ones never followed by another; VMs without a
     recent one, rehearsal VMs left behind; growth, totals and estimated cost.
     """
-    return await (await operations_of(ctx)).reviews.review(recent_days, limit)
+    return await (await context.operations()).reviews.review(recent_days, limit)
 
 
-def review_tools() -> list[Tool]:
-    """The toolset `review`, in the order in which it is listed."""
-    return [make_tool(review_snapshots, review_text.review, title="Review snapshots", hints=READS)]
+REVIEW_TOOLS = (review_snapshots,)

@@ -1,4 +1,4 @@
-"""Streamable HTTP for more than one person: who calls, what they may, and how often.
+"""Streamable HTTP for several callers: authentication, scopes and quotas.
 
-Only `serve --transport http` loads it.
+Only `serve --transport http` imports this package.
 """

@@ -1,119 +1,134 @@
-"""The service as one ASGI application: the SDK's, behind all that guards it."""
+"""The HTTP service: the ASGI application of the SDK behind the middleware of this package."""
 
 from collections.abc import Iterable, Sequence
 
 from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
-from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import RequestBodyLimitMiddleware, TransportSecuritySettings
 from pydantic import AnyHttpUrl, ConfigDict, TypeAdapter
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from snapshot_mcp.core.clock import SYSTEM_CLOCK, Clock
-from snapshot_mcp.mcp_server.prompts import load_prompts
-from snapshot_mcp.operations import OperationsFactory
-from snapshot_mcp.transports.http.authentication import (
-    AuthenticationMiddleware,
-    RequestScopeMiddleware,
-)
+from snapshot_mcp.mcp_server.app import McpServer
+from snapshot_mcp.mcp_server.prompt_files import load_prompts
+from snapshot_mcp.transports.http.authentication import AuthenticationMiddleware
 from snapshot_mcp.transports.http.error_responses import ErrorResponder
 from snapshot_mcp.transports.http.jwks import JwksClient, KeySet
-from snapshot_mcp.transports.http.quotas import MAX_REQUEST_BYTES, Quotas, RequestIdMiddleware
-from snapshot_mcp.transports.http.scope_middleware import ToolScopeMiddleware
+from snapshot_mcp.transports.http.quotas import MAX_REQUEST_BYTES, Quotas
+from snapshot_mcp.transports.http.request_ids import RequestIdMiddleware
+from snapshot_mcp.transports.http.scope_middleware import (
+    RequestScopeMiddleware,
+    ToolScopeMiddleware,
+)
 from snapshot_mcp.transports.http.scopes import SCOPES
 from snapshot_mcp.transports.http.settings import HttpSettings
 from snapshot_mcp.transports.http.token_verifier import TokenVerifier
 
 METADATA_PATH = "/.well-known/oauth-protected-resource"
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-# An address without a path stays without one: clients compare it letter by letter.
+_LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+# Clients compare addresses as strings, so one without a path must not get a slash.
 _URL = TypeAdapter(AnyHttpUrl, config=ConfigDict(url_preserve_empty_path=True))
 
 
 def create_http_app(
-    server: MCPServer[OperationsFactory],
-    service: HttpSettings,
+    server: McpServer,
+    http_settings: HttpSettings,
     *,
+    routes: Sequence[Route],
     public_paths: Iterable[str],
     sessions: bool = True,
     clock: Clock = SYSTEM_CLOCK,
 ) -> ASGIApp:
-    """The application that serves `server` at /mcp.
+    """Return the application that serves `server` at /mcp, and further routes.
 
     Args:
-        server: what is served; its own routes are served too.
-        service: who may call it, and how often.
-        public_paths: those of its routes that are for everybody.
-        sessions: whether clients of the legacy era have sessions; replicas do not share those.
-        clock: the time.
+        server: the MCP server.
+        http_settings: the settings of the service.
+        routes: further routes of the application.
+        public_paths: the paths of routes that need no authentication.
+        sessions: whether clients of the legacy era have sessions, which replicas cannot share.
+        clock: the clock.
     """
-    if service.requires_authentication:
-        server.middleware.append(ToolScopeMiddleware({it.name: it.needs for it in load_prompts()}))
+    if http_settings.requires_authentication:
+        server.middleware.append(
+            ToolScopeMiddleware({prompt.name: prompt.needs for prompt in load_prompts()})
+        )
     security = TransportSecuritySettings(
-        allowed_hosts=_hosts(service), allowed_origins=_origins(service)
+        allowed_hosts=_allowed_hosts(http_settings), allowed_origins=_allowed_origins(http_settings)
     )
     app = server.streamable_http_app(
         transport_security=security,
         max_request_body_size=MAX_REQUEST_BYTES,
         stateless_http=not sessions,
+        custom_starlette_routes=list(routes),
     )
-    if not service.requires_authentication:
+    if not http_settings.requires_authentication:
         return RequestIdMiddleware(app)
-    metadata = _metadata(service)
-    app.router.routes.extend(metadata)
-    refuse = ErrorResponder(_metadata_url(service))
-    limited = RequestBodyLimitMiddleware(RequestScopeMiddleware(app, refuse), MAX_REQUEST_BYTES)
-    guard = AuthenticationMiddleware(
-        limited,
-        verifier=_verifier(service, clock),
-        quotas=Quotas(service.requests_per_minute, clock),
-        refuse=refuse,
-        public_paths={*public_paths, *(route.path for route in metadata)},
+    metadata_routes = _metadata_routes(http_settings)
+    app.router.routes.extend(metadata_routes)
+    responder = ErrorResponder(_metadata_url(http_settings))
+    scoped_app = RequestScopeMiddleware(app, responder)
+    limited_app = RequestBodyLimitMiddleware(scoped_app, MAX_REQUEST_BYTES)
+    authenticated_app = AuthenticationMiddleware(
+        limited_app,
+        verifier=_verifier(http_settings, clock),
+        quotas=Quotas(http_settings.requests_per_minute, clock),
+        responder=responder,
+        public_paths={*public_paths, *(route.path for route in metadata_routes)},
         clock=clock,
     )
-    return RequestIdMiddleware(guard)
+    return RequestIdMiddleware(authenticated_app)
 
 
-def _verifier(service: HttpSettings, clock: Clock) -> TokenVerifier:
+def _verifier(http_settings: HttpSettings, clock: Clock) -> TokenVerifier:
     keys = None
-    if service.issuer is not None:
-        keys = KeySet(JwksClient(service.issuer, service.jwks_url).fetch_keys, clock.monotonic)
+    if http_settings.issuer is not None:
+        keys = KeySet(
+            JwksClient(http_settings.issuer, http_settings.jwks_url).fetch_keys, clock.monotonic
+        )
     return TokenVerifier(
-        static_tokens=service.static_tokens,
+        static_tokens=http_settings.static_tokens,
         keys=keys,
-        issuer=service.issuer,
-        audience=service.audience,
+        issuer=http_settings.issuer,
+        audience=http_settings.audience,
         clock=clock,
     )
 
 
-def _metadata(service: HttpSettings) -> Sequence[Route]:
-    """Where clients learn who issues tokens (RFC 9728): at the resource's path and the root."""
-    if service.issuer is None or service.audience is None:
+def _metadata_routes(http_settings: HttpSettings) -> Sequence[Route]:
+    """Return the routes of the metadata that name the issuer, at two paths. Source: RFC 9728."""
+    if http_settings.issuer is None or http_settings.audience is None:
         return ()
-    own = create_protected_resource_routes(
-        _URL.validate_python(service.audience),
-        [_URL.validate_python(service.issuer)],
+    routes = create_protected_resource_routes(
+        _URL.validate_python(http_settings.audience),
+        [_URL.validate_python(http_settings.issuer)],
         scopes_supported=list(SCOPES),
         resource_name="snapshot-mcp",
     )
-    at_root = [Route(METADATA_PATH, it.endpoint, methods=["GET", "OPTIONS"]) for it in own]
-    return [*own, *(it for it in at_root if it.path != own[0].path)]
+    path_routes = [route for route in routes if route.path != METADATA_PATH]
+    root_routes = [
+        Route(METADATA_PATH, route.endpoint, methods=["GET", "OPTIONS"]) for route in path_routes
+    ]
+    return [*routes, *root_routes]
 
 
-def _metadata_url(service: HttpSettings) -> str | None:
-    if service.audience is None:
+def _metadata_url(http_settings: HttpSettings) -> str | None:
+    if http_settings.audience is None:
         return None
-    return str(build_resource_metadata_url(_URL.validate_python(service.audience)))
+    return str(build_resource_metadata_url(_URL.validate_python(http_settings.audience)))
 
 
-def _hosts(service: HttpSettings) -> list[str]:
-    named = (*_LOOPBACK, *service.host_names)
-    return [form for it in named for form in (it, f"{it}:*")]
+def _allowed_hosts(http_settings: HttpSettings) -> list[str]:
+    return _with_any_port((*_LOOPBACK_NAMES, *http_settings.host_names))
 
 
-def _origins(service: HttpSettings) -> list[str]:
-    own = [f"{scheme}://{host}" for host in _LOOPBACK for scheme in ("http", "https")]
-    if service.audience is not None:
-        own.append("/".join(service.audience.split("/", 3)[:3]))
-    return [form for it in (*own, *service.allowed_origins) for form in (it, f"{it}:*")]
+def _allowed_origins(http_settings: HttpSettings) -> list[str]:
+    origins = [f"{scheme}://{host}" for host in _LOOPBACK_NAMES for scheme in ("http", "https")]
+    if http_settings.audience is not None:
+        origins.append("/".join(http_settings.audience.split("/", 3)[:3]))
+    return _with_any_port((*origins, *http_settings.allowed_origins))
+
+
+def _with_any_port(names: Iterable[str]) -> list[str]:
+    """Return each name alone, and followed by the SDK's wildcard for a port."""
+    return [pattern for name in names for pattern in (name, f"{name}:*")]

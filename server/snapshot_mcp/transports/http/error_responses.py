@@ -1,4 +1,4 @@
-"""How a request is turned away: the status, the challenge that clients read, and one sentence."""
+"""Error responses: the status, the challenge for clients, and a description for people."""
 
 import json
 import logging
@@ -9,6 +9,7 @@ from typing import NamedTuple
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from snapshot_mcp.core.errors import NOTHING_CHANGED
 from snapshot_mcp.core.request_context import REQUEST_ID
 from snapshot_mcp.transports.http.scopes import SCOPES
 
@@ -18,67 +19,66 @@ logger = logging.getLogger(__name__)
 
 
 class ErrorResponse(NamedTuple):
-    """Why a request goes no further.
+    """The reason for which a request is rejected.
 
     Attributes:
-        status: of HTTP.
-        error: its code, by RFC 6750 where that has one; "" where no token was presented.
-        sentence: for people; without quotation marks and beyond ASCII nothing.
-        scopes: what a token needs to get past it.
-        retry_after: seconds after which it may work.
+        status: the HTTP status.
+        error: the error code, from RFC 6750 where it defines one; "" if there was no token.
+        description: a sentence for people, in ASCII and without quotation marks.
+        scopes: the scopes that a token needs for the request.
+        retry_after: seconds after which the request may succeed.
     """
 
     status: int
     error: str
-    sentence: str
+    description: str
     scopes: tuple[str, ...] = ()
     retry_after: float = 0
 
 
-def insufficient_scope(held: Collection[str], missing: Collection[str]) -> ErrorResponse:
-    """The refusal of what needs scopes that a token does not have.
+def insufficient_scope(granted: Collection[str], missing: Collection[str]) -> ErrorResponse:
+    """Return the error for a request that needs more scopes than its token has.
 
     Args:
-        held: those that it has.
-        missing: those that it lacks.
+        granted: the scopes of the token.
+        missing: the scopes that the token lacks.
     """
-    sentence = f"This needs the scope {' '.join(sorted(missing))}; nothing was done"
-    # All that a new token needs: with the missing alone it could not do what this one can.
-    wanted = tuple(it for it in SCOPES if it in missing or it in held)
-    return ErrorResponse(403, "insufficient_scope", sentence, wanted)
+    description = f"This request needs the scope {' '.join(sorted(missing))}."
+    # The new token replaces the old one, so it needs the scopes of both.
+    wanted = tuple(scope for scope in SCOPES if scope in missing or scope in granted)
+    return ErrorResponse(403, "insufficient_scope", description, wanted)
 
 
 class ErrorResponder:
-    """Answers refusals.
+    """Sends error responses.
 
     Args:
-        metadata_url: where clients learn who issues tokens; None: nobody does.
+        metadata_url: where clients find the issuer of tokens; None if there is no issuer.
     """
 
     def __init__(self, metadata_url: str | None) -> None:
         self._metadata_url = metadata_url
 
-    async def __call__(
-        self, refusal: ErrorResponse, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        """Answer one request with a refusal, and note it in the log."""
-        logger.warning("request %s: %d, %s", REQUEST_ID.get(), refusal.status, refusal.sentence)
+    async def send(self, error: ErrorResponse, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send an error response and log it."""
+        logger.warning("request %s: %d, %s", REQUEST_ID.get(), error.status, error.description)
         headers = {"cache-control": "no-store"}
-        if refusal.status in {401, 403}:
-            headers["www-authenticate"] = self._challenge(refusal)
-        if refusal.retry_after:
-            headers["retry-after"] = str(math.ceil(refusal.retry_after))
-        body = {"error": refusal.error or "unauthorized", "error_description": refusal.sentence}
-        response = Response(json.dumps(body), refusal.status, headers, "application/json")
+        if error.status in {401, 403}:
+            headers["www-authenticate"] = self._challenge(error)
+        if error.retry_after:
+            headers["retry-after"] = str(math.ceil(error.retry_after))
+        description = f"{error.description} {NOTHING_CHANGED}"
+        body = {"error": error.error or "unauthorized", "error_description": description}
+        response = Response(json.dumps(body), error.status, headers, "application/json")
         await response(scope, receive, send)
 
-    def _challenge(self, refusal: ErrorResponse) -> str:
-        """Source: RFC 6750, 3, and RFC 9728, 5.1."""
-        said = {
-            "error": refusal.error,
-            "error_description": refusal.sentence if refusal.error else "",
-            "scope": " ".join(refusal.scopes),
+    def _challenge(self, error: ErrorResponse) -> str:
+        """Return the value of `WWW-Authenticate`. Source: RFC 6750, 3, and RFC 9728, 5.1."""
+        parameters = {
+            "error": error.error,
+            "error_description": error.description if error.error else "",
+            "scope": " ".join(error.scopes),
             "resource_metadata": self._metadata_url or "",
         }
-        parts = [f'{name}="{value}"' for name, value in said.items() if value]
+        parts = [f'{name}="{value}"' for name, value in parameters.items() if value]
         return " ".join(["Bearer", ", ".join(parts)]).strip()

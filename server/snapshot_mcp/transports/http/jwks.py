@@ -1,4 +1,4 @@
-"""The issuer's public keys: fetched when a token first needs one, kept, and fetched again."""
+"""The issuer's public keys: fetched when a token first needs one, cached, and refreshed."""
 
 import json
 import logging
@@ -14,84 +14,84 @@ from snapshot_mcp.core.errors import ConfigurationError, ProtocolError
 from snapshot_mcp.settings.environment import validate_url
 
 KEYS_TTL_SECONDS = 300.0
-"""So old the keys may be; one that the issuer took back is refused after that."""
+"""Seconds for which keys are used without a refresh. A revoked key is rejected after that."""
 
 MIN_FETCH_INTERVAL_SECONDS = 10.0
-"""Whatever tokens come, the issuer is not asked more often."""
+"""Minimum seconds between two fetches, regardless of the tokens that arrive."""
 
 FETCH_TIMEOUT_SECONDS = 5.0
 MAX_RESPONSE_BYTES = 256 * 1024
 _OK = 200
 
 Jwk = Mapping[str, Any]
-Fetch = Callable[[], Awaitable[Mapping[str, Jwk]]]
+FetchKeys = Callable[[], Awaitable[Mapping[str, Jwk]]]
 
 logger = logging.getLogger(__name__)
 
 
 class KeysUnavailableError(Exception):
-    """The issuer did not answer, so a token can be judged neither good nor bad."""
+    """The issuer did not respond, so a token can be neither accepted nor rejected."""
 
 
 class KeySet:
-    """The keys of one issuer.
+    """The cached keys of one issuer.
 
     Args:
-        fetch: gets all of them, by their ids.
-        elapsed: seconds that only grow.
+        fetch_keys: returns all keys by their ids.
+        monotonic: returns seconds that never decrease.
     """
 
-    def __init__(self, fetch: Fetch, elapsed: Callable[[], float]) -> None:
-        self._fetch = fetch
-        self._elapsed = elapsed
+    def __init__(self, fetch_keys: FetchKeys, monotonic: Callable[[], float]) -> None:
+        self._fetch_keys = fetch_keys
+        self._monotonic = monotonic
         self._keys: Mapping[str, Jwk] = {}
-        self._fetched = self._tried = float("-inf")
-        self._one_at_a_time = anyio.Lock()
+        self._fetched_at = self._attempted_at = float("-inf")
+        self._refresh_lock = anyio.Lock()
 
     async def find_key(self, kid: str) -> Jwk | None:
-        """The key of this id; None when the issuer has no such key.
+        """Return the key with this id; None if the issuer has no such key.
 
-        Keys that are known stay in use while the issuer does not answer.
+        Known keys stay in use while the issuer does not respond.
 
         Raises:
-            KeysMissing: it is not known, and the issuer did not answer.
+            KeysUnavailableError: The key is not known, and the issuer did not respond.
         """
-        known = self._keys.get(kid)
-        if known is not None and (self._fresh or self._one_at_a_time.locked()):
-            return known
-        async with self._one_at_a_time:
-            unknown = kid not in self._keys
-            if (unknown or not self._fresh) and self._may_ask:
+        key = self._keys.get(kid)
+        if key is not None and (self._is_fresh or self._refresh_lock.locked()):
+            return key
+        async with self._refresh_lock:
+            is_unknown = kid not in self._keys
+            if (is_unknown or not self._is_fresh) and self._may_fetch:
                 await self._refresh()
-        if kid not in self._keys and self._fetched < self._tried:
+        if kid not in self._keys and self._fetched_at < self._attempted_at:
             raise KeysUnavailableError
         return self._keys.get(kid)
 
     @property
-    def _fresh(self) -> bool:
-        return self._elapsed() - self._fetched < KEYS_TTL_SECONDS
+    def _is_fresh(self) -> bool:
+        return self._monotonic() - self._fetched_at < KEYS_TTL_SECONDS
 
     @property
-    def _may_ask(self) -> bool:
-        return self._elapsed() - self._tried >= MIN_FETCH_INTERVAL_SECONDS
+    def _may_fetch(self) -> bool:
+        return self._monotonic() - self._attempted_at >= MIN_FETCH_INTERVAL_SECONDS
 
     async def _refresh(self) -> None:
-        self._tried = self._elapsed()
+        self._attempted_at = self._monotonic()
         try:
             with anyio.fail_after(2 * FETCH_TIMEOUT_SECONDS):
-                self._keys = await self._fetch()
+                self._keys = await self._fetch_keys()
         except (httpx.HTTPError, httpx.InvalidURL, ProtocolError, TimeoutError) as error:
-            logger.warning("the issuer's keys could not be had (%s)", type(error).__name__)
+            logger.warning("the issuer's keys could not be fetched (%s)", type(error).__name__)
         else:
-            self._fetched = self._tried
+            self._fetched_at = self._attempted_at
 
 
 class JwksClient:
-    """Where tokens come from.
+    """HTTP client for the keys of one issuer.
 
     Args:
-        issuer: as its tokens name it.
-        jwks_url: where its keys are; None: where its metadata says.
+        issuer: the issuer, exactly as its tokens name it.
+        jwks_url: the address of its keys; None: the address in its metadata.
     """
 
     def __init__(self, issuer: str, jwks_url: str | None) -> None:
@@ -99,38 +99,40 @@ class JwksClient:
         self._jwks_url = jwks_url
 
     async def fetch_keys(self) -> Mapping[str, Jwk]:
-        """All keys that it signs with now, by their ids.
+        """Return all current signing keys, by their ids.
 
         Raises:
-            httpx.HTTPError: it does not answer.
-            ProtocolError: what it answers is of no use.
+            httpx.HTTPError: The issuer does not respond.
+            ProtocolError: The response is not valid.
         """
         headers = {"accept": "application/json", "user-agent": f"snapshot-mcp/{__version__}"}
-        # Nothing that an issuer of this machine is asked goes by a proxy.
-        far = self._issuer.startswith("https:")
+        # Requests to an issuer on this machine must not use a proxy.
+        is_remote = self._issuer.startswith("https:")
         async with httpx.AsyncClient(
-            timeout=FETCH_TIMEOUT_SECONDS, headers=headers, trust_env=far
+            timeout=FETCH_TIMEOUT_SECONDS, headers=headers, trust_env=is_remote
         ) as client:
-            address = self._jwks_url or await self._discovered(client)
-            entries = (await _json(client, address)).get("keys")
+            url = self._jwks_url or await self._discover_jwks_url(client)
+            entries = (await _get_json(client, url)).get("keys")
         if not isinstance(entries, list):
-            raise ProtocolError("The issuer's keys are no JWK set.")
-        keys = [cast("Jwk", it) for it in cast("list[object]", entries) if isinstance(it, dict)]
-        return {str(it["kid"]): it for it in keys if "kid" in it and it.get("use") != "enc"}
+            raise ProtocolError("The issuer's keys are not a JWK set.")
+        keys = [
+            cast("Jwk", entry) for entry in cast("list[object]", entries) if isinstance(entry, dict)
+        ]
+        return {str(key["kid"]): key for key in keys if "kid" in key and key.get("use") != "enc"}
 
-    async def _discovered(self, client: httpx.AsyncClient) -> str:
-        for address in _metadata_addresses(self._issuer):
+    async def _discover_jwks_url(self, client: httpx.AsyncClient) -> str:
+        for url in _metadata_urls(self._issuer):
             try:
-                metadata = await _json(client, address)
+                metadata = await _get_json(client, url)
             except ProtocolError:
                 continue
             # Source: RFC 8414, 3.3: metadata of another issuer must not be used.
             if metadata.get("issuer") == self._issuer:
-                return _trusted(str(metadata.get("jwks_uri", "")))
-        raise ProtocolError("The issuer has no metadata that tells where its keys are.")
+                return _validate_jwks_url(str(metadata.get("jwks_uri", "")))
+        raise ProtocolError("The issuer has no metadata with the address of its keys.")
 
 
-def _metadata_addresses(issuer: str) -> tuple[str, ...]:
+def _metadata_urls(issuer: str) -> tuple[str, ...]:
     parts = urlsplit(issuer)
     origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
     return (
@@ -139,24 +141,24 @@ def _metadata_addresses(issuer: str) -> tuple[str, ...]:
     )
 
 
-def _trusted(jwks_uri: str) -> str:
+def _validate_jwks_url(url: str) -> str:
     try:
-        return validate_url("jwks_uri", jwks_uri, why="tokens are trusted by it")
+        return validate_url("jwks_uri", url, reason="its keys decide which tokens are trusted")
     except ConfigurationError as error:
-        raise ProtocolError("The issuer's metadata names no address of keys.") from error
+        raise ProtocolError("The address of keys in the issuer's metadata is not valid.") from error
 
 
-async def _json(client: httpx.AsyncClient, address: str) -> Mapping[str, Any]:
-    async with client.stream("GET", address) as response:
+async def _get_json(client: httpx.AsyncClient, url: str) -> Mapping[str, Any]:
+    async with client.stream("GET", url) as response:
         body = b""
-        async for part in response.aiter_bytes():
-            body += part
+        async for chunk in response.aiter_bytes():
+            body += chunk
             if len(body) > MAX_RESPONSE_BYTES:
-                raise ProtocolError("The issuer's answer is too long.")
+                raise ProtocolError("The issuer's response is too long.")
     try:
-        answer: object = json.loads(body) if response.status_code == _OK else None
+        decoded: object = json.loads(body) if response.status_code == _OK else None
     except (ValueError, RecursionError):
-        answer = None
-    if not isinstance(answer, dict):
-        raise ProtocolError("The issuer's answer is no JSON object.")
-    return cast("Mapping[str, Any]", answer)
+        decoded = None
+    if not isinstance(decoded, dict):
+        raise ProtocolError("The issuer's response is not a JSON object.")
+    return cast("Mapping[str, Any]", decoded)

@@ -1,40 +1,39 @@
-"""Which scope a request needs. A tool that is not named here needs all that there are."""
+"""Scopes: the permissions that tools and methods need.
+
+A tool without an entry here needs all scopes.
+"""
 
 from collections.abc import Collection, Mapping
 from typing import cast
+
+from snapshot_mcp.mcp_server.panel.tools import PANEL_TOOLS, commit_from_panel
+from snapshot_mcp.mcp_server.tools.declaration import Effect
+from snapshot_mcp.mcp_server.tools.toolsets import TOOLS
 
 READ = "snapshots:read"
 WRITE = "snapshots:write"
 DELETE = "snapshots:delete"
 SCOPES = (READ, WRITE, DELETE)
 
+COMMIT_TOOL = commit_from_panel.name
+"""The panel's tool that commits the plan of another tool, and needs the scope of that tool."""
+
+_SCOPE_OF_EFFECT: Mapping[Effect, str] = {"reads": READ, "adds": WRITE, "destroys": DELETE}
+
 SCOPE_OF_TOOL: Mapping[str, str] = {
-    "list_snapshots": READ,
-    "inspect_snapshot": READ,
-    "list_virtual_machines": READ,
-    "list_snapshot_events": READ,
-    "review_snapshots": READ,
-    "plan_retention": READ,
-    "create_snapshot": WRITE,
-    "restore_snapshot": WRITE,
-    "create_image_from_snapshot": WRITE,
-    "delete_snapshot": DELETE,
-    "apply_retention": DELETE,
-    "panel_snapshots": READ,
-    "panel_virtual_machine": READ,
+    tool.name: _SCOPE_OF_EFFECT[tool.effect]
+    for tool in (*TOOLS, *PANEL_TOOLS)
+    if tool is not commit_from_panel
 }
 
-COMMIT_TOOL = "commit_from_panel"
-"""The panel's tool that carries out a plan of another one, and needs the scope of that."""
-
-_READING = ("resources/", "prompts/", "completion/", "subscriptions/")
+_READ_METHODS = ("resources/", "prompts/", "completion/", "subscriptions/")
 
 
-def is_listed(tool: str, held: Collection[str]) -> bool:
-    """Whether somebody who has the scopes `held` can do something with this tool."""
+def is_listed(tool: str, granted: Collection[str]) -> bool:
+    """Return whether a caller with the scopes `granted` can use this tool."""
     if tool == COMMIT_TOOL:
-        return WRITE in held or DELETE in held
-    return _scopes_of_tool(tool) <= set(held)
+        return WRITE in granted or DELETE in granted
+    return _scopes_of_tool(tool) <= set(granted)
 
 
 def _scopes_of_tool(tool: str) -> frozenset[str]:
@@ -42,18 +41,18 @@ def _scopes_of_tool(tool: str) -> frozenset[str]:
 
 
 def required_scopes(method: str, params: object) -> frozenset[str]:
-    """The scopes that a request needs; none for what tells nothing of the cloud.
+    """Return the scopes that a request needs; none if it reveals nothing about the cloud.
 
     Args:
-        method: of the JSON-RPC message.
-        params: its parameters, as they came.
+        method: the method of the JSON-RPC message.
+        params: its parameters, not validated.
     """
     if method == "tools/call":
         tool = _member(params, "name")
         if tool == COMMIT_TOOL:
             tool = _member(_member(params, "arguments"), "tool")
         return _scopes_of_tool(str(tool))
-    return frozenset({READ}) if method.startswith(_READING) else frozenset()
+    return frozenset({READ}) if method.startswith(_READ_METHODS) else frozenset()
 
 
 def _member(value: object, name: str) -> object:

@@ -1,4 +1,4 @@
-"""What the environment says of the service, checked once at its start."""
+"""Settings of the HTTP service, read from the environment and validated at start."""
 
 import re
 from collections.abc import Mapping
@@ -24,22 +24,22 @@ _ISSUER = "SNAPSHOT_MCP_AUTH_ISSUER"
 _AUDIENCE = "SNAPSHOT_MCP_AUTH_AUDIENCE"
 _JWKS_URL = "SNAPSHOT_MCP_AUTH_JWKS_URL"
 _TOKEN = "SNAPSHOT_MCP_BEARER_TOKEN"  # noqa: S105 - the name of a setting
-_TOKENS = "SNAPSHOT_MCP_BEARER_TOKEN_FILE"
+_TOKEN_FILE = "SNAPSHOT_MCP_BEARER_TOKEN_FILE"  # noqa: S105 - likewise
 _HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:([0-9]{1,5}|\*))?")
 _ORIGIN = re.compile(r"https?://" + _HOST.pattern)
 
 
 class HttpSettings(BaseModel):
-    """The settings of one service.
+    """The settings of one HTTP service.
 
     Attributes:
-        issuer: whose JWTs are taken, exactly as they name it; None for nobody's.
-        audience: the address of this service, which the JWTs must be for.
-        jwks_url: where the issuer's keys are; None: where its metadata says.
-        bearers: those who have a static token.
-        allowed_hosts: values of Host that are taken beside loopback and the audience's own.
-        allowed_origins: values of Origin that are taken beside those.
-        requests_per_minute: of one principal.
+        issuer: the issuer whose JWTs are accepted, exactly as they name it; None accepts no JWT.
+        audience: the address of this service, which is the required audience of the JWTs.
+        jwks_url: the address of the issuer's keys; None: the address in its metadata.
+        static_tokens: the static bearer tokens.
+        allowed_hosts: accepted values of Host, besides loopback and the host of the audience.
+        allowed_origins: accepted values of Origin, besides those of the same hosts.
+        requests_per_minute: the quota of each principal.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -54,60 +54,60 @@ class HttpSettings(BaseModel):
 
     @property
     def requires_authentication(self) -> bool:
-        """Whether every caller is asked who they are."""
+        """Whether every caller must authenticate."""
         return self.issuer is not None or bool(self.static_tokens)
 
     @property
     def host_names(self) -> tuple[str, ...]:
-        """The hosts that clients call it by, beside those of loopback; none: nobody said."""
-        own = urlsplit(self.audience).netloc if self.audience else ""
-        return (*self.allowed_hosts, *([own] if own else ()))
+        """The names by which clients on other machines may call this service."""
+        audience_host = urlsplit(self.audience).netloc if self.audience else ""
+        return (*self.allowed_hosts, *([audience_host] if audience_host else ()))
 
 
 def read_http_settings(environment: Mapping[str, str]) -> HttpSettings:
-    """Read and check the settings.
+    """Read and validate the settings.
 
     Args:
         environment: as in `read_settings`.
 
     Raises:
-        ConfigError: one sentence that names the setting and what it takes.
+        ConfigurationError: A setting is not valid. The message names it and its valid values.
     """
-    said = {name: value.strip() for name, value in non_empty_values(environment).items()}
-    _check_issuer(said)
+    values = {name: value.strip() for name, value in non_empty_values(environment).items()}
+    _check_issuer(values)
     return HttpSettings(
-        issuer=said.get(_ISSUER) or None,
-        audience=said.get(_AUDIENCE) or None,
-        jwks_url=said.get(_JWKS_URL) or None,
-        static_tokens=_bearers(said),
-        allowed_hosts=_listed("SNAPSHOT_MCP_ALLOWED_HOSTS", said, _HOST, "snapshots.example"),
-        allowed_origins=_listed(
-            "SNAPSHOT_MCP_ALLOWED_ORIGINS", said, _ORIGIN, "https://app.example"
+        issuer=values.get(_ISSUER) or None,
+        audience=values.get(_AUDIENCE) or None,
+        jwks_url=values.get(_JWKS_URL) or None,
+        static_tokens=_read_static_tokens(values),
+        allowed_hosts=_read_list("SNAPSHOT_MCP_ALLOWED_HOSTS", values, _HOST, "snapshots.example"),
+        allowed_origins=_read_list(
+            "SNAPSHOT_MCP_ALLOWED_ORIGINS", values, _ORIGIN, "https://app.example"
         ),
-        requests_per_minute=_requests("SNAPSHOT_MCP_REQUESTS_PER_MINUTE", said),
+        requests_per_minute=_read_quota("SNAPSHOT_MCP_REQUESTS_PER_MINUTE", values),
     )
 
 
-def check_exposure(host: str, service: HttpSettings) -> None:
+def check_exposure(host: str, http_settings: HttpSettings) -> None:
     """Check that a service that others can reach has authentication and a host name.
 
     Args:
         host: the address to listen on.
-        service: the settings of the service.
+        http_settings: the settings of the service.
 
     Raises:
-        ConfigurationError: The service has no authentication or no allowed host.
+        ConfigurationError: The service has no authentication or no host name.
     """
     if host in LOOPBACK_HOSTS:
         return
-    if not service.requires_authentication:
+    if not http_settings.requires_authentication:
         raise ConfigurationError(
             "--host must be a loopback address, because this server does not authenticate its"
             " callers.",
             f"Use one of: {', '.join(LOOPBACK_HOSTS)}. Or turn authentication on with"
             " SNAPSHOT_MCP_AUTH_ISSUER or SNAPSHOT_MCP_BEARER_TOKEN.",
         )
-    if not service.host_names:
+    if not http_settings.host_names:
         raise ConfigurationError(
             "--host makes this server reachable by others, but no host name is allowed.",
             "Set SNAPSHOT_MCP_ALLOWED_HOSTS to the name that clients use, such as"
@@ -115,50 +115,50 @@ def check_exposure(host: str, service: HttpSettings) -> None:
         )
 
 
-def _check_issuer(said: Mapping[str, str]) -> None:
+def _check_issuer(values: Mapping[str, str]) -> None:
     for name in (_AUDIENCE, _JWKS_URL):
-        if said.get(name) and not said.get(_ISSUER):
+        if values.get(name) and not values.get(_ISSUER):
             raise ConfigurationError(
                 f"{name} is set but {_ISSUER} is not.", "Set both, or neither."
             )
-    if said.get(_ISSUER) and not said.get(_AUDIENCE):
+    if values.get(_ISSUER) and not values.get(_AUDIENCE):
         raise ConfigurationError(
-            f"{_ISSUER} is set but {_AUDIENCE} is not: a token must be for this very service.",
-            "Set it to the address by which clients reach it, such as"
-            " https://snapshots.example/mcp.",
+            f"{_ISSUER} is set but {_AUDIENCE} is not. Tokens must be issued for this service.",
+            "Set it to the address that clients use, such as https://snapshots.example/mcp.",
         )
     for name in (_ISSUER, _AUDIENCE, _JWKS_URL):
-        if address := said.get(name):
-            validate_url(
-                name, address, example="https://login.example", why="tokens are trusted by it"
-            )
+        if url := values.get(name):
+            why = "it decides which tokens are trusted"
+            validate_url(name, url, example="https://login.example", reason=why)
 
 
-def _bearers(said: Mapping[str, str]) -> tuple[StaticToken, ...]:
-    one, path = said.get(_TOKEN), read_path(_TOKENS, said)
-    if one and path:
-        raise ConfigurationError(f"{_TOKEN} and {_TOKENS} are both set.", "Unset one of them.")
+def _read_static_tokens(values: Mapping[str, str]) -> tuple[StaticToken, ...]:
+    token, path = values.get(_TOKEN), read_path(_TOKEN_FILE, values)
+    if token and path:
+        raise ConfigurationError(f"{_TOKEN} and {_TOKEN_FILE} are both set.", "Unset one of them.")
     if path:
-        return read_static_tokens(_TOKENS, path)
-    return (parse_static_token(_TOKEN, one, principal=UNNAMED_PRINCIPAL),) if one else ()
+        return read_static_tokens(_TOKEN_FILE, path)
+    return (parse_static_token(_TOKEN, token, principal=UNNAMED_PRINCIPAL),) if token else ()
 
 
-def _listed(
-    name: str, said: Mapping[str, str], form: re.Pattern[str], example: str
+def _read_list(
+    name: str, values: Mapping[str, str], pattern: re.Pattern[str], example: str
 ) -> tuple[str, ...]:
-    entries = tuple(it.strip() for it in said.get(name, "").split(",") if it.strip())
-    if not all(form.fullmatch(it) for it in entries):
+    entries = tuple(entry.strip() for entry in values.get(name, "").split(",") if entry.strip())
+    if not all(pattern.fullmatch(entry) for entry in entries):
         raise ConfigurationError(
-            f"{name} must hold values such as {example} or {example}:8765, between commas."
+            f"{name} must be values such as {example} or {example}:8765, separated by commas."
         )
     return entries
 
 
-def _requests(name: str, said: Mapping[str, str]) -> int:
-    text = said.get(name, "")
+def _read_quota(name: str, values: Mapping[str, str]) -> int:
+    text = values.get(name, "")
     if not text:
         return DEFAULT_REQUESTS_PER_MINUTE
-    most = MAX_REQUESTS_PER_MINUTE
-    if text.isascii() and text.isdigit() and len(text) <= len(str(most)) and 0 < int(text) <= most:
-        return int(text)
-    raise ConfigurationError(f"{name} must be a whole number, 1 to {most}.")
+    is_number = text.isascii() and text.isdigit()
+    if is_number and len(text) <= len(str(MAX_REQUESTS_PER_MINUTE)):
+        number = int(text)
+        if 0 < number <= MAX_REQUESTS_PER_MINUTE:
+            return number
+    raise ConfigurationError(f"{name} must be a whole number, 1 to {MAX_REQUESTS_PER_MINUTE}.")

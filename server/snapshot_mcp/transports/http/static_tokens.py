@@ -1,10 +1,10 @@
-"""Static bearer tokens, for a team that has no issuer: one in the environment, or a file of them.
+"""Static bearer tokens, for a team without an issuer: one in the environment, or several in a file.
 
-A line of the file is a token by itself, or a name, a token and the scopes that it has:
+A line of the file is a token, or a name, a token and its scopes:
 
     alice  6b1f...  snapshots:read snapshots:write
 
-Without scopes it has all. What stands after # at the start of a line is for people.
+A token without scopes has all of them. A line that starts with # is a comment.
 """
 
 import hashlib
@@ -21,16 +21,16 @@ from snapshot_mcp.transports.http.scopes import SCOPES
 MIN_TOKEN_LENGTH = 32
 UNNAMED_PRINCIPAL = "bearer"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_MAKE_ONE = "Make one with: openssl rand -hex 32"
+_GENERATE_HINT = "Generate a token with: openssl rand -hex 32"
 
 
 class StaticToken(NamedTuple):
-    """Whoever presents one token.
+    """A static token and the principal who presents it.
 
     Attributes:
-        principal: who that is.
+        principal: the principal.
         digest: SHA-256 of the token; the token itself is not kept.
-        scopes: what they may.
+        scopes: the scopes of the token.
     """
 
     principal: str
@@ -39,79 +39,79 @@ class StaticToken(NamedTuple):
 
 
 def parse_static_token(
-    name: str, token: str, *, principal: str, scopes: Iterable[str] = SCOPES
+    setting: str, token: str, *, principal: str, scopes: Iterable[str] = SCOPES
 ) -> StaticToken:
-    """The bearer of `token`.
+    """Return the static token for a secret.
 
     Args:
-        name: of the setting that it stands in.
+        setting: the name of the setting with the token.
         token: the secret.
-        principal: who presents it.
-        scopes: what they may.
+        principal: the principal who presents it.
+        scopes: the scopes of the token.
 
     Raises:
-        ConfigError: it is too short to be a secret, or no header can carry it.
+        ConfigurationError: The token is too short to be a secret, or cannot be sent in a header.
     """
-    if len(validate_api_key(name, token)) < MIN_TOKEN_LENGTH:
+    if len(validate_api_key(setting, token)) < MIN_TOKEN_LENGTH:
         raise ConfigurationError(
-            f"{name} holds a token of fewer than {MIN_TOKEN_LENGTH} characters"
+            f"{setting} holds a token of fewer than {MIN_TOKEN_LENGTH} characters"
             " (it is not shown here).",
-            _MAKE_ONE,
+            _GENERATE_HINT,
         )
     return StaticToken(principal, _digest(token), frozenset(scopes))
 
 
-def read_static_tokens(name: str, path: Path) -> tuple[StaticToken, ...]:
-    """The bearers that a file names.
+def read_static_tokens(setting: str, path: Path) -> tuple[StaticToken, ...]:
+    """Return the static tokens in a file.
 
     Args:
-        name: of the setting that names the file.
+        setting: the name of the setting with the path.
         path: the file.
 
     Raises:
-        ConfigError: it cannot be read, or one of its lines; the sentence says which, not what.
+        ConfigurationError: The file or one of its lines is not valid. The message names the line
+            but does not quote it.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
-            f"{name}: the file cannot be read ({type(error).__name__})."
+            f"{setting}: the file cannot be read ({type(error).__name__})."
         ) from error
-    told = [(number, line.split()) for number, line in enumerate(lines, start=1)]
-    found = tuple(
-        _of_line(f"{name}, line {number},", words)
-        for number, words in told
+    tokens = tuple(
+        _parse_line(f"{setting}, line {number},", words)
+        for number, words in ((number, line.split()) for number, line in enumerate(lines, start=1))
         if words and not words[0].startswith("#")
     )
-    if not found:
-        raise ConfigurationError(f"{name}: the file holds no token.", _MAKE_ONE)
-    for kind in ({it.principal for it in found}, {it.digest for it in found}):
-        if len(kind) < len(found):
-            raise ConfigurationError(f"{name}: two lines have the same name or the same token.")
-    return found
+    if not tokens:
+        raise ConfigurationError(f"{setting}: the file contains no token.", _GENERATE_HINT)
+    principals, digests = {token.principal for token in tokens}, {token.digest for token in tokens}
+    if len(principals) < len(tokens) or len(digests) < len(tokens):
+        raise ConfigurationError(f"{setting}: two lines have the same name or the same token.")
+    return tokens
 
 
-def _of_line(name: str, words: Sequence[str]) -> StaticToken:
+def _parse_line(location: str, words: Sequence[str]) -> StaticToken:
     if len(words) == 1:
-        return parse_static_token(name, words[0], principal=UNNAMED_PRINCIPAL)
-    who, token, *scopes = words
-    if not _NAME.fullmatch(who) or not set(scopes) <= set(SCOPES):
+        return parse_static_token(location, words[0], principal=UNNAMED_PRINCIPAL)
+    name, token, *scopes = words
+    if not _NAME.fullmatch(name) or not set(scopes) <= set(SCOPES):
         raise ConfigurationError(
-            f"{name} must be a token, or a name, a token and scopes between spaces.",
+            f"{location} must be a token, or a name, a token and scopes, separated by spaces.",
             f"The scopes are {', '.join(SCOPES)}.",
         )
-    principal = f"{UNNAMED_PRINCIPAL}:{who}"
-    return parse_static_token(name, token, principal=principal, scopes=scopes or SCOPES)
+    principal = f"{UNNAMED_PRINCIPAL}:{name}"
+    return parse_static_token(location, token, principal=principal, scopes=scopes or SCOPES)
 
 
-def find_static_token(token: str, bearers: Iterable[StaticToken]) -> StaticToken | None:
-    """Who presents `token`; all are compared, in a time that tells nothing."""
+def find_static_token(token: str, static_tokens: Iterable[StaticToken]) -> StaticToken | None:
+    """Return the entry for `token`; the time that this takes reveals nothing about it."""
     digest = _digest(token)
-    found = None
-    for it in bearers:
-        if hmac.compare_digest(it.digest, digest):
-            found = it
-    return found
+    match = None
+    for static_token in static_tokens:
+        if hmac.compare_digest(static_token.digest, digest):
+            match = static_token
+    return match
 
 
 def _digest(token: str) -> bytes:

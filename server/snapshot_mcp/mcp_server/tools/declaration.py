@@ -1,0 +1,151 @@
+"""Tool declarations: each tool is declared once, and every list of tools is derived from that."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, TypeVar, get_type_hints
+
+from mcp_types import CallToolRequestParams, Tool, ToolAnnotations
+from pydantic import BaseModel
+
+from snapshot_mcp.core.uris import PANEL_URI
+from snapshot_mcp.mcp_server.context import RequestContext
+from snapshot_mcp.mcp_server.elicitation import ClientApprover
+from snapshot_mcp.mcp_server.tools.arguments import argument_model
+from snapshot_mcp.mcp_server.tools.schema import PlainSchema
+from snapshot_mcp.models.cloud import FrozenModel
+from snapshot_mcp.operations import Operations
+from snapshot_mcp.settings.environment import Toolset
+
+Effect = Literal["reads", "adds", "destroys"]
+"""Strongest change that a tool can make."""
+
+PanelUse = Literal["none", "shows", "only"]
+"""Relation to the panel.
+
+- none: the client shows no panel for the tool.
+- shows: the client shows the panel beside a call.
+- only: the panel itself calls the tool; the client hides it from the model.
+"""
+
+_HINTS: Mapping[Effect, ToolAnnotations] = {
+    "reads": ToolAnnotations(
+        read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True
+    ),
+    "adds": ToolAnnotations(
+        read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True
+    ),
+    "destroys": ToolAnnotations(
+        read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True
+    ),
+}
+_VISIBILITY: Mapping[PanelUse, list[str]] = {"shows": ["model", "app"], "only": ["app"]}
+
+ResultT = TypeVar("ResultT", bound=FrozenModel)
+
+
+class ToolContext(NamedTuple):
+    """One call of a tool.
+
+    Attributes:
+        request: the request.
+        params: its parameters.
+        listed: names of the tools that the server lists.
+    """
+
+    request: RequestContext
+    params: CallToolRequestParams
+    listed: frozenset[str]
+
+    async def operations(self) -> Operations:
+        """Return the operations; the first call of the process opens them."""
+        return await self.request.lifespan_context()
+
+    @property
+    def approver(self) -> ClientApprover:
+        """The person behind the client."""
+        return ClientApprover(self.request, self.params)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolDeclaration:
+    """One tool, with everything that the server, the policy and the documentation need to know.
+
+    Its name, description, arguments and result come from the function.
+
+    Attributes:
+        function: takes the context of the call, and the arguments by keyword.
+        title: title for people.
+        toolset: the toolset that the tool belongs to; None for the tools of the panel.
+        effect: the strongest change that it can make.
+        render: writes a result as text for the model.
+        plans: whether a call without a plan token returns a plan and changes nothing.
+        panel: its relation to the panel.
+    """
+
+    function: Callable[..., Awaitable[FrozenModel]]
+    title: str
+    toolset: Toolset | None
+    effect: Effect
+    render: Callable[[Any], str]
+    plans: bool
+    panel: PanelUse
+
+    @property
+    def name(self) -> str:
+        """Name of the tool."""
+        return self.function.__name__
+
+    @cached_property
+    def arguments(self) -> type[BaseModel]:
+        """Model of the arguments; a process builds it once, because that is slow."""
+        return argument_model(self.function)
+
+    @cached_property
+    def definition(self) -> Tool:
+        """The definition that clients see; a process builds it once, because that is slow."""
+        return Tool(
+            name=self.name,
+            title=self.title,
+            description=" ".join((self.function.__doc__ or "").split()),
+            input_schema=self.arguments.model_json_schema(schema_generator=PlainSchema),
+            output_schema=self._output_schema(),
+            annotations=_HINTS[self.effect],
+            _meta=self._meta(),
+        )
+
+    def _output_schema(self) -> dict[str, Any] | None:
+        if self.panel == "only":
+            return None  # the panel knows its results, and each start would pay for the schema
+        result: type[BaseModel] = get_type_hints(self.function)["return"]
+        return result.model_json_schema(schema_generator=PlainSchema, mode="serialization")
+
+    def _meta(self) -> dict[str, Any] | None:
+        if self.panel == "none":
+            return None
+        return {"ui": {"resourceUri": PANEL_URI, "visibility": _VISIBILITY[self.panel]}}
+
+
+def declare_tool(
+    *,
+    title: str,
+    toolset: Toolset | None,
+    effect: Effect,
+    render: Callable[[ResultT], str],
+    plans: bool = False,
+    panel: PanelUse = "none",
+) -> Callable[[Callable[..., Awaitable[ResultT]]], ToolDeclaration]:
+    """Return a decorator that declares a function as a tool; see `ToolDeclaration`."""
+
+    def declare(function: Callable[..., Awaitable[ResultT]]) -> ToolDeclaration:
+        return ToolDeclaration(
+            function=function,
+            title=title,
+            toolset=toolset,
+            effect=effect,
+            render=render,
+            plans=plans,
+            panel=panel,
+        )
+
+    return declare
