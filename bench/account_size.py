@@ -1,7 +1,7 @@
-"""How the time and the memory of our server grow with the account.
+"""Time and memory of this server for accounts of different sizes.
 
-What the server asks of the upstream is recorded, and the same pages are then fetched with a bare
-HTTP client on as many connections: the time that no server could go below.
+The requests that the server sends to the upstream are recorded. The same pages are then fetched by
+a plain HTTP client on as many connections: no server could be faster than that.
 """
 
 import asyncio
@@ -13,82 +13,94 @@ import httpx
 
 from bench.fixtures import FIRST_VM_ID
 from bench.measurements import (
-    MILLISECONDS,
+    MILLISECONDS_PER_SECOND,
     Measure,
     Measures,
     Spread,
-    memory,
-    repeated,
+    read_memory,
+    repeat,
     spread,
     spreads,
 )
-from bench.servers import DIRECT, LIST_TOOL, OURS, Asked, World, direct_client, server_named
+from bench.servers import (
+    DIRECT,
+    LIST_TOOL,
+    SNAPSHOT_MCP,
+    Testbed,
+    UpstreamRequests,
+    direct_client,
+    server_named,
+)
 from bench.stdio_client import StdioClient
 
 QUERIES: Mapping[str, dict[str, object]] = {
     "first page": {},
-    "of one VM": {"vm_id": FIRST_VM_ID},
+    "one VM": {"vm_id": FIRST_VM_ID},
     "failed": {"state": "failed"},
 }
 
 
-def growth_key(query: str, size: int, delay: int = 0) -> str:
-    """The key of a measure of this file."""
-    late = f"_after_{delay}" if delay else ""
-    return f"{query.replace(' ', '_')}_{size}{late}"
+def account_key(query: str, size: int, delay: int = 0) -> str:
+    """Return the key of a measure of this module."""
+    suffix = f"_after_{delay}" if delay else ""
+    return f"{query.replace(' ', '_')}_{size}{suffix}"
 
 
-def measure_account(world: World, size: int, seconds: float, delay: int = 0) -> Measures:
-    """Measure an account.
+def measure_account(testbed: Testbed, size: int, seconds: float, delay: int = 0) -> Measures:
+    """Measure all queries on one account.
 
     Args:
-        world: the upstream.
-        size: its number of snapshots.
+        testbed: starts the server.
+        size: the number of snapshots in the account.
         seconds: how long each query is repeated.
-        delay: milliseconds after which the upstream answers.
+        delay: milliseconds until the upstream answers.
     """
     measures: Measures = {}
-    late = f", each answer after {delay} ms" if delay else ""
-    with world.loaded(server_named(OURS), size, delay) as client:
+    latency = f", {delay} ms latency" if delay else ""
+    with testbed.start(server_named(SNAPSHOT_MCP), size, delay) as client:
         client.call(LIST_TOOL, {"limit": 1})
         for query, arguments in QUERIES.items():
-            values, asked = _measure_query(world, client, arguments, seconds)
-            pages, connections = len(asked.paths), asked.connections
-            title = f"{query}, {size:,} snapshots{late} ({pages} GET on {connections})"
-            measures[growth_key(query, size, delay)] = Measure(title, "ms", values)
-        peak = memory(client.pid).peak
+            values, requests = _measure_query(testbed, client, arguments, seconds)
+            count, connections = len(requests.paths), requests.connections
+            plural = "s" * (connections > 1)
+            details = f"{count} GETs on {connections} connection{plural}"
+            title = f"{query}, {size:,} snapshots{latency} ({details})"
+            measures[account_key(query, size, delay)] = Measure(title, "ms", values)
+        peak = read_memory(client.pid).peak
     if peak and not delay:
         title = f"peak memory, {size:,} snapshots"
-        measures[growth_key("peak", size)] = Measure(title, "MiB", {OURS: spread(peak)})
+        measures[account_key("peak", size)] = Measure(title, "MiB", {SNAPSHOT_MCP: spread(peak)})
     return measures
 
 
 def _measure_query(
-    world: World, client: StdioClient, arguments: Mapping[str, object], seconds: float
-) -> tuple[dict[str, Spread], Asked]:
-    """Let ours and the bare client do the same in turn."""
-    world.seen()
+    testbed: Testbed, client: StdioClient, arguments: Mapping[str, object], seconds: float
+) -> tuple[dict[str, Spread], UpstreamRequests]:
+    """Alternate between calling the server and fetching the same pages directly."""
+    testbed.take_requests()
     client.timed_call(LIST_TOOL, arguments)
-    asked = world.seen()
-    ours: list[float] = []
+    requests = testbed.take_requests()
+    server_seconds: list[float] = []
 
-    def both() -> float:
-        ours.append(client.timed_call(LIST_TOOL, arguments))
-        return asyncio.run(_fetch(world.origin, asked))
+    def measure_both() -> float:
+        server_seconds.append(client.timed_call(LIST_TOOL, arguments))
+        return asyncio.run(_fetch(testbed.origin, requests))
 
-    direct = repeated(both, 2 * seconds)
-    return spreads({OURS: ours, DIRECT: direct}, MILLISECONDS), asked
+    direct_seconds = repeat(measure_both, 2 * seconds)
+    values = {SNAPSHOT_MCP: server_seconds, DIRECT: direct_seconds}
+    return spreads(values, MILLISECONDS_PER_SECOND), requests
 
 
-async def _fetch(origin: str, asked: Asked) -> float:
-    """The seconds that it takes to fetch the pages, on connections that stand already."""
-    async with direct_client(asked.connections) as http:
+async def _fetch(origin: str, requests: UpstreamRequests) -> float:
+    """Return the seconds that fetching the pages takes on connections that are already open."""
+    async with direct_client(requests.connections) as http:
         get = partial(_get_each, http, origin)
-        await asyncio.gather(*(get(iter(asked.paths[:1])) for _ in range(asked.connections)))
-        began = perf_counter()
-        rest = iter(asked.paths)
-        await asyncio.gather(*(get(rest) for _ in range(asked.connections)))
-        return perf_counter() - began
+        connections = range(requests.connections)
+        await asyncio.gather(*(get(iter(requests.paths[:1])) for _ in connections))
+        started = perf_counter()
+        remaining = iter(requests.paths)
+        await asyncio.gather(*(get(remaining) for _ in connections))
+        return perf_counter() - started
 
 
 async def _get_each(http: httpx.AsyncClient, origin: str, paths: Iterator[str]) -> None:

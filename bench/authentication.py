@@ -1,4 +1,4 @@
-"""What it costs to ask who calls: calls a second with authentication and without, in turn.
+"""Cost of authentication: calls per second with and without it, in alternating rounds.
 
 Usage: `python -m bench.authentication [--rounds N] [--seconds S]`, or as a part of `make bench`.
 """
@@ -18,26 +18,26 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from bench.measurements import Measure, Measures, Spread, spread
-from bench.servers import LIST_ROWS, OURS, World, server_named, world
-from bench.throughput import CLIENTS, rate
+from bench.servers import LIST_SIZE, SNAPSHOT_MCP, Testbed, server_named, start_testbed
+from bench.throughput import CLIENT_COUNTS, calls_per_second
 
-LIMIT = 1.15
-"""The most that a call with authentication may take, times one without."""
+MAX_RATIO = 1.15
+"""The maximum duration of a call with authentication, relative to one without."""
 
 _AUDIENCE = "https://snapshots.example/mcp"
-_KID = "bench"
-_LIFETIME_SECONDS = 3_600
+_KEY_ID = "bench"
+_TOKEN_TTL_SECONDS = 3_600
 
 
 class Issuer(NamedTuple):
-    """Where the keys are, and a token that is signed with one of them."""
+    """The URL of an issuer, and a token that it signed."""
 
     url: str
     token: str
 
     @property
     def settings(self) -> dict[str, str]:
-        """What makes our server ask for such a token, and never for too many calls."""
+        """The settings that make the server require such a token, without a request quota."""
         return {
             "SNAPSHOT_MCP_AUTH_ISSUER": self.url,
             "SNAPSHOT_MCP_AUTH_AUDIENCE": _AUDIENCE,
@@ -47,75 +47,82 @@ class Issuer(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """Calls a second of each round."""
+    """Calls per second in each round, with and without authentication."""
 
-    known: list[float]
-    unknown: list[float]
+    authenticated: list[float]
+    anonymous: list[float]
 
     @property
     def ratios(self) -> Spread:
-        """The time of a call with authentication, times one without, of each round."""
-        pairs = zip(self.unknown, self.known, strict=True)
-        return spread([without / with_it for without, with_it in pairs])
+        """The duration of a call with authentication, relative to one without."""
+        pairs = zip(self.anonymous, self.authenticated, strict=True)
+        return spread([anonymous / authenticated for anonymous, authenticated in pairs])
 
 
-def measure_authentication(world: World, rounds: int, seconds: float) -> Measures:
-    """The ratio of both, for each number of clients."""
+def measure_authentication(testbed: Testbed, rounds: int, seconds: float) -> Measures:
+    """Measure the ratio for each number of clients."""
     return {
-        auth_key(clients): Measure(
+        authentication_key(clients): Measure(
             f"Streamable HTTP with authentication, {clients} client{'s' * (clients > 1)}",
             "x without",
-            {OURS: rates.ratios},
+            {SNAPSHOT_MCP: rates.ratios},
         )
-        for clients, rates in _measured(world, rounds, seconds).items()
+        for clients, rates in _measure_rates(testbed, rounds, seconds).items()
     }
 
 
-def auth_key(clients: int) -> str:
-    """The key of the measure with so many clients."""
+def authentication_key(clients: int) -> str:
+    """Return the key of the measure with this number of clients."""
     return f"auth_{clients}"
 
 
-def _measured(world: World, rounds: int, seconds: float) -> dict[int, Rates]:
-    server = server_named(OURS)
+def _measure_rates(testbed: Testbed, rounds: int, seconds: float) -> dict[int, Rates]:
+    server = server_named(SNAPSHOT_MCP)
     with ExitStack() as stack:
-        issuer = stack.enter_context(_issuer())
-        known = stack.enter_context(world.over_http(server, LIST_ROWS, **issuer.settings))
-        unknown = stack.enter_context(world.over_http(server, LIST_ROWS))
-        measured = {clients: Rates([], []) for clients in CLIENTS}
+        issuer = stack.enter_context(_serve_issuer())
+        authenticated_port = stack.enter_context(
+            testbed.serve_http(server, LIST_SIZE, **issuer.settings)
+        )
+        anonymous_port = stack.enter_context(testbed.serve_http(server, LIST_SIZE))
+        rates_by_clients = {clients: Rates([], []) for clients in CLIENT_COUNTS}
         for number in range(rounds):
-            for clients, rates in measured.items():
-                turns = [(rates.known, known, issuer.token), (rates.unknown, unknown, "")]
-                # Whoever goes first in one round goes second in the next.
-                for found, port, token in turns if number % 2 else turns[::-1]:
-                    found.append(anyio.run(rate, server, port, clients, seconds, token))
-    return measured
+            for clients, rates in rates_by_clients.items():
+                turns = [
+                    (rates.authenticated, authenticated_port, issuer.token),
+                    (rates.anonymous, anonymous_port, ""),
+                ]
+                # The order alternates, because the speed of the machine drifts.
+                for values, port, token in turns if number % 2 else turns[::-1]:
+                    rate = anyio.run(calls_per_second, server, port, clients, seconds, token)
+                    values.append(rate)
+    return rates_by_clients
 
 
 @contextmanager
-def _issuer() -> Generator[Issuer]:
+def _serve_issuer() -> Generator[Issuer]:
     key = rsa.generate_private_key(65_537, 2_048)
     jwk = json.loads(jwt.get_algorithm_by_name("RS256").to_jwk(key.public_key()))
-    body = json.dumps({"keys": [jwk | {"kid": _KID, "alg": "RS256", "use": "sig"}]}).encode()
+    key_set = {"keys": [jwk | {"kid": _KEY_ID, "alg": "RS256", "use": "sig"}]}
+    body = json.dumps(key_set).encode()
 
-    class Keys(BaseHTTPRequestHandler):
+    class KeysHandler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401 - the library's own
-            """Say nothing."""
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401 - overridden
+            """Log nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Keys)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), KeysHandler)
     thread = Thread(target=server.serve_forever)
     thread.start()
     try:
         url = f"http://127.0.0.1:{server.server_port}"
         claims = {"iss": url, "aud": _AUDIENCE, "sub": "bench", "scope": "snapshots:read"}
-        claims |= {"exp": int(time.time()) + _LIFETIME_SECONDS}
-        yield Issuer(url, jwt.encode(claims, key, "RS256", {"kid": _KID}))
+        claims |= {"exp": int(time.time()) + _TOKEN_TTL_SECONDS}
+        yield Issuer(url, jwt.encode(claims, key, "RS256", {"kid": _KEY_ID}))
     finally:
         server.shutdown()
         server.server_close()
@@ -123,21 +130,23 @@ def _issuer() -> Generator[Issuer]:
 
 
 def main() -> int:
-    """Measure and print; the exit code tells whether the limit was kept."""
+    """Measure, print the ratios, and return 1 if one of them is too high."""
     parser = argparse.ArgumentParser(prog="bench.authentication", description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=0.5)
     arguments = parser.parse_args()
-    with world() as shared:
-        measured = _measured(shared, arguments.rounds, arguments.seconds)
-    for clients, rates in measured.items():
-        known, unknown, ratio = spread(rates.known), spread(rates.unknown), rates.ratios
+    with start_testbed() as testbed:
+        rates_by_clients = _measure_rates(testbed, arguments.rounds, arguments.seconds)
+    for clients, rates in rates_by_clients.items():
+        authenticated, anonymous = spread(rates.authenticated), spread(rates.anonymous)
+        ratio = rates.ratios
         print(
-            f"{clients:>2} clients: {known.median:,.0f} calls/s with authentication,"
-            f" {unknown.median:,.0f} without; x {ratio.median:.3f}"
-            f" ({ratio.first_quartile:.3f}..{ratio.third_quartile:.3f}), at most {LIMIT}"
+            f"{clients:>2} clients: {authenticated.median:,.0f} calls/s with authentication,"
+            f" {anonymous.median:,.0f} without; x {ratio.median:.3f}"
+            f" ({ratio.first_quartile:.3f}..{ratio.third_quartile:.3f}), at most {MAX_RATIO}"
         )
-    return 0 if all(rates.ratios.median <= LIMIT for rates in measured.values()) else 1
+    good = all(rates.ratios.median <= MAX_RATIO for rates in rates_by_clients.values())
+    return 0 if good else 1
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Serve until stdin is closed or the process is ended."""
-    server = MCPServer(name="bare", log_level="WARNING")
+    server = MCPServer(name="baseline", log_level="WARNING")
 
     @server.tool(structured_output=False)
     async def list_snapshots(  # pyright: ignore[reportUnusedFunction] - the server calls it
@@ -39,8 +39,7 @@ def main() -> None:
 
 @cache
 def _client() -> "httpx.AsyncClient":
-    # The floor of a start is a start without an HTTP client.
-    import httpx  # noqa: PLC0415
+    import httpx  # noqa: PLC0415 - the fastest possible start imports no HTTP client
 
     return httpx.AsyncClient(base_url=os.environ["BENCH_UPSTREAM"], trust_env=False)
 

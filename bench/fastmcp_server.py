@@ -11,15 +11,15 @@ from typing import Any
 
 import httpx2
 
-from bench.openapi_document import document
+from bench.openapi_document import build_document
 
 
 def main() -> None:
     """Serve until stdin is closed or the process is ended."""
-    # Only the bench's own environment has fastmcp, so nothing else may need its types.
+    # fastmcp is installed only in the benchmark's environment, so its types are not available.
     fastmcp: Any = importlib.import_module("fastmcp")
     client = httpx2.AsyncClient(base_url=os.environ["BENCH_UPSTREAM"], trust_env=False)
-    server = fastmcp.FastMCP.from_openapi(document(), client=client, name="peer")
+    server = fastmcp.FastMCP.from_openapi(build_document(), client=client, name="fastmcp")
     if len(sys.argv) > 1:
         server.run(
             transport="http",

@@ -1,6 +1,5 @@
-"""The embedded cloud on a real port, behind a network that fails as the fault transport says."""
+"""The embedded cloud on a TCP port, with faults and outages of the network."""
 
-import random
 import socket
 import struct
 import time
@@ -8,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 
 import anyio
 import httpx
@@ -33,11 +33,11 @@ from tests.faults.transport import FaultTransport, Log, Plan
 HOST = "127.0.0.1"
 KEY = "soak"
 OUTAGE_SECONDS = 3.0
-SECONDS_BETWEEN_OUTAGES = 90.0
+OUTAGE_INTERVAL_SECONDS = 90.0
 
-_LARGEST_HEAD = 65_536
-_GONE = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.IncompleteRead)
-_READING: list[Fault] = [
+_MAX_HEAD_BYTES = 65_536
+_CONNECTION_CLOSED = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.IncompleteRead)
+_READ_FAULTS: list[Fault] = [
     Delay(0.3),
     OtherType(),
     Reset("never"),
@@ -49,8 +49,8 @@ _READING: list[Fault] = [
     Status(502),
     Status(503),
 ]
-_WRITING: list[Fault] = [
-    *_READING,
+_WRITE_FAULTS: list[Fault] = [
+    *_READ_FAULTS,
     Reset("before"),
     Reset("late", 2),
     Reset("before", error=httpx.RemoteProtocolError),
@@ -65,34 +65,39 @@ _WRITING: list[Fault] = [
 
 
 @dataclass
-class Chance(Plan):
-    """Faults by chance: one read in thirty, one write in three, until it is called off."""
+class RandomFaults(Plan):
+    """Random faults: in one read of thirty and in one write of three.
 
-    chance: random.Random = field(default_factory=random.Random)
-    fair: bool = False
+    Attributes:
+        rng: the source of randomness.
+        paused: whether no faults occur.
+    """
+
+    rng: Random = field(default_factory=Random)
+    paused: bool = False
 
     def next(self, *, writing: bool) -> Fault:
-        """What happens to the next request."""
-        if self.fair or self.chance.random() > (1 / 3 if writing else 1 / 30):
+        """Return the fault of the next request."""
+        if self.paused or self.rng.random() > (1 / 3 if writing else 1 / 30):
             return Fault()
-        return self.chance.choice(_WRITING if writing else _READING)
+        return self.rng.choice(_WRITE_FAULTS if writing else _READ_FAULTS)
 
 
 def _jump(_hours: float) -> None:
-    """The time of day of this machine is left alone."""
+    """Do not change the time of this machine."""
 
 
 REAL_TIME = Passing(anyio.sleep, time.monotonic, utc_now, _jump)
 
 
 class FaultyCloud:
-    """Speaks HTTP on a port of this machine, as badly as its plan says.
+    """Serves the embedded cloud over HTTP, with the faults of a plan.
 
     Args:
         database: the cloud's database.
-        plan: what happens to the requests.
-        log: where they are noted.
-        timeout: seconds after which whoever asks has given up.
+        plan: selects a fault for each request.
+        log: records the requests.
+        timeout: seconds after which the client has given up.
     """
 
     def __init__(self, database: Path, plan: Plan, log: Log, timeout: float) -> None:
@@ -102,17 +107,17 @@ class FaultyCloud:
         self._log = log
         self._timeout = timeout
         self._idle: set[anyio.CancelScope] = set()
-        with socket.create_server((HOST, 0)) as free:
-            self.port: int = free.getsockname()[1]
+        with socket.create_server((HOST, 0)) as listener:
+            self.port: int = listener.getsockname()[1]
 
     @property
     def url(self) -> str:
-        """Where the API is."""
+        """The base URL of the API."""
         return f"http://{HOST}:{self.port}/v1"
 
     @asynccontextmanager
     async def serving(self) -> AsyncGenerator[None]:
-        """Serve, with an outage now and then in which connections are refused."""
+        """Serve with regular outages, during which connections are refused."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._serve_with_outages, tasks)
             tasks.start_soon(self._deliver_late)
@@ -122,9 +127,9 @@ class FaultyCloud:
     async def _serve_with_outages(self, connections: TaskGroup) -> None:
         while True:
             listener = await anyio.create_tcp_listener(local_host=HOST, local_port=self.port)
-            with anyio.move_on_after(SECONDS_BETWEEN_OUTAGES):
+            with anyio.move_on_after(OUTAGE_INTERVAL_SECONDS):
                 async with listener:
-                    await listener.serve(self._converse, connections)
+                    await listener.serve(self._serve_connection, connections)
             for scope in self._idle:
                 scope.cancel()
             await anyio.sleep(OUTAGE_SECONDS)
@@ -134,36 +139,36 @@ class FaultyCloud:
             await anyio.sleep(0.5)
             await self._log.deliver_late(time.monotonic())
 
-    async def _converse(self, stream: SocketStream) -> None:
+    async def _serve_connection(self, stream: SocketStream) -> None:
         incoming = BufferedByteReceiveStream(stream)
         async with stream:
             try:
-                while (request := await self._awaited(incoming)) is not None:
-                    answer = await self._transport.handle_async_request(request)
-                    if not await _send(stream, answer):
+                while (request := await self._next_request(incoming)) is not None:
+                    response = await self._transport.handle_async_request(request)
+                    if not await _send(stream, response):
                         return
-            except (httpx.RemoteProtocolError, *_GONE):
+            except (httpx.RemoteProtocolError, *_CONNECTION_CLOSED):
                 return
             except httpx.HTTPError:
-                _break(stream)
+                _reset(stream)
 
-    async def _awaited(self, incoming: BufferedByteReceiveStream) -> httpx.Request | None:
-        """The next request; None when an outage ends the conversation between two of them."""
+    async def _next_request(self, stream: BufferedByteReceiveStream) -> httpx.Request | None:
+        """Return the next request; None if an outage closes the idle connection."""
         with anyio.CancelScope() as scope:
             self._idle.add(scope)
             try:
-                head = await incoming.receive_until(b"\r\n\r\n", _LARGEST_HEAD)
+                head = await stream.receive_until(b"\r\n\r\n", _MAX_HEAD_BYTES)
             finally:
                 self._idle.discard(scope)
-            return await self._received(head, incoming)
+            return await self._read_request(head, stream)
         return None
 
-    async def _received(self, head: bytes, incoming: BufferedByteReceiveStream) -> httpx.Request:
+    async def _read_request(self, head: bytes, stream: BufferedByteReceiveStream) -> httpx.Request:
         first, *lines = head.decode("latin-1").split("\r\n")
         method, target, _ = first.split(" ")
-        headers = httpx.Headers([(name, value) for name, _, value in map(_halves, lines)])
+        headers = httpx.Headers([(name, value) for name, _, value in map(_split_header, lines)])
         length = int(headers.get("content-length", "0"))
-        body = await incoming.receive_exactly(length) if length else b""
+        body = await stream.receive_exactly(length) if length else b""
         return httpx.Request(
             method,
             f"http://{HOST}:{self.port}{target}",
@@ -173,26 +178,26 @@ class FaultyCloud:
         )
 
 
-def _halves(line: str) -> tuple[str, str, str]:
+def _split_header(line: str) -> tuple[str, str, str]:
     return line.partition(": ")
 
 
-async def _send(stream: SocketStream, answer: httpx.Response) -> bool:
-    """Send an answer; False when it broke off and the connection is of no use any more."""
+async def _send(stream: SocketStream, response: httpx.Response) -> bool:
+    """Send a response; return False if it was cut off, so that the connection must be closed."""
     try:
-        body, whole = await answer.aread(), True
+        body, complete = await response.aread(), True
     except httpx.RemoteProtocolError:
-        body, whole = b'{"status": tr', False
-    length = len(body) + (0 if whole else 100)
-    kept = {"content-type", "retry-after"}
-    headers = {name: value for name, value in answer.headers.items() if name in kept}
+        body, complete = b'{"status": tr', False
+    length = len(body) + (0 if complete else 100)
+    passed_on = {"content-type", "retry-after"}
+    headers = {name: value for name, value in response.headers.items() if name in passed_on}
     lines = [f"{name}: {value}" for name, value in {**headers, "content-length": length}.items()]
-    head = "\r\n".join([f"HTTP/1.1 {answer.status_code} Told", *lines, "", ""])
+    head = "\r\n".join([f"HTTP/1.1 {response.status_code} Status", *lines, "", ""])
     await stream.send(head.encode("latin-1") + body)
-    return whole
+    return complete
 
 
-def _break(stream: SocketStream) -> None:
-    """Let the other side see a reset instead of an orderly end."""
-    raw = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - this is no database
+def _reset(stream: SocketStream) -> None:
+    """Close the connection with a reset instead of an orderly end."""
+    raw = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - not a database query
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

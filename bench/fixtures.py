@@ -1,8 +1,8 @@
-"""Made-up snapshots and VMs in the cloud's shapes, rendered as JSON from cached pieces.
+"""Generated snapshots and VMs in the format of the cloud's API, rendered as JSON.
 
-Every VM is taken once a night, one shortly after the other; row 0 is the newest. A row is a short
-head of its own and a long tail that it shares with all rows of its VM's kind. Nothing is kept per
-row, so 100,000 rows cost no memory.
+Every VM has one snapshot per night; index 0 is the newest. The JSON of a snapshot consists of a
+short head of its own and a long, cached tail that all VMs of the same kind share. No snapshot is
+stored, so 100,000 snapshots need no memory.
 """
 
 import json
@@ -10,16 +10,16 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
-SNAPSHOTS_OF_A_VM = 25
+SNAPSHOTS_PER_VM = 25
 FIRST_VM_ID = 790_000
-FAILED_OF_EVERY = 100
+FAILURE_INTERVAL = 100
 _FIRST_ID = 1_701
-_NEWEST = datetime(2026, 11, 20, 23, 0)  # noqa: DTZ001 - UTC; the zone is written by hand
-_APART = timedelta(seconds=10)
+_NEWEST = datetime(2026, 11, 20, 23, 0)  # noqa: DTZ001 - UTC; `snapshot_json` adds the zone
+_VM_INTERVAL = timedelta(seconds=10)
 
 
 class Kind(NamedTuple):
-    """What VMs of a kind share."""
+    """Properties that all VMs of a kind share."""
 
     name: str
     flavor: str
@@ -37,50 +37,49 @@ _KINDS = (
 
 
 def vm_count(snapshots: int) -> int:
-    """How many VMs have so many snapshots."""
-    return max(1, -(-snapshots // SNAPSHOTS_OF_A_VM))
+    """Return the number of VMs in an account with this number of snapshots."""
+    return max(1, -(-snapshots // SNAPSHOTS_PER_VM))
 
 
-def snapshot_id(row: int, count: int) -> int:
-    """Ids grow with time, so the newest row has the largest."""
-    return _FIRST_ID + count - 1 - row
+def snapshot_id(index: int, count: int) -> int:
+    """Return the id of a snapshot; the newest has the largest."""
+    return _FIRST_ID + count - 1 - index
 
 
-def snapshot_name(row: int, count: int) -> str:
-    """The name of a row."""
-    vm = row % vm_count(count)
-    return f"{machine_name(vm)}-{_kind(vm).label}-{_taken(row, count).date()}"
+def snapshot_name(index: int, count: int) -> str:
+    """Return the name of a snapshot."""
+    vm = index % vm_count(count)
+    return f"{vm_name(vm)}-{_kind(vm).label}-{_created_at(index, count).date()}"
 
 
-def snapshot(row: int, count: int) -> bytes:
-    """A snapshot as JSON, as the list and the single read tell it."""
-    vm = row % vm_count(count)
+def snapshot_json(index: int, count: int) -> bytes:
+    """Return a snapshot as JSON, in the format of lists and single reads."""
+    vm = index % vm_count(count)
     kind = _kind(vm)
-    taken = f"{_taken(row, count).isoformat()}Z"
-    status = "ERROR" if row % FAILED_OF_EVERY == FAILED_OF_EVERY // 2 else "SUCCESS"
+    created_at = f"{_created_at(index, count).isoformat()}Z"
+    status = "ERROR" if index % FAILURE_INTERVAL == FAILURE_INTERVAL // 2 else "SUCCESS"
     vm_id = FIRST_VM_ID + vm
     head = (
-        f'{{"id":{snapshot_id(row, count)},"name":"{snapshot_name(row, count)}","description":"",'
-        f'"vm_id":{vm_id},"region_id":1,"status":"{status}","is_image":false,"size":{row % 90 + 4},'
-        f'"has_floating_ip":false,"labels":["{kind.label}"],"created_at":"{taken}",'
-        f'"updated_at":"{taken}","vm_name":"{machine_name(vm)}","volume_id":{vm_id + 1_000_000},'
-        f'"volume_name":"{machine_name(vm)}-root",'
+        f'{{"id":{snapshot_id(index, count)},"name":"{snapshot_name(index, count)}",'
+        f'"description":"","vm_id":{vm_id},"region_id":1,"status":"{status}","is_image":false,'
+        f'"size":{index % 90 + 4},'
+        f'"has_floating_ip":false,"labels":["{kind.label}"],"created_at":"{created_at}",'
+        f'"updated_at":"{created_at}","vm_name":"{vm_name(vm)}","volume_id":{vm_id + 1_000_000},'
+        f'"volume_name":"{vm_name(vm)}-root",'
     )
-    return head.encode() + _tail_of_snapshot(kind)
+    return head.encode() + _snapshot_tail(kind)
 
 
-def machine(vm: int) -> bytes:
-    """A VM as JSON."""
+def vm_json(vm: int) -> bytes:
+    """Return a VM as JSON."""
     kind = _kind(vm)
     vm_id = FIRST_VM_ID + vm
-    head = (
-        f'{{"id":{vm_id},"name":"{machine_name(vm)}","fixed_ip":"10.0.{vm >> 8 & 255}.{vm & 255}",'
-    )
-    return head.encode() + _tail_of_machine(kind)
+    head = f'{{"id":{vm_id},"name":"{vm_name(vm)}","fixed_ip":"10.0.{vm >> 8 & 255}.{vm & 255}",'
+    return head.encode() + _vm_tail(kind)
 
 
-def machine_name(vm: int) -> str:
-    """The name of a VM."""
+def vm_name(vm: int) -> str:
+    """Return the name of a VM."""
     return f"{_kind(vm).name}-{vm + 1}"
 
 
@@ -88,17 +87,17 @@ def _kind(vm: int) -> Kind:
     return _KINDS[vm % len(_KINDS)]
 
 
-def _taken(row: int, count: int) -> datetime:
-    night, vm = divmod(row, vm_count(count))
-    return _NEWEST - timedelta(days=night) - vm * _APART
+def _created_at(index: int, count: int) -> datetime:
+    night, vm = divmod(index, vm_count(count))
+    return _NEWEST - timedelta(days=night) - vm * _VM_INTERVAL
 
 
-def _tail(facts: dict[str, Any]) -> bytes:
-    return json.dumps(facts, separators=(",", ":")).encode()[1:]
+def _tail(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields, separators=(",", ":")).encode()[1:]
 
 
 @cache
-def _tail_of_snapshot(kind: Kind) -> bytes:
+def _snapshot_tail(kind: Kind) -> bytes:
     return _tail(
         {
             "region": kind.region,
@@ -120,7 +119,7 @@ def _tail_of_snapshot(kind: Kind) -> bytes:
 
 
 @cache
-def _tail_of_machine(kind: Kind) -> bytes:
+def _vm_tail(kind: Kind) -> bytes:
     volume = {"id": 1, "name": "root", "volume_type": "Cloud-SSD", "size": 100, "bootable": True}
     return _tail(
         {

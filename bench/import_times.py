@@ -1,4 +1,4 @@
-"""Where the time of a start goes: what Python says that each import takes, by package."""
+"""Start-up time by package, from `python -X importtime`."""
 
 import re
 import subprocess
@@ -7,22 +7,22 @@ from collections import defaultdict
 from statistics import median
 from typing import NamedTuple
 
-from bench.servers import OURS, World, server_named
+from bench.servers import SNAPSHOT_MCP, Testbed, server_named
 
-OWN = "snapshot_mcp"
-MOST_NAMED = 10
+OWN_PACKAGE = "snapshot_mcp"
+MAX_PACKAGES = 10
 _RUNS = 5
-_SECONDS = 30
+_TIMEOUT_SECONDS = 30
 _LINE = re.compile(r"^import time: +(\d+) \| +\d+ \| +(\S+)$", re.MULTILINE)
 
 
-class Import(NamedTuple):
-    """A package.
+class ImportTime(NamedTuple):
+    """The import time of a package.
 
     Attributes:
         name: its name.
-        milliseconds: that its own modules take, without what these import from other packages.
-        share: of all imports of the start.
+        milliseconds: the time of its own modules, without the packages that they import.
+        share: the fraction of the time of all imports.
     """
 
     name: str
@@ -30,31 +30,31 @@ class Import(NamedTuple):
     share: float
 
 
-def measure_imports(world: World) -> list[Import]:
-    """The packages that take longest, ours among them, and the rest together; medians."""
-    runs = [_imports(world) for _ in range(_RUNS)]
+def measure_imports(testbed: Testbed) -> list[ImportTime]:
+    """Return the slowest packages, this one, all others together, and the total, as medians."""
+    runs = [_import_times(testbed) for _ in range(_RUNS)]
     names = {name for run in runs for name in run}
-    taken = {name: median(run.get(name, 0.0) for run in runs) for name in names}
-    whole = sum(taken.values())
-    named = sorted(taken, key=lambda name: -taken[name])[:MOST_NAMED]
-    named += [] if OWN in named else [OWN]
-    rest = whole - sum(taken[name] for name in named)
-    told = [*((name, taken[name]) for name in named), ("all others", rest), ("all", whole)]
-    return [Import(name, part, part / whole) for name, part in told]
+    times = {name: median(run.get(name, 0.0) for run in runs) for name in names}
+    total = sum(times.values())
+    listed = sorted(times, key=lambda name: -times[name])[:MAX_PACKAGES]
+    listed += [] if OWN_PACKAGE in listed else [OWN_PACKAGE]
+    others = total - sum(times[name] for name in listed)
+    rows = [*((name, times[name]) for name in listed), ("other packages", others), ("total", total)]
+    return [ImportTime(name, milliseconds, milliseconds / total) for name, milliseconds in rows]
 
 
-def _imports(world: World) -> dict[str, float]:
-    """Milliseconds by package."""
-    command = [sys.executable, "-X", "importtime", *server_named(OURS).cold]
-    done = subprocess.run(
+def _import_times(testbed: Testbed) -> dict[str, float]:
+    """Return milliseconds by package."""
+    command = [sys.executable, "-X", "importtime", *server_named(SNAPSHOT_MCP).cold_arguments]
+    result = subprocess.run(
         command,
         input=b"",
-        env=world.environment(world.url(1)),
+        env=testbed.environment(testbed.account_url(1)),
         capture_output=True,
         check=True,
-        timeout=_SECONDS,
+        timeout=_TIMEOUT_SECONDS,
     )
-    taken: dict[str, float] = defaultdict(float)
-    for microseconds, module in _LINE.findall(done.stderr.decode()):
-        taken[module.partition(".")[0]] += int(microseconds) / 1_000
-    return taken
+    times: dict[str, float] = defaultdict(float)
+    for microseconds, module in _LINE.findall(result.stderr.decode()):
+        times[module.partition(".")[0]] += int(microseconds) / 1_000
+    return times

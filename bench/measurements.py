@@ -1,4 +1,4 @@
-"""Numbers: medians with their spreads, and the memory of a process."""
+"""Measured values: medians with their spreads, and the memory of a process."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -7,13 +7,13 @@ from statistics import median, quantiles
 from time import perf_counter
 from typing import NamedTuple
 
-KIBIBYTES_OF_A_MEBIBYTE = 1_024
-MILLISECONDS = 1_000
-MOST_REPETITIONS = 20
+KIBIBYTES_PER_MEBIBYTE = 1_024
+MILLISECONDS_PER_SECOND = 1_000
+MAX_REPETITIONS = 20
 
 
 class Spread(NamedTuple):
-    """A median, and how far the values lie apart."""
+    """The median and the distribution of repeated measurements."""
 
     median: float
     lowest: float
@@ -24,12 +24,12 @@ class Spread(NamedTuple):
 
 
 class Measure(NamedTuple):
-    """One line of the report.
+    """One row of the report.
 
     Attributes:
         title: what was measured.
-        unit: of what.
-        values: the spread by who was measured.
+        unit: the unit of the values.
+        values: the spread for each server.
     """
 
     title: str
@@ -38,36 +38,40 @@ class Measure(NamedTuple):
 
 
 Measures = dict[str, Measure]
-"""Measures by a key that does not change with their titles."""
+"""Measures by a key that does not depend on their titles."""
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """The spread of at least one value."""
+    """Return the spread of at least one value."""
     quarters = quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
     return Spread(median(values), min(values), quarters[0], quarters[2], max(values), len(values))
 
 
 def spreads(values: Mapping[str, Sequence[float]], factor: float = 1) -> dict[str, Spread]:
-    """The spreads of the values of each, times a factor; who has none is left out."""
-    return {name: spread([value * factor for value in own]) for name, own in values.items() if own}
+    """Return the spread of each server's values times a factor, omitting empty ones."""
+    return {
+        name: spread([value * factor for value in server_values])
+        for name, server_values in values.items()
+        if server_values
+    }
 
 
-def repeated(measure: Callable[[], float], seconds: float) -> list[float]:
-    """Measure once, and again while less than so many seconds have gone by."""
-    began = perf_counter()
+def repeat(measure: Callable[[], float], seconds: float) -> list[float]:
+    """Measure at least once, and repeat it for `seconds`, at most `MAX_REPETITIONS` times."""
+    started = perf_counter()
     values = [measure()]
-    while perf_counter() - began < seconds and len(values) < MOST_REPETITIONS:
+    while perf_counter() - started < seconds and len(values) < MAX_REPETITIONS:
         values.append(measure())
     return values
 
 
 class Memory(NamedTuple):
-    """The memory of a process in MiB; each an empty list where the system does not tell it.
+    """The memory of a process in MiB; each list is empty if the platform does not report it.
 
     Attributes:
-        resident: what is in memory (RSS).
-        proportional: the same, with what is shared divided by those who share it (PSS).
-        peak: the most that was ever resident.
+        resident: resident set size (RSS).
+        proportional: proportional set size (PSS), which divides shared pages by their users.
+        peak: the highest resident set size so far.
     """
 
     resident: list[float]
@@ -75,23 +79,23 @@ class Memory(NamedTuple):
     peak: list[float]
 
 
-def memory(pid: int) -> Memory:
-    """The memory of a process of ours; only Linux tells it."""
-    status = _text(f"/proc/{pid}/status")
+def read_memory(pid: int) -> Memory:
+    """Return the memory of a process; only Linux reports it."""
+    status = _read_text(f"/proc/{pid}/status")
     return Memory(
         _mebibytes("VmRSS", status),
-        _mebibytes("Pss", _text(f"/proc/{pid}/smaps_rollup")),
+        _mebibytes("Pss", _read_text(f"/proc/{pid}/smaps_rollup")),
         _mebibytes("VmHWM", status),
     )
 
 
-def _text(path: str) -> str:
+def _read_text(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except OSError:
         return ""
 
 
-def _mebibytes(name: str, text: str) -> list[float]:
-    found = re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)
-    return [int(found[1]) / KIBIBYTES_OF_A_MEBIBYTE] if found else []
+def _mebibytes(field: str, text: str) -> list[float]:
+    match = re.search(rf"^{field}:\s+(\d+) kB", text, re.MULTILINE)
+    return [int(match[1]) / KIBIBYTES_PER_MEBIBYTE] if match else []

@@ -1,4 +1,4 @@
-"""Memory and open files of another process, as far as the platform tells them."""
+"""Samples of the memory and the open files of another process."""
 
 import shutil
 import statistics
@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 
 class Sample(NamedTuple):
-    """One look at a process.
+    """The state of a process at one moment.
 
     Attributes:
-        seconds: since the start of the load.
-        kilobytes: of memory that it holds (RSS); 0 where nobody tells.
-        files: how many it holds open; 0 where nobody tells.
+        seconds: time since the start of the load.
+        kilobytes: resident set size (RSS); 0 if the platform does not report it.
+        files: number of open files; 0 if the platform does not report it.
     """
 
     seconds: float
@@ -23,30 +23,35 @@ class Sample(NamedTuple):
     files: int
 
 
-def sample(pid: int, began: float) -> Sample:
-    """How the process is now; `began` is on the monotonic clock."""
-    seconds = time.monotonic() - began
+def take_sample(pid: int, started: float) -> Sample:
+    """Return the current state of a process.
+
+    Args:
+        pid: the id of the process.
+        started: the start of the load on the monotonic clock.
+    """
+    seconds = time.monotonic() - started
     folder = Path(f"/proc/{pid}")
     if not folder.exists():
-        return Sample(seconds, _kilobytes_by_ps(pid), 0)
+        return Sample(seconds, _kilobytes_from_ps(pid), 0)
     lines = (folder / "status").read_text().splitlines()
-    held = next(line for line in lines if line.startswith("VmRSS:"))
-    return Sample(seconds, int(held.split()[1]), len(list((folder / "fd").iterdir())))
+    resident = next(line for line in lines if line.startswith("VmRSS:"))
+    return Sample(seconds, int(resident.split()[1]), len(list((folder / "fd").iterdir())))
 
 
 def growth_percent(samples: Sequence[Sample], warm_up_seconds: float) -> float:
-    """How much more memory the last third of the time after the warm-up needed than the first."""
-    warm = [it.kilobytes for it in samples if it.seconds >= warm_up_seconds]
-    third = max(1, len(warm) // 3)
-    if not warm or not warm[0]:
+    """Return how much more memory the last third after the warm-up used than the first third."""
+    kilobytes = [sample.kilobytes for sample in samples if sample.seconds >= warm_up_seconds]
+    third = max(1, len(kilobytes) // 3)
+    if not kilobytes or not kilobytes[0]:
         return 0.0
-    first, last = statistics.median(warm[:third]), statistics.median(warm[-third:])
+    first, last = statistics.median(kilobytes[:third]), statistics.median(kilobytes[-third:])
     return (last / first - 1) * 100
 
 
-def _kilobytes_by_ps(pid: int) -> int:
+def _kilobytes_from_ps(pid: int) -> int:
     ps = shutil.which("ps")
     if ps is None:
         return 0
-    told = subprocess.run([ps, "-o", "rss=", "-p", str(pid)], capture_output=True, check=False)
-    return int(told.stdout or 0)
+    result = subprocess.run([ps, "-o", "rss=", "-p", str(pid)], capture_output=True, check=False)
+    return int(result.stdout or 0)

@@ -1,4 +1,4 @@
-"""The report of a run: a table for people, JSON for machines, and a section of a document."""
+"""The report of a benchmark run, as Markdown, as JSON, and as a section of a document."""
 
 import json
 import os
@@ -9,32 +9,32 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.import_times import Import
-from bench.measurements import KIBIBYTES_OF_A_MEBIBYTE, Measure, Measures, Spread
-from bench.servers import BARE, DIRECT, OURS, PEER
+from bench.import_times import ImportTime
+from bench.measurements import KIBIBYTES_PER_MEBIBYTE, Measure, Measures, Spread
+from bench.servers import BASELINE, DIRECT, FASTMCP, SNAPSHOT_MCP
 from bench.stdio_client import PROTOCOL
 from bench.targets import Verdict
 
 BEGIN = "<!-- bench: begin -->"
 END = "<!-- bench: end -->"
-_COLUMNS = (OURS, BARE, PEER, DIRECT)
-_RATIOS = (BARE, PEER, DIRECT)
-_NEW_DOCUMENT = "# Performance\n\n`make bench` measures; what follows is what it wrote.\n\n"
-_LARGE = 100
+_COLUMNS = (SNAPSHOT_MCP, BASELINE, FASTMCP, DIRECT)
+_COMPARED = (BASELINE, FASTMCP, DIRECT)
+_NEW_DOCUMENT = "# Performance\n\n`make bench BENCH=--write` generated these results.\n\n"
+_MIN_WITHOUT_DECIMALS = 100
 _PACKAGES = ("snapshot-mcp", "mcp", "fastmcp", "httpx", "pydantic", "uvicorn")
 
 
-class Run(NamedTuple):
-    """A run: what it was done with, and what came out."""
+class Report(NamedTuple):
+    """The results of a run, and the machine and software that it used."""
 
-    about: dict[str, str]
+    facts: dict[str, str]
     measures: Measures
     verdicts: Sequence[Verdict]
-    imports: Sequence[Import]
+    imports: Sequence[ImportTime]
 
 
-def about(mode: str) -> dict[str, str]:
-    """When and on what the run is done."""
+def describe_run(mode: str) -> dict[str, str]:
+    """Return the date, the machine and the software of the report."""
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "mode": mode,
@@ -45,62 +45,73 @@ def about(mode: str) -> dict[str, str]:
     }
 
 
-def as_json(run: Run) -> str:
-    """The run as JSON."""
-    told: dict[str, Any] = {
-        "about": run.about,
+def format_json(report: Report) -> str:
+    """Return the report as JSON."""
+    document: dict[str, Any] = {
+        "about": report.facts,
         "measures": {
             key: {
                 "title": measure.title,
                 "unit": measure.unit,
-                "values": {name: own._asdict() for name, own in measure.values.items()},
+                "values": {name: spread._asdict() for name, spread in measure.values.items()},
                 "ratios": dict(_ratios(measure)),
             }
-            for key, measure in run.measures.items()
+            for key, measure in report.measures.items()
         },
-        "targets": [verdict._asdict() | {"verdict": verdict.word} for verdict in run.verdicts],
-        "imports": [it._asdict() for it in run.imports],
+        "targets": [verdict._asdict() | {"verdict": verdict.word} for verdict in report.verdicts],
+        "imports": [import_time._asdict() for import_time in report.imports],
     }
-    return json.dumps(told, indent=1) + "\n"
+    return json.dumps(document, indent=1) + "\n"
 
 
-def as_markdown(run: Run) -> str:
-    """The run as two Markdown tables, which are aligned for a terminal too."""
-    facts = [f"- {name}: {fact}" for name, fact in run.about.items()]
-    head = ["measured", "unit", *_COLUMNS, *(f"ours/{name}" for name in _RATIOS)]
-    rows = [_row(measure) for measure in run.measures.values()]
+def format_markdown(report: Report) -> str:
+    """Return the report as Markdown tables, aligned for a terminal."""
+    facts = [f"- {name}: {fact}" for name, fact in report.facts.items()]
+    head = ["measured", "unit", *_COLUMNS, *(f"ratio to {name}" for name in _COMPARED)]
+    rows = [_row(measure) for measure in report.measures.values()]
     targets = [
-        [it.target, _number(it.value), f"at most {it.limit:g} {it.unit}", it.word]
-        for it in run.verdicts
+        [
+            verdict.target,
+            _number(verdict.value),
+            f"at most {verdict.limit:g} {verdict.unit}",
+            verdict.word,
+        ]
+        for verdict in report.verdicts
     ]
-    imports = [[it.name, _number(it.milliseconds), f"{it.share:.1%}"] for it in run.imports]
+    imports = [
+        [import_time.name, _number(import_time.milliseconds), f"{import_time.share:.1%}"]
+        for import_time in report.imports
+    ]
     return "\n".join(
         [
             *facts,
             "",
-            "Each value is the median of the runs, with the quartiles in brackets.",
+            "Each value is the median of the runs, with the quartiles in brackets. A ratio is the",
+            "value of snapshot-mcp divided by the other value.",
             "",
             *_table(head, rows),
             "",
             *_table(["target", "measured", "limit", "verdict"], targets),
             "",
-            "Where the time of a start goes, by `python -X importtime`: each package without what",
-            "it imports from others.",
+            "Start-up time by package, from `python -X importtime`. The time of a package does not",
+            "include the packages that it imports.",
             "",
             *_table(["package", "ms", "of all imports"], imports),
         ]
     )
 
 
-def keep(run: Run, path: Path) -> None:
-    """Put the run between the marks of a document; all else in it stays."""
+def write_section(report: Report, path: Path) -> None:
+    """Replace the text between the markers of a document by the report."""
     text = path.read_text(encoding="utf-8") if path.exists() else _NEW_DOCUMENT
     if BEGIN not in text or END not in text:
         text = f"{text.rstrip()}\n\n{BEGIN}\n{END}\n"
     before, _, rest = text.partition(BEGIN)
     after = rest.partition(END)[2]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{before}{BEGIN}\n\n{as_markdown(run)}\n\n{END}{after}", encoding="utf-8")
+    path.write_text(
+        f"{before}{BEGIN}\n\n{format_markdown(report)}\n\n{END}{after}", encoding="utf-8"
+    )
 
 
 def _row(measure: Measure) -> list[str]:
@@ -109,16 +120,16 @@ def _row(measure: Measure) -> list[str]:
         measure.title,
         measure.unit,
         *(_spread(measure.values.get(name)) for name in _COLUMNS),
-        *(f"{ratios[name]:.2f}" if name in ratios else "" for name in _RATIOS),
+        *(f"{ratios[name]:.2f}" if name in ratios else "" for name in _COMPARED),
     ]
 
 
 def _ratios(measure: Measure) -> Iterator[tuple[str, float]]:
-    ours = measure.values.get(OURS)
-    for name in _RATIOS:
+    own = measure.values.get(SNAPSHOT_MCP)
+    for name in _COMPARED:
         other = measure.values.get(name)
-        if ours and other and other.median:
-            yield name, ours.median / other.median
+        if own and other and other.median:
+            yield name, own.median / other.median
 
 
 def _spread(value: Spread | None) -> str:
@@ -133,7 +144,7 @@ def _spread(value: Spread | None) -> str:
 def _number(value: float | None) -> str:
     if value is None:
         return ""
-    return f"{value:,.0f}" if abs(value) >= _LARGE else f"{value:.2f}"
+    return f"{value:,.0f}" if abs(value) >= _MIN_WITHOUT_DECIMALS else f"{value:.2f}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -154,12 +165,12 @@ def _versions() -> Iterator[str]:
         try:
             yield f"{name} {version(name)}"
         except PackageNotFoundError:
-            yield f"{name} absent"
+            yield f"{name} not installed"
 
 
 def _memory() -> str:
     try:
         mebibytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20
-    except (AttributeError, ValueError, OSError):  # not told by every system
+    except (AttributeError, ValueError, OSError):  # not available on every platform
         return "memory unknown"
-    return f"{mebibytes / KIBIBYTES_OF_A_MEBIBYTE:.0f} GiB"
+    return f"{mebibytes / KIBIBYTES_PER_MEBIBYTE:.0f} GiB"

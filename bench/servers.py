@@ -1,4 +1,4 @@
-"""The three servers, what starts them, and the upstream that they share."""
+"""The compared servers, and the testbed that starts them on a shared upstream."""
 
 import os
 import socket
@@ -15,40 +15,41 @@ import httpx
 
 from bench.stdio_client import StdioClient
 
-START_SECONDS = 30.0
-_KEY = "bench"
+START_TIMEOUT_SECONDS = 30.0
+_API_KEY = "bench"
 
 
 class Server(NamedTuple):
     """One of the servers.
 
     Attributes:
-        name: how it stands in the report.
-        cold: the arguments of Python that start it as users do.
-        loaded: those that start it for many calls in a row.
-        http: what stands before the port to serve Streamable HTTP.
-        size: the argument of its list tool for the number of rows.
-        inspect: its tool that shows one snapshot, and the argument for the id; None: it has none.
+        name: its name in the report.
+        cold_arguments: arguments of Python that start it as users do.
+        load_arguments: arguments of Python that start it for many calls.
+        http_arguments: further arguments, before the port, that make it serve Streamable HTTP.
+        size_argument: the argument of its list tool for the number of snapshots.
+        inspect_tool: its tool that shows one snapshot, and that tool's argument for the id; None
+            if it has none.
     """
 
     name: str
-    cold: tuple[str, ...]
-    loaded: tuple[str, ...]
-    http: tuple[str, ...]
-    size: str
-    inspect: tuple[str, str] | None
+    cold_arguments: tuple[str, ...]
+    load_arguments: tuple[str, ...]
+    http_arguments: tuple[str, ...]
+    size_argument: str
+    inspect_tool: tuple[str, str] | None
 
-    def listing(self, rows: int) -> dict[str, int]:
-        """The arguments that list so many snapshots: the defaults, where they say the same."""
-        return {} if rows == LIST_ROWS and self.name != PEER else {self.size: rows}
+    def list_arguments(self, count: int) -> dict[str, int]:
+        """Return the arguments that list `count` snapshots; empty if that is the default."""
+        return {} if count == LIST_SIZE and self.name != FASTMCP else {self.size_argument: count}
 
 
-LIST_ROWS = 20
+LIST_SIZE = 20
 LIST_TOOL = "list_snapshots"
-OURS, BARE, PEER, DIRECT = "ours", "bare", "fastmcp", "direct"
+SNAPSHOT_MCP, BASELINE, FASTMCP, DIRECT = "snapshot-mcp", "baseline", "fastmcp", "direct"
 SERVERS = (
     Server(
-        OURS,
+        SNAPSHOT_MCP,
         ("-m", "snapshot_mcp"),
         ("-m", "bench.snapshot_server"),
         ("serve", "--transport", "http", "--port"),
@@ -56,7 +57,7 @@ SERVERS = (
         ("inspect_snapshot", "snapshot_id"),
     ),
     Server(
-        BARE,
+        BASELINE,
         ("-m", "bench.baseline_server"),
         ("-m", "bench.baseline_server"),
         (),
@@ -64,7 +65,7 @@ SERVERS = (
         None,
     ),
     Server(
-        PEER,
+        FASTMCP,
         ("-m", "bench.fastmcp_server"),
         ("-m", "bench.fastmcp_server"),
         (),
@@ -75,31 +76,36 @@ SERVERS = (
 
 
 def server_named(name: str) -> Server:
-    """The server of this name."""
+    """Return the server with this name."""
     return next(server for server in SERVERS if server.name == name)
 
 
-class Asked(NamedTuple):
-    """What was asked of the upstream, and on how many connections."""
+class UpstreamRequests(NamedTuple):
+    """Requests that the upstream received, and the number of connections that they used."""
 
     paths: list[str]
     connections: int
 
 
-class World:
-    """The upstream of a run, and a folder for what servers write.
+class Testbed:
+    """Starts servers that use the upstream of this run.
 
     Args:
-        port: where the upstream listens.
-        folder: is thrown away in the end.
+        port: the port of the upstream.
+        folder: a temporary folder for the servers' files.
     """
 
     def __init__(self, port: int, folder: Path) -> None:
         self._port = port
         self._folder = folder
 
-    def url(self, snapshots: int, delay: int = 0) -> str:
-        """The account with so many snapshots, which answers after `delay` milliseconds."""
+    def account_url(self, snapshots: int, delay: int = 0) -> str:
+        """Return the API URL of an account.
+
+        Args:
+            snapshots: the number of snapshots in the account.
+            delay: milliseconds until the upstream answers.
+        """
         return f"{self.origin}/{snapshots}/{delay}/v1"
 
     @property
@@ -107,58 +113,60 @@ class World:
         """Scheme, host and port of the upstream."""
         return f"http://127.0.0.1:{self._port}"
 
-    def seen(self) -> Asked:
-        """What the upstream was asked since the last time that this was called."""
-        told = httpx.get(f"{self.origin}/seen", trust_env=False).json()
-        return Asked(told["paths"], told["connections"])
+    def take_requests(self) -> UpstreamRequests:
+        """Return the requests that the upstream received since the previous call."""
+        recorded = httpx.get(f"{self.origin}/requests", trust_env=False).json()
+        return UpstreamRequests(recorded["paths"], recorded["connections"])
 
-    def cold(self, server: Server, snapshots: int) -> StdioClient:
-        """Start a server as its users do."""
-        return StdioClient(_python(server.cold), self.environment(self.url(snapshots)))
+    def start_cold(self, server: Server, snapshots: int) -> StdioClient:
+        """Start a server over stdio as its users do."""
+        environment = self.environment(self.account_url(snapshots))
+        return StdioClient(_python(server.cold_arguments), environment)
 
-    def loaded(self, server: Server, snapshots: int, delay: int = 0) -> StdioClient:
-        """Start a server for many calls, and shake hands with it."""
-        url = self.url(snapshots, delay)
-        client = StdioClient(_python(server.loaded), self.environment(url))
+    def start(self, server: Server, snapshots: int, delay: int = 0) -> StdioClient:
+        """Start a server over stdio for many calls, and initialize the session."""
+        environment = self.environment(self.account_url(snapshots, delay))
+        client = StdioClient(_python(server.load_arguments), environment)
         client.initialize()
         return client
 
     @contextmanager
-    def over_http(self, server: Server, snapshots: int, **settings: str) -> Generator[int]:
-        """Start a server on a port of its own, and wait until it answers there."""
+    def serve_http(self, server: Server, snapshots: int, **settings: str) -> Generator[int]:
+        """Start a server over Streamable HTTP, wait until it listens, and yield its port."""
         port = _free_port()
-        command = _python((*server.loaded, *server.http, str(port)))
-        with _running(command, self.environment(self.url(snapshots)) | settings, port):
+        command = _python((*server.load_arguments, *server.http_arguments, str(port)))
+        environment = self.environment(self.account_url(snapshots)) | settings
+        with _running(command, environment, port):
             yield port
 
     def environment(self, url: str) -> dict[str, str]:
-        """The environment of a server for this account."""
-        # Every server has a folder of its own, so that none waits for another's database.
+        """Return the environment variables of a server for the account at `url`."""
+        # Every server has its own folder, so that none waits for another's database.
         folder = tempfile.mkdtemp(dir=self._folder)
         return _clean_environment() | {
             "BENCH_UPSTREAM": url,
             "SNAPSHOT_MCP_API_URL": url,
-            "SNAPSHOT_MCP_API_KEY": _KEY,
+            "SNAPSHOT_MCP_API_KEY": _API_KEY,
             "SNAPSHOT_MCP_DATA_DIR": folder,
         }
 
 
 @contextmanager
-def world() -> Generator[World]:
-    """Start the upstream, and end it."""
+def start_testbed() -> Generator[Testbed]:
+    """Start the upstream, yield the testbed, and end the upstream."""
     port = _free_port()
     command = _python(("-m", "bench.upstream", str(port)))
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
         _running(command, _clean_environment(), port),
     ):
-        yield World(port, Path(folder))
+        yield Testbed(port, Path(folder))
 
 
-def direct_client(concurrency: int = 1) -> httpx.AsyncClient:
-    """A bare HTTP client, with as many connections as may be used at once."""
+def direct_client(max_connections: int = 1) -> httpx.AsyncClient:
+    """Return a plain HTTP client."""
     return httpx.AsyncClient(
-        trust_env=False, timeout=60, limits=httpx.Limits(max_connections=concurrency)
+        trust_env=False, timeout=60, limits=httpx.Limits(max_connections=max_connections)
     )
 
 
@@ -167,8 +175,8 @@ def _python(arguments: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _clean_environment() -> dict[str, str]:
-    ours = ("SNAPSHOT_MCP_", "HYPERSTACK_", "FASTMCP_", "PYTHON", "COVERAGE_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    removed = ("SNAPSHOT_MCP_", "HYPERSTACK_", "FASTMCP_", "PYTHON", "COVERAGE_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(removed)}
 
 
 def _free_port() -> int:
@@ -189,15 +197,15 @@ def _running(
             env=dict(environment),
         )
         try:
-            _wait_for(process, port)
+            _wait_until_listening(process, port)
             yield
         finally:
             process.kill()
             process.wait()
 
 
-def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = monotonic() + START_SECONDS
+def _wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = monotonic() + START_TIMEOUT_SECONDS
     while monotonic() < deadline and process.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -205,4 +213,4 @@ def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
             sleep(0.02)
         else:
             return
-    raise RuntimeError(f"Nothing listens at port {port}: {process.args!r}")
+    raise RuntimeError(f"No process listens on port {port}: {process.args!r}")

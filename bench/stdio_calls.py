@@ -1,7 +1,7 @@
-"""Calls over stdio: one after the other, and many at once.
+"""Latency of calls over stdio: sequential calls and concurrent calls.
 
-The account holds as many snapshots as one call lists, so that every server can answer with the one
-GET that is sent directly too.
+The account contains as many snapshots as one call lists, so that every server can answer with the
+single GET that is also sent directly.
 """
 
 import asyncio
@@ -15,143 +15,145 @@ from typing import Self
 
 import httpx
 
-from bench.measurements import MILLISECONDS, Measure, Measures, memory, spreads
+from bench.measurements import MILLISECONDS_PER_SECOND, Measure, Measures, read_memory, spreads
 from bench.servers import (
     DIRECT,
-    LIST_ROWS,
+    LIST_SIZE,
     LIST_TOOL,
     SERVERS,
     Server,
-    World,
+    Testbed,
     direct_client,
     server_named,
 )
-from bench.stdio_client import StdioClient, succeeded
+from bench.stdio_client import StdioClient, parse_tool_result
 
-WARM_CALLS = 5
-AT_ONCE = 20
+WARM_UP_CALLS = 5
+CONCURRENT_CALLS = 20
 
 Clients = Mapping[str, StdioClient]
 Caller = Callable[[int], list[float]]
-"""Makes so many calls, and tells the seconds of each."""
+"""Sends the given number of calls and returns the seconds that each took."""
 
 
-def measure_calls(world: World, blocks: int, calls_of_a_block: int) -> Measures:
-    """Call each server in blocks, in turn with the same request sent directly.
+def measure_sequential_calls(testbed: Testbed, blocks: int, calls_per_block: int) -> Measures:
+    """Call each server in blocks, alternating with the same request sent directly.
 
-    Their memory is looked at in the end: it is the peak after so many calls.
+    Peak memory is read at the end, after all calls.
     """
     with ExitStack() as stack:
-        clients = _started(world, stack)
-        direct = stack.enter_context(_Direct(world.url(LIST_ROWS)))
+        clients = _start_clients(testbed, stack)
+        direct = stack.enter_context(_DirectCaller(testbed.account_url(LIST_SIZE)))
         callers: dict[str, Caller] = {
-            server.name: partial(_block, clients, server) for server in SERVERS
+            server.name: partial(_call_repeatedly, clients, server) for server in SERVERS
         }
-        seconds, beyond = _in_turn(callers | {DIRECT: direct.block}, blocks, calls_of_a_block)
-        asked = {name: [_gets_of_one(world, clients, name)] for name in clients}
-        peaks = {name: memory(client.pid).peak for name, client in clients.items()}
-    calls = blocks * calls_of_a_block
+        seconds, overheads = _call_in_turn(
+            callers | {DIRECT: direct.call_repeatedly}, blocks, calls_per_block
+        )
+        get_counts = {name: [_count_gets(testbed, clients, name)] for name in clients}
+        peaks = {name: read_memory(client.pid).peak for name, client in clients.items()}
+    calls = blocks * calls_per_block
     return {
         "read": Measure(
-            f"list {LIST_ROWS} snapshots, one call at a time", "ms", spreads(seconds, MILLISECONDS)
+            f"list {LIST_SIZE} snapshots, one call at a time",
+            "ms",
+            spreads(seconds, MILLISECONDS_PER_SECOND),
         ),
-        "overhead": Measure("of it beyond the direct GET", "ms", spreads(beyond, MILLISECONDS)),
-        "gets": Measure("GETs that one such call sends", "", spreads(asked)),
+        "overhead": Measure(
+            "overhead over the direct GET", "ms", spreads(overheads, MILLISECONDS_PER_SECOND)
+        ),
+        "gets": Measure("GET requests per call", "", spreads(get_counts)),
         "peak": Measure(f"peak memory after {calls:,} calls", "MiB", spreads(peaks)),
     }
 
 
-def _in_turn(
+def _call_in_turn(
     callers: Mapping[str, Caller], blocks: int, calls: int
 ) -> tuple[Mapping[str, list[float]], Mapping[str, list[float]]]:
-    """The seconds of every call, and for each block how far its median is beyond the direct one."""
+    """Return the seconds of every call, and each block's median minus that of the direct calls."""
     seconds: dict[str, list[float]] = {name: [] for name in callers}
-    beyond: dict[str, list[float]] = {name: [] for name in callers if name != DIRECT}
-    turns = deque(callers)
+    overheads: dict[str, list[float]] = {name: [] for name in callers if name != DIRECT}
+    order = deque(callers)
     for _ in range(blocks):
-        block = {name: callers[name](calls) for name in turns}
-        turns.rotate()  # so that nobody always comes after the same one
-        for name, taken in block.items():
-            seconds[name] += taken
-        for name, own in beyond.items():
-            own.append(median(block[name]) - median(block[DIRECT]))
-    return seconds, beyond
+        block = {name: callers[name](calls) for name in order}
+        order.rotate()  # so that no server always follows the same one
+        for name, block_seconds in block.items():
+            seconds[name] += block_seconds
+        for name, server_overheads in overheads.items():
+            server_overheads.append(median(block[name]) - median(block[DIRECT]))
+    return seconds, overheads
 
 
-def measure_at_once(world: World, rounds: int) -> Measures:
-    """The time till many calls that were sent at once are all answered."""
-    seconds: dict[str, list[float]] = {name: [] for name in _names()}
+def measure_concurrent_calls(testbed: Testbed, rounds: int) -> Measures:
+    """Measure the time until all of several concurrent calls are answered."""
+    seconds: dict[str, list[float]] = {server.name: [] for server in SERVERS}
     with ExitStack() as stack:
-        clients = _started(world, stack)
+        clients = _start_clients(testbed, stack)
         for _ in range(rounds):
             for server in SERVERS:
-                seconds[server.name].append(_all_at_once(clients[server.name], server))
-    title = f"{AT_ONCE} calls at once, till all are answered"
-    return {"at_once": Measure(title, "ms", spreads(seconds, MILLISECONDS))}
+                seconds[server.name].append(_call_concurrently(clients[server.name], server))
+    title = f"{CONCURRENT_CALLS} concurrent calls, until all are answered"
+    return {"at_once": Measure(title, "ms", spreads(seconds, MILLISECONDS_PER_SECOND))}
 
 
-def _names() -> list[str]:
-    return [server.name for server in SERVERS]
-
-
-def _started(world: World, stack: ExitStack) -> Clients:
+def _start_clients(testbed: Testbed, stack: ExitStack) -> Clients:
     clients = {
-        server.name: stack.enter_context(world.loaded(server, LIST_ROWS)) for server in SERVERS
+        server.name: stack.enter_context(testbed.start(server, LIST_SIZE)) for server in SERVERS
     }
     for server in SERVERS:
-        _block(clients, server, WARM_CALLS)
-        _all_at_once(clients[server.name], server)
+        _call_repeatedly(clients, server, WARM_UP_CALLS)
+        _call_concurrently(clients[server.name], server)
     return clients
 
 
-def _block(clients: Clients, server: Server, calls: int) -> list[float]:
+def _call_repeatedly(clients: Clients, server: Server, calls: int) -> list[float]:
     return [_call(clients, server) for _ in range(calls)]
 
 
 def _call(clients: Clients, server: Server) -> float:
-    return clients[server.name].timed_call(LIST_TOOL, server.listing(LIST_ROWS))
+    return clients[server.name].timed_call(LIST_TOOL, server.list_arguments(LIST_SIZE))
 
 
-def _gets_of_one(world: World, clients: Clients, name: str) -> float:
-    world.seen()
+def _count_gets(testbed: Testbed, clients: Clients, name: str) -> float:
+    testbed.take_requests()
     _call(clients, server_named(name))
-    return len(world.seen().paths)
+    return len(testbed.take_requests().paths)
 
 
-def _all_at_once(client: StdioClient, server: Server) -> float:
-    began = perf_counter()
-    for _ in range(AT_ONCE):
-        client.send_call(LIST_TOOL, server.listing(LIST_ROWS))
-    answers = [client.next_answer() for _ in range(AT_ONCE)]
+def _call_concurrently(client: StdioClient, server: Server) -> float:
+    started = perf_counter()
+    for _ in range(CONCURRENT_CALLS):
+        client.send_call(LIST_TOOL, server.list_arguments(LIST_SIZE))
+    answers = [client.next_answer() for _ in range(CONCURRENT_CALLS)]
     for answer in answers:
-        succeeded(answer)
-    return answers[-1].at - began
+        parse_tool_result(answer)
+    return answers[-1].received_at - started
 
 
-class _Direct:
-    """The request itself, by a bare HTTP client with one connection."""
+class _DirectCaller:
+    """Sends the request itself with a plain HTTP client on one connection."""
 
     def __init__(self, url: str) -> None:
-        self._url = f"{url}/core/snapshots?page=1&pageSize={LIST_ROWS}"
+        self._url = f"{url}/core/snapshots?page=1&pageSize={LIST_SIZE}"
         self._runner = asyncio.Runner()
         self._http = direct_client()
 
     def __enter__(self) -> Self:
-        self.block(WARM_CALLS)
+        self.call_repeatedly(WARM_UP_CALLS)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._runner.run(self._http.aclose())
         self._runner.close()
 
-    def block(self, calls: int) -> list[float]:
-        return self._runner.run(_get_in_turn(self._http, self._url, calls))
+    def call_repeatedly(self, calls: int) -> list[float]:
+        return self._runner.run(_get_repeatedly(self._http, self._url, calls))
 
 
-async def _get_in_turn(http: httpx.AsyncClient, url: str, calls: int) -> list[float]:
-    taken: list[float] = []
+async def _get_repeatedly(http: httpx.AsyncClient, url: str, calls: int) -> list[float]:
+    seconds: list[float] = []
     for _ in range(calls):
         sent = perf_counter()
         (await http.get(url)).raise_for_status()
-        taken.append(perf_counter() - sent)
-    return taken
+        seconds.append(perf_counter() - sent)
+    return seconds

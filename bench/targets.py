@@ -1,29 +1,30 @@
-"""What the server must show, and whether a run showed it."""
+"""Performance targets, and the verdict of a run on each."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from bench.account_size import QUERIES, growth_key
-from bench.authentication import LIMIT, auth_key
+from bench.account_size import QUERIES, account_key
+from bench.authentication import MAX_RATIO, authentication_key
 from bench.measurements import Measures
-from bench.servers import BARE, DIRECT, OURS, PEER
-from bench.throughput import CLIENTS
+from bench.servers import BASELINE, DIRECT, FASTMCP, SNAPSHOT_MCP
+from bench.throughput import CLIENT_COUNTS
 
-SMALL, MIDDLE, LARGE = 1_000, 10_000, 100_000
+SMALL, MEDIUM, LARGE = 1_000, 10_000, 100_000
+"""Numbers of snapshots in an account."""
 DELAY = 30
-"""Milliseconds after which an upstream that is not on the same machine answers."""
+"""Milliseconds until an upstream on another machine answers."""
 NOISE = 1.25
-"""Medians that lie so close together count as the same: machines that do other things too drift."""
+"""Medians within this factor count as equal, because the speed of a machine drifts."""
 
 
 class Verdict(NamedTuple):
-    """One target.
+    """The result of one target.
 
     Attributes:
-        target: what was to be shown.
-        value: what was measured; None if the run did not measure it.
-        limit: the most that it may be.
-        unit: of both.
+        target: the title of the target.
+        value: the measured value; None if the run did not measure it.
+        limit: the maximum value.
+        unit: the unit of both.
     """
 
     target: str
@@ -39,62 +40,66 @@ class Verdict(NamedTuple):
         return "met" if self.value <= self.limit else "missed"
 
 
-class _Run:
-    """Reads the medians of a run; None for what it does not have."""
+class _Medians:
+    """The medians of a run; each is None if the run did not measure it."""
 
     def __init__(self, measures: Measures) -> None:
         self._measures = measures
 
-    def median(self, key: str, name: str = OURS) -> float | None:
+    def median(self, key: str, name: str = SNAPSHOT_MCP) -> float | None:
         measure = self._measures.get(key)
-        found = measure.values.get(name) if measure else None
-        return found.median if found else None
+        spread = measure.values.get(name) if measure else None
+        return spread.median if spread else None
 
-    def ratio(self, key: str, to: str) -> float | None:
-        return _divided(self.median(key), self.median(key, to))
+    def ratio(self, key: str, other: str) -> float | None:
+        return _divide(self.median(key), self.median(key, other))
 
     def growth(self, query: str, larger: int, smaller: int) -> float | None:
-        return _divided(
-            self.median(growth_key(query, larger)), self.median(growth_key(query, smaller))
+        return _divide(
+            self.median(account_key(query, larger)), self.median(account_key(query, smaller))
         )
 
 
-def verdicts(measures: Measures) -> list[Verdict]:
-    """Every target, with what the run says about it."""
-    run = _Run(measures)
-    return [*_against_others(run), *_growing(run), _authentication(run), *_tokens(run)]
-
-
-def _against_others(run: _Run) -> list[Verdict]:
-    told = {BARE: "bare", PEER: "fastmcp"}
-    wanted = (
-        ("cold start", "cold_start", BARE, 1.10),
-        ("cold start", "cold_start", PEER, 0.65),
-        ("read overhead", "overhead", PEER, 0.9),
-        ("read overhead", "overhead", BARE, 1.0),
-        ("idle memory", "idle_rss", BARE, 1.15),
-        ("20 at once", "at_once", BARE, 1.0),
-        ("text tokens of 20 snapshots", "text_20", PEER, 0.3),
-    )
+def judge_targets(measures: Measures) -> list[Verdict]:
+    """Return the verdict on every target."""
+    medians = _Medians(measures)
     return [
-        Verdict(title, run.ratio(key, other), limit, f"x {told[other]}")
-        for title, key, other, limit in wanted
+        *_comparison_verdicts(medians),
+        *_account_size_verdicts(medians),
+        _authentication_verdict(medians),
+        *_token_verdicts(medians),
     ]
 
 
-def _growing(run: _Run) -> list[Verdict]:
-    small, large = run.median(growth_key("peak", SMALL)), run.median(growth_key("peak", LARGE))
+def _comparison_verdicts(medians: _Medians) -> list[Verdict]:
+    targets = (
+        ("cold start", "cold_start", BASELINE, 1.10),
+        ("cold start", "cold_start", FASTMCP, 0.65),
+        ("read overhead", "overhead", FASTMCP, 0.9),
+        ("read overhead", "overhead", BASELINE, 1.0),
+        ("idle memory", "idle_rss", BASELINE, 1.15),
+        ("20 concurrent calls", "at_once", BASELINE, 1.0),
+        ("text tokens of 20 snapshots", "text_20", FASTMCP, 0.3),
+    )
+    return [
+        Verdict(title, medians.ratio(key, other), limit, f"x {other}")
+        for title, key, other, limit in targets
+    ]
+
+
+def _account_size_verdicts(medians: _Medians) -> list[Verdict]:
+    small, large = (medians.median(account_key("peak", size)) for size in (SMALL, LARGE))
     filters = [query for query, arguments in QUERIES.items() if arguments]
     return [
         Verdict(
             f"first page of {LARGE:,} snapshots",
-            run.growth("first page", LARGE, SMALL),
+            medians.growth("first page", LARGE, SMALL),
             NOISE,
             f"x that of {SMALL:,}",
         ),
         Verdict(
-            f"filtered, time for each of {LARGE:,} snapshots",
-            _worst(lambda query: run.growth(query, LARGE, SMALL), filters, SMALL / LARGE),
+            f"filtered list of {LARGE:,} snapshots, time per snapshot",
+            _worst(lambda query: medians.growth(query, LARGE, SMALL), filters, SMALL / LARGE),
             NOISE,
             f"x that of {SMALL:,}",
         ),
@@ -105,28 +110,31 @@ def _growing(run: _Run) -> list[Verdict]:
             "MiB more",
         ),
         Verdict(
-            f"{MIDDLE:,} snapshots filtered, each answer after {DELAY} ms",
-            _worst(lambda query: run.ratio(growth_key(query, MIDDLE, DELAY), DIRECT), filters),
+            f"filtered list of {MEDIUM:,} snapshots, {DELAY} ms latency",
+            _worst(lambda query: medians.ratio(account_key(query, MEDIUM, DELAY), DIRECT), filters),
             1.2,
-            "x bare fetching",
+            "x direct",
         ),
         Verdict(
-            f"{MIDDLE:,} snapshots filtered, each answer at once",
-            _worst(lambda query: run.ratio(growth_key(query, MIDDLE), DIRECT), filters),
+            f"filtered list of {MEDIUM:,} snapshots, no latency",
+            _worst(lambda query: medians.ratio(account_key(query, MEDIUM), DIRECT), filters),
             1.2,
-            "x bare fetching",
+            "x direct",
         ),
     ]
 
 
-def _authentication(run: _Run) -> Verdict:
-    found = [value for it in CLIENTS if (value := run.median(auth_key(it))) is not None]
+def _authentication_verdict(medians: _Medians) -> Verdict:
+    ratios = [medians.median(authentication_key(clients)) for clients in CLIENT_COUNTS]
     return Verdict(
-        "call over HTTP with authentication", max(found, default=None), LIMIT, "x without"
+        "call over HTTP with authentication",
+        max((ratio for ratio in ratios if ratio is not None), default=None),
+        MAX_RATIO,
+        "x without",
     )
 
 
-def _tokens(run: _Run) -> list[Verdict]:
+def _token_verdicts(medians: _Medians) -> list[Verdict]:
     limits: Mapping[str, tuple[str, int]] = {
         "text_20": ("text of 20 snapshots", 600),
         "text_100": ("text of 100 snapshots", 2_600),
@@ -135,7 +143,8 @@ def _tokens(run: _Run) -> list[Verdict]:
         "inspect": ("text of one snapshot", 350),
     }
     return [
-        Verdict(title, run.median(key), limit, "tokens") for key, (title, limit) in limits.items()
+        Verdict(title, medians.median(key), limit, "tokens")
+        for key, (title, limit) in limits.items()
     ]
 
 
@@ -146,5 +155,5 @@ def _worst(
     return max(values) * factor if values else None
 
 
-def _divided(value: float | None, by: float | None) -> float | None:
-    return None if value is None or not by else value / by
+def _divide(value: float | None, divisor: float | None) -> float | None:
+    return None if value is None or not divisor else value / divisor

@@ -59,8 +59,10 @@ sys.exit(main(["call", *sys.argv[1:]]))
 @pytest.fixture
 def snapshot(tmp_path: Path) -> str:
     """The id of a snapshot that could be deleted."""
-    told = run_command("call", "list_snapshots", "state=ready", "--json", env=environment(tmp_path))
-    return str(json.loads(told.stdout)["snapshots"][0]["id"])
+    listed = run_command(
+        "call", "list_snapshots", "state=ready", "--json", env=environment(tmp_path)
+    )
+    return str(json.loads(listed.stdout)["snapshots"][0]["id"])
 
 
 def assert_clean_end(terminal: PseudoTerminal) -> int:

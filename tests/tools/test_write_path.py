@@ -1,5 +1,6 @@
 """The path of a committed write: short, and always from a higher layer to a lower one."""
 
+import inspect
 import sys
 from collections.abc import Iterator
 from fnmatch import fnmatch
@@ -73,7 +74,7 @@ async def test_a_write_passes_few_files_and_goes_down_through_the_layers(
 
     async def record_path(request: httpx.Request) -> None:
         if request.method != "GET":
-            files = [file for file, _ in own_frames(sys._getframe())]
+            files = [file for file, _ in own_frames(inspect.currentframe())]
             start = next(place for place, file in enumerate(files) if "/tools/" in file)
             paths.append(files[: start + 1])
 

@@ -73,7 +73,9 @@ async def _suggestions(request: RequestContext, kind: SuggestionKind, text: str)
         with anyio.move_on_after(COMPLETION_TIMEOUT_SECONDS):
             found = await operations.queries.suggestions(kind, text)
             return CompleteResult(
-                completion=Completion(values=found.values, total=found.total, has_more=found.more)
+                completion=Completion(
+                    values=found.values, total=found.total, has_more=found.has_more
+                )
             )
     except SnapshotMcpError:
         pass  # the next call of a tool reports the error

@@ -11,7 +11,7 @@ from snapshot_mcp.cloud.connection import Connection
 from snapshot_mcp.cloud.scheduler import RequestScheduler
 from snapshot_mcp.consent.gate import SECONDS_PER_HOUR, Gate
 from snapshot_mcp.consent.plan_tokens import PlanTokens
-from snapshot_mcp.consent.signing_key import signing_key_source
+from snapshot_mcp.consent.signing_key import build_key_loader
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.request_context import current_principal
 from snapshot_mcp.ledger.backend import LedgerBackend, open_ledger_backend
@@ -81,7 +81,7 @@ def _gate(
     writer: CloudWriter,
 ) -> Gate:
     tokens = PlanTokens(
-        key=signing_key_source(settings),
+        key=build_key_loader(settings),
         principal=current_principal,
         cloud=EMBEDDED_URL if settings.embedded else settings.api_url,
         now=clock.now,

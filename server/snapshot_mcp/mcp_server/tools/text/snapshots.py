@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 
-from snapshot_mcp.consent.question import facts
+from snapshot_mcp.consent.question import plan_facts
 from snapshot_mcp.core.sanitize import cell_text, quote_unless_word, quoted
 from snapshot_mcp.models.snapshots import (
     CreateResult,
@@ -202,7 +202,7 @@ def _plan_lines(answer: Planned) -> Iterator[str]:
         return
     plan = answer.plan
     yield plan.action
-    yield ", ".join(facts(plan))
+    yield ", ".join(plan_facts(plan))
     yield from plan.warnings
     yield f"The person agrees by giving the words {quoted(answer.confirm_with or '')}."
     yield f"plan_token {answer.plan_token} (until {_time(answer.expires_at)} UTC)"
