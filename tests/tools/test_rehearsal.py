@@ -41,7 +41,7 @@ async def test_a_rehearsal_is_waited_for_timed_and_its_removal_is_left_to_the_pe
     vm = result["virtual_machine"]
     assert (result["outcome"], vm["name"], vm["status"]) == ("restored", "rehearsal-box", "ACTIVE")
     assert 6 <= result["took_seconds"] <= 9  # the embedded cloud takes 6 s
-    assert f"is ACTIVE, {result['took_seconds']:g} s after the order" in text
+    assert f"is ACTIVE, {result['took_seconds']:g} s after the request" in text
     assert f"DELETE /core/virtual-machines/{vm['id']} of its API" in result["next_step"]
     assert "this server deletes no VMs, and it is billed until then" in result["next_step"]
     assert len(world.writes) == 1

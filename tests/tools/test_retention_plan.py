@@ -190,7 +190,7 @@ async def test_a_policy_that_says_nothing_or_nonsense_is_refused(
 async def test_a_zone_that_is_none_is_told_so(world: World, zone: str) -> None:
     async with world.client() as client:
         told = await refused(client, "plan_retention", keep_daily=1, time_zone=zone)
-    assert "time_zone must be a time zone's name such as UTC or Europe/Berlin" in told
+    assert "time_zone must be the name of a time zone such as UTC or Europe/Berlin" in told
 
 
 async def test_days_begin_where_the_time_zone_says(modern: Client) -> None:
@@ -204,7 +204,7 @@ async def test_nothing_to_delete_is_an_answer_without_a_token(world: World, clie
     assert plan["outcome"] == "nothing_to_delete"
     assert plan["delete_count"] == plan["reclaimed_gb"] == 0
     assert {"plan_token", "confirm_with", "expires_at"}.isdisjoint(plan)
-    assert text.startswith("nothing_to_delete: of 30 snapshots 30 stay\n")
+    assert text.startswith("nothing_to_delete: keeps 30 of 30 snapshots\n")
     assert await world.ledger() == []
 
 

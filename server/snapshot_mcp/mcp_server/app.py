@@ -73,10 +73,10 @@ def create_server(
     panel_tools = select_panel_tools(listed)
     loaded_prompts = load_prompts(tools=listed)
     subscriptions = Subscriptions()
-    tool_handlers = ToolHandlers([*tools, *panel_tools], subscriptions)
+    tool_handlers = ToolHandlers([*tools, *panel_tools], subscriptions.notify_resource_updated)
     prompts = PromptHandlers(loaded_prompts)
-    resources = ResourceHandlers(policy, allows, subscriptions)
-    completions = CompletionHandler(loaded_prompts, resources.templates, subscriptions)
+    resources = ResourceHandlers(policy, allows)
+    completions = CompletionHandler(loaded_prompts, resources.templates)
     server = McpServer(
         name="snapshot-mcp",
         title="Snapshots",
