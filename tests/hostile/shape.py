@@ -27,7 +27,7 @@ _ALTERED = re.compile(
 )
 _ENDING = re.compile(
     r"^To agree, type exactly(?:: (?P<word>[A-Za-z0-9][A-Za-z0-9._-]*)"
-    r'| what the quotation marks hold: "(?P<words>[^"\\\n]*)")\Z',
+    r'| the text between the quotation marks: "(?P<words>[^"\\\n]*)")\Z',
     re.MULTILINE,
 )
 _MOST_MARKS = 4

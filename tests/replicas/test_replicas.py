@@ -259,7 +259,7 @@ async def test_a_client_of_the_older_era_cannot_be_asked_by_a_replica_nor_show_t
             target = (await ask(client, "list_snapshots", limit=1))["snapshots"][0]["id"]
             if era == "legacy":
                 told = await refused(client, "delete_snapshot", snapshot_id=target)
-                assert "can neither ask a person nor show them the panel" in told
+                assert "can neither ask a person nor show the panel" in told
             else:
                 plan = await ask(client, "delete_snapshot", snapshot_id=target)
                 commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}

@@ -75,10 +75,10 @@ async def test_a_filter_that_fits_nothing_answers_an_empty_list(client: Client) 
 
 async def test_a_cursor_fits_its_own_filters_alone(client: Client) -> None:
     cursor = (await ask(client, "list_snapshots", limit=2))["next_cursor"]
-    assert "not one of this list" in await refused(
+    assert "does not belong to this list" in await refused(
         client, "list_snapshots", limit=2, cursor=cursor, order="oldest"
     )
-    assert "not one of this list" in await refused(client, "list_snapshots", cursor="%%%")
+    assert "does not belong to this list" in await refused(client, "list_snapshots", cursor="%%%")
 
 
 async def test_twenty_snapshots_cost_at_most_600_tokens_of_text(client: Client) -> None:

@@ -74,7 +74,7 @@ def test_names_of_toolsets_are_read_between_commas() -> None:
 def test_an_unknown_toolset_is_refused_with_the_list_of_names(text: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         read_toolsets(text)
-    assert str(caught.value).endswith(f"between commas: {', '.join(TOOLSETS)}.")
+    assert str(caught.value).endswith(f"comma-separated list of: {', '.join(TOOLSETS)}.")
 
 
 def test_an_unknown_toolset_is_told_clean_and_short() -> None:

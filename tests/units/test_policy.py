@@ -567,9 +567,9 @@ def test_a_file_as_windows_writes_it_is_read(tmp_path: Path) -> None:
         (b"[protect]\n# \xff\n", "line 2 is not UTF-8 text."),
         (
             "[protect]\nkeep_newest = " + "9" * 5_000,
-            "a number is too long, or lists stand too deep in each other.",
+            "a number is too long, or lists are nested too deeply.",
         ),
-        ("a = " + "[" * 20_000, "a number is too long, or lists stand too deep in each other."),
+        ("a = " + "[" * 20_000, "a number is too long, or lists are nested too deeply."),
         (b"#" * (MAX_FILE_BYTES + 1), "the file is larger than 64 KiB."),
     ],
 )
@@ -591,7 +591,7 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_policy_file(tmp_path: Path) -> None:
-    assert mistake(tmp_path) == "it names something that is not a file."
+    assert mistake(tmp_path) == "it is not a file."
 
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from snapshot_mcp.core.sanitize import is_sanitized
-from snapshot_mcp.mcp_server.tools.text.review import review as as_text
+from snapshot_mcp.mcp_server.tools.text.review import render_review as as_text
 from snapshot_mcp.models.cloud import MAX_NAME_LENGTH, Snapshot
 from snapshot_mcp.models.review import Review
 from snapshot_mcp.rules.cost import estimate_monthly_cost

@@ -14,8 +14,8 @@ from snapshot_mcp.settings.environment import (
     EMBEDDED_API_KEY,
     Settings,
     read_data_folder,
+    read_sandbox_key,
     read_settings,
-    sandbox_key,
     validate_api_key,
 )
 
@@ -336,12 +336,14 @@ def test_settings_cannot_be_changed_after_the_start() -> None:
 
 
 def test_the_sandbox_accepts_the_given_key_and_else_the_documented_one() -> None:
-    assert sandbox_key({"SNAPSHOT_MCP_API_KEY": f" {KEY} "}) == KEY
-    assert sandbox_key({"SNAPSHOT_MCP_API_KEY": ""}) == sandbox_key({}) == EMBEDDED_API_KEY
-    assert sandbox_key({"HYPERSTACK_API_KEY": KEY}) == EMBEDDED_API_KEY
+    assert read_sandbox_key({"SNAPSHOT_MCP_API_KEY": f" {KEY} "}) == KEY
+    assert (
+        read_sandbox_key({"SNAPSHOT_MCP_API_KEY": ""}) == read_sandbox_key({}) == EMBEDDED_API_KEY
+    )
+    assert read_sandbox_key({"HYPERSTACK_API_KEY": KEY}) == EMBEDDED_API_KEY
 
 
 def test_the_sandbox_refuses_a_key_that_no_header_can_carry() -> None:
     with pytest.raises(ConfigurationError, match="SNAPSHOT_MCP_API_KEY") as caught:
-        sandbox_key({"SNAPSHOT_MCP_API_KEY": "two words"})
+        read_sandbox_key({"SNAPSHOT_MCP_API_KEY": "two words"})
     assert "two words" not in str(caught.value)

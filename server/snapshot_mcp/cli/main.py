@@ -99,12 +99,12 @@ def _run(arguments: "argparse.Namespace") -> int:  # noqa: PLR0911 - one return 
 
 def _run_sandbox(port: int) -> int:
     from snapshot_mcp.sandbox.serve import serve  # noqa: PLC0415 - loaded on demand
-    from snapshot_mcp.settings.environment import CLOUD_FILE, read_data_folder, sandbox_key  # noqa: PLC0415
+    from snapshot_mcp.settings.environment import CLOUD_FILE, read_data_folder, read_sandbox_key  # noqa: PLC0415
 
     serve(
         port=port,
         database=read_data_folder(os.environ) / CLOUD_FILE,
-        api_key=sandbox_key(os.environ),
+        api_key=read_sandbox_key(os.environ),
     )
     return exit_codes.OK
 

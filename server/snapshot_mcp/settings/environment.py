@@ -1,4 +1,4 @@
-"""What the environment says, checked once at start."""
+"""Settings from environment variables, checked once at startup."""
 
 import base64
 import ipaddress
@@ -28,7 +28,7 @@ OTLP_ENDPOINTS = (
     "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
 )
 MIN_KEY_BYTES = 32
-_LEFT_OUT = "${user_config."
+_BUNDLE_PLACEHOLDER = "${user_config."
 
 Consent = Literal["auto", "human"]
 CONSENTS: tuple[Consent, ...] = get_args(Consent)
@@ -40,18 +40,18 @@ class Settings(BaseModel):
     """The settings of one server.
 
     Attributes:
-        api_key: the cloud's key; None means the embedded cloud.
-        api_url: base address of the cloud's REST API, without a slash at the end.
-        data_dir: folder of the databases; None means the platform's user data folder.
-        read_only: only reading tools are listed and callable.
-        consent: how much evidence a destructive tool needs at least.
-        timeout: seconds for one HTTP call.
+        api_key: the cloud's API key; None to use the embedded cloud.
+        api_url: base address of the cloud's REST API, without a trailing slash.
+        data_dir: folder of the databases; None for the platform's user data folder.
+        read_only: whether only reading tools are listed and callable.
+        consent: the minimum evidence for destructive tools.
+        timeout: limit of one HTTP call, in seconds.
         policy: the operator's policy file; None for no policy.
-        toolsets: whose tools are listed and callable; the command line says which.
-        database_url: the PostgreSQL database that replicas share; None for files of this machine.
+        toolsets: the toolsets whose tools are listed and callable; set by the command line.
+        database_url: the PostgreSQL database that replicas share; None to use local files.
         metrics: whether `/metrics` is served beside `/mcp`.
         exports: whether spans and metrics are sent over OTLP.
-        signing_key: signs plans in place of the key in the data folder; None for that one.
+        signing_key: the key that signs plans; None to use the key in the data folder.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -71,11 +71,11 @@ class Settings(BaseModel):
 
     @property
     def embedded(self) -> bool:
-        """Whether the embedded cloud is used, for want of a key."""
+        """Whether the embedded cloud is used, because there is no API key."""
         return self.api_key is None
 
     def data_folder(self) -> Path:
-        """The folder of the databases and the signing key, absolute; it need not exist yet."""
+        """Return the absolute path of the data folder; it need not exist yet."""
         return self.data_dir or _user_data_folder()
 
 
@@ -83,16 +83,16 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read and check the settings.
 
     Args:
-        environment: names and values, as `os.environ` has them. An empty value counts as absent,
-            because desktop clients write empty strings for what a user left out; some leave the
-            placeholder of a bundle.
+        environment: names and values, as in `os.environ`. An empty value counts as absent,
+            because desktop clients pass empty strings for options that a user left empty; some
+            pass the placeholder of a bundle.
 
     Raises:
-        ConfigError: one sentence that names the setting and what it takes.
+        ConfigurationError: a setting is invalid; the message names it and its valid values.
     """
     environment = non_empty_values(environment)
-    key_name, key = _first(environment, "SNAPSHOT_MCP_API_KEY", "HYPERSTACK_API_KEY")
-    url_name, url = _first(environment, "SNAPSHOT_MCP_API_URL", "HYPERSTACK_API_URL")
+    key_name, key = _first_value(environment, "SNAPSHOT_MCP_API_KEY", "HYPERSTACK_API_KEY")
+    url_name, url = _first_value(environment, "SNAPSHOT_MCP_API_URL", "HYPERSTACK_API_URL")
     if url and not key:
         raise ConfigurationError(
             f"{url_name} is set but there is no API key for it.",
@@ -101,53 +101,58 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     return Settings(
         api_key=SecretStr(validate_api_key(key_name, key)) if key else None,
         api_url=validate_url(url_name, url).rstrip("/") if url else DEFAULT_API_URL,
-        data_dir=_folder("SNAPSHOT_MCP_DATA_DIR", environment),
-        read_only=_switch("SNAPSHOT_MCP_READ_ONLY", environment),
-        consent=_consent("SNAPSHOT_MCP_CONSENT", environment),
-        timeout=_seconds("SNAPSHOT_MCP_TIMEOUT", environment),
+        data_dir=_read_folder("SNAPSHOT_MCP_DATA_DIR", environment),
+        read_only=_read_bool("SNAPSHOT_MCP_READ_ONLY", environment),
+        consent=_read_consent("SNAPSHOT_MCP_CONSENT", environment),
+        timeout=_read_timeout("SNAPSHOT_MCP_TIMEOUT", environment),
         database_url=read_database_url(environment),
-        metrics=_metrics("SNAPSHOT_MCP_METRICS", environment),
-        exports=_exports(environment),
+        metrics=_read_metrics("SNAPSHOT_MCP_METRICS", environment),
+        exports=_read_exports(environment),
         policy=read_path("SNAPSHOT_MCP_POLICY", environment),
-        signing_key=_signing_key("SNAPSHOT_MCP_SIGNING_KEY", environment),
+        signing_key=_read_signing_key("SNAPSHOT_MCP_SIGNING_KEY", environment),
     )
 
 
 def non_empty_values(environment: Mapping[str, str]) -> Mapping[str, str]:
-    """The environment without what desktop clients leave in place of a value."""
-    return {name: it for name, it in environment.items() if not it.startswith(_LEFT_OUT)}
+    """Return the environment without the placeholders that desktop clients leave for no value."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if not value.startswith(_BUNDLE_PLACEHOLDER)
+    }
 
 
 def read_toolsets(text: str) -> tuple[Toolset, ...]:
-    """The toolsets that `text` names, between commas.
+    """Return the toolsets in a comma-separated list.
 
     Raises:
-        ConfigError: there is none of such a name; the sentence lists those that there are.
+        ConfigurationError: a name is unknown; the message lists the valid names.
     """
-    wanted = [name.strip() for name in text.split(",")]
-    for name in wanted:
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
         if name not in TOOLSETS:
             raise ConfigurationError(
                 f"There is no toolset {quoted(sanitize(name, MAX_TOOLSET_NAME_LENGTH).text)}.",
-                f"Give --tools one or more of these, between commas: {', '.join(TOOLSETS)}.",
+                f"Pass --tools a comma-separated list of: {', '.join(TOOLSETS)}.",
             )
-    return tuple(name for name in TOOLSETS if name in wanted)
+    return tuple(name for name in TOOLSETS if name in names)
 
 
 def read_data_folder(environment: Mapping[str, str]) -> Path:
-    """The data folder, for commands that need no other setting.
+    """Return the data folder, for commands that need no other setting.
 
     Raises:
-        ConfigError: as in `read_settings`.
+        ConfigurationError: the path is not absolute, or is not a folder.
     """
-    return _folder("SNAPSHOT_MCP_DATA_DIR", environment) or _user_data_folder()
+    return _read_folder("SNAPSHOT_MCP_DATA_DIR", environment) or _user_data_folder()
 
 
 def read_database_url(environment: Mapping[str, str]) -> SecretStr | None:
-    """The database that replicas share, if there is one.
+    """Return the address of the database that replicas share; None if it is not set.
 
     Raises:
-        ConfigError: it is no address of a PostgreSQL database, or the client for it is missing.
+        ConfigurationError: it is not the address of a PostgreSQL database, or its client library
+            is not installed.
     """
     value = environment.get("SNAPSHOT_MCP_DATABASE_URL", "").strip()
     if not value:
@@ -155,21 +160,21 @@ def read_database_url(environment: Mapping[str, str]) -> SecretStr | None:
     if not value.startswith(("postgresql://", "postgres://")) or not value.isprintable():
         raise ConfigurationError(
             "SNAPSHOT_MCP_DATABASE_URL must be an address such as postgresql://USER@HOST/DATABASE"
-            " (what it holds is not shown here)."
+            " (its current value is not shown here)."
         )
     require_extra("SNAPSHOT_MCP_DATABASE_URL", "psycopg", "psycopg_pool")
     return SecretStr(value)
 
 
-def _metrics(name: str, environment: Mapping[str, str]) -> bool:
-    wanted = _switch(name, environment)
-    if wanted:
+def _read_metrics(name: str, environment: Mapping[str, str]) -> bool:
+    enabled = _read_bool(name, environment)
+    if enabled:
         require_extra(name, "opentelemetry.sdk", "opentelemetry.exporter.prometheus")
-    return wanted
+    return enabled
 
 
-def _exports(environment: Mapping[str, str]) -> bool:
-    name = next((it for it in OTLP_ENDPOINTS if environment.get(it, "").strip()), None)
+def _read_exports(environment: Mapping[str, str]) -> bool:
+    name = next((name for name in OTLP_ENDPOINTS if environment.get(name, "").strip()), None)
     if name is None or environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
     require_extra(name, "opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
@@ -177,17 +182,17 @@ def _exports(environment: Mapping[str, str]) -> bool:
 
 
 def require_extra(name: str, *modules: str) -> None:
-    """Refuse the setting of this name where a module that it needs is not installed.
+    """Check that the modules that a setting needs are installed.
 
     Raises:
-        ConfigError: it is not.
+        ConfigurationError: one of them is not installed.
     """
-    from importlib.util import find_spec  # noqa: PLC0415 - only a service needs it
+    from importlib.util import find_spec  # noqa: PLC0415 - only used by the service
 
     def is_missing(module: str) -> bool:
         try:
             return find_spec(module) is None
-        except ModuleNotFoundError:  # the one that it is a part of
+        except ModuleNotFoundError:  # its parent package is missing
             return True
 
     if any(map(is_missing, modules)):
@@ -198,31 +203,31 @@ def require_extra(name: str, *modules: str) -> None:
 
 
 def _user_data_folder() -> Path:
-    import platformdirs  # noqa: PLC0415 - only the first call needs it, every start would pay
+    import platformdirs  # noqa: PLC0415 - needed by the first call, not by the start
 
     return Path(platformdirs.user_data_dir("snapshot-mcp", appauthor=False))
 
 
-def sandbox_key(environment: Mapping[str, str]) -> str:
-    """The key that `snapshot-mcp sandbox` accepts.
+def read_sandbox_key(environment: Mapping[str, str]) -> str:
+    """Return the API key that `snapshot-mcp sandbox` accepts.
 
     Raises:
-        ConfigError: the given key cannot stand in an HTTP header.
+        ConfigurationError: the key contains a character that HTTP headers cannot carry.
     """
-    given = environment.get("SNAPSHOT_MCP_API_KEY", "").strip()
-    return validate_api_key("SNAPSHOT_MCP_API_KEY", given) if given else EMBEDDED_API_KEY
+    key = environment.get("SNAPSHOT_MCP_API_KEY", "").strip()
+    return validate_api_key("SNAPSHOT_MCP_API_KEY", key) if key else EMBEDDED_API_KEY
 
 
 def validate_api_key(name: str, key: str) -> str:
-    """`key`, when it can stand in an HTTP header.
+    """Return `key` if an HTTP header can carry it.
 
     Raises:
-        ConfigError: it holds a space, a control character or a letter beyond ASCII.
+        ConfigurationError: it contains a space, a control character or a non-ASCII character.
     """
     if any(character not in _HEADER_CHARACTERS for character in key):
         raise ConfigurationError(
-            f"{name} holds a character that an API key cannot have (it is not shown here).",
-            "Copy the key again, without quotes, spaces or line ends.",
+            f"{name} contains a character that an API key cannot have (it is not shown here).",
+            "Copy the key again, without quotes, spaces or line breaks.",
         )
     return key
 
@@ -230,7 +235,7 @@ def validate_api_key(name: str, key: str) -> str:
 _HEADER_CHARACTERS = frozenset(string.ascii_letters + string.digits + string.punctuation)
 
 
-def _first(environment: Mapping[str, str], *names: str) -> tuple[str, str]:
+def _first_value(environment: Mapping[str, str], *names: str) -> tuple[str, str]:
     for name in names:
         if value := environment.get(name, "").strip():
             return name, value
@@ -242,42 +247,42 @@ def validate_url(
     value: str,
     *,
     example: str = DEFAULT_API_URL,
-    why: str = "the API key travels with every call",
+    reason: str = "every call contains the API key",
 ) -> str:
-    """`value`, when it is an address that nobody can listen in on.
+    """Return `value` if it is an https address, or an http address of this machine.
 
     Args:
-        name: of the setting.
-        value: what it holds.
-        example: an address of the kind that is wanted.
-        why: what makes plain http too little.
+        name: name of the setting.
+        value: value of the setting.
+        example: a valid address, for the message.
+        reason: why plain http is not enough, for the message.
 
     Raises:
-        ConfigError: it is no address, or plain http beyond this machine.
+        ConfigurationError: it is not an address, or is plain http to another machine.
     """
     try:
         parts = urlsplit(value)
         host, _ = parts.hostname, parts.port
     except ValueError:
         parts, host = urlsplit(""), None
-    plain = parts.scheme == "http" and host is not None and _is_loopback(host)
-    odd = parts.query or parts.fragment or parts.username is not None
-    if not host or odd or not _ADDRESS.fullmatch(value) or not _is_host(host):
+    is_local_http = parts.scheme == "http" and host is not None and _is_loopback(host)
+    has_extra_parts = parts.query or parts.fragment or parts.username is not None
+    if not host or has_extra_parts or not _URL_CHARACTERS.fullmatch(value) or not _is_host(host):
         raise ConfigurationError(f"{name} must be an address such as {example}.")
-    if parts.scheme != "https" and not plain:
+    if parts.scheme != "https" and not is_local_http:
         raise ConfigurationError(
-            f"{name} must begin with https://, because {why}.",
+            f"{name} must begin with https://, because {reason}.",
             "Plain http:// is accepted for 127.0.0.1 and localhost only.",
         )
     return value
 
 
-_ADDRESS = re.compile(r"[A-Za-z0-9.:/_~%\[\]-]+")
-_LABEL = re.compile(r"(?!xn--)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_URL_CHARACTERS = re.compile(r"[A-Za-z0-9.:/_~%\[\]-]+")
+_HOST_LABEL = re.compile(r"(?!xn--)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 def _is_host(host: str) -> bool:
-    if all(_LABEL.fullmatch(label) for label in host.split(".")):
+    if all(_HOST_LABEL.fullmatch(label) for label in host.split(".")):
         return True
     try:
         return bool(ipaddress.ip_address(host))
@@ -294,33 +299,33 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _folder(name: str, environment: Mapping[str, str]) -> Path | None:
+def _read_folder(name: str, environment: Mapping[str, str]) -> Path | None:
     folder = read_path(name, environment)
     if folder is not None and os.path.lexists(folder) and not folder.is_dir():
-        raise ConfigurationError(f"{name} names something that is not a folder.")
+        raise ConfigurationError(f"{name} must be a folder, but its path is something else.")
     return folder
 
 
 def read_path(name: str, environment: Mapping[str, str]) -> Path | None:
-    """The absolute path that a setting holds; None where it holds nothing.
+    """Return the absolute path in a setting; None if it is not set.
 
     Raises:
-        ConfigError: it is not absolute.
+        ConfigurationError: the path is not absolute.
     """
     value = environment.get(name, "").strip()
     if not value:
         return None
     try:
         path = Path(value).expanduser()
-    except RuntimeError:  # "~name" of a user that does not exist
+    except RuntimeError:  # "~name" with an unknown user
         path = Path()
     if not path.is_absolute():
-        # A desktop client starts servers in a folder that nobody chose.
+        # Desktop clients start servers in an arbitrary folder.
         raise ConfigurationError(f"{name} must be an absolute path.")
     return path
 
 
-def _switch(name: str, environment: Mapping[str, str]) -> bool:
+def _read_bool(name: str, environment: Mapping[str, str]) -> bool:
     value = environment.get(name, "").strip().lower()
     if value in {"", "0", "false", "no", "off"}:
         return False
@@ -329,7 +334,7 @@ def _switch(name: str, environment: Mapping[str, str]) -> bool:
     raise ConfigurationError(f"{name} must be true or false.")
 
 
-def _consent(name: str, environment: Mapping[str, str]) -> Consent:
+def _read_consent(name: str, environment: Mapping[str, str]) -> Consent:
     value = environment.get(name, "").strip().lower()
     match value:
         case "" | "auto":
@@ -340,7 +345,7 @@ def _consent(name: str, environment: Mapping[str, str]) -> Consent:
             raise ConfigurationError(f"{name} must be auto or human.")
 
 
-def _seconds(name: str, environment: Mapping[str, str]) -> float:
+def _read_timeout(name: str, environment: Mapping[str, str]) -> float:
     value = environment.get(name, "").strip()
     if not value:
         return 10.0
@@ -353,7 +358,7 @@ def _seconds(name: str, environment: Mapping[str, str]) -> float:
     return seconds
 
 
-def _signing_key(name: str, environment: Mapping[str, str]) -> SecretBytes | None:
+def _read_signing_key(name: str, environment: Mapping[str, str]) -> SecretBytes | None:
     value = environment.get(name, "").strip()
     if not value:
         return None
@@ -365,6 +370,6 @@ def _signing_key(name: str, environment: Mapping[str, str]) -> SecretBytes | Non
         raise ConfigurationError(
             f"{name} must be at least {MIN_KEY_BYTES} random bytes in base64url"
             " (it is not shown here).",
-            "Make one with: openssl rand -base64 32 | tr '+/' '-_'",
+            "Create one with: openssl rand -base64 32 | tr '+/' '-_'",
         )
     return SecretBytes(key)

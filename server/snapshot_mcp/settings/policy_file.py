@@ -1,7 +1,7 @@
-"""The policy file: TOML in, a checked policy out, and the policy as a client may read it.
+"""The policy file: parsing and validation of TOML, and the policy as clients can read it.
 
-A file that is not what it should be ends the start: to run without a rule that the operator
-believes to be in force would be worse. An error names a key or a line, never what stands there.
+An invalid file stops the server from starting: running without a rule that the operator relies on
+would be worse. Errors name a key or a line, never its content.
 """
 
 import re
@@ -22,67 +22,67 @@ _LINE_IN_ERROR = re.compile(r"\(at line (\d+), column \d+\)$")
 
 
 def load_policy(path: Path) -> Policy:
-    """The policy in the file at `path`.
+    """Return the policy in a file.
 
     Raises:
-        ConfigError: there is no such file, it cannot be read, or it is not a policy.
+        ConfigurationError: the file does not exist, cannot be read, or is not a valid policy.
     """
-    values = _parsed(_text(_content(path)))
+    values = _parse(_decode(_read_file(path)))
     try:
         return Policy.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise _mistake(_complaint(first)) from None
+        raise _policy_error(_describe_error(first)) from None
 
 
 def dump_policy(policy: Policy) -> str:
-    """The policy as JSON: the rules that were set, and the defaults of the others."""
+    """Return the policy as JSON: the rules that are set, and the defaults of the others."""
     set_here = policy.model_dump(mode="json", exclude_unset=True)
     defaults = {
         section: {rule: value for rule, value in rules.items() if rule not in chosen}
         for section, rules in Policy().model_dump(mode="json").items()
         if (chosen := set_here.get(section, {})).keys() < rules.keys()
     }
-    about = "The operator's policy. Nothing that a client sends lifts a rule; defaults add none."
+    about = "The operator's policy. No call can override a rule; defaults restrict nothing."
     chosen = {section: rules for section, rules in set_here.items() if rules}
     return to_json({"about": about, "set": chosen, "defaults": defaults}).decode()
 
 
-def _content(path: Path) -> bytes:
+def _read_file(path: Path) -> bytes:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
-            raise _mistake("it names something that is not a file")
+        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would block
+            raise _policy_error("it is not a file")
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
-        raise _mistake("there is no such file") from None
+        raise _policy_error("there is no such file") from None
     except (OSError, ValueError) as error:
-        raise _mistake(f"the file cannot be read ({type(error).__name__})") from error
+        raise _policy_error(f"the file cannot be read ({type(error).__name__})") from error
     if len(content) > MAX_FILE_BYTES:
-        raise _mistake(f"the file is larger than {MAX_FILE_BYTES // 1024} KiB")
+        raise _policy_error(f"the file is larger than {MAX_FILE_BYTES // 1024} KiB")
     return content
 
 
-def _text(content: bytes) -> str:
+def _decode(content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise _mistake(f"line {line} is not UTF-8 text") from None
+        raise _policy_error(f"line {line} is not UTF-8 text") from None
 
 
-def _parsed(text: str) -> dict[str, object]:
+def _parse(text: str) -> dict[str, object]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         where = _LINE_IN_ERROR.search(str(error))
         place = f"line {where.group(1)}" if where else "the end of the file"
-        raise _mistake(f"{place} is not TOML, or repeats a key") from None
+        raise _policy_error(f"{place} is not TOML, or repeats a key") from None
     except (ValueError, RecursionError):
-        raise _mistake("a number is too long, or lists stand too deep in each other") from None
+        raise _policy_error("a number is too long, or lists are nested too deeply") from None
 
 
-def _complaint(error: ErrorDetails) -> str:
+def _describe_error(error: ErrorDetails) -> str:
     keys = (str(part) for part in error["loc"] if isinstance(part, str))
     rule = quoted(sanitize(".".join(keys), MAX_NAME_LENGTH).text)
     if error["type"] == UNKNOWN_FIELD:
@@ -91,5 +91,5 @@ def _complaint(error: ErrorDetails) -> str:
     return "".join(entries) + f"{rule} {describe_error(error)}"
 
 
-def _mistake(sentence: str) -> ConfigurationError:
+def _policy_error(sentence: str) -> ConfigurationError:
     return ConfigurationError(f"SNAPSHOT_MCP_POLICY: {sentence}.")

@@ -1,4 +1,4 @@
-"""The settings as people are told of them: the source of the README's table and the reference."""
+"""Documentation of every setting: the source of the tables in the README and the reference."""
 
 from typing import NamedTuple
 
@@ -6,13 +6,13 @@ from snapshot_mcp.settings.environment import DEFAULT_API_URL
 
 
 class SettingDoc(NamedTuple):
-    """One setting.
+    """The documentation of one setting.
 
     Attributes:
-        names: the variables that set it; the first that has a value counts.
-        meaning: what it does, for people, in Markdown.
-        default: what counts where no variable has a value, in Markdown.
-        secret: its value is never shown.
+        names: the variables that set it; the first one with a value is used.
+        meaning: what it does, in Markdown.
+        default: the value used if no variable is set, in Markdown.
+        secret: whether its value is never shown.
     """
 
     names: tuple[str, ...]
@@ -24,13 +24,13 @@ class SettingDoc(NamedTuple):
 SETTINGS = (
     SettingDoc(
         ("SNAPSHOT_MCP_API_KEY", "HYPERSTACK_API_KEY"),
-        "with a key: the real cloud; without: the embedded one",
+        "API key of the real cloud; without a key, the embedded cloud is used",
         "none",
         secret=True,
     ),
     SettingDoc(
         ("SNAPSHOT_MCP_API_URL", "HYPERSTACK_API_URL"),
-        "base address of the API; https, or http on loopback",
+        "base address of the API: https, or http on loopback",
         f"`{DEFAULT_API_URL}`",
     ),
     SettingDoc(
@@ -40,98 +40,101 @@ SETTINGS = (
     ),
     SettingDoc(
         ("SNAPSHOT_MCP_READ_ONLY",),
-        "`true`: only the reading tools are listed and callable",
+        "`true`: only reading tools are listed and callable",
         "`false`",
     ),
     SettingDoc(
         ("SNAPSHOT_MCP_CONSENT",),
-        "`auto`: the strongest evidence that the client can give, never less than the arguments;"
-        " `human`: refuse deletes and restores where no person can be asked",
+        "`auto`: use the strongest evidence that the client supports, at least the arguments;"
+        " `human`: refuse deletes and restores if no person can be asked",
         "`auto`",
     ),
     SettingDoc(
-        ("SNAPSHOT_MCP_TIMEOUT",), "seconds for one HTTP call, above 0 and at most 300", "`10`"
+        ("SNAPSHOT_MCP_TIMEOUT",),
+        "seconds for one HTTP call, above 0 and at most 300",
+        "`10`",
     ),
     SettingDoc(
         ("SNAPSHOT_MCP_POLICY",),
-        "absolute path of a policy file, see [docs/policy.md](docs/policy.md);"
+        "absolute path of a policy file (see [docs/policy.md](docs/policy.md));"
         " the resource `snapshot://policy` shows it",
         "none",
     ),
     SettingDoc(
         ("SNAPSHOT_MCP_DATABASE_URL",),
         "address of a PostgreSQL database that replicas share (`postgresql://USER@HOST/DATABASE`):"
-        " the ledger, and what is held across all of them",
-        "none: files of this machine",
+        " the ledger, the change lock and the rate limit",
+        "none: local files",
         secret=True,
     ),
     SettingDoc(
         ("SNAPSHOT_MCP_LOG_FORMAT",),
-        "`text` or `json`: how a record on stderr is written",
+        "`text` or `json`: format of the log on stderr",
         "`text`",
     ),
     SettingDoc(
         ("SNAPSHOT_MCP_LOG_LEVEL",),
-        "`debug`, `info`, `warning` or `error`: the least that is logged; calls are told at `info`",
+        "`debug`, `info`, `warning` or `error`: minimum level; calls are logged at `info`",
         "`warning`",
     ),
     SettingDoc(
         ("SNAPSHOT_MCP_METRICS",),
-        "`true`: `serve --transport http` shows metrics at `/metrics`, as Prometheus reads them",
+        "`true`: `serve --transport http` serves metrics for Prometheus at `/metrics`",
         "`false`",
     ),
     SettingDoc(
         ("OTEL_EXPORTER_OTLP_ENDPOINT",),
-        "where spans and metrics are sent over OTLP (HTTP); the other standard variables of"
-        " OpenTelemetry count as well",
+        "address to which spans and metrics are sent over OTLP (HTTP); the other standard variables"
+        " of OpenTelemetry work too",
         "none",
     ),
     SettingDoc(
         ("SNAPSHOT_MCP_SIGNING_KEY",),
-        "at least 32 random bytes in base64url, in place of the key in the data folder: servers"
-        " that share it take each other's plans",
-        "made in the data folder",
+        "at least 32 random bytes in base64url, instead of the key in the data folder: servers that"
+        " share it accept each other's plans",
+        "created in the data folder",
         secret=True,
     ),
     SettingDoc(
         ("SNAPSHOT_MCP_AUTH_ISSUER",),
-        "over HTTP: whose JWTs are taken, as they name it, see [docs/deploy.md](docs/deploy.md)",
+        "over HTTP: the issuer whose JWTs are accepted, exactly as in their `iss` claim; see"
+        " [docs/deploy.md](docs/deploy.md)",
         "none",
     ),
     SettingDoc(
         ("SNAPSHOT_MCP_AUTH_AUDIENCE",),
-        "the address by which clients reach the service, which the JWTs must be for",
+        "public address of the service; JWTs must have it as their audience",
         "none",
     ),
     SettingDoc(
         ("SNAPSHOT_MCP_AUTH_JWKS_URL",),
-        "where the issuer's keys are",
-        "where its metadata says",
+        "address of the issuer's keys",
+        "from the issuer's metadata",
     ),
     SettingDoc(
         ("SNAPSHOT_MCP_BEARER_TOKEN",),
-        "over HTTP: a static token of at least 32 characters that has all scopes",
+        "over HTTP: a static token with all scopes, at least 32 characters",
         "none",
         secret=True,
     ),
     SettingDoc(
         ("SNAPSHOT_MCP_BEARER_TOKEN_FILE",),
-        "absolute path of a file of such tokens; a line is a token, or a name, a token, scopes",
+        "absolute path of a file of tokens; each line is a token, or a name, a token and scopes",
         "none",
     ),
     SettingDoc(
         ("SNAPSHOT_MCP_ALLOWED_HOSTS",),
-        "values of `Host` that are taken, between commas, beside loopback's and the audience's",
+        "comma-separated `Host` values to accept, besides loopback and the audience",
         "none",
     ),
     SettingDoc(
         ("SNAPSHOT_MCP_ALLOWED_ORIGINS",),
-        "values of `Origin` that are taken, between commas, beside loopback's and the audience's",
+        "comma-separated `Origin` values to accept, besides loopback and the audience",
         "none",
     ),
     SettingDoc(
         ("SNAPSHOT_MCP_REQUESTS_PER_MINUTE",),
-        "requests that one principal may make, where everybody is asked who they are",
+        "maximum requests per principal and minute, if authentication is configured",
         "`600`",
     ),
 )

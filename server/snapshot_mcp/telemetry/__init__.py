@@ -1,1 +1,1 @@
-"""Spans and metrics for OpenTelemetry and Prometheus; loaded only where they are asked for."""
+"""Logs, and spans and metrics for OpenTelemetry and Prometheus; imported only when enabled."""

@@ -1,8 +1,8 @@
-"""What is logged: on stderr, as text or JSON, without a secret and without anybody else's text.
+"""Logging to stderr as text or JSON, without secrets and without untrusted text.
 
-Names of snapshots, answers of the cloud and arguments of calls are written by others, and a library
-may log any of them: of its records only the place and the words of the program are kept. structlog
-is loaded by the first record, because most processes never log one.
+Snapshot names, responses of the cloud and arguments of calls are untrusted, and libraries may log
+them. So a library's record keeps only its position in the code and its message template. structlog
+is imported by the first record, because most processes never log one.
 """
 
 import logging
@@ -27,65 +27,65 @@ LEVELS = {
     "error": logging.ERROR,
 }
 
-_OWN = "snapshot_mcp"
+_OWN_LOGGER = "snapshot_mcp"
 _MAX_LINE_LENGTH = 2_000
 _MIN_SECRET_LENGTH = 4
-_LEFT_OUT = "(its text is left out: it may hold what others wrote)"
+_OMITTED_TEXT = "(text omitted: it may be untrusted)"
 
 
 def configure_logging(environment: Mapping[str, str]) -> None:
-    """Log to stderr from now on, as the environment says.
+    """Log to stderr, in the format and at the level that the environment sets.
 
     Raises:
-        ConfigError: the format or the level is none that there is.
+        ConfigurationError: the format or the level is unknown.
     """
-    how = _choice("SNAPSHOT_MCP_LOG_FORMAT", environment, FORMATS, "text")
-    level = LEVELS[_choice("SNAPSHOT_MCP_LOG_LEVEL", environment, tuple(LEVELS), "warning")]
+    log_format = _read_choice("SNAPSHOT_MCP_LOG_FORMAT", environment, FORMATS, "text")
+    level = LEVELS[_read_choice("SNAPSHOT_MCP_LOG_LEVEL", environment, tuple(LEVELS), "warning")]
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_AtFirstRecord(cast("Format", how)))
+    handler.setFormatter(_LazyFormatter(cast("Format", log_format)))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    # What libraries tell below a warning is their own business.
+    # Records of libraries below warning are never of interest.
     root.setLevel(max(level, logging.WARNING))
-    logging.getLogger(_OWN).setLevel(level)
+    logging.getLogger(_OWN_LOGGER).setLevel(level)
 
 
-def _choice(
+def _read_choice(
     name: str, environment: Mapping[str, str], choices: tuple[str, ...], default: str
 ) -> str:
     value = environment.get(name, "").strip().lower() or default
-    if value.startswith("${"):  # a placeholder of a bundle, as in `read_settings`
+    if value.startswith("${"):  # the placeholder of a bundle, as in `read_settings`
         value = default
     if value not in choices:
         raise ConfigurationError(f"{name} must be one of: {', '.join(choices)}.")
     return value
 
 
-class _AtFirstRecord(logging.Formatter):
-    def __init__(self, how: Format) -> None:
+class _LazyFormatter(logging.Formatter):
+    def __init__(self, log_format: Format) -> None:
         super().__init__()
-        self._how: Format = how
+        self._log_format: Format = log_format
         self._formatter: ProcessorFormatter | None = None
 
     def format(self, record: logging.LogRecord) -> str:
         if self._formatter is None:
-            self._formatter = _formatter(self._how)
-        return self._formatter.format(_without_others_words(record))
+            self._formatter = _make_formatter(self._log_format)
+        return self._formatter.format(_without_untrusted_text(record))
 
 
-def _formatter(how: Format) -> "ProcessorFormatter":
-    import structlog  # noqa: PLC0415 - by the first record only
+def _make_formatter(log_format: Format) -> "ProcessorFormatter":
+    import structlog  # noqa: PLC0415 - only for the first record
 
     secrets = tuple(_secrets(os.environ))
 
-    def clean(
+    def redact_event(
         _logger: object, _method: str, event: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
-        return {name: _cleaned(value, secrets) for name, value in event.items()}
+        return {name: _redacted(value, secrets) for name, value in event.items()}
 
-    last = (
+    renderer = (
         structlog.processors.JSONRenderer()
-        if how == "json"
+        if log_format == "json"
         else structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)
     )
     return structlog.stdlib.ProcessorFormatter(
@@ -94,56 +94,60 @@ def _formatter(how: Format) -> "ProcessorFormatter":
             structlog.stdlib.add_logger_name,
             structlog.stdlib.ExtraAdder(),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _place_of_exception,
+            _replace_exception,
         ],
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, clean, last],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            redact_event,
+            renderer,
+        ],
     )
 
 
-def _without_others_words(record: logging.LogRecord) -> logging.LogRecord:
-    if record.name == _OWN or record.name.startswith(f"{_OWN}."):
+def _without_untrusted_text(record: logging.LogRecord) -> logging.LogRecord:
+    if record.name == _OWN_LOGGER or record.name.startswith(f"{_OWN_LOGGER}."):
         return record
     copy = logging.makeLogRecord(record.__dict__)
-    # With arguments beside it, the message is the program's own; without, anything may be in it.
-    words = record.msg if record.args and isinstance(record.msg, str) else _LEFT_OUT
-    copy.msg, copy.args = f"{record.module}.{record.funcName}:{record.lineno} {words}", None
+    # With arguments, the message is a constant template; without, it may contain anything.
+    template = record.msg if record.args and isinstance(record.msg, str) else _OMITTED_TEXT
+    copy.msg, copy.args = f"{record.module}.{record.funcName}:{record.lineno} {template}", None
     return copy
 
 
-def _place_of_exception(
+def _replace_exception(
     _logger: object, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Where it was raised and of what kind it is; its own text may hold anything."""
+    """Replace an exception by its type and position, because its text may be untrusted."""
     info = event.pop("exc_info", None)
     error: object = cast("tuple[object, ...]", info)[1] if isinstance(info, tuple) else info
     if isinstance(error, BaseException):
-        event["raised"] = " < ".join(_places(error))
+        event["raised"] = " < ".join(_positions(error))
     return event
 
 
-def _places(error: BaseException | None) -> Iterator[str]:
+def _positions(error: BaseException | None) -> Iterator[str]:
     while error is not None:
-        yield f"{type(error).__name__} at {_last_place(error.__traceback__)}"
+        yield f"{type(error).__name__} at {_last_position(error.__traceback__)}"
         error = error.__cause__
 
 
-def _last_place(traceback: TracebackType | None) -> str:
-    place = "?"
+def _last_position(traceback: TracebackType | None) -> str:
+    position = "?"
     while traceback is not None:
         code = traceback.tb_frame.f_code
-        place = f"{code.co_filename.rpartition('/')[2]}:{traceback.tb_lineno} {code.co_name}"
+        position = f"{code.co_filename.rpartition('/')[2]}:{traceback.tb_lineno} {code.co_name}"
         traceback = traceback.tb_next
-    return place
+    return position
 
 
 def _secrets(environment: Mapping[str, str]) -> Iterator[str]:
-    from snapshot_mcp.settings.reference import SETTINGS  # noqa: PLC0415 - by the first record only
+    from snapshot_mcp.settings.reference import SETTINGS  # noqa: PLC0415 - only for the first record
 
     for setting in SETTINGS:
         for name in setting.names if setting.secret else ():
             value = environment.get(name, "").strip()
             password = _password(value)
-            yield from (it for it in (value, password) if len(it) >= _MIN_SECRET_LENGTH)
+            yield from (text for text in (value, password) if len(text) >= _MIN_SECRET_LENGTH)
 
 
 def _password(address: str) -> str:
@@ -153,8 +157,8 @@ def _password(address: str) -> str:
         return ""
 
 
-def _cleaned(value: object, secrets: tuple[str, ...]) -> object:
-    from snapshot_mcp.core.sanitize import sanitize  # noqa: PLC0415 - by the first record only
+def _redacted(value: object, secrets: tuple[str, ...]) -> object:
+    from snapshot_mcp.core.sanitize import sanitize  # noqa: PLC0415 - only for the first record
 
     if not isinstance(value, str):
         return value if isinstance(value, int | float | None) else type(value).__name__

@@ -1,4 +1,4 @@
-"""Counts and times with OpenTelemetry; its spans stand within those of the MCP SDK."""
+"""Metrics and spans with OpenTelemetry; spans are children of those of the MCP SDK."""
 
 import time
 from collections.abc import Generator
@@ -20,8 +20,8 @@ class OpenTelemetryObserver:
     """An `Observer`.
 
     Args:
-        tracers: makes spans.
-        meters: makes what counts.
+        tracers: creates spans.
+        meters: creates metrics.
     """
 
     def __init__(self, tracers: TracerProvider, meters: MeterProvider) -> None:
@@ -30,14 +30,14 @@ class OpenTelemetryObserver:
         self._calls = meter.create_histogram(
             "snapshot_mcp.tool.duration",
             unit="s",
-            description="Calls of tools",
+            description="Tool calls",
             explicit_bucket_boundaries_advisory=_BUCKETS,
         )
         self._errors = meter.create_counter(
-            "snapshot_mcp.tool.errors", description="Calls that failed, by kind"
+            "snapshot_mcp.tool.errors", description="Failed calls, by kind of error"
         )
         self._refusals = meter.create_counter(
-            "snapshot_mcp.refusals", description="Calls that this server refused, by tool"
+            "snapshot_mcp.refusals", description="Calls refused by this server, by tool"
         )
         self._requests = meter.create_histogram(
             "snapshot_mcp.cloud.duration",
@@ -46,15 +46,15 @@ class OpenTelemetryObserver:
             explicit_bucket_boundaries_advisory=_BUCKETS,
         )
         self._retries = meter.create_counter(
-            "snapshot_mcp.cloud.retries", description="Requests that were sent again"
+            "snapshot_mcp.cloud.retries", description="Retried requests to the cloud"
         )
         self._budget = meter.create_gauge(
             "snapshot_mcp.cloud.budget",
-            description="Requests that the cloud takes in this minute yet, at the last one",
+            description="Requests that the cloud still accepts in this minute, after the last one",
         )
 
     def record_call(self, tool: str, seconds: float, error: str) -> None:
-        """As `Observer.called`."""
+        """Record one tool call, as described in `Observer.record_call`."""
         self._calls.record(seconds, {"tool": tool, "outcome": "error" if error else "ok"})
         if error:
             self._errors.add(1, {"tool": tool, "kind": error})
@@ -63,7 +63,7 @@ class OpenTelemetryObserver:
 
     @contextmanager
     def record_request(self, method: str, route: str, retries: int) -> Generator[ReportStatus]:
-        """As `Observer.exchange`."""
+        """Record one request, as described in `Observer.record_request`."""
         attributes: dict[str, str | int] = {"http.request.method": method, "http.route": route}
         begin = time.perf_counter()
         with self._tracer.start_as_current_span(
@@ -74,14 +74,14 @@ class OpenTelemetryObserver:
             set_status_on_exception=False,
         ) as span:
 
-            def answered(status: int) -> None:
+            def report_status(status: int) -> None:
                 attributes["http.response.status_code"] = status
                 span.set_attribute("http.response.status_code", status)
-                if status >= 400:  # noqa: PLR2004 - where HTTP's errors begin
+                if status >= 400:  # noqa: PLR2004 - HTTP errors
                     span.set_status(StatusCode.ERROR)
 
             try:
-                yield answered
+                yield report_status
             except BaseException as error:
                 attributes["error.type"] = error_kind(error)
                 span.set_attribute("error.type", error_kind(error))
@@ -93,5 +93,5 @@ class OpenTelemetryObserver:
                     self._retries.add(1, {"http.request.method": method})
 
     def record_remaining_requests(self, remaining: int) -> None:
-        """As `Observer.budget`."""
+        """Record the remaining requests of this minute."""
         self._budget.set(remaining)

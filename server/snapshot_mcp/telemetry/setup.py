@@ -1,4 +1,4 @@
-"""Where spans and metrics go, as the standard variables of OpenTelemetry say."""
+"""Setup of spans and metrics from the standard environment variables of OpenTelemetry."""
 
 import threading
 from collections.abc import Collection, Generator, Mapping
@@ -17,34 +17,36 @@ from snapshot_mcp.telemetry.opentelemetry import OpenTelemetryObserver
 from snapshot_mcp.telemetry.span_filter import SpanFilter
 
 SHUTDOWN_TIMEOUT_SECONDS = 2.0
-"""So long what is left may take to be sent."""
+"""Limit for sending the remaining spans and metrics."""
 
 
 @contextmanager
 def observe_process(
-    environment: Mapping[str, str], names: Collection[str], *, exports: bool, shows: bool
+    environment: Mapping[str, str], names: Collection[str], *, export: bool, serve_metrics: bool
 ) -> Generator[None]:
-    """Count, time and trace within the block; what is left is sent at its end.
+    """Record spans and metrics within the block, and send the rest at its end.
 
     Args:
-        environment: of it OTEL_SERVICE_NAME is read here, the rest by OpenTelemetry itself.
-        names: the names of tools and prompts, which spans may carry.
-        exports: send spans and metrics over OTLP.
-        shows: keep the metrics for `/metrics`.
+        environment: source of OTEL_SERVICE_NAME; OpenTelemetry reads its other variables itself.
+        names: names of tools and prompts, which spans may contain.
+        export: send spans and metrics over OTLP.
+        serve_metrics: collect the metrics for `/metrics`.
     """
     service = environment.get("OTEL_SERVICE_NAME") or "snapshot-mcp"
     resource = Resource.create({"service.name": service, "service.version": __version__})
     tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
     meters = MeterProvider(
-        list(_readers(exports=exports, shows=shows)), resource=resource, shutdown_on_exit=False
+        list(_readers(export=export, serve_metrics=serve_metrics)),
+        resource=resource,
+        shutdown_on_exit=False,
     )
-    if exports:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415 - if asked for
+    if export:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415 - if enabled
             OTLPSpanExporter,
         )
 
         tracers.add_span_processor(BatchSpanProcessor(SpanFilter(OTLPSpanExporter(), names)))
-    # The SDK of MCP makes its spans with whatever is set for the process.
+    # The MCP SDK uses the global providers of the process.
     trace.set_tracer_provider(tracers)
     metrics.set_meter_provider(meters)
     OBSERVER.set(OpenTelemetryObserver(tracers, meters))
@@ -52,32 +54,32 @@ def observe_process(
         yield
     finally:
         OBSERVER.set(None)
-        # A collector that does not answer is tried for longer than anybody waits for an end.
-        ending = threading.Thread(target=_end, args=(tracers, meters), daemon=True)
-        ending.start()
-        ending.join(SHUTDOWN_TIMEOUT_SECONDS)
+        # The exporters retry an unreachable collector for longer than a shutdown may take.
+        shutdown = threading.Thread(target=_shut_down, args=(tracers, meters), daemon=True)
+        shutdown.start()
+        shutdown.join(SHUTDOWN_TIMEOUT_SECONDS)
 
 
-def _end(tracers: TracerProvider, meters: MeterProvider) -> None:
+def _shut_down(tracers: TracerProvider, meters: MeterProvider) -> None:
     tracers.shutdown()
     meters.shutdown()
 
 
-def _readers(*, exports: bool, shows: bool) -> Generator[MetricReader]:
-    if exports:
-        from opentelemetry.exporter.otlp.proto.http.metric_exporter import (  # noqa: PLC0415 - if asked for
+def _readers(*, export: bool, serve_metrics: bool) -> Generator[MetricReader]:
+    if export:
+        from opentelemetry.exporter.otlp.proto.http.metric_exporter import (  # noqa: PLC0415 - if enabled
             OTLPMetricExporter,
         )
 
         yield PeriodicExportingMetricReader(OTLPMetricExporter())
-    if shows:
+    if serve_metrics:
         from opentelemetry.exporter.prometheus import PrometheusMetricReader  # noqa: PLC0415 - as above
 
         yield PrometheusMetricReader()
 
 
 def render_metrics() -> tuple[bytes, str]:
-    """The metrics as Prometheus reads them, and the type of that text."""
+    """Return the metrics in the text format of Prometheus, and its content type."""
     from prometheus_client import CONTENT_TYPE_LATEST, generate_latest  # noqa: PLC0415 - as above
 
     return generate_latest(), CONTENT_TYPE_LATEST

@@ -1,6 +1,6 @@
-"""What leaves in a span: what we know, and nothing that clients or the cloud wrote.
+"""Filter of exported spans: only known names and attributes leave, no untrusted text.
 
-The SDK's own spans carry the names that a client gave, and the texts of exceptions.
+The SDK's own spans contain names from the client, and the texts of exceptions.
 """
 
 import re
@@ -20,7 +20,7 @@ _METHODS = re.compile(
     r"|notifications/(initialized|cancelled|progress|roots/list_changed)"
 )
 _WORD = re.compile(r"-?[A-Za-z0-9_.]{1,60}")
-_WORDS = frozenset(
+_WORD_ATTRIBUTES = frozenset(
     {
         "mcp.protocol.version",
         "gen_ai.operation.name",
@@ -31,11 +31,11 @@ _WORDS = frozenset(
 
 
 class SpanFilter(SpanExporter):
-    """Passes spans on without what is not known to be ours.
+    """An exporter that removes unknown names and attributes before another one sends the spans.
 
     Args:
-        inner: sends them.
-        names: the names of tools and prompts that there are.
+        inner: sends the spans.
+        names: names of the existing tools and prompts.
     """
 
     def __init__(self, inner: SpanExporter, names: Collection[str]) -> None:
@@ -43,26 +43,26 @@ class SpanFilter(SpanExporter):
         self._names = frozenset(names)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send some spans."""
-        return self._inner.export([self._cleaned(span) for span in spans])
+        """Filter and send spans."""
+        return self._inner.export([self._filter(span) for span in spans])
 
     def shutdown(self) -> None:
-        """Send nothing more."""
+        """Shut down the inner exporter."""
         self._inner.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Send what is left, within some milliseconds."""
+        """Send the remaining spans within a time limit."""
         return self._inner.force_flush(timeout_millis)
 
-    def _cleaned(self, span: ReadableSpan) -> ReadableSpan:
+    def _filter(self, span: ReadableSpan) -> ReadableSpan:
         ours = span.instrumentation_scope is not None and span.instrumentation_scope.name == SCOPE
         attributes = dict(span.attributes or {})
         return ReadableSpan(
-            name=span.name if ours else self._name(span.name),
+            name=span.name if ours else self._filter_name(span.name),
             context=span.context,
             parent=span.parent,
             resource=span.resource,
-            attributes=attributes if ours else self._kept(attributes),
+            attributes=attributes if ours else self._filter_attributes(attributes),
             kind=span.kind,
             status=Status(span.status.status_code),
             start_time=span.start_time,
@@ -70,21 +70,23 @@ class SpanFilter(SpanExporter):
             instrumentation_scope=span.instrumentation_scope,
         )
 
-    def _name(self, name: str) -> str:
+    def _filter_name(self, name: str) -> str:
         method, _, target = name.partition(" ")
         if not _METHODS.fullmatch(method):
             return "mcp"
         return name if target in self._names else method
 
-    def _kept(self, attributes: dict[str, AttributeValue]) -> dict[str, AttributeValue]:
-        kept: dict[str, AttributeValue] = {}
+    def _filter_attributes(
+        self, attributes: dict[str, AttributeValue]
+    ) -> dict[str, AttributeValue]:
+        known: dict[str, AttributeValue] = {}
         for name, value in attributes.items():
             text = str(value)
-            known = (
+            is_known = (
                 (name == "mcp.method.name" and _METHODS.fullmatch(text))
                 or (name in ("gen_ai.tool.name", "gen_ai.prompt.name") and text in self._names)
-                or (name in _WORDS and _WORD.fullmatch(text))
+                or (name in _WORD_ATTRIBUTES and _WORD.fullmatch(text))
             )
-            if known:
-                kept[name] = value
-        return kept
+            if is_known:
+                known[name] = value
+        return known

@@ -94,7 +94,7 @@ def _observe(settings: Settings, *, shows: bool = False) -> AbstractContextManag
 
     tools = {tool.name for tool in TOOLS}
     names = tools | {prompt.name for prompt in load_prompts()}
-    return observe_process(os.environ, names, exports=settings.exports, shows=shows)
+    return observe_process(os.environ, names, export=settings.exports, serve_metrics=shows)
 
 
 def _bind(host: str, port: int) -> socket.socket:

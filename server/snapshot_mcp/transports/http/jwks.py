@@ -143,7 +143,7 @@ def _metadata_urls(issuer: str) -> tuple[str, ...]:
 
 def _validate_jwks_url(url: str) -> str:
     try:
-        return validate_url("jwks_uri", url, why="its keys decide which tokens are trusted")
+        return validate_url("jwks_uri", url, reason="its keys decide which tokens are trusted")
     except ConfigurationError as error:
         raise ProtocolError("The address of keys in the issuer's metadata is not valid.") from error
 

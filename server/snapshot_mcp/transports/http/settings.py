@@ -129,7 +129,7 @@ def _check_issuer(values: Mapping[str, str]) -> None:
     for name in (_ISSUER, _AUDIENCE, _JWKS_URL):
         if url := values.get(name):
             why = "it decides which tokens are trusted"
-            validate_url(name, url, example="https://login.example", why=why)
+            validate_url(name, url, example="https://login.example", reason=why)
 
 
 def _read_static_tokens(values: Mapping[str, str]) -> tuple[StaticToken, ...]:
