@@ -166,7 +166,7 @@ def test_a_write_under_way_is_settled_when_its_process_is_gone_and_not_when_its_
         with stdio_server(scene.folder, **scene.settings, SNAPSHOT_MCP_TIMEOUT="300") as server:
             server.initialize()
             scene.write_without_end(server, "delete_snapshot")
-            assert postgres.cut(ledger_kind.name(scene.folder)) >= 1
+            assert postgres.drop_connections(ledger_kind.name(scene.folder)) >= 1
             scene.upstream.replacement = None
             with ready_server(scene.folder, **scene.settings) as other:
                 list_ready_snapshots(other)
