@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.one_era, pytest.mark.no_cover]
 
 BATCHES = scale(quick=5, deep=60, soak=150)
 SIZE = 40
-GONE = "it is gone already"
+GONE = "it is already gone"
 
 
 def crowded(folder: Path, template: Path) -> FaultyWorld:

@@ -23,11 +23,11 @@ _TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _ALTERED = re.compile(
     r"Hidden (or excess )?characters were removed from: [a-z_., ]+\."
-    r"|Its name mixes letters of several alphabets: it may imitate another name\."
+    r"|Its name mixes letters of several alphabets and may imitate another name\."
 )
 _ENDING = re.compile(
     r"^To agree, type exactly(?:: (?P<word>[A-Za-z0-9][A-Za-z0-9._-]*)"
-    r'| what the quotation marks hold: "(?P<words>[^"\\\n]*)")\Z',
+    r'| the text between the quotation marks: "(?P<words>[^"\\\n]*)")\Z',
     re.MULTILINE,
 )
 _MOST_MARKS = 4

@@ -68,7 +68,7 @@ async def test_confirmation_in_the_panel_counts_as_human_consent(
     world: World, client: Client, tool: str
 ) -> None:
     plan, commit = await make_plan(client, tool)
-    assert "in the panel" in plan["next_step"]
+    assert "The panel shows this plan" in plan["next_step"]
     (result,) = (await ask(client, "commit_from_panel", **commit)).values()
     assert result["outcome"] in ("deleted", "pending", "restored", "applied")
     sent = [row for row in await world.ledger() if row.event == "sent" and row.tool == tool]
@@ -85,7 +85,7 @@ async def test_commit_requires_the_nonce_of_the_plan(
     assert commit["nonce"] != other["nonce"]
     for nonce in ("", other["nonce"], commit["nonce"][:-1], "ü"):
         error = await refused(client, "commit_from_panel", **commit | {"nonce": nonce})
-        assert error.startswith("This did not come from the panel that shows this plan.")
+        assert error.startswith("This call did not come from the panel that shows this plan.")
     assert world.writes == []
 
 
@@ -95,7 +95,7 @@ async def test_model_cannot_commit_without_the_panel(
 ) -> None:
     _, commit = await make_plan(client, tool)
     error = await refused(client, tool, **model_commit(commit))
-    assert error.startswith("The person agrees to this plan in the panel, and has not yet.")
+    assert error.startswith("The person approves this plan in the panel, and has not done so yet.")
     assert world.writes == []
 
 
@@ -115,7 +115,9 @@ async def test_wrong_confirmation_changes_nothing_and_can_be_corrected(
 ) -> None:
     _, commit = await make_plan(client, "delete_snapshot")
     error = await refused(client, "commit_from_panel", **commit | {"words": "yes"})
-    assert error == "What was typed is not what the plan asks for. Nothing was changed."
+    assert (
+        error == "The typed words are not the confirmation words of the plan. Nothing was changed."
+    )
     assert world.writes == []
     await ask(client, "commit_from_panel", **commit)
     assert len(world.writes) == 1
@@ -152,7 +154,7 @@ async def test_client_without_the_panel_gets_no_panel_tools_and_cannot_commit(
         assert await tool_names(without_panel) == NAMES
         assert await tool_names(with_panel) == [*NAMES, *PANEL_ONLY_TOOLS]
         error = await refused(without_panel, "commit_from_panel", **commit)
-        assert error.startswith("This did not come from the panel")
+        assert error.startswith("This call did not come from the panel")
         target = {"snapshot_id": commit["snapshot_id"]}
         result = await without_panel.call_tool("delete_snapshot", target)
         assert PANEL_META not in (result.meta or {})

@@ -51,7 +51,7 @@ def test_the_retention_demo_succeeds(
     assert cli(["demo", "--retention"]) == exit_codes.OK
     shown = capsys.readouterr().out
     assert "no rule keeps them" in shown
-    assert "confirm does not hold the words" in shown
+    assert "confirm does not match the confirmation words" in shown
     assert re.search(r"applied: [1-9]\d* deleted", shown)
     assert "already used" in shown
     assert "failed:" not in shown

@@ -275,13 +275,13 @@ async def test_a_replica_can_neither_ask_legacy_clients_nor_show_them_the_panel(
         ) as client:
             target = (await ask(client, "list_snapshots", limit=1))["snapshots"][0]["id"]
             if era == "legacy":
-                reported = await refused(client, "delete_snapshot", snapshot_id=target)
-                assert "can neither ask a person nor show them the panel" in reported
+                text = await refused(client, "delete_snapshot", snapshot_id=target)
+                assert "can neither ask a person nor show the panel" in text
             else:
                 plan = await ask(client, "delete_snapshot", snapshot_id=target)
                 commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
-                reported = await refused(client, "delete_snapshot", snapshot_id=target, **commit)
-                assert "declined" in reported
+                text = await refused(client, "delete_snapshot", snapshot_id=target, **commit)
+                assert "declined" in text
 
 
 async def decline(context: object, params: object) -> ElicitResult:  # noqa: ARG001 - the SDK's names

@@ -110,7 +110,7 @@ async def test_a_name_that_is_a_sentence_stands_in_quotation_marks(
         human.will_type(name)
         result = await ask(client, "delete_snapshot", **commit)
     assert plan["confirm_with"] == name
-    ending = f'To agree, type exactly what the quotation marks hold: "{name}"'
+    ending = f'To agree, type exactly the text between the quotation marks: "{name}"'
     assert human.questions[0].splitlines()[-1] == ending
     assert result["outcome"] == "deleted"
 
@@ -121,11 +121,11 @@ async def test_a_name_that_is_a_sentence_stands_in_quotation_marks(
     [
         (ElicitResult(action="decline"), "was asked and declined"),
         (ElicitResult(action="cancel"), "was asked and dismissed the question"),
-        (ElicitResult(action="accept", content={"words": "yes"}), "typed other words"),
-        (ElicitResult(action="accept", content={"words": ""}), "typed other words"),
-        (ElicitResult(action="accept", content={}), "typed other words"),
-        (ElicitResult(action="accept"), "typed other words"),
-        (ElicitResult(action="accept", content={"words": 7}), "typed other words"),
+        (ElicitResult(action="accept", content={"words": "yes"}), "typed words other"),
+        (ElicitResult(action="accept", content={"words": ""}), "typed words other"),
+        (ElicitResult(action="accept", content={}), "typed words other"),
+        (ElicitResult(action="accept"), "typed words other"),
+        (ElicitResult(action="accept", content={"words": 7}), "typed words other"),
     ],
 )
 async def test_anything_but_the_right_words_is_refused_in_words_of_its_own(
@@ -194,7 +194,7 @@ async def test_wrong_words_of_the_model_are_refused_before_anybody_is_asked(
     async with asked(world, mode, human) as client:
         commit, _ = await planned(client, "delete_snapshot", await ready(client))
         wrong = commit | {"confirm": "yes"}
-        assert "words that the plan asks for" in await refused(client, "delete_snapshot", **wrong)
+        assert "confirmation words of the plan" in await refused(client, "delete_snapshot", **wrong)
     assert human.questions == []
 
 

@@ -155,7 +155,7 @@ async def test_wrong_words_send_nothing_and_the_right_ones_are_not_told(
     right = str(commit["confirm"])
     for wrong in ("yes", right.upper(), right + " ", right[:-1]):
         text = await refused(client, tool, **(commit | {"confirm": wrong}))
-        assert "confirm does not hold the words that the plan asks for" in text
+        assert "confirm does not match the confirmation words of the plan" in text
         assert right not in text
     assert world.writes == []
     result = await ask(client, tool, **commit)
@@ -243,7 +243,7 @@ async def test_a_target_that_changed_since_gets_a_new_plan(world: World, client:
     world.tamper(change)
     again = await ask(client, "delete_snapshot", **commit)
     assert again["outcome"] == "confirmation_required"
-    assert "has changed since, so nothing was done" in again["next_step"]
+    assert "has changed since the plan was made" in again["next_step"]
     assert again["plan_token"] != plan["plan_token"]
     assert world.writes == []
     commit["plan_token"] = again["plan_token"]
@@ -338,7 +338,7 @@ async def test_a_name_with_hidden_characters_is_confirmed_by_its_id(
     assert plan["confirm_with"] == str(snapshot["id"])
     assert any("Hidden characters" in warning for warning in plan["plan"]["warnings"])
     wrong = commit | {"confirm": "nightly-1"}
-    assert "words that the plan asks for" in await refused(client, "delete_snapshot", **wrong)
+    assert "confirmation words of the plan" in await refused(client, "delete_snapshot", **wrong)
     assert (await ask(client, "delete_snapshot", **commit))["outcome"] == "deleted"
 
 
@@ -351,7 +351,7 @@ async def test_where_only_a_person_may_consent_both_tools_refuse_before_any_plan
         before = len(world.requests)
         for tool in COMMITS:
             text = await refused(client, tool, **arguments_of(tool, snapshot))
-            assert "neither ask a person nor show them the panel" in text
+            assert "neither ask a person nor show the panel" in text
             assert "SNAPSHOT_MCP_CONSENT" in text
         assert len(world.requests) == before
 
@@ -428,7 +428,7 @@ async def test_a_cloud_that_is_not_reached_at_the_commit_changes_nothing(
     commit, _ = await planned(client, tool, await ready(client))
     world.fail(refuse)
     text = await refused(client, tool, **commit)
-    assert "Nothing was sent. Nothing was changed." in text
+    assert "The cloud could not be reached (no connection). Nothing was changed." in text
     assert [row.event for row in await world.attempts()] == ["sent", "failed"]
 
 
@@ -467,7 +467,7 @@ async def test_every_refusal_is_in_the_ledger_with_its_plan_and_its_reason(
     rows = [row for row in await world.ledger() if row.event == "refused"]
     assert [row.reason for row in rows] == [
         "This plan is for another tool or another snapshot.",
-        "confirm does not hold the words that the plan asks for.",
+        "confirm does not match the confirmation words of the plan.",
         "This plan_token was not issued by this server.",
         "This plan was already used; a plan can be used once.",
         "This plan has expired.",

@@ -109,7 +109,7 @@ async def test_a_second_snapshot_of_the_same_vm_is_refused_while_one_is_under_wa
     wanted = await order(client)
     await ask(client, "create_snapshot", **wanted, wait_seconds=0)
     text = await refused(client, "create_snapshot", **(wanted | {"name": "another"}))
-    assert "another snapshot of it is under way" in text
+    assert "another snapshot of it is in progress" in text
     assert len(world.writes) == 1
 
 
@@ -243,7 +243,10 @@ async def test_trouble_while_waiting_does_not_hide_that_it_was_ordered(
     world.fail(break_reads)
     result = await ask(client, "create_snapshot", **wanted, wait_seconds=20)
     assert result["outcome"] == "pending"
-    assert "It was ordered, but the cloud could not be asked at the moment." in result["next_step"]
+    assert (
+        "The cloud accepted it, but the cloud could not be read at the moment."
+        in result["next_step"]
+    )
 
 
 async def test_a_snapshot_that_fails_is_told_as_failed(world: World, client: Client) -> None:
@@ -258,7 +261,7 @@ async def test_a_snapshot_that_fails_is_told_as_failed(world: World, client: Cli
     world.tamper(fail)
     answer, text = await answered(client, "create_snapshot", **wanted)
     assert answer["outcome"] == "failed"
-    assert "it protects nothing" in text
+    assert "it cannot be restored" in text
 
 
 async def test_nothing_is_sent_when_the_ledger_cannot_be_written(

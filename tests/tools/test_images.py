@@ -71,7 +71,7 @@ async def test_what_cannot_become_an_image_is_refused_before_anything_is_sent(
     failed = (await ask(client, "list_snapshots", state="failed"))["snapshots"][0]
     other = (await ready(client))["id"]
     cases: list[tuple[int, str, str]] = [
-        (golden["id"], "x", 'it has an image already, "golden-training-2404", and can have only'),
+        (golden["id"], "x", 'it already has an image, "golden-training-2404", and can have only'),
         (failed["id"], "x", f"No image can be made of snapshot {failed['id']} now: it is failed"),
         (other, "golden-training-2404", 'An image named "golden-training-2404" exists already.'),
         (999_999, "x", "The cloud has no snapshot 999999."),
@@ -147,10 +147,10 @@ async def test_an_answer_that_is_lost_or_makes_no_sense_is_made_good_by_looking(
 @pytest.mark.parametrize(
     ("failure", "outcome", "sentence"),
     [
-        (httpx.ReadTimeout("no answer"), "unknown", "it tells the derived image"),
+        (httpx.ReadTimeout("no answer"), "unknown", "it shows the derived image"),
         (httpx.Response(504), "unknown", "do not repeat it"),
         (httpx.ReadError("reset"), "failed", "it was not done"),
-        (httpx.Response(500), "failed", "It may be ordered again."),
+        (httpx.Response(500), "failed", "The call can be repeated."),
     ],
 )
 async def test_what_the_cloud_never_shows_is_told_for_what_it_is(
@@ -209,17 +209,17 @@ async def test_an_order_whose_image_is_not_seen_is_pending_with_the_id_that_was_
     assert result["outcome"] == "pending"
     assert result["image"] == {"id": 31, "name": "base-image", "labels": []}
     assert f"inspect_snapshot with {wanted['snapshot_id']} later" in result["next_step"]
-    assert "do not order it again" in result["next_step"]
+    assert "do not create it again" in result["next_step"]
 
 
 @pytest.mark.parametrize(
     ("status", "message", "sentence"),
     [
-        (406, "Snapshot 5 already has the image 9. SECRET", "the snapshot has an image already"),
-        (406, "SECRET", "it does not accept the request as it is"),
+        (406, "Snapshot 5 already has the image 9. SECRET", "the snapshot already has an image"),
+        (406, "SECRET", "the reason is unknown"),
         (400, "Snapshot 5 is not ready to be used for an image", "the snapshot is not ready"),
         (409, "SECRET", "the name is already taken"),
-        (403, "SECRET", "The API key may not do this"),
+        (403, "SECRET", "The API key lacks the permission"),
     ],
 )
 async def test_a_refusal_by_the_cloud_is_an_error_in_our_words_and_recorded_as_failed(
@@ -250,7 +250,7 @@ async def test_a_refusal_while_an_image_of_the_name_appears_is_unknown(
     world.tamper(refuse)
     result = await ask(client, MAKE, **wanted)
     assert result["outcome"] == "unknown"
-    assert "may have been sent twice" in result["next_step"]
+    assert "may have sent it twice" in result["next_step"]
     assert [row.event for row in await world.attempts()] == ["sent", "unknown"]
 
 
@@ -266,7 +266,7 @@ async def test_of_two_orders_at_the_same_time_one_is_refused_before_it_is_sent(
         group.start_soon(call, "one")
         group.start_soon(call, "other")
     assert sorted(result.is_error for result in results) == [False, True]
-    assert any("it has an image already" in said(result) for result in results)
+    assert any("it already has an image" in said(result) for result in results)
     assert len(world.writes) == 1
 
 
@@ -311,7 +311,7 @@ async def test_events_are_told_newest_first_and_paged(client: Client) -> None:
     )
     assert [*first["events"], *rest["events"]] == whole["events"]
     other = {"snapshot_id": snapshot_id + 1, "cursor": first["next_cursor"]}
-    assert "not one of this list" in await refused(client, "list_snapshot_events", **other)
+    assert "does not belong to this list" in await refused(client, "list_snapshot_events", **other)
 
 
 async def test_the_history_of_a_snapshot_that_never_was_is_told_as_such(client: Client) -> None:

@@ -39,7 +39,7 @@ async def test_a_protected_snapshot_is_not_even_planned_for_deletion(
     async with world.client() as client:
         snapshot = await ready(client)
         told = await refused(client, "delete_snapshot", snapshot_id=snapshot["id"])
-    assert f"Rule: {rule}. Nothing was changed. No argument lifts a rule" in told
+    assert f"Rule: {rule}. Nothing was changed. No argument overrides the policy" in told
     assert world.writes == []
     (row,) = await world.ledger()
     assert (row.event, row.target) == ("refused", snapshot["id"])

@@ -27,7 +27,7 @@ async def test_the_plan_of_a_rehearsal_shows_the_name_and_who_must_delete_the_vm
 ) -> None:
     _, plan = await rehearsed(client)
     assert plan["plan"]["new_vm_name"] == "rehearsal-box"
-    assert plan["plan"]["action"].startswith("Rehearse a restore: make a new, billed VM named")
+    assert plan["plan"]["action"].startswith("Rehearse a restore: create a new, billed VM named")
     assert '"rehearsal-box"' in plan["plan"]["action"]
     assert any("a person must delete it" in it for it in plan["plan"]["warnings"])
     assert world.writes == []
@@ -41,7 +41,7 @@ async def test_a_rehearsal_is_waited_for_timed_and_its_removal_is_left_to_the_pe
     vm = result["virtual_machine"]
     assert (result["outcome"], vm["name"], vm["status"]) == ("restored", "rehearsal-box", "ACTIVE")
     assert 6 <= result["took_seconds"] <= 9  # the embedded cloud takes 6 s
-    assert f"is ACTIVE, {result['took_seconds']:g} s after the order" in text
+    assert f"is ACTIVE, {result['took_seconds']:g} s after the request" in text
     assert f"DELETE /core/virtual-machines/{vm['id']} of its API" in result["next_step"]
     assert "this server deletes no VMs, and it is billed until then" in result["next_step"]
     assert len(world.writes) == 1
@@ -137,7 +137,7 @@ async def test_a_person_is_asked_about_the_rehearsal(world: World, mode: str) ->
         commit, _ = await rehearsed(client)
         text = await refused(client, "restore_snapshot", **commit)
     assert "The person was asked and declined." in text
-    assert 'Rehearse a restore: make a new, billed VM named "rehearsal-box"' in asked[0]
+    assert 'Rehearse a restore: create a new, billed VM named "rehearsal-box"' in asked[0]
     assert world.writes == []
 
 
@@ -177,7 +177,7 @@ async def test_a_rehearsal_that_is_never_seen_is_told_for_what_it_is(
     assert "took_seconds" not in result
     if outcome == "unknown":
         assert 'search "rehearsal-box"' in result["next_step"]
-        assert "is billed until somebody deletes it" in result["next_step"]
+        assert "is billed until it is deleted" in result["next_step"]
 
 
 async def test_a_rehearsal_vm_that_fails_must_be_deleted_as_well(
@@ -206,4 +206,4 @@ async def test_a_real_restore_tells_how_long_it_took_and_keeps_its_name(client: 
     result = await ask(client, "restore_snapshot", **commit, wait_seconds=60)
     assert result["virtual_machine"]["name"] == "box"
     assert result["took_seconds"] >= 6
-    assert result["next_step"] == "It is billed until somebody deletes it."
+    assert result["next_step"] == "It is billed until it is deleted."

@@ -104,7 +104,7 @@ async def test_wrong_words_delete_nothing_and_the_right_ones_are_not_told(
     commit, _ = await agreed(client)
     for wrong in ("yes", "delete 5 snapshots", "Delete 4 snapshots", "delete 4 snapshots "):
         told = await refused(client, "apply_retention", **(commit | {"confirm": wrong}))
-        assert "confirm does not hold the words that the plan asks for" in told
+        assert "confirm does not match the confirmation words of the plan" in told
         assert "delete 4" not in told
     assert world.writes == []
     assert (await ask(client, "apply_retention", **commit))["outcome"] == "applied"
@@ -198,7 +198,7 @@ async def test_a_plan_whose_row_was_altered_is_refused(world: World, change: str
                 connection.execute(f"DROP TRIGGER attempts_are_not_{trigger}")
             connection.execute(change)
         told = await refused(client, "apply_retention", **commit)
-    assert told.startswith("The ledger does not hold this plan as it was made.")
+    assert told.startswith("The ledger's record of this plan is missing or was altered.")
     assert world.writes == []
 
 
@@ -245,7 +245,7 @@ async def test_a_person_who_declines_or_types_other_words_is_obeyed(
     async with asked(world, mode, human) as client:
         commit, _ = await agreed(client)
         told = await refused(client, "apply_retention", **commit)
-    assert ("typed other words" if words else "was asked and declined") in told
+    assert ("typed words other" if words else "was asked and declined") in told
     assert world.writes == []
     assert [event for event, *_ in await events(world)] == ["asked", "refused"]
 
@@ -261,8 +261,8 @@ async def test_where_only_a_person_may_consent_nobody_else_is_served(
     assert world.writes == []
 
 
-GONE = "it is gone already"
-CHANGED = "it is not as it was when this was planned"
+GONE = "it is already gone"
+CHANGED = "it has changed since the plan was made"
 NEWEST = "it may be the newest ready copy of its VM now"
 
 
@@ -312,7 +312,7 @@ async def test_what_drifted_is_left_out_with_why(
     (skipped,) = report["skipped"]
     assert (skipped["id"], skipped["why"]) == (1704, why)
     assert bool(skipped["name"]) is not (gone and when == "before" and why == GONE)
-    assert "call plan_retention again; this plan is used up" in report["next_step"]
+    assert "call plan_retention again; this plan cannot be used again" in report["next_step"]
     assert f"skipped 1704{' ' + skipped['name'] if skipped['name'] else ''}: {why}" in text
     assert len(world.writes) == 3
 
@@ -367,7 +367,7 @@ async def test_what_a_person_was_not_asked_about_stays(world: World, mode: str) 
         sql(world, "UPDATE snapshots SET labels = '[\"x\"]' WHERE id = 1704")
         world.fail(come_back)
         report = await ask(client, "apply_retention", **commit)
-    assert "1 of the plan changed since, and are left out." in human.questions[-1]
+    assert "1 of the plan have changed since and are skipped." in human.questions[-1]
     assert ids(report["deleted"]) == FOUR[1:]
     assert ids(report["skipped"]) == [1704]
 
@@ -548,7 +548,7 @@ async def test_whoever_leaves_in_the_midst_leaves_nothing_unrecorded(
             while (last := (await events(world))[-1])[1] != "apply_retention":
                 await anyio.lowlevel.checkpoint()
         assert last[0] == "failed"
-        assert (await world.ledger())[-1].reason.startswith("broken off; ")
+        assert (await world.ledger())[-1].reason.startswith("interrupted; ")
         ends = [it for it in await events(world) if it[1] == "delete_snapshot"]
         gone = set(FOUR) - await there(client)
         assert gone == {target for event, _, target in ends if event == "done"} == {1704, 1722}
@@ -570,7 +570,7 @@ async def test_a_batch_that_a_crash_broke_off_is_settled_at_the_next_start(world
         ("failed", "apply_retention"),
         ("failed", "delete_snapshot"),
     ]
-    assert told[0][2].startswith("settled after a crash: broken off")
+    assert told[0][2].startswith("settled after a crash: interrupted")
     assert await ledger.verify() == []
 
 

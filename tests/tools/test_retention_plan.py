@@ -140,7 +140,7 @@ async def test_the_pages_of_one_plan_show_each_decision_once_and_have_one_token(
         seen += ids(page["decisions"])
         assert "plan_token" not in page
         assert "expires_at" not in page
-        assert "whose token came with its first page" in page["next_step"]
+        assert "its token came with the first page" in page["next_step"]
         assert totals.items() <= page.items()
     assert len(seen) == len(set(seen)) == totals["total"]
     assert [row.event for row in await world.ledger()] == ["planned"]
@@ -153,12 +153,12 @@ async def test_a_cursor_is_refused_when_the_decisions_would_be_others(
     cursor = page["next_cursor"]
     other = POLICY | {"keep_daily": 2}
     told = await refused(modern, "plan_retention", **other, limit=5, cursor=cursor)
-    assert "not one of these decisions" in told
+    assert "does not belong to these decisions" in told
     assert "Nothing was changed." in told
     await refused(modern, "plan_retention", **POLICY, cursor="tomorrow")
     sql(world, "DELETE FROM snapshots WHERE id = 1726")
     told = await refused(modern, "plan_retention", **POLICY, limit=5, cursor=cursor)
-    assert "snapshots changed since" in told
+    assert "snapshots have changed" in told
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ async def test_a_policy_that_says_nothing_or_nonsense_is_refused(
 async def test_a_zone_that_is_none_is_told_so(world: World, zone: str) -> None:
     async with world.client() as client:
         told = await refused(client, "plan_retention", keep_daily=1, time_zone=zone)
-    assert "time_zone must be a time zone's name such as UTC or Europe/Berlin" in told
+    assert "time_zone must be the name of a time zone such as UTC or Europe/Berlin" in told
 
 
 async def test_days_begin_where_the_time_zone_says(modern: Client) -> None:
@@ -204,7 +204,7 @@ async def test_nothing_to_delete_is_an_answer_without_a_token(world: World, clie
     assert plan["outcome"] == "nothing_to_delete"
     assert plan["delete_count"] == plan["reclaimed_gb"] == 0
     assert {"plan_token", "confirm_with", "expires_at"}.isdisjoint(plan)
-    assert text.startswith("nothing_to_delete: of 30 snapshots 30 stay\n")
+    assert text.startswith("nothing_to_delete: keeps 30 of 30 snapshots\n")
     assert await world.ledger() == []
 
 
@@ -258,7 +258,7 @@ async def test_what_is_being_taken_stays(world: World, modern: Client) -> None:
     sql(world, "UPDATE snapshots SET outcome = 'THAWING' WHERE id = 1722")
     plan = await whole_plan(modern, **LAST)
     assert decision(plan, 1704)["reasons"] == ["it is pending"]
-    assert decision(plan, 1722)["reasons"] == ["its status is not known"]
+    assert decision(plan, 1722)["reasons"] == ["its status is unknown"]
 
 
 async def test_an_image_that_goes_too_is_told(modern: Client) -> None:
@@ -278,12 +278,14 @@ async def test_a_plan_has_the_fifty_oldest_and_leaves_the_rest_for_a_later_one(
     assert plan["left_for_later"] == 32
     assert plan["keep_count"] + 50 == plan["total"] == 90
     left = [
-        it for it in plan["decisions"] if "left for a later plan: this one has 50" in it["reasons"]
+        it
+        for it in plan["decisions"]
+        if "left for a later plan: the limit of one plan is 50" in it["reasons"]
     ]
     assert len(left) == 32
     newest = max(it["created_at"] for it in plan["decisions"] if not it["keep"])
     assert newest <= min(it["created_at"] for it in left)
-    assert "32 more would go" in plan["next_step"]
+    assert "32 more would be deleted" in plan["next_step"]
 
 
 async def test_a_plan_has_no_more_than_the_hour_allows(world: World) -> None:

@@ -1,5 +1,6 @@
 """The path of a committed write: short, and always from a higher layer to a lower one."""
 
+import inspect
 import sys
 from collections.abc import Iterator
 from fnmatch import fnmatch
@@ -30,7 +31,7 @@ MARKER = "/server/snapshot_mcp/"
 TOOLS = ("create_snapshot", "restore_snapshot", "delete_snapshot", "create_image_from_snapshot")
 PORTS = {
     "consent": ("ClientApprover.*", "*.send"),
-    "operations": ("Subscriptions.publish",),
+    "operations": ("Subscriptions.notify_resource_updated",),
 }
 """What a lower layer may call in a higher one: the person, the write itself, the subscribers."""
 
@@ -73,7 +74,7 @@ async def test_a_write_passes_few_files_and_goes_down_through_the_layers(
 
     async def record_path(request: httpx.Request) -> None:
         if request.method != "GET":
-            files = [file for file, _ in own_frames(sys._getframe())]
+            files = [file for file, _ in own_frames(inspect.currentframe())]
             start = next(place for place, file in enumerate(files) if "/tools/" in file)
             paths.append(files[: start + 1])
 

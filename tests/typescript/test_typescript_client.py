@@ -108,7 +108,7 @@ async def test_the_right_words_of_a_person_delete_the_snapshot(
     [
         pytest.param(
             {"action": "accept", "content": {"words": "yes"}},
-            "The person was asked and typed other words than the plan's.",
+            "The person was asked and typed words other than the plan's.",
             id="wrong-words",
         ),
         pytest.param({"action": "decline"}, "The person was asked and declined.", id="decline"),
@@ -117,7 +117,7 @@ async def test_the_right_words_of_a_person_delete_the_snapshot(
         ),
         pytest.param(
             {"throws": "the dialog broke"},
-            "The person could not be asked: the client failed to.",
+            "The person could not be asked: the client failed.",
             id="handler-throws",
         ),
     ],

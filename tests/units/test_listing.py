@@ -23,11 +23,11 @@ from snapshot_mcp.models.cloud import VirtualMachine
 from snapshot_mcp.models.snapshots import SnapshotList
 from snapshot_mcp.operations import pagination as pages
 from snapshot_mcp.operations.listing import (
-    all_snapshots,
     find_virtual_machines,
     list_snapshots,
     list_virtual_machines,
-    snapshots_of_vm,
+    read_all_snapshots,
+    read_snapshots_of_vm,
 )
 from snapshot_mcp.operations.requests import SnapshotFilter, SortOrder
 from tests.conftest import api_over
@@ -82,11 +82,11 @@ def collect(cut: Cut) -> tuple[list[int], int]:
     async def run() -> tuple[list[int], int]:
         async with reader_of(cut) as reader:
             with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
-                found = await pages.collect(
+                found = await pages.collect_pages(
                     lambda page: reader.get_snapshots_page(page, pages.PAGE_SIZE, ""),
                     lambda entry: entry.id,
                 )
-        return sorted(found.kept), found.unreadable
+        return sorted(found.results), found.unreadable_count
 
     return anyio.run(run)
 
@@ -190,7 +190,7 @@ async def test_a_list_that_takes_too_long_is_given_up(monkeypatch: pytest.Monkey
     transport = httpx.MockTransport(handler)
     async with api_over(transport) as api:
         with pytest.raises(UnavailableError, match="whole list within"):
-            await all_snapshots(CloudReader(api))
+            await read_all_snapshots(CloudReader(api))
 
 
 def test_an_empty_list_is_empty() -> None:
@@ -244,22 +244,22 @@ async def test_a_part_of_a_list_is_never_taken_for_the_whole() -> None:
     transport = httpx.MockTransport(handler)
     async with api_over(transport) as api:
         with pytest.raises(UnavailableError):
-            await all_snapshots(CloudReader(api))
+            await read_all_snapshots(CloudReader(api))
 
 
 async def test_the_snapshots_of_a_vm_are_those_with_its_id() -> None:
     rows = [snapshot(1, vm_id=5), snapshot(2, vm_id=6), snapshot(3), snapshot(4, vm_id="5")]
     async with reader_of(Cloud(rows, 2).cut) as reader:
-        assert [it.id for it in await snapshots_of_vm(reader, 5)] == [1, 4]
-        assert await snapshots_of_vm(reader, 7) == []
-        assert await snapshots_of_vm(reader, None) == []
+        assert [it.id for it in await read_snapshots_of_vm(reader, 5)] == [1, 4]
+        assert await read_snapshots_of_vm(reader, 7) == []
+        assert await read_snapshots_of_vm(reader, None) == []
 
 
 async def test_vms_are_found_across_pages() -> None:
     rows: list[Entry] = [{"id": number, "name": f"vm{number}"} for number in range(1, 8)]
     async with reader_of(Cloud([*rows, UNREADABLE], 3).cut) as reader:
         found = await find_virtual_machines(reader, "vm")
-    assert ([it.id for it in found.kept], found.unreadable) == ([1, 2, 3, 4, 5, 6, 7], 1)
+    assert ([it.id for it in found.results], found.unreadable_count) == ([1, 2, 3, 4, 5, 6, 7], 1)
 
 
 MIXED = [
@@ -431,7 +431,7 @@ async def test_a_cursor_is_for_its_own_list_only() -> None:
             SnapshotFilter(created_after=NOW),
             SnapshotFilter(created_before=NOW),
         ):
-            with pytest.raises(RefusedError, match="not one of this list"):
+            with pytest.raises(RefusedError, match="does not belong to this list"):
                 await list_snapshots(reader, other, 2, cursor)
         with pytest.raises(RefusedError):
             await list_snapshots(reader, SnapshotFilter(), 2, vm_cursor)
@@ -477,9 +477,9 @@ async def test_a_garbled_cursor_is_refused_before_the_cloud_is_asked(cursor: str
         return [], 0
 
     async with reader_of(cut) as reader:
-        with pytest.raises(RefusedError, match="not one of this list"):
+        with pytest.raises(RefusedError, match="does not belong to this list"):
             await list_snapshots(reader, SnapshotFilter(), 2, cursor)
-        with pytest.raises(RefusedError, match="not one of this list"):
+        with pytest.raises(RefusedError, match="does not belong to this list"):
             await list_virtual_machines(finder(reader), "", 2, cursor)
     assert asked == []
 
@@ -504,7 +504,7 @@ def test_no_cursor_whatsoever_crashes_a_list(texts: list[str]) -> None:
             for text in texts:
                 # Only an empty cursor is one of this list.
                 if text:
-                    with pytest.raises(RefusedError, match="not one of this list"):
+                    with pytest.raises(RefusedError, match="does not belong to this list"):
                         await list_snapshots(reader, SnapshotFilter(), 1, text)
                 else:
                     assert (await list_snapshots(reader, SnapshotFilter(), 1, text)).total == 2

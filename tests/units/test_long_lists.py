@@ -25,7 +25,7 @@ from snapshot_mcp.cloud.parsing import (
 )
 from snapshot_mcp.cloud.scheduler import MAX_CONCURRENT_READS
 from snapshot_mcp.core.errors import UnavailableError
-from snapshot_mcp.operations.listing import MAX_SORTED_PAGES, list_snapshots, snapshots_of_vm
+from snapshot_mcp.operations.listing import MAX_SORTED_PAGES, list_snapshots, read_snapshots_of_vm
 from snapshot_mcp.operations.pagination import PAGE_SIZE
 from snapshot_mcp.operations.requests import SnapshotFilter
 from tests.conftest import api_over
@@ -142,7 +142,7 @@ async def test_a_page_that_cannot_be_had_ends_the_whole_list() -> None:
     cloud = Cloud(rows_of(MANY), failing=4)
     async with cloud.reader() as reader:
         with pytest.raises(UnavailableError, match="status 500"):
-            await snapshots_of_vm(reader, 3)
+            await read_snapshots_of_vm(reader, 3)
 
 
 async def test_a_list_in_any_order_is_read_whole() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from snapshot_mcp.consent.plan_tokens import TOKEN_LIFETIME, Intent, Plan, PlanTokens, digest
+from snapshot_mcp.consent.plan_tokens import TOKEN_TTL, Intent, Plan, PlanTokens, digest
 from snapshot_mcp.core.errors import LedgerError, RefusedError
 from snapshot_mcp.ledger.chain import Argument
 
@@ -37,7 +37,7 @@ def issued(intent: Intent = DELETE) -> str:
 
 def refusal(token: str, intent: Intent = DELETE, opener: PlanTokens | None = None) -> str:
     with pytest.raises(RefusedError) as caught:
-        (opener or tokens()).open(token, intent)
+        (opener or tokens()).verify(token, intent)
     assert "Nothing was changed." in str(caught.value)
     return str(caught.value)
 
@@ -79,17 +79,17 @@ def same(one: Intent, two: Intent) -> bool:
 
 def test_a_token_opens_for_the_intent_it_was_issued_for() -> None:
     token, expires_at = tokens().issue("plan-1", DELETE, "state-1")
-    assert expires_at == (NOW + TOKEN_LIFETIME).replace(microsecond=0)
-    assert tokens().open(token, DELETE) == Plan("plan-1", "state-1", expires_at)
+    assert expires_at == (NOW + TOKEN_TTL).replace(microsecond=0)
+    assert tokens().verify(token, DELETE) == Plan("plan-1", "state-1", expires_at)
     assert timedelta(minutes=9) < expires_at - NOW <= timedelta(minutes=10)
 
 
 @given(intents, intents)
 def test_a_token_opens_for_the_very_same_intent_only(one: Intent, two: Intent) -> None:
     token = issued(one)
-    assert tokens().open(token, one).id == "plan-1"
+    assert tokens().verify(token, one).id == "plan-1"
     if same(one, two):
-        assert tokens().open(token, two).id == "plan-1"
+        assert tokens().verify(token, two).id == "plan-1"
     else:
         refusal(token, two)
 
@@ -120,7 +120,7 @@ def test_a_token_does_not_open_for_something_else(intent: Intent, why: str) -> N
 def test_every_argument_counts(arguments: Mapping[str, Argument]) -> None:
     token = issued(Intent("restore_snapshot", 1, {"contract_id": 7, "new_vm_name": "web"}))
     same_in_other_order = Intent("restore_snapshot", 1, {"new_vm_name": "web", "contract_id": 7})
-    assert tokens().open(token, same_in_other_order).id == "plan-1"
+    assert tokens().verify(token, same_in_other_order).id == "plan-1"
     assert "other arguments" in refusal(token, Intent("restore_snapshot", 1, arguments))
 
 
@@ -132,7 +132,7 @@ def test_a_token_is_for_one_principal_and_one_cloud() -> None:
 @pytest.mark.parametrize("minutes", [10, 11, 60 * 24 * 365])
 def test_a_token_ends_after_ten_minutes(minutes: float) -> None:
     late = tokens(now=NOW + timedelta(minutes=minutes))
-    plan = late.open(issued(), DELETE)
+    plan = late.verify(issued(), DELETE)
     with pytest.raises(RefusedError, match="expired") as caught:
         late.check_expiry(plan)
     assert "Nothing was changed." in str(caught.value)
@@ -140,7 +140,7 @@ def test_a_token_ends_after_ten_minutes(minutes: float) -> None:
 
 def test_a_token_lives_until_its_last_second() -> None:
     token, expires_at = tokens().issue("plan-1", DELETE, "state-1")
-    plan = tokens().open(token, DELETE)
+    plan = tokens().verify(token, DELETE)
     assert plan.expires_at == expires_at
     for moment in (NOW, expires_at - timedelta(microseconds=1)):
         tokens(now=moment).check_expiry(plan)
@@ -151,7 +151,7 @@ def test_a_token_lives_until_its_last_second() -> None:
 def test_the_time_is_that_of_the_given_clock_and_not_of_the_machine() -> None:
     long_ago = datetime(2001, 1, 1, tzinfo=UTC)
     token, _ = tokens(now=long_ago).issue("plan-1", DELETE, "state-1")
-    plan = tokens(now=long_ago).open(token, DELETE)
+    plan = tokens(now=long_ago).verify(token, DELETE)
     tokens(now=long_ago).check_expiry(plan)
     with pytest.raises(RefusedError, match="expired"):
         tokens().check_expiry(plan)
@@ -241,7 +241,7 @@ def test_a_key_that_cannot_be_had_is_no_forged_token() -> None:
 
     opener = PlanTokens(key=broken, principal=lambda: "local", cloud=CLOUD, now=lambda: NOW)
     with pytest.raises(LedgerError):
-        opener.open(issued(), DELETE)
+        opener.verify(issued(), DELETE)
     with pytest.raises(LedgerError):
         opener.issue("plan-1", DELETE, "state-1")
 

@@ -23,8 +23,8 @@ from snapshot_mcp.core.request_context import CALLER, Caller, ProgressReporter
 from snapshot_mcp.operations.polling import PollResult, poll_until
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
-GONE = "the cloud does not know it at the moment"
-DEAF = "the cloud could not be asked at the moment"
+GONE = "the cloud does not find it at the moment"
+DEAF = "the cloud could not be read at the moment"
 
 
 @dataclass

@@ -1,21 +1,21 @@
-"""What shows that somebody agreed: the levels of evidence, and the person who may be asked."""
+"""Evidence: what shows that a person approved a plan, and the interface to that person."""
 
 from typing import Literal, NamedTuple, Protocol
 
 Evidence = Literal["arguments", "person", "panel"]
-"""From weak to strong.
+"""The levels of evidence, weakest first.
 
-- arguments: the plan's token and words came with the call; a model can give both by itself.
-- person: a person was asked through the client, and typed the words.
-- panel: a person agreed with their own hand in the panel.
+- arguments: the plan token and the words came with the call; a model can supply both by itself.
+- person: the client reports that a person was asked and typed the words.
+- panel: the words came with the nonce that only the panel receives.
 """
 
 
 class ApprovalAnswer(NamedTuple):
-    """What came back from a person.
+    """The answer of a person.
 
     Attributes:
-        action: what they did; "timeout" and "failed" mean that no answer could be had.
+        action: what the person did; "timeout" and "failed" mean that there is no answer.
         words: what they typed.
     """
 
@@ -24,7 +24,7 @@ class ApprovalAnswer(NamedTuple):
 
 
 class Approver(Protocol):
-    """The person behind a client, as far as the client lets them be reached."""
+    """The person behind a client, as far as the client lets the server reach them."""
 
     @property
     def can_be_asked(self) -> bool:
@@ -33,28 +33,28 @@ class Approver(Protocol):
 
     @property
     def has_panel(self) -> bool:
-        """Whether the client declared that it shows panels beside its calls."""
+        """Whether the client declared that it shows panels."""
         ...
 
     @property
     def panel_nonce(self) -> str | None:
-        """What the panel knows of the plan that it commits; None where the model calls."""
+        """The nonce of the plan that the panel commits; None if the model makes the call."""
         ...
 
     @property
     def client(self) -> str:
-        """The client's name, as it says; empty when it does not."""
+        """The name of the client program, as it calls itself; may be empty."""
         ...
 
     def has_answered(self, question: str) -> bool:
-        """Whether the answer to this very question came with the call."""
+        """Return whether the answer to this question came with the call."""
         ...
 
     async def ask(self, question: str) -> ApprovalAnswer:
-        """Ask, or take the answer that came with the call; never raises for a missing answer."""
+        """Ask, or return the answer that came with the call. A missing answer is not an error."""
         ...
 
 
-def approves_in_panel(person: Approver) -> bool:
-    """Whether the panel is where this person agrees: there is one, and they cannot be asked."""
-    return person.has_panel and not person.can_be_asked
+def approves_in_panel(approver: Approver) -> bool:
+    """Return whether the panel is where this person approves: the client cannot ask them."""
+    return approver.has_panel and not approver.can_be_asked

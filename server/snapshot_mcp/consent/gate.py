@@ -100,10 +100,10 @@ class Gate:
         """
         if self._consent == "human" and not (approver.can_be_asked or approver.has_panel):
             raise RefusedError(
-                "The operator allows this only with a person's own consent, and this client can"
-                " neither ask a person nor show them the panel.",
-                f"{NOTHING_CHANGED} The operator can change that with SNAPSHOT_MCP_CONSENT in the"
-                " server's settings; or the person can do it in the cloud's console.",
+                "The operator requires the consent of a person, and this client can neither ask a"
+                " person nor show the panel.",
+                f"{NOTHING_CHANGED} The operator can change SNAPSHOT_MCP_CONSENT in the server's"
+                " settings, or the person can do it in the cloud's console.",
             )
         if not plan_token and not confirm:
             return None
@@ -112,9 +112,9 @@ class Gate:
             raise RefusedError(
                 f"{missing} is missing: a commit needs both plan_token and confirm.",
                 f"{NOTHING_CHANGED} Show the plan to the person and ask whether they agree. For a"
-                " new plan call the tool with neither of the two; for retention, plan_retention.",
+                " new plan, call the tool without both; for retention, plan_retention.",
             )
-        plan = await anyio.to_thread.run_sync(self._tokens.open, plan_token, intent)
+        plan = await anyio.to_thread.run_sync(self._tokens.verify, plan_token, intent)
         if await self._ledger.was_sent(plan.id):
             raise already_used_error()
         # Check expiry last: a used token must be reported as used, because its write may have
@@ -129,8 +129,8 @@ class Gate:
         expected = self._tokens.panel_nonce(plan.id).encode()
         if not approver.has_panel or not hmac.compare_digest(received, expected):
             raise RefusedError(
-                "This did not come from the panel that shows this plan.",
-                f"{NOTHING_CHANGED} The person agrees in the panel, or where the client asks them.",
+                "This call did not come from the panel that shows this plan.",
+                f"{NOTHING_CHANGED} The person approves in the panel, or where the client asks.",
             )
 
     async def plan(
@@ -179,7 +179,7 @@ class Gate:
         values = cast("list[str]", arguments.get(name))
         if digest(values) != plan.state:
             raise RefusedError(
-                "The ledger does not hold this plan as it was made.",
+                "The ledger's record of this plan is missing or was altered.",
                 f"{NOTHING_CHANGED} Make a new plan.",
             )
         return values
@@ -194,18 +194,20 @@ class Gate:
         """
         if confirm != target.confirm_with:
             if approver.panel_nonce is not None:
-                raise RefusedError("What was typed is not what the plan asks for.", NOTHING_CHANGED)
+                raise RefusedError(
+                    "The typed words are not the confirmation words of the plan.", NOTHING_CHANGED
+                )
             raise RefusedError(
-                "confirm does not hold the words that the plan asks for.",
-                f"{NOTHING_CHANGED} Show the plan to the person: the words are theirs to give.",
+                "confirm does not match the confirmation words of the plan.",
+                f"{NOTHING_CHANGED} Show the plan to the person: the words must come from them.",
             )
         if approver.panel_nonce is not None:
             return "panel"  # check_commit has verified the nonce
         if approves_in_panel(approver):
             raise RefusedError(
-                "The person agrees to this plan in the panel, and has not yet.",
+                "The person approves this plan in the panel, and has not done so yet.",
                 f"{NOTHING_CHANGED} Ask the person to type the words in the panel that shows the"
-                " plan; what became of it is told there.",
+                " plan; the panel shows the result.",
             )
         if not approver.can_be_asked:
             return "arguments"
@@ -258,7 +260,7 @@ class Gate:
                     await locks.enter_async_context(self._change_lock())
             except TimeoutError as error:
                 raise RefusedError(
-                    "Other changes are still going on, one at a time.",
+                    "Another change is in progress, and changes are made one at a time.",
                     f"{NOTHING_CHANGED} Try again in a minute.",
                 ) from error
             yield
@@ -298,7 +300,7 @@ class Gate:
         self, intent: Intent, plan_token: str, approver: Approver, error: RefusedError
     ) -> None:
         try:
-            plan_id = await anyio.to_thread.run_sync(self._tokens.plan_id, plan_token)
+            plan_id = await anyio.to_thread.run_sync(self._tokens.plan_id_of, plan_token)
             attempt = self._attempt(plan_id or self._new_id(), intent, "arguments", approver)
             await self._ledger.record("refused", attempt, error.args[0])
         except LedgerError:
@@ -324,7 +326,7 @@ def _require_agreement(answer: ApprovalAnswer, confirm_with: str) -> None:
         case ApprovalAnswer("accept", words) if words == confirm_with:
             return
         case ApprovalAnswer("accept"):
-            raise RefusedError("The person was asked and typed other words than the plan's.", again)
+            raise RefusedError("The person was asked and typed words other than the plan's.", again)
         case ApprovalAnswer("decline"):
             raise RefusedError("The person was asked and declined.", again)
         case ApprovalAnswer("cancel"):
@@ -333,6 +335,6 @@ def _require_agreement(answer: ApprovalAnswer, confirm_with: str) -> None:
             raise RefusedError("The person was asked and did not answer in time.", again)
         case _:
             raise RefusedError(
-                "The person could not be asked: the client failed to.",
-                f"{NOTHING_CHANGED} Without a person's answer this server does not go on.",
+                "The person could not be asked: the client failed.",
+                f"{NOTHING_CHANGED} This server does not continue without a person's answer.",
             )

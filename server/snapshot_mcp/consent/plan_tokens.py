@@ -1,4 +1,7 @@
-"""Plan tokens: signed, stateless, short-lived, bound to one action on one target as it was."""
+"""Plan tokens: signed, short-lived, bound to one action on one target in one state.
+
+The server keeps no list of tokens: everything it needs to check one is signed into it.
+"""
 
 import base64
 import hashlib
@@ -8,28 +11,28 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
-from snapshot_mcp.core.errors import RefusedError
+from snapshot_mcp.core.errors import NOTHING_CHANGED, RefusedError
 from snapshot_mcp.ledger.chain import Argument
 
-TOKEN_LIFETIME = timedelta(minutes=10)
+TOKEN_TTL = timedelta(minutes=10)
 _ALGORITHM = "HS256"
 _MAX_TOKEN_LENGTH = 1_000
-_DIGEST_BYTES = 12  # 96 bits: a model copies every character of a token
+_DIGEST_BYTES = 12  # 96 bits: models copy tokens by hand, so every character counts
 _NONCE_BYTES = 18
 _REQUIRED = ["jti", "sub", "arg", "st", "aud", "exp"]
 _PLAN_AGAIN = (
-    "Nothing was changed. For a new plan call the tool without plan_token and confirm; for"
+    f"{NOTHING_CHANGED} For a new plan call the tool without plan_token and confirm; for"
     " retention, plan_retention."
 )
 
 
 class Intent(NamedTuple):
-    """What somebody wants to do, and to what.
+    """What a call asks for.
 
     Attributes:
         tool: name of the tool.
         target: id of the snapshot; of the VM for create_snapshot; 0 for apply_retention.
-        arguments: every other argument but plan_token and confirm.
+        arguments: every other argument, except plan_token and confirm.
     """
 
     tool: Literal[
@@ -44,7 +47,7 @@ class Intent(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What an authentic token says."""
+    """The content of an authentic token."""
 
     id: str
     state: str
@@ -52,13 +55,13 @@ class Plan(NamedTuple):
 
 
 class PlanTokens:
-    """Issues and opens plan tokens.
+    """Issues and verifies plan tokens.
 
     Args:
-        key: gives the signing key; called at each use, so that nothing is read before the first.
-        principal: tells who acts now.
+        key: returns the signing key; called at each use, so that a start does not read it.
+        principal: returns who acts now.
         cloud: address of the cloud that the plans are for.
-        now: the time.
+        now: returns the current time.
     """
 
     def __init__(
@@ -75,10 +78,10 @@ class PlanTokens:
         self._now = now
 
     def issue(self, plan_id: str, intent: Intent, state: str) -> tuple[str, datetime]:
-        """A token for `intent` on a target in `state`, and when it expires."""
-        import jwt  # noqa: PLC0415 - only plans need it, every start would pay
+        """Return a token for `intent` on a target in `state`, and its expiry."""
+        import jwt  # noqa: PLC0415 - only plans need it; a start should not load it
 
-        expires_at = (self._now() + TOKEN_LIFETIME).replace(microsecond=0)
+        expires_at = (self._now() + TOKEN_TTL).replace(microsecond=0)
         claims = {
             "jti": plan_id,
             "sub": f"{intent.tool}/{intent.target}",
@@ -89,13 +92,15 @@ class PlanTokens:
         }
         return jwt.encode(claims, self._key(), algorithm=_ALGORITHM), expires_at
 
-    def open(self, token: str, intent: Intent) -> Plan:
-        """What `token` says, when it is authentic and for this very intent; it may have ended.
+    def verify(self, token: str, intent: Intent) -> Plan:
+        """Return the content of a token that is authentic and for this intent.
+
+        The expiry is checked separately (`check_expiry`).
 
         Raises:
-            RefusedError: it is not; the sentence says which.
+            RefusedError: the token is not authentic, or for something else.
         """
-        claims = self._authentic(token)
+        claims = self._verify_signature(token)
         if claims["aud"] != self._audience():
             raise RefusedError("This plan was made for someone else or another cloud.", _PLAN_AGAIN)
         if claims["sub"] != f"{intent.tool}/{intent.target}":
@@ -106,23 +111,24 @@ class PlanTokens:
         return Plan(str(claims["jti"]), str(claims["st"]), expires_at)
 
     def panel_nonce(self, plan_id: str) -> str:
-        """What the panel is told of a plan and the model is not; no one can make it from the token.
+        """Return the secret of a plan that only the panel receives.
 
-        It is made anew from the plan's id, so nothing has to be kept, and it ends with the plan.
+        It is derived from the plan's id and the signing key, so nothing has to be stored, and it
+        cannot be derived from the token.
         """
         message = f"panel\n{self._audience()}\n{plan_id}".encode()
-        digest_of_it = hmac.digest(self._key(), message, "sha256")[:_NONCE_BYTES]
-        return base64.urlsafe_b64encode(digest_of_it).decode()
+        nonce = hmac.digest(self._key(), message, "sha256")[:_NONCE_BYTES]
+        return base64.urlsafe_b64encode(nonce).decode()
 
-    def plan_id(self, token: str) -> str:
-        """The id of the plan that `token` was issued for, whatever else is wrong with it; or ""."""
+    def plan_id_of(self, token: str) -> str:
+        """Return the plan id of an authentic token, even of an expired one; otherwise ""."""
         try:
-            return str(self._authentic(token)["jti"]) if token else ""
+            return str(self._verify_signature(token)["jti"]) if token else ""
         except RefusedError:
             return ""
 
     def check_expiry(self, plan: Plan) -> None:
-        """Let only a plan pass that has not ended.
+        """Check that a plan has not expired.
 
         Raises:
             RefusedError: it has.
@@ -133,8 +139,8 @@ class PlanTokens:
     def _audience(self) -> str:
         return digest([self._principal(), self._cloud])
 
-    def _authentic(self, token: str) -> dict[str, str | int | float]:
-        import jwt  # noqa: PLC0415 - as above
+    def _verify_signature(self, token: str) -> dict[str, str | int | float]:
+        import jwt  # noqa: PLC0415 - as in `issue`
 
         try:
             if len(token) > _MAX_TOKEN_LENGTH:
@@ -143,7 +149,7 @@ class PlanTokens:
                 token,
                 self._key(),
                 algorithms=[_ALGORITHM],
-                # Time is an argument here, so the library's own clock is not asked.
+                # The expiry is checked against our own clock.
                 options={"require": _REQUIRED, "verify_exp": False, "verify_aud": False},
             )
         except jwt.PyJWTError as error:
@@ -153,7 +159,7 @@ class PlanTokens:
 
 
 def digest(value: object) -> str:
-    """A short fingerprint of a JSON value; equal values have equal fingerprints."""
+    """Return a short digest of a JSON value; equal values have equal digests."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
-    short = hashlib.sha256(canonical.encode()).digest()[:_DIGEST_BYTES]
-    return base64.urlsafe_b64encode(short).decode()
+    shortened = hashlib.sha256(canonical.encode()).digest()[:_DIGEST_BYTES]
+    return base64.urlsafe_b64encode(shortened).decode()

@@ -1,4 +1,4 @@
-"""The key that signs plans: given, or made once and kept in the data folder for all who use it."""
+"""The key that signs plan tokens: from the environment, or created once in the data folder."""
 
 import os
 import secrets
@@ -12,22 +12,22 @@ KEY_FILE = "plan.key"
 _KEY_BYTES = 32
 
 
-def signing_key_source(settings: Settings) -> Callable[[], bytes]:
-    """Gives the key at each use: the one that the environment holds, else that of the data folder.
+def build_key_loader(settings: Settings) -> Callable[[], bytes]:
+    """Return a function that returns the key: that of the environment, or of the data folder.
 
-    Machines that share a key take each other's plans and questions.
+    Machines that share a key accept each other's plan tokens and questions.
     """
-    given = settings.signing_key
-    if given is not None:
-        return given.get_secret_value
+    key = settings.signing_key
+    if key is not None:
+        return key.get_secret_value
     return lambda: load_key(settings.data_folder())
 
 
 def load_key(folder: Path) -> bytes:
-    """The signing key of this data folder; made at the first use.
+    """Return the signing key of this data folder; create it at the first use.
 
     Raises:
-        LedgerError: it cannot be read or written, or the file holds something else.
+        LedgerError: the file cannot be read or written, or holds something else.
     """
     path = folder / KEY_FILE
     try:
@@ -38,18 +38,19 @@ def load_key(folder: Path) -> bytes:
         raise LedgerError(
             f"The signing key of plans cannot be used ({type(error).__name__}).",
             f"Nothing was sent. Check the file {KEY_FILE} in the data folder; deleting it is safe"
-            " and only ends the plans that are open.",
+            " and only invalidates the open plans.",
         ) from error
     if len(key) != _KEY_BYTES:
         raise LedgerError(
-            "The signing key of plans has a wrong length.",
-            f"Nothing was sent. Delete the file {KEY_FILE} in the data folder: a new one is made.",
+            "The signing key of plans has the wrong length.",
+            f"Nothing was sent. Delete the file {KEY_FILE} in the data folder: a new one is"
+            " created.",
         )
     return key
 
 
 def _create(path: Path) -> None:
-    """Write a whole new key, and leave it to the process that came first to name it."""
+    """Write a complete new key file; if two processes do so, the first one wins."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f"{KEY_FILE}.{secrets.token_hex(8)}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

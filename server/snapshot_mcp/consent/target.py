@@ -3,7 +3,7 @@
 from typing import NamedTuple, Protocol
 
 from snapshot_mcp.consent.plan_tokens import digest
-from snapshot_mcp.consent.question import facts, question
+from snapshot_mcp.consent.question import build_question, plan_facts
 from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.models.snapshots import BlastRadius
 
@@ -48,12 +48,12 @@ class Target(NamedTuple):
     @property
     def question(self) -> str:
         """The question to the person."""
-        return question(self.radius, self.confirm_with)
+        return build_question(self.radius, self.confirm_with)
 
     @property
     def summary(self) -> str:
         """What would be affected, in one line for the ledger."""
-        return "; ".join([*facts(self.radius), *self.radius.warnings])
+        return "; ".join([*plan_facts(self.radius), *self.radius.warnings])
 
 
 class BatchTarget(NamedTuple):

@@ -149,12 +149,12 @@ class WriteOnce:
         if found.effect is not None and not sending.write.matches_by_name_only:
             await self._record_end("done", sending, "settled: refused, but the cloud shows it")
             return found.effect
-        await self._record_end("unknown", sending, "refused, but it may have happened all the same")
-        shown = "shows what it asks for" if found.conclusive else "cannot be looked at"
+        await self._record_end("unknown", sending, "refused, but it may have taken effect")
+        state = "shows its effect" if found.conclusive else "cannot be checked"
         raise OutcomeUnknownError(
-            f"The cloud refused the request, and yet {shown}: it may have been sent twice on the"
-            " way, or somebody else made the like at this moment.",
-            "Look before you do anything else; do not repeat it.",
+            f"The cloud refused the request but {state}: a proxy may have sent it twice, or another"
+            " client made the same change at this moment.",
+            "Check the current state first; do not repeat it.",
         ) from error
 
     async def _record_failure(self, sending: _Sending[T], error: BaseException) -> None:

@@ -14,7 +14,7 @@ from mcp.server.subscriptions import ListenHandler
 
 from snapshot_mcp import __version__
 from snapshot_mcp.cloud.circuit_breaker import CircuitBreaker
-from snapshot_mcp.consent.signing_key import signing_key_source
+from snapshot_mcp.consent.signing_key import build_key_loader
 from snapshot_mcp.core.clock import SYSTEM_CLOCK, Clock
 from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.mcp_server.completions import CompletionHandler
@@ -73,10 +73,10 @@ def create_server(
     panel_tools = select_panel_tools(listed)
     loaded_prompts = load_prompts(tools=listed)
     subscriptions = Subscriptions()
-    tool_handlers = ToolHandlers([*tools, *panel_tools], subscriptions)
+    tool_handlers = ToolHandlers([*tools, *panel_tools], subscriptions.notify_resource_updated)
     prompts = PromptHandlers(loaded_prompts)
-    resources = ResourceHandlers(policy, allows, subscriptions)
-    completions = CompletionHandler(loaded_prompts, resources.templates, subscriptions)
+    resources = ResourceHandlers(policy, allows)
+    completions = CompletionHandler(loaded_prompts, resources.templates)
     server = McpServer(
         name="snapshot-mcp",
         title="Snapshots",
@@ -100,7 +100,7 @@ def create_server(
         on_completion=completions.complete,
     )
     server.extensions[EXTENSION_ID] = {}
-    security = request_state_security(signing_key_source(settings))
+    security = request_state_security(build_key_loader(settings))
     server.middleware.append(RequestStateBoundary(security, default_audience=server.name))
     server.middleware.append(PanelToolFilter(tool.name for tool in panel_tools))
     return server

@@ -1,4 +1,4 @@
-"""What was looked up a moment ago: for what is shown, never for a decision about a write."""
+"""A cache of recent lookups. It serves what is shown, never a decision about a write."""
 
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
@@ -10,30 +10,26 @@ from snapshot_mcp.core.clock import Clock
 T = TypeVar("T")
 
 TTL_SECONDS = 15.0
-"""So long a person pages through a list, or types a name; a VM's state may be so old there."""
+"""Long enough to page through a list or to type a name; VM states may be this old there."""
 
 MAX_ENTRIES = 16
 
 
 class TtlCache(Generic[T]):
-    """Look-ups by what was looked for; old ones and the least used are forgotten.
-
-    Args:
-        clock: the time.
-    """
+    """Results by key; old entries, and the least recently used ones, are dropped."""
 
     def __init__(self, clock: Clock) -> None:
-        self._kept: TTLCache[Hashable, T] = TTLCache(
+        self._entries: TTLCache[Hashable, T] = TTLCache(
             MAX_ENTRIES, TTL_SECONDS, timer=clock.monotonic
         )
 
-    async def fresh(self, key: Hashable, look: Callable[[], Awaitable[T]]) -> T:
-        """Look now, and keep what was seen. Errors are those of `look`; they are not kept."""
-        seen = await look()
-        self._kept[key] = seen
-        return seen
+    async def refresh(self, key: Hashable, load: Callable[[], Awaitable[T]]) -> T:
+        """Load the value and keep it. An error of `load` is raised and not kept."""
+        value = await load()
+        self._entries[key] = value
+        return value
 
-    async def get(self, key: Hashable, look: Callable[[], Awaitable[T]]) -> T:
-        """What was seen a moment ago, or a look now."""
-        seen = self._kept.get(key)
-        return await self.fresh(key, look) if seen is None else seen
+    async def get(self, key: Hashable, load: Callable[[], Awaitable[T]]) -> T:
+        """Return the cached value, or load it."""
+        value = self._entries.get(key)
+        return await self.refresh(key, load) if value is None else value

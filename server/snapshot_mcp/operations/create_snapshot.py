@@ -17,8 +17,8 @@ from snapshot_mcp.core.sanitize import cell_text, quoted
 from snapshot_mcp.ledger.chain import Row, attempt_from_row
 from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.models.snapshots import CreateResult, SnapshotSummary
-from snapshot_mcp.operations.listing import all_snapshots
-from snapshot_mcp.operations.notifications import announce, announcing_changes
+from snapshot_mcp.operations.listing import read_all_snapshots
+from snapshot_mcp.operations.notifications import announce_change, announcing_state_changes
 from snapshot_mcp.operations.planned_write import RETRY_ALLOWED, WriteContext, execute_without_plan
 from snapshot_mcp.operations.policy_check import enforce_policy
 from snapshot_mcp.operations.polling import PollResult, poll_until
@@ -69,7 +69,7 @@ class CreateSnapshot:
             raise RefusedError(
                 f"VM {vm.id} is {status}: the cloud shuts it off for the snapshot and starts it"
                 " again, which interrupts what runs on it.",
-                f"{NOTHING_CHANGED} Ask the person; allow_interruption says that they accept it.",
+                f"{NOTHING_CHANGED} Ask the person; if they accept that, set allow_interruption.",
             )
         if not await context.reader.is_snapshot_name_available(self.request.name):
             raise RefusedError(
@@ -86,7 +86,7 @@ class CreateSnapshot:
 
     async def find_effect(self, reader: CloudReader) -> Snapshot | None:
         """Return the snapshot of this VM with this name, which is unique."""
-        for snapshot in await all_snapshots(reader, self.request.name):
+        for snapshot in await read_all_snapshots(reader, self.request.name):
             if (snapshot.name, snapshot.vm_id) == (self.request.name, self.request.vm_id):
                 return snapshot
         return None
@@ -107,12 +107,12 @@ async def create_snapshot(
         return CreateResult(outcome="failed", next_step=f"{error} {RETRY_ALLOWED}")
     except OutcomeUnknownError as error:
         name = quoted(request.name)
-        look = f"Call list_snapshots with search {name}: if it is there, it was made."
+        look = f"Call list_snapshots with search {name}: if it is there, it was created."
         return CreateResult(outcome="unknown", next_step=f"{error} {look}")
-    await announce(snapshot.id, request.vm_id)
+    await announce_change(snapshot.id, request.vm_id)
     polled = await poll_until(
         snapshot,
-        announcing_changes(snapshot, lambda: context.reader.get_snapshot(snapshot.id)),
+        announcing_state_changes(snapshot, lambda: context.reader.get_snapshot(snapshot.id)),
         lambda latest: latest.state in ("ready", "failed"),
         lambda latest: f"Snapshot {latest.id} is {cell_text(latest.status)}",
         seconds=wait_seconds,
@@ -122,7 +122,7 @@ async def create_snapshot(
 
 
 def _result(polled: PollResult[Snapshot]) -> CreateResult:
-    snapshot, trouble = polled
+    snapshot, problem = polled
     summary = SnapshotSummary.from_snapshot(snapshot)
     match snapshot.state:
         case "ready":
@@ -133,12 +133,11 @@ def _result(polled: PollResult[Snapshot]) -> CreateResult:
             return CreateResult(
                 outcome="failed",
                 snapshot=summary,
-                next_step="The cloud reports that it failed: it protects nothing.",
+                next_step="The cloud reports that it failed: it cannot be restored.",
             )
         case _:
-            status = f"It was ordered, but {trouble}." if trouble else "It is not ready yet."
+            status = f"The cloud accepted it, but {problem}." if problem else "It is not ready yet."
             follow = (
-                f"Call inspect_snapshot with {snapshot.id} to see how it goes on; do not create it"
-                " again."
+                f"Call inspect_snapshot with {snapshot.id} to follow it; do not create it again."
             )
             return CreateResult(outcome="pending", snapshot=summary, next_step=f"{status} {follow}")

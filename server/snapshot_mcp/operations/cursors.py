@@ -1,7 +1,7 @@
-"""Our own pages of a list: what is shown of it, and the cursor that leads on.
+"""The server's own pages of a list, and the cursors between them.
 
-A cursor names the last entry shown, not a number of a page: it stays right while rows come and go.
-It also names the list that it is of, so that it is not taken for another one.
+A cursor names the last entry shown instead of a page number, so it stays right while rows come and
+go. It also identifies its list, so it cannot be used with another one.
 """
 
 import binascii
@@ -17,76 +17,81 @@ from snapshot_mcp.core.errors import RefusedError
 T = TypeVar("T")
 
 Position = tuple[int, int]
-"""Where an entry stands in the order of a list; positions ascend along it."""
+"""The place of an entry in the order of a list; positions ascend along it and are unique."""
 
 _CURSOR = re.compile(r"(-?[0-9]{1,20})_(-?[0-9]{1,20})_([0-9]{1,5})")
 
 
 class PageBuilder(Generic[T]):
-    """The entries that one page shows: the first so many after a position.
+    """Collects the entries of one page: the first `limit` entries after a position.
 
     Args:
-        limit: how many a page shows.
-        after: the last position of the page before; None for the first page.
+        limit: the number of entries on a page.
+        after: the last position of the previous page; None for the first page.
 
     Attributes:
-        count: how many entries there are, shown or not.
+        count: the number of entries added, on this page or not.
     """
 
     def __init__(self, limit: int, after: Position | None) -> None:
         self.count = 0
         self._limit = limit
         self._after = after
-        self._best: list[tuple[Position, T]] = []
+        self._entries: list[tuple[Position, T]] = []
 
     def add(self, position: Position, entry: T) -> None:
-        """Add an entry; it is kept only while it stands among the first."""
+        """Add an entry; it is kept only as long as it belongs on this page."""
         self.count += 1
         if self._after is not None and position <= self._after:
             return
-        best = self._best
-        if len(best) <= self._limit or position < best[-1][0]:
-            # No two entries have one position, so the entries themselves are never compared.
-            insort(best, (position, entry))
-            del best[self._limit + 1 :]
+        entries = self._entries
+        # One entry more than the limit is kept: it shows that there is a next page.
+        if len(entries) <= self._limit or position < entries[-1][0]:
+            # No two entries have the same position, so the entries themselves are never compared.
+            insort(entries, (position, entry))
+            del entries[self._limit + 1 :]
 
     @property
     def is_full(self) -> bool:
-        """Whether there are entries for this page, and one for the next."""
-        return len(self._best) > self._limit
+        """Whether there are entries for this page and at least one for the next."""
+        return len(self._entries) > self._limit
 
     @property
     def entries(self) -> Sequence[T]:
-        """What the page shows, in order."""
-        return [entry for _, entry in self._best[: self._limit]]
+        """The entries of this page, in order."""
+        return [entry for _, entry in self._entries[: self._limit]]
 
-    def cursor(self, belongs_to: object) -> str:
-        """The cursor of the next page of the list `belongs_to`; empty where there is none."""
+    def next_cursor(self, list_key: object) -> str:
+        """Return the cursor of the next page, or an empty string if this is the last page.
+
+        Args:
+            list_key: identifies the list: its filters and its order.
+        """
         if not self.is_full:
             return ""
-        position, _ = self._best[self._limit - 1]
-        # Plain digits: a model pays for every character of it.
-        return "_".join(map(str, (*position, _fingerprint(belongs_to))))
+        position, _ = self._entries[self._limit - 1]
+        # Plain digits are cheap in tokens.
+        return "_".join(map(str, (*position, _fingerprint(list_key))))
 
 
-def position_of(cursor: str, belongs_to: object) -> Position | None:
-    """The position that a cursor of the list `belongs_to` names; None for no cursor.
+def parse_cursor(cursor: str, list_key: object) -> Position | None:
+    """Return the position that a cursor names; None for an empty cursor.
 
     Raises:
-        RefusedError: it is none, or of another list.
+        RefusedError: it is malformed, or belongs to another list.
     """
     if not cursor:
         return None
-    found = _CURSOR.fullmatch(cursor)
-    if found is not None:
-        first, second, fingerprint = map(int, found.groups())
-        if fingerprint == _fingerprint(belongs_to):
+    match = _CURSOR.fullmatch(cursor)
+    if match is not None:
+        first, second, fingerprint = map(int, match.groups())
+        if fingerprint == _fingerprint(list_key):
             return first, second
     raise RefusedError(
-        "The cursor is not one of this list.",
-        "Use next_cursor as it came, with the same filters, or leave it out to start again.",
+        "The cursor does not belong to this list.",
+        "Pass next_cursor unchanged with the same filters, or omit it to start again.",
     )
 
 
-def _fingerprint(belongs_to: object) -> int:
-    return binascii.crc32(to_json(belongs_to)) & 0xFFFF
+def _fingerprint(list_key: object) -> int:
+    return binascii.crc32(to_json(list_key)) & 0xFFFF

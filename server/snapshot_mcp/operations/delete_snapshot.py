@@ -18,8 +18,8 @@ from snapshot_mcp.core.errors import (
 from snapshot_mcp.ledger.chain import Row
 from snapshot_mcp.models.cloud import status_word
 from snapshot_mcp.models.snapshots import DeleteResult
-from snapshot_mcp.operations.listing import snapshots_of_vm
-from snapshot_mcp.operations.notifications import announce
+from snapshot_mcp.operations.listing import read_snapshots_of_vm
+from snapshot_mcp.operations.notifications import announce_change
 from snapshot_mcp.operations.planned_write import (
     NEW_PLAN_NEEDED,
     SentWrite,
@@ -67,7 +67,7 @@ class DeleteSnapshot:
                 f"Snapshot {snapshot.id} cannot be deleted now: {obstacle}.",
                 f"{NOTHING_CHANGED} Try again when it is finished.",
             )
-        siblings = await snapshots_of_vm(context.reader, snapshot.vm_id)
+        siblings = await read_snapshots_of_vm(context.reader, snapshot.vm_id)
         sent = await context.gate.count_sent_last_hour(self.tool)
         now = context.clock.now()
         enforce_policy(
@@ -111,7 +111,7 @@ async def delete_snapshot(
         planned = DeleteResult(outcome="confirmation_required", snapshot_id=snapshot_id)
         return planned.model_copy(update=executed)
     if await _wait_until_gone(context, snapshot_id):
-        await announce(snapshot_id, executed.radius.vm_id)
+        await announce_change(snapshot_id, executed.radius.vm_id)
         return DeleteResult(
             outcome="deleted", snapshot_id=snapshot_id, next_step="Nothing more to do."
         )
@@ -119,7 +119,7 @@ async def delete_snapshot(
         outcome="pending",
         snapshot_id=snapshot_id,
         next_step=(
-            "The cloud accepted the deletion, but it was not seen to be done yet. Call"
+            "The cloud accepted the deletion, but has not confirmed it yet. Call"
             f" inspect_snapshot with {snapshot_id} later: if it is not found, it was deleted."
         ),
     )

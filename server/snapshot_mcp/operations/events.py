@@ -7,7 +7,7 @@ from snapshot_mcp.cloud.field_readers import read_integer
 from snapshot_mcp.cloud.parsing import RawEntry, parse_event
 from snapshot_mcp.models.cloud import SnapshotEvent
 from snapshot_mcp.models.images import SnapshotEventList
-from snapshot_mcp.operations.cursors import PageBuilder, Position, position_of
+from snapshot_mcp.operations.cursors import PageBuilder, Position, parse_cursor
 from snapshot_mcp.operations.pagination import PageCollector
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -23,7 +23,7 @@ async def list_snapshot_events(
         NotFoundError: there is no such snapshot.
         CloudError: the cloud gave no usable answer.
     """
-    page = PageBuilder[SnapshotEvent](limit, position_of(cursor, snapshot_id))
+    page = PageBuilder[SnapshotEvent](limit, parse_cursor(cursor, snapshot_id))
     foreign_count = 0
 
     def add(entry: RawEntry) -> None:
@@ -36,13 +36,13 @@ async def list_snapshot_events(
         page.add(_position(event), event)
 
     collected = PageCollector[None](add)
-    collected.take(await reader.get_snapshot_events(snapshot_id))
+    collected.add_page(await reader.get_snapshot_events(snapshot_id))
     return SnapshotEventList(
         snapshot_id=snapshot_id,
         events=tuple(page.entries),
         total=page.count,
-        next_cursor=page.cursor(snapshot_id),
-        unreadable=(collected.unreadable + foreign_count) or None,
+        next_cursor=page.next_cursor(snapshot_id),
+        unreadable=(collected.unreadable_count + foreign_count) or None,
     )
 
 

@@ -27,7 +27,9 @@ from snapshot_mcp.rules.eligibility import image_obstacle
 
 IMAGE_TIMEOUT_SECONDS = 5.0
 
-_DELETED_TOGETHER = "It is deleted together with its snapshot: keep that as long as it is needed."
+_DELETED_TOGETHER = (
+    "It is deleted together with its snapshot: keep the snapshot as long as the image is needed."
+)
 
 
 @dataclass
@@ -100,7 +102,7 @@ async def create_image(
     except NotDoneError as error:
         return _result(request, "failed", f"{error} {RETRY_ALLOWED}")
     except OutcomeUnknownError as error:
-        look = f"Call inspect_snapshot with {request.snapshot_id}: it tells the derived image."
+        look = f"Call inspect_snapshot with {request.snapshot_id}: it shows the derived image."
         return _result(request, "unknown", f"{error} {look}")
     polled = await poll_until(
         None,
@@ -113,8 +115,8 @@ async def create_image(
     if polled.last is not None:
         return _result(request, "created", _DELETED_TOGETHER, polled.last)
     later = (
-        "The cloud accepted the order, but the image was not seen yet. Call inspect_snapshot"
-        f" with {request.snapshot_id} later, which tells the derived image; do not order it"
+        "The cloud accepted the request, but does not show the image yet. Call inspect_snapshot"
+        f" with {request.snapshot_id} later, which shows the derived image; do not create it"
         f" again. {_DELETED_TOGETHER}"
     )
     return _result(request, "pending", later, image)

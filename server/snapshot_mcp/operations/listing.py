@@ -1,7 +1,7 @@
-"""Lists: filtered and ordered here, because the API can only search by name and names no order.
+"""Lists of snapshots and VMs, filtered and sorted here: the API only searches by name.
 
-Where the cloud's own order is seen to be the one asked for, a list without filters reads only what
-it shows. Everything else reads all pages, and of most entries no more than the filter needs.
+A list without filters reads only the pages that it shows, if the cloud's own order turns out to be
+the wanted one. Every other list reads all pages, but parses only the fields that the filter needs.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -23,43 +23,41 @@ from snapshot_mcp.models.snapshots import (
     VirtualMachineSummary,
     summary_fields,
 )
-from snapshot_mcp.operations.cursors import PageBuilder, Position, position_of
-from snapshot_mcp.operations.filters import conditions, position_in
+from snapshot_mcp.operations.cursors import PageBuilder, Position, parse_cursor
+from snapshot_mcp.operations.filters import build_conditions, build_position_getter
 from snapshot_mcp.operations.pagination import (
     PAGE_SIZE,
-    Fetch,
+    FetchPage,
     PageCollector,
-    collect,
-    pages_counted,
+    collect_pages,
+    count_pages,
 )
 from snapshot_mcp.operations.requests import SnapshotFilter
 from snapshot_mcp.rules.eligibility import snapshot_obstacle
 
 MAX_SORTED_PAGES = 5
-"""So many pages are always read whole, so that the totals are exact."""
+"""Up to this number of pages are always read in full, so that the totals are exact."""
 
 
-async def all_snapshots(reader: CloudReader, search: str = "") -> list[Snapshot]:
-    """All snapshots whose name has `search` in it. Errors as in `pages.collect`."""
-    collected = await collect(
+async def read_all_snapshots(reader: CloudReader, search: str = "") -> list[Snapshot]:
+    """Return all snapshots whose name contains `search`. Raises as `collect_pages`."""
+    collected = await collect_pages(
         lambda page: reader.get_snapshots_page(page, PAGE_SIZE, search),
         lambda entry: parse_snapshot(entry.raw),
     )
-    return collected.kept
+    return collected.results
 
 
-async def snapshots_of_vm(reader: CloudReader, vm_id: int | None) -> list[Snapshot]:
-    """All snapshots of one VM. Errors as in `pages.collect`."""
+async def read_snapshots_of_vm(reader: CloudReader, vm_id: int | None) -> list[Snapshot]:
+    """Return all snapshots of one VM. Raises as `collect_pages`."""
     if vm_id is None:
         return []
-
-    (is_of_vm,) = conditions(SnapshotFilter(vm_id=vm_id))
-
-    def keep(entry: RawEntry) -> Snapshot | None:
-        return parse_snapshot(entry.raw) if is_of_vm(entry) else None
-
-    collected = await collect(lambda page: reader.get_snapshots_page(page, PAGE_SIZE, ""), keep)
-    return collected.kept
+    (has_vm,) = build_conditions(SnapshotFilter(vm_id=vm_id))
+    collected = await collect_pages(
+        lambda page: reader.get_snapshots_page(page, PAGE_SIZE, ""),
+        lambda entry: parse_snapshot(entry.raw) if has_vm(entry) else None,
+    )
+    return collected.results
 
 
 def group_by_vm(snapshots: Iterable[Snapshot]) -> dict[int | None, list[Snapshot]]:
@@ -73,13 +71,13 @@ def group_by_vm(snapshots: Iterable[Snapshot]) -> dict[int | None, list[Snapshot
 async def list_snapshots(
     reader: CloudReader, wanted: SnapshotFilter, limit: int, cursor: str
 ) -> SnapshotList:
-    """One page of the snapshots that pass `wanted`, with totals over all pages.
+    """Return one page of the snapshots that pass the filter, with totals over all pages.
 
     Raises:
-        RefusedError: the cursor is not of this list.
-        CloudError: as in `pages.collect`.
+        RefusedError: the cursor belongs to another list.
+        CloudError: as `collect_pages`.
     """
-    after = position_of(cursor, wanted)
+    after = parse_cursor(cursor, wanted)
     fetched: dict[int, Page] = {}
 
     async def fetch(number: int) -> Page:
@@ -88,100 +86,101 @@ async def list_snapshots(
         return fetched.pop(number)
 
     if wanted == SnapshotFilter(search=wanted.search):
-        answer = await _from_the_top(fetch, fetched, wanted, limit, after)
-        if answer is not None:
-            return answer
-    return await _from_all(fetch, wanted, limit, after)
+        result = await _list_from_first_pages(fetch, fetched, wanted, limit, after)
+        if result is not None:
+            return result
+    return await _list_from_all_pages(fetch, wanted, limit, after)
 
 
-async def _from_all(
-    fetch: Fetch, wanted: SnapshotFilter, limit: int, after: Position | None
+async def _list_from_all_pages(
+    fetch: FetchPage, wanted: SnapshotFilter, limit: int, after: Position | None
 ) -> SnapshotList:
-    shown = PageBuilder[RawEntry](limit, after)
+    page = PageBuilder[RawEntry](limit, after)
     total_size = 0
-    size, position = build_field_parser("size"), position_in(wanted.order)
-    wanted_conditions = tuple(conditions(wanted))
+    size, position = build_field_parser("size"), build_position_getter(wanted.order)
+    conditions = tuple(build_conditions(wanted))
 
-    def keep(entry: RawEntry) -> None:
+    def add(entry: RawEntry) -> None:
         nonlocal total_size
-        for passes in wanted_conditions:
+        for passes in conditions:
             if not passes(entry):
                 return
         total_size += size(entry) or 0
-        shown.add(position(entry), entry)
+        page.add(position(entry), entry)
 
-    collected: PageCollector[None] = await collect(fetch, keep)
-    return _answer(shown, wanted, shown.count, total_size, collected.unreadable)
+    collected: PageCollector[None] = await collect_pages(fetch, add)
+    return _build_list(page, wanted, page.count, total_size, collected.unreadable_count)
 
 
-async def _from_the_top(
-    fetch: Fetch,
+async def _list_from_first_pages(
+    fetch: FetchPage,
     fetched: dict[int, Page],
     wanted: SnapshotFilter,
     limit: int,
     after: Position | None,
 ) -> SnapshotList | None:
-    """The same from the first pages alone; None where they cannot be trusted to be the newest.
+    """Return the list from the first pages alone; None if the cloud does not sort by newest.
 
-    Pages that were read in vain are left in `fetched`.
+    Pages that turn out not to help stay in `fetched`.
     """
     first = fetched[1] = await fetch(1)
-    count = pages_counted(first)
+    count = count_pages(first)
     if count <= MAX_SORTED_PAGES:
         return None
     last = fetched[count] = await fetch(count)
-    if not _descend(first, last):
+    if not _is_newest_first(first, last):
         return None
-    shown, position = PageBuilder[RawEntry](limit, after), position_in("newest")
-    collected = PageCollector[None](lambda entry: shown.add(position(entry), entry))
-    page, number = first, 1
-    while collected.take(page.entries) and not shown.is_full and number < count:
+    page, position = PageBuilder[RawEntry](limit, after), build_position_getter("newest")
+    collected = PageCollector[None](lambda entry: page.add(position(entry), entry))
+    current, number = first, 1
+    while collected.add_page(current.entries) and not page.is_full and number < count:
         number += 1
         following = await fetch(number)
-        if not _descend(page, following):
+        if not _is_newest_first(current, following):
             return None
-        page = following
-    return _answer(shown, wanted, first.total or 0, None, collected.unreadable)
+        current = following
+    return _build_list(page, wanted, first.total or 0, None, collected.unreadable_count)
 
 
-def _descend(earlier: Page, later: Page) -> bool:
-    """Whether the entries of two pages go from newer to older throughout, and tell their times."""
-    entries = [*_readable(earlier), *_readable(later)]
-    taken, position = build_field_parser("created_at"), position_in("newest")
-    return all(map(taken, entries)) and all(
+def _is_newest_first(earlier: Page, later: Page) -> bool:
+    """Return whether all entries of two pages have a time and go from newer to older."""
+    entries = [*_parse_entries(earlier), *_parse_entries(later)]
+    created_at, position = build_field_parser("created_at"), build_position_getter("newest")
+    return all(map(created_at, entries)) and all(
         one < other for one, other in pairwise(map(position, entries))
     )
 
 
-def _readable(page: Page) -> list[RawEntry]:
+def _parse_entries(page: Page) -> list[RawEntry]:
     collected = PageCollector(lambda entry: entry)
-    collected.take(page.entries)
-    return collected.kept
+    collected.add_page(page.entries)
+    return collected.results
 
 
-def _answer(
-    shown: PageBuilder[RawEntry],
+def _build_list(
+    page: PageBuilder[RawEntry],
     wanted: SnapshotFilter,
     total: int,
     total_size: int | None,
-    unreadable: int,
+    unreadable_count: int,
 ) -> SnapshotList:
     return SnapshotList.model_validate(
         {
             "snapshots": [
-                summary_fields(it.id, parse_fields(it, SUMMARY_FIELDS)) for it in shown.entries
+                summary_fields(entry.id, parse_fields(entry, SUMMARY_FIELDS))
+                for entry in page.entries
             ],
             "total": total,
             "total_size": total_size,
-            "next_cursor": shown.cursor(wanted),
-            "unreadable": unreadable or None,
+            "next_cursor": page.next_cursor(wanted),
+            "unreadable": unreadable_count or None,
         }
     )
 
 
 async def find_virtual_machines(reader: CloudReader, search: str) -> PageCollector[VirtualMachine]:
-    """All VMs whose name has `search` in it. Errors as in `pages.collect`."""
-    return await collect(
+    """Return all VMs whose name contains `search`. Raises as `collect_pages`."""
+    return await collect_pages(
         lambda page: reader.get_virtual_machines_page(page, PAGE_SIZE, search),
         lambda entry: parse_virtual_machine(entry.raw),
     )
@@ -193,22 +192,22 @@ async def list_virtual_machines(
     limit: int,
     cursor: str,
 ) -> VirtualMachineList:
-    """One page of the VMs that `find` finds by `search`, oldest first.
+    """Return one page of the VMs that `find` returns for `search`, oldest first.
 
     Raises:
-        RefusedError: the cursor is not of this list.
-        CloudError: as in `pages.collect`.
+        RefusedError: the cursor belongs to another list.
+        CloudError: as `collect_pages`.
     """
-    shown = PageBuilder[VirtualMachine](limit, position_of(cursor, search))
+    page = PageBuilder[VirtualMachine](limit, parse_cursor(cursor, search))
     collected = await find(search)
-    for vm in collected.kept:
-        shown.add((vm.id, vm.id), vm)
+    for vm in collected.results:
+        page.add((vm.id, vm.id), vm)
     return VirtualMachineList(
         virtual_machines=tuple(
             VirtualMachineSummary.from_virtual_machine(vm, snapshot_obstacle(vm))
-            for vm in shown.entries
+            for vm in page.entries
         ),
-        total=shown.count,
-        next_cursor=shown.cursor(search),
-        unreadable=collected.unreadable or None,
+        total=page.count,
+        next_cursor=page.next_cursor(search),
+        unreadable=collected.unreadable_count or None,
     )

@@ -1,4 +1,4 @@
-"""Telling whoever listens that a snapshot is not as it was."""
+"""Notifications to subscribed clients that a snapshot has changed."""
 
 from collections.abc import Awaitable, Callable
 
@@ -7,26 +7,26 @@ from snapshot_mcp.core.uris import snapshot_uri, vm_snapshots_uri
 from snapshot_mcp.models.cloud import Snapshot
 
 
-async def announce(snapshot_id: int, vm_id: int | None) -> None:
-    """Tell that this snapshot came, went, or changed its state; and so the list of its VM."""
-    tell = current_caller().notify_resource_updated
-    await tell(snapshot_uri(snapshot_id))
+async def announce_change(snapshot_id: int, vm_id: int | None) -> None:
+    """Announce that a snapshot, and so the list of its VM's snapshots, has changed."""
+    notify = current_caller().notify_resource_updated
+    await notify(snapshot_uri(snapshot_id))
     if vm_id is not None:
-        await tell(vm_snapshots_uri(vm_id))
+        await notify(vm_snapshots_uri(vm_id))
 
 
-def announcing_changes(
-    first: Snapshot, look: Callable[[], Awaitable[Snapshot]]
+def announcing_state_changes(
+    first: Snapshot, fetch: Callable[[], Awaitable[Snapshot]]
 ) -> Callable[[], Awaitable[Snapshot]]:
-    """`look`, which also tells when the state of the snapshot is another than at the last look."""
+    """Return a function that fetches the snapshot and announces it if its state has changed."""
     state = first.state
 
-    async def look_and_tell() -> Snapshot:
+    async def fetch_and_announce() -> Snapshot:
         nonlocal state
-        seen = await look()
-        if seen.state != state:
-            state = seen.state
-            await announce(seen.id, first.vm_id)
-        return seen
+        snapshot = await fetch()
+        if snapshot.state != state:
+            state = snapshot.state
+            await announce_change(snapshot.id, first.vm_id)
+        return snapshot
 
-    return look_and_tell
+    return fetch_and_announce

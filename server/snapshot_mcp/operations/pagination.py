@@ -1,6 +1,6 @@
-"""All pages of a list of the cloud, several at a time, each entry once.
+"""Reading all pages of a list of the cloud, several at a time, each entry once.
 
-What is not wanted is dropped as it comes, so that memory is bounded by what is kept.
+Unwanted entries are dropped immediately, so memory is bounded by what is kept.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -11,107 +11,114 @@ from anyio.abc import TaskGroup
 
 from snapshot_mcp.cloud.client import Page
 from snapshot_mcp.cloud.parsing import RawEntry, parse_entry
-from snapshot_mcp.core.errors import ProtocolError, SnapshotMcpError, UnavailableError
+from snapshot_mcp.core.errors import (
+    NOTHING_CHANGED,
+    ProtocolError,
+    SnapshotMcpError,
+    UnavailableError,
+)
 
 T = TypeVar("T")
 
-Fetch = Callable[[int], Awaitable[Page]]
+FetchPage = Callable[[int], Awaitable[Page]]
 """Fetches the page with this number; pages start at 1."""
 
 PAGE_SIZE = 100
 MAX_CONCURRENT_PAGES = 8
 MAX_PAGES = 1_100
 LISTING_TIMEOUT_SECONDS = 180
-"""The cloud's limit of requests lets some 1,300 pages pass in that time."""
+"""The cloud's rate limit allows about 1,300 pages in that time."""
 
 
 class PageCollector(Generic[T]):
-    """What was kept of a list, and what was met on the way.
+    """Collects the entries of the pages of a list.
 
     Args:
-        keep: what is made of an entry; None drops it.
+        convert: returns what is kept of an entry; None drops the entry.
 
     Attributes:
-        kept: what was kept, in the order in which it came.
-        unreadable: entries without an id.
+        results: what was kept, in the order of the list.
+        unreadable_count: the number of entries without an id.
     """
 
-    def __init__(self, keep: Callable[[RawEntry], T | None]) -> None:
-        self.kept: list[T] = []
-        self.unreadable = 0
-        self._keep = keep
+    def __init__(self, convert: Callable[[RawEntry], T | None]) -> None:
+        self.results: list[T] = []
+        self.unreadable_count = 0
+        self._convert = convert
         self._ids: set[int] = set()
 
     @property
-    def seen(self) -> int:
-        """How many entries were met, each once."""
-        return len(self._ids) + self.unreadable
+    def entry_count(self) -> int:
+        """The number of different entries added, kept or not."""
+        return len(self._ids) + self.unreadable_count
 
-    def take(self, entries: Iterable[object]) -> bool:
-        """Take the entries of one page; whether there was a new one among them."""
-        before, ids, keep = self.seen, self._ids, self._keep
+    def add_page(self, entries: Iterable[object]) -> bool:
+        """Add the entries of one page; return whether any of them was new."""
+        before, ids, convert = self.entry_count, self._ids, self._convert
         for raw in entries:
             entry = parse_entry(raw)
             if entry is None:
-                self.unreadable += 1
-            # A row that moved to another page meanwhile comes twice.
+                self.unreadable_count += 1
+            # An entry comes twice if it moved to another page in the meantime.
             elif entry.id not in ids:
                 ids.add(entry.id)
-                kept = keep(entry)
-                if kept is not None:
-                    self.kept.append(kept)
-        return self.seen > before
+                result = convert(entry)
+                if result is not None:
+                    self.results.append(result)
+        return self.entry_count > before
 
 
-async def collect(fetch: Fetch, keep: Callable[[RawEntry], T | None]) -> PageCollector[T]:
-    """Everything in a list that `keep` makes something of.
+async def collect_pages(
+    fetch: FetchPage, convert: Callable[[RawEntry], T | None]
+) -> PageCollector[T]:
+    """Read a whole list and return what `convert` keeps of it.
 
     Raises:
-        CloudError: a page could not be had; a part of a list is never taken for the whole.
+        CloudError: a page could not be read; a part of a list is never returned as the whole.
         ProtocolError: the pages repeat, or do not end.
     """
-    collected = PageCollector(keep)
+    collected = PageCollector(convert)
     first = await fetch(1)
-    collected.take(first.entries)
-    if pages_counted(first) == 1 and _is_over(collected.seen, first.entries, first.total):
-        return collected  # most lists are this short
+    collected.add_page(first.entries)
+    if count_pages(first) == 1 and _is_complete(collected.entry_count, first.entries, first.total):
+        return collected  # most lists have one page
     try:
         with anyio.fail_after(LISTING_TIMEOUT_SECONDS):
-            number, last = await _collect_ahead(fetch, collected, first)
+            number, last = await _collect_counted_pages(fetch, collected, first)
             await _collect_rest(fetch, collected, number, last, first.total)
     except TimeoutError as error:
         raise UnavailableError(
-            f"The cloud did not give its whole list within {LISTING_TIMEOUT_SECONDS} s.",
-            "Nothing was changed. Search for a part of the name to shorten it.",
+            f"The cloud did not return its whole list within {LISTING_TIMEOUT_SECONDS} s.",
+            f"{NOTHING_CHANGED} Search for a part of the name to shorten the list.",
         ) from error
     return collected
 
 
-def pages_counted(first: Page) -> int:
-    """How many pages of this size there must be, by the cloud's count."""
+def count_pages(first: Page) -> int:
+    """Return the number of pages according to the total that the first page states."""
     if not first.entries or first.total is None:
         return 1
     return min(-(-first.total // len(first.entries)), MAX_PAGES)
 
 
-async def _collect_ahead(
-    fetch: Fetch, collected: PageCollector[T], first: Page
+async def _collect_counted_pages(
+    fetch: FetchPage, collected: PageCollector[T], first: Page
 ) -> tuple[int, list[object]]:
-    """Collect the pages that the cloud counts, several at a time.
+    """Collect the pages that the cloud's total promises, several at a time.
 
     Returns:
-        The number of the page after them, and the entries of the last.
+        The number of the page after them, and the entries of the last of them.
     """
-    count, last = pages_counted(first), [first.entries]
+    count, last = count_pages(first), [first.entries]
     numbers = iter(range(2, count + 1))
-    odd: list[SnapshotMcpError | list[object]] = []
+    interruptions: list[SnapshotMcpError | list[object]] = []
 
     async def collect_each(group: TaskGroup) -> None:
         for number in numbers:
-            page = await _fetched(fetch, number)
-            strange = _taken(collected, page, first)
-            if strange is not None:
-                odd.append(strange)
+            page = await _fetch_or_error(fetch, number)
+            interruption = _add_page(collected, page, first)
+            if interruption is not None:
+                interruptions.append(interruption)
                 group.cancel_scope.cancel()
                 return
             if number == count and isinstance(page, Page):
@@ -120,61 +127,67 @@ async def _collect_ahead(
     async with anyio.create_task_group() as group:
         for _ in range(min(MAX_CONCURRENT_PAGES, count - 1)):
             group.start_soon(collect_each, group)
-    for strange in odd[:1]:
-        if isinstance(strange, SnapshotMcpError):
-            raise strange  # outside of the group, which would wrap it
-        return 2, strange
+    for interruption in interruptions[:1]:
+        if isinstance(interruption, SnapshotMcpError):
+            raise interruption  # outside the task group, which would wrap it
+        return 2, interruption
     return count + 1, last[-1]
 
 
-async def _fetched(fetch: Fetch, number: int) -> Page | SnapshotMcpError:
+async def _fetch_or_error(fetch: FetchPage, number: int) -> Page | SnapshotMcpError:
     try:
         return await fetch(number)
     except SnapshotMcpError as error:
         return error
 
 
-def _taken(
+def _add_page(
     collected: PageCollector[T], page: Page | SnapshotMcpError, first: Page
 ) -> SnapshotMcpError | list[object] | None:
-    """Take a page; what is odd about it: its failure, or the page after which to go on slowly."""
+    """Add a page; return why the parallel reading must stop, if it must.
+
+    Returns:
+        The error of the page; or, if the pages repeat or end early, the entries of the first page,
+        after which the list must be read page by page.
+    """
     if isinstance(page, SnapshotMcpError):
         return page
-    if page.entries == first.entries or not collected.take(page.entries):
-        return first.entries  # it repeats itself, or the cloud holds less than it counts
+    if page.entries == first.entries or not collected.add_page(page.entries):
+        return first.entries
     return None
 
 
 async def _collect_rest(
-    fetch: Fetch,
+    fetch: FetchPage,
     collected: PageCollector[T],
     number: int,
     previous: list[object],
     total: int | None,
 ) -> None:
-    """Go on page by page to the end: a count may be missing, wrong, or of one page only."""
-    while not _is_over(collected.seen, previous, total):
+    """Read page by page to the end: the total may be missing, wrong, or of one page only."""
+    while not _is_complete(collected.entry_count, previous, total):
         if number > MAX_PAGES:
             raise ProtocolError(
                 f"The cloud's list does not end after {MAX_PAGES * PAGE_SIZE} entries.",
-                "Nothing was changed. Search for a part of the name to shorten it.",
+                f"{NOTHING_CHANGED} Search for a part of the name to shorten the list.",
             )
         page = await fetch(number)
-        # What cannot be read has no id, so only the page as a whole tells a repetition.
+        # Unreadable entries have no id, so a repetition shows only in the page as a whole.
         repeats = bool(page.entries) and page.entries == previous
         total = page.total
-        if not collected.take([] if repeats else page.entries):
-            if repeats and collected.seen < (total or 0):
+        if not collected.add_page([] if repeats else page.entries):
+            count = collected.entry_count
+            if repeats and count < (total or 0):
                 raise ProtocolError(
-                    f"The cloud counts {total} entries but repeats the first {collected.seen}.",
-                    "Nothing was changed. Search for a part of the name to shorten the list.",
+                    f"The cloud counts {total} entries but repeats the first {count}.",
+                    f"{NOTHING_CHANGED} Search for a part of the name to shorten the list.",
                 )
             return
         previous = page.entries
         number += 1
 
 
-def _is_over(seen: int, last: list[object], total: int | None) -> bool:
-    # A full page is followed whatever the count says; and a server with a smaller page size than
-    # asked for sends short pages all along.
-    return not last or (total is not None and seen >= total and len(last) < PAGE_SIZE)
+def _is_complete(entry_count: int, last: list[object], total: int | None) -> bool:
+    # After a full page the next one is read, whatever the total says. A server with a smaller page
+    # size than requested always sends short pages.
+    return not last or (total is not None and entry_count >= total and len(last) < PAGE_SIZE)

@@ -1,10 +1,10 @@
-"""What the panel shows: many snapshots at a glance, and a VM that is being made."""
+"""The queries of the panel: many snapshots at a glance, and a VM that is being restored."""
 
 from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.models.cloud import Snapshot, status_word
 from snapshot_mcp.models.panel import PanelSnapshot, PanelSnapshots, PanelVirtualMachine
-from snapshot_mcp.operations.listing import all_snapshots, group_by_vm, snapshots_of_vm
+from snapshot_mcp.operations.listing import group_by_vm, read_all_snapshots, read_snapshots_of_vm
 from snapshot_mcp.rules import policy as rules
 from snapshot_mcp.rules.blast_radius import describe_derived_image
 from snapshot_mcp.rules.policy import Policy
@@ -17,9 +17,9 @@ class PanelQueries:
     """The operations behind the panel; they change nothing.
 
     Args:
-        reader: the reading half of the cloud.
-        clock: the time.
-        policy: what the operator forbids, whoever agrees.
+        reader: the reading half of the cloud client.
+        clock: the current time.
+        policy: what the operator forbids.
     """
 
     def __init__(self, reader: CloudReader, clock: Clock, policy: Policy) -> None:
@@ -28,40 +28,42 @@ class PanelQueries:
         self._policy = policy
 
     async def snapshots(self, vm_id: int, actions: tuple[str, ...]) -> PanelSnapshots:
-        """The newest snapshots, of one VM or of all.
+        """Return the newest snapshots, of one VM or of all.
 
         Args:
             vm_id: the VM; 0 for all.
-            actions: names of the planning tools that are offered.
+            actions: names of the planning tools that the client is offered.
 
         Raises:
-            CloudError: the list could not be had.
+            CloudError: the list could not be read.
         """
-        seen = await (
-            snapshots_of_vm(self._reader, vm_id) if vm_id else all_snapshots(self._reader)
+        snapshots = await (
+            read_snapshots_of_vm(self._reader, vm_id) if vm_id else read_all_snapshots(self._reader)
         )
-        of_vm = group_by_vm(seen)
-        newest = sorted(seen, key=_taken, reverse=True)[:MAX_PANEL_SNAPSHOTS]
+        by_vm = group_by_vm(snapshots)
+        newest = sorted(snapshots, key=_creation_order, reverse=True)[:MAX_PANEL_SNAPSHOTS]
         return PanelSnapshots(
-            snapshots=tuple(self._pictured(it, of_vm[it.vm_id]) for it in newest),
-            total=len(seen),
-            total_size=total_gigabytes(seen),
+            snapshots=tuple(
+                self._panel_snapshot(snapshot, by_vm[snapshot.vm_id]) for snapshot in newest
+            ),
+            total=len(snapshots),
+            total_size=total_gigabytes(snapshots),
             actions=actions,
         )
 
     async def virtual_machine(self, vm_id: int) -> PanelVirtualMachine:
-        """One VM as it is now.
+        """Return one VM as it is now.
 
         Raises:
-            NotFound: there is no such VM.
+            NotFoundError: there is no such VM.
             CloudError: the cloud gave no usable answer.
         """
         vm = await self._reader.get_virtual_machine(vm_id)
         over = status_word(vm.status) in ("ACTIVE", "ERROR")
         return PanelVirtualMachine(id=vm.id, name=vm.name, status=vm.status, over=over)
 
-    def _pictured(self, snapshot: Snapshot, siblings: list[Snapshot]) -> PanelSnapshot:
-        ruling = rules.check_protection(self._policy, snapshot, siblings, self._clock.now())
+    def _panel_snapshot(self, snapshot: Snapshot, siblings: list[Snapshot]) -> PanelSnapshot:
+        violation = rules.check_protection(self._policy, snapshot, siblings, self._clock.now())
         return PanelSnapshot(
             id=snapshot.id,
             name=snapshot.name,
@@ -73,10 +75,10 @@ class PanelQueries:
             size=snapshot.size,
             created_at=snapshot.created_at,
             labels=snapshot.labels or None,
-            protected=ruling.message if ruling else None,
+            protected=violation.explanation if violation else None,
             derived_image=describe_derived_image(snapshot),
         )
 
 
-def _taken(snapshot: Snapshot) -> tuple[float, int]:
+def _creation_order(snapshot: Snapshot) -> tuple[float, int]:
     return (snapshot.created_at.timestamp() if snapshot.created_at else 0.0), snapshot.id

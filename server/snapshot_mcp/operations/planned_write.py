@@ -12,6 +12,7 @@ from snapshot_mcp.consent.gate import Gate
 from snapshot_mcp.consent.target import Target
 from snapshot_mcp.consent.write import Write
 from snapshot_mcp.core.clock import Clock
+from snapshot_mcp.core.errors import NOTHING_CHANGED
 from snapshot_mcp.models.snapshots import BlastRadius
 from snapshot_mcp.operations.requests import Commit
 from snapshot_mcp.rules.policy import Policy
@@ -19,15 +20,13 @@ from snapshot_mcp.rules.policy import Policy
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-RETRY_ALLOWED = "It may be ordered again."
-NEW_PLAN_NEEDED = "Ask the person; with neither plan_token nor confirm there is a new plan."
+RETRY_ALLOWED = "The call can be repeated."
+NEW_PLAN_NEEDED = "Ask the person; for a new plan, call without plan_token and confirm."
 _APPROVE_IN_PANEL = (
-    "Nothing was changed yet. The person sees this plan in the panel, and agrees there if they do:"
-    " do not call again for it. What became of it is told there."
+    f"{NOTHING_CHANGED} The panel shows this plan, and the person approves it there: do not call"
+    " again to commit it. The panel shows the result."
 )
-_TARGET_CHANGED = (
-    "What the plan was about has changed since, so nothing was done. This is a new plan. "
-)
+_TARGET_CHANGED = "The target has changed since the plan was made. This is a new plan. "
 
 
 class WriteContext(NamedTuple):
@@ -126,6 +125,6 @@ def commit_instructions(approver: Approver, call: str) -> str:
     if approves_in_panel(approver):
         return _APPROVE_IN_PANEL
     return (
-        "Nothing was changed yet. Show this plan to the person and ask whether they agree. Only if"
-        f" they do, {call} the words they agreed to as confirm."
+        f"{NOTHING_CHANGED} Show this plan to the person and ask whether they agree. Only if they"
+        f" do, {call} the words they agreed to as confirm."
     )

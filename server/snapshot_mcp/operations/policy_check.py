@@ -13,5 +13,5 @@ def enforce_policy(violation: PolicyViolation | None) -> None:
     if violation is not None:
         raise RefusedError(
             violation.message,
-            f"{NOTHING_CHANGED} No argument lifts a rule of the policy; the operator can.",
+            f"{NOTHING_CHANGED} No argument overrides the policy; only the operator can change it.",
         )

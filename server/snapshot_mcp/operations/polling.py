@@ -1,4 +1,4 @@
-"""Waiting for the cloud, with an end and with news on the way."""
+"""Waiting for the cloud, with a time limit and progress notifications."""
 
 from collections.abc import Awaitable, Callable
 from typing import Generic, NamedTuple, TypeVar
@@ -15,52 +15,52 @@ _MIN_FINAL_INTERVAL_SECONDS = 0.001
 
 
 class PollResult(NamedTuple, Generic[T]):
-    """What a wait ended with.
+    """The result of a wait.
 
     Attributes:
-        last: the thing as last seen.
-        trouble: why it could not be looked at in the end; empty when it could.
+        last: the value of the last successful fetch.
+        problem: why the last fetch failed; empty if it did not.
     """
 
     last: T
-    trouble: str
+    problem: str
 
 
 async def poll_until(
     first: T,
-    look: Callable[[], Awaitable[T]],
+    fetch: Callable[[], Awaitable[T]],
     is_final: Callable[[T], bool],
     describe: Callable[[T], str],
     *,
     seconds: float,
     clock: Clock,
 ) -> PollResult[T]:
-    """Look again and again until it is final or the time is over; the caller is told.
+    """Fetch a value repeatedly until it is final or the time is over, and report the progress.
 
-    A look that fails is no failure of what is waited for: the next one may succeed.
+    A fetch that fails does not end the wait: the next one may succeed.
 
     Args:
-        first: the thing as first seen.
-        look: sees it again.
-        is_final: whether nothing more will come.
-        describe: one line for the progress notification.
-        seconds: how long to wait at most; 0 does not wait.
-        clock: the time, and the way to wait.
+        first: the value at the start.
+        fetch: returns the current value.
+        is_final: returns whether the value will not change any more.
+        describe: returns one line for the progress notification.
+        seconds: the longest wait; 0 does not wait.
+        clock: measures the time and waits.
     """
     started = clock.monotonic()
-    last, trouble, pause = first, "", _MIN_INTERVAL_SECONDS
+    last, problem, interval = first, "", _MIN_INTERVAL_SECONDS
     while not is_final(last):
         waited = clock.monotonic() - started
-        # A rest that is too small for a float to add up would be waited for without end.
+        # A remainder that is too small to change a float would be waited for without end.
         if seconds - waited < _MIN_FINAL_INTERVAL_SECONDS:
             break
         await current_caller().progress.report(waited, seconds, describe(last))
-        await clock.sleep(min(pause, seconds - waited))
-        pause = min(pause * 1.5, _MAX_INTERVAL_SECONDS)
+        await clock.sleep(min(interval, seconds - waited))
+        interval = min(interval * 1.5, _MAX_INTERVAL_SECONDS)
         try:
-            last, trouble = await look(), ""
+            last, problem = await fetch(), ""
         except NotFoundError:
-            trouble = "the cloud does not know it at the moment"
+            problem = "the cloud does not find it at the moment"
         except (CloudError, ProtocolError):
-            trouble = "the cloud could not be asked at the moment"
-    return PollResult(last, trouble)
+            problem = "the cloud could not be read at the moment"
+    return PollResult(last, problem)

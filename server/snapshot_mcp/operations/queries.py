@@ -1,4 +1,4 @@
-"""Looking at what is there."""
+"""The operations that only read: list, inspect, suggest."""
 
 from collections.abc import Awaitable
 from functools import partial
@@ -9,11 +9,11 @@ from snapshot_mcp.models.cloud import VirtualMachine
 from snapshot_mcp.models.images import SnapshotEventList
 from snapshot_mcp.models.snapshots import SnapshotDetails, SnapshotList, VirtualMachineList
 from snapshot_mcp.operations import listing
-from snapshot_mcp.operations import suggestions as suggesting
 from snapshot_mcp.operations.cache import TtlCache
 from snapshot_mcp.operations.events import list_snapshot_events
 from snapshot_mcp.operations.pagination import PageCollector
 from snapshot_mcp.operations.requests import SnapshotFilter, SuggestionKind
+from snapshot_mcp.operations.suggestions import Suggestions, suggest
 from snapshot_mcp.rules import blast_radius as blast
 
 
@@ -21,8 +21,8 @@ class Queries:
     """The operations that change nothing.
 
     Args:
-        reader: the reading half of the cloud.
-        clock: the time.
+        reader: the reading half of the cloud client.
+        clock: the current time.
     """
 
     def __init__(self, reader: CloudReader, clock: Clock) -> None:
@@ -32,31 +32,31 @@ class Queries:
         self._pages = TtlCache[Page](clock)
 
     async def snapshots(self, wanted: SnapshotFilter, limit: int, cursor: str) -> SnapshotList:
-        """One page of the snapshots that pass `wanted`. Errors as in `listing.list_snapshots`."""
+        """Return one page of the snapshots that pass the filter, as `listing.list_snapshots`."""
         return await listing.list_snapshots(self._reader, wanted, limit, cursor)
 
     async def virtual_machines(self, search: str, limit: int, cursor: str) -> VirtualMachineList:
-        """One page of VMs. Errors as in `listing.list_virtual_machines`.
+        """Return one page of VMs, as `listing.list_virtual_machines`.
 
-        The pages after the first show what the first one was cut from, for a moment.
+        For a few seconds, later pages continue the list that the first page was taken from.
         """
-        # Whoever follows a restore asks for the first page: that one is never of yesterday.
-        look = self._vms.get if cursor else self._vms.fresh
+        # A first page is always read from the cloud: it may be requested to follow a restore.
+        read = self._vms.get if cursor else self._vms.refresh
 
         def find(name: str) -> Awaitable[PageCollector[VirtualMachine]]:
-            return look(name, partial(listing.find_virtual_machines, self._reader, name))
+            return read(name, partial(listing.find_virtual_machines, self._reader, name))
 
         return await listing.list_virtual_machines(find, search, limit, cursor)
 
     async def snapshot(self, snapshot_id: int) -> SnapshotDetails:
-        """Everything about one snapshot, and what follows from it.
+        """Return one snapshot in full, and its place among the snapshots of its VM.
 
         Raises:
-            NotFound: there is no such snapshot.
+            NotFoundError: there is no such snapshot.
             CloudError: the cloud gave no usable answer.
         """
         snapshot = await self._reader.get_snapshot(snapshot_id)
-        siblings = await listing.snapshots_of_vm(self._reader, snapshot.vm_id)
+        siblings = await listing.read_snapshots_of_vm(self._reader, snapshot.vm_id)
         return SnapshotDetails(
             snapshot=snapshot,
             state=snapshot.state,
@@ -71,6 +71,6 @@ class Queries:
         """Return one page of the events of a snapshot, as `events.list_snapshot_events`."""
         return await list_snapshot_events(self._reader, snapshot_id, limit, cursor)
 
-    async def suggestions(self, wanted: SuggestionKind, typed: str) -> suggesting.Suggestions:
-        """What a person who types may mean. Errors as in `suggesting.suggest`."""
-        return await suggesting.suggest(self._reader, self._pages, wanted, typed)
+    async def suggestions(self, kind: SuggestionKind, typed: str) -> Suggestions:
+        """Return the completions of what a person has typed, as `suggestions.suggest`."""
+        return await suggest(self._reader, self._pages, kind, typed)

@@ -21,7 +21,7 @@ LOOKUP_DELAYS_SECONDS = (1.0, 1.0)
 """A request that was under way when the process died may take effect a moment later."""
 
 _BATCH_INTERRUPTED = (
-    "settled after a crash: broken off; each deletion that was sent has its own rows"
+    "settled after a crash: interrupted; each deletion that was sent has its own rows"
 )
 _WRITES = {
     write.tool: write for write in (CreateSnapshot, RestoreSnapshot, DeleteSnapshot, CreateImage)
@@ -44,7 +44,7 @@ async def recover_unsettled(ledger: Ledger, reader: CloudReader, clock: Clock) -
             await ledger.unsettled()  # forgets the processes that have no open attempts any more
     except SnapshotMcpError as error:
         kind = error_kind(error)
-        logger.warning("what an earlier process sent could not be settled: %s", kind)
+        logger.warning("writes of an earlier process could not be settled: %s", kind)
 
 
 async def _settle(row: Row, ledger: Ledger, reader: CloudReader, clock: Clock) -> None:

@@ -1,4 +1,4 @@
-"""What the operations are asked for."""
+"""What the operations are asked for: filters, orders and the arguments of writes."""
 
 from datetime import datetime
 from typing import Literal, NamedTuple
@@ -7,20 +7,20 @@ from snapshot_mcp.models.cloud import SnapshotState
 
 SortOrder = Literal["newest", "oldest", "largest"]
 SuggestionKind = Literal["vm_name", "vm_id", "snapshot_name", "snapshot_id"]
-"""What can be offered to a person who types."""
+"""What a completion offers."""
 RetentionGrouping = Literal["vm", "label", "region"]
 
 
 class SnapshotFilter(NamedTuple):
-    """Which snapshots a list shows, and in which order. An empty value does not filter.
+    """The snapshots that a list shows, and their order. An empty value does not filter.
 
     Attributes:
         search: a part of the name, in any case.
         vm_id: id of the source VM; 0 for any.
         state: what the status means, or "any".
         label: one whole label, in any case.
-        created_after: taken at this time or later.
-        created_before: taken before this time.
+        created_after: created at this time or later.
+        created_before: created before this time.
         order: by time, or by size with the largest first.
     """
 
@@ -34,12 +34,12 @@ class SnapshotFilter(NamedTuple):
 
 
 class CreateSnapshotRequest(NamedTuple):
-    """What a snapshot is to be made of, and what it is to be called.
+    """The arguments of create_snapshot.
 
     Attributes:
         vm_id: the VM.
         name: name of the snapshot.
-        description: what it is for; may be empty.
+        description: its purpose; may be empty.
         labels: its labels.
         allow_interruption: the person accepts that a running VM is shut off and started again.
     """
@@ -52,13 +52,13 @@ class CreateSnapshotRequest(NamedTuple):
 
 
 class RestoreSnapshotRequest(NamedTuple):
-    """What is to be restored, and as what.
+    """The arguments of restore_snapshot.
 
     Attributes:
         snapshot_id: the snapshot.
         new_vm_name: name of the new VM.
-        contract_id: the contract that it is billed to, if any.
-        rehearsal: it is only to be seen that it works, and how long it takes.
+        contract_id: the contract that the VM is billed to; None for on demand.
+        rehearsal: the restore only tests that it works, and how long it takes.
     """
 
     snapshot_id: int
@@ -68,7 +68,7 @@ class RestoreSnapshotRequest(NamedTuple):
 
 
 class CreateImageRequest(NamedTuple):
-    """Which snapshot an image is to be made of, and its name and labels."""
+    """The arguments of create_image_from_snapshot."""
 
     snapshot_id: int
     name: str
@@ -76,13 +76,13 @@ class CreateImageRequest(NamedTuple):
 
 
 class RetentionRequest(NamedTuple):
-    """What a retention policy keeps, as it was written; see `rules.retention_policy`.
+    """The arguments of plan_retention; see `rules.retention_policy` for their meaning.
 
     Attributes:
         keep_within: a span such as "30d"; empty for none.
-        group_by: what is counted on its own.
-        time_zone: name of the zone in which days begin.
-        vm_id: the only VM that is looked at; 0 for all.
+        group_by: snapshots are counted separately for each VM, label or region.
+        time_zone: name of the time zone in which days begin.
+        vm_id: the only VM to decide on; 0 for all.
     """
 
     keep_last: int = 0
@@ -99,7 +99,7 @@ class RetentionRequest(NamedTuple):
 
 
 class Commit(NamedTuple):
-    """What is presented to carry out a plan; both empty to ask for one."""
+    """The arguments that commit a plan; both are empty to ask for a plan."""
 
     plan_token: str
     confirm: str

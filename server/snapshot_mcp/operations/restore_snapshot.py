@@ -137,8 +137,8 @@ async def restore_snapshot(
     except OutcomeUnknownError as error:
         name = quoted(request.new_vm_name)
         look = (
-            f"Call list_virtual_machines with search {name}: if it is there, it was made, and"
-            " is billed until somebody deletes it."
+            f"Call list_virtual_machines with search {name}: if it is there, it was created, and"
+            " is billed until it is deleted."
         )
         return RestoreResult(outcome="unknown", next_step=f"{error} {look}")
     if not isinstance(executed, SentWrite):
@@ -162,7 +162,7 @@ async def restore_snapshot(
 
 async def _find_virtual_machine(reader: CloudReader, name: str) -> VirtualMachine | None:
     found = await find_virtual_machines(reader, name)
-    return next((vm for vm in found.kept if vm.name == name), None)
+    return next((vm for vm in found.results if vm.name == name), None)
 
 
 async def _prices(reader: CloudReader) -> Mapping[str, float]:
@@ -179,20 +179,22 @@ def _result(
     rehearsal: bool,
     took_seconds: float,
 ) -> RestoreResult:
-    vm, trouble = polled
+    vm, problem = polled
     took = None
     match status_word(vm.status):
         case "ACTIVE":
             outcome, took = "restored", round(took_seconds, 1)
-            next_step = "" if rehearsal else "It is billed until somebody deletes it."
+            next_step = "" if rehearsal else "It is billed until it is deleted."
         case "ERROR":
-            outcome, next_step = "failed", "The cloud made the VM but reports an error on it."
+            outcome, next_step = "failed", "The cloud created the VM but reports an error on it."
         case _:
             outcome = "pending"
-            status = f"It was ordered, but {trouble}." if trouble else "It is not ACTIVE yet."
+            status = (
+                f"The cloud accepted it, but {problem}." if problem else "It is not ACTIVE yet."
+            )
             next_step = (
-                f"{status} Call list_virtual_machines with search {quoted(vm.name)} to see how it"
-                " goes on; do not restore it again."
+                f"{status} Call list_virtual_machines with search {quoted(vm.name)} to follow it;"
+                " do not restore it again."
             )
     sentences = (
         next_step,

@@ -16,8 +16,8 @@ from snapshot_mcp.models.retention import (
     RetentionPlan,
     RetentionReport,
 )
-from snapshot_mcp.operations.cursors import PageBuilder, Position, position_of
-from snapshot_mcp.operations.listing import all_snapshots, group_by_vm, snapshots_of_vm
+from snapshot_mcp.operations.cursors import PageBuilder, Position, parse_cursor
+from snapshot_mcp.operations.listing import group_by_vm, read_all_snapshots, read_snapshots_of_vm
 from snapshot_mcp.operations.planned_write import WriteContext, commit_instructions
 from snapshot_mcp.operations.policy_check import enforce_policy
 from snapshot_mcp.operations.requests import RetentionRequest
@@ -68,12 +68,12 @@ class RetentionOperations:
         for place, decision in enumerate(batch.decisions):
             page.add((0, place), decision)
         instructions = commit_instructions(approver, "call apply_retention with plan_token and")
-        next_cursor = page.cursor(_cursor_subject(request, batch))
+        next_cursor = page.next_cursor(_cursor_subject(request, batch))
         result = _plan_result(batch, page.entries, next_cursor, instructions)
         if not batch.delete_count:
             return result
         if cursor:
-            next_step = "This is more of the plan whose token came with its first page."
+            next_step = "This page continues the plan; its token came with the first page."
             return result.model_copy(update={"next_step": next_step})
         fields = await self._context.gate.plan(
             _INTENT,
@@ -100,7 +100,7 @@ class RetentionOperations:
                 )
             entries = await gate.planned_arguments(plan, _TARGETS)
             targets = [PlannedSnapshot.parse(entry) for entry in entries]
-            history = await all_snapshots(self._context.reader)
+            history = await read_all_snapshots(self._context.reader)
             run = RetentionRun(self._context, targets, history)
             if not run.expected:
                 return run.nothing_done()
@@ -117,8 +117,8 @@ class RetentionOperations:
 
     async def _history(self, vm_id: int) -> list[Snapshot]:
         if vm_id:
-            return await snapshots_of_vm(self._context.reader, vm_id)
-        return await all_snapshots(self._context.reader)
+            return await read_snapshots_of_vm(self._context.reader, vm_id)
+        return await read_all_snapshots(self._context.reader)
 
     def _decide(
         self, history: Sequence[Snapshot], policy: RetentionPolicy, now: datetime
@@ -165,8 +165,8 @@ def _retention_policy(request: RetentionRequest) -> RetentionPolicy:
     )
     if policy.is_empty:
         raise RefusedError(
-            "The policy is empty: it says of nothing that it is kept.",
-            f"{NOTHING_CHANGED} Ask the person what to keep, and give it in the keep_ arguments.",
+            "The policy is empty: it would keep no snapshot.",
+            f"{NOTHING_CHANGED} Ask the person what to keep, and set the keep_ arguments.",
         )
     return policy
 
@@ -181,12 +181,12 @@ def _cursor_subject(request: RetentionRequest, batch: Batch) -> object:
 
 def _cursor_position(cursor: str, request: RetentionRequest, batch: Batch) -> Position | None:
     try:
-        return position_of(cursor, _cursor_subject(request, batch))
+        return parse_cursor(cursor, _cursor_subject(request, batch))
     except RefusedError as error:
         raise RefusedError(
-            "The cursor is not one of these decisions: the arguments are others, or snapshots"
-            " changed since.",
-            f"{NOTHING_CHANGED} Leave the cursor out for a new plan.",
+            "The cursor does not belong to these decisions: the arguments differ, or snapshots have"
+            " changed.",
+            f"{NOTHING_CHANGED} Omit the cursor for a new plan.",
         ) from error
 
 
@@ -214,8 +214,8 @@ def _next_step(batch: Batch, instructions: str) -> str:
     if not batch.postponed_count:
         return instructions
     return (
-        f"{instructions} {batch.postponed_count} more would go: after this plan, a new one takes"
-        " the oldest of them."
+        f"{instructions} {batch.postponed_count} more would be deleted: make a"
+        " new plan after this one."
     )
 
 

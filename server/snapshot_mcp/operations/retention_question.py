@@ -1,8 +1,8 @@
-"""What a person is asked before many snapshots are deleted: every one of them, by name."""
+"""The question to the person before a retention plan is committed: it names every snapshot."""
 
 from collections.abc import Iterator, Sequence
 
-from snapshot_mcp.consent.question import OPENING
+from snapshot_mcp.consent.question import QUESTION_OPENING
 from snapshot_mcp.core.sanitize import quote_unless_word, quoted
 from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.operations.listing import group_by_vm
@@ -10,27 +10,27 @@ from snapshot_mcp.rules.blast_radius import describe_derived_image
 from snapshot_mcp.rules.retention_batch import confirmation_words, total_gigabytes
 
 
-def retention_question(expected: Sequence[Snapshot], planned: int) -> str:
-    """What a person is asked. It depends on the snapshots alone, so every round asks the same.
+def retention_question(expected: Sequence[Snapshot], planned_count: int) -> str:
+    """Return the question. It depends on the snapshots alone, so every round asks the same.
 
     Args:
-        expected: those of the plan that are as they were planned.
-        planned: how many the plan names.
+        expected: the snapshots of the plan that are still as planned.
+        planned_count: the number of snapshots in the plan.
     """
-    how_to_agree = f"To agree, type exactly: {confirmation_words(planned)}"
-    return "\n".join([OPENING, *_lines(expected, planned), how_to_agree])
+    instruction = f"To agree, type exactly: {confirmation_words(planned_count)}"
+    return "\n".join([QUESTION_OPENING, *_lines(expected, planned_count), instruction])
 
 
-def _lines(expected: Sequence[Snapshot], planned: int) -> Iterator[str]:
+def _lines(expected: Sequence[Snapshot], planned_count: int) -> Iterator[str]:
     words = confirmation_words(len(expected)).capitalize()
-    yield f"{words} for good, {total_gigabytes(expected)} GB, oldest taken first:"
-    for members in group_by_vm(expected).values():
-        yield f"{_vm(members[0])}: {', '.join(map(_snapshot, members))}"
+    yield f"{words} for good, {total_gigabytes(expected)} GB, oldest first:"
+    for snapshots in group_by_vm(expected).values():
+        yield f"{_vm(snapshots[0])}: {', '.join(map(_snapshot, snapshots))}"
     for snapshot in expected:
         if (image := describe_derived_image(snapshot)) is not None:
             yield f"The image {image} made from {snapshot.id} is deleted too."
-    if planned > len(expected):
-        yield f"{planned - len(expected)} of the plan changed since, and are left out."
+    if planned_count > len(expected):
+        yield f"{planned_count - len(expected)} of the plan have changed since and are skipped."
 
 
 def _vm(snapshot: Snapshot) -> str:
@@ -39,5 +39,5 @@ def _vm(snapshot: Snapshot) -> str:
 
 
 def _snapshot(snapshot: Snapshot) -> str:
-    taken = f"{snapshot.created_at:%Y-%m-%d}" if snapshot.created_at else "?"
-    return f"{snapshot.id} {quote_unless_word(snapshot.name)} ({taken})"
+    date = f"{snapshot.created_at:%Y-%m-%d}" if snapshot.created_at else "?"
+    return f"{snapshot.id} {quote_unless_word(snapshot.name)} ({date})"

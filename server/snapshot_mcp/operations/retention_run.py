@@ -27,7 +27,7 @@ from snapshot_mcp.ledger.chain import Event
 from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.models.retention import NamedSnapshot, RetentionReport, SkippedSnapshot
 from snapshot_mcp.operations.delete_snapshot import DeleteSnapshot
-from snapshot_mcp.operations.notifications import announce
+from snapshot_mcp.operations.notifications import announce_change
 from snapshot_mcp.operations.planned_write import WriteContext
 from snapshot_mcp.operations.polling import poll_until
 from snapshot_mcp.rules.retention_batch import (
@@ -37,8 +37,8 @@ from snapshot_mcp.rules.retention_batch import (
     total_gigabytes,
 )
 
-_GONE = "it is gone already"
-_CHANGED = "it is not as it was when this was planned"
+_GONE = "it is already gone"
+_CHANGED = "it has changed since the plan was made"
 _DELETION_TIMEOUT_SECONDS = 10.0
 
 _Verdict = Snapshot | str
@@ -123,13 +123,13 @@ class RetentionRun:
             await self._delete_all(progress, permit)
         except BaseException:
             with anyio.CancelScope(shield=True):
-                await gate.record_end(permit, "failed", f"broken off; {progress.summary}")
+                await gate.record_end(permit, "failed", f"interrupted; {progress.summary}")
             raise
         await gate.record_end(permit, progress.end_event, progress.summary)
         pending_ids = await self._wait_until_gone(progress.accepted)
         for snapshot in progress.accepted:
             if snapshot.id not in pending_ids:
-                await announce(snapshot.id, snapshot.vm_id)
+                await announce_change(snapshot.id, snapshot.vm_id)
         return _report(progress, pending_ids)
 
     def nothing_done(self) -> RetentionReport:
@@ -276,7 +276,7 @@ def _named(snapshot: Snapshot) -> NamedSnapshot:
 def _next_steps(progress: _Progress, pending: Sequence[Snapshot]) -> list[str]:
     steps: list[str] = []
     if progress.stop_reason:
-        steps.append(f"It stopped: {progress.stop_reason}")
+        steps.append(f"The run stopped: {progress.stop_reason}")
     steps += [
         f"Call inspect_snapshot with {snapshot.id}: if it is not found, it was deleted."
         for snapshot in progress.unknown
@@ -284,5 +284,5 @@ def _next_steps(progress: _Progress, pending: Sequence[Snapshot]) -> list[str]:
     if pending:
         steps.append("Call inspect_snapshot for what is pending: if not found, it was deleted.")
     if progress.stop_reason or progress.skipped:
-        steps.append("For what is still there, call plan_retention again; this plan is used up.")
+        steps.append("For the rest, call plan_retention again; this plan cannot be used again.")
     return steps or ["Nothing more to do."]

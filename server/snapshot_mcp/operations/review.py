@@ -1,50 +1,50 @@
-"""Reviewing all snapshots: read once, page by page, and no more of each than the review needs."""
+"""review_snapshots: read all snapshots and VMs once, and only the fields that the review needs."""
 
 from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.cloud.parsing import RawEntry, parse_partial_snapshot, parse_virtual_machine
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.models.review import Review
-from snapshot_mcp.operations.pagination import PAGE_SIZE, PageCollector, collect
+from snapshot_mcp.operations.pagination import PAGE_SIZE, PageCollector, collect_pages
 from snapshot_mcp.rules.review import REVIEW_FIELDS, ReviewedVm, Reviewer
 
 
 class ReviewOperations:
-    """Looking at all snapshots and VMs at once; changes nothing.
+    """The review of all snapshots and VMs; it changes nothing.
 
     Args:
-        reader: the reading half of the cloud.
-        clock: the time.
+        reader: the reading half of the cloud client.
+        clock: the current time.
     """
 
     def __init__(self, reader: CloudReader, clock: Clock) -> None:
         self._reader = reader
         self._clock = clock
 
-    async def review(self, recent_days: int, most: int) -> Review:
-        """Orphans, waste, growth, and what is not protected. Errors as in `pages.collect`.
+    async def review(self, recent_days: int, max_entries: int) -> Review:
+        """Return orphans, waste, growth and unprotected VMs. Raises as `collect_pages`.
 
         Args:
-            recent_days: how old a snapshot may be that still counts as recent.
-            most: how many entries a finding names at most.
+            recent_days: the age in days up to which a snapshot counts as recent.
+            max_entries: the number of entries that a finding lists at most.
         """
-        vms = await collect(
-            lambda page: self._reader.get_virtual_machines_page(page, PAGE_SIZE, ""), _reviewed
+        vms = await collect_pages(
+            lambda page: self._reader.get_virtual_machines_page(page, PAGE_SIZE, ""), _reviewed_vm
         )
         reviewer = Reviewer(
-            vms.kept,
+            vms.results,
             self._clock.now(),
-            all_listed=not vms.unreadable,
+            all_listed=not vms.unreadable_count,
             recent_days=recent_days,
-            max_entries=most,
+            max_entries=max_entries,
         )
-        collected: PageCollector[None] = await collect(
+        collected: PageCollector[None] = await collect_pages(
             lambda page: self._reader.get_snapshots_page(page, PAGE_SIZE, "", REVIEW_FIELDS),
             lambda entry: reviewer.add(parse_partial_snapshot(entry, REVIEW_FIELDS)),
         )
-        unreadable = vms.unreadable + collected.unreadable
+        unreadable = vms.unreadable_count + collected.unreadable_count
         return reviewer.review().model_copy(update={"unreadable": unreadable or None})
 
 
-def _reviewed(entry: RawEntry) -> ReviewedVm:
+def _reviewed_vm(entry: RawEntry) -> ReviewedVm:
     vm = parse_virtual_machine(entry.raw)
     return ReviewedVm(vm.id, vm.name, vm.status, vm.created_at)

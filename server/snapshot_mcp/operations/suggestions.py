@@ -1,6 +1,6 @@
-"""What a person who types a name or an id may mean: from one page of a list, asked for once.
+"""Completions for a person who types a name or an id, from one page of a list.
 
-A suggestion is a help, not an answer: it must come at once or not at all.
+A completion must come fast or not at all, so the page is requested once, without retries.
 """
 
 from collections.abc import Iterable
@@ -23,71 +23,70 @@ class Suggestions(NamedTuple):
 
     Attributes:
         values: the best first.
-        total: how many there are in all; None when nobody knows.
-        more: whether there are others, or may be.
+        total: the number of matches; None if it is not known.
+        has_more: whether there are, or may be, matches beside `values`.
     """
 
     values: list[str]
     total: int | None
-    more: bool
+    has_more: bool
 
 
-class _Named(NamedTuple):
+class _Candidate(NamedTuple):
     id: int
     name: str
 
 
 async def suggest(
-    reader: CloudReader, recent: TtlCache[Page], wanted: SuggestionKind, typed: str
+    reader: CloudReader, cache: TtlCache[Page], kind: SuggestionKind, typed: str
 ) -> Suggestions:
-    """The names or ids that go with `typed`: those that begin so first, and the newest first.
+    """Return the names or ids that match `typed`: prefix matches first, then the newest first.
 
-    Ids are found by their first digits, or by a part of the thing's name.
+    An id is found by its first digits or by a part of the name.
 
     Raises:
         CloudError: the cloud gave no usable answer.
-        ProtocolError: the answer does not fit.
+        ProtocolError: the cloud's answer does not fit its API.
     """
     typed = sanitize(typed, MAX_NAME_LENGTH).text
-    by_digits = wanted.endswith("_id") and typed.isdigit()
-    of_snapshots = wanted.startswith("snapshot")
+    by_digits = kind.endswith("_id") and typed.isdigit()
+    of_snapshots = kind.startswith("snapshot")
     fetch = reader.get_snapshots_page if of_snapshots else reader.get_virtual_machines_page
     search = "" if by_digits else typed
-    look = partial(fetch, 1, PAGE_SIZE, search, once=True)
-    page = await recent.get((of_snapshots, search), look)
-    found, typed = _found(page, of_snapshots=of_snapshots), typed.casefold()
+    load = partial(fetch, 1, PAGE_SIZE, search, retry=False)
+    page = await cache.get((of_snapshots, search), load)
+    candidates, prefix = _candidates(page, of_snapshots=of_snapshots), typed.casefold()
     if by_digits:
-        matching = [it for it in found if str(it.id).startswith(typed)]
+        matches = [candidate for candidate in candidates if str(candidate.id).startswith(typed)]
     else:
-        matching = [it for it in found if typed in it.name.casefold()]
-    matching.sort(key=lambda it: (not it.name.casefold().startswith(typed), -it.id))
-    values = _values(matching, wanted)
-    whole = _is_whole(page)
+        matches = [candidate for candidate in candidates if prefix in candidate.name.casefold()]
+    matches.sort(key=lambda match: (not match.name.casefold().startswith(prefix), -match.id))
+    values, complete = _values(matches, kind), _is_complete(page)
     return Suggestions(
         values[:MAX_SUGGESTIONS],
-        len(values) if whole else None,
-        more=not whole or len(values) > MAX_SUGGESTIONS,
+        len(values) if complete else None,
+        has_more=not complete or len(values) > MAX_SUGGESTIONS,
     )
 
 
-def _found(page: Page, *, of_snapshots: bool) -> list[_Named]:
-    def named(entry: RawEntry) -> _Named:
+def _candidates(page: Page, *, of_snapshots: bool) -> list[_Candidate]:
+    def convert(entry: RawEntry) -> _Candidate:
         if of_snapshots:
-            return _Named(entry.id, parse_fields(entry, ("name",)).get("name", ""))
-        return _Named(entry.id, parse_virtual_machine(entry.raw).name)
+            return _Candidate(entry.id, parse_fields(entry, ("name",)).get("name", ""))
+        return _Candidate(entry.id, parse_virtual_machine(entry.raw).name)
 
-    collected = PageCollector(named)
-    collected.take(page.entries)
-    return collected.kept
-
-
-def _values(matching: Iterable[_Named], wanted: SuggestionKind) -> list[str]:
-    if wanted.endswith("_id"):
-        return [str(it.id) for it in matching]
-    return list(dict.fromkeys(it.name for it in matching if it.name))
+    collected = PageCollector(convert)
+    collected.add_page(page.entries)
+    return collected.results
 
 
-def _is_whole(page: Page) -> bool:
+def _values(matches: Iterable[_Candidate], kind: SuggestionKind) -> list[str]:
+    if kind.endswith("_id"):
+        return [str(match.id) for match in matches]
+    return list(dict.fromkeys(match.name for match in matches if match.name))
+
+
+def _is_complete(page: Page) -> bool:
     if page.total is None:
         return len(page.entries) < PAGE_SIZE
     return page.total <= len(page.entries)
