@@ -232,7 +232,7 @@ def test_a_wrong_key_is_reported_and_neither_key_is_shown(
     with ready_server(tmp_path, **settings) as server:
         for tool, arguments in (("list_snapshots", {}), ("delete_snapshot", {"snapshot_id": 1})):
             text = server.call_tool_error(tool, **arguments)
-            assert text.startswith("The cloud does not accept the API key. Nothing was changed.")
+            assert text.startswith("The cloud rejected the API key. Nothing was changed.")
         assert wrong not in server.stdout + server.stderr
         assert KEY not in server.stdout + server.stderr
     assert upstream.writes == []
