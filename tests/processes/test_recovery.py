@@ -168,7 +168,7 @@ def test_a_write_in_flight_is_settled_after_its_process_ends_not_after_a_lost_se
         ) as server:
             server.initialize()
             crash_setup.start_write(server, "delete_snapshot")
-            assert postgres.cut(ledger_kind.name(crash_setup.folder)) >= 1
+            assert postgres.drop_connections(ledger_kind.name(crash_setup.folder)) >= 1
             crash_setup.upstream.replacement = None
             with ready_server(crash_setup.folder, **crash_setup.settings) as other:
                 list_ready_snapshots(other)
