@@ -400,22 +400,22 @@ def test_the_first_violated_rule_in_document_order_is_reported(
 def test_keep_newest_leaves_its_number_for_any_order_of_deletions(
     kept: int, data: st.DataObject
 ) -> None:
-    rules = [one for one in data.draw(LISTS) if one.vm_id == 7]
-    ready = sum(one.state == "ready" for one in there)
-    for target in data.draw(st.permutations(there)):
-        if deletion(protect(keep_newest=kept), target, there) is None:
-            there.remove(target)
-    assert sum(one.state == "ready" for one in there) >= min(kept, ready)
+    remaining = [copy for copy in data.draw(LISTS) if copy.vm_id == 7]
+    ready = sum(copy.state == "ready" for copy in remaining)
+    for target in data.draw(st.permutations(remaining)):
+        if deletion(protect(keep_newest=kept), target, remaining) is None:
+            remaining.remove(target)
+    assert sum(copy.state == "ready" for copy in remaining) >= min(kept, ready)
 
 
 @given(st.data())
 def test_keep_last_copy_leaves_a_copy_for_any_order_of_deletions(data: st.DataObject) -> None:
-    rules = [one for one in data.draw(LISTS) if one.vm_id == 7]
-    ready = any(one.state == "ready" for one in there)
-    for target in data.draw(st.permutations(there)):
-        if deletion(protect(keep_last_copy=True), target, there) is None:
-            there.remove(target)
-    assert any(one.state == "ready" for one in there) == ready
+    remaining = [copy for copy in data.draw(LISTS) if copy.vm_id == 7]
+    ready = any(copy.state == "ready" for copy in remaining)
+    for target in data.draw(st.permutations(remaining)):
+        if deletion(protect(keep_last_copy=True), target, remaining) is None:
+            remaining.remove(target)
+    assert any(copy.state == "ready" for copy in remaining) == ready
 
 
 @given(
