@@ -79,8 +79,8 @@ def start_calls(server: StdioServer, ready: list[Message], number: int) -> dict[
 
 def outcome(server: StdioServer, call: int) -> str:
     """Return the outcome that the server sent before it was killed, if any."""
-    answers = [message["result"] for message in server.messages if message.get("id") == call]
-    return answers[0].get("structuredContent", {}).get("outcome", "") if answers else ""
+    results = [message["result"] for message in server.messages if message.get("id") == call]
+    return results[0].get("structuredContent", {}).get("outcome", "") if results else ""
 
 
 def test_a_server_killed_with_calls_in_flight_leaves_consistent_databases_and_restarts(

@@ -107,8 +107,13 @@ def test_incomplete_evidence_sends_nothing(
 def test_a_forged_token_sends_nothing(server: StdioServer, upstream: Upstream, tool: str) -> None:
     commit = commit_of_new_plan(server, tool)
     header, claims, signature = str(commit["plan_token"]).split(".")
-    turned = signature[::-1]
-    for forged in ("nonsense", f"{header}.{claims}.{turned}", f"{header}.{claims}.", "e30.e30."):
+    reversed_signature = signature[::-1]
+    for forged in (
+        "nonsense",
+        f"{header}.{claims}.{reversed_signature}",
+        f"{header}.{claims}.",
+        "e30.e30.",
+    ):
         text = server.call_tool_error(tool, **(commit | {"plan_token": forged}))
         assert "was not issued by this server" in text
     assert upstream.writes == []

@@ -55,4 +55,4 @@ def test_a_command_that_serves_no_tools_rejects_toolset_arguments(
 ) -> None:
     completed = command(*arguments.split(), env=environment(tmp_path))
     assert (completed.returncode, completed.stdout) == (2, "")
-    assert "--tools and --read-only are not for" in completed.stderr
+    assert "does not accept --tools and --read-only" in completed.stderr

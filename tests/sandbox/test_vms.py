@@ -105,9 +105,9 @@ async def test_a_deleted_vm_is_gone_but_its_snapshots_remain(cloud: Cloud) -> No
     assert body == {"status": True, "message": f"VM {NOTEBOOK} is being deleted"}
     await cloud.get(path, 404)
     await cloud.request("DELETE", path, 404)
-    found = await cloud.get("/core/snapshots", query={"search": "notebook"})
-    assert {snapshot["vm_status"] for snapshot in found["snapshots"]} == {"DELETED"}
-    restored = (await cloud.restore(found["snapshots"][0]["id"], "notebook-shared"))["instances"][0]
+    page = await cloud.get("/core/snapshots", query={"search": "notebook"})
+    assert {snapshot["vm_status"] for snapshot in page["snapshots"]} == {"DELETED"}
+    restored = (await cloud.restore(page["snapshots"][0]["id"], "notebook-shared"))["instances"][0]
     assert restored["id"] > NOTEBOOK
 
 

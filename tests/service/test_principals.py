@@ -34,7 +34,7 @@ from snapshot_mcp.transports.http.token_verifier import LEEWAY_SECONDS
 from tests.conftest import ERAS, SHOWS_PANELS, ask, refused
 from tests.service.conftest import Service
 from tests.service.raw_requests import LEGACY, MODERN, bearer_headers, open_session
-from tests.service.raw_requests import send_request as ask_raw
+from tests.service.raw_requests import send_request as send_raw_request
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 ALL = " ".join(SCOPES)
@@ -79,29 +79,31 @@ async def test_a_commit_in_the_panel_needs_the_scope_of_what_is_committed(
         params = {"name": COMMIT_TOOL, "arguments": {"tool": tool}}
         needed = required_scopes("tools/call", params)
         assert needed == {SCOPE_OF_TOOL.get(tool, READ)} or tool == "nonsense"
-        for held in SCOPES:
-            answer = ask_raw(service.http, MODERN, service.issuer.token(held), "tools/call", params)
-            assert (answer.status_code == 403) == (needed != {held})
+        for granted in SCOPES:
+            response = send_raw_request(
+                service.http, MODERN, service.issuer.token(granted), "tools/call", params
+            )
+            assert (response.status_code == 403) == (needed != {granted})
     assert is_listed(COMMIT_TOOL, {WRITE})
     assert not is_listed(COMMIT_TOOL, {READ})
     assert service.upstream.requests == []
 
 
 @pytest.mark.parametrize("mode", ERAS)
-@pytest.mark.parametrize("held", [READ, WRITE, f"{READ} {DELETE}", ALL])
+@pytest.mark.parametrize("granted", [READ, WRITE, f"{READ} {DELETE}", ALL])
 async def test_tools_and_prompts_are_listed_by_scopes(
-    service: Service, held: str, mode: str
+    service: Service, granted: str, mode: str
 ) -> None:
-    async with connect_client(service, service.issuer.token(held), mode) as client:
+    async with connect_client(service, service.issuer.token(granted), mode) as client:
         listed = {tool.name for tool in (await client.list_tools()).tools}
-        if READ in held:
+        if READ in granted:
             prompts = {prompt.name for prompt in (await client.list_prompts()).prompts}
             assert prompts == {prompt.name for prompt in load_prompts() if prompt.needs <= listed}
             assert prompts
     assert listed == {
         name
         for name, scope in SCOPE_OF_TOOL.items()
-        if scope in held.split()
+        if scope in granted.split()
         and not name.startswith("panel_")  # only for clients that support panels
     }
 
@@ -118,12 +120,12 @@ async def test_a_plan_can_only_be_used_by_its_principal(service: Service, mode: 
         listed = await ask(alice, "list_snapshots", state="ready", limit=1)
         target = {"snapshot_id": listed["snapshots"][0]["id"]}
         plan = await ask(alice, "delete_snapshot", **target)
-        words = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
-        error = await refused(bob, "delete_snapshot", **target, **words)
+        commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
+        error = await refused(bob, "delete_snapshot", **target, **commit)
         assert "made for someone else" in error
         assert service.upstream.writes == []
-        done = await ask(alice, "delete_snapshot", **target, **words)
-        assert done["outcome"] in {"deleted", "pending"}
+        result = await ask(alice, "delete_snapshot", **target, **commit)
+        assert result["outcome"] in {"deleted", "pending"}
     names = {name: f"{service.issuer.url}#{name}-{mode}" for name in ("alice", "bob")}
     rows = [row for row in ledger_rows(service) if row[2] in names.values()]
     assert ("planned", "delete_snapshot", names["alice"]) in rows
@@ -188,10 +190,10 @@ async def test_a_stream_ends_when_its_token_expires(service: Service, era: str) 
 def _listen(service: Service, era: str, token: str) -> int:
     """Read a stream to its end and return its status."""
     if era == MODERN:
-        wanted: dict[str, Any] = {"notifications": {"resourceSubscriptions": ["snapshot://1"]}}
-        answer = ask_raw(service.http, era, token, "subscriptions/listen", wanted)
-        assert "acknowledged" in answer.text
-        return answer.status_code
+        params: dict[str, Any] = {"notifications": {"resourceSubscriptions": ["snapshot://1"]}}
+        response = send_raw_request(service.http, era, token, "subscriptions/listen", params)
+        assert "acknowledged" in response.text
+        return response.status_code
     headers = {
         "accept": "text/event-stream",
         "mcp-session-id": open_session(service.http, token),

@@ -140,8 +140,8 @@ def test_a_tool_beyond_the_scopes_is_answered_403_with_the_scope_that_it_needs(
     assert response.status_code == 403
     challenge = response.headers["www-authenticate"]
     assert 'error="insufficient_scope"' in challenge
-    wanted = " ".join(scope for scope in SCOPES if scope in (needed, granted))
-    assert f'scope="{wanted}"' in challenge
+    expected_scopes = " ".join(scope for scope in SCOPES if scope in (needed, granted))
+    assert f'scope="{expected_scopes}"' in challenge
     assert f"needs the scope {needed}" in response.json()["error_description"]
     assert nothing_was_sent(service)
 

@@ -60,8 +60,8 @@ def test_any_other_status_is_unknown(status: str | None) -> None:
 
 @given(st.text(max_size=20))
 def test_no_unlisted_status_means_ready(status: str) -> None:
-    seen = {"SUCCESS", "SUCCESSFUL", "COMPLETE"}
-    assert (snapshot_state(status) == "ready") == (status.strip().upper() in seen)
+    successes = {"SUCCESS", "SUCCESSFUL", "COMPLETE"}
+    assert (snapshot_state(status) == "ready") == (status.strip().upper() in successes)
 
 
 @pytest.mark.parametrize(

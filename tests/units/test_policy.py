@@ -400,22 +400,22 @@ def test_the_first_violated_rule_in_document_order_is_reported(
 def test_keep_newest_leaves_its_number_for_any_order_of_deletions(
     kept: int, data: st.DataObject
 ) -> None:
-    there = [one for one in data.draw(LISTS) if one.vm_id == 7]
-    ready = sum(one.state == "ready" for one in there)
-    for target in data.draw(st.permutations(there)):
-        if deletion(protect(keep_newest=kept), target, there) is None:
-            there.remove(target)
-    assert sum(one.state == "ready" for one in there) >= min(kept, ready)
+    remaining = [copy for copy in data.draw(LISTS) if copy.vm_id == 7]
+    ready = sum(copy.state == "ready" for copy in remaining)
+    for target in data.draw(st.permutations(remaining)):
+        if deletion(protect(keep_newest=kept), target, remaining) is None:
+            remaining.remove(target)
+    assert sum(copy.state == "ready" for copy in remaining) >= min(kept, ready)
 
 
 @given(st.data())
 def test_keep_last_copy_leaves_a_copy_for_any_order_of_deletions(data: st.DataObject) -> None:
-    there = [one for one in data.draw(LISTS) if one.vm_id == 7]
-    ready = any(one.state == "ready" for one in there)
-    for target in data.draw(st.permutations(there)):
-        if deletion(protect(keep_last_copy=True), target, there) is None:
-            there.remove(target)
-    assert any(one.state == "ready" for one in there) == ready
+    remaining = [copy for copy in data.draw(LISTS) if copy.vm_id == 7]
+    ready = any(copy.state == "ready" for copy in remaining)
+    for target in data.draw(st.permutations(remaining)):
+        if deletion(protect(keep_last_copy=True), target, remaining) is None:
+            remaining.remove(target)
+    assert any(copy.state == "ready" for copy in remaining) == ready
 
 
 @given(
@@ -480,25 +480,25 @@ def test_numbers_have_bounds(section: str, key: str, largest: int) -> None:
 HIDDEN = "must not contain line breaks, control or invisible characters, or spaces at its ends."
 
 
-def written(folder: Path, content: str | bytes) -> Path:
+def write_policy(folder: Path, content: str | bytes) -> Path:
     path = folder / "policy.toml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
 
 
-def mistake(path: Path) -> str:
+def read_mistake(path: Path) -> str:
     with pytest.raises(ConfigurationError) as caught:
         load_policy(path)
-    sentence = str(caught.value)
-    assert re.fullmatch(r"SNAPSHOT_MCP_POLICY: [^\n]+\.", sentence)
-    return sentence.removeprefix("SNAPSHOT_MCP_POLICY: ")
+    mistake = str(caught.value)
+    assert re.fullmatch(r"SNAPSHOT_MCP_POLICY: [^\n]+\.", mistake)
+    return mistake.removeprefix("SNAPSHOT_MCP_POLICY: ")
 
 
 def test_the_example_in_the_documentation_is_a_policy(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
     example = re.search(r"```toml\n(.*?)```", text, re.DOTALL)
     assert example is not None
-    chosen = load_policy(written(tmp_path, example.group(1)))
+    chosen = load_policy(write_policy(tmp_path, example.group(1)))
     unset = json.loads(dump_policy(chosen))["defaults"]
     assert unset == {}
     assert chosen.allow.tools == TOOLS
@@ -506,27 +506,27 @@ def test_the_example_in_the_documentation_is_a_policy(tmp_path: Path) -> None:
 
 def test_the_documentation_lists_exactly_the_rules() -> None:
     text = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
-    told = re.findall(r"^\| `([a-z_.]+)` \|", text, re.MULTILINE)
-    there = [
+    documented = re.findall(r"^\| `([a-z_.]+)` \|", text, re.MULTILINE)
+    rules = [
         f"{section}.{rule}"
         for section, chosen in NOTHING_FORBIDDEN.model_dump().items()
         for rule in chosen
     ]
-    assert sorted(told) == sorted(there)
+    assert sorted(documented) == sorted(rules)
 
 
 @pytest.mark.parametrize("content", ["", "# nothing\n", "[protect]\n[limits]\n[allow]\n"])
 def test_an_empty_file_forbids_nothing(tmp_path: Path, content: str) -> None:
-    assert load_policy(written(tmp_path, content)) == NOTHING_FORBIDDEN
+    assert load_policy(write_policy(tmp_path, content)) == NOTHING_FORBIDDEN
 
 
 def test_a_file_with_windows_line_ends_is_read(tmp_path: Path) -> None:
     content = b"\xef\xbb\xbf[protect]\r\nlabels = ['keep']\r\n"
-    assert load_policy(written(tmp_path, content)).protect.labels == ("keep",)
+    assert load_policy(write_policy(tmp_path, content)).protect.labels == ("keep",)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("[protect]\nlables = []", 'there is no rule "protect.lables".'),
         ("protected = 1", 'there is no rule "protected".'),
@@ -582,41 +582,41 @@ def test_a_file_with_windows_line_ends_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_in_the_file_is_reported_in_one_sentence_without_its_content(
-    tmp_path: Path, content: str | bytes, told: str
+    tmp_path: Path, content: str | bytes, message: str
 ) -> None:
-    sentence = mistake(written(tmp_path, content))
-    assert sentence == told
-    assert "secret" not in sentence
+    mistake = read_mistake(write_policy(tmp_path, content))
+    assert mistake == message
+    assert "secret" not in mistake
 
 
 def test_a_file_of_the_maximum_size_is_read(tmp_path: Path) -> None:
-    assert load_policy(written(tmp_path, b"#" * MAX_FILE_BYTES)) == NOTHING_FORBIDDEN
+    assert load_policy(write_policy(tmp_path, b"#" * MAX_FILE_BYTES)) == NOTHING_FORBIDDEN
 
 
 def test_a_missing_file_is_reported(tmp_path: Path) -> None:
-    assert mistake(tmp_path / "none.toml") == "there is no such file."
-    assert mistake(written(tmp_path, "") / "below") == "there is no such file."
+    assert read_mistake(tmp_path / "none.toml") == "there is no such file."
+    assert read_mistake(write_policy(tmp_path, "") / "below") == "there is no such file."
 
 
 def test_a_folder_is_not_a_policy_file(tmp_path: Path) -> None:
-    assert mistake(tmp_path) == "it is not a file."
+    assert read_mistake(tmp_path) == "it is not a file."
 
 
 def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
-    assert mistake(tmp_path / ("a" * 300)) == "the file cannot be read (OSError)."
+    assert read_mistake(tmp_path / ("a" * 300)) == "the file cannot be read (OSError)."
 
 
 # The resource.
 
 
 def test_the_resource_shows_the_settings_and_the_other_defaults() -> None:
-    shown = json.loads(
+    resource = json.loads(
         dump_policy(policy(protect={"keep_newest": 0}, limits={"deletes_per_hour": 5}))
     )
-    assert shown["set"] == {"protect": {"keep_newest": 0}, "limits": {"deletes_per_hour": 5}}
-    assert "keep_newest" not in shown["defaults"]["protect"]
-    assert shown["defaults"]["limits"] == {"restores_per_hour": None}
-    assert shown["defaults"]["allow"] == {"regions": None, "tools": None}
+    assert resource["set"] == {"protect": {"keep_newest": 0}, "limits": {"deletes_per_hour": 5}}
+    assert "keep_newest" not in resource["defaults"]["protect"]
+    assert resource["defaults"]["limits"] == {"restores_per_hour": None}
+    assert resource["defaults"]["allow"] == {"regions": None, "tools": None}
 
 
 def test_the_resource_of_an_empty_policy_is_short() -> None:

@@ -37,9 +37,11 @@ def reviewed(
     *,
     all_listed: bool = True,
     recent_days: int = 7,
-    most: int = 10,
+    max_entries: int = 10,
 ) -> Review:
-    reviewer = Reviewer(vms, NOW, all_listed=all_listed, recent_days=recent_days, max_entries=most)
+    reviewer = Reviewer(
+        vms, NOW, all_listed=all_listed, recent_days=recent_days, max_entries=max_entries
+    )
     for snapshot in snapshots:
         reviewer.add(snapshot)
     return reviewer.review()
@@ -57,13 +59,13 @@ def test_an_empty_account_has_no_findings() -> None:
 
 
 def test_a_vm_is_gone_if_its_status_is_deleted_or_it_is_not_listed() -> None:
-    told = shot(1, vm_id=6, vm_status="DELETED")
+    deleted = shot(1, vm_id=6, vm_status="DELETED")
     unlisted = shot(2, vm_id=7, vm_status=None, size=30)
     alive = [shot(3, vm_status=None), shot(4, vm_id=8, vm_status="ACTIVE"), shot(5, vm_id=None)]
-    found = reviewed([told, unlisted, *alive])
+    found = reviewed([deleted, unlisted, *alive])
     assert ids(found.vm_gone) == [2, 1]
     assert (found.vm_gone.count, found.vm_gone.size) == (2, 40)
-    assert ids(reviewed([told, unlisted], all_listed=False).vm_gone) == [1]
+    assert ids(reviewed([deleted, unlisted], all_listed=False).vm_gone) == [1]
 
 
 def test_a_deleted_vm_in_the_list_is_not_reported_as_unprotected() -> None:
@@ -239,20 +241,20 @@ machines = st.lists(
 
 @given(histories, machines, st.integers(1, 40), st.integers(1, 5), st.randoms())
 def test_the_order_of_snapshots_does_not_matter(
-    history: list[Snapshot], vms: list[ReviewedVm], days: int, most: int, dice: Random
+    history: list[Snapshot], vms: list[ReviewedVm], days: int, max_entries: int, dice: Random
 ) -> None:
-    found = reviewed(history, vms, recent_days=days, most=most)
+    found = reviewed(history, vms, recent_days=days, max_entries=max_entries)
     mixed, mixed_vms = list(history), list(vms)
     dice.shuffle(mixed)
     dice.shuffle(mixed_vms)
-    assert reviewed(mixed, mixed_vms, recent_days=days, most=most) == found
+    assert reviewed(mixed, mixed_vms, recent_days=days, max_entries=max_entries) == found
 
 
 @given(histories, machines, st.integers(1, 40), st.integers(1, 5))
 def test_every_finding_matches_a_simple_count(
-    history: list[Snapshot], vms: list[ReviewedVm], days: int, most: int
+    history: list[Snapshot], vms: list[ReviewedVm], days: int, max_entries: int
 ) -> None:
-    found = reviewed(history, vms, recent_days=days, most=most)
+    found = reviewed(history, vms, recent_days=days, max_entries=max_entries)
     living = {vm.id for vm in vms if vm.status != "DELETED"}
     left = {vm.id for vm in vms if vm.id in living and is_rehearsal(vm.name)}
     recent = NOW - timedelta(days=days)
@@ -286,17 +288,17 @@ def test_every_finding_matches_a_simple_count(
 
 @given(histories, machines, st.integers(1, 5))
 def test_findings_are_limited_and_report_the_number_of_other_entries(
-    history: list[Snapshot], vms: list[ReviewedVm], most: int
+    history: list[Snapshot], vms: list[ReviewedVm], max_entries: int
 ) -> None:
-    found = reviewed(history, vms, most=most)
+    found = reviewed(history, vms, max_entries=max_entries)
     for finding in (found.vm_gone, found.failed, found.never_followed):
-        assert len(finding.snapshots) == min(finding.count, most)
+        assert len(finding.snapshots) == min(finding.count, max_entries)
         assert len(finding.snapshots) + finding.more == finding.count
         assert finding.size >= sum(snapshot.size or 0 for snapshot in finding.snapshots)
         sizes = [snapshot.size or 0 for snapshot in finding.snapshots]
         assert sizes == sorted(sizes, reverse=True)
     for finding in (found.no_recent, found.rehearsals, found.growth):
-        assert len(finding.virtual_machines) == min(finding.count, most)
+        assert len(finding.virtual_machines) == min(finding.count, max_entries)
         assert len(finding.virtual_machines) + finding.more == finding.count
 
 
@@ -304,7 +306,7 @@ def test_findings_are_limited_and_report_the_number_of_other_entries(
 def test_a_never_followed_snapshot_is_alone_and_its_listed_vm_has_no_recent_one(
     history: list[Snapshot], vms: list[ReviewedVm]
 ) -> None:
-    found = reviewed(history, vms, most=60)
+    found = reviewed(history, vms, max_entries=60)
     for named in found.never_followed.snapshots:
         alike = [
             snapshot.id
@@ -323,9 +325,10 @@ plain_names = st.text(min_size=1, max_size=MAX_NAME_LENGTH).filter(is_sanitized)
 @example("x" * (MAX_NAME_LENGTH - 11) + " y")
 @given(plain_names)
 def test_a_rehearsal_name_is_recognized_fits_and_has_one_prefix(name: str) -> None:
-    made = rehearsal_name(name)
-    assert is_rehearsal(made)
-    assert len(made) <= MAX_NAME_LENGTH
-    assert is_sanitized(made)
-    assert rehearsal_name(made) == made
-    assert made == name or made.removeprefix("rehearsal-") == name[: MAX_NAME_LENGTH - 10].rstrip()
+    renamed = rehearsal_name(name)
+    assert is_rehearsal(renamed)
+    assert len(renamed) <= MAX_NAME_LENGTH
+    assert is_sanitized(renamed)
+    assert rehearsal_name(renamed) == renamed
+    truncated = name[: MAX_NAME_LENGTH - 10].rstrip()
+    assert renamed == name or renamed.removeprefix("rehearsal-") == truncated

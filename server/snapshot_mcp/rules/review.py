@@ -87,7 +87,7 @@ class Reviewer:
         now: the current time.
         all_listed: `vms` is complete, so a VM that it does not contain does not exist.
         recent_days: maximum age of a recent snapshot.
-        most: how many entries a finding names at most.
+        max_entries: maximum number of entries in a finding.
     """
 
     def __init__(

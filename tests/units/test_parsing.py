@@ -170,9 +170,9 @@ def all_texts(value: object) -> list[str]:
 
 @given(values)
 def test_any_json_is_parsed_or_rejected_with_a_protocol_error(raw: object) -> None:
-    for read in (parse_snapshot, parse_virtual_machine):
+    for parse in (parse_snapshot, parse_virtual_machine):
         with suppress(ProtocolError):
-            assert read(raw).id >= 1
+            assert parse(raw).id >= 1
 
 
 @given(identified)
@@ -180,16 +180,16 @@ def test_any_json_is_parsed_or_rejected_with_a_protocol_error(raw: object) -> No
 def test_an_object_with_an_id_is_always_parsed_into_the_declared_types(
     raw: Mapping[str, object],
 ) -> None:
-    for thing in (parse_snapshot(raw), parse_virtual_machine(raw)):
-        assert thing.id == raw["id"]
-        assert type(thing).model_validate(thing.model_dump(), strict=True).id == thing.id
-        json.loads(thing.model_dump_json())
+    for parsed in (parse_snapshot(raw), parse_virtual_machine(raw)):
+        assert parsed.id == raw["id"]
+        assert type(parsed).model_validate(parsed.model_dump(), strict=True).id == parsed.id
+        json.loads(parsed.model_dump_json())
 
 
 @given(identified)
 def test_all_parsed_text_is_sanitized(raw: Mapping[str, object]) -> None:
-    for thing in (parse_snapshot(raw), parse_virtual_machine(raw)):
-        for text in all_texts(thing):
+    for parsed in (parse_snapshot(raw), parse_virtual_machine(raw)):
+        for text in all_texts(parsed):
             assert is_sanitized(text, 2_000)
 
 
@@ -249,18 +249,18 @@ def test_the_example_of_the_api_document_is_parsed_completely() -> None:
 
 def test_the_example_of_the_api_document_keeps_all_attributes_in_the_result() -> None:
     raw = cast("dict[str, object]", json.loads(DOCUMENT)["snapshot"])
-    shown = parse_snapshot({**raw, "id": 1}).model_dump(mode="json", exclude_none=True)
+    result = parse_snapshot({**raw, "id": 1}).model_dump(mode="json", exclude_none=True)
     expected = json.loads(DOCUMENT.replace(".000Z", "Z"))["snapshot"]
     expected["id"] = 1
     expected["vm_flavor"]["labels"] = ["string"]
-    assert shown == expected
+    assert result == expected
 
 
 @pytest.mark.parametrize("raw", [None, [], "", "1701", 1701, True, {}, "{}", '["id"]', '{"id": '])
 def test_a_value_that_is_not_an_object_is_rejected(raw: object) -> None:
-    for read in (parse_snapshot, parse_virtual_machine):
+    for parse in (parse_snapshot, parse_virtual_machine):
         with pytest.raises(ProtocolError):
-            read(raw)
+            parse(raw)
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_an_id_may_be_text(given_id: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "read"),
+    ("value", "expected"),
     [
         (0, 0),
         (-5, -5),
@@ -304,13 +304,13 @@ def test_an_id_may_be_text(given_id: object) -> None:
         ({}, None),
     ],
 )
-def test_an_integer_is_parsed_or_omitted(written: object, read: int | None) -> None:
-    assert read_integer(written) == read
-    assert type(read_integer(written)) is type(read)
+def test_an_integer_is_parsed_or_omitted(value: object, expected: int | None) -> None:
+    assert read_integer(value) == expected
+    assert type(read_integer(value)) is type(expected)
 
 
 @pytest.mark.parametrize(
-    ("written", "read"),
+    ("value", "expected"),
     [
         (8, 8.0),
         (0.5, 0.5),
@@ -330,21 +330,21 @@ def test_an_integer_is_parsed_or_omitted(written: object, read: int | None) -> N
         ([8], None),
     ],
 )
-def test_a_number_is_parsed_or_omitted(written: object, read: float | None) -> None:
-    assert read_number(written) == read
-    assert type(read_number(written)) is type(read)
+def test_a_number_is_parsed_or_omitted(value: object, expected: float | None) -> None:
+    assert read_number(value) == expected
+    assert type(read_number(value)) is type(expected)
 
 
 @given(values)
 def test_parsing_a_number_or_a_time_never_fails(value: object) -> None:
-    whole, number, time = read_integer(value), read_number(value), read_time(value)
-    assert whole is None or (type(whole) is int and abs(whole) <= MAX_ID)
+    integer, number, time = read_integer(value), read_number(value), read_time(value)
+    assert integer is None or (type(integer) is int and abs(integer) <= MAX_ID)
     assert number is None or (type(number) is float and abs(number) <= MAX_ID)
     assert time is None or time.utcoffset() == EPOCH.utcoffset()
 
 
 @pytest.mark.parametrize(
-    "written",
+    "value",
     [
         "2026-05-07T09:10:00Z",
         "2026-05-07T09:10:00",
@@ -355,13 +355,13 @@ def test_parsing_a_number_or_a_time_never_fails(value: object) -> None:
         " 2026-05-07T09:10:00Z\n",
     ],
 )
-def test_a_time_is_utc_with_or_without_its_zone(written: str) -> None:
-    assert read_time(written) == TEN_PAST_NINE
-    assert parse_snapshot({"id": 1, "created_at": written}).created_at == TEN_PAST_NINE
+def test_a_time_is_utc_with_or_without_its_zone(value: str) -> None:
+    assert read_time(value) == TEN_PAST_NINE
+    assert parse_snapshot({"id": 1, "created_at": value}).created_at == TEN_PAST_NINE
 
 
 @pytest.mark.parametrize(
-    "written",
+    "value",
     [
         None,
         "",
@@ -377,9 +377,9 @@ def test_a_time_is_utc_with_or_without_its_zone(written: str) -> None:
         "2026-05-07T09:10:00\ud800",
     ],
 )
-def test_an_invalid_time_is_omitted(written: object) -> None:
-    assert read_time(written) is None
-    assert parse_snapshot({"id": 1, "created_at": written}).created_at is None
+def test_an_invalid_time_is_omitted(value: object) -> None:
+    assert read_time(value) is None
+    assert parse_snapshot({"id": 1, "created_at": value}).created_at is None
 
 
 @given(st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(2200, 1, 1)))  # noqa: DTZ001 - the strategy wants naive bounds
@@ -389,7 +389,7 @@ def test_every_time_survives_a_round_trip(time: datetime) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "read"),
+    ("value", "expected"),
     [
         (True, True),
         (False, False),
@@ -405,8 +405,8 @@ def test_every_time_survives_a_round_trip(time: datetime) -> None:
         ([], None),
     ],
 )
-def test_a_boolean_is_parsed_or_omitted(written: object, *, read: bool | None) -> None:
-    assert parse_snapshot({"id": 1, "is_image": written}).is_image is read
+def test_a_boolean_is_parsed_or_omitted(value: object, *, expected: bool | None) -> None:
+    assert parse_snapshot({"id": 1, "is_image": value}).is_image is expected
 
 
 LABELS: list[tuple[object, tuple[str, ...]]] = [
@@ -430,19 +430,19 @@ UNREADABLE_LABELS: list[tuple[object, tuple[str, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("written", "read"), UNREADABLE_LABELS)
+@pytest.mark.parametrize(("value", "expected"), UNREADABLE_LABELS)
 def test_unreadable_labels_are_reported_as_altered_because_one_may_protect(
-    written: object, read: tuple[str, ...]
+    value: object, expected: tuple[str, ...]
 ) -> None:
-    snapshot = parse_snapshot({"id": 1, "labels": written})
-    assert snapshot.labels == read
+    snapshot = parse_snapshot({"id": 1, "labels": value})
+    assert snapshot.labels == expected
     assert snapshot.altered == ("labels",)
 
 
-@pytest.mark.parametrize(("written", "read"), LABELS)
-def test_labels_are_parsed_from_every_known_shape(written: object, read: tuple[str, ...]) -> None:
-    snapshot = parse_snapshot({"id": 1, "labels": written})
-    assert snapshot.labels == read
+@pytest.mark.parametrize(("value", "expected"), LABELS)
+def test_labels_are_parsed_from_every_known_shape(value: object, expected: tuple[str, ...]) -> None:
+    snapshot = parse_snapshot({"id": 1, "labels": value})
+    assert snapshot.labels == expected
     assert snapshot.altered is None
 
 
@@ -469,12 +469,10 @@ def test_very_long_label_text_is_truncated_quickly() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "size"), [(40, 40), (0, 0), ("40", 40), (-1, None), ("-5", None), (True, None)]
+    ("value", "size"), [(40, 40), (0, 0), ("40", 40), (-1, None), ("-5", None), (True, None)]
 )
-def test_a_size_is_never_negative(written: object, size: int | None) -> None:
-    snapshot = parse_snapshot(
-        {"id": 1, "size": written, "vm_image": {"name": "a", "size": written}}
-    )
+def test_a_size_is_never_negative(value: object, size: int | None) -> None:
+    snapshot = parse_snapshot({"id": 1, "size": value, "vm_image": {"name": "a", "size": value}})
     assert snapshot.size == size
     assert snapshot.vm_image == VmImage(name="a", size=size)
 
@@ -544,8 +542,8 @@ def test_the_cloud_cannot_set_the_altered_field() -> None:
     ],
 )
 def test_a_nested_object_may_be_json_text_or_in_a_list(flavor: object) -> None:
-    read = parse_snapshot({"id": 1, "vm_flavor": flavor}).vm_flavor
-    assert read == Flavor(name="n1", cpu=4, features=Features(no_snapshot=True))
+    nested = parse_snapshot({"id": 1, "vm_flavor": flavor}).vm_flavor
+    assert nested == Flavor(name="n1", cpu=4, features=Features(no_snapshot=True))
 
 
 def test_plain_text_in_place_of_a_nested_object_is_its_name() -> None:
@@ -564,8 +562,8 @@ def test_an_empty_nested_object_is_omitted(empty: object) -> None:
 
 def test_an_object_in_place_of_text_is_read_by_its_name() -> None:
     keypair = {"name": "ops", "environment": {"id": 3, "name": "default-NORWAY-1"}}
-    read = parse_snapshot({"id": 1, "vm_keypair": keypair}).vm_keypair
-    assert read == Keypair(name="ops", environment="default-NORWAY-1")
+    nested = parse_snapshot({"id": 1, "vm_keypair": keypair}).vm_keypair
+    assert nested == Keypair(name="ops", environment="default-NORWAY-1")
 
 
 def test_a_number_in_place_of_text_is_read_as_text() -> None:
@@ -582,9 +580,9 @@ def test_deeply_nested_json_is_read_as_text() -> None:
 
 def test_json_in_text_that_is_too_long_is_not_parsed() -> None:
     flavor = json.dumps({"name": "n1", "cpu": 4, "padding": "x" * 20_000})
-    read = parse_snapshot({"id": 1, "vm_flavor": flavor}).vm_flavor
-    assert read is not None
-    assert read.cpu is None
+    nested = parse_snapshot({"id": 1, "vm_flavor": flavor}).vm_flavor
+    assert nested is not None
+    assert nested.cpu is None
 
 
 def test_altered_text_is_reported_by_its_field_name() -> None:
