@@ -48,7 +48,7 @@ test-deep: .venv/.packaging .venv/.host .venv/.typescript
 # The largest numbers of examples and steps, and ten minutes of faults; it takes more than an hour.
 test-soak: .venv/.dev
 	$(BIN)/python -m pytest -n 2 --hypothesis-profile soak --timeout 14400 -m "not packaging and not browser" \
-	  tests/faults tests/hostile tests/restic tests/units tests/commands/test_ctrl_c.py
+	  tests/faults tests/hostile tests/restic tests/unit tests/cli/test_ctrl_c.py
 	$(BIN)/python -m bench.soak --minutes 10
 
 # Build the wheel, install it in an empty environment, and check that its prompts are included.

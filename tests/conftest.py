@@ -43,7 +43,7 @@ from tests.scale import register_profiles
 
 if TYPE_CHECKING:
     from tests.postgres.server import Server
-    from tests.units.ledgers import LedgerKind
+    from tests.unit.ledger.ledger_kinds import LedgerKind
 
 register_profiles()
 
@@ -79,7 +79,7 @@ def postgres() -> Generator["Server"]:
 @pytest.fixture(params=["file", pytest.param("postgres", marks=pytest.mark.postgres)])
 def ledger_kind(request: pytest.FixtureRequest) -> Generator["LedgerKind"]:
     """Each kind of ledger in turn, for the promises that both keep."""
-    from tests.units.ledgers import DatabaseLedgers, FileLedgers  # noqa: PLC0415 - few tests need it
+    from tests.unit.ledger.ledger_kinds import DatabaseLedgers, FileLedgers  # noqa: PLC0415 - few tests need it
 
     if request.param == "file":
         yield FileLedgers()

@@ -20,7 +20,7 @@ from tests.processes.helpers import (
     target_arguments,
     until,
 )
-from tests.units.ledgers import LedgerKind
+from tests.unit.ledger.ledger_kinds import LedgerKind
 
 pytestmark = pytest.mark.slow
 

@@ -33,7 +33,7 @@ from tests.processes.helpers import (
     target_arguments,
     until,
 )
-from tests.units.ledgers import DatabaseLedgers, LedgerKind
+from tests.unit.ledger.ledger_kinds import DatabaseLedgers, LedgerKind
 
 pytestmark = pytest.mark.slow
 

@@ -4,7 +4,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from tests.shipping.helpers import ROOT
+from tests.packaging.helpers import ROOT
 
 
 def load_bundle_script() -> Any:  # noqa: ANN401 - a module that is loaded by its path has no types

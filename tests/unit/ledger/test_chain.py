@@ -22,7 +22,13 @@ from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import FIRST_PREVIOUS_HASH, Attempt, RateLimit, Row, link_row
 from snapshot_mcp.ledger.formatting import format_json, format_text
 from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
-from tests.units.ledgers import NOW, OPEN_LEDGER_PROGRAM, FileLedgers, LedgerKind, owner_files
+from tests.unit.ledger.ledger_kinds import (
+    NOW,
+    OPEN_LEDGER_PROGRAM,
+    FileLedgers,
+    LedgerKind,
+    owner_files,
+)
 from tests.waiting import ANSWER_TIMEOUT_SECONDS, read_line, start_process
 
 ATTEMPT = Attempt("plan-1", "delete_snapshot", 1701, {"name": "a"}, "local", "form", "Claude")

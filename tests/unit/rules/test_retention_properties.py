@@ -10,8 +10,8 @@ from snapshot_mcp.rules.retention_policy import (
     CalendarSpan,
     RetentionPolicy,
 )
-from tests.units.retention_helpers import NOW, decide
-from tests.units.retention_strategies import histories, policies
+from tests.unit.rules.retention_helpers import NOW, decide
+from tests.unit.rules.retention_strategies import histories, policies
 
 
 def protecting(ids: set[int]) -> FindProtection:

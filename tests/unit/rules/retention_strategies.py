@@ -14,7 +14,7 @@ from snapshot_mcp.rules.retention_policy import (
     RetentionPolicy,
     parse_span,
 )
-from tests.units.retention_helpers import BERLIN, NOW, TOKYO, UTC_ZONE
+from tests.unit.rules.retention_helpers import BERLIN, NOW, TOKYO, UTC_ZONE
 
 
 def mostly(*usual: st.SearchStrategy[Any], rarely: st.SearchStrategy[Any]) -> Any:  # noqa: ANN401

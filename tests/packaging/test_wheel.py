@@ -7,7 +7,7 @@ import pytest
 
 from snapshot_mcp import __version__
 from snapshot_mcp.cli.install.clients import CLIENTS, UserEnvironment
-from tests.shipping.helpers import (
+from tests.packaging.helpers import (
     UV,
     assert_server_works,
     build,

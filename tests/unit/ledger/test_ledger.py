@@ -21,7 +21,7 @@ from snapshot_mcp.core.errors import LedgerError, RefusedError
 from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import Argument, Attempt, Event, RateLimit
 from snapshot_mcp.ledger.sqlite import SqliteStore, open_sqlite_ledger
-from tests.units.ledgers import NOW, OPEN_LEDGER_PROGRAM, LedgerKind
+from tests.unit.ledger.ledger_kinds import NOW, OPEN_LEDGER_PROGRAM, LedgerKind
 from tests.waiting import ANSWER_TIMEOUT_SECONDS, read_line, start_process
 
 T = TypeVar("T")

@@ -20,7 +20,7 @@ from snapshot_mcp.rules.policy import Policy, PolicyViolation
 from snapshot_mcp.settings.policy_file import MAX_FILE_BYTES, dump_policy, load_policy
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NOTHING_FORBIDDEN = Policy()
 
 Rules = dict[str, dict[str, Any]]

@@ -17,7 +17,7 @@ from snapshot_mcp.ledger.chain import attempt_from_row
 from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE
 from tests.conftest import World, ask
 
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "previous_version"
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "previous_version"
 FINISHED = "sent done refused sent failed refused planned sent done"
 """The events of the finished calls; the rows of the unsettled attempts follow."""
 ROWS = 14

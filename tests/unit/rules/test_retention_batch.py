@@ -19,8 +19,8 @@ from snapshot_mcp.rules.retention_batch import (
     total_gigabytes,
 )
 from snapshot_mcp.rules.retention_policy import RetentionPolicy
-from tests.units.retention_helpers import NOW, at, decide
-from tests.units.retention_strategies import histories, policies
+from tests.unit.rules.retention_helpers import NOW, at, decide
+from tests.unit.rules.retention_strategies import histories, policies
 
 EMPTY = Policy()
 

@@ -17,7 +17,7 @@ from snapshot_mcp.rules.retention_policy import (
     RetentionPolicy,
     parse_span,
 )
-from tests.units.retention_helpers import BERLIN, NOW, TOKYO, UTC_ZONE, at, decide
+from tests.unit.rules.retention_helpers import BERLIN, NOW, TOKYO, UTC_ZONE, at, decide
 
 
 def daily(number: int) -> list[Snapshot]:

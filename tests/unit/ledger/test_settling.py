@@ -12,7 +12,7 @@ from snapshot_mcp.ledger.chain import Attempt, Event, Row
 from snapshot_mcp.ledger.process_lock import ProcessLock
 from snapshot_mcp.ledger.sqlite import SqliteStore, open_sqlite_ledger
 from snapshot_mcp.settings.environment import LEDGER_FILE
-from tests.units.ledgers import LedgerKind
+from tests.unit.ledger.ledger_kinds import LedgerKind
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 ATTEMPT = Attempt(
