@@ -15,7 +15,7 @@ Schema = dict[str, Any]
 
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=60)
 # Made of a little each, or Hypothesis would write them all out to describe itself.
-_LONG = st.sampled_from([("x", 100_000), ("\u202e", 2_000), ("e\u0301", 500), ("\U0001f4be", 301)])
+_LONG_TEXTS = st.sampled_from([("x", 100_000), ("\u202e", 2_000), ("e\u0301", 500), ("\U0001f4be", 301)])
 _NUMBERS = st.one_of(
     st.integers(),
     st.sampled_from([0, -1, 2**31, 2**53 + 1, 2**63 - 1, 2**63, 10**30, -(2**63)]),
@@ -29,21 +29,21 @@ _LEAVES = st.one_of(
     _NUMBERS,
     _TEXT,
     st.sampled_from(["", " ", "\0", "a\n"]),
-    _LONG.map(lambda it: it[0] * it[1]),
+    _LONG_TEXTS.map(lambda it: it[0] * it[1]),
 )
 _JUNK = st.recursive(
     _LEAVES,
     lambda inner: st.lists(inner, max_size=30) | st.dictionaries(_TEXT, inner, max_size=5),
     max_leaves=40,
 )
-_UNKNOWN = st.one_of(
+_UNKNOWN_NAMES = st.one_of(
     _TEXT,
     st.sampled_from(["", "ctx", "self", "force", "confirm ", "Snapshot_id", "$ref"]),
     st.just(5_000).map(lambda length: "x" * length),
 )
 
 # As a careless client writes it: "3" for 3, 1 for true, a list for its one entry.
-_RETOLD: list[Callable[[Any], object]] = [
+_CONVERSIONS: list[Callable[[Any], object]] = [
     str,
     json.dumps,
     bool,
@@ -53,7 +53,7 @@ _RETOLD: list[Callable[[Any], object]] = [
 ]
 
 
-class Known(NamedTuple):
+class KnownObjects(NamedTuple):
     """What is there, so that not every call ends where nothing is found."""
 
     snapshots: list[int]
@@ -62,7 +62,7 @@ class Known(NamedTuple):
 
 
 @st.composite
-def as_the_schema_says(draw: st.DrawFn, schema: Schema, known: Known) -> Arguments:
+def valid_arguments(draw: st.DrawFn, schema: Schema, known: KnownObjects) -> Arguments:
     """What the schema accepts; about things that exist, more often than not."""
     given = draw(_object_of(schema))
     hints = {name: hint for name, hint in _hints(known).items() if name in schema["properties"]}
@@ -82,7 +82,7 @@ def _object_of(schema: Schema) -> st.SearchStrategy[Arguments]:
     return st.fixed_dictionaries(required, optional=values)
 
 
-def _hints(known: Known) -> dict[str, st.SearchStrategy[Any]]:
+def _hints(known: KnownObjects) -> dict[str, st.SearchStrategy[Any]]:
     a_name = st.integers(1, 10**9).map("box-{}".format)
     return {
         "snapshot_id": st.sampled_from(known.snapshots),
@@ -105,9 +105,9 @@ def _hints(known: Known) -> dict[str, st.SearchStrategy[Any]]:
 
 
 @st.composite
-def spoilt(draw: st.DrawFn, schema: Schema, known: Known) -> Arguments:
+def mutated_arguments(draw: st.DrawFn, schema: Schema, known: KnownObjects) -> Arguments:
     """What the schema accepts, after up to three changes; it may be accepted still."""
-    given = draw(as_the_schema_says(schema, known))
+    given = draw(valid_arguments(schema, known))
     names = st.sampled_from(sorted(schema["properties"]))
     for change in draw(
         st.lists(st.sampled_from(["junk", "unknown", "retold", "dropped", "beyond"]), max_size=3)
@@ -116,19 +116,19 @@ def spoilt(draw: st.DrawFn, schema: Schema, known: Known) -> Arguments:
             case "junk":
                 given[draw(names)] = draw(_JUNK)
             case "unknown":
-                given[draw(_UNKNOWN)] = draw(_JUNK)
+                given[draw(_UNKNOWN_NAMES)] = draw(_JUNK)
             case "retold":
                 name = draw(names)
-                given[name] = draw(st.sampled_from(_RETOLD))(given.get(name, 3))
+                given[name] = draw(st.sampled_from(_CONVERSIONS))(given.get(name, 3))
             case "dropped":
                 given.pop(draw(names), None)
             case _:
                 name = draw(names)
-                given[name] = draw(st.sampled_from(_beyond(schema["properties"][name])))()
+                given[name] = draw(st.sampled_from(_out_of_bounds(schema["properties"][name])))()
     return given
 
 
-def _beyond(own: Schema) -> list[Callable[[], object]]:
+def _out_of_bounds(own: Schema) -> list[Callable[[], object]]:
     """Makes of what is just beyond what a property allows."""
     edges: dict[str, Callable[[Any], object]] = {
         "minimum": lambda bound: bound - 1,

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Generator
 import pytest
 
 from tests.hostile.raw_cloud import KEY
-from tests.hostile.scene import Scene, scene
+from tests.hostile.scene import Harness, open_harness
 
 
 @pytest.fixture(scope="module")
@@ -15,8 +15,8 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="module")
-async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Scene]:
-    async with scene(tmp_path_factory.mktemp("stage")) as played:
+async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Harness]:
+    async with open_harness(tmp_path_factory.mktemp("stage")) as played:
         yield played
 
 

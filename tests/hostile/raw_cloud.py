@@ -22,7 +22,7 @@ _RESET = struct.pack("ii", 1, 0)
 _BUFFER_BYTES = 64 * 1024
 
 
-class Asked(NamedTuple):
+class ReceivedRequest(NamedTuple):
     """One request, as it came."""
 
     method: str
@@ -31,7 +31,7 @@ class Asked(NamedTuple):
     body: bytes
 
 
-class Said(NamedTuple):
+class HonestReply(NamedTuple):
     """The honest answer to it."""
 
     status: int
@@ -39,10 +39,10 @@ class Said(NamedTuple):
 
     @property
     def whole(self) -> bytes:
-        return answer(self.body, status=f"{self.status} Honest")
+        return encode_response(self.body, status=f"{self.status} Honest")
 
 
-class Line:
+class ServerConnection:
     """The server's end of one connection.
 
     Attributes:
@@ -73,11 +73,11 @@ class Line:
         self._writer.transport.abort()
 
 
-Trick = Callable[[Line, Said], Awaitable[bool]]
+Misbehavior = Callable[[ServerConnection, HonestReply], Awaitable[bool]]
 """Answers in place of the cloud; whether the connection is used further."""
 
 
-def answer(body: bytes, *headers: str, status: str = "200 OK", length: int | None = None) -> bytes:
+def encode_response(body: bytes, *headers: str, status: str = "200 OK", length: int | None = None) -> bytes:
     """The bytes of an answer; `length` lies about the body's."""
     lines = [f"HTTP/1.1 {status}", f"content-length: {len(body) if length is None else length}"]
     return "\r\n".join([*lines, *headers, "", ""]).encode() + body
@@ -95,27 +95,27 @@ class RawCloud:
 
     def __init__(self, database: Path, now: Callable[[], datetime]) -> None:
         app = create_app(database=database, api_key=KEY, now=now)
-        self._honest = httpx.AsyncClient(
+        self._cloud = httpx.AsyncClient(
             transport=httpx.ASGITransport(app),
             base_url="http://cloud.invalid",
             headers={"api_key": KEY},
         )
         self._port = 0
-        self.seen: list[Asked] = []
-        self._lines: list[Line] = []
-        self.trick: Trick | None = None
-        self.is_tricked: Callable[[Asked], bool] = lambda _: True
-        self.never_done: Collection[bytes] = ()
+        self.requests: list[ReceivedRequest] = []
+        self._connections: list[ServerConnection] = []
+        self.misbehavior: Misbehavior | None = None
+        self.applies_to: Callable[[ReceivedRequest], bool] = lambda _: True
+        self.never_executed: Collection[bytes] = ()
 
     @property
-    def connections(self) -> int:
+    def connection_count(self) -> int:
         """How many were made."""
-        return len(self._lines)
+        return len(self._connections)
 
     @property
-    def sent(self) -> int:
+    def bytes_sent(self) -> int:
         """How many bytes the other end has taken."""
-        return sum(line.sent for line in self._lines)
+        return sum(line.sent for line in self._connections)
 
     @property
     def url(self) -> str:
@@ -124,7 +124,7 @@ class RawCloud:
     @asynccontextmanager
     async def serving(self) -> AsyncGenerator["RawCloud"]:
         """Serve until the end of the block, and then drop every connection."""
-        async with self._honest, anyio.create_task_group() as tasks:
+        async with self._cloud, anyio.create_task_group() as tasks:
             server = await asyncio.start_server(
                 lambda reader, writer: tasks.start_soon(self._serve, reader, writer), "127.0.0.1"
             )
@@ -135,43 +135,43 @@ class RawCloud:
                 server.close()
                 tasks.cancel_scope.cancel()
 
-    async def honest(self, method: str, target: str, body: bytes = b"") -> Said:
+    async def reply_honestly(self, method: str, target: str, body: bytes = b"") -> HonestReply:
         """What the cloud says when it is asked without a network between."""
-        response = await self._honest.request(method, target, content=body)
-        return Said(response.status_code, response.content)
+        response = await self._cloud.request(method, target, content=body)
+        return HonestReply(response.status_code, response.content)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line = Line(writer)
-        self._lines.append(line)
+        line = ServerConnection(writer)
+        self._connections.append(line)
         try:
             # The other end leaves in the midst of most tricks.
             with suppress(OSError, EOFError):
-                while await self._answer(await _request(reader), line):
+                while await self._reply(await _read_request(reader), line):
                     pass
         finally:
             line.hang_up()
 
-    async def _answer(self, asked: Asked, line: Line) -> bool:
-        self.seen.append(asked)
-        said = await self._done(asked)
-        if self.trick is not None and self.is_tricked(asked):
-            return await self.trick(line, said)
+    async def _reply(self, asked: ReceivedRequest, line: ServerConnection) -> bool:
+        self.requests.append(asked)
+        said = await self._execute(asked)
+        if self.misbehavior is not None and self.applies_to(asked):
+            return await self.misbehavior(line, said)
         await line.send(said.whole)
         return True
 
-    async def _done(self, asked: Asked) -> Said:
-        if asked.method != "GET" and self._is_never_done(asked):
-            return Said(200, b'{"status": true, "snapshot": {"id": 9}, "instance": {"id": 9}}')
-        return await self.honest(asked.method, asked.target, asked.body)
+    async def _execute(self, asked: ReceivedRequest) -> HonestReply:
+        if asked.method != "GET" and self._is_never_executed(asked):
+            return HonestReply(200, b'{"status": true, "snapshot": {"id": 9}, "instance": {"id": 9}}')
+        return await self.reply_honestly(asked.method, asked.target, asked.body)
 
-    def _is_never_done(self, asked: Asked) -> bool:
+    def _is_never_executed(self, asked: ReceivedRequest) -> bool:
         whole = asked.target.encode() + b" " + asked.body
-        return any(part in whole for part in self.never_done)
+        return any(part in whole for part in self.never_executed)
 
 
-async def _request(reader: asyncio.StreamReader) -> Asked:
+async def _read_request(reader: asyncio.StreamReader) -> ReceivedRequest:
     head = await reader.readuntil(b"\r\n\r\n")
     length = _LENGTH.search(head)
     body = await reader.readexactly(int(length[1])) if length else b""
     method, target, _ = head.decode().split(" ", 2)
-    return Asked(method, target, head, body)
+    return ReceivedRequest(method, target, head, body)

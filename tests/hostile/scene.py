@@ -14,10 +14,10 @@ from pydantic import SecretStr
 from snapshot_mcp.mcp_server.app import create_server
 from snapshot_mcp.settings.environment import CLOUD_FILE, Settings
 from tests.conftest import ManualClock, ask, said
-from tests.hostile.raw_cloud import KEY, Asked, RawCloud, Trick
+from tests.hostile.raw_cloud import KEY, ReceivedRequest, RawCloud, Misbehavior
 
 TIMEOUT_SECONDS = 2.0
-REMOTE = "R3MOTE-WORDS"
+REMOTE_TEXT = "R3MOTE-WORDS"
 """Stands in every hostile answer that can hold text; it must reach nobody."""
 
 WRITES = ("create_snapshot", "delete_snapshot", "restore_snapshot")
@@ -26,17 +26,17 @@ _READS = ("inspect_snapshot", "list_snapshots")
 _INSPECTED = "training-box-golden"
 _DELETED, _NEVER_DELETED = "train-a100-1-before-driver-570", "notebook-shared-end-of-course"
 _RESTORED = "grafana-before-major-upgrade"
-_MADE, _NEVER_MADE = "made", "never-made"
+_CREATED, _NEVER_CREATED = "made", "never-made"
 _VM, _SPARE_VM = "inference-a6000", "notebook-shared"
-_LONGEST_SENTENCES = 700
-FOREIGN = re.compile(
+_MAX_SENTENCES_LENGTH = 700
+FOREIGN_TEXT = re.compile(
     r"Error executing tool|Internal error|Traceback|\w(Error|Exception)\b|httpx|httpcore|h11"
     r"|bytearray|illegal|malformed|disconnected|peer closed|conflicting"
-    rf"|Errno|0x[0-9a-f]{{6}}|</?[a-z]|127\.0\.0\.1|{REMOTE}|{KEY}"
+    rf"|Errno|0x[0-9a-f]{{6}}|</?[a-z]|127\.0\.0\.1|{REMOTE_TEXT}|{KEY}"
 )
 
 
-class Wish(NamedTuple):
+class ToolCall(NamedTuple):
     """One call of a tool; a write that `happens` is done before its answer is spoilt."""
 
     tool: str
@@ -47,14 +47,14 @@ class Wish(NamedTuple):
     def writes(self) -> bool:
         return self.tool not in _READS
 
-    def is_about(self, asked: Asked) -> bool:
+    def is_about(self, asked: ReceivedRequest) -> bool:
         """Whether this is the request that the call is for, and not one on the way to it."""
         if self.writes:
             return asked.method != "GET"
         return asked.method == "GET" and str(self.arguments.get("snapshot_id", "?")) in asked.target
 
 
-class Scene:
+class Harness:
     """A client, a server and a raw cloud.
 
     Attributes:
@@ -66,7 +66,7 @@ class Scene:
         self.cloud = cloud
         self.client = client
         self.turned = turned
-        self.reads: list[Wish] = []
+        self.reads: list[ToolCall] = []
         self.honest: list[dict[str, Any]] = []
         self._file = file
         self._seeded = sqlite3.connect(":memory:")
@@ -80,12 +80,12 @@ class Scene:
         things = [*listed["snapshots"], *machines["virtual_machines"]]
         self._ids = {it["name"]: it["id"] for it in things}
         self.reads = [
-            Wish("inspect_snapshot", {"snapshot_id": self._ids[_INSPECTED]}),
-            Wish("list_snapshots", {"search": "box-weekly"}),
+            ToolCall("inspect_snapshot", {"snapshot_id": self._ids[_INSPECTED]}),
+            ToolCall("list_snapshots", {"search": "box-weekly"}),
         ]
         self.honest = [await ask(self.client, it.tool, **it.arguments) for it in self.reads]
-        self.cloud.never_done = (
-            _NEVER_MADE.encode(),
+        self.cloud.never_executed = (
+            _NEVER_CREATED.encode(),
             f"/core/snapshots/{self._ids[_NEVER_DELETED]} ".encode(),
         )
         with closing(sqlite3.connect(self._file)) as connection:
@@ -94,12 +94,12 @@ class Scene:
     def end(self) -> None:
         self._seeded.close()
 
-    async def write(self, tool: str, *, happen: bool) -> Wish:
+    async def write(self, tool: str, *, happen: bool) -> ToolCall:
         """A write, planned if need be, in a cloud that is as it was at first."""
         self._rest()
         with closing(sqlite3.connect(self._file)) as connection:
             self._seeded.backup(connection)
-        name = self._name(_MADE if happen else _NEVER_MADE)
+        name = self._name(_CREATED if happen else _NEVER_CREATED)
         match tool:
             case "create_snapshot":
                 arguments = {"vm_id": self._ids[_VM], "name": name, "allow_interruption": True}
@@ -108,8 +108,8 @@ class Scene:
                 arguments = target | await self._plan(tool, target)
             case _:
                 target = {"snapshot_id": self._ids[_DELETED if happen else _NEVER_DELETED]}
-                return Wish(tool, target | await self._plan(tool, target), happen)
-        return Wish(tool, arguments | {"wait_seconds": 0}, happen)
+                return ToolCall(tool, target | await self._plan(tool, target), happen)
+        return ToolCall(tool, arguments | {"wait_seconds": 0}, happen)
 
     def _rest(self) -> None:
         # Where the cloud failed again and again, it is left alone for up to a minute.
@@ -123,16 +123,16 @@ class Scene:
         plan = await ask(self.client, tool, **arguments)
         return {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
 
-    async def tricked(self, wish: Wish, trick: Trick) -> CallToolResult:
+    async def tricked(self, wish: ToolCall, trick: Misbehavior) -> CallToolResult:
         """Call a tool whose request is answered by `trick`; the cloud is honest about the rest."""
         self._rest()
-        self.cloud.trick, self.cloud.is_tricked = trick, wish.is_about
-        before = len(self.cloud.seen)
+        self.cloud.misbehavior, self.cloud.applies_to = trick, wish.is_about
+        before = len(self.cloud.requests)
         try:
             result = await self.client.call_tool(wish.tool, wish.arguments)
         finally:
-            self.cloud.trick = None
-        sent = [it for it in self.cloud.seen[before:] if it.method != "GET"]
+            self.cloud.misbehavior = None
+        sent = [it for it in self.cloud.requests[before:] if it.method != "GET"]
         assert len(sent) == wish.writes, f"{wish} was sent {len(sent)} times: {said(result)}"
         return result
 
@@ -140,15 +140,15 @@ class Scene:
         """Read and write as if nothing had been."""
         self._rest()
         wish, honest = self.reads[0], self.honest[0]
-        assert told_by(await self.client.call_tool(wish.tool, wish.arguments)) == facts(honest)
+        assert facts_of(await self.client.call_tool(wish.tool, wish.arguments)) == stable_facts(honest)
         creation = {"vm_id": self._ids[_SPARE_VM], "name": self._name("after-all")}
         result = await self.client.call_tool("create_snapshot", creation | {"wait_seconds": 0})
-        assert told_by(result)["outcome"] == "pending"
+        assert facts_of(result)["outcome"] == "pending"
         self.turned.turn(minutes=30)
 
 
 @asynccontextmanager
-async def scene(folder: Path) -> AsyncGenerator[Scene]:
+async def open_harness(folder: Path) -> AsyncGenerator[Harness]:
     """A server, its client and its cloud, which is honest so far."""
     turned = ManualClock()
     file = folder / CLOUD_FILE
@@ -157,7 +157,7 @@ async def scene(folder: Path) -> AsyncGenerator[Scene]:
             api_key=SecretStr(KEY), api_url=cloud.url, data_dir=folder, timeout=TIMEOUT_SECONDS
         )
         async with Client(create_server(settings, clock=turned.clock)) as client:
-            played = Scene(cloud, client, turned, file)
+            played = Harness(cloud, client, turned, file)
             try:
                 await played.begin()
                 yield played
@@ -165,40 +165,40 @@ async def scene(folder: Path) -> AsyncGenerator[Scene]:
                 played.end()
 
 
-def facts(content: dict[str, Any]) -> dict[str, Any]:
+def stable_facts(content: dict[str, Any]) -> dict[str, Any]:
     """What a read told, without what changes as time goes by."""
     return {key: value for key, value in content.items() if key != "age_days"}
 
 
-def told_by(result: CallToolResult) -> dict[str, Any]:
+def facts_of(result: CallToolResult) -> dict[str, Any]:
     """The facts of a read that must have succeeded."""
     assert not result.is_error, said(result)
-    return facts(cast("dict[str, Any]", result.structured_content))
+    return stable_facts(cast("dict[str, Any]", result.structured_content))
 
 
-def assert_ours(text: str) -> None:
+def assert_own_sentence(text: str) -> None:
     """It is a sentence of ours, and nothing in it came from the cloud or from a library."""
-    found = FOREIGN.search(text)
+    found = FOREIGN_TEXT.search(text)
     assert found is None, text
     assert text[:1].isupper(), text
     assert text.endswith("."), text
-    assert len(text) < _LONGEST_SENTENCES
+    assert len(text) < _MAX_SENTENCES_LENGTH
 
 
-def assert_refused(result: CallToolResult) -> None:
+def assert_error(result: CallToolResult) -> None:
     """It is an error, told in our words."""
     assert result.is_error, said(result)
     assert cast("dict[str, Any]", result.structured_content or {}).keys() <= {"retry_after"}
-    assert_ours(said(result))
+    assert_own_sentence(said(result))
 
 
-def assert_true(wish: Wish, result: CallToolResult) -> None:
+def assert_truthful(wish: ToolCall, result: CallToolResult) -> None:
     """What was answered to a write is so: no success that nobody saw, no denial of what was."""
     if result.is_error:
-        assert_refused(result)
+        assert_error(result)
         assert not (wish.happens and "Nothing was changed" in said(result)), said(result)
         return
     content = cast("dict[str, Any]", result.structured_content)
-    assert_ours(content["next_step"])
+    assert_own_sentence(content["next_step"])
     allowed = (*SUCCESSES, "pending") if wish.happens else ("failed",)
     assert content["outcome"] in ("unknown", *allowed), content

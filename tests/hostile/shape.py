@@ -9,7 +9,7 @@ from typing import cast
 
 from snapshot_mcp.core.sanitize import sanitize
 
-TWO_WORDS, ONE_WORD, NOTHING = "two words", "plain", ""
+TWO_WORDS, ONE_WORD, EMPTY = "two words", "plain", ""
 
 # Independent of the server's own table, on purpose.
 _HIDDEN = re.compile(
@@ -25,24 +25,24 @@ _ALTERED = re.compile(
     r"Hidden (or excess )?characters were removed from: [a-z_., ]+\."
     r"|Its name mixes letters of several alphabets: it may imitate another name\."
 )
-_ENDING = re.compile(
+_LAST_LINE = re.compile(
     r"^To agree, type exactly(?:: (?P<word>[A-Za-z0-9][A-Za-z0-9._-]*)"
     r'| the text between the quotation marks: "(?P<words>[^"\\\n]*)")\Z',
     re.MULTILINE,
 )
-_MOST_MARKS = 4
+_MAX_MARKS = 4
 
 
 @cache
-def _shown(text: str) -> str:
+def _sanitized(text: str) -> str:
     return sanitize(text).text
 
 
-def twin(text: str) -> str:
+def harmless_twin(text: str) -> str:
     """A harmless text that must be shown in the same way as `text`."""
-    shown = _shown(text)
+    shown = _sanitized(text)
     if not shown:
-        return NOTHING
+        return EMPTY
     return ONE_WORD if _WORD.fullmatch(shown) else TWO_WORDS
 
 
@@ -53,27 +53,27 @@ def skeleton(said: str, text: str) -> str:
     """
     told = [line for line in said.split("\n") if not _ALTERED.fullmatch(line)]
     assert len(said.split("\n")) - len(told) <= 2
-    bare = _TOKEN.sub("TOKEN", _QUOTED.sub("Q", _ENDING.sub("WORDS", "\n".join(told))))
-    shown = _shown(text)
+    bare = _TOKEN.sub("TOKEN", _QUOTED.sub("Q", _LAST_LINE.sub("WORDS", "\n".join(told))))
+    shown = _sanitized(text)
     if _WORD.fullmatch(shown):
         bare = re.sub(rf"(?i)(?<=[ ,(/]){re.escape(shown)}(?=[ ,.:;)\n]|$)", "Q", bare)
     return bare
 
 
-def words_asked_for(question: str) -> str:
+def requested_words(question: str) -> str:
     """What a person would type who reads the last line of a question."""
-    found = _ENDING.search(question)
+    found = _LAST_LINE.search(question)
     assert found is not None, question
     return found["word"] or found["words"]
 
 
-def hidden_in(said: str) -> list[str]:
+def hidden_characters(said: str) -> list[str]:
     """Characters that no reader can see, or that a terminal obeys; line feeds are ours."""
     found = [f"U+{ord(it):04X}" for it in _HIDDEN.findall(said)]
     run = 0
     for character in "" if said.isascii() else said:
         run = run + 1 if unicodedata.category(character).startswith("M") else 0
-        found += ["too many marks"] if run > _MOST_MARKS else []
+        found += ["too many marks"] if run > _MAX_MARKS else []
     return found
 
 
@@ -93,9 +93,9 @@ def strings_in(value: object) -> Iterator[str]:
             return
 
 
-def trouble_in_json(value: object) -> list[str]:
+def json_problems(value: object) -> list[str]:
     """What is wrong with structured content: it must encode, and hold one clean line a text."""
     json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    return [trouble for text in strings_in(value) for trouble in hidden_in(text)] + [
+    return [trouble for text in strings_in(value) for trouble in hidden_characters(text)] + [
         "a line break" for text in strings_in(value) if "\n" in text
     ]

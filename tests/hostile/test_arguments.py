@@ -26,25 +26,25 @@ from snapshot_mcp.mcp_server.tools.arguments import parse_time
 from snapshot_mcp.models.cloud import MAX_ID
 from snapshot_mcp.rules.retention_policy import parse_span
 from tests.conftest import World, ask, said
-from tests.hostile.arguments import Arguments, Known, as_the_schema_says, spoilt
-from tests.hostile.scene import FOREIGN
-from tests.hostile.shape import hidden_in
+from tests.hostile.arguments import Arguments, KnownObjects, valid_arguments, mutated_arguments
+from tests.hostile.scene import FOREIGN_TEXT
+from tests.hostile.shape import hidden_characters
 from tests.scale import scale
 from tests.tools.test_definitions import NAMES
 
 pytestmark = pytest.mark.no_cover
 
 INPUTS = scale(quick=400, deep=3_000, soak=10_000)
-KINDS = {"as the schema says": as_the_schema_says, "spoilt": spoilt}
+KINDS = {"as the schema says": valid_arguments, "spoilt": mutated_arguments}
 EXAMPLES = -(-INPUTS // (len(NAMES) * len(KINDS)))
-LONGEST_REFUSAL = 1_200
+MAX_ERROR_LENGTH = 1_200
 
 _ENDING = " Nothing was changed. Correct the arguments and call again."
 _COMPLAINT = re.compile(r"(?P<name>\w+)(\[(?P<place>\d+)\])? (?P<reason>.+)")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
-def _is_no_time(value: Any) -> bool:  # noqa: ANN401 - whatever JSON holds
+def _is_invalid_time(value: Any) -> bool:  # noqa: ANN401 - whatever JSON holds
     try:
         parse_time(value)
     except ValueError:
@@ -52,7 +52,7 @@ def _is_no_time(value: Any) -> bool:  # noqa: ANN401 - whatever JSON holds
     return False
 
 
-def _is_no_span(value: Any) -> bool:  # noqa: ANN401 - as above
+def _is_invalid_span(value: Any) -> bool:  # noqa: ANN401 - as above
     try:
         parse_span(value)
     except ValueError:
@@ -60,11 +60,11 @@ def _is_no_span(value: Any) -> bool:  # noqa: ANN401 - as above
     return False
 
 
-def _is_no_zone(value: Any) -> bool:  # noqa: ANN401 - as above
+def _is_invalid_zone(value: Any) -> bool:  # noqa: ANN401 - as above
     return value not in available_timezones()
 
 
-BEYOND_A_SCHEMA: Mapping[str, Callable[[Any], bool]] = {
+BEYOND_SCHEMA: Mapping[str, Callable[[Any], bool]] = {
     # Some clients reject a maximum that no float can hold.
     "is larger than any id": lambda value: value > MAX_ID,
     # A schema takes 3.0 for a whole number; nobody means a float by an id.
@@ -72,15 +72,15 @@ BEYOND_A_SCHEMA: Mapping[str, Callable[[Any], bool]] = {
     "must not hold line breaks, control or invisible characters, or spaces at its ends": (
         lambda value: not is_sanitized(unicodedata.normalize("NFC", value))
     ),
-    "must be a date or time such as 2026-05-31 or 2026-05-31T08:00Z": _is_no_time,
+    "must be a date or time such as 2026-05-31 or 2026-05-31T08:00Z": _is_invalid_time,
     "must be whole years, months, days and hours in this order, such as 2y5m7d3h or 30d, each at"
-    " most 99999 and not all of them 0": _is_no_span,
-    "must be the name of a time zone such as UTC or Europe/Berlin": _is_no_zone,
+    " most 99999 and not all of them 0": _is_invalid_span,
+    "must be the name of a time zone such as UTC or Europe/Berlin": _is_invalid_zone,
 }
 """Why an input is refused that its schema accepts, and when that is so."""
 
 
-class Bench:
+class ToolTester:
     """One server, and what its tools promise."""
 
     def __init__(self, portal: BlockingPortal, world: World, client: Client) -> None:
@@ -92,7 +92,7 @@ class Bench:
         snapshots = portal.call(self._ask, "list_snapshots")["snapshots"]
         vms = portal.call(self._ask, "list_virtual_machines")["virtual_machines"]
         plan = portal.call(self._ask, "delete_snapshot", snapshots[0]["id"])
-        self.known = Known(
+        self.known = KnownObjects(
             [it["id"] for it in snapshots], [it["id"] for it in vms], plan["plan_token"]
         )
 
@@ -109,13 +109,13 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Generator[Bench]:
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Generator[ToolTester]:
     world = World(tmp_path_factory.mktemp("bench"))
     with (
         start_blocking_portal("asyncio") as portal,
         portal.wrap_async_context_manager(world.client()) as client,
     ):
-        yield Bench(portal, world, client)
+        yield ToolTester(portal, world, client)
 
 
 def fits(value: object, schema: Mapping[str, Any] | None) -> bool:
@@ -128,12 +128,12 @@ def fits(value: object, schema: Mapping[str, Any] | None) -> bool:
     return True
 
 
-def check_refusal(text: str) -> None:
+def check_error(text: str) -> None:
     """It is a sentence of ours that hides nothing and does not go on without end."""
-    assert FOREIGN.search(_QUOTED.sub("", text)) is None, text
-    assert hidden_in(text) == []
+    assert FOREIGN_TEXT.search(_QUOTED.sub("", text)) is None, text
+    assert hidden_characters(text) == []
     assert text.endswith("."), text
-    assert len(text) < LONGEST_REFUSAL
+    assert len(text) < MAX_ERROR_LENGTH
 
 
 def check_complaints(text: str, arguments: Arguments) -> None:
@@ -143,10 +143,10 @@ def check_complaints(text: str, arguments: Arguments) -> None:
         assert found is not None, text
         value = arguments[found["name"]]
         told = value[int(found["place"])] if found["place"] else value
-        assert BEYOND_A_SCHEMA[found["reason"]](told), text
+        assert BEYOND_SCHEMA[found["reason"]](told), text
 
 
-def as_taken(arguments: Arguments, tool: Tool) -> Arguments:
+def decode_lists(arguments: Arguments, tool: Tool) -> Arguments:
     """The arguments with lists that came as JSON text: some clients write every list so."""
     taken = dict(arguments)
     for name, about in tool.input_schema["properties"].items():
@@ -158,21 +158,21 @@ def as_taken(arguments: Arguments, tool: Tool) -> Arguments:
     return taken
 
 
-def outcome_of(bench: Bench, tool: Tool, arguments: Arguments) -> str:
+def call_and_check(bench: ToolTester, tool: Tool, arguments: Arguments) -> str:
     """Call, and hold what comes back to what the tool published."""
     result, sent = bench.call(tool.name, arguments)
     text = said(result)
-    arguments = as_taken(arguments, tool)
+    arguments = decode_lists(arguments, tool)
     if not fits(arguments, tool.input_schema):
         assert result.is_error, arguments
         assert text.endswith(_ENDING), text
         assert sent == []
-        check_refusal(text)
+        check_error(text)
         return "refused as the schema says"
     if not result.is_error:
         assert fits(result.structured_content, tool.output_schema), result.structured_content
         return "answered"
-    check_refusal(text)
+    check_error(text)
     if not text.endswith(_ENDING):
         return "refused for what it is about"
     assert sent == []
@@ -183,7 +183,7 @@ def outcome_of(bench: Bench, tool: Tool, arguments: Arguments) -> str:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", NAMES)
 def test_an_input_is_refused_if_its_schema_rejects_it_and_for_little_else(
-    bench: Bench, name: str, kind: str
+    bench: ToolTester, name: str, kind: str
 ) -> None:
     tool = bench.tools[name]
     outcomes = Counter[str]()
@@ -196,7 +196,7 @@ def test_an_input_is_refused_if_its_schema_rejects_it_and_for_little_else(
     )
     @given(KINDS[kind](tool.input_schema, bench.known))
     def check(arguments: Arguments) -> None:
-        outcome = outcome_of(bench, tool, arguments)
+        outcome = call_and_check(bench, tool, arguments)
         event(outcome)
         outcomes[outcome] += 1
 

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from snapshot_mcp.core.instrumentation import route_template
 from tests.conftest import ask
-from tests.hostile.corpus import TEXTS, storable
+from tests.hostile.corpus import TEXTS, is_storable
 from tests.processes.helpers import KEY, Upstream, free_port, ready_server, stdio_server, until
 from tests.processes.http_server import HttpServer, http_server
 from tests.scale import scale
@@ -126,7 +126,7 @@ async def test_metrics_are_sent_and_shown_and_parse(
 async def test_neither_the_key_nor_anybodys_text_leaves(
     server: HttpServer, collector: Collector
 ) -> None:
-    whole = [it for it in TEXTS.values() if storable(it) and 8 < len(it) < 500 and "/" not in it]
+    whole = [it for it in TEXTS.values() if is_storable(it) and 8 < len(it) < 500 and "/" not in it]
     texts = [CANARY, *whole[:: scale(quick=24, deep=8)]]
     for text in texts:
         await provoke(server, text)
