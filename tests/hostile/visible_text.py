@@ -1,4 +1,4 @@
-"""What may be seen of a hostile text: nothing hidden, no line of its own, nothing unquoted."""
+"""Checks of text that contains hostile text: nothing hidden, no extra lines, all of it quoted."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from snapshot_mcp.core.sanitize import sanitize
 
 TWO_WORDS, ONE_WORD, EMPTY = "two words", "plain", ""
 
-# Independent of the server's own table, on purpose.
+# Deliberately independent of the server's own table.
 _HIDDEN = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
     "\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ud800-\udfff\ue000-\uf8ff"
@@ -39,46 +39,46 @@ def _sanitized(text: str) -> str:
 
 
 def harmless_twin(text: str) -> str:
-    """A harmless text that must be shown in the same way as `text`."""
-    shown = _sanitized(text)
-    if not shown:
+    """Return a harmless text that must be sanitized in the same way as `text`."""
+    sanitized = _sanitized(text)
+    if not sanitized:
         return EMPTY
-    return ONE_WORD if _WORD.fullmatch(shown) else TWO_WORDS
+    return ONE_WORD if _WORD.fullmatch(sanitized) else TWO_WORDS
 
 
-def skeleton(said: str, text: str) -> str:
-    """What was said without what stands in quotation marks: only words of ours are left.
+def skeleton(output: str, text: str) -> str:
+    """Return the output without quoted text, so that only the server's own words remain.
 
-    The words that a person is to type end the question: one plain word, or quoted.
+    A question ends with the words to type: one plain word, or quoted.
     """
-    told = [line for line in said.split("\n") if not _ALTERED.fullmatch(line)]
-    assert len(said.split("\n")) - len(told) <= 2
-    bare = _TOKEN.sub("TOKEN", _QUOTED.sub("Q", _LAST_LINE.sub("WORDS", "\n".join(told))))
-    shown = _sanitized(text)
-    if _WORD.fullmatch(shown):
-        bare = re.sub(rf"(?i)(?<=[ ,(/]){re.escape(shown)}(?=[ ,.:;)\n]|$)", "Q", bare)
+    lines = [line for line in output.split("\n") if not _ALTERED.fullmatch(line)]
+    assert len(output.split("\n")) - len(lines) <= 2
+    bare = _TOKEN.sub("TOKEN", _QUOTED.sub("Q", _LAST_LINE.sub("WORDS", "\n".join(lines))))
+    sanitized = _sanitized(text)
+    if _WORD.fullmatch(sanitized):
+        bare = re.sub(rf"(?i)(?<=[ ,(/]){re.escape(sanitized)}(?=[ ,.:;)\n]|$)", "Q", bare)
     return bare
 
 
 def requested_words(question: str) -> str:
-    """What a person would type who reads the last line of a question."""
+    """Return the words that the last line of a question asks for."""
     found = _LAST_LINE.search(question)
     assert found is not None, question
     return found["word"] or found["words"]
 
 
-def hidden_characters(said: str) -> list[str]:
-    """Characters that no reader can see, or that a terminal obeys; line feeds are ours."""
-    found = [f"U+{ord(it):04X}" for it in _HIDDEN.findall(said)]
+def hidden_characters(output: str) -> list[str]:
+    """Return the characters that are invisible or control a terminal; line feeds are allowed."""
+    found = [f"U+{ord(character):04X}" for character in _HIDDEN.findall(output)]
     run = 0
-    for character in "" if said.isascii() else said:
+    for character in "" if output.isascii() else output:
         run = run + 1 if unicodedata.category(character).startswith("M") else 0
         found += ["too many marks"] if run > _MAX_MARKS else []
     return found
 
 
 def strings_in(value: object) -> Iterator[str]:
-    """Every text in a JSON value, keys as well."""
+    """Yield every text in a JSON value, including keys."""
     match value:
         case str():
             yield value
@@ -94,8 +94,8 @@ def strings_in(value: object) -> Iterator[str]:
 
 
 def json_problems(value: object) -> list[str]:
-    """What is wrong with structured content: it must encode, and hold one clean line a text."""
+    """Return what is wrong with structured content: each text must be one clean line."""
     json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    return [trouble for text in strings_in(value) for trouble in hidden_characters(text)] + [
+    return [problem for text in strings_in(value) for problem in hidden_characters(text)] + [
         "a line break" for text in strings_in(value) if "\n" in text
     ]
