@@ -74,7 +74,7 @@ BEYOND_SCHEMA: Mapping[str, Callable[[Any], bool]] = {
     "is larger than any id": lambda value: value > MAX_ID,
     # A schema accepts 3.0 as an integer; an id is never a float.
     "must be a whole number": lambda value: isinstance(value, float),
-    "must not hold line breaks, control or invisible characters, or spaces at its ends": (
+    "must not contain line breaks, control or invisible characters, or spaces at its ends": (
         lambda value: not is_sanitized(unicodedata.normalize("NFC", value))
     ),
     "must be a date or time such as 2026-05-31 or 2026-05-31T08:00Z": _is_invalid_time,

@@ -50,10 +50,10 @@ READS = ("list_snapshots", "inspect_snapshot", "list_virtual_machines")
 EDITS = ("snapshot_id", "plan_token", "confirm", "new_vm_name", "contract_id", "wait_seconds")
 CLIENTS = st.sampled_from(("asking", "asking", "mute", "panel"))
 
-_DELETION = re.compile(r'Delete snapshot (\d+) "(?:[^"\\]|\\.)*" for good\.')
+_DELETION = re.compile(r'Delete snapshot (\d+) "(?:[^"\\]|\\.)*" permanently\.')
 _RESTORATION = re.compile(
-    r'Make a new, billed VM named "((?:[^"\\]|\\.)*)" from snapshot (\d+) "(?:[^"\\]|\\.)*"\.'
-    r" The source VM is not touched\."
+    r'Create a new, billed VM named "((?:[^"\\]|\\.)*)" from snapshot (\d+) "(?:[^"\\]|\\.)*"\.'
+    r" The source VM is not changed\."
 )
 _REPLIES = ("decline", "cancel", "wrong", "hostile", "late", "crossed", "right", "right")
 _NUMBERS = st.integers(0, 10_000)

@@ -23,7 +23,7 @@ _TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _ALTERED = re.compile(
     r"Hidden (or excess )?characters were removed from: [a-z_., ]+\."
-    r"|Its name mixes letters of several alphabets: it may imitate another name\."
+    r"|Its name mixes letters of several alphabets and may imitate another name\."
 )
 _LAST_LINE = re.compile(
     r"^To agree, type exactly(?:: (?P<word>[A-Za-z0-9][A-Za-z0-9._-]*)"

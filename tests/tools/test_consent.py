@@ -428,7 +428,7 @@ async def test_a_cloud_that_is_not_reached_at_the_commit_changes_nothing(
     commit, _ = await planned(client, tool, await ready(client))
     world.fail(refuse)
     text = await refused(client, tool, **commit)
-    assert "Nothing was sent. Nothing was changed." in text
+    assert "The cloud could not be reached (no connection). Nothing was changed." in text
     assert [row.event for row in await world.attempts()] == ["sent", "failed"]
 
 

@@ -27,7 +27,7 @@ async def test_the_plan_of_a_rehearsal_shows_the_name_and_who_must_delete_the_vm
 ) -> None:
     _, plan = await rehearsed(client)
     assert plan["plan"]["new_vm_name"] == "rehearsal-box"
-    assert plan["plan"]["action"].startswith("Rehearse a restore: make a new, billed VM named")
+    assert plan["plan"]["action"].startswith("Rehearse a restore: create a new, billed VM named")
     assert '"rehearsal-box"' in plan["plan"]["action"]
     assert any("a person must delete it" in it for it in plan["plan"]["warnings"])
     assert world.writes == []
@@ -137,7 +137,7 @@ async def test_a_person_is_asked_about_the_rehearsal(world: World, mode: str) ->
         commit, _ = await rehearsed(client)
         text = await refused(client, "restore_snapshot", **commit)
     assert "The person was asked and declined." in text
-    assert 'Rehearse a restore: make a new, billed VM named "rehearsal-box"' in asked[0]
+    assert 'Rehearse a restore: create a new, billed VM named "rehearsal-box"' in asked[0]
     assert world.writes == []
 
 

@@ -258,7 +258,7 @@ async def test_what_is_being_taken_stays(world: World, modern: Client) -> None:
     sql(world, "UPDATE snapshots SET outcome = 'THAWING' WHERE id = 1722")
     plan = await whole_plan(modern, **LAST)
     assert decision(plan, 1704)["reasons"] == ["it is pending"]
-    assert decision(plan, 1722)["reasons"] == ["its status is not known"]
+    assert decision(plan, 1722)["reasons"] == ["its status is unknown"]
 
 
 async def test_an_image_that_goes_too_is_told(modern: Client) -> None:
@@ -278,7 +278,9 @@ async def test_a_plan_has_the_fifty_oldest_and_leaves_the_rest_for_a_later_one(
     assert plan["left_for_later"] == 32
     assert plan["keep_count"] + 50 == plan["total"] == 90
     left = [
-        it for it in plan["decisions"] if "left for a later plan: this one has 50" in it["reasons"]
+        it
+        for it in plan["decisions"]
+        if "left for a later plan: the limit of one plan is 50" in it["reasons"]
     ]
     assert len(left) == 32
     newest = max(it["created_at"] for it in plan["decisions"] if not it["keep"])

@@ -1,4 +1,4 @@
-"""Models of the cloud: states, names, and the values that arguments accept."""
+"""Models: states, names, and the validation of arguments."""
 
 import unicodedata
 from datetime import UTC, datetime
@@ -28,26 +28,26 @@ from snapshot_mcp.models.cloud import (
 )
 from snapshot_mcp.models.snapshots import SnapshotSummary, VirtualMachineSummary
 
-ID_ADAPTER = TypeAdapter[int](Id)
-NAME_ADAPTER = TypeAdapter[str](Name)
-DESCRIPTION_ADAPTER = TypeAdapter[str](Description)
-LABELS_ADAPTER = TypeAdapter[list[str]](Labels)
+AN_ID = TypeAdapter[int](Id)
+A_NAME = TypeAdapter[str](Name)
+A_DESCRIPTION = TypeAdapter[str](Description)
+SOME_LABELS = TypeAdapter[list[str]](Labels)
 
 
 @pytest.mark.parametrize("status", ["SUCCESS", "SUCCESSFUL", "COMPLETE", "success", " Success "])
-def test_each_status_for_success_means_ready(status: str) -> None:
+def test_each_success_status_of_the_cloud_means_ready(status: str) -> None:
     assert snapshot_state(status) == Snapshot(id=1, status=status).state == "ready"
 
 
 @pytest.mark.parametrize(
     "status", ["CREATING", "PENDING", "QUEUED", "SCHEDULED", "SAVING", "IN_PROGRESS", "creating"]
 )
-def test_a_status_for_work_in_progress_means_pending(status: str) -> None:
+def test_a_snapshot_in_progress_is_pending(status: str) -> None:
     assert snapshot_state(status) == "pending"
 
 
 @pytest.mark.parametrize("status", ["ERROR", "FAILED", "error"])
-def test_a_status_for_failure_means_failed(status: str) -> None:
+def test_a_snapshot_that_failed_is_failed(status: str) -> None:
     assert snapshot_state(status) == "failed"
 
 
@@ -60,15 +60,15 @@ def test_any_other_status_is_unknown(status: str | None) -> None:
 
 @given(st.text(max_size=20))
 def test_no_unlisted_status_means_ready(status: str) -> None:
-    listed = {"SUCCESS", "SUCCESSFUL", "COMPLETE"}
-    assert (snapshot_state(status) == "ready") == (status.strip().upper() in listed)
+    successes = {"SUCCESS", "SUCCESSFUL", "COMPLETE"}
+    assert (snapshot_state(status) == "ready") == (status.strip().upper() in successes)
 
 
 @pytest.mark.parametrize(
     ("vm_status", "gone"),
     [("DELETED", True), ("deleted", True), ("DELETING", False), ("ACTIVE", False), (None, False)],
 )
-def test_a_vm_is_gone_only_when_the_cloud_says_so(vm_status: str | None, *, gone: bool) -> None:
+def test_a_vm_is_gone_only_if_the_cloud_reports_it(vm_status: str | None, *, gone: bool) -> None:
     assert Snapshot(id=1, vm_status=vm_status).vm_gone is gone
 
 
@@ -80,7 +80,7 @@ def test_a_name_is_plain_if_it_exists_and_was_not_altered() -> None:
 
 
 @pytest.mark.parametrize("name", ["1702", "\u0661\u0662", 'say "yes"', "back\\slash", "pr\u043ed"])
-def test_a_name_that_resembles_something_else_is_not_plain(name: str) -> None:
+def test_an_ambiguous_name_is_not_plain(name: str) -> None:
     assert not Snapshot(id=1, name=name).name_is_plain
 
 
@@ -91,7 +91,7 @@ def test_a_snapshot_is_immutable() -> None:
     assert snapshot.name == "web"
 
 
-def test_the_region_of_a_vm_comes_from_its_environment_or_its_flavor() -> None:
+def test_the_region_of_a_vm_comes_from_its_environment_or_else_its_flavor() -> None:
     flavor = Flavor(region_name="CANADA-1")
     nowhere, norway = Environment(), Environment(region="NORWAY-1")
     assert VirtualMachine(id=1, flavor=flavor, environment=norway).region == "NORWAY-1"
@@ -116,7 +116,7 @@ def test_a_summary_has_the_status_only_if_its_meaning_is_unknown() -> None:
     )
 
 
-def test_a_vm_can_be_snapshotted_unless_there_is_an_obstacle() -> None:
+def test_a_vm_without_an_obstacle_can_be_snapshotted() -> None:
     vm = VirtualMachine(id=3, name="b", status="ACTIVE", flavor=Flavor(name="n1"))
     can, cannot = (
         VirtualMachineSummary.from_virtual_machine(vm, None),
@@ -128,64 +128,63 @@ def test_a_vm_can_be_snapshotted_unless_there_is_an_obstacle() -> None:
 
 
 @pytest.mark.parametrize("value", [1, 1701, MAX_ID])
-def test_an_id_is_a_positive_64_bit_number(value: int) -> None:
-    assert ID_ADAPTER.validate_python(value) == value
+def test_an_id_is_a_positive_number_that_fits_the_ledger(value: int) -> None:
+    assert AN_ID.validate_python(value) == value
 
 
 @pytest.mark.parametrize("value", [0, -1, MAX_ID + 1, 10**30])
 def test_a_number_out_of_range_is_not_an_id(value: int) -> None:
     with pytest.raises(ValidationError):
-        ID_ADAPTER.validate_python(value)
+        AN_ID.validate_python(value)
 
 
 def test_a_name_has_one_to_fifty_characters() -> None:
-    assert NAME_ADAPTER.validate_python("x" * MAX_NAME_LENGTH) == "x" * MAX_NAME_LENGTH
+    assert A_NAME.validate_python("x" * MAX_NAME_LENGTH) == "x" * MAX_NAME_LENGTH
     for wrong in ("", "x" * (MAX_NAME_LENGTH + 1)):
         with pytest.raises(ValidationError):
-            NAME_ADAPTER.validate_python(wrong)
+            A_NAME.validate_python(wrong)
 
 
 @pytest.mark.parametrize(
     "text",
     [" web", "web ", " ", "a\nb", "a\u200bb", "a\u202eb", "a\u00a0b", "\ue000"],
 )
-def test_text_that_sanitizing_would_change_is_rejected(text: str) -> None:
+def test_text_that_sanitizing_would_alter_is_rejected(text: str) -> None:
     with pytest.raises(ValidationError, match="line breaks, control or invisible"):
-        NAME_ADAPTER.validate_python(text)
+        A_NAME.validate_python(text)
     with pytest.raises(ValidationError):
-        DESCRIPTION_ADAPTER.validate_python(text)
+        A_DESCRIPTION.validate_python(text)
     with pytest.raises(ValidationError):
-        LABELS_ADAPTER.validate_python(["fine", text])
+        SOME_LABELS.validate_python(["fine", text])
 
 
 @given(st.text(max_size=60))
 def test_a_name_is_normalized_to_nfc_or_rejected(text: str) -> None:
-    normalized = unicodedata.normalize("NFC", text)
-    if 1 <= len(text) <= MAX_NAME_LENGTH and is_sanitized(normalized):
-        assert NAME_ADAPTER.validate_python(text) == normalized
+    usual = unicodedata.normalize("NFC", text)
+    if 1 <= len(text) <= MAX_NAME_LENGTH and is_sanitized(usual):
+        assert A_NAME.validate_python(text) == usual
     else:
         with pytest.raises(ValidationError):
-            NAME_ADAPTER.validate_python(text)
+            A_NAME.validate_python(text)
 
 
 def test_a_description_may_be_empty_and_has_a_maximum_length() -> None:
-    assert DESCRIPTION_ADAPTER.validate_python("") == ""
+    assert A_DESCRIPTION.validate_python("") == ""
     assert (
-        DESCRIPTION_ADAPTER.validate_python("x" * MAX_DESCRIPTION_LENGTH)
-        == "x" * MAX_DESCRIPTION_LENGTH
+        A_DESCRIPTION.validate_python("x" * MAX_DESCRIPTION_LENGTH) == "x" * MAX_DESCRIPTION_LENGTH
     )
     with pytest.raises(ValidationError):
-        DESCRIPTION_ADAPTER.validate_python("x" * (MAX_DESCRIPTION_LENGTH + 1))
+        A_DESCRIPTION.validate_python("x" * (MAX_DESCRIPTION_LENGTH + 1))
 
 
-def test_labels_have_a_maximum_number_and_length() -> None:
-    assert len(LABELS_ADAPTER.validate_python(["x" * MAX_LABEL_LENGTH] * MAX_LABELS)) == MAX_LABELS
+def test_labels_are_limited_in_number_and_length() -> None:
+    assert len(SOME_LABELS.validate_python(["x" * MAX_LABEL_LENGTH] * MAX_LABELS)) == MAX_LABELS
     for wrong in (["x"] * (MAX_LABELS + 1), ["x" * (MAX_LABEL_LENGTH + 1)], [""]):
         with pytest.raises(ValidationError):
-            LABELS_ADAPTER.validate_python(wrong)
+            SOME_LABELS.validate_python(wrong)
 
 
 @pytest.mark.parametrize("status", ["\u017fucce\u017f\u017f", "act\u0131ve", "deleted\u200b"])
-def test_a_lookalike_status_is_unknown(status: str) -> None:
+def test_a_status_that_imitates_another_one_is_unknown(status: str) -> None:
     assert snapshot_state(status) == "unknown"
     assert status_word(status) == status
