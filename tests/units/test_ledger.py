@@ -4,11 +4,12 @@ import json
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from datetime import timedelta, timezone
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import anyio
 import pytest
@@ -19,10 +20,11 @@ from hypothesis import strategies as st
 from snapshot_mcp.core.errors import LedgerError, RefusedError
 from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import Argument, Attempt, Event, RateLimit
-from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
+from snapshot_mcp.ledger.sqlite import SqliteStore, open_sqlite_ledger
 from tests.units.ledgers import NOW, OPEN_LEDGER_PROGRAM, LedgerKind
 from tests.waiting import ANSWER_TIMEOUT_SECONDS, read_line, start_process
 
+T = TypeVar("T")
 ATTEMPT = Attempt("plan-1", "delete_snapshot", 1701, {}, "local", "arguments")
 
 SEND_FIVE_AT_ONCE = f"""{OPEN_LEDGER_PROGRAM}
@@ -352,4 +354,19 @@ async def test_the_rate_limit_of_the_operator_is_enforced(
     ]
     with pytest.raises(RefusedError, match="at most 0 of these in 90 seconds"):
         await ledger.record("sent", ATTEMPT._replace(id="four"), rate_limit=RateLimit(0, 90))
+    assert await ledger.verify() == []
+
+
+async def test_a_row_is_appended_once_if_the_store_repeats_the_transaction(tmp_path: Path) -> None:
+    class RepeatingStore(SqliteStore):
+        """Repeats each transaction, as a store does if a commit was not confirmed."""
+
+        async def run(self, work: Callable[[], T]) -> T:
+            await super().run(work)
+            return await super().run(work)
+
+    ledger = Ledger(RepeatingStore(tmp_path / "ledger.db"), lambda: NOW)
+    await ledger.record("sent", ATTEMPT)
+    await ledger.record("done", ATTEMPT)
+    assert [row.event for row in await ledger.rows()] == ["sent", "done"]
     assert await ledger.verify() == []

@@ -6,8 +6,12 @@ from pathlib import Path
 import anyio
 import pytest
 
+from snapshot_mcp.core.clock import utc_now
 from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import Attempt, Event, Row
+from snapshot_mcp.ledger.process_lock import ProcessLock
+from snapshot_mcp.ledger.sqlite import SqliteStore, open_sqlite_ledger
+from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.units.ledgers import LedgerKind
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
@@ -98,3 +102,22 @@ async def test_attempts_of_a_live_process_are_not_settled(
     assert await events(other) == ["sent"]
     await alive.record("done", ATTEMPT)
     assert await events(other) == ["sent", "done"]
+
+
+async def test_a_process_that_reconnects_within_the_grace_time_is_not_settled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_alive = ProcessLock.is_alive
+    looks_dead = iter([True])
+
+    def is_alive_after_first_check(lock: ProcessLock, owner: str) -> bool:
+        return not next(looks_dead, False) and is_alive(lock, owner)
+
+    monkeypatch.setattr(SqliteStore, "reconnect_grace_seconds", 0.01)
+    monkeypatch.setattr(ProcessLock, "is_alive", is_alive_after_first_check)
+    alive, other = (open_sqlite_ledger(tmp_path / LEDGER_FILE, utc_now) for _ in range(2))
+    await alive.record("sent", ATTEMPT)
+    assert await other.unsettled() == []
+    assert next(looks_dead, None) is None  # it did look dead
+    alive.close()
+    assert [row.attempt for row in await other.unsettled()] == [ATTEMPT.id]

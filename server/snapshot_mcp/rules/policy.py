@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
-from typing import Annotated, Literal, NamedTuple, get_args
+from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, ConfigDict, Field
 
@@ -22,21 +22,6 @@ MAX_HOURS = 87_600
 """Ten years."""
 MAX_KEEP_NEWEST = 1_000
 MAX_PER_HOUR = 1_000
-
-ToolName = Literal[
-    "list_snapshots",
-    "inspect_snapshot",
-    "list_virtual_machines",
-    "create_snapshot",
-    "restore_snapshot",
-    "delete_snapshot",
-    "plan_retention",
-    "apply_retention",
-    "create_image_from_snapshot",
-    "list_snapshot_events",
-    "review_snapshots",
-]
-TOOLS: tuple[str, ...] = get_args(ToolName)
 
 
 def _normalize_entry(text: str) -> str:
@@ -56,7 +41,6 @@ PolicyEntry = Annotated[
 _LIST_FIELD = Field(max_length=MAX_ENTRIES, strict=False)
 PolicyEntries = Annotated[tuple[PolicyEntry, ...], _LIST_FIELD]
 Ids = Annotated[tuple[Id, ...], _LIST_FIELD]
-ToolNames = Annotated[tuple[ToolName, ...], _LIST_FIELD]
 Count = Annotated[int, Field(ge=0, le=MAX_PER_HOUR)]
 
 
@@ -115,7 +99,7 @@ class Allow(_Section):
     """
 
     regions: PolicyEntries | None = None
-    tools: ToolNames | None = None
+    tools: PolicyEntries | None = None
 
 
 class Policy(_Section):
@@ -238,7 +222,7 @@ def _snapshot_region(snapshot: Snapshot) -> str | None:
     return None if _is_altered(snapshot, "region") else snapshot.region
 
 
-def _check_tool(policy: Policy, name: ToolName) -> PolicyViolation | None:
+def _check_tool(policy: Policy, name: str) -> PolicyViolation | None:
     if allows_tool(policy, name):
         return None
     return PolicyViolation("allow.tools", f"The operator's policy does not allow {name}.")
