@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from snapshot_mcp.core.instrumentation import route_template
 from tests.conftest import ask
-from tests.hostile.corpus import TEXTS, storable
+from tests.hostile.corpus import TEXTS, is_storable
 from tests.processes.helpers import KEY, Upstream, free_port, ready_server, stdio_server, until
 from tests.processes.http_server import HttpServer, http_server
 from tests.scale import scale
@@ -130,7 +130,7 @@ async def test_no_key_and_no_untrusted_text_is_exported(
     candidates = [
         text
         for text in TEXTS.values()
-        if storable(text) and 8 < len(text) < 500 and "/" not in text
+        if is_storable(text) and 8 < len(text) < 500 and "/" not in text
     ]
     texts = [CANARY, *candidates[:: scale(quick=24, deep=8)]]
     for text in texts:
