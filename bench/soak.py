@@ -31,9 +31,9 @@ from bench.soak_load import SoakLoad
 from snapshot_mcp.core.clock import SYSTEM_CLOCK, utc_now
 from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
 from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE
-from tests.faults.judge import disagreements
+from tests.faults.consistency import disagreements
 from tests.faults.transport import Log
-from tests.faults.witness import changes_in, entries_of
+from tests.faults.change_log import changes_in, entries_of
 from tests.faults.world import seed
 
 TIMEOUT_SECONDS = 2.0

@@ -16,9 +16,9 @@ import jwt
 from mcp import Client
 
 from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE
-from tests.faults.judge import Told
+from tests.faults.consistency import Told
 from tests.faults.transport import Exchange, Log
-from tests.faults.witness import (
+from tests.faults.change_log import (
     ENDS,
     Change,
     entries_of,

@@ -17,11 +17,11 @@ from mcp import Client
 
 from snapshot_mcp.settings.environment import CLOUD_FILE
 from tests.conftest import said
-from tests.faults.judge import Told, disagreements
-from tests.faults.test_leaving import news_arrive
+from tests.faults.consistency import Told, disagreements
+from tests.faults.test_cancelled_callers import news_arrive
 from tests.faults.transport import Exchange
-from tests.faults.weather import Weather
-from tests.faults.witness import Entry, rows_of
+from tests.faults.strategies import Weather
+from tests.faults.change_log import Entry, rows_of
 from tests.faults.world import FaultyWorld
 
 SECONDS_BETWEEN_STEPS = 7

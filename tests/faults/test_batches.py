@@ -18,10 +18,10 @@ from mcp import Client
 from snapshot_mcp.settings.environment import CLOUD_FILE
 from tests.conftest import ERAS, ask, said
 from tests.faults.faults import Fault
-from tests.faults.judge import disagreements
+from tests.faults.consistency import disagreements
 from tests.faults.transport import Exchange, Plan
-from tests.faults.weather import CLEAR, READING, WRITING
-from tests.faults.witness import ENDS, Entry
+from tests.faults.strategies import CLEAR, READING, WRITING
+from tests.faults.change_log import ENDS, Entry
 from tests.faults.world import FaultyWorld
 from tests.scale import scale
 from tests.tools.test_retention_plan import COPY_OLDEST, CROWDED_VM, copy_of_oldest

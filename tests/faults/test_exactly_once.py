@@ -21,9 +21,9 @@ from hypothesis.stateful import (
 from mcp import Client
 
 from tests.conftest import ERAS
-from tests.faults.judge import HAPPENED, Told, cases_of
+from tests.faults.consistency import HAPPENED, Told, cases_of
 from tests.faults.steps import AT_THE_WRITE, STAY, Offer, Steps
-from tests.faults.weather import WEATHERS, Weather
+from tests.faults.strategies import WEATHERS, Weather
 from tests.faults.world import seed
 from tests.scale import scale
 

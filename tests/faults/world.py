@@ -21,7 +21,7 @@ from snapshot_mcp.mcp_server.app import (
 from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE, Settings
 from tests.faults.clocks import ApartClock
 from tests.faults.transport import Exchange, FaultTransport, Log, Plan, nothing
-from tests.faults.witness import (
+from tests.faults.change_log import (
     ENDS,
     Change,
     Entry,

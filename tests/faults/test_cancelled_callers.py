@@ -8,7 +8,7 @@ from anyio.lowlevel import checkpoint
 from mcp import Client
 
 from tests.faults.faults import Delay, Fault, Refused, Reset, Status, TimeOut
-from tests.faults.test_settling import TOOLS, under, wanted
+from tests.faults.test_reconciliation import TOOLS, under, wanted
 from tests.faults.transport import Exchange
 from tests.faults.world import FaultyWorld
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from tests.faults.faults import Twice
 from tests.faults.transport import Exchange
-from tests.faults.witness import ENDS, Change, Entry, Write, write_of
+from tests.faults.change_log import ENDS, Change, Entry, Write, write_of
 
 HAPPENED = ("created", "restored", "deleted", "pending")
 

@@ -9,7 +9,7 @@ from mcp import Client
 from snapshot_mcp.cloud.circuit_breaker import FAILURE_THRESHOLD, MIN_OPEN_SECONDS
 from tests.conftest import ask, said
 from tests.faults.faults import Fault, Refused, Reset, Status
-from tests.faults.test_settling import HAPPENED, TOOLS, under, wanted
+from tests.faults.test_reconciliation import HAPPENED, TOOLS, under, wanted
 from tests.faults.transport import Exchange
 from tests.faults.world import FaultyWorld
 
