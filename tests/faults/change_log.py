@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
-_WITNESS = """
+_TRIGGERS = """
 CREATE TABLE witness (
     id INTEGER PRIMARY KEY, change TEXT, thing TEXT, number INTEGER, name TEXT, vm_id INTEGER
 );
@@ -23,7 +23,7 @@ CREATE TRIGGER vm_gone AFTER DELETE ON vms BEGIN INSERT INTO witness
 """
 _ROWS = "SELECT id, event, attempt, tool, target, arguments, reason, owner FROM attempts"
 ENDS = ("done", "failed", "unknown")
-NAMES = {
+NAME_ARGUMENTS = {
     "create_snapshot": "name",
     "restore_snapshot": "new_vm_name",
     "create_image_from_snapshot": "name",
@@ -46,7 +46,7 @@ class Change(NamedTuple):
     vm_id: int
 
 
-class Write(NamedTuple):
+class RequestedWrite(NamedTuple):
     """What a request, or an attempt in the ledger, is about.
 
     Attributes:
@@ -79,43 +79,43 @@ class Write(NamedTuple):
                 return [it for it in changes if it[:3] == ("gone", "snapshot", self.target)]
 
 
-class Entry(NamedTuple):
+class LedgerEntry(NamedTuple):
     """One row of the ledger, as far as the comparison needs it."""
 
     id: int
     event: str
     attempt: str
-    write: Write
+    write: RequestedWrite
     reason: str
     owner: str
 
 
-def install(database: Path) -> None:
+def install_triggers(database: Path) -> None:
     """Let the cloud's database note every change from now on."""
     with closing(sqlite3.connect(database)) as connection:
-        connection.executescript(_WITNESS)
+        connection.executescript(_TRIGGERS)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def changes_in(database: Path) -> list[Change]:
+def read_changes(database: Path) -> list[Change]:
     """Everything that changed since `install`, in order."""
     query = "SELECT change, thing, number, name, vm_id FROM witness ORDER BY id"
-    return [Change(*row) for row in rows_of(database, query)]
+    return [Change(*row) for row in query_rows(database, query)]
 
 
-def entries_of(ledger: Path) -> list[Entry]:
+def read_ledger(ledger: Path) -> list[LedgerEntry]:
     """The whole ledger."""
     if not ledger.exists():
         return []
     return [
-        Entry(number, event, attempt, _write(tool, target, arguments), reason, owner)
-        for number, event, attempt, tool, target, arguments, reason, owner in rows_of(
+        LedgerEntry(number, event, attempt, _write(tool, target, arguments), reason, owner)
+        for number, event, attempt, tool, target, arguments, reason, owner in query_rows(
             ledger, f"{_ROWS} ORDER BY id"
         )
     ]
 
 
-def open_attempts(entries: list[Entry], write: Write) -> list[Entry]:
+def open_attempts(entries: list[LedgerEntry], write: RequestedWrite) -> list[LedgerEntry]:
     """The `sent` rows for this write that have no end yet."""
     ended = {entry.attempt for entry in entries if entry.event in ENDS}
     return [
@@ -125,19 +125,19 @@ def open_attempts(entries: list[Entry], write: Write) -> list[Entry]:
     ]
 
 
-def write_of(method: str, path: str, name: str) -> Write:
+def parse_write(method: str, path: str, name: str) -> RequestedWrite:
     """What a request is about, by its address."""
     parts = path.split("/")
     if method == "DELETE":
-        return Write("delete_snapshot", int(parts[-1]), "")
-    return Write(_CALLS[parts[-1]], int(parts[-2]), name)
+        return RequestedWrite("delete_snapshot", int(parts[-1]), "")
+    return RequestedWrite(_CALLS[parts[-1]], int(parts[-2]), name)
 
 
-def rows_of(database: Path, query: str) -> list[tuple[Any, ...]]:
+def query_rows(database: Path, query: str) -> list[tuple[Any, ...]]:
     with closing(sqlite3.connect(database, timeout=10)) as connection:
         return connection.execute(query).fetchall()
 
 
-def _write(tool: str, target: int, arguments: str) -> Write:
+def _write(tool: str, target: int, arguments: str) -> RequestedWrite:
     given = cast("dict[str, str]", json.loads(arguments))
-    return Write(tool, target, given.get(NAMES.get(tool, ""), ""))
+    return RequestedWrite(tool, target, given.get(NAME_ARGUMENTS.get(tool, ""), ""))

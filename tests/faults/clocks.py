@@ -8,7 +8,7 @@ from snapshot_mcp.core.clock import Clock
 from tests.conftest import ManualClock
 
 
-class Passing(NamedTuple):
+class FaultTime(NamedTuple):
     """What a fault needs of time.
 
     Attributes:
@@ -24,7 +24,7 @@ class Passing(NamedTuple):
     jump: Callable[[float], None]
 
 
-class ApartClock(ManualClock):
+class SkewedClock(ManualClock):
     """A clock whose time of day can be set while nothing else happens to time.
 
     The cloud's own clock (`cloud`) is right all along: only the server's is set.
@@ -56,5 +56,5 @@ class ApartClock(ManualClock):
         return Clock(self.cloud_now, self.sleep, self.elapsed)
 
     @property
-    def passing(self) -> Passing:
-        return Passing(self.sleep, self.elapsed, self.now, self.jump)
+    def passing(self) -> FaultTime:
+        return FaultTime(self.sleep, self.elapsed, self.now, self.jump)

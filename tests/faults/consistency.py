@@ -12,15 +12,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from tests.faults.faults import Twice
+from tests.faults.change_log import ENDS, Change, LedgerEntry, RequestedWrite, parse_write
+from tests.faults.faults import SentTwice
 from tests.faults.transport import Exchange
-from tests.faults.change_log import ENDS, Change, Entry, Write, write_of
 
 HAPPENED = ("created", "restored", "deleted", "pending")
 
 
 @dataclass
-class Told:
+class ToolCall:
     """One call of a tool, and what came back.
 
     Attributes:
@@ -42,10 +42,10 @@ class Told:
     alone: bool = True
 
     @property
-    def write(self) -> Write:
+    def write(self) -> RequestedWrite:
         name = self.arguments.get("new_vm_name", self.arguments.get("name", ""))
         target = self.arguments.get("snapshot_id", self.arguments.get("vm_id", 0))
-        return Write(self.tool, target, name)
+        return RequestedWrite(self.tool, target, name)
 
     @property
     def told_id(self) -> int:
@@ -55,19 +55,19 @@ class Told:
         return made["id"] if made else self.content.get("snapshot_id", 0)
 
 
-class Case(NamedTuple):
+class AttemptHistory(NamedTuple):
     """One attempt, seen from all sides."""
 
     attempt: str
-    write: Write
-    rows: list[Entry]
+    write: RequestedWrite
+    rows: list[LedgerEntry]
     exchanges: list[Exchange]
     effects: list[Change]
 
     @property
     def accepted(self) -> int:
         """How often the cloud accepted a request of this attempt."""
-        return sum(exchange.accepted for exchange in self.exchanges)
+        return sum(exchange.accepted_count for exchange in self.exchanges)
 
     @property
     def end(self) -> str:
@@ -80,16 +80,16 @@ class Case(NamedTuple):
 
     @property
     def repeated_by_a_proxy(self) -> bool:
-        return any(isinstance(exchange.fault, Twice) for exchange in self.exchanges)
+        return any(isinstance(exchange.fault, SentTwice) for exchange in self.exchanges)
 
 
-def cases_of(
-    entries: Sequence[Entry], exchanges: Sequence[Exchange], changes: list[Change]
-) -> dict[str, Case]:
+def attempt_histories(
+    entries: Sequence[LedgerEntry], exchanges: Sequence[Exchange], changes: list[Change]
+) -> dict[str, AttemptHistory]:
     """Every attempt that was sent, by its id."""
     sent = {entry.attempt: entry.write for entry in entries if entry.event == "sent"}
     return {
-        attempt: Case(
+        attempt: AttemptHistory(
             attempt,
             write,
             [entry for entry in entries if entry.attempt == attempt],
@@ -100,34 +100,34 @@ def cases_of(
     }
 
 
-def disagreements(
-    entries: Sequence[Entry],
+def find_inconsistencies(
+    entries: Sequence[LedgerEntry],
     exchanges: Sequence[Exchange],
     changes: list[Change],
-    told: Sequence[Told],
+    told: Sequence[ToolCall],
 ) -> Iterator[str]:
     """A sentence for everything in which the three do not agree."""
-    cases = cases_of(entries, exchanges, changes)
-    yield from _unaccounted(exchanges, changes)
+    cases = attempt_histories(entries, exchanges, changes)
+    yield from _check_changes(exchanges, changes)
     for case in cases.values():
-        yield from _wrong_in_ledger(case)
+        yield from _check_ledger(case)
     for call in told:
         case = cases.get(call.attempt)
-        yield from _told_wrong(call, case)
+        yield from _check_answer(call, case)
         looked = case is not None and call.alone and not case.repeated_by_a_proxy
         if call.outcome == "unknown" and case is not None and looked:
-            yield from _known_after_all(call, case, exchanges[call.began : call.ended])
+            yield from _check_unknown_outcome(call, case, exchanges[call.began : call.ended])
 
 
-def _unaccounted(exchanges: Sequence[Exchange], changes: list[Change]) -> Iterator[str]:
+def _check_changes(exchanges: Sequence[Exchange], changes: list[Change]) -> Iterator[str]:
     writes = [exchange for exchange in exchanges if exchange.writing]
     for write in writes:
         if len(write.attempts) != 1:
             yield f"{len(write.attempts)} open attempts in the ledger as this left: {write}"
-    accepted = Counter[Write]()
+    accepted = Counter[RequestedWrite]()
     for exchange in writes:
-        what = write_of(exchange.method, exchange.path, exchange.name)
-        accepted[what] += exchange.accepted
+        what = parse_write(exchange.method, exchange.path, exchange.name)
+        accepted[what] += exchange.accepted_count
     made = {what: what.is_in(changes) for what in accepted}
     for what, times in accepted.items():
         if len(made[what]) != times:
@@ -137,7 +137,7 @@ def _unaccounted(exchanges: Sequence[Exchange], changes: list[Change]) -> Iterat
         yield f"Changed without a request: {Counter(changes) - Counter(explained)}"
 
 
-def _wrong_in_ledger(case: Case) -> Iterator[str]:
+def _check_ledger(case: AttemptHistory) -> Iterator[str]:
     events = [row.event for row in case.rows if row.event in ("sent", *ENDS)]
     if len(events) != 2 or events[0] != "sent":
         yield f"The rows of {case.write} are {events}."
@@ -152,7 +152,7 @@ def _wrong_in_ledger(case: Case) -> Iterator[str]:
         yield f"The ledger says that {case.write} failed, and the cloud did it: {case.story}"
 
 
-def _told_wrong(call: Told, case: Case | None) -> Iterator[str]:
+def _check_answer(call: ToolCall, case: AttemptHistory | None) -> Iterator[str]:
     what = f"{call.outcome} was told of {call.write}: {call.text!r}"
     if call.outcome == "left":
         return
@@ -173,11 +173,13 @@ def _told_wrong(call: Told, case: Case | None) -> Iterator[str]:
         yield f"The ledger says {case.end!r}. {what}"
 
 
-def _known_after_all(call: Told, case: Case, exchanges: Sequence[Exchange]) -> Iterator[str]:
+def _check_unknown_outcome(
+    call: ToolCall, case: AttemptHistory, exchanges: Sequence[Exchange]
+) -> Iterator[str]:
     """The server looked, and what it was shown would have told it."""
     first = next(place for place, it in enumerate(exchanges) if it in case.exchanges)
     reachable = first > 0 and exchanges[first - 1].answered
-    looks = [it for it in exchanges[first:] if is_look(it, case.write)]
+    looks = [it for it in exchanges[first:] if is_effect_lookup(it, case.write)]
     if not looks and reachable:
         yield f"The cloud was not even looked at, and it was called unknown: {call}"
     effect = [
@@ -190,11 +192,11 @@ def _known_after_all(call: Told, case: Case, exchanges: Sequence[Exchange]) -> I
         if look.answered and effect and look.deliveries[-1].tick > effect[0]:
             yield f"The cloud was looked at and showed it, but it was called unknown: {call}"
     fault = case.exchanges[-1].fault
-    if looks and looks[-1].answered and not fault.leaves_open and not effect:
+    if looks and looks[-1].answered and not fault.may_complete_later and not effect:
         yield f"The cloud was looked at and did not show it, but it was called unknown: {call}"
 
 
-def is_look(exchange: Exchange, write: Write) -> bool:
+def is_effect_lookup(exchange: Exchange, write: RequestedWrite) -> bool:
     """Whether this read shows what came of the write."""
     if exchange.writing:
         return False

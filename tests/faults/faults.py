@@ -11,16 +11,16 @@ from typing import Literal, Protocol
 
 import httpx
 
-from tests.faults.clocks import Passing
+from tests.faults.clocks import FaultTime
 
 When = Literal["never", "before", "late"]
 """When the cloud does what a broken request asks for: never, before it breaks, or later on."""
 
-STILL_AT_IT = frozenset({408, 502, 504})
+MAY_COMPLETE_LATER = frozenset({408, 502, 504})
 """Statuses after which a server behind a gateway may go on."""
 
 
-class Wire(Protocol):
+class InFlightRequest(Protocol):
     """One request on its way."""
 
     @property
@@ -34,7 +34,7 @@ class Wire(Protocol):
         ...
 
     @property
-    def time(self) -> Passing:
+    def time(self) -> FaultTime:
         """The time."""
         ...
 
@@ -57,24 +57,24 @@ class Fault:
     """
 
     @property
-    def faithful(self) -> bool:
+    def answer_intact(self) -> bool:
         return True
 
     @property
-    def leaves_open(self) -> bool:
+    def may_complete_later(self) -> bool:
         return False
 
-    async def carry(self, wire: Wire) -> httpx.Response:
+    async def carry(self, wire: InFlightRequest) -> httpx.Response:
         return await wire.deliver()
 
 
 @dataclass(frozen=True)
-class Jump(Fault):
+class ClockJump(Fault):
     """Somebody sets the server's time of day."""
 
     hours: float
 
-    async def carry(self, wire: Wire) -> httpx.Response:
+    async def carry(self, wire: InFlightRequest) -> httpx.Response:
         wire.time.jump(self.hours)
         return await wire.deliver()
 
@@ -85,62 +85,62 @@ class Delay(Fault):
 
     seconds: float
 
-    async def carry(self, wire: Wire) -> httpx.Response:
+    async def carry(self, wire: InFlightRequest) -> httpx.Response:
         await wire.time.take(min(self.seconds, wire.timeout * 0.9))
         return await wire.deliver()
 
 
 @dataclass(frozen=True)
-class Unfaithful(Fault):
+class AnswerFault(Fault):
     """The server is not given what the cloud answered."""
 
     @property
-    def faithful(self) -> bool:
+    def answer_intact(self) -> bool:
         return False
 
 
 @dataclass(frozen=True)
-class TimeOut(Unfaithful):
+class NoAnswer(AnswerFault):
     """No answer within the sender's limit; the cloud may get to it after all."""
 
     when: When
     seconds_late: float = 1.0
 
     @property
-    def leaves_open(self) -> bool:
+    def may_complete_later(self) -> bool:
         return True
 
-    async def carry(self, wire: Wire) -> httpx.Response:
-        await _reach(wire, self.when, self.seconds_late + wire.timeout)
+    async def carry(self, wire: InFlightRequest) -> httpx.Response:
+        await _deliver(wire, self.when, self.seconds_late + wire.timeout)
         await wire.time.take(wire.timeout)
         raise httpx.ReadTimeout("no answer in time", request=wire.request)
 
 
 @dataclass(frozen=True)
-class Refused(Unfaithful):
+class ConnectionRefused(AnswerFault):
     """There is no connection, so nothing is sent."""
 
     error: type[httpx.TransportError] = httpx.ConnectError
 
-    async def carry(self, wire: Wire) -> httpx.Response:
+    async def carry(self, wire: InFlightRequest) -> httpx.Response:
         raise self.error("no connection", request=wire.request)
 
 
 @dataclass(frozen=True)
-class Reset(Unfaithful):
+class ConnectionReset(AnswerFault):
     """The connection breaks. What the cloud got to see takes effect within a few seconds."""
 
     when: When
     seconds_late: float = 1.0
     error: type[httpx.TransportError] = httpx.ReadError
 
-    async def carry(self, wire: Wire) -> httpx.Response:
-        await _reach(wire, self.when, self.seconds_late)
+    async def carry(self, wire: InFlightRequest) -> httpx.Response:
+        await _deliver(wire, self.when, self.seconds_late)
         raise self.error("the connection broke", request=wire.request)
 
 
 @dataclass(frozen=True)
-class Status(Unfaithful):
+class ErrorStatus(AnswerFault):
     """Something on the way answers in the cloud's place.
 
     Attributes:
@@ -153,16 +153,16 @@ class Status(Unfaithful):
     retry_after: str = ""
 
     @property
-    def leaves_open(self) -> bool:
-        return self.status in STILL_AT_IT
+    def may_complete_later(self) -> bool:
+        return self.status in MAY_COMPLETE_LATER
 
-    async def carry(self, wire: Wire) -> httpx.Response:
-        await _reach(wire, self.when, self.seconds_late)
+    async def carry(self, wire: InFlightRequest) -> httpx.Response:
+        await _deliver(wire, self.when, self.seconds_late)
         headers = {"retry-after": self._advice(wire)} if self.retry_after else {}
         body = {"status": False, "message": "SECRET of a gateway"}
         return httpx.Response(self.status, json=body, headers=headers, request=wire.request)
 
-    def _advice(self, wire: Wire) -> str:
+    def _advice(self, wire: InFlightRequest) -> str:
         if not self.retry_after.startswith("+"):
             return self.retry_after
         moment = wire.time.now() + timedelta(seconds=float(self.retry_after))
@@ -170,25 +170,25 @@ class Status(Unfaithful):
 
 
 @dataclass(frozen=True)
-class CutOff(Unfaithful):
+class TruncatedBody(AnswerFault):
     """Only a part of the answer comes; `torn` says whether the end looks like a break."""
 
     torn: bool = True
 
     @property
-    def leaves_open(self) -> bool:
+    def may_complete_later(self) -> bool:
         return not self.torn
 
-    async def carry(self, wire: Wire) -> httpx.Response:
+    async def carry(self, wire: InFlightRequest) -> httpx.Response:
         answer = await wire.deliver()
         whole = await answer.aread()
-        part = _Part(whole[: len(whole) // 2], torn=self.torn)
+        part = _PartialBody(whole[: len(whole) // 2], torn=self.torn)
         headers = {"content-type": "application/json"}
         return httpx.Response(answer.status_code, headers=headers, stream=part)
 
 
 @dataclass(frozen=True)
-class OtherBody(Unfaithful):
+class WrongBody(AnswerFault):
     """The body is not the cloud's; nor is the status, if one is given."""
 
     body: bytes = b"<html><title>Sign in</title></html>"
@@ -196,10 +196,10 @@ class OtherBody(Unfaithful):
     status: int = 0
 
     @property
-    def leaves_open(self) -> bool:
+    def may_complete_later(self) -> bool:
         return True
 
-    async def carry(self, wire: Wire) -> httpx.Response:
+    async def carry(self, wire: InFlightRequest) -> httpx.Response:
         answer = await wire.deliver()
         status = self.status or answer.status_code
         headers = {"content-type": self.content_type}
@@ -207,27 +207,27 @@ class OtherBody(Unfaithful):
 
 
 @dataclass(frozen=True)
-class OtherType(Fault):
+class WrongContentType(Fault):
     """The body is the cloud's; what it is said to be is wrong."""
 
     content_type: str = "text/plain; charset=utf-7"
 
-    async def carry(self, wire: Wire) -> httpx.Response:
+    async def carry(self, wire: InFlightRequest) -> httpx.Response:
         answer = await wire.deliver()
         headers = {"content-type": self.content_type}
         return httpx.Response(answer.status_code, headers=headers, content=await answer.aread())
 
 
 @dataclass(frozen=True)
-class Twice(Unfaithful):
+class SentTwice(AnswerFault):
     """A proxy sends the request again by itself; only the second answer comes through."""
 
-    async def carry(self, wire: Wire) -> httpx.Response:
+    async def carry(self, wire: InFlightRequest) -> httpx.Response:
         await (await wire.deliver()).aread()
         return await wire.deliver()
 
 
-class _Part(httpx.AsyncByteStream):
+class _PartialBody(httpx.AsyncByteStream):
     def __init__(self, part: bytes, *, torn: bool) -> None:
         self._part = part
         self._torn = torn
@@ -238,7 +238,7 @@ class _Part(httpx.AsyncByteStream):
             raise httpx.RemoteProtocolError("closed in the midst of the body")
 
 
-async def _reach(wire: Wire, when: When, seconds_late: float) -> None:
+async def _deliver(wire: InFlightRequest, when: When, seconds_late: float) -> None:
     if when == "before":
         await (await wire.deliver()).aread()
     elif when == "late":

@@ -17,29 +17,29 @@ from mcp import Client
 
 from snapshot_mcp.settings.environment import CLOUD_FILE
 from tests.conftest import said
-from tests.faults.consistency import Told, disagreements
-from tests.faults.test_cancelled_callers import news_arrive
+from tests.faults.change_log import LedgerEntry, query_rows
+from tests.faults.consistency import ToolCall, find_inconsistencies
+from tests.faults.strategies import CallFaults
+from tests.faults.test_cancelled_callers import let_cancellation_arrive
 from tests.faults.transport import Exchange
-from tests.faults.strategies import Weather
-from tests.faults.change_log import Entry, rows_of
 from tests.faults.world import FaultyWorld
 
 SECONDS_BETWEEN_STEPS = 7
-STAY, AT_THE_WRITE = 0, -1
+NEVER, AT_THE_WRITE = 0, -1
 
 _VMS = """SELECT id FROM vms
     WHERE name NOT IN ('ci-runner', 'eval-sweep', 'train-h100-8') ORDER BY id"""
 """The others can never be snapshotted."""
 
 
-class Offer(NamedTuple):
+class PlannedCommit(NamedTuple):
     """A plan that was made: the tool and the arguments that commit it."""
 
     tool: str
     arguments: dict[str, Any]
 
 
-class Steps(RuleBasedStateMachine):
+class FaultMachine(RuleBasedStateMachine):
     """One example: one cloud, two clients on one server, a third one on a second server."""
 
     portal: ClassVar[BlockingPortal]
@@ -54,10 +54,10 @@ class Steps(RuleBasedStateMachine):
         folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
         shutil.copy(self.template, folder / CLOUD_FILE)
         self.world = FaultyWorld(folder)
-        self.told: list[Told] = []
-        self.offers: list[Offer] = []
+        self.told: list[ToolCall] = []
+        self.offers: list[PlannedCommit] = []
         self.numbers = itertools.count(1)
-        self.vms = [row[0] for row in rows_of(self.cloud, _VMS)]
+        self.vms = [row[0] for row in query_rows(self.cloud, _VMS)]
         self.second = ExitStack()
 
     @property
@@ -66,7 +66,7 @@ class Steps(RuleBasedStateMachine):
 
     @property
     def ids(self) -> list[int]:
-        return [row[0] for row in rows_of(self.cloud, "SELECT id FROM snapshots ORDER BY id")]
+        return [row[0] for row in query_rows(self.cloud, "SELECT id FROM snapshots ORDER BY id")]
 
     def enter(self, stack: ExitStack, context: Any) -> Any:  # noqa: ANN401 - whatever it holds
         return stack.enter_context(self.portal.wrap_async_context_manager(context))
@@ -76,17 +76,17 @@ class Steps(RuleBasedStateMachine):
         who: int,
         tool: str,
         arguments: dict[str, Any],
-        weather: Weather,
-        leaving: int = STAY,
-    ) -> Told:
+        weather: CallFaults,
+        leaving: int = NEVER,
+    ) -> ToolCall:
         self.world.plan.be(weather.plan)
-        told = self.portal.call(self.call, who, Told(tool, arguments), leaving)
+        told = self.portal.call(self.call, who, ToolCall(tool, arguments), leaving)
         self.end_step()
         return told
 
-    def do_at_once(self, calls: list[tuple[int, Offer]], weather: Weather) -> None:
+    def do_at_once(self, calls: list[tuple[int, PlannedCommit]], weather: CallFaults) -> None:
         self.world.plan.be(weather.plan)
-        tells = [(who, Told(it.tool, it.arguments, alone=False)) for who, it in calls]
+        tells = [(who, ToolCall(it.tool, it.arguments, alone=False)) for who, it in calls]
         names = [told.write for _, told in tells]
         if names[0] == names[1] and names[0].tool == "create_snapshot":
             tells.pop()
@@ -94,17 +94,17 @@ class Steps(RuleBasedStateMachine):
         self.end_step()
 
     def end_step(self) -> None:
-        self.world.plan.be(Weather().plan)
-        self.portal.call(self.world.calm)
+        self.world.plan.be(CallFaults().plan)
+        self.portal.call(self.world.wait_until_settled)
         self.world.clock.turn(seconds=SECONDS_BETWEEN_STEPS)
         self.check()
 
-    async def call_at_once(self, calls: list[tuple[int, Told]]) -> None:
+    async def call_at_once(self, calls: list[tuple[int, ToolCall]]) -> None:
         async with anyio.create_task_group() as tasks:
             for who, told in calls:
-                tasks.start_soon(self.call, who, told, STAY)
+                tasks.start_soon(self.call, who, told, NEVER)
 
-    async def call(self, who: int, told: Told, leaving: int) -> Told:
+    async def call(self, who: int, told: ToolCall, leaving: int) -> ToolCall:
         self.seen["steps"] += 1
         log, client = self.world.log, self.clients[who]
         told.began = len(log.exchanges)
@@ -117,7 +117,7 @@ class Steps(RuleBasedStateMachine):
         self.told.append(told)
         return told
 
-    def attempt_of(self, who: int, told: Told, entries: list[Entry]) -> str:
+    def attempt_of(self, who: int, told: ToolCall, entries: list[LedgerEntry]) -> str:
         """The attempt that this call recorded, if it did: another server may use the same plan."""
         token = told.arguments.get("plan_token", "")
         own = (
@@ -126,11 +126,11 @@ class Steps(RuleBasedStateMachine):
             if entry.event == "sent"
             and entry.write == told.write
             and entry.owner == self.world.owners.get(self.servers[who])
-            and (not token or entry.attempt == plan_id(token))
+            and (not token or entry.attempt == plan_id_of(token))
         )
         return next(own, "")
 
-    async def answer(self, call: Awaitable[Any], told: Told) -> None:
+    async def answer(self, call: Awaitable[Any], told: ToolCall) -> None:
         result = await call
         told.text = said(result)
         told.content = result.structured_content or {}
@@ -144,16 +144,16 @@ class Steps(RuleBasedStateMachine):
             if here:
                 scope.deadline = anyio.current_time()
                 if leaving != AT_THE_WRITE:
-                    await news_arrive()
+                    await let_cancellation_arrive()
 
         return leave
 
     def check(self) -> None:
         world = self.world
-        wrong = disagreements(world.entries, world.log.exchanges, world.changes, self.told)
+        wrong = find_inconsistencies(world.entries, world.log.exchanges, world.changes, self.told)
         sentences = "\n".join(wrong)
         assert not sentences, sentences
 
 
-def plan_id(token: str) -> str:
+def plan_id_of(token: str) -> str:
     return str(jwt.decode(token, options={"verify_signature": False})["jti"])

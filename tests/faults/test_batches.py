@@ -17,11 +17,11 @@ from mcp import Client
 
 from snapshot_mcp.settings.environment import CLOUD_FILE
 from tests.conftest import ERAS, ask, said
+from tests.faults.change_log import ENDS, LedgerEntry
+from tests.faults.consistency import find_inconsistencies
 from tests.faults.faults import Fault
-from tests.faults.consistency import disagreements
-from tests.faults.transport import Exchange, Plan
-from tests.faults.strategies import CLEAR, READING, WRITING
-from tests.faults.change_log import ENDS, Entry
+from tests.faults.strategies import NO_FAULT, READ_FAULTS, WRITE_FAULTS
+from tests.faults.transport import Exchange, FaultPlan
 from tests.faults.world import FaultyWorld
 from tests.scale import scale
 from tests.tools.test_retention_plan import COPY_OLDEST, CROWDED_VM, copy_of_oldest
@@ -33,7 +33,7 @@ SIZE = 40
 GONE = "it is already gone"
 
 
-def crowded(folder: Path, template: Path) -> FaultyWorld:
+def crowded_world(folder: Path, template: Path) -> FaultyWorld:
     """A cloud in which one VM has one snapshot more than a batch deletes."""
     shutil.copy(template, folder / CLOUD_FILE)
     with closing(sqlite3.connect(folder / CLOUD_FILE)) as connection, connection:
@@ -45,7 +45,7 @@ def crowded(folder: Path, template: Path) -> FaultyWorld:
     return FaultyWorld(folder)
 
 
-class Kind(NamedTuple):
+class FaultKind(NamedTuple):
     """The shares of writes and reads with a fault, and whether the caller leaves."""
 
     writes: float
@@ -53,19 +53,29 @@ class Kind(NamedTuple):
     leaves: bool = False
 
 
-KINDS = (Kind(0.05, 0), Kind(0.3, 0), Kind(0, 0.03), Kind(0.02, 0.01, leaves=True), Kind(0.2, 0.1))
+KINDS = (
+    FaultKind(0.05, 0),
+    FaultKind(0.3, 0),
+    FaultKind(0, 0.03),
+    FaultKind(0.02, 0.01, leaves=True),
+    FaultKind(0.2, 0.1),
+)
 
 
-def storm(random: Random, kind: Kind) -> Plan:
+def random_faults(random: Random, kind: FaultKind) -> FaultPlan:
     """Faults here and there."""
 
     def some(faults: list[Fault], share: float, number: int) -> list[Fault]:
-        return [random.choice(faults) if random.random() < share else CLEAR for _ in range(number)]
+        return [
+            random.choice(faults) if random.random() < share else NO_FAULT for _ in range(number)
+        ]
 
-    return Plan([], some(WRITING, kind.writes, SIZE * 2), some(READING, kind.reads, SIZE * 6))
+    return FaultPlan(
+        [], some(WRITE_FAULTS, kind.writes, SIZE * 2), some(READ_FAULTS, kind.reads, SIZE * 6)
+    )
 
 
-async def apply(
+async def apply_plan(
     world: FaultyWorld, client: Client, plan: dict[str, Any], leave_at: int
 ) -> dict[str, Any]:
     """The report; empty for a refusal, or when the caller left at that write."""
@@ -83,13 +93,13 @@ async def apply(
     return {}
 
 
-def end_of(entries: list[Entry], number: int) -> str:
+def last_event(entries: list[LedgerEntry], number: int) -> str:
     """What the ledger says of the deletion of one snapshot; empty when it was never sent."""
     events = [it.event for it in entries if it.write.target == number]
     return events[-1] if events else ""
 
 
-def check_report(report: dict[str, Any], planned: list[int], deletions: list[Entry]) -> None:
+def check_report(report: dict[str, Any], planned: list[int], deletions: list[LedgerEntry]) -> None:
     """Every snapshot of the plan is in one list, and the ledger says the same of it."""
     told = {
         name: [it["id"] for it in report.get(name, [])]
@@ -97,7 +107,7 @@ def check_report(report: dict[str, Any], planned: list[int], deletions: list[Ent
     }
     told["not_attempted"] = report["not_attempted"]
     assert sorted(it for part in told.values() for it in part) == sorted(planned)
-    ends = {name: {end_of(deletions, it) for it in part} for name, part in told.items()}
+    ends = {name: {last_event(deletions, it) for it in part} for name, part in told.items()}
     assert ends["deleted"] | ends["pending"] <= {"done"}
     assert ends["unknown"] <= {"unknown"}
     assert ends["skipped"] <= {"", "failed"}
@@ -106,25 +116,27 @@ def check_report(report: dict[str, Any], planned: list[int], deletions: list[Ent
     assert report["outcome"] == "stopped" or not stopped
 
 
-async def play(world: FaultyWorld, random: Random, kind: Kind, seen: Counter[str]) -> None:
+async def run_batch(
+    world: FaultyWorld, random: Random, kind: FaultKind, seen: Counter[str]
+) -> None:
     async with world.client(random.choice(ERAS)) as client:
         policy: dict[str, object] = {"keep_last": 1, "vm_id": CROWDED_VM, "limit": 100}
         plan = await ask(client, "plan_retention", **policy)
         planned = [it["id"] for it in plan["decisions"] if not it["keep"]]
         assert len(planned) == SIZE
-        world.plan.be(storm(random, kind))
+        world.plan.be(random_faults(random, kind))
         leave_at = random.randint(1, 8) if kind.leaves else 0
-        report = await apply(world, client, plan, leave_at)
-        world.plan.be(Plan())
-        await world.calm()
+        report = await apply_plan(world, client, plan, leave_at)
+        world.plan.be(FaultPlan())
+        await world.wait_until_settled()
         await world.log.deliver_late()
     entries = world.entries
     deletions = [it for it in entries if it.write.tool == "delete_snapshot"]
     batch = [it.event for it in entries if it.write.tool == "apply_retention"]
-    assert list(disagreements(deletions, world.log.exchanges, world.changes, [])) == []
+    assert list(find_inconsistencies(deletions, world.log.exchanges, world.changes, [])) == []
     gone = {it.number for it in world.changes}
     assert gone <= set(planned)
-    assert await world.problems() == []
+    assert await world.verify_ledger() == []
     if batch != ["planned"]:
         assert batch[1] == "sent"
         assert batch[2] in ENDS
@@ -147,7 +159,7 @@ async def test_a_batch_under_faults_is_told_as_cloud_and_ledger_have_it(
         folder = tmp_path / str(number)
         folder.mkdir()
         random = Random(f"batch {number}")  # noqa: S311 - the same ones each time
-        await play(crowded(folder, template), random, KINDS[number % len(KINDS)], seen)
+        await run_batch(crowded_world(folder, template), random, KINDS[number % len(KINDS)], seen)
         shutil.rmtree(folder)
     wanted = ("applied", "stopped", "left", "gone", "skipped", *scale(quick=(), deep=("unknown",)))
     assert min(seen[it] for it in wanted) > 0, seen

@@ -7,8 +7,15 @@ import pytest
 from anyio.lowlevel import checkpoint
 from mcp import Client
 
-from tests.faults.faults import Delay, Fault, Refused, Reset, Status, TimeOut
-from tests.faults.test_reconciliation import TOOLS, under, wanted
+from tests.faults.faults import (
+    ConnectionRefused,
+    ConnectionReset,
+    Delay,
+    ErrorStatus,
+    Fault,
+    NoAnswer,
+)
+from tests.faults.test_reconciliation import TOOLS, commit_arguments, under
 from tests.faults.transport import Exchange
 from tests.faults.world import FaultyWorld
 
@@ -18,7 +25,7 @@ READS_BEFORE_A_WRITE = 2
 """At the least: the target, and what its name or its siblings forbid."""
 
 
-async def leave_at(
+async def cancel_at(
     world: FaultyWorld, client: Client, tool: str, arguments: dict[str, object], request: int
 ) -> None:
     """Call a tool and leave as this request of the call is about to leave the server."""
@@ -28,14 +35,14 @@ async def leave_at(
         async def leave(_: Exchange) -> None:
             if next(numbers) == request:
                 scope.deadline = anyio.current_time()
-                await news_arrive()
+                await let_cancellation_arrive()
 
         world.on_request = leave
         await client.call_tool(tool, arguments)
-    await world.calm()
+    await world.wait_until_settled()
 
 
-async def leave_at_the_write(
+async def cancel_at_the_write(
     world: FaultyWorld, client: Client, tool: str, arguments: dict[str, object]
 ) -> None:
     """Call a tool and leave as its write is about to leave the server."""
@@ -44,14 +51,14 @@ async def leave_at_the_write(
         async def leave(exchange: Exchange) -> None:
             if exchange.writing:
                 scope.deadline = anyio.current_time()
-                await news_arrive()
+                await let_cancellation_arrive()
 
         world.on_request = leave
         await client.call_tool(tool, arguments)
-    await world.calm()
+    await world.wait_until_settled()
 
 
-async def news_arrive() -> None:
+async def let_cancellation_arrive() -> None:
     """Hold the request for as long as the server needs to hear that nobody waits any more."""
     for _ in range(20):
         await checkpoint()
@@ -63,7 +70,7 @@ async def test_leaving_at_any_request_before_the_write_sends_nothing(
 ) -> None:
     reads = 0
     while reads < 100:
-        await leave_at(world, client, tool, await wanted(client, tool), reads + 1)
+        await cancel_at(world, client, tool, await commit_arguments(client, tool), reads + 1)
         if world.log.writes:
             break
         assert world.changes == []
@@ -76,49 +83,49 @@ async def test_leaving_at_any_request_before_the_write_sends_nothing(
 
 @under(
     [
-        Reset("before"),
-        Reset("never"),
-        Reset("late", 5),
-        TimeOut("before"),
+        ConnectionReset("before"),
+        ConnectionReset("never"),
+        ConnectionReset("late", 5),
+        NoAnswer("before"),
         Delay(3),
-        Status(500, "before"),
+        ErrorStatus(500, "before"),
         Fault(),
     ]
 )
 async def test_leaving_once_the_write_is_on_its_way_sees_it_through_and_records_it(
     world: FaultyWorld, client: Client, tool: str, fault: Fault
 ) -> None:
-    arguments = await wanted(client, tool)
+    arguments = await commit_arguments(client, tool)
     world.plan.writes = [fault]
-    await leave_at_the_write(world, client, tool, arguments)
-    happened = fault != Reset("never")
+    await cancel_at_the_write(world, client, tool, arguments)
+    happened = fault != ConnectionReset("never")
     assert world.events == ["sent", "done" if happened else "failed"]
     sent = len(world.log.exchanges)
-    await news_arrive()
+    await let_cancellation_arrive()
     assert len(world.log.exchanges) == sent
     await world.log.deliver_late()
     assert len(world.log.writes) == 1
     assert len(world.changes) == int(happened)
 
 
-@under([Status(429), Refused()])
+@under([ErrorStatus(429), ConnectionRefused()])
 async def test_leaving_before_anything_was_accepted_sends_nothing_more(
     world: FaultyWorld, client: Client, tool: str, fault: Fault
 ) -> None:
-    arguments = await wanted(client, tool)
+    arguments = await commit_arguments(client, tool)
     world.plan.writes = [fault] * 100
-    await leave_at_the_write(world, client, tool, arguments)
+    await cancel_at_the_write(world, client, tool, arguments)
     assert len(world.log.writes) == 1
     assert world.changes == []
     assert world.events == ["sent", "failed"]
 
 
-@under([Status(429, retry_after="86400"), Status(401), Status(409)])
+@under([ErrorStatus(429, retry_after="86400"), ErrorStatus(401), ErrorStatus(409)])
 async def test_leaving_as_the_cloud_refuses_still_records_that_it_failed(
     world: FaultyWorld, client: Client, tool: str, fault: Fault
 ) -> None:
-    arguments = await wanted(client, tool)
+    arguments = await commit_arguments(client, tool)
     world.plan.writes = [fault]
-    await leave_at_the_write(world, client, tool, arguments)
+    await cancel_at_the_write(world, client, tool, arguments)
     assert world.changes == []
     assert world.events == ["sent", "failed"]

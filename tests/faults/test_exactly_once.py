@@ -21,9 +21,9 @@ from hypothesis.stateful import (
 from mcp import Client
 
 from tests.conftest import ERAS
-from tests.faults.consistency import HAPPENED, Told, cases_of
-from tests.faults.steps import AT_THE_WRITE, STAY, Offer, Steps
-from tests.faults.strategies import WEATHERS, Weather
+from tests.faults.consistency import HAPPENED, ToolCall, attempt_histories
+from tests.faults.steps import AT_THE_WRITE, NEVER, FaultMachine, PlannedCommit
+from tests.faults.strategies import CALL_FAULTS, CallFaults
 from tests.faults.world import seed
 from tests.scale import scale
 
@@ -36,11 +36,11 @@ MIN_STEPS = scale(quick=140, deep=1_600, soak=5_000)
 COMMITS = ("delete_snapshot", "restore_snapshot")
 _NUMBERS = st.integers(0, 1_000)
 _WHO = st.integers(0, 2)
-_LEAVING = st.sampled_from([STAY] * 12 + [AT_THE_WRITE] * 4 + list(range(1, 9)))
+_LEAVING = st.sampled_from([NEVER] * 12 + [AT_THE_WRITE] * 4 + list(range(1, 9)))
 _WAITING = st.sampled_from([0, 30])
 
 
-class ExactlyOnce(Steps):
+class ExactlyOnce(FaultMachine):
     """The rules: who calls what, when, and under which faults."""
 
     @initialize(eras=st.tuples(*[st.sampled_from(ERAS)] * 3))
@@ -60,14 +60,14 @@ class ExactlyOnce(Steps):
         try:
             self.portal.call(self.world.log.deliver_late)
             self.check()
-            assert self.portal.call(self.world.problems) == []
+            assert self.portal.call(self.world.verify_ledger) == []
             self.count()
         finally:
             self.second.close()
             self.stack.close()
 
-    @rule(who=_WHO, number=_NUMBERS, weather=WEATHERS)
-    def read(self, who: int, number: int, weather: Weather) -> None:
+    @rule(who=_WHO, number=_NUMBERS, weather=CALL_FAULTS)
+    def read(self, who: int, number: int, weather: CallFaults) -> None:
         match number % 3:
             case 0:
                 self.do(who, "list_snapshots", {"limit": 100}, weather)
@@ -78,17 +78,17 @@ class ExactlyOnce(Steps):
             case _:
                 self.do(who, "list_virtual_machines", {"limit": 100}, weather)
 
-    @rule(who=_WHO, number=_NUMBERS, wait=_WAITING, leaving=_LEAVING, weather=WEATHERS)
-    def create(self, who: int, number: int, wait: int, leaving: int, weather: Weather) -> None:
+    @rule(who=_WHO, number=_NUMBERS, wait=_WAITING, leaving=_LEAVING, weather=CALL_FAULTS)
+    def create(self, who: int, number: int, wait: int, leaving: int, weather: CallFaults) -> None:
         self.do(who, "create_snapshot", self.order(number, wait), weather, leaving)
 
-    @rule(who=_WHO, number=_NUMBERS, tool=st.sampled_from(COMMITS), weather=WEATHERS)
-    def plan(self, who: int, number: int, tool: str, weather: Weather) -> None:
+    @rule(who=_WHO, number=_NUMBERS, tool=st.sampled_from(COMMITS), weather=CALL_FAULTS)
+    def plan(self, who: int, number: int, tool: str, weather: CallFaults) -> None:
         self.offer(who, number, tool, weather)
 
-    @rule(who=_WHO, number=_NUMBERS, leaving=_LEAVING, weather=WEATHERS)
+    @rule(who=_WHO, number=_NUMBERS, leaving=_LEAVING, weather=CALL_FAULTS)
     def commit_a_plan_new_or_used(
-        self, who: int, number: int, leaving: int, weather: Weather
+        self, who: int, number: int, leaving: int, weather: CallFaults
     ) -> None:
         if self.offers:
             offer = self.offers[number % len(self.offers)]
@@ -99,28 +99,28 @@ class ExactlyOnce(Steps):
         number=_NUMBERS,
         tool=st.sampled_from(COMMITS),
         leaving=_LEAVING,
-        weather=WEATHERS,
+        weather=CALL_FAULTS,
     )
     def plan_and_commit(
-        self, who: int, number: int, tool: str, leaving: int, weather: Weather
+        self, who: int, number: int, tool: str, leaving: int, weather: CallFaults
     ) -> None:
         before = len(self.offers)
-        self.offer(who, number, tool, Weather())
+        self.offer(who, number, tool, CallFaults())
         for offer in self.offers[before:]:
             self.do(who, offer.tool, offer.arguments, weather, leaving)
 
-    @rule(number=_NUMBERS, other=_NUMBERS, weather=WEATHERS)
-    def commit_in_two_servers_at_once(self, number: int, other: int, weather: Weather) -> None:
+    @rule(number=_NUMBERS, other=_NUMBERS, weather=CALL_FAULTS)
+    def commit_in_two_servers_at_once(self, number: int, other: int, weather: CallFaults) -> None:
         """Often the same plan, or two plans for the same snapshot."""
         if self.offers and len(self.world.owners) > 1:
             offers = [self.offers[it % len(self.offers)] for it in (number, other)]
             calls = [(0, offers[0]), (2, offers[number % 2])]
             self.do_at_once(calls, weather)
 
-    @rule(number=_NUMBERS, other=_NUMBERS, weather=WEATHERS)
-    def create_from_two_clients_at_once(self, number: int, other: int, weather: Weather) -> None:
+    @rule(number=_NUMBERS, other=_NUMBERS, weather=CALL_FAULTS)
+    def create_from_two_clients_at_once(self, number: int, other: int, weather: CallFaults) -> None:
         calls = [
-            (who, Offer("create_snapshot", self.order(it, 0)))
+            (who, PlannedCommit("create_snapshot", self.order(it, 0)))
             for who, it in ((0, number), (1 + other % 2, other))
         ]
         self.do_at_once(calls, weather)
@@ -139,14 +139,14 @@ class ExactlyOnce(Steps):
         vm = self.vms[number % len(self.vms)]
         return {"vm_id": vm, "name": name, "allow_interruption": True, "wait_seconds": wait}
 
-    def may_be_repeated(self, told: Told) -> bool:
+    def may_be_repeated(self, told: ToolCall) -> bool:
         return told.tool == "create_snapshot" and told.outcome in ("failed", "error")
 
     def any_snapshot(self, number: int) -> int:
         known = self.ids
         return known[number % len(known)] if number % 7 else 1701 + number % 40
 
-    def offer(self, who: int, number: int, tool: str, weather: Weather) -> None:
+    def offer(self, who: int, number: int, tool: str, weather: CallFaults) -> None:
         arguments: dict[str, Any] = {"snapshot_id": self.any_snapshot(number)}
         if tool == "restore_snapshot":
             arguments |= {"new_vm_name": f"back-{next(self.numbers)}", "wait_seconds": number % 31}
@@ -156,16 +156,16 @@ class ExactlyOnce(Steps):
     def remember(self, tool: str, arguments: dict[str, Any], content: dict[str, Any]) -> None:
         if token := content.get("plan_token"):
             words = {"plan_token": token, "confirm": content["confirm_with"]}
-            self.offers.append(Offer(tool, arguments | words))
+            self.offers.append(PlannedCommit(tool, arguments | words))
 
-    def check_list(self, told: Told) -> None:
+    def check_list(self, told: ToolCall) -> None:
         if told.outcome == "read":
             assert sorted(it["id"] for it in told.content["snapshots"]) == self.ids
 
     def count(self) -> None:
         world = self.world
         self.seen.update(told.outcome for told in self.told)
-        cases = cases_of(world.entries, world.log.exchanges, world.changes)
+        cases = attempt_histories(world.entries, world.log.exchanges, world.changes)
         for case in cases.values():
             self.seen[f"ledger: {case.end}"] += 1
             unanswered = not any(exchange.answered for exchange in case.exchanges)

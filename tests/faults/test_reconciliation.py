@@ -9,16 +9,16 @@ from mcp import Client
 
 from tests.conftest import ERAS, ask
 from tests.faults.faults import (
-    CutOff,
+    ClockJump,
+    ConnectionReset,
+    ErrorStatus,
     Fault,
-    Jump,
-    OtherBody,
-    OtherType,
-    Reset,
-    Status,
-    TimeOut,
-    Twice,
+    NoAnswer,
+    SentTwice,
+    TruncatedBody,
     When,
+    WrongBody,
+    WrongContentType,
 )
 from tests.faults.world import FaultyWorld
 from tests.scale import scale
@@ -42,34 +42,40 @@ HOW_TO_LOOK = {
     "create_image_from_snapshot": "inspect_snapshot with",
 }
 AFTER_IT_TOOK_EFFECT = [
-    Reset("before"),
-    Reset("before", error=httpx.RemoteProtocolError),
-    Reset("late", 9),
-    TimeOut("before"),
-    TimeOut("late", 1),
-    CutOff(),
-    CutOff(torn=False),
-    OtherBody(),
-    OtherBody(b"", "application/json"),
-    OtherBody(b"\xff\xfe\x00", "application/json"),
-    OtherBody(b'{"status": true}', "application/json"),
-    OtherType(),
-    Status(500, "before"),
-    Status(502, "before"),
-    Status(503, "late", 9),
-    Status(504, "late", 9),
+    ConnectionReset("before"),
+    ConnectionReset("before", error=httpx.RemoteProtocolError),
+    ConnectionReset("late", 9),
+    NoAnswer("before"),
+    NoAnswer("late", 1),
+    TruncatedBody(),
+    TruncatedBody(torn=False),
+    WrongBody(),
+    WrongBody(b"", "application/json"),
+    WrongBody(b"\xff\xfe\x00", "application/json"),
+    WrongBody(b'{"status": true}', "application/json"),
+    WrongContentType(),
+    ErrorStatus(500, "before"),
+    ErrorStatus(502, "before"),
+    ErrorStatus(503, "late", 9),
+    ErrorStatus(504, "late", 9),
 ]
 BEFORE_IT_TOOK_EFFECT = [
-    Reset("never"),
-    Reset("never", error=httpx.WriteError),
-    Reset("never", error=httpx.RemoteProtocolError),
-    Status(500),
-    Status(503, retry_after="1"),
+    ConnectionReset("never"),
+    ConnectionReset("never", error=httpx.WriteError),
+    ConnectionReset("never", error=httpx.RemoteProtocolError),
+    ErrorStatus(500),
+    ErrorStatus(503, retry_after="1"),
 ]
-WITHOUT_AN_END = [TimeOut("never"), TimeOut("late", 500), Status(502), Status(504), Status(408)]
+WITHOUT_AN_END = [
+    NoAnswer("never"),
+    NoAnswer("late", 500),
+    ErrorStatus(502),
+    ErrorStatus(504),
+    ErrorStatus(408),
+]
 
 
-async def wanted(client: Client, tool: str) -> dict[str, object]:
+async def commit_arguments(client: Client, tool: str) -> dict[str, object]:
     """The arguments of a write that is agreed to, and that waits for its end."""
     if tool == "create_snapshot":
         return await order(client) | {"wait_seconds": 60}
@@ -79,7 +85,7 @@ async def wanted(client: Client, tool: str) -> dict[str, object]:
     return commit | ({"wait_seconds": 60} if tool == "restore_snapshot" else {})
 
 
-def told_id(result: dict[str, Any]) -> int:
+def affected_id(result: dict[str, Any]) -> int:
     """The id of what was made or deleted, as the answer says it."""
     made = result.get("snapshot") or result.get("virtual_machine") or result.get("image")
     return made["id"] if made else result["snapshot_id"]
@@ -100,21 +106,21 @@ def under(faults: Sequence[Fault]) -> pytest.MarkDecorator:
 async def test_what_took_effect_is_told_with_its_id_although_no_answer_came(
     world: FaultyWorld, client: Client, tool: str, fault: Fault
 ) -> None:
-    arguments = await wanted(client, tool)
+    arguments = await commit_arguments(client, tool)
     world.plan.writes = [fault]
     result = await ask(client, tool, **arguments)
     assert result["outcome"] == HAPPENED[tool]
-    assert [change.number for change in world.changes] == [told_id(result)]
+    assert [change.number for change in world.changes] == [affected_id(result)]
     assert len(world.log.writes) == 1
     assert world.events == ["sent", "done"]
-    assert await world.problems() == []
+    assert await world.verify_ledger() == []
 
 
 @under(BEFORE_IT_TOOK_EFFECT)
 async def test_what_broke_before_it_took_effect_has_failed_and_may_be_ordered_again(
     world: FaultyWorld, client: Client, tool: str, fault: Fault
 ) -> None:
-    arguments = await wanted(client, tool)
+    arguments = await commit_arguments(client, tool)
     world.plan.writes = [fault]
     result = await ask(client, tool, **arguments)
     assert result["outcome"] == "failed"
@@ -125,7 +131,7 @@ async def test_what_broke_before_it_took_effect_has_failed_and_may_be_ordered_ag
     assert len(world.log.writes) == 1
     assert world.events == ["sent", "failed"]
     assert [it.reason for it in world.entries if it.event == "failed"] != [""]
-    again = await wanted(client, tool)
+    again = await commit_arguments(client, tool)
     assert (await ask(client, tool, **again))["outcome"] == HAPPENED[tool]
     assert len(world.changes) == 1
 
@@ -134,7 +140,7 @@ async def test_what_broke_before_it_took_effect_has_failed_and_may_be_ordered_ag
 async def test_what_may_still_take_effect_is_unknown_and_says_how_to_look(
     world: FaultyWorld, client: Client, tool: str, fault: Fault
 ) -> None:
-    arguments = await wanted(client, tool)
+    arguments = await commit_arguments(client, tool)
     world.plan.writes = [fault]
     result = await ask(client, tool, **arguments)
     assert result["outcome"] == "unknown"
@@ -145,13 +151,21 @@ async def test_what_may_still_take_effect_is_unknown_and_says_how_to_look(
     assert world.events == ["sent", "unknown"]
 
 
-@under([Reset("never"), TimeOut("never"), Status(500), Status(429), OtherBody(status=200)])
+@under(
+    [
+        ConnectionReset("never"),
+        NoAnswer("never"),
+        ErrorStatus(500),
+        ErrorStatus(429),
+        WrongBody(status=200),
+    ]
+)
 @pytest.mark.parametrize("when", ["never", "before"])
 async def test_a_cloud_that_cannot_be_looked_at_leaves_it_unknown(
     world: FaultyWorld, client: Client, tool: str, fault: Fault, when: When
 ) -> None:
-    arguments = await wanted(client, tool)
-    world.plan.writes = [Reset(when)]
+    arguments = await commit_arguments(client, tool)
+    world.plan.writes = [ConnectionReset(when)]
     world.plan.looks = [fault] * 100
     result = await ask(client, tool, **arguments)
     assert result["outcome"] == "unknown"
@@ -165,9 +179,9 @@ async def test_a_cloud_that_cannot_be_looked_at_leaves_it_unknown(
 async def test_looks_that_fail_at_first_do_not_hide_what_a_later_one_shows(
     world: FaultyWorld, client: Client, tool: str
 ) -> None:
-    arguments = await wanted(client, tool)
-    world.plan.writes = [Reset("before")]
-    world.plan.looks = [OtherBody(status=200), Reset("never"), Status(500)]
+    arguments = await commit_arguments(client, tool)
+    world.plan.writes = [ConnectionReset("before")]
+    world.plan.looks = [WrongBody(status=200), ConnectionReset("never"), ErrorStatus(500)]
     result = await ask(client, tool, **arguments)
     assert result["outcome"] == HAPPENED[tool]
     assert world.events == ["sent", "done"]
@@ -179,35 +193,35 @@ async def test_a_snapshot_of_another_vm_with_a_part_of_the_name_is_not_taken_for
     first = await order(client, "before-upgrade-x-2")
     await ask(client, "create_snapshot", **first, wait_seconds=60)
     world.clock.turn(minutes=1)
-    world.plan.writes = [Reset("never")]
+    world.plan.writes = [ConnectionReset("never")]
     result = await ask(client, "create_snapshot", **await order(client, "before-upgrade-x"))
     assert result["outcome"] == "failed"
     assert [change.name for change in world.changes] == ["before-upgrade-x-2"]
 
 
-@under([Jump(-30), Jump(-1), Jump(1), Jump(30)])
+@under([ClockJump(-30), ClockJump(-1), ClockJump(1), ClockJump(30)])
 async def test_a_time_of_day_that_is_set_in_the_midst_changes_nothing_of_it(
     world: FaultyWorld, client: Client, tool: str, fault: Fault
 ) -> None:
-    arguments = await wanted(client, tool)
-    world.plan.writes = [Reset("late", 5)]
-    world.plan.looks = [fault, fault, Jump(7), fault]
+    arguments = await commit_arguments(client, tool)
+    world.plan.writes = [ConnectionReset("late", 5)]
+    world.plan.looks = [fault, fault, ClockJump(7), fault]
     result = await ask(client, tool, **arguments)
     assert result["outcome"] == HAPPENED[tool]
     assert world.events == ["sent", "done"]
-    assert await world.problems() == []
+    assert await world.verify_ledger() == []
 
 
 @pytest.mark.parametrize("tool", ["create_snapshot", "delete_snapshot"])
 async def test_what_a_proxy_sends_twice_is_done_once_and_told_as_done(
     world: FaultyWorld, client: Client, tool: str
 ) -> None:
-    arguments = await wanted(client, tool)
-    world.plan.writes = [Twice()]
+    arguments = await commit_arguments(client, tool)
+    world.plan.writes = [SentTwice()]
     result = await ask(client, tool, **arguments)
     assert [delivery.accepted for delivery in world.log.writes[0].deliveries] == [True, False]
     assert result["outcome"] == HAPPENED[tool]
-    assert [change.number for change in world.changes] == [told_id(result)]
+    assert [change.number for change in world.changes] == [affected_id(result)]
     assert world.events == ["sent", "done"]
 
 
@@ -216,8 +230,8 @@ async def test_a_restore_or_image_that_a_proxy_sends_twice_may_be_somebody_elses
     world: FaultyWorld, client: Client, tool: str
 ) -> None:
     # A VM or image of that name may as well hold another snapshot.
-    arguments = await wanted(client, tool)
-    world.plan.writes = [Twice()]
+    arguments = await commit_arguments(client, tool)
+    world.plan.writes = [SentTwice()]
     result = await ask(client, tool, **arguments)
     assert result["outcome"] == "unknown"
     assert "may have sent it twice" in result["next_step"]
@@ -229,9 +243,9 @@ async def test_a_restore_or_image_that_a_proxy_sends_twice_may_be_somebody_elses
 async def test_a_cloud_that_cannot_be_looked_at_after_a_repetition_leaves_it_unknown(
     world: FaultyWorld, client: Client, tool: str
 ) -> None:
-    arguments = await wanted(client, tool)
-    world.plan.writes = [Twice()]
-    world.plan.looks = [OtherBody(status=200)] * 100
+    arguments = await commit_arguments(client, tool)
+    world.plan.writes = [SentTwice()]
+    world.plan.looks = [WrongBody(status=200)] * 100
     result = await ask(client, tool, **arguments)
     assert result["outcome"] == "unknown"
     assert len(world.changes) == 1
@@ -241,9 +255,9 @@ async def test_a_cloud_that_cannot_be_looked_at_after_a_repetition_leaves_it_unk
 async def test_a_page_of_a_gateway_does_not_show_that_a_snapshot_is_gone(
     world: FaultyWorld, client: Client
 ) -> None:
-    arguments = await wanted(client, "delete_snapshot")
-    world.plan.writes = [Reset("never")]
-    world.plan.looks = [OtherBody(status=404)] * 100
+    arguments = await commit_arguments(client, "delete_snapshot")
+    world.plan.writes = [ConnectionReset("never")]
+    world.plan.looks = [WrongBody(status=404)] * 100
     result = await ask(client, "delete_snapshot", **arguments)
     assert result["outcome"] == "unknown"
     assert world.changes == []

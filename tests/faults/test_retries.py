@@ -8,30 +8,30 @@ from mcp import Client
 
 from snapshot_mcp.cloud.circuit_breaker import FAILURE_THRESHOLD, MIN_OPEN_SECONDS
 from tests.conftest import ask, said
-from tests.faults.faults import Fault, Refused, Reset, Status
-from tests.faults.test_reconciliation import HAPPENED, TOOLS, under, wanted
+from tests.faults.faults import ConnectionRefused, ConnectionReset, ErrorStatus, Fault
+from tests.faults.test_reconciliation import HAPPENED, TOOLS, commit_arguments, under
 from tests.faults.transport import Exchange
 from tests.faults.world import FaultyWorld
 
 pytestmark = [pytest.mark.one_era, pytest.mark.no_cover]
 
 NOT_ACCEPTED = [
-    Status(429),
-    Refused(),
-    Refused(httpx.ConnectTimeout),
-    Refused(httpx.PoolTimeout),
-    Status(429, retry_after="soon"),
-    Status(429, retry_after="-3"),
+    ErrorStatus(429),
+    ConnectionRefused(),
+    ConnectionRefused(httpx.ConnectTimeout),
+    ConnectionRefused(httpx.PoolTimeout),
+    ErrorStatus(429, retry_after="soon"),
+    ErrorStatus(429, retry_after="-3"),
 ]
 READS: dict[str, dict[str, Any]] = {"list_snapshots": {}, "inspect_snapshot": {"snapshot_id": 1701}}
 PASSING = [
-    Reset("never"),
-    Reset("never", error=httpx.RemoteProtocolError),
-    Refused(),
-    Status(429),
-    Status(502),
-    Status(503),
-    Status(504),
+    ConnectionReset("never"),
+    ConnectionReset("never", error=httpx.RemoteProtocolError),
+    ConnectionRefused(),
+    ErrorStatus(429),
+    ErrorStatus(502),
+    ErrorStatus(503),
+    ErrorStatus(504),
 ]
 
 
@@ -39,7 +39,7 @@ PASSING = [
 async def test_a_write_that_was_not_accepted_is_tried_again_and_done_once(
     world: FaultyWorld, client: Client, tool: str, fault: Fault
 ) -> None:
-    arguments = await wanted(client, tool)
+    arguments = await commit_arguments(client, tool)
     world.plan.writes = [fault, fault]
     result = await ask(client, tool, **arguments)
     assert result["outcome"] == HAPPENED[tool]
@@ -48,11 +48,11 @@ async def test_a_write_that_was_not_accepted_is_tried_again_and_done_once(
     assert world.events == ["sent", "done"]
 
 
-@under([Status(429), Refused()])
+@under([ErrorStatus(429), ConnectionRefused()])
 async def test_a_write_that_is_never_accepted_has_failed_and_is_told_so(
     world: FaultyWorld, client: Client, tool: str, fault: Fault
 ) -> None:
-    arguments = await wanted(client, tool)
+    arguments = await commit_arguments(client, tool)
     world.plan.writes = [fault] * 100
     result = await client.call_tool(tool, arguments)
     assert result.is_error
@@ -77,8 +77,8 @@ async def test_a_read_is_tried_again_where_that_may_well_work(
 async def test_the_cloud_is_left_alone_for_as_long_as_it_asks(
     world: FaultyWorld, client: Client, tool: str, retry_after: str
 ) -> None:
-    arguments = {} if tool == "list_snapshots" else await wanted(client, tool)
-    busy = Status(429, retry_after=retry_after)
+    arguments = {} if tool == "list_snapshots" else await commit_arguments(client, tool)
+    busy = ErrorStatus(429, retry_after=retry_after)
     (world.plan.writes if arguments else world.plan.reads).append(busy)
     left: list[float] = []
 
@@ -98,8 +98,8 @@ async def test_the_cloud_is_left_alone_for_as_long_as_it_asks(
 async def test_a_wait_that_is_too_long_is_told_instead_of_begun(
     world: FaultyWorld, client: Client, tool: str, retry_after: str
 ) -> None:
-    arguments = {} if tool == "list_snapshots" else await wanted(client, tool)
-    busy = Status(429, retry_after=retry_after)
+    arguments = {} if tool == "list_snapshots" else await commit_arguments(client, tool)
+    busy = ErrorStatus(429, retry_after=retry_after)
     (world.plan.writes if arguments else world.plan.reads).append(busy)
     began, asked = world.clock.elapsed(), len(world.log.exchanges)
     result = await client.call_tool(tool, arguments)
@@ -112,7 +112,7 @@ async def test_a_wait_that_is_too_long_is_told_instead_of_begun(
     assert world.events == (["sent", "failed"] if arguments else [])
 
 
-async def down(world: FaultyWorld, client: Client, fault: Fault) -> None:
+async def take_cloud_down(world: FaultyWorld, client: Client, fault: Fault) -> None:
     """Let the cloud fail until it is not asked any more."""
     world.plan.always = fault
     for _ in range(FAILURE_THRESHOLD):
@@ -120,12 +120,14 @@ async def down(world: FaultyWorld, client: Client, fault: Fault) -> None:
     assert len(world.log.exchanges) == FAILURE_THRESHOLD
 
 
-@pytest.mark.parametrize("fault", [Refused(), Reset("never"), Status(503)], ids=repr)
+@pytest.mark.parametrize(
+    "fault", [ConnectionRefused(), ConnectionReset("never"), ErrorStatus(503)], ids=repr
+)
 async def test_a_cloud_that_is_down_is_not_asked_and_everybody_is_told_since_when(
     world: FaultyWorld, client: Client, fault: Fault
 ) -> None:
     since = f"{world.clock.now():%Y-%m-%d %H:%M:%S} UTC"
-    await down(world, client, fault)
+    await take_cloud_down(world, client, fault)
     began = world.clock.elapsed()
     for tool, arguments in {**READS, "create_snapshot": {"vm_id": 793_701, "name": "x"}}.items():
         result = await client.call_tool(tool, arguments)
@@ -142,7 +144,7 @@ async def test_a_cloud_that_is_down_is_not_asked_and_everybody_is_told_since_whe
 async def test_after_the_rest_one_request_tries_and_service_resumes(
     world: FaultyWorld, client: Client
 ) -> None:
-    await down(world, client, Refused())
+    await take_cloud_down(world, client, ConnectionRefused())
     world.clock.turn(seconds=MIN_OPEN_SECONDS)
     assert (await client.call_tool("list_snapshots", {})).is_error
     assert len(world.log.exchanges) == FAILURE_THRESHOLD + 1
@@ -158,9 +160,9 @@ async def test_after_the_rest_one_request_tries_and_service_resumes(
 async def test_an_outage_that_begins_before_the_write_leaves_it_unsent(
     world: FaultyWorld, client: Client, tool: str
 ) -> None:
-    arguments = await wanted(client, tool)
+    arguments = await commit_arguments(client, tool)
     asked = len(world.log.exchanges)
-    world.plan.always = Refused()
+    world.plan.always = ConnectionRefused()
     text = said(await client.call_tool(tool, arguments))
     assert "Nothing was changed." in text
     assert len(world.log.exchanges) > asked

@@ -12,14 +12,14 @@ from typing import cast
 import anyio
 import httpx
 
-from tests.faults.clocks import Passing
+from tests.faults.clocks import FaultTime
 from tests.faults.faults import Fault
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
 
 
 @dataclass
-class Plan:
+class FaultPlan:
     """What will happen to the next requests.
 
     Attributes:
@@ -35,7 +35,7 @@ class Plan:
     always: Fault | None = None
     written: bool = False
 
-    def be(self, other: "Plan") -> None:
+    def be(self, other: "FaultPlan") -> None:
         """Take over what another plan says."""
         self.__dict__.update(other.__dict__)
 
@@ -89,16 +89,16 @@ class Exchange:
         return self.method != "GET"
 
     @property
-    def accepted(self) -> int:
+    def accepted_count(self) -> int:
         return sum(delivery.accepted for delivery in self.deliveries)
 
 
-async def nothing(_: Exchange) -> None:
+async def do_nothing(_: Exchange) -> None:
     """What is done about an exchange as long as nobody wants anything."""
 
 
 @dataclass
-class Log:
+class ExchangeLog:
     """All that passed by, of all servers, in order.
 
     Attributes:
@@ -107,10 +107,10 @@ class Log:
     """
 
     exchanges: list[Exchange] = field(default_factory=list[Exchange])
-    late: "list[tuple[float, _OnItsWay]]" = field(default_factory=list["tuple[float, _OnItsWay]"])
+    late: "list[tuple[float, _InFlight]]" = field(default_factory=list["tuple[float, _InFlight]"])
     ticks: Iterator[int] = field(default_factory=itertools.count)
     delivering: anyio.Lock = field(default_factory=anyio.Lock)
-    on_leaving: Callable[[Exchange], Awaitable[None]] = nothing
+    on_leaving: Callable[[Exchange], Awaitable[None]] = do_nothing
 
     @property
     def writes(self) -> list[Exchange]:
@@ -139,9 +139,9 @@ class FaultTransport(httpx.AsyncBaseTransport):
     def __init__(
         self,
         inner: httpx.AsyncBaseTransport,
-        plan: Plan,
-        log: Log,
-        time: Passing,
+        plan: FaultPlan,
+        log: ExchangeLog,
+        time: FaultTime,
         server: int = 0,
     ) -> None:
         self._inner = inner
@@ -153,16 +153,16 @@ class FaultTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await self._log.deliver_late(self.time.elapsed())
         fault = self._plan.next(writing=request.method != "GET")
-        exchange = self._noted(request, fault)
+        exchange = self._record(request, fault)
         await self._log.on_leaving(exchange)
-        answer = await fault.carry(_OnItsWay(self, request, exchange))
-        exchange.answered = fault.faithful
+        answer = await fault.carry(_InFlight(self, request, exchange))
+        exchange.answered = fault.answer_intact
         return answer
 
-    def keep(self, wire: "_OnItsWay", seconds: float) -> None:
+    def delay(self, wire: "_InFlight", seconds: float) -> None:
         self._log.late.append((self.time.elapsed() + seconds, wire))
 
-    async def hand_over(self, request: httpx.Request, exchange: Exchange) -> httpx.Response:
+    async def deliver(self, request: httpx.Request, exchange: Exchange) -> httpx.Response:
         copy = httpx.Request(
             request.method, request.url, headers=request.headers, content=request.content
         )
@@ -172,7 +172,7 @@ class FaultTransport(httpx.AsyncBaseTransport):
         exchange.deliveries.append(Delivery(next(self._log.ticks), status))
         return exchange.answer
 
-    def _noted(self, request: httpx.Request, fault: Fault) -> Exchange:
+    def _record(self, request: httpx.Request, fault: Fault) -> Exchange:
         exchange = Exchange(
             self._server,
             next(self._log.ticks),
@@ -190,7 +190,7 @@ class FaultTransport(httpx.AsyncBaseTransport):
 
 
 @dataclass(frozen=True)
-class _OnItsWay:
+class _InFlight:
     _transport: FaultTransport
     request: httpx.Request
     _exchange: Exchange
@@ -201,14 +201,14 @@ class _OnItsWay:
         return limits.get("read") or DEFAULT_TIMEOUT_SECONDS
 
     @property
-    def time(self) -> Passing:
+    def time(self) -> FaultTime:
         return self._transport.time
 
     async def deliver(self) -> httpx.Response:
-        return await self._transport.hand_over(self.request, self._exchange)
+        return await self._transport.deliver(self.request, self._exchange)
 
     def later(self, seconds: float) -> None:
-        self._transport.keep(self, seconds)
+        self._transport.delay(self, seconds)
 
 
 def _name_in(request: httpx.Request) -> str:

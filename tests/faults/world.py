@@ -19,18 +19,18 @@ from snapshot_mcp.mcp_server.app import (
     embedded_transport,
 )
 from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE, Settings
-from tests.faults.clocks import ApartClock
-from tests.faults.transport import Exchange, FaultTransport, Log, Plan, nothing
 from tests.faults.change_log import (
     ENDS,
     Change,
-    Entry,
-    changes_in,
-    entries_of,
-    install,
+    LedgerEntry,
+    install_triggers,
     open_attempts,
-    write_of,
+    parse_write,
+    read_changes,
+    read_ledger,
 )
+from tests.faults.clocks import SkewedClock
+from tests.faults.transport import Exchange, ExchangeLog, FaultPlan, FaultTransport, do_nothing
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 """No server needs longer to end what it began, however busy the machine is."""
@@ -49,10 +49,10 @@ class FaultyWorld:
     """
 
     folder: Path
-    clock: ApartClock = field(default_factory=ApartClock)
-    plan: Plan = field(default_factory=Plan)
-    log: Log = field(default_factory=Log)
-    on_request: Callable[[Exchange], Awaitable[None]] = nothing
+    clock: SkewedClock = field(default_factory=SkewedClock)
+    plan: FaultPlan = field(default_factory=FaultPlan)
+    log: ExchangeLog = field(default_factory=ExchangeLog)
+    on_request: Callable[[Exchange], Awaitable[None]] = do_nothing
     servers: int = 0
     owners: dict[int, str] = field(default_factory=dict[int, str])
 
@@ -89,23 +89,23 @@ class FaultyWorld:
     @property
     def changes(self) -> list[Change]:
         """What really changed in the cloud."""
-        return changes_in(self.folder / CLOUD_FILE)
+        return read_changes(self.folder / CLOUD_FILE)
 
     @property
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[LedgerEntry]:
         """The ledger."""
-        return entries_of(self.folder / LEDGER_FILE)
+        return read_ledger(self.folder / LEDGER_FILE)
 
     @property
     def events(self) -> list[str]:
         """What the ledger says of what was sent, in order."""
         return [entry.event for entry in self.entries if entry.event in ("sent", *ENDS)]
 
-    async def problems(self) -> list[str]:
+    async def verify_ledger(self) -> list[str]:
         """What the ledger finds wrong with itself."""
         return await open_sqlite_ledger(self.folder / LEDGER_FILE, self.clock.now).verify()
 
-    async def calm(self) -> None:
+    async def wait_until_settled(self) -> None:
         """Wait until every attempt that was sent has its end, whoever has left meanwhile."""
         with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
             while True:
@@ -119,11 +119,11 @@ class FaultyWorld:
 
     async def _on_leaving(self, exchange: Exchange) -> None:
         if exchange.writing:
-            write = write_of(exchange.method, exchange.path, exchange.name)
+            write = parse_write(exchange.method, exchange.path, exchange.name)
             exchange.attempts = self._own(exchange.server, open_attempts(self.entries, write))
         await self.on_request(exchange)
 
-    def _own(self, server: int, candidates: list[Entry]) -> list[str]:
+    def _own(self, server: int, candidates: list[LedgerEntry]) -> list[str]:
         """The attempts that this server has recorded, of those that fit its request."""
         others = {owner for number, owner in self.owners.items() if number != server}
         own = [entry for entry in candidates if entry.owner not in others]
@@ -136,11 +136,11 @@ class FaultyWorld:
 async def seed(folder: Path, clock: Clock | None = None) -> Path:
     """A new cloud in this folder, with a witness in its database; the database file."""
     settings = Settings(data_dir=folder)
-    transport = embedded_transport(settings, clock or ApartClock().cloud)
+    transport = embedded_transport(settings, clock or SkewedClock().cloud)
     async with (
         connection_over(transport, settings) as connection,
         connection.stream("GET", "/core/snapshots") as response,
     ):
         assert response.is_success
-    install(folder / CLOUD_FILE)
+    install_triggers(folder / CLOUD_FILE)
     return folder / CLOUD_FILE
