@@ -137,7 +137,7 @@ class FaultyCloud:
     async def _deliver_late(self) -> None:
         while True:
             await anyio.sleep(0.5)
-            await self._log.deliver_late(time.monotonic())
+            await self._log.deliver_delayed(time.monotonic())
 
     async def _serve_connection(self, stream: SocketStream) -> None:
         incoming = BufferedByteReceiveStream(stream)

@@ -88,7 +88,7 @@ async def run_soak(minutes: float, random_seed: int) -> SoakResult:
             faults.paused = False
             samples = await _run_and_sample(load, pid, minutes * 60)
             faults.paused = True
-            await log.deliver_late()
+            await log.deliver_delayed()
             await load.wait_until_settled()
             await anyio.sleep(IDLE_SECONDS)
             files_left = take_sample(pid, time.monotonic()).files - idle.files

@@ -63,7 +63,7 @@ class SoakLoad:
     numbers: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
-        self.log.on_leaving = self._note_attempts
+        self.log.on_request = self._note_attempts
         self.vms = [row[0] for row in query_rows(self.folder / CLOUD_FILE, _VMS)]
 
     @property
@@ -153,7 +153,7 @@ class SoakLoad:
                     result.attempt = self._attempt_of(result, token)
 
     async def _call(self, client: Client, tool: str, arguments: dict[str, Any]) -> ToolCall:
-        result = ToolCall(tool, arguments, alone=False)
+        result = ToolCall(tool, arguments, exclusive=False)
         # Some clients do not wait for the answer.
         timeout = self.rng.uniform(0.05, 4) if self.rng.random() < 1 / 12 else 300
         with anyio.move_on_after(timeout):

@@ -1,4 +1,4 @@
-"""What really changed in the cloud, noted by its own database, and what the ledger says to it."""
+"""The changes that the cloud's database logs by triggers, and the rows of the ledger."""
 
 import json
 import sqlite3
@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
 _TRIGGERS = """
-CREATE TABLE witness (
+CREATE TABLE change_log (
     id INTEGER PRIMARY KEY, change TEXT, thing TEXT, number INTEGER, name TEXT, vm_id INTEGER
 );
-CREATE TRIGGER snapshot_made AFTER INSERT ON snapshots BEGIN INSERT INTO witness
+CREATE TRIGGER snapshot_made AFTER INSERT ON snapshots BEGIN INSERT INTO change_log
     VALUES (NULL, 'made', 'snapshot', NEW.id, NEW.name, NEW.vm_id); END;
-CREATE TRIGGER snapshot_gone AFTER DELETE ON snapshots BEGIN INSERT INTO witness
+CREATE TRIGGER snapshot_gone AFTER DELETE ON snapshots BEGIN INSERT INTO change_log
     VALUES (NULL, 'gone', 'snapshot', OLD.id, OLD.name, OLD.vm_id); END;
-CREATE TRIGGER vm_made AFTER INSERT ON vms BEGIN INSERT INTO witness
+CREATE TRIGGER vm_made AFTER INSERT ON vms BEGIN INSERT INTO change_log
     VALUES (NULL, 'made', 'vm', NEW.id, NEW.name, NEW.id); END;
-CREATE TRIGGER image_made AFTER INSERT ON images BEGIN INSERT INTO witness
+CREATE TRIGGER image_made AFTER INSERT ON images BEGIN INSERT INTO change_log
     VALUES (NULL, 'made', 'image', NEW.id, NEW.name, NEW.snapshot_id); END;
-CREATE TRIGGER vm_gone AFTER DELETE ON vms BEGIN INSERT INTO witness
+CREATE TRIGGER vm_gone AFTER DELETE ON vms BEGIN INSERT INTO change_log
     VALUES (NULL, 'gone', 'vm', OLD.id, OLD.name, OLD.id); END;
 """
 _ROWS = "SELECT id, event, attempt, tool, target, arguments, reason, owner FROM attempts"
@@ -37,7 +37,7 @@ _CALLS = {
 
 
 class Change(NamedTuple):
-    """One thing that was made or went away in the cloud; an image is noted with its snapshot."""
+    """One object that was created or deleted in the cloud; `vm_id` of an image is its snapshot."""
 
     change: Literal["made", "gone"]
     thing: Literal["snapshot", "vm", "image"]
@@ -47,40 +47,48 @@ class Change(NamedTuple):
 
 
 class RequestedWrite(NamedTuple):
-    """What a request, or an attempt in the ledger, is about.
+    """The write that a request, or an attempt in the ledger, asks for.
 
     Attributes:
         tool: the tool that sends it.
         target: id of the VM to take a snapshot of, or of the snapshot.
-        name: of what would be made; empty for a deletion.
+        name: name of what would be created; empty for a deletion.
     """
 
     tool: str
     target: int
     name: str
 
-    def is_in(self, changes: list[Change]) -> list[Change]:
-        """Those of the changes that this would make."""
+    def effects_in(self, changes: list[Change]) -> list[Change]:
+        """Return the changes that this write would make."""
         match self.tool:
             case "create_snapshot":
                 return [
-                    it
-                    for it in changes
-                    if (it.change, it.thing, it.name, it.vm_id)
+                    change
+                    for change in changes
+                    if (change.change, change.thing, change.name, change.vm_id)
                     == ("made", "snapshot", self.name, self.target)
                 ]
             case "restore_snapshot":
-                return [it for it in changes if it[:2] == ("made", "vm") and it.name == self.name]
+                return [
+                    change
+                    for change in changes
+                    if change[:2] == ("made", "vm") and change.name == self.name
+                ]
             case "create_image_from_snapshot":
                 return [
-                    it for it in changes if it[:2] == ("made", "image") and it.name == self.name
+                    change
+                    for change in changes
+                    if change[:2] == ("made", "image") and change.name == self.name
                 ]
             case _:
-                return [it for it in changes if it[:3] == ("gone", "snapshot", self.target)]
+                return [
+                    change for change in changes if change[:3] == ("gone", "snapshot", self.target)
+                ]
 
 
 class LedgerEntry(NamedTuple):
-    """One row of the ledger, as far as the comparison needs it."""
+    """The fields of a ledger row that the comparison needs."""
 
     id: int
     event: str
@@ -91,20 +99,20 @@ class LedgerEntry(NamedTuple):
 
 
 def install_triggers(database: Path) -> None:
-    """Let the cloud's database note every change from now on."""
+    """Let the cloud's database log every change from now on."""
     with closing(sqlite3.connect(database)) as connection:
         connection.executescript(_TRIGGERS)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def read_changes(database: Path) -> list[Change]:
-    """Everything that changed since `install`, in order."""
-    query = "SELECT change, thing, number, name, vm_id FROM witness ORDER BY id"
+    """Return all changes since `install_triggers`, in order."""
+    query = "SELECT change, thing, number, name, vm_id FROM change_log ORDER BY id"
     return [Change(*row) for row in query_rows(database, query)]
 
 
 def read_ledger(ledger: Path) -> list[LedgerEntry]:
-    """The whole ledger."""
+    """Return all rows of the ledger."""
     if not ledger.exists():
         return []
     return [
@@ -116,7 +124,7 @@ def read_ledger(ledger: Path) -> list[LedgerEntry]:
 
 
 def open_attempts(entries: list[LedgerEntry], write: RequestedWrite) -> list[LedgerEntry]:
-    """The `sent` rows for this write that have no end yet."""
+    """Return the `sent` rows for this write that have no end yet."""
     ended = {entry.attempt for entry in entries if entry.event in ENDS}
     return [
         entry
@@ -126,7 +134,7 @@ def open_attempts(entries: list[LedgerEntry], write: RequestedWrite) -> list[Led
 
 
 def parse_write(method: str, path: str, name: str) -> RequestedWrite:
-    """What a request is about, by its address."""
+    """Return the write that a request asks for, from its address."""
     parts = path.split("/")
     if method == "DELETE":
         return RequestedWrite("delete_snapshot", int(parts[-1]), "")
@@ -139,5 +147,5 @@ def query_rows(database: Path, query: str) -> list[tuple[Any, ...]]:
 
 
 def _write(tool: str, target: int, arguments: str) -> RequestedWrite:
-    given = cast("dict[str, str]", json.loads(arguments))
-    return RequestedWrite(tool, target, given.get(NAME_ARGUMENTS.get(tool, ""), ""))
+    values = cast("dict[str, str]", json.loads(arguments))
+    return RequestedWrite(tool, target, values.get(NAME_ARGUMENTS.get(tool, ""), ""))

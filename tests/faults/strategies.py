@@ -1,4 +1,4 @@
-"""What Hypothesis draws: the faults that the requests of a call will meet."""
+"""Hypothesis strategies for the faults of the requests of one call."""
 
 from typing import NamedTuple
 
@@ -87,15 +87,15 @@ _OUTAGE_FAULTS = [*_NOT_SENT, *_BUSY, *_LOST, *_GARBLED]
 
 
 class CallFaults(NamedTuple):
-    """The faults of one call; see `Plan`."""
+    """The faults of one call, as in `FaultPlan`."""
 
     reads: tuple[Fault, ...] = ()
     writes: tuple[Fault, ...] = ()
-    looks: tuple[Fault, ...] = ()
+    lookups: tuple[Fault, ...] = ()
 
     @property
     def plan(self) -> FaultPlan:
-        return FaultPlan(list(self.reads), list(self.writes), list(self.looks))
+        return FaultPlan(list(self.reads), list(self.writes), list(self.lookups))
 
 
 def _repeat(fault: Fault, length: int) -> tuple[Fault, ...]:

@@ -1,4 +1,4 @@
-"""A batch of forty deletions under faults: cloud, ledger and report agree, whatever breaks.
+"""A batch of forty deletions under faults: cloud, ledger and report agree.
 
 `make test-soak` plays 150 batches.
 """
@@ -34,36 +34,36 @@ GONE = "it is already gone"
 
 
 def crowded_world(folder: Path, template: Path) -> FaultyWorld:
-    """A cloud in which one VM has one snapshot more than a batch deletes."""
+    """Create a cloud in which one VM has one snapshot more than a batch deletes."""
     shutil.copy(template, folder / CLOUD_FILE)
     with closing(sqlite3.connect(folder / CLOUD_FILE)) as connection, connection:
         query = "SELECT count(*) FROM snapshots WHERE vm_id = ?"
         (there,) = connection.execute(query, (CROWDED_VM,)).fetchone()
         for place in range(SIZE + 1 - there):
             connection.execute(COPY_OLDEST, copy_of_oldest(place))
-        connection.execute("DELETE FROM witness")
+        connection.execute("DELETE FROM change_log")
     return FaultyWorld(folder)
 
 
 class FaultKind(NamedTuple):
-    """The shares of writes and reads with a fault, and whether the caller leaves."""
+    """The shares of writes and reads with a fault, and whether the caller cancels."""
 
     writes: float
     reads: float
-    leaves: bool = False
+    cancels: bool = False
 
 
 KINDS = (
     FaultKind(0.05, 0),
     FaultKind(0.3, 0),
     FaultKind(0, 0.03),
-    FaultKind(0.02, 0.01, leaves=True),
+    FaultKind(0.02, 0.01, cancels=True),
     FaultKind(0.2, 0.1),
 )
 
 
 def random_faults(random: Random, kind: FaultKind) -> FaultPlan:
-    """Faults here and there."""
+    """Return a plan with random faults."""
 
     def some(faults: list[Fault], share: float, number: int) -> list[Fault]:
         return [
@@ -76,16 +76,16 @@ def random_faults(random: Random, kind: FaultKind) -> FaultPlan:
 
 
 async def apply_plan(
-    world: FaultyWorld, client: Client, plan: dict[str, Any], leave_at: int
+    world: FaultyWorld, client: Client, plan: dict[str, Any], cancel_at: int
 ) -> dict[str, Any]:
-    """The report; empty for a refusal, or when the caller left at that write."""
+    """Return the report; empty after a refusal, or if the caller cancelled at that write."""
     with anyio.CancelScope() as scope:
 
-        async def leave(exchange: Exchange) -> None:
-            if exchange.writing and len(world.log.writes) == leave_at:
+        async def cancel(exchange: Exchange) -> None:
+            if exchange.writing and len(world.log.writes) == cancel_at:
                 scope.cancel()
 
-        world.on_request = leave
+        world.on_request = cancel
         commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
         result = await client.call_tool("apply_retention", commit)
         assert not result.is_error or "Nothing was changed" in said(result)
@@ -94,47 +94,49 @@ async def apply_plan(
 
 
 def last_event(entries: list[LedgerEntry], number: int) -> str:
-    """What the ledger says of the deletion of one snapshot; empty when it was never sent."""
-    events = [it.event for it in entries if it.write.target == number]
+    """Return the last ledger event of the deletion of one snapshot; empty if it was not sent."""
+    events = [entry.event for entry in entries if entry.write.target == number]
     return events[-1] if events else ""
 
 
 def check_report(report: dict[str, Any], planned: list[int], deletions: list[LedgerEntry]) -> None:
-    """Every snapshot of the plan is in one list, and the ledger says the same of it."""
-    told = {
-        name: [it["id"] for it in report.get(name, [])]
+    """Check that every snapshot of the plan is in one list, in agreement with the ledger."""
+    parts = {
+        name: [snapshot["id"] for snapshot in report.get(name, [])]
         for name in ("deleted", "pending", "unknown", "skipped")
     }
-    told["not_attempted"] = report["not_attempted"]
-    assert sorted(it for part in told.values() for it in part) == sorted(planned)
-    ends = {name: {last_event(deletions, it) for it in part} for name, part in told.items()}
+    parts["not_attempted"] = report["not_attempted"]
+    assert sorted(number for part in parts.values() for number in part) == sorted(planned)
+    ends = {
+        name: {last_event(deletions, number) for number in part} for name, part in parts.items()
+    }
     assert ends["deleted"] | ends["pending"] <= {"done"}
     assert ends["unknown"] <= {"unknown"}
     assert ends["skipped"] <= {"", "failed"}
     assert ends["not_attempted"] <= {""}
-    stopped = bool(told["unknown"] or told["not_attempted"])
+    stopped = bool(parts["unknown"] or parts["not_attempted"])
     assert report["outcome"] == "stopped" or not stopped
 
 
 async def run_batch(
-    world: FaultyWorld, random: Random, kind: FaultKind, seen: Counter[str]
+    world: FaultyWorld, random: Random, kind: FaultKind, counts: Counter[str]
 ) -> None:
     async with world.client(random.choice(ERAS)) as client:
         policy: dict[str, object] = {"keep_last": 1, "vm_id": CROWDED_VM, "limit": 100}
         plan = await ask(client, "plan_retention", **policy)
-        planned = [it["id"] for it in plan["decisions"] if not it["keep"]]
+        planned = [row["id"] for row in plan["decisions"] if not row["keep"]]
         assert len(planned) == SIZE
-        world.plan.be(random_faults(random, kind))
-        leave_at = random.randint(1, 8) if kind.leaves else 0
-        report = await apply_plan(world, client, plan, leave_at)
-        world.plan.be(FaultPlan())
+        world.plan.replace_with(random_faults(random, kind))
+        cancel_at = random.randint(1, 8) if kind.cancels else 0
+        report = await apply_plan(world, client, plan, cancel_at)
+        world.plan.replace_with(FaultPlan())
         await world.wait_until_settled()
-        await world.log.deliver_late()
+        await world.log.deliver_delayed()
     entries = world.entries
-    deletions = [it for it in entries if it.write.tool == "delete_snapshot"]
-    batch = [it.event for it in entries if it.write.tool == "apply_retention"]
+    deletions = [entry for entry in entries if entry.write.tool == "delete_snapshot"]
+    batch = [entry.event for entry in entries if entry.write.tool == "apply_retention"]
     assert list(find_inconsistencies(deletions, world.log.exchanges, world.changes, [])) == []
-    gone = {it.number for it in world.changes}
+    gone = {change.number for change in world.changes}
     assert gone <= set(planned)
     assert await world.verify_ledger() == []
     if batch != ["planned"]:
@@ -142,24 +144,31 @@ async def run_batch(
         assert batch[2] in ENDS
     if report:
         check_report(report, planned, deletions)
-        kept = {it["id"] for it in report["skipped"] if it["why"] != GONE}
+        kept = {row["id"] for row in report["skipped"] if row["why"] != GONE}
         assert gone.isdisjoint(kept | set(report["not_attempted"]))
-        assert gone >= {it["id"] for it in report["deleted"]}
-    seen[report.get("outcome", "left")] += 1
-    seen["gone"] += len(gone)
-    seen["unknown"] += len(report.get("unknown", []))
-    seen["skipped"] += len(report.get("skipped", []))
+        assert gone >= {row["id"] for row in report["deleted"]}
+    counts[report.get("outcome", "cancelled")] += 1
+    counts["gone"] += len(gone)
+    counts["unknown"] += len(report.get("unknown", []))
+    counts["skipped"] += len(report.get("skipped", []))
 
 
-async def test_a_batch_under_faults_is_told_as_cloud_and_ledger_have_it(
+async def test_the_report_of_a_batch_under_faults_agrees_with_cloud_and_ledger(
     tmp_path: Path, template: Path
 ) -> None:
-    seen = Counter[str]()
+    counts = Counter[str]()
     for number in range(BATCHES):
         folder = tmp_path / str(number)
         folder.mkdir()
         random = Random(f"batch {number}")  # noqa: S311 - the same ones each time
-        await run_batch(crowded_world(folder, template), random, KINDS[number % len(KINDS)], seen)
+        await run_batch(crowded_world(folder, template), random, KINDS[number % len(KINDS)], counts)
         shutil.rmtree(folder)
-    wanted = ("applied", "stopped", "left", "gone", "skipped", *scale(quick=(), deep=("unknown",)))
-    assert min(seen[it] for it in wanted) > 0, seen
+    wanted = (
+        "applied",
+        "stopped",
+        "cancelled",
+        "gone",
+        "skipped",
+        *scale(quick=(), deep=("unknown",)),
+    )
+    assert min(counts[name] for name in wanted) > 0, counts

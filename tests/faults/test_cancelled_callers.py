@@ -1,4 +1,4 @@
-"""A caller who leaves: what has not left the server is not sent, what has is seen through."""
+"""A cancelled call: an unsent write is not sent; a sent write is completed and recorded."""
 
 import itertools
 
@@ -22,22 +22,22 @@ from tests.faults.world import FaultyWorld
 pytestmark = [pytest.mark.one_era, pytest.mark.no_cover]
 
 READS_BEFORE_A_WRITE = 2
-"""At the least: the target, and what its name or its siblings forbid."""
+"""At least the target, and its siblings or the name check."""
 
 
 async def cancel_at(
     world: FaultyWorld, client: Client, tool: str, arguments: dict[str, object], request: int
 ) -> None:
-    """Call a tool and leave as this request of the call is about to leave the server."""
+    """Call a tool and cancel it when its nth request is about to be sent."""
     numbers = itertools.count(1)
     with anyio.CancelScope() as scope:
 
-        async def leave(_: Exchange) -> None:
+        async def cancel(_: Exchange) -> None:
             if next(numbers) == request:
                 scope.deadline = anyio.current_time()
                 await let_cancellation_arrive()
 
-        world.on_request = leave
+        world.on_request = cancel
         await client.call_tool(tool, arguments)
     await world.wait_until_settled()
 
@@ -45,27 +45,27 @@ async def cancel_at(
 async def cancel_at_the_write(
     world: FaultyWorld, client: Client, tool: str, arguments: dict[str, object]
 ) -> None:
-    """Call a tool and leave as its write is about to leave the server."""
+    """Call a tool and cancel it when its write is about to be sent."""
     with anyio.CancelScope() as scope:
 
-        async def leave(exchange: Exchange) -> None:
+        async def cancel(exchange: Exchange) -> None:
             if exchange.writing:
                 scope.deadline = anyio.current_time()
                 await let_cancellation_arrive()
 
-        world.on_request = leave
+        world.on_request = cancel
         await client.call_tool(tool, arguments)
     await world.wait_until_settled()
 
 
 async def let_cancellation_arrive() -> None:
-    """Hold the request for as long as the server needs to hear that nobody waits any more."""
+    """Hold the request until the server has received the cancellation."""
     for _ in range(20):
         await checkpoint()
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-async def test_leaving_at_any_request_before_the_write_sends_nothing(
+async def test_cancelling_at_any_request_before_the_write_sends_nothing(
     world: FaultyWorld, client: Client, tool: str
 ) -> None:
     reads = 0
@@ -92,7 +92,7 @@ async def test_leaving_at_any_request_before_the_write_sends_nothing(
         Fault(),
     ]
 )
-async def test_leaving_once_the_write_is_on_its_way_sees_it_through_and_records_it(
+async def test_cancelling_after_the_write_was_sent_completes_and_records_it(
     world: FaultyWorld, client: Client, tool: str, fault: Fault
 ) -> None:
     arguments = await commit_arguments(client, tool)
@@ -103,13 +103,13 @@ async def test_leaving_once_the_write_is_on_its_way_sees_it_through_and_records_
     sent = len(world.log.exchanges)
     await let_cancellation_arrive()
     assert len(world.log.exchanges) == sent
-    await world.log.deliver_late()
+    await world.log.deliver_delayed()
     assert len(world.log.writes) == 1
     assert len(world.changes) == int(happened)
 
 
 @under([ErrorStatus(429), ConnectionRefused()])
-async def test_leaving_before_anything_was_accepted_sends_nothing_more(
+async def test_cancelling_while_the_cloud_does_not_accept_the_write_stops_the_retries(
     world: FaultyWorld, client: Client, tool: str, fault: Fault
 ) -> None:
     arguments = await commit_arguments(client, tool)
@@ -121,7 +121,7 @@ async def test_leaving_before_anything_was_accepted_sends_nothing_more(
 
 
 @under([ErrorStatus(429, retry_after="86400"), ErrorStatus(401), ErrorStatus(409)])
-async def test_leaving_as_the_cloud_refuses_still_records_that_it_failed(
+async def test_cancelling_while_the_cloud_refuses_still_records_the_failure(
     world: FaultyWorld, client: Client, tool: str, fault: Fault
 ) -> None:
     arguments = await commit_arguments(client, tool)

@@ -1,4 +1,4 @@
-"""A write whose answer never came: what was seen of it is told and recorded, and nothing else."""
+"""Writes without an answer: only what the cloud shows is reported and recorded."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -35,7 +35,7 @@ HAPPENED = {
     "delete_snapshot": "deleted",
     "create_image_from_snapshot": "created",
 }
-HOW_TO_LOOK = {
+LOOKUP_HINTS = {
     "create_snapshot": "list_snapshots with search",
     "restore_snapshot": "list_virtual_machines with search",
     "delete_snapshot": "inspect_snapshot with",
@@ -66,7 +66,7 @@ BEFORE_IT_TOOK_EFFECT = [
     ErrorStatus(500),
     ErrorStatus(503, retry_after="1"),
 ]
-WITHOUT_AN_END = [
+MAY_STILL_TAKE_EFFECT = [
     NoAnswer("never"),
     NoAnswer("late", 500),
     ErrorStatus(502),
@@ -76,7 +76,7 @@ WITHOUT_AN_END = [
 
 
 async def commit_arguments(client: Client, tool: str) -> dict[str, object]:
-    """The arguments of a write that is agreed to, and that waits for its end."""
+    """Return the arguments of an approved write that waits for its end."""
     if tool == "create_snapshot":
         return await order(client) | {"wait_seconds": 60}
     if tool == "create_image_from_snapshot":
@@ -86,13 +86,13 @@ async def commit_arguments(client: Client, tool: str) -> dict[str, object]:
 
 
 def affected_id(result: dict[str, Any]) -> int:
-    """The id of what was made or deleted, as the answer says it."""
+    """Return the id of what was created or deleted, according to the answer."""
     made = result.get("snapshot") or result.get("virtual_machine") or result.get("image")
     return made["id"] if made else result["snapshot_id"]
 
 
 def under(faults: Sequence[Fault]) -> pytest.MarkDecorator:
-    """Every tool in both eras under the first fault; under the others in turn, unless deep."""
+    """Run every tool in both eras under the first fault, and one of them under each other fault."""
     every = [(era, tool) for era in ERAS for tool in TOOLS]
     cases = [
         pytest.param(era, tool, fault, id=f"{era}-{tool}-{fault!r}")
@@ -103,7 +103,7 @@ def under(faults: Sequence[Fault]) -> pytest.MarkDecorator:
 
 
 @under(AFTER_IT_TOOK_EFFECT)
-async def test_what_took_effect_is_told_with_its_id_although_no_answer_came(
+async def test_a_write_that_took_effect_without_an_answer_is_reported_with_its_id(
     world: FaultyWorld, client: Client, tool: str, fault: Fault
 ) -> None:
     arguments = await commit_arguments(client, tool)
@@ -117,7 +117,7 @@ async def test_what_took_effect_is_told_with_its_id_although_no_answer_came(
 
 
 @under(BEFORE_IT_TOOK_EFFECT)
-async def test_what_broke_before_it_took_effect_has_failed_and_may_be_ordered_again(
+async def test_a_write_that_broke_before_it_took_effect_has_failed_and_can_be_repeated(
     world: FaultyWorld, client: Client, tool: str, fault: Fault
 ) -> None:
     arguments = await commit_arguments(client, tool)
@@ -126,25 +126,25 @@ async def test_what_broke_before_it_took_effect_has_failed_and_may_be_ordered_ag
     assert result["outcome"] == "failed"
     assert "it was not done" in result["next_step"]
     assert "Nothing was changed" in result["next_step"]
-    await world.log.deliver_late()
+    await world.log.deliver_delayed()
     assert world.changes == []
     assert len(world.log.writes) == 1
     assert world.events == ["sent", "failed"]
-    assert [it.reason for it in world.entries if it.event == "failed"] != [""]
+    assert [entry.reason for entry in world.entries if entry.event == "failed"] != [""]
     again = await commit_arguments(client, tool)
     assert (await ask(client, tool, **again))["outcome"] == HAPPENED[tool]
     assert len(world.changes) == 1
 
 
-@under(WITHOUT_AN_END)
-async def test_what_may_still_take_effect_is_unknown_and_says_how_to_look(
+@under(MAY_STILL_TAKE_EFFECT)
+async def test_a_write_that_may_still_take_effect_is_unknown_and_says_how_to_check(
     world: FaultyWorld, client: Client, tool: str, fault: Fault
 ) -> None:
     arguments = await commit_arguments(client, tool)
     world.plan.writes = [fault]
     result = await ask(client, tool, **arguments)
     assert result["outcome"] == "unknown"
-    assert HOW_TO_LOOK[tool] in result["next_step"]
+    assert LOOKUP_HINTS[tool] in result["next_step"]
     assert "do not repeat it" in result["next_step"]
     assert world.changes == []
     assert len(world.log.writes) == 1
@@ -161,33 +161,33 @@ async def test_what_may_still_take_effect_is_unknown_and_says_how_to_look(
     ]
 )
 @pytest.mark.parametrize("when", ["never", "before"])
-async def test_a_cloud_that_cannot_be_looked_at_leaves_it_unknown(
+async def test_the_outcome_is_unknown_if_the_cloud_cannot_be_read(
     world: FaultyWorld, client: Client, tool: str, fault: Fault, when: When
 ) -> None:
     arguments = await commit_arguments(client, tool)
     world.plan.writes = [ConnectionReset(when)]
-    world.plan.looks = [fault] * 100
+    world.plan.lookups = [fault] * 100
     result = await ask(client, tool, **arguments)
     assert result["outcome"] == "unknown"
-    assert HOW_TO_LOOK[tool] in result["next_step"]
+    assert LOOKUP_HINTS[tool] in result["next_step"]
     assert world.events == ["sent", "unknown"]
     assert len(world.log.writes) == 1
     assert len(world.changes) == (1 if when == "before" else 0)
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-async def test_looks_that_fail_at_first_do_not_hide_what_a_later_one_shows(
+async def test_an_effect_is_found_even_if_the_first_lookups_fail(
     world: FaultyWorld, client: Client, tool: str
 ) -> None:
     arguments = await commit_arguments(client, tool)
     world.plan.writes = [ConnectionReset("before")]
-    world.plan.looks = [WrongBody(status=200), ConnectionReset("never"), ErrorStatus(500)]
+    world.plan.lookups = [WrongBody(status=200), ConnectionReset("never"), ErrorStatus(500)]
     result = await ask(client, tool, **arguments)
     assert result["outcome"] == HAPPENED[tool]
     assert world.events == ["sent", "done"]
 
 
-async def test_a_snapshot_of_another_vm_with_a_part_of_the_name_is_not_taken_for_it(
+async def test_a_snapshot_with_a_longer_name_is_not_mistaken_for_the_effect(
     world: FaultyWorld, client: Client
 ) -> None:
     first = await order(client, "before-upgrade-x-2")
@@ -200,12 +200,12 @@ async def test_a_snapshot_of_another_vm_with_a_part_of_the_name_is_not_taken_for
 
 
 @under([ClockJump(-30), ClockJump(-1), ClockJump(1), ClockJump(30)])
-async def test_a_time_of_day_that_is_set_in_the_midst_changes_nothing_of_it(
+async def test_a_change_of_the_time_of_day_does_not_affect_the_outcome(
     world: FaultyWorld, client: Client, tool: str, fault: Fault
 ) -> None:
     arguments = await commit_arguments(client, tool)
     world.plan.writes = [ConnectionReset("late", 5)]
-    world.plan.looks = [fault, fault, ClockJump(7), fault]
+    world.plan.lookups = [fault, fault, ClockJump(7), fault]
     result = await ask(client, tool, **arguments)
     assert result["outcome"] == HAPPENED[tool]
     assert world.events == ["sent", "done"]
@@ -213,7 +213,7 @@ async def test_a_time_of_day_that_is_set_in_the_midst_changes_nothing_of_it(
 
 
 @pytest.mark.parametrize("tool", ["create_snapshot", "delete_snapshot"])
-async def test_what_a_proxy_sends_twice_is_done_once_and_told_as_done(
+async def test_a_write_that_a_proxy_sends_twice_is_done_once_and_reported_as_done(
     world: FaultyWorld, client: Client, tool: str
 ) -> None:
     arguments = await commit_arguments(client, tool)
@@ -226,10 +226,10 @@ async def test_what_a_proxy_sends_twice_is_done_once_and_told_as_done(
 
 
 @pytest.mark.parametrize("tool", ["restore_snapshot", "create_image_from_snapshot"])
-async def test_a_restore_or_image_that_a_proxy_sends_twice_may_be_somebody_elses(
+async def test_a_restore_or_image_that_a_proxy_sends_twice_is_unknown(
     world: FaultyWorld, client: Client, tool: str
 ) -> None:
-    # A VM or image of that name may as well hold another snapshot.
+    # A VM or image with that name may hold another snapshot.
     arguments = await commit_arguments(client, tool)
     world.plan.writes = [SentTwice()]
     result = await ask(client, tool, **arguments)
@@ -240,24 +240,24 @@ async def test_a_restore_or_image_that_a_proxy_sends_twice_may_be_somebody_elses
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-async def test_a_cloud_that_cannot_be_looked_at_after_a_repetition_leaves_it_unknown(
+async def test_a_repeated_write_is_unknown_if_the_cloud_cannot_be_read(
     world: FaultyWorld, client: Client, tool: str
 ) -> None:
     arguments = await commit_arguments(client, tool)
     world.plan.writes = [SentTwice()]
-    world.plan.looks = [WrongBody(status=200)] * 100
+    world.plan.lookups = [WrongBody(status=200)] * 100
     result = await ask(client, tool, **arguments)
     assert result["outcome"] == "unknown"
     assert len(world.changes) == 1
     assert world.events == ["sent", "unknown"]
 
 
-async def test_a_page_of_a_gateway_does_not_show_that_a_snapshot_is_gone(
+async def test_a_404_page_of_a_gateway_does_not_show_that_a_snapshot_is_gone(
     world: FaultyWorld, client: Client
 ) -> None:
     arguments = await commit_arguments(client, "delete_snapshot")
     world.plan.writes = [ConnectionReset("never")]
-    world.plan.looks = [WrongBody(status=404)] * 100
+    world.plan.lookups = [WrongBody(status=404)] * 100
     result = await ask(client, "delete_snapshot", **arguments)
     assert result["outcome"] == "unknown"
     assert world.changes == []

@@ -1,4 +1,4 @@
-"""A world whose network fails: servers on one data folder, clients of both protocol eras."""
+"""Servers on one data folder with a faulty network, and clients of both protocol eras."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -33,19 +33,19 @@ from tests.faults.clocks import SkewedClock
 from tests.faults.transport import Exchange, ExchangeLog, FaultPlan, FaultTransport, do_nothing
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
-"""No server needs longer to end what it began, however busy the machine is."""
+"""No server needs longer to complete its writes, even on a busy machine."""
 
 
 @dataclass
 class FaultyWorld:
-    """Servers, one cloud, and a network between them that does what its plan says.
+    """Servers, one cloud, and a network between them with the faults of a plan.
 
-    The cloud's database must have been made, with a witness in it (`seed`).
+    The cloud's database must exist and have a change log (`seed`).
 
     Attributes:
         on_request: awaited with every request that is about to leave.
-        servers: how many there were so far.
-        owners: what the ledger calls each of them, as soon as that is known.
+        servers: number of servers started so far.
+        owners: the ledger's id of each server, as soon as it is known.
     """
 
     folder: Path
@@ -58,16 +58,16 @@ class FaultyWorld:
 
     def __post_init__(self) -> None:
         self.settings = Settings(data_dir=self.folder)
-        self.log.on_leaving = self._on_leaving
+        self.log.on_request = self._link_attempts
 
     @asynccontextmanager
     async def server(self) -> AsyncGenerator[McpServer]:
-        """A server; all its clients share what a process has once, as they do over HTTP."""
+        """Start a server; its clients share the state of one process, as they do over HTTP."""
         number, self.servers = self.servers, self.servers + 1
 
         def connect(settings: Settings, _: Clock) -> Connection:
             cloud = embedded_transport(settings, self.clock.cloud)
-            transport = FaultTransport(cloud, self.plan, self.log, self.clock.passing, number)
+            transport = FaultTransport(cloud, self.plan, self.log, self.clock.fault_time, number)
             return connection_over(transport, settings)
 
         server = create_server(self.settings, clock=self.clock.clock, connect=connect)
@@ -82,13 +82,13 @@ class FaultyWorld:
 
     @asynccontextmanager
     async def client(self, mode: str) -> AsyncGenerator[Client]:
-        """A client of a server of its own."""
+        """Start a server and a client of it."""
         async with self.server() as server, Client(server, mode=mode) as client:
             yield client
 
     @property
     def changes(self) -> list[Change]:
-        """What really changed in the cloud."""
+        """The changes in the cloud."""
         return read_changes(self.folder / CLOUD_FILE)
 
     @property
@@ -98,15 +98,15 @@ class FaultyWorld:
 
     @property
     def events(self) -> list[str]:
-        """What the ledger says of what was sent, in order."""
+        """The ledger's events of sent writes, in order."""
         return [entry.event for entry in self.entries if entry.event in ("sent", *ENDS)]
 
     async def verify_ledger(self) -> list[str]:
-        """What the ledger finds wrong with itself."""
+        """Return the problems that the ledger finds in its own rows."""
         return await open_sqlite_ledger(self.folder / LEDGER_FILE, self.clock.now).verify()
 
     async def wait_until_settled(self) -> None:
-        """Wait until every attempt that was sent has its end, whoever has left meanwhile."""
+        """Wait until every attempt that was sent has an end, even if its caller was cancelled."""
         with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
             while True:
                 for _ in range(20):
@@ -117,14 +117,14 @@ class FaultyWorld:
                     return
                 await anyio.sleep(0.005)
 
-    async def _on_leaving(self, exchange: Exchange) -> None:
+    async def _link_attempts(self, exchange: Exchange) -> None:
         if exchange.writing:
             write = parse_write(exchange.method, exchange.path, exchange.name)
             exchange.attempts = self._own(exchange.server, open_attempts(self.entries, write))
         await self.on_request(exchange)
 
     def _own(self, server: int, candidates: list[LedgerEntry]) -> list[str]:
-        """The attempts that this server has recorded, of those that fit its request."""
+        """Return the candidates that this server recorded itself."""
         others = {owner for number, owner in self.owners.items() if number != server}
         own = [entry for entry in candidates if entry.owner not in others]
         if len(own) == 1:
@@ -134,7 +134,7 @@ class FaultyWorld:
 
 
 async def seed(folder: Path, clock: Clock | None = None) -> Path:
-    """A new cloud in this folder, with a witness in its database; the database file."""
+    """Create a cloud with a change log in this folder and return its database file."""
     settings = Settings(data_dir=folder)
     transport = embedded_transport(settings, clock or SkewedClock().cloud)
     async with (
