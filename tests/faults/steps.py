@@ -19,8 +19,8 @@ from snapshot_mcp.settings.environment import CLOUD_FILE
 from tests.conftest import said
 from tests.faults.change_log import LedgerEntry, query_rows
 from tests.faults.consistency import ToolCall, find_inconsistencies
+from tests.faults.helpers import let_cancellation_arrive
 from tests.faults.strategies import CallFaults
-from tests.faults.test_cancelled_callers import let_cancellation_arrive
 from tests.faults.transport import Exchange
 from tests.faults.world import FaultyWorld
 

@@ -24,7 +24,7 @@ from tests.faults.strategies import NO_FAULT, READ_FAULTS, WRITE_FAULTS
 from tests.faults.transport import Exchange, FaultPlan
 from tests.faults.world import FaultyWorld
 from tests.scale import scale
-from tests.tools.test_retention_plan import COPY_OLDEST, CROWDED_VM, copy_of_oldest
+from tests.tools.helpers import COPY_OLDEST, CROWDED_VM, copy_parameters
 
 pytestmark = [pytest.mark.one_era, pytest.mark.no_cover]
 
@@ -40,7 +40,7 @@ def crowded_world(folder: Path, template: Path) -> FaultyWorld:
         query = "SELECT count(*) FROM snapshots WHERE vm_id = ?"
         (there,) = connection.execute(query, (CROWDED_VM,)).fetchone()
         for place in range(SIZE + 1 - there):
-            connection.execute(COPY_OLDEST, copy_of_oldest(place))
+            connection.execute(COPY_OLDEST, copy_parameters(place))
         connection.execute("DELETE FROM change_log")
     return FaultyWorld(folder)
 

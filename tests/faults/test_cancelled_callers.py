@@ -4,7 +4,6 @@ import itertools
 
 import anyio
 import pytest
-from anyio.lowlevel import checkpoint
 from mcp import Client
 
 from tests.faults.faults import (
@@ -15,7 +14,7 @@ from tests.faults.faults import (
     Fault,
     NoAnswer,
 )
-from tests.faults.test_reconciliation import TOOLS, commit_arguments, under
+from tests.faults.helpers import TOOLS, commit_arguments, let_cancellation_arrive, under
 from tests.faults.transport import Exchange
 from tests.faults.world import FaultyWorld
 
@@ -56,12 +55,6 @@ async def cancel_at_the_write(
         world.on_request = cancel
         await client.call_tool(tool, arguments)
     await world.wait_until_settled()
-
-
-async def let_cancellation_arrive() -> None:
-    """Hold the request until the server has received the cancellation."""
-    for _ in range(20):
-        await checkpoint()
 
 
 @pytest.mark.parametrize("tool", TOOLS)

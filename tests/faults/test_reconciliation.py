@@ -1,13 +1,12 @@
 """Writes without an answer: only what the cloud shows is reported and recorded."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import httpx
 import pytest
 from mcp import Client
 
-from tests.conftest import ERAS, ask
+from tests.conftest import ask
 from tests.faults.faults import (
     ClockJump,
     ConnectionReset,
@@ -20,21 +19,12 @@ from tests.faults.faults import (
     WrongBody,
     WrongContentType,
 )
+from tests.faults.helpers import HAPPENED, TOOLS, commit_arguments, under
 from tests.faults.world import FaultyWorld
-from tests.scale import scale
-from tests.tools.test_consent import planned, ready
-from tests.tools.test_create import order
+from tests.tools.helpers import creation_arguments
 
 pytestmark = [pytest.mark.one_era, pytest.mark.no_cover]
 
-ALL_CASES = scale(quick=False, deep=True)
-TOOLS = ("create_snapshot", "restore_snapshot", "delete_snapshot", "create_image_from_snapshot")
-HAPPENED = {
-    "create_snapshot": "created",
-    "restore_snapshot": "restored",
-    "delete_snapshot": "deleted",
-    "create_image_from_snapshot": "created",
-}
 LOOKUP_HINTS = {
     "create_snapshot": "list_snapshots with search",
     "restore_snapshot": "list_virtual_machines with search",
@@ -75,31 +65,10 @@ MAY_STILL_TAKE_EFFECT = [
 ]
 
 
-async def commit_arguments(client: Client, tool: str) -> dict[str, object]:
-    """Return the arguments of an approved write that waits for its end."""
-    if tool == "create_snapshot":
-        return await order(client) | {"wait_seconds": 60}
-    if tool == "create_image_from_snapshot":
-        return {"snapshot_id": (await ready(client))["id"], "name": "base-image"}
-    commit, _ = await planned(client, tool, await ready(client))
-    return commit | ({"wait_seconds": 60} if tool == "restore_snapshot" else {})
-
-
 def affected_id(result: dict[str, Any]) -> int:
     """Return the id of what was created or deleted, according to the answer."""
     made = result.get("snapshot") or result.get("virtual_machine") or result.get("image")
     return made["id"] if made else result["snapshot_id"]
-
-
-def under(faults: Sequence[Fault]) -> pytest.MarkDecorator:
-    """Run every tool in both eras under the first fault, and one of them under each other fault."""
-    every = [(era, tool) for era in ERAS for tool in TOOLS]
-    cases = [
-        pytest.param(era, tool, fault, id=f"{era}-{tool}-{fault!r}")
-        for place, fault in enumerate(faults)
-        for era, tool in (every if place == 0 or ALL_CASES else [every[place % len(every)]])
-    ]
-    return pytest.mark.parametrize(("client", "tool", "fault"), cases, indirect=["client"])
 
 
 @under(AFTER_IT_TOOK_EFFECT)
@@ -190,11 +159,13 @@ async def test_an_effect_is_found_even_if_the_first_lookups_fail(
 async def test_a_snapshot_with_a_longer_name_is_not_mistaken_for_the_effect(
     world: FaultyWorld, client: Client
 ) -> None:
-    first = await order(client, "before-upgrade-x-2")
+    first = await creation_arguments(client, "before-upgrade-x-2")
     await ask(client, "create_snapshot", **first, wait_seconds=60)
     world.clock.turn(minutes=1)
     world.plan.writes = [ConnectionReset("never")]
-    result = await ask(client, "create_snapshot", **await order(client, "before-upgrade-x"))
+    result = await ask(
+        client, "create_snapshot", **await creation_arguments(client, "before-upgrade-x")
+    )
     assert result["outcome"] == "failed"
     assert [change.name for change in world.changes] == ["before-upgrade-x-2"]
 

@@ -9,7 +9,7 @@ from mcp import Client
 from snapshot_mcp.cloud.circuit_breaker import FAILURE_THRESHOLD, MIN_OPEN_SECONDS
 from tests.conftest import ask, said
 from tests.faults.faults import ConnectionRefused, ConnectionReset, ErrorStatus, Fault
-from tests.faults.test_reconciliation import HAPPENED, TOOLS, commit_arguments, under
+from tests.faults.helpers import HAPPENED, TOOLS, commit_arguments, under
 from tests.faults.transport import Exchange
 from tests.faults.world import FaultyWorld
 

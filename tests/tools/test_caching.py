@@ -10,9 +10,9 @@ from tests.conftest import World, ask, refused
 PAGE = {"search": "", "limit": 3}
 
 
-def asked(world: World) -> int:
+def vm_requests(world: World) -> int:
     """How often the cloud was asked for a list of VMs."""
-    return sum(it.url.path.endswith("/core/virtual-machines") for it in world.requests)
+    return sum(request.url.path.endswith("/core/virtual-machines") for request in world.requests)
 
 
 async def test_lists_and_reads_say_how_long_they_may_be_kept_and_by_whom(world: World) -> None:
@@ -24,7 +24,9 @@ async def test_lists_and_reads_say_how_long_they_may_be_kept_and_by_whom(world: 
             await client.list_resource_templates(),
         ]
         read = await client.read_resource("snapshot://policy")
-    assert {(it.ttl_ms, it.cache_scope) for it in lists} == {(LIST_CACHE_TTL_MS, "private")}
+    assert {(result.ttl_ms, result.cache_scope) for result in lists} == {
+        (LIST_CACHE_TTL_MS, "private")
+    }
     assert (read.ttl_ms, read.cache_scope) == (READ_CACHE_TTL_MS, "private")
 
 
@@ -43,19 +45,19 @@ async def test_the_pages_of_one_list_of_vms_cost_one_look_at_the_cloud(
     client: Client, world: World
 ) -> None:
     first = await ask(client, "list_virtual_machines", **PAGE)
-    seen = asked(world)
+    seen = vm_requests(world)
     second = await ask(client, "list_virtual_machines", **PAGE, cursor=first["next_cursor"])
-    assert asked(world) == seen
-    ids = [it["id"] for page in (first, second) for it in page["virtual_machines"]]
+    assert vm_requests(world) == seen
+    ids = [vm["id"] for page in (first, second) for vm in page["virtual_machines"]]
     assert ids == sorted(set(ids))
 
 
 async def test_what_was_seen_too_long_ago_is_looked_at_again(client: Client, world: World) -> None:
     first = await ask(client, "list_virtual_machines", **PAGE)
-    seen = asked(world)
+    seen = vm_requests(world)
     world.turned.turn(seconds=TTL_SECONDS)
     await ask(client, "list_virtual_machines", **PAGE, cursor=first["next_cursor"])
-    assert asked(world) > seen
+    assert vm_requests(world) > seen
 
 
 @pytest.mark.parametrize("again", [1, 2])
@@ -64,9 +66,9 @@ async def test_a_first_page_of_vms_is_never_one_that_was_kept(
 ) -> None:
     for _ in range(again):
         await ask(client, "list_virtual_machines", **PAGE)
-    seen = asked(world)
+    seen = vm_requests(world)
     await ask(client, "list_virtual_machines", **PAGE)
-    assert asked(world) > seen
+    assert vm_requests(world) > seen
 
 
 async def test_a_decision_about_a_write_is_never_made_of_what_was_kept(
@@ -74,9 +76,9 @@ async def test_a_decision_about_a_write_is_never_made_of_what_was_kept(
 ) -> None:
     ready = (await ask(client, "list_snapshots", state="ready"))["snapshots"][0]["id"]
     listed = (await ask(client, "list_virtual_machines"))["virtual_machines"]
-    seen = asked(world)
+    seen = vm_requests(world)
     sentence = await refused(
         client, "restore_snapshot", snapshot_id=ready, new_vm_name=listed[0]["name"]
     )
     assert "exists already" in sentence
-    assert asked(world) > seen
+    assert vm_requests(world) > seen

@@ -13,7 +13,7 @@ from snapshot_mcp.mcp_server import completions
 from snapshot_mcp.operations.cache import TTL_SECONDS
 from tests.conftest import World, ask
 from tests.hostile.corpus import TEXTS
-from tests.tools.test_policy import obey
+from tests.tools.helpers import set_policy
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 MACHINE = (PromptReference(name="roll_back_machine"), "machine")
@@ -171,7 +171,7 @@ async def test_hostile_names_are_offered_clean(world: World, client: Client) -> 
 
 
 async def test_a_prompt_or_address_that_is_not_offered_is_not_completed(world: World) -> None:
-    obey(world, '[allow]\ntools = ["list_virtual_machines"]')
+    set_policy(world, '[allow]\ntools = ["list_virtual_machines"]')
     async with world.client() as client:
         for asked in ALL:
             assert (await offered(client, asked)).values == []

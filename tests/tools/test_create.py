@@ -9,28 +9,13 @@ from mcp import Client
 from mcp_types import CallToolResult
 
 from tests.conftest import World, answered, ask, refused, said
+from tests.tools.helpers import creation_arguments, find_vm
 
 pytestmark = pytest.mark.one_era
 
 
-async def vm_with(client: Client, **wanted: object) -> dict[str, object]:
-    """The first VM whose fields are as wanted."""
-    page = await ask(client, "list_virtual_machines", limit=100)
-    return next(
-        vm
-        for vm in page["virtual_machines"]
-        if all(vm.get(name) == value for name, value in wanted.items())
-    )
-
-
-async def order(client: Client, name: str = "before-upgrade-x") -> dict[str, object]:
-    """The arguments of a create that is accepted."""
-    vm = await vm_with(client, status="ACTIVE", can_snapshot=True)
-    return {"vm_id": vm["id"], "name": name, "allow_interruption": True}
-
-
 async def test_a_snapshot_is_created_and_waited_for(world: World, client: Client) -> None:
-    wanted = await order(client)
+    wanted = await creation_arguments(client)
     result = await ask(
         client, "create_snapshot", **wanted, description="why", labels=["keep"], wait_seconds=60
     )
@@ -49,7 +34,7 @@ async def test_waiting_tells_its_progress_which_only_grows(client: Client) -> No
     async def note(progress: float, total: float | None, message: str | None) -> None:
         told.append((progress, total, message))
 
-    wanted = await order(client)
+    wanted = await creation_arguments(client)
     await client.call_tool("create_snapshot", wanted | {"wait_seconds": 60}, progress_callback=note)
     steps = [progress for progress, _, _ in told]
     assert len(steps) > 2
@@ -62,7 +47,9 @@ async def test_waiting_tells_its_progress_which_only_grows(client: Client) -> No
 async def test_without_waiting_the_answer_is_pending_and_says_what_to_call_next(
     client: Client,
 ) -> None:
-    result = await ask(client, "create_snapshot", **await order(client), wait_seconds=0)
+    result = await ask(
+        client, "create_snapshot", **await creation_arguments(client), wait_seconds=0
+    )
     assert result["outcome"] == "pending"
     assert result["snapshot"]["state"] == "pending"
     assert f"inspect_snapshot with {result['snapshot']['id']}" in result["next_step"]
@@ -70,7 +57,7 @@ async def test_without_waiting_the_answer_is_pending_and_says_what_to_call_next(
 
 
 async def test_the_wait_ends_at_its_limit(world: World, client: Client) -> None:
-    wanted = await order(client)
+    wanted = await creation_arguments(client)
     began = world.turned.time
     result = await ask(client, "create_snapshot", **wanted, wait_seconds=2)
     assert result["outcome"] == "pending"
@@ -78,7 +65,7 @@ async def test_the_wait_ends_at_its_limit(world: World, client: Client) -> None:
 
 
 async def test_a_running_vm_is_not_interrupted_unasked(world: World, client: Client) -> None:
-    wanted = await order(client) | {"allow_interruption": False}
+    wanted = await creation_arguments(client) | {"allow_interruption": False}
     text = await refused(client, "create_snapshot", **wanted)
     assert "shuts it off for the snapshot and starts it again" in text
     assert "Nothing was changed." in text
@@ -86,7 +73,7 @@ async def test_a_running_vm_is_not_interrupted_unasked(world: World, client: Cli
 
 
 async def test_a_vm_that_is_off_needs_no_leave_to_interrupt(client: Client) -> None:
-    vm = await vm_with(client, status="SHUTOFF")
+    vm = await find_vm(client, status="SHUTOFF")
     result = await ask(client, "create_snapshot", vm_id=vm["id"], name="cold", wait_seconds=60)
     assert result["outcome"] == "created"
 
@@ -106,7 +93,7 @@ async def test_a_vm_that_cannot_be_snapshotted_is_refused_before_anything_is_sen
 async def test_a_second_snapshot_of_the_same_vm_is_refused_while_one_is_under_way(
     world: World, client: Client
 ) -> None:
-    wanted = await order(client)
+    wanted = await creation_arguments(client)
     await ask(client, "create_snapshot", **wanted, wait_seconds=0)
     text = await refused(client, "create_snapshot", **(wanted | {"name": "another"}))
     assert "another snapshot of it is under way" in text
@@ -116,7 +103,7 @@ async def test_a_second_snapshot_of_the_same_vm_is_refused_while_one_is_under_wa
 async def test_of_two_orders_for_one_vm_at_the_same_time_one_is_refused_before_it_is_sent(
     world: World, client: Client
 ) -> None:
-    wanted, results = await order(client), list[CallToolResult]()
+    wanted, results = await creation_arguments(client), list[CallToolResult]()
 
     async def call(name: str) -> None:
         results.append(await client.call_tool("create_snapshot", wanted | {"name": name}))
@@ -131,7 +118,7 @@ async def test_of_two_orders_for_one_vm_at_the_same_time_one_is_refused_before_i
 
 async def test_a_name_that_is_taken_is_refused(world: World, client: Client) -> None:
     taken = (await ask(client, "list_snapshots", limit=1))["snapshots"][0]["name"]
-    text = await refused(client, "create_snapshot", **await order(client, taken))
+    text = await refused(client, "create_snapshot", **await creation_arguments(client, taken))
     assert f'A snapshot named "{taken}" exists already.' in text
     assert world.writes == []
 
@@ -163,7 +150,7 @@ async def test_an_answer_that_is_lost_or_makes_no_sense_is_made_good_by_looking(
             raise failure
         return failure
 
-    wanted = await order(client)
+    wanted = await creation_arguments(client)
     world.tamper(lose)
     result = await ask(client, "create_snapshot", **wanted)
     assert result["outcome"] == "created"
@@ -202,7 +189,7 @@ async def test_what_the_cloud_never_shows_failed_only_if_nothing_can_come_of_it_
             raise failure
         return failure
 
-    wanted = await order(client)
+    wanted = await creation_arguments(client)
     world.fail(vanish)
     result = await ask(client, "create_snapshot", **wanted)
     assert result["outcome"] == outcome
@@ -224,7 +211,7 @@ async def test_a_refusal_by_the_cloud_is_an_error_and_recorded_as_failed(
         body = {"status": False, "message": "SECRET is currently being used to create a snapshot"}
         return httpx.Response(400, json=body) if request.method == "POST" else None
 
-    wanted = await order(client)
+    wanted = await creation_arguments(client)
     world.fail(refuse)
     text = await refused(client, "create_snapshot", **wanted)
     assert "the VM is busy with a snapshot. Nothing was changed." in text
@@ -236,10 +223,10 @@ async def test_trouble_while_waiting_does_not_hide_that_it_was_ordered(
     world: World, client: Client
 ) -> None:
     async def break_reads(request: httpx.Request) -> httpx.Response | None:
-        ordered = any(it.startswith("POST") for it in world.writes)
+        ordered = any(write.startswith("POST") for write in world.writes)
         return httpx.Response(503) if ordered and request.method == "GET" else None
 
-    wanted = await order(client)
+    wanted = await creation_arguments(client)
     world.fail(break_reads)
     result = await ask(client, "create_snapshot", **wanted, wait_seconds=20)
     assert result["outcome"] == "pending"
@@ -257,7 +244,7 @@ async def test_a_snapshot_that_fails_is_told_as_failed(world: World, client: Cli
         body["snapshot"]["status"] = "ERROR"
         return httpx.Response(200, json=body)
 
-    wanted = await order(client)
+    wanted = await creation_arguments(client)
     world.tamper(fail)
     answer, text = await answered(client, "create_snapshot", **wanted)
     assert answer["outcome"] == "failed"
@@ -267,7 +254,7 @@ async def test_a_snapshot_that_fails_is_told_as_failed(world: World, client: Cli
 async def test_nothing_is_sent_when_the_ledger_cannot_be_written(
     world: World, client: Client
 ) -> None:
-    wanted = await order(client)
+    wanted = await creation_arguments(client)
     for file in world.folder.glob("ledger.db*"):
         file.unlink()
     (world.folder / "ledger.db").mkdir()

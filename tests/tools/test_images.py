@@ -14,30 +14,33 @@ from snapshot_mcp.ledger.chain import Attempt
 from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
 from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.conftest import World, answered, ask, refused, said
-from tests.tools.test_consent import planned, ready
-from tests.tools.test_policy import obey
+from tests.tools.helpers import make_plan, ready_snapshot, set_policy
 
 pytestmark = pytest.mark.one_era
 
 GOLDEN = "training-box-golden"
-MAKE = "create_image_from_snapshot"
+CREATE_IMAGE = "create_image_from_snapshot"
 
 
-async def fresh(client: Client) -> dict[str, object]:
+async def image_arguments(client: Client) -> dict[str, object]:
     """The arguments of an image that can be made."""
-    return {"snapshot_id": (await ready(client))["id"], "name": "base-image", "labels": ["keep"]}
+    return {
+        "snapshot_id": (await ready_snapshot(client))["id"],
+        "name": "base-image",
+        "labels": ["keep"],
+    }
 
 
-async def image_of(client: Client, snapshot_id: object) -> dict[str, Any]:
+async def read_derived_image(client: Client, snapshot_id: object) -> dict[str, Any]:
     """The image that the cloud shows for a snapshot."""
     details = await ask(client, "inspect_snapshot", snapshot_id=snapshot_id)
     return details["snapshot"].get("custom_image", {})
 
 
 async def test_an_image_is_made_seen_and_recorded(world: World, client: Client) -> None:
-    wanted = await fresh(client)
-    result, text = await answered(client, MAKE, **wanted)
-    shown = await image_of(client, wanted["snapshot_id"])
+    wanted = await image_arguments(client)
+    result, text = await answered(client, CREATE_IMAGE, **wanted)
+    shown = await read_derived_image(client, wanted["snapshot_id"])
     assert result["outcome"] == "created"
     assert result["image"]["id"] == shown["id"]
     assert (shown["name"], shown["labels"]) == ("base-image", ["keep"])
@@ -47,17 +50,17 @@ async def test_an_image_is_made_seen_and_recorded(world: World, client: Client) 
     assert world.writes == [f"POST /v1/core/snapshots/{wanted['snapshot_id']}/image"]
     rows = await world.attempts()
     assert [(row.event, row.tool, row.target) for row in rows] == [
-        ("sent", MAKE, wanted["snapshot_id"]),
-        ("done", MAKE, wanted["snapshot_id"]),
+        ("sent", CREATE_IMAGE, wanted["snapshot_id"]),
+        ("done", CREATE_IMAGE, wanted["snapshot_id"]),
     ]
 
 
 async def test_a_deletion_planned_before_the_image_is_planned_anew_with_it(
     world: World, client: Client
 ) -> None:
-    snapshot = await ready(client)
-    commit, _ = await planned(client, "delete_snapshot", snapshot)
-    await ask(client, MAKE, snapshot_id=snapshot["id"], name="base-image")
+    snapshot = await ready_snapshot(client)
+    commit, _ = await make_plan(client, "delete_snapshot", snapshot)
+    await ask(client, CREATE_IMAGE, snapshot_id=snapshot["id"], name="base-image")
     result = await ask(client, "delete_snapshot", **commit)
     assert result["outcome"] == "confirmation_required"
     assert '"base-image"' in result["plan"]["derived_image"]
@@ -69,7 +72,7 @@ async def test_what_cannot_become_an_image_is_refused_before_anything_is_sent(
 ) -> None:
     golden = (await ask(client, "list_snapshots", search=GOLDEN))["snapshots"][0]
     failed = (await ask(client, "list_snapshots", state="failed"))["snapshots"][0]
-    other = (await ready(client))["id"]
+    other = (await ready_snapshot(client))["id"]
     cases: list[tuple[int, str, str]] = [
         (golden["id"], "x", 'it has an image already, "golden-training-2404", and can have only'),
         (failed["id"], "x", f"No image can be made of snapshot {failed['id']} now: it is failed"),
@@ -77,7 +80,7 @@ async def test_what_cannot_become_an_image_is_refused_before_anything_is_sent(
         (999_999, "x", "The cloud has no snapshot 999999."),
     ]
     for snapshot_id, name, sentence in cases:
-        text = await refused(client, MAKE, snapshot_id=snapshot_id, name=name)
+        text = await refused(client, CREATE_IMAGE, snapshot_id=snapshot_id, name=name)
         assert sentence in text
         assert "Nothing was changed." in text
     assert world.writes == []
@@ -85,7 +88,7 @@ async def test_what_cannot_become_an_image_is_refused_before_anything_is_sent(
 
 
 async def test_a_public_image_of_the_name_is_in_the_way_too(world: World, client: Client) -> None:
-    snapshot_id = (await ready(client))["id"]
+    snapshot_id = (await ready_snapshot(client))["id"]
     await ask(client, "inspect_snapshot", snapshot_id=snapshot_id)
 
     async def tell(request: httpx.Request, response: httpx.Response) -> httpx.Response:
@@ -95,21 +98,23 @@ async def test_a_public_image_of_the_name_is_in_the_way_too(world: World, client
         return httpx.Response(200, json={"images": ["odd", {"images": None}, group]})
 
     world.tamper(tell)
-    text = await refused(client, MAKE, snapshot_id=snapshot_id, name="taken")
+    text = await refused(client, CREATE_IMAGE, snapshot_id=snapshot_id, name="taken")
     assert 'An image named "taken" exists already.' in text
-    assert (await ask(client, MAKE, snapshot_id=snapshot_id, name="no id"))["outcome"] == "created"
+    assert (await ask(client, CREATE_IMAGE, snapshot_id=snapshot_id, name="no id"))[
+        "outcome"
+    ] == "created"
 
 
 async def test_the_policy_forbids_regions_and_tools(world: World) -> None:
     async with world.client() as client:
-        wanted = await fresh(client)
-    obey(world, '[allow]\nregions = ["NOWHERE-1"]')
+        wanted = await image_arguments(client)
+    set_policy(world, '[allow]\nregions = ["NOWHERE-1"]')
     async with world.client() as client:
-        assert "Rule: allow.regions." in await refused(client, MAKE, **wanted)
-    obey(world, '[allow]\ntools = ["list_snapshots"]')
+        assert "Rule: allow.regions." in await refused(client, CREATE_IMAGE, **wanted)
+    set_policy(world, '[allow]\ntools = ["list_snapshots"]')
     async with world.client() as client:
         assert [tool.name for tool in (await client.list_tools()).tools] == ["list_snapshots"]
-        assert MAKE in await refused(client, MAKE, **wanted)
+        assert CREATE_IMAGE in await refused(client, CREATE_IMAGE, **wanted)
     assert world.writes == []
 
 
@@ -134,11 +139,11 @@ async def test_an_answer_that_is_lost_or_makes_no_sense_is_made_good_by_looking(
             raise failure
         return failure
 
-    wanted = await fresh(client)
+    wanted = await image_arguments(client)
     world.tamper(lose)
-    result = await ask(client, MAKE, **wanted)
+    result = await ask(client, CREATE_IMAGE, **wanted)
     assert result["outcome"] == "created"
-    assert result["image"]["id"] == (await image_of(client, wanted["snapshot_id"]))["id"]
+    assert result["image"]["id"] == (await read_derived_image(client, wanted["snapshot_id"]))["id"]
     assert len(world.writes) == 1
     events = [(row.event, row.reason) for row in await world.attempts()]
     assert events == [("sent", ""), ("done", "settled: the cloud shows it")]
@@ -167,14 +172,14 @@ async def test_what_the_cloud_never_shows_is_told_for_what_it_is(
             raise failure
         return failure
 
-    wanted = await fresh(client)
+    wanted = await image_arguments(client)
     world.fail(vanish)
-    result = await ask(client, MAKE, **wanted)
+    result = await ask(client, CREATE_IMAGE, **wanted)
     assert result["outcome"] == outcome
     assert sentence in result["next_step"]
     assert "image" not in result
     assert [row.event for row in await world.attempts()] == ["sent", outcome]
-    assert await image_of(client, wanted["snapshot_id"]) == {}
+    assert await read_derived_image(client, wanted["snapshot_id"]) == {}
 
 
 async def test_an_image_that_only_the_list_shows_is_seen_there(
@@ -188,9 +193,9 @@ async def test_an_image_that_only_the_list_shows_is_seen_there(
             del body["snapshot"]["custom_image"]
         return httpx.Response(200, json=body)
 
-    wanted = await fresh(client)
+    wanted = await image_arguments(client)
     world.tamper(hide)
-    result = await ask(client, MAKE, **wanted)
+    result = await ask(client, CREATE_IMAGE, **wanted)
     assert result["outcome"] == "created"
     assert result["image"]["name"] == "base-image"
 
@@ -203,9 +208,9 @@ async def test_an_order_whose_image_is_not_seen_is_pending_with_the_id_that_was_
         body = {"status": True, "message": "Image added successfully.", "id": 31}
         return httpx.Response(200, json=body) if request.method == "POST" else None
 
-    wanted = await fresh(client)
+    wanted = await image_arguments(client)
     world.fail(promise)
-    result = await ask(client, MAKE, **wanted)
+    result = await ask(client, CREATE_IMAGE, **wanted)
     assert result["outcome"] == "pending"
     assert result["image"] == {"id": 31, "name": "base-image", "labels": []}
     assert f"inspect_snapshot with {wanted['snapshot_id']} later" in result["next_step"]
@@ -229,9 +234,9 @@ async def test_a_refusal_by_the_cloud_is_an_error_in_our_words_and_recorded_as_f
         body = {"status": False, "message": message}
         return httpx.Response(status, json=body) if request.method == "POST" else None
 
-    wanted = await fresh(client)
+    wanted = await image_arguments(client)
     world.fail(refuse)
-    text = await refused(client, MAKE, **wanted)
+    text = await refused(client, CREATE_IMAGE, **wanted)
     assert sentence in text
     assert "Nothing was changed." in text
     assert "SECRET" not in text
@@ -246,9 +251,9 @@ async def test_a_refusal_while_an_image_of_the_name_appears_is_unknown(
         refusal = httpx.Response(406, json={"status": False, "message": ""})
         return refusal if request.method == "POST" else response
 
-    wanted = await fresh(client)
+    wanted = await image_arguments(client)
     world.tamper(refuse)
-    result = await ask(client, MAKE, **wanted)
+    result = await ask(client, CREATE_IMAGE, **wanted)
     assert result["outcome"] == "unknown"
     assert "may have sent it twice" in result["next_step"]
     assert [row.event for row in await world.attempts()] == ["sent", "unknown"]
@@ -257,10 +262,10 @@ async def test_a_refusal_while_an_image_of_the_name_appears_is_unknown(
 async def test_of_two_orders_at_the_same_time_one_is_refused_before_it_is_sent(
     world: World, client: Client
 ) -> None:
-    wanted, results = await fresh(client), list[CallToolResult]()
+    wanted, results = await image_arguments(client), list[CallToolResult]()
 
     async def call(name: str) -> None:
-        results.append(await client.call_tool(MAKE, wanted | {"name": name}))
+        results.append(await client.call_tool(CREATE_IMAGE, wanted | {"name": name}))
 
     async with anyio.create_task_group() as group:
         group.start_soon(call, "one")
@@ -277,16 +282,16 @@ async def test_an_order_that_a_crash_left_open_is_settled_at_the_next_start(
     world: World, happened: str
 ) -> None:
     async with world.client() as client:
-        snapshot = await ready(client)
+        snapshot = await ready_snapshot(client)
         if happened != "never":
             name = "other" if happened == "another image" else "left-open"
-            await ask(client, MAKE, snapshot_id=snapshot["id"], name=name)
+            await ask(client, CREATE_IMAGE, snapshot_id=snapshot["id"], name=name)
         if happened == "with its snapshot":
-            commit, _ = await planned(client, "delete_snapshot", snapshot)
+            commit, _ = await make_plan(client, "delete_snapshot", snapshot)
             await ask(client, "delete_snapshot", **commit)
     with closing(open_sqlite_ledger(world.folder / LEDGER_FILE, world.turned.now)) as crashed:
         arguments = {"name": "left-open", "labels": ["keep"]}
-        attempt = Attempt("left", MAKE, snapshot["id"], arguments, "local", "arguments")
+        attempt = Attempt("left", CREATE_IMAGE, snapshot["id"], arguments, "local", "arguments")
         await crashed.record("sent", attempt)
     async with world.client() as client:
         await ask(client, "list_snapshots")
@@ -337,7 +342,7 @@ async def test_hostile_and_foreign_events_are_cleaned_quoted_or_left_out(
             return response
         return httpx.Response(200, json={"snapshot_events": entries})
 
-    snapshot_id = (await ready(client))["id"]
+    snapshot_id = (await ready_snapshot(client))["id"]
     world.tamper(tell)
     answer, text = await answered(client, "list_snapshot_events", snapshot_id=snapshot_id)
     assert [event["id"] for event in answer["events"]] == [7, 4, 5]

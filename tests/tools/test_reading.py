@@ -14,7 +14,7 @@ from tests.conftest import World, answered, ask, refused, tokens
 pytestmark = pytest.mark.one_era
 
 
-async def every_snapshot(client: Client, **filters: object) -> list[dict[str, Any]]:
+async def all_snapshots(client: Client, **filters: object) -> list[dict[str, Any]]:
     """All pages of a list, three entries at a time."""
     cursor, found = "", list[dict[str, Any]]()
     while True:
@@ -34,17 +34,19 @@ async def test_a_list_shows_twenty_of_all_newest_first_with_totals(client: Clien
     everything = await ask(client, "list_snapshots", limit=100)
     assert len(everything["snapshots"]) == everything["total"] == page["total"]
     assert everything["next_cursor"] == ""
-    assert everything["total_size"] == sum(it.get("size", 0) for it in everything["snapshots"])
+    assert everything["total_size"] == sum(row.get("size", 0) for row in everything["snapshots"])
 
 
 async def test_pages_show_every_snapshot_once_in_each_order(client: Client) -> None:
     everything = (await ask(client, "list_snapshots", limit=100))["snapshots"]
     for order in ("newest", "oldest", "largest"):
-        walked = await every_snapshot(client, order=order)
-        assert sorted(it["id"] for it in walked) == sorted(it["id"] for it in everything)
+        walked = await all_snapshots(client, order=order)
+        assert sorted(snapshot["id"] for snapshot in walked) == sorted(
+            snapshot["id"] for snapshot in everything
+        )
         whole = (await ask(client, "list_snapshots", limit=100, order=order))["snapshots"]
-        assert [it["id"] for it in walked] == [it["id"] for it in whole]
-    sizes = [it.get("size", 0) for it in whole]
+        assert [snapshot["id"] for snapshot in walked] == [snapshot["id"] for snapshot in whole]
+    sizes = [snapshot.get("size", 0) for snapshot in whole]
     assert sizes == sorted(sizes, reverse=True)
 
 
@@ -53,18 +55,18 @@ async def test_every_filter_keeps_exactly_what_it_says(client: Client) -> None:
     some = everything[7]
     day = some["created_at"]
     expected: dict[str, tuple[object, Callable[[dict[str, Any]], bool]]] = {
-        "vm_id": (some["vm_id"], lambda it: it["vm_id"] == some["vm_id"]),
-        "state": ("failed", lambda it: it["state"] == "failed"),
-        "label": ("NIGHTLY", lambda it: "nightly" in it["labels"]),
-        "search": ("NIGHTLY", lambda it: "nightly" in it["name"].lower()),
-        "created_after": (day, lambda it: it["created_at"] >= day),
-        "created_before": (day, lambda it: it["created_at"] < day),
+        "vm_id": (some["vm_id"], lambda snapshot: snapshot["vm_id"] == some["vm_id"]),
+        "state": ("failed", lambda snapshot: snapshot["state"] == "failed"),
+        "label": ("NIGHTLY", lambda snapshot: "nightly" in snapshot["labels"]),
+        "search": ("NIGHTLY", lambda snapshot: "nightly" in snapshot["name"].lower()),
+        "created_after": (day, lambda snapshot: snapshot["created_at"] >= day),
+        "created_before": (day, lambda snapshot: snapshot["created_at"] < day),
     }
     for name, (value, passes) in expected.items():
         found = await ask(client, "list_snapshots", limit=100, **{name: value})
-        wanted = [it["id"] for it in everything if passes(it)]
+        wanted = [snapshot["id"] for snapshot in everything if passes(snapshot)]
         assert wanted, name
-        assert [it["id"] for it in found["snapshots"]] == wanted, name
+        assert [snapshot["id"] for snapshot in found["snapshots"]] == wanted, name
 
 
 async def test_a_filter_that_fits_nothing_answers_an_empty_list(client: Client) -> None:
@@ -105,9 +107,9 @@ async def test_inspect_tells_the_whole_object_and_what_follows(client: Client) -
         assert snapshot["id"] == summary["id"]
         assert details["state"] == summary["state"]
         siblings = [
-            it
-            for it in everything
-            if it.get("vm_id") == summary["vm_id"] and it["state"] == "ready"
+            row
+            for row in everything
+            if row.get("vm_id") == summary["vm_id"] and row["state"] == "ready"
         ]
         assert details["last_ready_of_vm"] is (siblings == [summary])
         assert details["vm_gone"] is (snapshot["vm_status"] == "DELETED")
@@ -118,11 +120,13 @@ async def test_inspect_tells_the_whole_object_and_what_follows(client: Client) -
 async def test_the_seeded_team_has_each_kind_of_snapshot(client: Client) -> None:
     everything = (await ask(client, "list_snapshots", limit=100))["snapshots"]
     assert 25 <= len(everything) <= 35
-    details = [await ask(client, "inspect_snapshot", snapshot_id=it["id"]) for it in everything]
-    assert any(it["vm_gone"] for it in details)
-    assert any("derived_image" in it for it in details)
-    assert any(it["state"] == "failed" for it in details)
-    assert len({it["snapshot"]["region"] for it in details}) == 3
+    details = [
+        await ask(client, "inspect_snapshot", snapshot_id=snapshot["id"]) for snapshot in everything
+    ]
+    assert any(snapshot["vm_gone"] for snapshot in details)
+    assert any("derived_image" in snapshot for snapshot in details)
+    assert any(snapshot["state"] == "failed" for snapshot in details)
+    assert len({snapshot["snapshot"]["region"] for snapshot in details}) == 3
 
 
 async def test_an_inspect_costs_at_most_350_tokens_of_text(client: Client) -> None:

@@ -8,14 +8,16 @@ from mcp import Client
 from mcp_types import ElicitRequestParams, ElicitResult
 
 from tests.conftest import ERAS, World, answered, ask, refused
-from tests.tools.test_consent import ready
+from tests.tools.helpers import ready_snapshot
 
 pytestmark = pytest.mark.one_era
 
 
-async def rehearsed(client: Client, **others: object) -> tuple[dict[str, object], dict[str, Any]]:
+async def commit_rehearsal(
+    client: Client, **others: object
+) -> tuple[dict[str, object], dict[str, Any]]:
     """The arguments that commit a rehearsal; and its plan."""
-    snapshot_id = (await ready(client))["id"]
+    snapshot_id = (await ready_snapshot(client))["id"]
     arguments = {"snapshot_id": snapshot_id, "new_vm_name": "box", "rehearsal": True} | others
     plan = await ask(client, "restore_snapshot", **arguments)
     assert plan["outcome"] == "confirmation_required"
@@ -25,18 +27,18 @@ async def rehearsed(client: Client, **others: object) -> tuple[dict[str, object]
 async def test_the_plan_of_a_rehearsal_shows_the_name_and_who_must_delete_the_vm(
     world: World, client: Client
 ) -> None:
-    _, plan = await rehearsed(client)
+    _, plan = await commit_rehearsal(client)
     assert plan["plan"]["new_vm_name"] == "rehearsal-box"
     assert plan["plan"]["action"].startswith("Rehearse a restore: make a new, billed VM named")
     assert '"rehearsal-box"' in plan["plan"]["action"]
-    assert any("a person must delete it" in it for it in plan["plan"]["warnings"])
+    assert any("a person must delete it" in warning for warning in plan["plan"]["warnings"])
     assert world.writes == []
 
 
 async def test_a_rehearsal_is_waited_for_timed_and_its_removal_is_left_to_the_person(
     world: World, client: Client
 ) -> None:
-    commit, _ = await rehearsed(client)
+    commit, _ = await commit_rehearsal(client)
     result, text = await answered(client, "restore_snapshot", **commit, wait_seconds=60)
     vm = result["virtual_machine"]
     assert (result["outcome"], vm["name"], vm["status"]) == ("restored", "rehearsal-box", "ACTIVE")
@@ -51,7 +53,7 @@ async def test_a_rehearsal_is_waited_for_timed_and_its_removal_is_left_to_the_pe
 
 
 async def test_a_rehearsal_vm_that_was_left_behind_is_found(client: Client) -> None:
-    commit, _ = await rehearsed(client)
+    commit, _ = await commit_rehearsal(client)
     made = (await ask(client, "restore_snapshot", **commit))["virtual_machine"]["id"]
     listed = await ask(client, "list_virtual_machines", search="rehearsal-")
     assert [vm["id"] for vm in listed["virtual_machines"]] == [made]
@@ -63,7 +65,7 @@ async def test_a_rehearsal_vm_that_was_left_behind_is_found(client: Client) -> N
 async def test_the_removal_that_is_told_works_and_leaves_nothing_to_find(
     world: World, client: Client
 ) -> None:
-    commit, _ = await rehearsed(client)
+    commit, _ = await commit_rehearsal(client)
     made = (await ask(client, "restore_snapshot", **commit))["virtual_machine"]["id"]
     async with (
         world.connect(world.settings, world.turned.clock) as by_hand,
@@ -77,7 +79,7 @@ async def test_the_removal_that_is_told_works_and_leaves_nothing_to_find(
 async def test_one_that_is_not_waited_for_is_pending_and_its_removal_is_told_as_well(
     client: Client,
 ) -> None:
-    commit, _ = await rehearsed(client)
+    commit, _ = await commit_rehearsal(client)
     result = await ask(client, "restore_snapshot", **commit, wait_seconds=1)
     assert result["outcome"] == "pending"
     assert "took_seconds" not in result
@@ -96,7 +98,7 @@ async def test_one_that_is_not_waited_for_is_pending_and_its_removal_is_told_as_
 async def test_the_name_is_marked_once_and_stays_within_fifty_characters(
     client: Client, given: str, made: str
 ) -> None:
-    commit, plan = await rehearsed(client, new_vm_name=given)
+    commit, plan = await commit_rehearsal(client, new_vm_name=given)
     assert plan["plan"]["new_vm_name"] == made
     result = await ask(client, "restore_snapshot", **(commit | {"new_vm_name": made}))
     assert result["virtual_machine"]["name"] == made
@@ -105,7 +107,7 @@ async def test_the_name_is_marked_once_and_stays_within_fifty_characters(
 async def test_a_plan_to_rehearse_is_no_plan_to_restore_nor_the_other_way_round(
     world: World, client: Client
 ) -> None:
-    commit, _ = await rehearsed(client, new_vm_name="rehearsal-box")
+    commit, _ = await commit_rehearsal(client, new_vm_name="rehearsal-box")
     real = commit | {"rehearsal": False}
     assert "for other arguments" in await refused(client, "restore_snapshot", **real)
     planned = {key: real[key] for key in ("snapshot_id", "new_vm_name")}
@@ -116,7 +118,7 @@ async def test_a_plan_to_rehearse_is_no_plan_to_restore_nor_the_other_way_round(
 
 
 async def test_a_second_rehearsal_of_the_same_name_is_refused(world: World, client: Client) -> None:
-    commit, _ = await rehearsed(client)
+    commit, _ = await commit_rehearsal(client)
     await ask(client, "restore_snapshot", **commit)
     again = {key: commit[key] for key in ("snapshot_id", "new_vm_name", "rehearsal")}
     text = await refused(client, "restore_snapshot", **again)
@@ -134,7 +136,7 @@ async def test_a_person_is_asked_about_the_rehearsal(world: World, mode: str) ->
         return ElicitResult(action="decline")
 
     async with world.client(mode, decline) as client:
-        commit, _ = await rehearsed(client)
+        commit, _ = await commit_rehearsal(client)
         text = await refused(client, "restore_snapshot", **commit)
     assert "The person was asked and declined." in text
     assert 'Rehearse a restore: make a new, billed VM named "rehearsal-box"' in asked[0]
@@ -149,7 +151,7 @@ async def test_a_rehearsal_whose_answer_is_lost_is_settled_by_its_own_name_and_t
             raise httpx.ReadError("reset")
         return response
 
-    commit, _ = await rehearsed(client)
+    commit, _ = await commit_rehearsal(client)
     world.tamper(lose)
     result = await ask(client, "restore_snapshot", **commit, wait_seconds=60)
     assert result["outcome"] == "restored"
@@ -170,7 +172,7 @@ async def test_a_rehearsal_that_is_never_seen_is_told_for_what_it_is(
             raise failure
         return None
 
-    commit, _ = await rehearsed(client)
+    commit, _ = await commit_rehearsal(client)
     world.fail(vanish)
     result = await ask(client, "restore_snapshot", **commit)
     assert result["outcome"] == outcome
@@ -192,7 +194,7 @@ async def test_a_rehearsal_vm_that_fails_must_be_deleted_as_well(
         )
         return httpx.Response(200, content=content)
 
-    commit, _ = await rehearsed(client)
+    commit, _ = await commit_rehearsal(client)
     world.tamper(spoil)
     result = await ask(client, "restore_snapshot", **commit)
     assert result["outcome"] == "failed"
@@ -202,7 +204,7 @@ async def test_a_rehearsal_vm_that_fails_must_be_deleted_as_well(
 
 
 async def test_a_real_restore_tells_how_long_it_took_and_keeps_its_name(client: Client) -> None:
-    commit, _ = await rehearsed(client, rehearsal=False)
+    commit, _ = await commit_rehearsal(client, rehearsal=False)
     result = await ask(client, "restore_snapshot", **commit, wait_seconds=60)
     assert result["virtual_machine"]["name"] == "box"
     assert result["took_seconds"] >= 6

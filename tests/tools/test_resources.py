@@ -12,7 +12,7 @@ from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, TextResourceContents
 from snapshot_mcp.core.uris import PANEL_URI
 from snapshot_mcp.models.cloud import MAX_ID
 from tests.conftest import World, ask
-from tests.tools.test_policy import obey
+from tests.tools.helpers import set_policy
 
 NO_ID = "The id in the address must be a whole number above 0, such as 1701. Nothing was read."
 
@@ -70,7 +70,7 @@ async def test_a_vm_without_snapshots_has_an_empty_list(client: Client) -> None:
 
 
 async def test_the_policy_is_read(world: World) -> None:
-    obey(world, "[protect]\nkeep_newest = 3")
+    set_policy(world, "[protect]\nkeep_newest = 3")
     async with world.client() as client:
         assert (await read(client, "snapshot://policy"))["set"] == {"protect": {"keep_newest": 3}}
     assert world.requests == []
@@ -114,7 +114,7 @@ async def test_a_cloud_that_fails_is_told_in_our_words(world: World, client: Cli
 
 
 async def test_what_the_policy_forbids_as_a_tool_cannot_be_read_either(world: World) -> None:
-    obey(world, '[allow]\ntools = ["list_virtual_machines", "list_snapshots"]')
+    set_policy(world, '[allow]\ntools = ["list_virtual_machines", "list_snapshots"]')
     async with world.client() as client:
         templates = (await client.list_resource_templates()).resource_templates
         assert [it.uri_template for it in templates] == ["vm://{id}/snapshots"]

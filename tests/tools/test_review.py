@@ -12,28 +12,30 @@ from tests.conftest import World, answered, ask, refused, tokens
 pytestmark = pytest.mark.one_era
 
 
-async def everything(client: Client) -> list[dict[str, Any]]:
+async def all_snapshots(client: Client) -> list[dict[str, Any]]:
     """All snapshots, whole."""
     found = (await ask(client, "list_snapshots", limit=100))["snapshots"]
-    return [await ask(client, "inspect_snapshot", snapshot_id=it["id"]) for it in found]
+    return [await ask(client, "inspect_snapshot", snapshot_id=snapshot["id"]) for snapshot in found]
 
 
 async def test_the_seeded_team_is_reviewed_as_a_look_at_each_snapshot_shows_it(
     world: World, client: Client
 ) -> None:
     review = await ask(client, "review_snapshots")
-    whole = await everything(client)
+    whole = await all_snapshots(client)
     vms = await ask(client, "list_virtual_machines", limit=100)
     assert review["snapshots"] == len(whole)
-    assert review["size"] == sum(it["snapshot"]["size"] for it in whole)
+    assert review["size"] == sum(snapshot["snapshot"]["size"] for snapshot in whole)
     assert review["month_cost_estimate"] == pytest.approx(review["size"] * 0.072, abs=0.01)
-    gone = sorted(it["snapshot"]["id"] for it in whole if it["vm_gone"])
-    failed = sorted(it["snapshot"]["id"] for it in whole if it["state"] == "failed")
-    assert [it["id"] for it in review["vm_gone"]["snapshots"]] == gone
-    assert [it["id"] for it in review["failed"]["snapshots"]] == failed
-    recent = {it["snapshot"]["vm_id"] for it in whole if it["age_days"] <= 7}
+    gone = sorted(snapshot["snapshot"]["id"] for snapshot in whole if snapshot["vm_gone"])
+    failed = sorted(
+        snapshot["snapshot"]["id"] for snapshot in whole if snapshot["state"] == "failed"
+    )
+    assert [snapshot["id"] for snapshot in review["vm_gone"]["snapshots"]] == gone
+    assert [snapshot["id"] for snapshot in review["failed"]["snapshots"]] == failed
+    recent = {snapshot["snapshot"]["vm_id"] for snapshot in whole if snapshot["age_days"] <= 7}
     without = {vm["id"] for vm in vms["virtual_machines"]} - recent
-    assert {it["id"] for it in review["no_recent"]["virtual_machines"]} == without
+    assert {row["id"] for row in review["no_recent"]["virtual_machines"]} == without
     assert review["rehearsals"]["count"] == 0
     (only,) = review["never_followed"]["snapshots"]
     assert only["name"] == "eval-sweep-baseline"
@@ -67,7 +69,7 @@ async def test_a_long_window_finds_fewer_vms_without_a_recent_snapshot(client: C
     short = await ask(client, "review_snapshots", recent_days=7)
     long = await ask(client, "review_snapshots", recent_days=365)
     assert long["no_recent"]["count"] < short["no_recent"]["count"]
-    assert {it["ready_snapshots"] for it in long["no_recent"]["virtual_machines"]} == {0}
+    assert {vm["ready_snapshots"] for vm in long["no_recent"]["virtual_machines"]} == {0}
     assert long["never_followed"]["count"] == 0
 
 

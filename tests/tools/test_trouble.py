@@ -11,8 +11,7 @@ from snapshot_mcp.cloud.client import CloudWriter
 from snapshot_mcp.cloud.connection import create_network_transport
 from snapshot_mcp.core.errors import ConfigurationError
 from tests.conftest import World, ask, refused
-from tests.tools.test_consent import planned, ready
-from tests.tools.test_create import order
+from tests.tools.helpers import creation_arguments, make_plan, ready_snapshot
 
 
 async def test_a_data_folder_that_cannot_be_made_is_told(world: World) -> None:
@@ -47,9 +46,9 @@ async def test_a_restore_is_planned_without_a_price_list(world: World, client: C
     async def break_prices(request: httpx.Request) -> httpx.Response | None:
         return httpx.Response(500) if request.url.path.endswith("/pricebook") else None
 
-    snapshot = await ready(client)
+    snapshot = await ready_snapshot(client)
     world.fail(break_prices)
-    commit, plan = await planned(client, "restore_snapshot", snapshot)
+    commit, plan = await make_plan(client, "restore_snapshot", snapshot)
     assert "price_per_hour_estimate" not in plan["plan"]
     result = await ask(client, "restore_snapshot", **commit, wait_seconds=60)
     assert result["outcome"] == "restored"
@@ -63,7 +62,7 @@ async def test_a_new_vm_that_fails_is_told_as_failed(world: World, client: Clien
         body["instance"]["status"] = "ERROR"
         return httpx.Response(200, json=body, request=request)
 
-    commit, _ = await planned(client, "restore_snapshot", await ready(client))
+    commit, _ = await make_plan(client, "restore_snapshot", await ready_snapshot(client))
     world.tamper(fail)
     result = await ask(client, "restore_snapshot", **commit, wait_seconds=60)
     assert result["outcome"] == "failed"
@@ -80,7 +79,7 @@ async def test_a_write_that_happened_is_told_although_its_end_cannot_be_recorded
             (world.folder / "ledger.db").mkdir()
         return response
 
-    wanted = await order(client)
+    wanted = await creation_arguments(client)
     world.tamper(spoil)
     with caplog.at_level(logging.ERROR):
         result = await ask(client, "create_snapshot", **wanted, wait_seconds=60)
@@ -94,7 +93,7 @@ async def test_a_crash_of_our_own_is_masked_and_recorded_as_unknown(
     async def crash(*_: object) -> None:
         raise ZeroDivisionError("SECRET")
 
-    wanted = await order(client)
+    wanted = await creation_arguments(client)
     monkeypatch.setattr(CloudWriter, "create_snapshot", crash)
     with caplog.at_level(logging.CRITICAL):
         text = await refused(client, "create_snapshot", **wanted)
@@ -112,7 +111,7 @@ async def test_an_answer_to_a_create_that_is_about_another_order_is_not_taken_fo
         body["snapshot"] |= {"vm_id": 4, "status": "SUCCESS"}
         return httpx.Response(201, json=body, request=request)
 
-    wanted = await order(client)
+    wanted = await creation_arguments(client)
     world.tamper(swap)
     result = await ask(client, "create_snapshot", **wanted)
     assert result["outcome"] == "created"
@@ -129,7 +128,7 @@ async def test_a_delete_that_is_not_said_to_have_worked_is_looked_at(
             return response
         return httpx.Response(200, json=answer, request=request)
 
-    commit, _ = await planned(client, "delete_snapshot", await ready(client))
+    commit, _ = await make_plan(client, "delete_snapshot", await ready_snapshot(client))
     world.tamper(blur)
     result = await ask(client, "delete_snapshot", **commit)
     assert result["outcome"] == "deleted"

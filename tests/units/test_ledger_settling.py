@@ -41,7 +41,7 @@ async def test_the_end_tells_of_the_same_attempt_in_the_name_of_who_settled_it(
     _, end = await ledger.rows()
     assert json.loads(end.arguments) == ATTEMPT.arguments
     same = ("attempt", "tool", "target", "arguments", "principal", "client", "evidence")
-    assert [getattr(end, it) for it in same] == [getattr(sent, it) for it in same]
+    assert [getattr(end, field) for field in same] == [getattr(sent, field) for field in same]
     assert (end.event, end.reason, end.previous) == ("done", "the cloud shows it", sent.hash)
     assert end.owner != sent.owner
     assert await ledger.verify() == []

@@ -250,7 +250,7 @@ async def test_a_part_of_a_list_is_never_taken_for_the_whole() -> None:
 async def test_the_snapshots_of_a_vm_are_those_with_its_id() -> None:
     rows = [snapshot(1, vm_id=5), snapshot(2, vm_id=6), snapshot(3), snapshot(4, vm_id="5")]
     async with reader_of(Cloud(rows, 2).cut) as reader:
-        assert [it.id for it in await read_snapshots_of_vm(reader, 5)] == [1, 4]
+        assert [row.id for row in await read_snapshots_of_vm(reader, 5)] == [1, 4]
         assert await read_snapshots_of_vm(reader, 7) == []
         assert await read_snapshots_of_vm(reader, None) == []
 
@@ -259,7 +259,10 @@ async def test_vms_are_found_across_pages() -> None:
     rows: list[Entry] = [{"id": number, "name": f"vm{number}"} for number in range(1, 8)]
     async with reader_of(Cloud([*rows, UNREADABLE], 3).cut) as reader:
         found = await find_virtual_machines(reader, "vm")
-    assert ([it.id for it in found.results], found.unreadable_count) == ([1, 2, 3, 4, 5, 6, 7], 1)
+    assert ([result.id for result in found.results], found.unreadable_count) == (
+        [1, 2, 3, 4, 5, 6, 7],
+        1,
+    )
 
 
 MIXED = [
@@ -295,7 +298,7 @@ async def test_a_list_shows_what_passes_in_the_order_that_was_asked_for(
 ) -> None:
     async with reader_of(Cloud([*MIXED, UNREADABLE], 2).cut) as reader:
         answer = await list_snapshots(reader, wanted, 100, "")
-    assert [it.id for it in answer.snapshots] == ids
+    assert [snapshot.id for snapshot in answer.snapshots] == ids
     assert answer.total == len(ids)
     sizes = {1: 40, 4: 7, 5: 7}
     assert answer.total_size == sum(sizes.get(number, 0) for number in ids)
@@ -311,8 +314,8 @@ async def test_vms_are_listed_oldest_first_with_what_speaks_against_a_snapshot()
     async with reader_of(Cloud(rows).cut) as reader:
         first = await list_virtual_machines(finder(reader), "", 1, "")
         second = await list_virtual_machines(finder(reader), "", 1, first.next_cursor)
-    assert [it.id for it in (*first.virtual_machines, *second.virtual_machines)] == [3, 9]
-    assert [it.can_snapshot for it in (*first.virtual_machines, *second.virtual_machines)] == [
+    assert [vm.id for vm in (*first.virtual_machines, *second.virtual_machines)] == [3, 9]
+    assert [vm.can_snapshot for vm in (*first.virtual_machines, *second.virtual_machines)] == [
         False,
         True,
     ]
@@ -341,7 +344,7 @@ many_rows = st.lists(
         created_at=st.none() | st.integers(0, 3).map(lambda n: (NOW + timedelta(n)).isoformat()),
     ),
     max_size=20,
-    unique_by=lambda it: cast("int", it["id"]),
+    unique_by=lambda snapshot: cast("int", snapshot["id"]),
 )
 
 
@@ -354,7 +357,7 @@ def test_the_pages_of_a_list_are_the_whole_list_in_order(
         async with reader_of(Cloud(rows).cut) as reader:
             everything = await list_snapshots(reader, wanted, 100, "")
             pages = await walk(reader, wanted, limit, lambda: None)
-        walked = [it for page in pages for it in page.snapshots]
+        walked = [snapshot for page in pages for snapshot in page.snapshots]
         assert walked == list(everything.snapshots)
         assert all(page.total == len(rows) for page in pages)
         assert all(len(page.snapshots) == limit for page in pages[:-1])
@@ -381,7 +384,7 @@ def test_a_list_that_changes_between_pages_shows_no_entry_twice_and_none_that_st
     async def run() -> list[int]:
         async with reader_of(cloud.cut) as reader:
             pages = await walk(reader, SnapshotFilter(order=order), limit, change)
-        return [it.id for page in pages for it in page.snapshots]
+        return [snapshot.id for page in pages for snapshot in page.snapshots]
 
     shown = anyio.run(run)
     assert len(shown) == len(set(shown))
@@ -393,7 +396,7 @@ async def test_entries_of_one_moment_are_split_between_pages_without_loss() -> N
     async with reader_of(Cloud(rows).cut) as reader:
         for order in ("newest", "oldest", "largest"):
             pages = await walk(reader, SnapshotFilter(order=order), 2, lambda: None)
-            walked = [it.id for page in pages for it in page.snapshots]
+            walked = [row.id for page in pages for row in page.snapshots]
             assert sorted(walked) == [1, 2, 3, 4, 5, 6, 7]
             assert all((a < b) == (order == "oldest") for a, b in pairwise(walked))
 
@@ -404,15 +407,15 @@ async def test_a_cursor_stays_right_when_its_own_entry_is_gone() -> None:
         first = await list_snapshots(reader, SnapshotFilter(), 2, "")
         cloud.rows = [row for row in cloud.rows if row["id"] != 4]
         second = await list_snapshots(reader, SnapshotFilter(), 2, first.next_cursor)
-    assert [it.id for it in first.snapshots] == [5, 4]
-    assert [it.id for it in second.snapshots] == [3, 2]
+    assert [entry.id for entry in first.snapshots] == [5, 4]
+    assert [entry.id for entry in second.snapshots] == [3, 2]
 
 
 async def test_the_page_size_may_change_on_the_way() -> None:
     async with reader_of(Cloud([snapshot(number) for number in range(1, 6)]).cut) as reader:
         first = await list_snapshots(reader, SnapshotFilter(), 1, "")
         rest = await list_snapshots(reader, SnapshotFilter(), 100, first.next_cursor)
-    assert [it.id for it in rest.snapshots] == [4, 3, 2, 1]
+    assert [row.id for row in rest.snapshots] == [4, 3, 2, 1]
     assert rest.next_cursor == ""
 
 

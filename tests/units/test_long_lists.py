@@ -85,7 +85,7 @@ async def test_the_pages_of_a_list_are_read_several_at_a_time_and_once_each() ->
     wanted = [row for row in cloud.rows if row["vm_id"] == 3]
     assert answer.total == len(wanted)
     assert answer.total_size == sum(row["size"] for row in wanted)
-    assert [it.id for it in answer.snapshots] == [row["id"] for row in wanted[:20]]
+    assert [snapshot.id for snapshot in answer.snapshots] == [row["id"] for row in wanted[:20]]
     assert sorted(cloud.asked) == list(range(1, MAX_SORTED_PAGES + 5))
     assert 2 < cloud.most_at_once <= MAX_CONCURRENT_READS
 
@@ -96,8 +96,10 @@ async def test_a_list_without_filters_reads_only_what_it_shows_and_the_end() -> 
         answer = await list_snapshots(reader, SnapshotFilter(), 20, "")
         assert cloud.asked == [1, MAX_SORTED_PAGES + 4]
         following = await list_snapshots(reader, SnapshotFilter(), 100, answer.next_cursor)
-    assert [it.id for it in answer.snapshots] == list(range(MANY, MANY - 20, -1))
-    assert [it.id for it in following.snapshots] == list(range(MANY - 20, MANY - 120, -1))
+    assert [snapshot.id for snapshot in answer.snapshots] == list(range(MANY, MANY - 20, -1))
+    assert [snapshot.id for snapshot in following.snapshots] == list(
+        range(MANY - 20, MANY - 120, -1)
+    )
     assert (answer.total, answer.total_size) == (MANY, None)
     assert sorted(cloud.asked[2:]) == [1, 2, MAX_SORTED_PAGES + 4]
 
@@ -108,7 +110,7 @@ async def test_a_walk_through_a_long_list_without_filters_shows_each_entry_once(
     async with cloud.reader() as reader:
         while not ids or cursor:
             page = await list_snapshots(reader, SnapshotFilter(), 100, cursor)
-            ids += [it.id for it in page.snapshots]
+            ids += [snapshot.id for snapshot in page.snapshots]
             cursor = page.next_cursor
     assert ids == list(range(MANY, 0, -1))
 
@@ -152,7 +154,7 @@ async def test_a_list_in_any_order_is_read_whole() -> None:
         for order in ("newest", "oldest", "largest"):
             answer = await list_snapshots(reader, SnapshotFilter(order=order), 5, "")
             assert answer.total == MANY
-        largest = [it.size for it in answer.snapshots]
+        largest = [snapshot.size for snapshot in answer.snapshots]
     assert largest == [4, 4, 4, 4, 4]
 
 
@@ -201,7 +203,7 @@ def test_a_list_that_is_decoded_in_part_says_what_the_whole_says(body: dict[str,
     part = cast("dict[str, object]", decoded)
     for key in ("status", "count", "message"):
         assert repr(part.get(key)) == repr(whole.get(key))
-    assert [told(it) for it in listed(part)] == [told(it) for it in listed(whole)]
+    assert [told(result) for result in listed(part)] == [told(result) for result in listed(whole)]
 
 
 @given(bodies, st.sets(st.sampled_from([*FIELDS, "name"])))
@@ -212,7 +214,9 @@ def test_of_a_list_that_is_decoded_for_some_fields_those_are_read_as_of_the_whol
     whole = cast("dict[str, object]", decode_json(received))
     part = cast("dict[str, object]", build_list_decoder("snapshots", entry_keys(names))(received))
     wanted = tuple(sorted(names))
-    assert [told(it, wanted) for it in listed(part)] == [told(it, wanted) for it in listed(whole)]
+    assert [told(result, wanted) for result in listed(part)] == [
+        told(result, wanted) for result in listed(whole)
+    ]
 
 
 def listed(body: dict[str, object]) -> list[object]:
