@@ -26,7 +26,7 @@ class FaultPlan:
     Attributes:
         reads: faults of the reads before the first write, in order; later reads have none.
         writes: faults of the writes.
-        looks: faults of the reads after the first write.
+        lookups: faults of the reads after the first write.
         always: the fault of every request as long as it is set, instead of the others.
     """
 

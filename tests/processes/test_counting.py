@@ -94,7 +94,7 @@ def test_a_plan_reads_and_writes_nothing(
 
 @pytest.mark.parametrize("tool", COMMITS)
 @pytest.mark.parametrize("missing", ["plan_token", "confirm"])
-def test_half_of_the_evidence_sends_nothing(
+def test_a_commit_without_token_or_words_sends_nothing(
     server: StdioServer, upstream: Upstream, tool: str, missing: str
 ) -> None:
     commit = fresh_plan(server, tool)

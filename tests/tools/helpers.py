@@ -15,7 +15,7 @@ Reply = Callable[[ElicitRequestFormParams], ElicitResult]
 POLICY: dict[str, object] = {"keep_daily": 3, "keep_weekly": 2, "keep_labels": ["keep"]}
 LAST: dict[str, object] = {"keep_last": 1}
 CROWDED_VM = 793701
-_A_DAY = 86_400_000_000  # microseconds
+_MICROSECONDS_PER_DAY = 86_400_000_000
 COPY_OLDEST = """INSERT INTO snapshots (name, folded, description, labels, vm_id, vm_name, config,
     has_floating_ip, began, gigabytes, outcome)
     SELECT 'old-' || :place, 'old-' || :place, '', '[]', vm_id, vm_name, config, has_floating_ip,
@@ -24,13 +24,13 @@ COPY_OLDEST = """INSERT INTO snapshots (name, folded, description, labels, vm_id
 
 
 async def ready_snapshot(client: Client, number: int = 0) -> dict[str, Any]:
-    """One of the ready snapshots, the newest first."""
+    """Return one of the ready snapshots; 0 is the newest."""
     page = await ask(client, "list_snapshots", state="ready", limit=100)
     return page["snapshots"][number]
 
 
 def plan_arguments(tool: str, snapshot: dict[str, Any]) -> dict[str, object]:
-    """What the tool needs beside plan_token and confirm."""
+    """Return the arguments of a planned tool, except plan_token and confirm."""
     arguments: dict[str, object] = {"snapshot_id": snapshot["id"]}
     return arguments | ({"new_vm_name": "back-again"} if tool == "restore_snapshot" else {})
 
@@ -38,7 +38,7 @@ def plan_arguments(tool: str, snapshot: dict[str, Any]) -> dict[str, object]:
 async def make_plan(
     client: Client, tool: str, snapshot: dict[str, Any]
 ) -> tuple[dict[str, object], dict[str, Any]]:
-    """A plan; and the arguments that commit it."""
+    """Make a plan; return the arguments that commit it, and the plan."""
     arguments = plan_arguments(tool, snapshot)
     plan = await ask(client, tool, **arguments)
     assert plan["outcome"] == "confirmation_required"
@@ -46,7 +46,7 @@ async def make_plan(
 
 
 async def find_vm(client: Client, **wanted: object) -> dict[str, object]:
-    """The first VM whose fields are as wanted."""
+    """Return the first VM with these field values."""
     page = await ask(client, "list_virtual_machines", limit=100)
     return next(
         vm
@@ -56,7 +56,7 @@ async def find_vm(client: Client, **wanted: object) -> dict[str, object]:
 
 
 async def creation_arguments(client: Client, name: str = "before-upgrade-x") -> dict[str, object]:
-    """The arguments of a create that is accepted."""
+    """Return the arguments of a create_snapshot that is accepted."""
     vm = await find_vm(client, status="ACTIVE", can_snapshot=True)
     return {"vm_id": vm["id"], "name": name, "allow_interruption": True}
 
@@ -69,7 +69,7 @@ def set_policy(world: World, text: str) -> None:
 
 
 class FakePerson:
-    """A person in front of a client: keeps the questions, and answers as they are told."""
+    """A person behind a client: records the questions and gives the prepared answer."""
 
     def __init__(self) -> None:
         self.questions: list[str] = []
@@ -89,24 +89,24 @@ class FakePerson:
 
 @asynccontextmanager
 async def client_with_person(world: World, mode: str, person: FakePerson) -> AsyncGenerator[Client]:
-    """A client whose person can be asked."""
+    """Start a client that can ask this person."""
     async with world.client(mode, elicitation_callback=person.answer) as client:
         yield client
 
 
 def change_cloud(world: World, statement: str, *parameters: object) -> None:
-    """Let somebody else change the cloud."""
+    """Change the cloud without the server."""
     with closing(sqlite3.connect(world.cloud_file, timeout=10)) as connection, connection:
         connection.execute(statement, parameters)
 
 
 def copy_parameters(place: int) -> dict[str, object]:
-    """What COPY_OLDEST needs, to add a snapshot a day older than the oldest of the VM."""
-    return {"place": place, "day": _A_DAY, "vm": CROWDED_VM}
+    """Return the parameters of COPY_OLDEST, which adds a snapshot a day older than the oldest."""
+    return {"place": place, "day": _MICROSECONDS_PER_DAY, "vm": CROWDED_VM}
 
 
 async def add_old_snapshots(world: World, client: Client, number: int) -> None:
-    """So many more snapshots of one VM, each a day older than the one before."""
+    """Add snapshots to one VM, each a day older than the previous one."""
     await ask(client, "list_snapshots", limit=1)
     with closing(sqlite3.connect(world.cloud_file, timeout=10)) as connection, connection:
         for place in range(number):
@@ -118,7 +118,7 @@ def deleted_ids(plan: dict[str, Any]) -> list[int]:
 
 
 async def make_retention_plan(client: Client, **policy: object) -> dict[str, Any]:
-    """A plan whose first page has every decision."""
+    """Make a plan whose first page has every decision."""
     plan = await ask(client, "plan_retention", **policy, limit=100)
     assert plan["next_cursor"] == ""
     return plan

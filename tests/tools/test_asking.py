@@ -1,4 +1,4 @@
-"""A person is asked at the commit, where the client can ask one, on both protocol eras."""
+"""At the commit a person is asked, if the client can ask one; on both protocol eras."""
 
 import sqlite3
 
@@ -28,7 +28,7 @@ def person() -> FakePerson:
 
 
 def request_state_of(result: object) -> str:
-    """What a question hands to the next round."""
+    """Return the request state that a question passes to the next round."""
     assert isinstance(result, InputRequiredResult)
     assert result.request_state is not None
     return result.request_state
@@ -39,7 +39,7 @@ async def recorded_evidence(world: World) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("tool", PLANNED_TOOLS)
-async def test_the_right_words_of_a_person_let_the_commit_pass(
+async def test_a_commit_passes_if_the_person_types_the_confirmation_words(
     world: World, mode: str, person: FakePerson, tool: str
 ) -> None:
     async with client_with_person(world, mode, person) as client:
@@ -57,7 +57,7 @@ async def test_the_right_words_of_a_person_let_the_commit_pass(
 
 
 @pytest.mark.parametrize("tool", PLANNED_TOOLS)
-async def test_the_question_tells_the_facts_of_the_plan_and_the_words(
+async def test_the_question_contains_the_facts_of_the_plan_and_the_words(
     world: World, mode: str, person: FakePerson, tool: str
 ) -> None:
     async with client_with_person(world, mode, person) as client:
@@ -71,7 +71,7 @@ async def test_the_question_tells_the_facts_of_the_plan_and_the_words(
     assert person.schemas[0]["required"] == ["words"]
 
 
-async def test_a_name_that_is_a_sentence_stands_in_quotation_marks(
+async def test_a_name_that_reads_as_a_sentence_is_quoted(
     world: World, mode: str, person: FakePerson
 ) -> None:
     name = "yes. Nothing is deleted"
@@ -102,7 +102,7 @@ async def test_a_name_that_is_a_sentence_stands_in_quotation_marks(
         (ElicitResult(action="accept", content={"words": 7}), "typed words other"),
     ],
 )
-async def test_anything_but_the_right_words_is_refused_in_words_of_its_own(
+async def test_every_other_answer_is_refused_with_its_own_message(
     world: World, mode: str, person: FakePerson, tool: str, reply: ElicitResult, sentence: str
 ) -> None:
     person.reply = lambda _: reply
@@ -122,7 +122,9 @@ def crash(_: object) -> ElicitResult:
     raise ZeroDivisionError
 
 
-async def test_a_client_that_fails_to_ask_has_not_asked(world: World, person: FakePerson) -> None:
+async def test_a_client_that_fails_to_ask_gives_no_consent(
+    world: World, person: FakePerson
+) -> None:
     person.reply = crash
     async with client_with_person(world, "legacy", person) as client:
         commit, _ = await make_plan(client, "delete_snapshot", await ready_snapshot(client))
@@ -131,7 +133,7 @@ async def test_a_client_that_fails_to_ask_has_not_asked(world: World, person: Fa
     assert world.writes == []
 
 
-async def test_a_client_that_fails_to_answer_the_round_sends_nothing(
+async def test_a_client_that_fails_in_the_second_round_sends_nothing(
     world: World, person: FakePerson
 ) -> None:
     person.reply = crash
@@ -147,7 +149,7 @@ async def test_a_client_that_fails_to_answer_the_round_sends_nothing(
     assert world.writes == []
 
 
-async def test_a_person_who_does_not_answer_in_time_has_not_agreed(
+async def test_a_person_who_does_not_answer_in_time_gives_no_consent(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def think(context: object, params: object) -> ElicitResult:
@@ -162,7 +164,7 @@ async def test_a_person_who_does_not_answer_in_time_has_not_agreed(
     assert world.writes == []
 
 
-async def test_wrong_words_of_the_model_are_refused_before_anybody_is_asked(
+async def test_wrong_words_of_the_model_are_refused_before_the_person_is_asked(
     world: World, mode: str, person: FakePerson
 ) -> None:
     async with client_with_person(world, mode, person) as client:
@@ -197,7 +199,7 @@ async def test_a_target_that_changes_while_a_person_thinks_is_not_touched(
     assert world.writes == []
 
 
-async def test_a_plan_that_ends_while_a_person_thinks_is_refused(
+async def test_a_plan_that_expires_while_a_person_thinks_is_refused(
     world: World, mode: str, person: FakePerson
 ) -> None:
     async with client_with_person(world, mode, person) as client:
@@ -213,7 +215,7 @@ async def test_a_plan_that_ends_while_a_person_thinks_is_refused(
 
 
 @pytest.mark.parametrize("tool", PLANNED_TOOLS)
-async def test_where_only_a_person_may_consent_a_client_that_can_ask_is_served(
+async def test_with_consent_human_a_client_that_can_ask_is_accepted(
     world: World, mode: str, person: FakePerson, tool: str
 ) -> None:
     world.settings = world.settings.model_copy(update={"consent": "human"})
@@ -226,7 +228,7 @@ async def test_where_only_a_person_may_consent_a_client_that_can_ask_is_served(
 
 
 async def test_the_answer_to_one_question_does_not_fit_another(world: World) -> None:
-    """What carries an answer over is sealed to its call, and names its question."""
+    """The request state of a question is sealed to its call and its question."""
     person = FakePerson()
     async with client_with_person(world, "2026-07-28", person) as client:
         first, plan = await make_plan(client, "delete_snapshot", await ready_snapshot(client))
@@ -254,7 +256,7 @@ async def test_the_answer_to_one_question_does_not_fit_another(world: World) -> 
     assert world.writes == []
 
 
-async def test_an_answer_is_taken_by_a_server_that_was_restarted_meanwhile(world: World) -> None:
+async def test_an_answer_is_accepted_by_a_restarted_server(world: World) -> None:
     person = FakePerson()
     async with client_with_person(world, "2026-07-28", person) as client:
         commit, plan = await make_plan(client, "delete_snapshot", await ready_snapshot(client))

@@ -1,4 +1,4 @@
-"""A caller who leaves: nothing more is sent, and what was sent is seen through and recorded."""
+"""A cancelled call: nothing more is sent; what was sent is completed and recorded."""
 
 import anyio
 import httpx
@@ -12,7 +12,7 @@ from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 
 async def wait_for_events(world: World, wanted: int) -> list[str]:
-    """The events of the ledger, once it holds as many rows as wanted."""
+    """Return the events of the ledger once it has the wanted number of rows."""
     with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
         while len(rows := await world.attempts()) < wanted:
             await checkpoint()
@@ -22,7 +22,7 @@ async def wait_for_events(world: World, wanted: int) -> list[str]:
 async def cancel_while(
     client: Client, arguments: dict[str, object], reached: anyio.Event, release: anyio.Event
 ) -> None:
-    """Call create_snapshot, leave when `reached` is set, then set `release`."""
+    """Call create_snapshot, cancel it when `reached` is set, then set `release`."""
     async with anyio.create_task_group() as tasks:
         scope = anyio.CancelScope()
 
@@ -39,7 +39,7 @@ async def cancel_while(
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_leaving_while_it_waits_sends_nothing_more(world: World, mode: str) -> None:
+async def test_cancelling_while_waiting_sends_nothing_more(world: World, mode: str) -> None:
     looked, never = anyio.Event(), anyio.Event()
 
     async def hang_when_looking(request: httpx.Request) -> httpx.Response | None:
@@ -63,7 +63,7 @@ async def test_leaving_while_it_waits_sends_nothing_more(world: World, mode: str
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_leaving_while_a_write_is_on_its_way_still_records_how_it_ended(
+async def test_cancelling_after_a_write_was_sent_still_records_its_end(
     world: World, mode: str
 ) -> None:
     on_its_way, release = anyio.Event(), anyio.Event()

@@ -14,7 +14,7 @@ from tests.tools.helpers import PLANNED_TOOLS, make_plan, plan_arguments, ready_
 
 
 @pytest.mark.parametrize("tool", PLANNED_TOOLS)
-async def test_a_plan_changes_nothing_and_tells_what_would_be_touched(
+async def test_a_plan_changes_nothing_and_shows_what_would_be_affected(
     world: World, client: Client, tool: str
 ) -> None:
     snapshot = await ready_snapshot(client)
@@ -34,7 +34,7 @@ async def test_a_delete_plan_warns_of_the_last_copy_the_gone_vm_and_the_image(
     client: Client,
 ) -> None:
     everything = (await ask(client, "list_snapshots", state="ready", limit=100))["snapshots"]
-    seen = set[str]()
+    warned = set[str]()
     for snapshot in everything:
         details = await ask(client, "inspect_snapshot", snapshot_id=snapshot["id"])
         plan = (await ask(client, "delete_snapshot", snapshot_id=snapshot["id"]))["plan"]
@@ -46,12 +46,12 @@ async def test_a_delete_plan_warns_of_the_last_copy_the_gone_vm_and_the_image(
         assert ("last ready snapshot" in warnings) is plan["last_ready_of_vm"]
         assert ("exists nowhere else" in warnings) is plan["vm_gone"]
         assert ("is deleted too" in warnings) is ("derived_image" in plan)
-        seen |= {name for name in ("last_ready_of_vm", "vm_gone") if plan[name]}
-        seen |= {"derived_image"} & plan.keys()
-    assert seen == {"last_ready_of_vm", "vm_gone", "derived_image"}
+        warned |= {name for name in ("last_ready_of_vm", "vm_gone") if plan[name]}
+        warned |= {"derived_image"} & plan.keys()
+    assert warned == {"last_ready_of_vm", "vm_gone", "derived_image"}
 
 
-async def test_a_restore_plan_tells_the_new_vm_and_its_estimated_price(client: Client) -> None:
+async def test_a_restore_plan_shows_the_new_vm_and_its_estimated_price(client: Client) -> None:
     snapshot = await ready_snapshot(client)
     details = (await ask(client, "inspect_snapshot", snapshot_id=snapshot["id"]))["snapshot"]
     _, plan = await make_plan(client, "restore_snapshot", snapshot)
@@ -62,7 +62,7 @@ async def test_a_restore_plan_tells_the_new_vm_and_its_estimated_price(client: C
     assert "billed" in plan["plan"]["action"]
 
 
-async def test_a_delete_with_consent_deletes_that_snapshot_alone(
+async def test_a_delete_with_consent_deletes_only_that_snapshot(
     world: World, client: Client
 ) -> None:
     before = (await ask(client, "list_snapshots", limit=100))["snapshots"]
@@ -105,7 +105,7 @@ async def test_a_restore_that_is_not_waited_for_is_pending(client: Client) -> No
     assert "do not restore it again" in result["next_step"]
 
 
-async def test_a_contract_that_the_cloud_rejects_is_told(client: Client) -> None:
+async def test_a_contract_that_the_cloud_rejects_is_reported(client: Client) -> None:
     snapshot = await ready_snapshot(client)
     arguments = plan_arguments("restore_snapshot", snapshot) | {"contract_id": 987_654}
     plan = await ask(client, "restore_snapshot", **arguments)
@@ -116,7 +116,9 @@ async def test_a_contract_that_the_cloud_rejects_is_told(client: Client) -> None
 
 
 @pytest.mark.parametrize("tool", PLANNED_TOOLS)
-async def test_half_of_the_evidence_sends_nothing(world: World, client: Client, tool: str) -> None:
+async def test_a_commit_without_token_or_words_sends_nothing(
+    world: World, client: Client, tool: str
+) -> None:
     commit, _ = await make_plan(client, tool, await ready_snapshot(client))
     for missing in ("plan_token", "confirm"):
         half = {name: value for name, value in commit.items() if name != missing}
@@ -127,7 +129,7 @@ async def test_half_of_the_evidence_sends_nothing(world: World, client: Client, 
 
 
 @pytest.mark.parametrize("tool", PLANNED_TOOLS)
-async def test_wrong_words_send_nothing_and_the_right_ones_are_not_told(
+async def test_wrong_words_send_nothing_and_do_not_reveal_the_right_ones(
     world: World, client: Client, tool: str
 ) -> None:
     commit, _ = await make_plan(client, tool, await ready_snapshot(client))
@@ -151,7 +153,7 @@ async def test_a_plan_works_once(world: World, client: Client, tool: str) -> Non
 
 
 @pytest.mark.parametrize("tool", PLANNED_TOOLS)
-async def test_a_plan_ends_after_ten_minutes(world: World, client: Client, tool: str) -> None:
+async def test_a_plan_expires_after_ten_minutes(world: World, client: Client, tool: str) -> None:
     commit, _ = await make_plan(client, tool, await ready_snapshot(client))
     world.turned.turn(minutes=10)
     assert "This plan has expired." in await refused(client, tool, **commit)
@@ -159,7 +161,9 @@ async def test_a_plan_ends_after_ten_minutes(world: World, client: Client, tool:
 
 
 @pytest.mark.parametrize("tool", PLANNED_TOOLS)
-async def test_a_plan_is_for_its_own_target(world: World, client: Client, tool: str) -> None:
+async def test_a_plan_is_valid_for_its_own_target_only(
+    world: World, client: Client, tool: str
+) -> None:
     commit, _ = await make_plan(client, tool, await ready_snapshot(client))
     other = await ready_snapshot(client, 1)
     elsewhere = commit | {"snapshot_id": other["id"], "confirm": other["name"]}
@@ -167,7 +171,9 @@ async def test_a_plan_is_for_its_own_target(world: World, client: Client, tool: 
     assert world.writes == []
 
 
-async def test_a_plan_is_for_its_own_tool_and_arguments(world: World, client: Client) -> None:
+async def test_a_plan_is_valid_for_its_own_tool_and_arguments_only(
+    world: World, client: Client
+) -> None:
     snapshot = await ready_snapshot(client)
     delete, _ = await make_plan(client, "delete_snapshot", snapshot)
     restore, _ = await make_plan(client, "restore_snapshot", snapshot)
@@ -211,7 +217,7 @@ async def test_a_token_of_another_cloud_with_the_same_key_sends_nothing(world: W
     assert world.writes == []
 
 
-async def test_a_target_that_changed_since_gets_a_new_plan(world: World, client: Client) -> None:
+async def test_a_target_that_has_changed_gets_a_new_plan(world: World, client: Client) -> None:
     async def change(request: httpx.Request, response: httpx.Response) -> httpx.Response:
         body = json.loads(await response.aread())
         if "snapshot" in body:
@@ -250,7 +256,7 @@ async def test_a_plan_is_void_when_a_deleted_sibling_makes_the_target_the_last_c
     assert len(world.writes) == len(siblings) - 1
 
 
-async def test_a_snapshot_that_is_not_there_is_told_and_nothing_is_sent(
+async def test_a_missing_snapshot_is_reported_and_nothing_is_sent(
     world: World, client: Client
 ) -> None:
     for tool in PLANNED_TOOLS:
@@ -321,7 +327,7 @@ async def test_a_name_with_hidden_characters_is_confirmed_by_its_id(
     assert (await ask(client, "delete_snapshot", **commit))["outcome"] == "deleted"
 
 
-async def test_where_only_a_person_may_consent_both_tools_refuse_before_any_plan(
+async def test_with_consent_human_both_tools_refuse_before_any_plan(
     world: World,
 ) -> None:
     world.settings = world.settings.model_copy(update={"consent": "human"})
@@ -336,7 +342,7 @@ async def test_where_only_a_person_may_consent_both_tools_refuse_before_any_plan
 
 
 @pytest.mark.parametrize("tool", PLANNED_TOOLS)
-async def test_an_outcome_that_nobody_saw_is_unknown_and_the_plan_is_used_up(
+async def test_an_outcome_that_cannot_be_determined_is_unknown_and_uses_the_plan(
     world: World, client: Client, tool: str
 ) -> None:
     async def vanish(request: httpx.Request) -> httpx.Response | None:
@@ -356,9 +362,7 @@ async def test_an_outcome_that_nobody_saw_is_unknown_and_the_plan_is_used_up(
 
 
 @pytest.mark.parametrize("tool", PLANNED_TOOLS)
-async def test_an_answer_that_is_lost_is_made_good_by_looking(
-    world: World, client: Client, tool: str
-) -> None:
+async def test_a_lost_answer_is_reconciled(world: World, client: Client, tool: str) -> None:
     async def lose(request: httpx.Request, response: httpx.Response) -> httpx.Response:
         if request.method != "GET":
             raise httpx.ReadTimeout("lost")
@@ -377,7 +381,7 @@ async def test_an_answer_that_is_lost_is_made_good_by_looking(
     assert events == [("sent", ""), ("done", "settled: the cloud shows it")]
 
 
-async def test_a_deletion_that_is_not_seen_to_end_is_pending(world: World, client: Client) -> None:
+async def test_a_deletion_that_is_not_confirmed_is_pending(world: World, client: Client) -> None:
     async def keep(request: httpx.Request, response: httpx.Response) -> httpx.Response:
         if request.method == "DELETE":
             kept.append(str(request.url.path))
@@ -396,7 +400,7 @@ async def test_a_deletion_that_is_not_seen_to_end_is_pending(world: World, clien
 
 
 @pytest.mark.parametrize("tool", PLANNED_TOOLS)
-async def test_a_cloud_that_is_not_reached_at_the_commit_changes_nothing(
+async def test_an_unreachable_cloud_at_the_commit_changes_nothing(
     world: World, client: Client, tool: str
 ) -> None:
     async def refuse(request: httpx.Request) -> httpx.Response | None:
@@ -412,13 +416,15 @@ async def test_a_cloud_that_is_not_reached_at_the_commit_changes_nothing(
 
 
 @pytest.mark.parametrize("tool", PLANNED_TOOLS)
-async def test_the_text_of_a_plan_holds_its_token_and_its_words(client: Client, tool: str) -> None:
+async def test_the_text_of_a_plan_contains_its_token_and_its_words(
+    client: Client, tool: str
+) -> None:
     plan, text = await answered(client, tool, **plan_arguments(tool, await ready_snapshot(client)))
     assert plan["plan_token"] in text
     assert f'"{plan["confirm_with"]}"' in text
 
 
-async def test_a_broken_signing_key_is_told_and_nothing_is_sent(
+async def test_a_broken_signing_key_is_reported_and_nothing_is_sent(
     world: World, client: Client
 ) -> None:
     snapshot = await ready_snapshot(client)

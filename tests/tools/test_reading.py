@@ -15,7 +15,7 @@ pytestmark = pytest.mark.one_era
 
 
 async def all_snapshots(client: Client, **filters: object) -> list[dict[str, Any]]:
-    """All pages of a list, three entries at a time."""
+    """Return all pages of a list, three entries at a time."""
     cursor, found = "", list[dict[str, Any]]()
     while True:
         page = await ask(client, "list_snapshots", limit=3, cursor=cursor, **filters)
@@ -44,13 +44,13 @@ async def test_pages_show_every_snapshot_once_in_each_order(client: Client) -> N
         assert sorted(snapshot["id"] for snapshot in walked) == sorted(
             snapshot["id"] for snapshot in everything
         )
-        whole = (await ask(client, "list_snapshots", limit=100, order=order))["snapshots"]
-        assert [snapshot["id"] for snapshot in walked] == [snapshot["id"] for snapshot in whole]
-    sizes = [snapshot.get("size", 0) for snapshot in whole]
+        one_page = (await ask(client, "list_snapshots", limit=100, order=order))["snapshots"]
+        assert [snapshot["id"] for snapshot in walked] == [snapshot["id"] for snapshot in one_page]
+    sizes = [snapshot.get("size", 0) for snapshot in one_page]
     assert sizes == sorted(sizes, reverse=True)
 
 
-async def test_every_filter_keeps_exactly_what_it_says(client: Client) -> None:
+async def test_every_filter_selects_exactly_the_matching_snapshots(client: Client) -> None:
     everything = (await ask(client, "list_snapshots", limit=100))["snapshots"]
     some = everything[7]
     day = some["created_at"]
@@ -69,13 +69,13 @@ async def test_every_filter_keeps_exactly_what_it_says(client: Client) -> None:
         assert [snapshot["id"] for snapshot in found["snapshots"]] == wanted, name
 
 
-async def test_a_filter_that_fits_nothing_answers_an_empty_list(client: Client) -> None:
+async def test_a_filter_without_matches_returns_an_empty_list(client: Client) -> None:
     answer, text = await answered(client, "list_snapshots", search="no such thing")
     assert answer == {"snapshots": [], "total": 0, "total_size": 0, "next_cursor": ""}
     assert text == "0 snapshots, 0 GB"
 
 
-async def test_a_cursor_fits_its_own_filters_alone(client: Client) -> None:
+async def test_a_cursor_is_valid_with_its_own_filters_only(client: Client) -> None:
     cursor = (await ask(client, "list_snapshots", limit=2))["next_cursor"]
     assert "does not belong to this list" in await refused(
         client, "list_snapshots", limit=2, cursor=cursor, order="oldest"
@@ -88,7 +88,7 @@ async def test_twenty_snapshots_cost_at_most_600_tokens_of_text(client: Client) 
     assert tokens(text) <= 600
 
 
-async def test_the_text_of_a_list_holds_every_id_name_and_cursor(client: Client) -> None:
+async def test_the_text_of_a_list_contains_every_id_name_and_cursor(client: Client) -> None:
     answer, text = await answered(client, "list_snapshots", limit=5)
     for snapshot in answer["snapshots"]:
         assert f"{snapshot['id']} {snapshot['name']} {snapshot['size']} " in text
@@ -99,7 +99,9 @@ async def test_the_text_of_a_list_holds_every_id_name_and_cursor(client: Client)
     assert f"next_cursor {answer['next_cursor']}" in text
 
 
-async def test_inspect_tells_the_whole_object_and_what_follows(client: Client) -> None:
+async def test_inspect_shows_the_full_snapshot_and_its_place_among_its_siblings(
+    client: Client,
+) -> None:
     everything = (await ask(client, "list_snapshots", limit=100))["snapshots"]
     for summary in everything:
         details = await ask(client, "inspect_snapshot", snapshot_id=summary["id"])
@@ -135,7 +137,7 @@ async def test_an_inspect_costs_at_most_350_tokens_of_text(client: Client) -> No
         assert tokens(text) <= 350
 
 
-async def test_a_snapshot_that_is_not_there_is_told_as_such(client: Client) -> None:
+async def test_a_missing_snapshot_is_reported(client: Client) -> None:
     text = await refused(client, "inspect_snapshot", snapshot_id=999_999)
     assert text == "The cloud has no snapshot 999999. Nothing was changed."
 
@@ -210,7 +212,7 @@ async def test_hidden_characters_in_a_name_are_removed_and_flagged(
         (httpx.Response(302, headers={"location": "http://SECRET/"}), "points to another address"),
     ],
 )
-async def test_a_broken_answer_is_an_error_in_our_words(
+async def test_a_broken_answer_is_an_error(
     world: World, client: Client, answer: httpx.Response, sentence: str
 ) -> None:
     async def break_it(_: httpx.Request) -> httpx.Response:
@@ -243,7 +245,7 @@ async def test_a_cloud_that_cannot_be_reached_is_an_error_and_changes_nothing(
     assert "SECRET" not in text
 
 
-async def test_a_cloud_that_hangs_is_given_up_after_the_timeout(world: World) -> None:
+async def test_a_cloud_that_hangs_is_abandoned_after_the_timeout(world: World) -> None:
 
     async def hang(_: httpx.Request) -> httpx.Response | None:
         await anyio.sleep_forever()
@@ -255,9 +257,7 @@ async def test_a_cloud_that_hangs_is_given_up_after_the_timeout(world: World) ->
         assert "did not answer in time" in await refused(client, "list_snapshots")
 
 
-async def test_an_answer_about_another_snapshot_is_not_taken_for_the_one_asked_for(
-    world: World, client: Client
-) -> None:
+async def test_an_answer_about_another_snapshot_is_rejected(world: World, client: Client) -> None:
     first, second = (await ask(client, "list_snapshots", limit=2))["snapshots"]
 
     async def swap(request: httpx.Request, response: httpx.Response) -> httpx.Response:

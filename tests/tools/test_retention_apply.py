@@ -1,4 +1,4 @@
-"""apply_retention: consent to a batch, what is left out of it, and where it stops."""
+"""apply_retention: consent to a batch, skipped snapshots, and early stops."""
 
 import sqlite3
 from collections.abc import Awaitable, Callable
@@ -35,11 +35,11 @@ pytestmark = pytest.mark.one_era
 
 Commit = dict[str, object]
 FOUR = [1704, 1722, 1723, 1726]
-"""What POLICY deletes, in its order."""
+"""The snapshots that POLICY deletes, in order."""
 
 
 async def commit_arguments(client: Client, **policy: object) -> tuple[Commit, dict[str, Any]]:
-    """A plan, and the arguments that commit it."""
+    """Make a plan; return the arguments that commit it, and the plan."""
     plan = await make_retention_plan(client, **(policy or POLICY))
     return {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}, plan
 
@@ -47,7 +47,7 @@ async def commit_arguments(client: Client, **policy: object) -> tuple[Commit, di
 def before_deletion(
     number: int, answer: Callable[[httpx.Request], Awaitable[httpx.Response | None]]
 ) -> Callable[[httpx.Request], Awaitable[httpx.Response | None]]:
-    """A fault of the deletion of one snapshot."""
+    """Return a fault for the deletion of one snapshot."""
 
     async def fault(request: httpx.Request) -> httpx.Response | None:
         if request.method == "DELETE" and request.url.path.endswith(f"/{number}"):
@@ -62,7 +62,7 @@ async def lose_request(request: httpx.Request) -> httpx.Response | None:
 
 
 def reported_ids(report: dict[str, Any]) -> list[int]:
-    """Every id of a report, in whichever list."""
+    """Return every id in the lists of a report."""
     named = [report[name] for name in ("deleted", "pending", "unknown", "skipped")]
     return sorted([number["id"] for part in named for number in part] + report["not_attempted"])
 
@@ -72,12 +72,12 @@ async def existing_ids(client: Client) -> set[int]:
 
 
 async def recorded_events(world: World) -> list[tuple[str, str, int]]:
-    """What the ledger holds of batches and deletions, the plan's own row left out."""
+    """Return the ledger's rows of batches and deletions, without the row of the plan."""
     rows = await world.ledger()
     return [(row.event, row.tool, row.target) for row in rows if row.event != "planned"]
 
 
-async def test_the_agreed_words_delete_what_was_planned_and_nothing_else(
+async def test_a_commit_deletes_the_planned_snapshots_and_nothing_else(
     world: World, client: Client
 ) -> None:
     before = await existing_ids(client)
@@ -93,7 +93,7 @@ async def test_the_agreed_words_delete_what_was_planned_and_nothing_else(
     assert "deleted: 1704 train-a100-1-before-driver-570, 1722" in text
 
 
-async def test_each_deletion_is_an_attempt_of_its_own_under_the_plan(
+async def test_each_deletion_is_a_separate_attempt_of_the_plan(
     world: World, client: Client
 ) -> None:
     commit, _ = await commit_arguments(client)
@@ -108,25 +108,25 @@ async def test_each_deletion_is_an_attempt_of_its_own_under_the_plan(
     assert rows[-1].reason == "4 deleted, 0 skipped, 0 unknown, 0 not attempted"
 
 
-async def test_wrong_words_delete_nothing_and_the_right_ones_are_not_told(
+async def test_wrong_words_delete_nothing_and_do_not_reveal_the_right_ones(
     world: World, client: Client
 ) -> None:
     commit, _ = await commit_arguments(client)
     for wrong in ("yes", "delete 5 snapshots", "Delete 4 snapshots", "delete 4 snapshots "):
-        told = await refused(client, "apply_retention", **(commit | {"confirm": wrong}))
-        assert "confirm does not match the confirmation words of the plan" in told
-        assert "delete 4" not in told
+        refusal = await refused(client, "apply_retention", **(commit | {"confirm": wrong}))
+        assert "confirm does not match the confirmation words of the plan" in refusal
+        assert "delete 4" not in refusal
     assert world.writes == []
     assert (await ask(client, "apply_retention", **commit))["outcome"] == "applied"
 
 
-async def test_half_of_the_evidence_or_none_is_refused(world: World, client: Client) -> None:
+async def test_a_missing_token_or_missing_words_are_refused(world: World, client: Client) -> None:
     commit, _ = await commit_arguments(client)
     for empty in ("plan_token", "confirm"):
-        told = await refused(client, "apply_retention", **(commit | {empty: ""}))
-        assert f"{empty} is missing" in told
-    told = await refused(client, "apply_retention", plan_token="", confirm="")
-    assert "plan_token and confirm are missing. Nothing was changed." in told
+        refusal = await refused(client, "apply_retention", **(commit | {empty: ""}))
+        assert f"{empty} is missing" in refusal
+    refusal = await refused(client, "apply_retention", plan_token="", confirm="")
+    assert "plan_token and confirm are missing. Nothing was changed." in refusal
     assert "confirm is missing" in await refused(
         client, "apply_retention", plan_token=commit["plan_token"]
     )
@@ -147,33 +147,33 @@ async def test_a_token_that_is_forged_or_of_another_tool_is_refused(
     assert world.writes == []
 
 
-async def test_a_plan_ends_after_ten_minutes(world: World, client: Client) -> None:
+async def test_a_plan_expires_after_ten_minutes(world: World, client: Client) -> None:
     commit, _ = await commit_arguments(client)
     world.turned.turn(minutes=10)
-    told = await refused(client, "apply_retention", **commit)
-    assert told.startswith("This plan has expired. Nothing was changed.")
-    assert "plan_retention" in told
+    refusal = await refused(client, "apply_retention", **commit)
+    assert refusal.startswith("This plan has expired. Nothing was changed.")
+    assert "plan_retention" in refusal
     assert world.writes == []
 
 
-async def test_a_plan_works_once_in_all_servers_on_one_folder(world: World) -> None:
+async def test_a_plan_works_once_across_all_servers_on_one_folder(world: World) -> None:
     async with world.client() as one, world.client("legacy") as other:
         commit, _ = await commit_arguments(one)
         await ask(other, "apply_retention", **commit)
         for client in (one, other):
-            told = await refused(client, "apply_retention", **commit)
-            assert told.startswith("This plan was already used; a plan can be used once.")
+            refusal = await refused(client, "apply_retention", **commit)
+            assert refusal.startswith("This plan was already used; a plan can be used once.")
     assert len(world.writes) == 4
 
 
-async def test_of_two_servers_that_apply_one_plan_at_the_same_time_one_alone_deletes(
+async def test_of_two_servers_that_apply_one_plan_concurrently_only_one_deletes(
     world: World,
 ) -> None:
-    told: list[bool] = []
+    errors: list[bool] = []
 
     async def commit_it(client: Client, commit: Commit) -> None:
         result = await client.call_tool("apply_retention", commit)
-        told.append(bool(result.is_error))
+        errors.append(bool(result.is_error))
 
     async with world.client() as one, world.client() as other:
         commit, _ = await commit_arguments(one)
@@ -181,7 +181,7 @@ async def test_of_two_servers_that_apply_one_plan_at_the_same_time_one_alone_del
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(commit_it, one, commit)
             tasks.start_soon(commit_it, other, commit)
-    assert sorted(told) == [False, True]
+    assert sorted(errors) == [False, True]
     assert len(world.writes) == 4
 
 
@@ -207,13 +207,13 @@ async def test_a_plan_whose_row_was_altered_is_refused(world: World, change: str
             for trigger in ("updated", "deleted"):
                 connection.execute(f"DROP TRIGGER attempts_are_not_{trigger}")
             connection.execute(change)
-        told = await refused(client, "apply_retention", **commit)
-    assert told.startswith("The ledger's record of this plan is missing or was altered.")
+        refusal = await refused(client, "apply_retention", **commit)
+    assert refusal.startswith("The ledger's record of this plan is missing or was altered.")
     assert world.writes == []
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_the_person_is_asked_with_every_snapshot_by_name(world: World, mode: str) -> None:
+async def test_the_question_names_every_snapshot(world: World, mode: str) -> None:
     person = FakePerson()
     person.will_type("delete 4 snapshots")
     async with client_with_person(world, mode, person) as client:
@@ -231,9 +231,7 @@ async def test_the_person_is_asked_with_every_snapshot_by_name(world: World, mod
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_the_question_tells_of_images_and_of_vms_that_are_gone(
-    world: World, mode: str
-) -> None:
+async def test_the_question_mentions_images_and_deleted_vms(world: World, mode: str) -> None:
     set_policy(world, "[retention]\nmay_delete_last_copy = true")
     person = FakePerson()
     async with client_with_person(world, mode, person) as client:
@@ -246,7 +244,7 @@ async def test_the_question_tells_of_images_and_of_vms_that_are_gone(
 
 @pytest.mark.parametrize("mode", ERAS)
 @pytest.mark.parametrize("words", ["", "yes", "delete 5 snapshots"])
-async def test_a_person_who_declines_or_types_other_words_is_obeyed(
+async def test_a_person_who_declines_or_types_other_words_stops_the_batch(
     world: World, mode: str, words: str
 ) -> None:
     person = FakePerson()
@@ -254,14 +252,14 @@ async def test_a_person_who_declines_or_types_other_words_is_obeyed(
         person.will_type(words)
     async with client_with_person(world, mode, person) as client:
         commit, _ = await commit_arguments(client)
-        told = await refused(client, "apply_retention", **commit)
-    assert ("typed words other" if words else "was asked and declined") in told
+        refusal = await refused(client, "apply_retention", **commit)
+    assert ("typed words other" if words else "was asked and declined") in refusal
     assert world.writes == []
     assert [event for event, *_ in await recorded_events(world)] == ["asked", "refused"]
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_where_only_a_person_may_consent_nobody_else_is_served(
+async def test_with_consent_human_a_client_that_cannot_ask_is_refused(
     world: World, mode: str
 ) -> None:
     world.settings = world.settings.model_copy(update={"consent": "human"})
@@ -297,10 +295,10 @@ DRIFTS = [
     [("before", *DRIFTS[place]) for place in (0, 1, 7, 10)]
     + [("meanwhile", *drift) for drift in DRIFTS],
 )
-async def test_what_drifted_is_left_out_with_why(
+async def test_changed_snapshots_are_skipped_with_the_reason(
     world: World, when: str, change: str, why: str
 ) -> None:
-    """Between the plan and its commit; or between the last list and the deletion."""
+    """The snapshot changes before the commit, or between the last list and the deletion."""
     gone = "DELETE" in change.split(maxsplit=1)[0]
 
     async def drift(request: httpx.Request) -> httpx.Response | None:
@@ -327,7 +325,7 @@ async def test_what_drifted_is_left_out_with_why(
     assert len(world.writes) == 3
 
 
-async def test_what_became_protected_is_left_out_with_the_rule(world: World) -> None:
+async def test_snapshots_that_became_protected_are_skipped_with_the_rule(world: World) -> None:
     async with world.client() as client:
         commit, _ = await commit_arguments(client)
     set_policy(world, "[protect]\nvm_ids = [793705]")
@@ -337,7 +335,7 @@ async def test_what_became_protected_is_left_out_with_the_rule(world: World) -> 
     assert report["skipped"][0]["why"].endswith("Rule: protect.vm_ids.")
 
 
-async def test_newest_ones_that_the_operator_keeps_are_looked_at_again(world: World) -> None:
+async def test_the_newest_snapshots_kept_by_the_policy_are_checked_again(world: World) -> None:
     set_policy(world, "[protect]\nkeep_newest = 3")
     async with world.client() as client:
         commit, _ = await commit_arguments(client)
@@ -347,7 +345,7 @@ async def test_newest_ones_that_the_operator_keeps_are_looked_at_again(world: Wo
     assert report["skipped"][0]["why"].endswith("Rule: protect.keep_newest.")
 
 
-async def test_where_all_of_it_drifted_nothing_is_done_and_nobody_asked(
+async def test_if_every_snapshot_changed_nothing_is_done_and_no_person_is_asked(
     world: World, client: Client
 ) -> None:
     commit, _ = await commit_arguments(client)
@@ -362,8 +360,8 @@ async def test_where_all_of_it_drifted_nothing_is_done_and_nobody_asked(
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_what_a_person_was_not_asked_about_stays(world: World, mode: str) -> None:
-    """A snapshot that had drifted at the question, and is as planned again after it."""
+async def test_snapshots_missing_from_the_question_are_kept(world: World, mode: str) -> None:
+    """A snapshot that differs at the time of the question is as planned again afterwards."""
     person = FakePerson()
 
     async def come_back(request: httpx.Request) -> httpx.Response | None:
@@ -384,7 +382,7 @@ async def test_what_a_person_was_not_asked_about_stays(world: World, mode: str) 
     assert ids_of(report["skipped"]) == [1704]
 
 
-async def test_it_stops_at_the_first_deletion_whose_outcome_is_unknown(
+async def test_the_run_stops_at_the_first_deletion_with_an_unknown_outcome(
     world: World, client: Client
 ) -> None:
     commit, _ = await commit_arguments(client)
@@ -404,7 +402,7 @@ async def test_it_stops_at_the_first_deletion_whose_outcome_is_unknown(
     ]
 
 
-async def test_a_deletion_that_the_cloud_refuses_is_skipped_and_the_others_go_on(
+async def test_a_deletion_that_the_cloud_refuses_is_skipped_and_the_others_continue(
     world: World, client: Client
 ) -> None:
     async def conflict(request: httpx.Request) -> httpx.Response | None:
@@ -421,7 +419,7 @@ async def test_a_deletion_that_the_cloud_refuses_is_skipped_and_the_others_go_on
     assert ("failed", "delete_snapshot", 1722) in await recorded_events(world)
 
 
-async def test_it_stops_where_the_cloud_cannot_be_reached(world: World, client: Client) -> None:
+async def test_the_run_stops_if_the_cloud_cannot_be_reached(world: World, client: Client) -> None:
     async def refuse(request: httpx.Request) -> httpx.Response | None:
         if world.writes:
             raise httpx.ConnectError("refused", request=request)
@@ -437,7 +435,7 @@ async def test_it_stops_where_the_cloud_cannot_be_reached(world: World, client: 
     assert (await recorded_events(world))[-1] == ("failed", "apply_retention", 0)
 
 
-async def test_it_stops_where_a_target_cannot_be_looked_at(world: World, client: Client) -> None:
+async def test_the_run_stops_if_a_target_cannot_be_read(world: World, client: Client) -> None:
     async def fail(request: httpx.Request) -> httpx.Response | None:
         if request.method == "GET" and request.url.path.endswith("/1722"):
             raise httpx.ConnectError("refused", request=request)
@@ -451,7 +449,7 @@ async def test_it_stops_where_a_target_cannot_be_looked_at(world: World, client:
     assert report["not_attempted"] == FOUR[1:]
 
 
-async def test_the_hourly_limit_holds_in_the_midst(world: World) -> None:
+async def test_the_hourly_limit_stops_a_run(world: World) -> None:
     set_policy(world, "[limits]\ndeletes_per_hour = 5")
     async with world.client() as client, world.client() as other:
         commit, _ = await commit_arguments(client)
@@ -466,7 +464,7 @@ async def test_the_hourly_limit_holds_in_the_midst(world: World) -> None:
     assert len(world.writes) == 5
 
 
-async def test_it_stops_where_a_deletion_cannot_be_recorded(
+async def test_the_run_stops_if_a_deletion_cannot_be_recorded(
     world: World, client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def break_the_ledger(request: httpx.Request) -> httpx.Response | None:
@@ -487,7 +485,7 @@ async def test_it_stops_where_a_deletion_cannot_be_recorded(
     assert len(world.writes) == 1
 
 
-async def test_what_is_accepted_but_not_seen_to_be_gone_is_pending(
+async def test_accepted_deletions_that_are_not_confirmed_are_pending(
     world: World, client: Client
 ) -> None:
     async def keep(request: httpx.Request, response: httpx.Response) -> httpx.Response:
@@ -514,7 +512,7 @@ async def test_what_is_accepted_but_not_seen_to_be_gone_is_pending(
     assert "Call inspect_snapshot for what is pending" in report["next_step"]
 
 
-async def test_progress_is_told_in_deletions(client: Client) -> None:
+async def test_progress_counts_deletions(client: Client) -> None:
     news: list[tuple[float, float | None, str | None]] = []
 
     async def note(progress: float, total: float | None, message: str | None) -> None:
@@ -522,16 +520,14 @@ async def test_progress_is_told_in_deletions(client: Client) -> None:
 
     commit, _ = await commit_arguments(client)
     await client.call_tool("apply_retention", commit, progress_callback=note)
-    told = [(round(progress), total, message) for progress, total, message in news]
-    assert [row for row in told if row[1] == 4] == [
+    updates = [(round(progress), total, message) for progress, total, message in news]
+    assert [row for row in updates if row[1] == 4] == [
         (number, 4, f"{number} deleted of 4") for number in range(4)
     ]
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_whoever_leaves_in_the_midst_leaves_nothing_unrecorded(
-    world: World, mode: str
-) -> None:
+async def test_a_cancelled_run_is_recorded(world: World, mode: str) -> None:
     on_its_way, release = anyio.Event(), anyio.Event()
 
     async def hold(_: httpx.Request) -> httpx.Response | None:
@@ -568,7 +564,7 @@ async def test_whoever_leaves_in_the_midst_leaves_nothing_unrecorded(
     assert len(world.writes) == 2
 
 
-async def test_a_batch_that_a_crash_broke_off_is_settled_at_the_next_start(world: World) -> None:
+async def test_a_batch_interrupted_by_a_crash_is_settled_at_the_next_start(world: World) -> None:
     ledger = open_sqlite_ledger(world.folder / LEDGER_FILE, world.turned.now)
     batch = Attempt("plan", "apply_retention", 0, {}, LOCAL_PRINCIPAL, "person")
     part = batch._replace(id="plan.1704", tool="delete_snapshot", target=1704)
@@ -577,16 +573,16 @@ async def test_a_batch_that_a_crash_broke_off_is_settled_at_the_next_start(world
     ledger.close()
     async with world.client() as client:
         await existing_ids(client)
-        told = [(row.event, row.tool, row.reason) for row in (await world.ledger())[2:]]
-    assert [(event, tool) for event, tool, _ in told] == [
+        rows = [(row.event, row.tool, row.reason) for row in (await world.ledger())[2:]]
+    assert [(event, tool) for event, tool, _ in rows] == [
         ("failed", "apply_retention"),
         ("failed", "delete_snapshot"),
     ]
-    assert told[0][2].startswith("settled after a crash: interrupted")
+    assert rows[0][2].startswith("settled after a crash: interrupted")
     assert await ledger.verify() == []
 
 
-async def test_after_fifty_a_new_plan_takes_the_rest(world: World) -> None:
+async def test_a_second_plan_covers_the_snapshots_beyond_fifty(world: World) -> None:
     async with world.client() as client:
         await add_old_snapshots(world, client, 40)
         commit, plan = await commit_arguments(client, **LAST)

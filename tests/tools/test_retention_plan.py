@@ -1,4 +1,4 @@
-"""plan_retention: what is decided, what is told of it, and what a plan of it holds."""
+"""plan_retention: the decisions, their presentation, and the content of the plan."""
 
 import json
 from collections.abc import AsyncGenerator
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.one_era
 
 @pytest.fixture
 async def modern_client(world: World) -> AsyncGenerator[Client]:
-    """A client of the newer era, for what does not depend on eras."""
+    """A client of the newer era, for behaviour that does not depend on the era."""
     async with world.client() as client:
         yield client
 
@@ -35,7 +35,7 @@ def decision_on(plan: dict[str, Any], number: int) -> dict[str, Any]:
     return found
 
 
-async def test_a_plan_decides_every_snapshot_with_reasons_and_changes_nothing(
+async def test_a_plan_decides_on_every_snapshot_with_reasons_and_changes_nothing(
     world: World, client: Client
 ) -> None:
     everything = (await ask(client, "list_snapshots", limit=100))["snapshots"]
@@ -50,7 +50,7 @@ async def test_a_plan_decides_every_snapshot_with_reasons_and_changes_nothing(
     assert world.writes == []
 
 
-async def test_deletions_come_first_and_the_oldest_of_them_before_the_others(
+async def test_deletions_come_first_in_order_of_age(
     modern_client: Client,
 ) -> None:
     decisions = (await make_retention_plan(modern_client, **LAST))["decisions"]
@@ -81,7 +81,7 @@ async def test_the_saved_cost_is_an_estimate_by_the_gigabyte(modern_client: Clie
     assert f"{size} GB, about {plan['saved_per_month_estimate']:.2f} a month (an estimate)" in text
 
 
-async def test_the_plan_stands_in_the_ledger_with_its_set(world: World, client: Client) -> None:
+async def test_the_ledger_records_the_plan_with_its_snapshots(world: World, client: Client) -> None:
     plan = await make_retention_plan(client, **POLICY)
     (row,) = await world.ledger()
     assert (row.event, row.tool, row.target) == ("planned", "apply_retention", 0)
@@ -94,33 +94,33 @@ async def test_the_pages_of_one_plan_show_each_decision_once_and_have_one_token(
     world: World, client: Client
 ) -> None:
     page = await ask(client, "plan_retention", **POLICY, limit=7)
-    seen = ids_of(page["decisions"])
+    shown_ids = ids_of(page["decisions"])
     totals = {name: page[name] for name in ("total", "keep_count", "delete_count", "reclaimed_gb")}
     assert "plan_token" in page
     while page["next_cursor"]:
         page = await ask(client, "plan_retention", **POLICY, limit=7, cursor=page["next_cursor"])
-        seen += ids_of(page["decisions"])
+        shown_ids += ids_of(page["decisions"])
         assert "plan_token" not in page
         assert "expires_at" not in page
         assert "its token came with the first page" in page["next_step"]
         assert totals.items() <= page.items()
-    assert len(seen) == len(set(seen)) == totals["total"]
+    assert len(shown_ids) == len(set(shown_ids)) == totals["total"]
     assert [row.event for row in await world.ledger()] == ["planned"]
 
 
-async def test_a_cursor_is_refused_when_the_decisions_would_be_others(
+async def test_a_cursor_is_refused_if_the_decisions_have_changed(
     world: World, modern_client: Client
 ) -> None:
     page = await ask(modern_client, "plan_retention", **POLICY, limit=5)
     cursor = page["next_cursor"]
     other = POLICY | {"keep_daily": 2}
-    told = await refused(modern_client, "plan_retention", **other, limit=5, cursor=cursor)
-    assert "does not belong to these decisions" in told
-    assert "Nothing was changed." in told
+    refusal = await refused(modern_client, "plan_retention", **other, limit=5, cursor=cursor)
+    assert "does not belong to these decisions" in refusal
+    assert "Nothing was changed." in refusal
     await refused(modern_client, "plan_retention", **POLICY, cursor="tomorrow")
     change_cloud(world, "DELETE FROM snapshots WHERE id = 1726")
-    told = await refused(modern_client, "plan_retention", **POLICY, limit=5, cursor=cursor)
-    assert "snapshots have changed" in told
+    refusal = await refused(modern_client, "plan_retention", **POLICY, limit=5, cursor=cursor)
+    assert "snapshots have changed" in refusal
 
 
 @pytest.mark.parametrize(
@@ -138,30 +138,30 @@ async def test_a_cursor_is_refused_when_the_decisions_would_be_others(
         ({"keep_last": 1, "limit": 101}, "limit must be at most 100"),
     ],
 )
-async def test_a_policy_that_says_nothing_or_nonsense_is_refused(
+async def test_an_empty_or_invalid_policy_is_refused(
     world: World, arguments: dict[str, object], sentence: str
 ) -> None:
     async with world.client() as client:
-        told = await refused(client, "plan_retention", **arguments)
-    assert sentence in told
-    assert "Nothing was changed." in told
+        refusal = await refused(client, "plan_retention", **arguments)
+    assert sentence in refusal
+    assert "Nothing was changed." in refusal
     assert await world.ledger() == []
 
 
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "Europe", "../etc/passwd", "", "x" * 300, "\0"])
-async def test_a_zone_that_is_none_is_told_so(world: World, zone: str) -> None:
+async def test_an_unknown_time_zone_is_refused(world: World, zone: str) -> None:
     async with world.client() as client:
-        told = await refused(client, "plan_retention", keep_daily=1, time_zone=zone)
-    assert "time_zone must be a time zone's name such as UTC or Europe/Berlin" in told
+        refusal = await refused(client, "plan_retention", keep_daily=1, time_zone=zone)
+    assert "time_zone must be a time zone's name such as UTC or Europe/Berlin" in refusal
 
 
-async def test_days_begin_where_the_time_zone_says(modern_client: Client) -> None:
-    # They are taken after two o'clock UTC, which is the day before in New York.
+async def test_days_begin_in_the_given_time_zone(modern_client: Client) -> None:
+    # They are taken after two o'clock UTC, which is the previous day in New York.
     plan = await make_retention_plan(modern_client, keep_daily=1, time_zone="America/New_York")
     assert "daily 1 of 1, 2026-11-18" in decision_on(plan, 1730)["reasons"]
 
 
-async def test_nothing_to_delete_is_an_answer_without_a_token(world: World, client: Client) -> None:
+async def test_a_plan_without_deletions_has_no_token(world: World, client: Client) -> None:
     plan, text = await answered(client, "plan_retention", keep_last=-1)
     assert plan["outcome"] == "nothing_to_delete"
     assert plan["delete_count"] == plan["reclaimed_gb"] == 0
@@ -170,7 +170,7 @@ async def test_nothing_to_delete_is_an_answer_without_a_token(world: World, clie
     assert await world.ledger() == []
 
 
-async def test_one_vm_alone_can_be_decided_on(modern_client: Client) -> None:
+async def test_a_plan_can_be_limited_to_one_vm(modern_client: Client) -> None:
     plan = await make_retention_plan(modern_client, **LAST, vm_id=793705)
     assert {decision["vm_id"] for decision in plan["decisions"]} == {793705}
     assert plan["delete_count"] == 3
@@ -185,7 +185,7 @@ async def test_grouped_by_region_each_vm_still_keeps_its_newest(modern_client: C
     assert decision_on(plan, 1711)["group"] == "region NORWAY-1"
 
 
-async def test_the_newest_ready_copy_of_a_vm_goes_only_where_the_operator_lets_it(
+async def test_the_newest_ready_copy_of_a_vm_is_deleted_only_if_the_policy_allows_it(
     world: World,
 ) -> None:
     forgetful: dict[str, object] = {"keep_labels": ["no such label"]}
@@ -204,7 +204,7 @@ async def test_the_newest_ready_copy_of_a_vm_goes_only_where_the_operator_lets_i
         assert (await make_retention_plan(client, **forgetful))["keep_count"] == 8
 
 
-async def test_what_the_operator_protects_stays_with_the_rule(world: World) -> None:
+async def test_snapshots_protected_by_the_policy_are_kept_with_the_rule(world: World) -> None:
     set_policy(world, '[protect]\nlabels = ["nightly"]\nvm_ids = [793705]')
     async with world.client() as client:
         plan = await make_retention_plan(client, **LAST)
@@ -214,7 +214,7 @@ async def test_what_the_operator_protects_stays_with_the_rule(world: World) -> N
     assert "Rule: protect.vm_ids." in decision_on(plan, 1704)["reasons"][0]
 
 
-async def test_what_is_being_taken_stays(world: World, modern_client: Client) -> None:
+async def test_unfinished_snapshots_are_kept(world: World, modern_client: Client) -> None:
     await ask(modern_client, "list_snapshots", limit=1)
     change_cloud(world, "UPDATE snapshots SET outcome = 'CREATING' WHERE id = 1704")
     change_cloud(world, "UPDATE snapshots SET outcome = 'THAWING' WHERE id = 1722")
@@ -223,11 +223,11 @@ async def test_what_is_being_taken_stays(world: World, modern_client: Client) ->
     assert decision_on(plan, 1722)["reasons"] == ["its status is not known"]
 
 
-async def test_an_image_that_goes_too_is_told(modern_client: Client) -> None:
+async def test_an_image_that_is_deleted_too_is_mentioned(modern_client: Client) -> None:
     plan, text = await answered(modern_client, "plan_retention", **LAST, limit=100)
-    told = decision_on(plan, 1702)["reasons"][1]
-    assert told == 'the image "golden-training-2404" (id 20471) made from it is deleted too'
-    assert told in text
+    reason = decision_on(plan, 1702)["reasons"][1]
+    assert reason == 'the image "golden-training-2404" (id 20471) made from it is deleted too'
+    assert reason in text
 
 
 async def test_a_plan_has_the_fifty_oldest_and_leaves_the_rest_for_a_later_one(
@@ -250,7 +250,7 @@ async def test_a_plan_has_the_fifty_oldest_and_leaves_the_rest_for_a_later_one(
     assert "32 more would be deleted" in plan["next_step"]
 
 
-async def test_a_plan_has_no_more_than_the_hour_allows(world: World) -> None:
+async def test_a_plan_has_no_more_deletions_than_the_hourly_limit_allows(world: World) -> None:
     set_policy(world, "[limits]\ndeletes_per_hour = 3")
     async with world.client() as client:
         plan = await make_retention_plan(client, **LAST)
@@ -258,14 +258,14 @@ async def test_a_plan_has_no_more_than_the_hour_allows(world: World) -> None:
         assert plan["confirm_with"] == "delete 3 snapshots"
         commit = {"plan_token": plan["plan_token"], "confirm": "delete 3 snapshots"}
         assert len((await ask(client, "apply_retention", **commit))["deleted"]) == 3
-        told = await refused(client, "plan_retention", **LAST)
-        assert "Rule: limits.deletes_per_hour. Nothing was changed." in told
+        refusal = await refused(client, "plan_retention", **LAST)
+        assert "Rule: limits.deletes_per_hour. Nothing was changed." in refusal
         nothing = await ask(client, "plan_retention", keep_last=-1)
         assert nothing["outcome"] == "nothing_to_delete"
     assert (await world.ledger())[-1].event == "refused"
 
 
-async def test_reading_only_still_plans(world: World) -> None:
+async def test_a_read_only_server_still_plans(world: World) -> None:
     world.settings = world.settings.model_copy(update={"read_only": True})
     async with world.client() as client:
         assert (await ask(client, "plan_retention", **LAST))["delete_count"] > 0
