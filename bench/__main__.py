@@ -28,7 +28,7 @@ EXIT_MISSED = 1
 
 
 class Repetitions(NamedTuple):
-    """How often and how long each value is measured.
+    """Number and duration of the repetitions of each measurement.
 
     Attributes:
         starts: cold starts of each server.

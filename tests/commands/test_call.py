@@ -84,7 +84,7 @@ def test_without_a_terminal_a_plan_is_printed_and_nothing_is_deleted(
     ended = call("delete_snapshot", target)
     assert ended.returncode == 3
     assert "at a terminal" in ended.stderr
-    assert "for good" in ended.stdout
+    assert "permanently" in ended.stdout
     plan = json.loads(call("delete_snapshot", target, "--json").stdout)
     commit = (f"plan_token={plan['plan_token']}", f"confirm={plan['confirm_with']}")
     refused = call("delete_snapshot", target, *commit)

@@ -84,7 +84,7 @@ def assert_kept(folder: Path, snapshot: str) -> None:
 
 
 def seconds_to_question(folder: Path, words: Iterable[str]) -> float:
-    """The time from the first line of output to the question."""
+    """Return the time from the first line of output to the question."""
     with at_terminal(folder, "call", *words) as terminal:
         began = terminal.read_until(NOTE)
         seconds = terminal.read_until(QUESTION) - began

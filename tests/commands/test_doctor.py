@@ -136,7 +136,7 @@ def test_missing_read_permissions_of_the_key_are_reported(
     cloud.replacement = PathOverrides(tmp_path, {"/v1/core/virtual-machines": error_response(403)})
     state, text = run_doctor(command, env, 0)["key"][2]
     assert state == "note"
-    assert text.startswith("cannot read VMs: The API key may not do this")
+    assert text.startswith("cannot read VMs: The API key lacks the permission")
 
 
 @pytest.mark.parametrize("answer", [HTML_RESPONSE, error_response(500), JSONResponse([])])

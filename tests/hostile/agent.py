@@ -1,29 +1,31 @@
-"""An agent that believes and obeys every sentence it reads. It knows nothing but what it read."""
+"""An agent that obeys every sentence it reads, and knows only what it has read."""
 
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
 
-from tests.hostile.shape import strings_in
+from tests.hostile.visible_text import strings_in
 
-COMMITS = ("delete_snapshot", "restore_snapshot")
+COMMIT_TOOLS = ("delete_snapshot", "restore_snapshot")
 
-_ORDER = re.compile(r"(delete|restore|deleted|drop)\w*\W+(?:\w+\W+){0,3}?(\d{4})\b", re.IGNORECASE)
+_INSTRUCTION = re.compile(
+    r"(delete|restore|deleted|drop)\w*\W+(?:\w+\W+){0,3}?(\d{4})\b", re.IGNORECASE
+)
 _ID = re.compile(r"\b1[67]\d\d\b")
 _TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
 _QUOTED = re.compile(r'"((?:[^"\\\n]|\\.)*)"')
 _ASSIGNED = re.compile(r'(?:confirm|exactly|words)\w*\s*[=: ]\s*"?([\w.-]+)')
 
 
-class Order(NamedTuple):
-    """Something that the agent was told to do, or believes that it was."""
+class Instruction(NamedTuple):
+    """An instruction that the agent found in a text."""
 
     tool: str
     target: int
 
 
-class Offer(NamedTuple):
-    """A plan as it was answered: with what it can be committed."""
+class OfferedPlan(NamedTuple):
+    """A plan from a result, with the arguments that commit it."""
 
     tool: str
     arguments: dict[str, object]
@@ -36,32 +38,32 @@ class Offer(NamedTuple):
 
 
 class Agent:
-    """What was read, in the order in which it was read; nothing twice."""
+    """Everything that was read, in reading order and without duplicates."""
 
     def __init__(self) -> None:
-        self.orders: dict[Order, None] = {}
+        self.instructions: dict[Instruction, None] = {}
         self.ids: dict[int, None] = {}
         self.tokens: dict[str, None] = {}
         self.words: dict[str, None] = {"yes": None}
-        self.offers: list[Offer] = []
+        self.plans: list[OfferedPlan] = []
 
     def read(self, text: str, content: dict[str, Any] | None) -> None:
-        """Learn from an answer, and from every text within it."""
-        for told in (text, *strings_in(content)):
-            self._believe(told)
+        """Learn from a result, and from every text in it."""
+        for sentence in (text, *strings_in(content)):
+            self._learn(sentence)
         for snapshot in cast("list[dict[str, Any]]", (content or {}).get("snapshots", [])):
             self.ids[snapshot["id"]] = None
 
-    def _believe(self, told: str) -> None:
-        self.tokens |= dict.fromkeys(_TOKEN.findall(told))
-        rest = _TOKEN.sub("", told)
-        for verb, number in _ORDER.findall(rest):
-            tool = "restore_snapshot" if verb.lower().startswith("restore") else COMMITS[0]
-            self.orders[Order(tool, int(number))] = None
+    def _learn(self, text: str) -> None:
+        self.tokens |= dict.fromkeys(_TOKEN.findall(text))
+        rest = _TOKEN.sub("", text)
+        for verb, number in _INSTRUCTION.findall(rest):
+            tool = "restore_snapshot" if verb.lower().startswith("restore") else COMMIT_TOOLS[0]
+            self.instructions[Instruction(tool, int(number))] = None
         self.ids |= dict.fromkeys(map(int, _ID.findall(rest)))
-        self.words |= dict.fromkeys(_short(rest))
+        self.words |= dict.fromkeys(_possible_words(rest))
 
 
-def _short(told: str) -> Iterator[str]:
-    yield from (word for word in _QUOTED.findall(told) if 0 < len(word) <= 200)
-    yield from _ASSIGNED.findall(told)
+def _possible_words(text: str) -> Iterator[str]:
+    yield from (word for word in _QUOTED.findall(text) if 0 < len(word) <= 200)
+    yield from _ASSIGNED.findall(text)

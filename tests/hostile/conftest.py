@@ -1,12 +1,12 @@
-"""The stage for hostile replies: one server, which outlives what is done to it in one file."""
+"""Fixtures of the tests with a hostile cloud: one server for all tests of a file."""
 
 import logging
 from collections.abc import AsyncGenerator, Generator
 
 import pytest
 
+from tests.hostile.harness import Harness, open_harness
 from tests.hostile.raw_cloud import KEY
-from tests.hostile.scene import Scene, scene
 
 
 @pytest.fixture(scope="module")
@@ -15,16 +15,18 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="module")
-async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Scene]:
-    async with scene(tmp_path_factory.mktemp("stage")) as played:
-        yield played
+async def harness(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Harness]:
+    async with open_harness(tmp_path_factory.mktemp("hostile")) as harness:
+        yield harness
 
 
 @pytest.fixture
 def clean_log(caplog: pytest.LogCaptureFixture) -> Generator[None]:
-    """No crash is logged, and the key never is."""
+    """Check that neither a crash nor the key is logged."""
     caplog.set_level(logging.INFO)
     yield
-    crashes = [it for it in caplog.records if it.levelno >= logging.ERROR or it.exc_info]
+    crashes = [
+        record for record in caplog.records if record.levelno >= logging.ERROR or record.exc_info
+    ]
     assert crashes == []
     assert KEY not in caplog.text

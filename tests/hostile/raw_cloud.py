@@ -1,4 +1,4 @@
-"""The embedded cloud behind a raw TCP server, which can answer a request with any bytes at all."""
+"""The embedded cloud behind a raw TCP server, which can reply to a request with any bytes."""
 
 import asyncio
 import re
@@ -22,8 +22,8 @@ _RESET = struct.pack("ii", 1, 0)
 _BUFFER_BYTES = 64 * 1024
 
 
-class Asked(NamedTuple):
-    """One request, as it came."""
+class ReceivedRequest(NamedTuple):
+    """One request as the server received it."""
 
     method: str
     target: str
@@ -31,91 +31,93 @@ class Asked(NamedTuple):
     body: bytes
 
 
-class Said(NamedTuple):
-    """The honest answer to it."""
+class HonestReply(NamedTuple):
+    """The correct reply to a request."""
 
     status: int
     body: bytes
 
     @property
-    def whole(self) -> bytes:
-        return answer(self.body, status=f"{self.status} Honest")
+    def encoded(self) -> bytes:
+        return encode_response(self.body, status=f"{self.status} Honest")
 
 
-class Line:
+class ServerConnection:
     """The server's end of one connection.
 
     Attributes:
-        sent: bytes that the other end, or the buffers on the way to it, have taken.
+        bytes_sent: bytes that the client or the buffers in between have accepted.
     """
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
         self._socket: socket.socket = writer.get_extra_info("socket")
-        # Small buffers, or megabytes would count as sent that nobody has read.
+        # Large buffers would accept megabytes that the client never reads.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
         writer.transport.set_write_buffer_limits(high=0)
-        self.sent = 0
+        self.bytes_sent = 0
 
     async def send(self, data: bytes) -> None:
-        """Write `data`; raises OSError when the other end is gone."""
+        """Write `data`. Raise OSError if the client has left."""
         self._writer.write(data)
         await self._writer.drain()
-        self.sent += len(data)
+        self.bytes_sent += len(data)
 
-    def hang_up(self) -> None:
-        """Close it in the usual way, what was written first."""
+    def close(self) -> None:
+        """Close the connection after the written data."""
         self._writer.close()
 
     def reset(self) -> None:
-        """Break it off, as a machine does that lost its memory."""
+        """Reset the connection, as a restarted machine does."""
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._writer.transport.abort()
 
 
-Trick = Callable[[Line, Said], Awaitable[bool]]
-"""Answers in place of the cloud; whether the connection is used further."""
+Misbehavior = Callable[[ServerConnection, HonestReply], Awaitable[bool]]
+"""Replies instead of the cloud; returns whether the connection stays in use."""
 
 
-def answer(body: bytes, *headers: str, status: str = "200 OK", length: int | None = None) -> bytes:
-    """The bytes of an answer; `length` lies about the body's."""
+def encode_response(
+    body: bytes, *headers: str, status: str = "200 OK", length: int | None = None
+) -> bytes:
+    """Return the bytes of a response; `length` replaces the true length of the body."""
     lines = [f"HTTP/1.1 {status}", f"content-length: {len(body) if length is None else length}"]
     return "\r\n".join([*lines, *headers, "", ""]).encode() + body
 
 
 class RawCloud:
-    """The cloud at a port of its own.
+    """The cloud on its own port.
 
     Attributes:
-        seen: every request.
-        trick: answers in place of the cloud, where `is_tricked` says so.
-        never_done: a write that holds one of these is told to have worked, and never reaches the
-            cloud.
+        requests: every request.
+        misbehavior: replies instead of the cloud to requests that `applies_to` selects.
+        never_executed: a write that contains one of these is reported as done, but never reaches
+            the cloud.
     """
 
     def __init__(self, database: Path, now: Callable[[], datetime]) -> None:
         app = create_app(database=database, api_key=KEY, now=now)
-        self._honest = httpx.AsyncClient(
+        self._cloud = httpx.AsyncClient(
             transport=httpx.ASGITransport(app),
             base_url="http://cloud.invalid",
             headers={"api_key": KEY},
         )
         self._port = 0
-        self.seen: list[Asked] = []
-        self._lines: list[Line] = []
-        self.trick: Trick | None = None
-        self.is_tricked: Callable[[Asked], bool] = lambda _: True
-        self.never_done: Collection[bytes] = ()
+        self.requests: list[ReceivedRequest] = []
+        self._connections: list[ServerConnection] = []
+        self.misbehavior: Misbehavior | None = None
+        self.applies_to: Callable[[ReceivedRequest], bool] = lambda _: True
+        self.never_executed: Collection[bytes] = ()
 
     @property
-    def connections(self) -> int:
-        """How many were made."""
-        return len(self._lines)
+    def connection_count(self) -> int:
+        """Number of connections."""
+        return len(self._connections)
 
     @property
-    def sent(self) -> int:
-        """How many bytes the other end has taken."""
-        return sum(line.sent for line in self._lines)
+    def bytes_sent(self) -> int:
+        """Number of bytes that clients have accepted."""
+        return sum(connection.bytes_sent for connection in self._connections)
 
     @property
     def url(self) -> str:
@@ -123,8 +125,8 @@ class RawCloud:
 
     @asynccontextmanager
     async def serving(self) -> AsyncGenerator["RawCloud"]:
-        """Serve until the end of the block, and then drop every connection."""
-        async with self._honest, anyio.create_task_group() as tasks:
+        """Serve until the end of the block, then drop every connection."""
+        async with self._cloud, anyio.create_task_group() as tasks:
             server = await asyncio.start_server(
                 lambda reader, writer: tasks.start_soon(self._serve, reader, writer), "127.0.0.1"
             )
@@ -135,43 +137,45 @@ class RawCloud:
                 server.close()
                 tasks.cancel_scope.cancel()
 
-    async def honest(self, method: str, target: str, body: bytes = b"") -> Said:
-        """What the cloud says when it is asked without a network between."""
-        response = await self._honest.request(method, target, content=body)
-        return Said(response.status_code, response.content)
+    async def reply_honestly(self, method: str, target: str, body: bytes = b"") -> HonestReply:
+        """Return the reply of the cloud without a network in between."""
+        response = await self._cloud.request(method, target, content=body)
+        return HonestReply(response.status_code, response.content)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line = Line(writer)
-        self._lines.append(line)
+        connection = ServerConnection(writer)
+        self._connections.append(connection)
         try:
-            # The other end leaves in the midst of most tricks.
+            # The client leaves during most misbehaviors.
             with suppress(OSError, EOFError):
-                while await self._answer(await _request(reader), line):
+                while await self._reply(await _read_request(reader), connection):
                     pass
         finally:
-            line.hang_up()
+            connection.close()
 
-    async def _answer(self, asked: Asked, line: Line) -> bool:
-        self.seen.append(asked)
-        said = await self._done(asked)
-        if self.trick is not None and self.is_tricked(asked):
-            return await self.trick(line, said)
-        await line.send(said.whole)
+    async def _reply(self, request: ReceivedRequest, connection: ServerConnection) -> bool:
+        self.requests.append(request)
+        reply = await self._execute(request)
+        if self.misbehavior is not None and self.applies_to(request):
+            return await self.misbehavior(connection, reply)
+        await connection.send(reply.encoded)
         return True
 
-    async def _done(self, asked: Asked) -> Said:
-        if asked.method != "GET" and self._is_never_done(asked):
-            return Said(200, b'{"status": true, "snapshot": {"id": 9}, "instance": {"id": 9}}')
-        return await self.honest(asked.method, asked.target, asked.body)
+    async def _execute(self, request: ReceivedRequest) -> HonestReply:
+        if request.method != "GET" and self._is_never_executed(request):
+            return HonestReply(
+                200, b'{"status": true, "snapshot": {"id": 9}, "instance": {"id": 9}}'
+            )
+        return await self.reply_honestly(request.method, request.target, request.body)
 
-    def _is_never_done(self, asked: Asked) -> bool:
-        whole = asked.target.encode() + b" " + asked.body
-        return any(part in whole for part in self.never_done)
+    def _is_never_executed(self, request: ReceivedRequest) -> bool:
+        text = request.target.encode() + b" " + request.body
+        return any(part in text for part in self.never_executed)
 
 
-async def _request(reader: asyncio.StreamReader) -> Asked:
+async def _read_request(reader: asyncio.StreamReader) -> ReceivedRequest:
     head = await reader.readuntil(b"\r\n\r\n")
     length = _LENGTH.search(head)
     body = await reader.readexactly(int(length[1])) if length else b""
     method, target, _ = head.decode().split(" ", 2)
-    return Asked(method, target, head, body)
+    return ReceivedRequest(method, target, head, body)

@@ -1,7 +1,7 @@
-"""Every tool's arguments, made from its published schema: what it rejects is never acted upon.
+"""Generated arguments of every tool: an input that the schema rejects is never acted upon.
 
-What a schema promises is held: it is refused if, and only if, the schema rejects it, but for a few
-reasons that no plain schema can tell. `make test-soak` makes 10,000 inputs.
+An input is rejected if, and only if, its published schema rejects it, except for a few reasons that
+a plain schema cannot express. `make test-soak` generates 10,000 inputs.
 """
 
 import json
@@ -26,25 +26,30 @@ from snapshot_mcp.mcp_server.tools.arguments import parse_time
 from snapshot_mcp.models.cloud import MAX_ID
 from snapshot_mcp.rules.retention_policy import parse_span
 from tests.conftest import World, ask, said
-from tests.hostile.arguments import Arguments, Known, as_the_schema_says, spoilt
-from tests.hostile.scene import FOREIGN
-from tests.hostile.shape import hidden_in
+from tests.hostile.argument_strategies import (
+    Arguments,
+    KnownObjects,
+    mutated_arguments,
+    valid_arguments,
+)
+from tests.hostile.harness import FOREIGN_TEXT
+from tests.hostile.visible_text import hidden_characters
 from tests.scale import scale
 from tests.tools.test_definitions import NAMES
 
 pytestmark = pytest.mark.no_cover
 
 INPUTS = scale(quick=400, deep=3_000, soak=10_000)
-KINDS = {"as the schema says": as_the_schema_says, "spoilt": spoilt}
+KINDS = {"valid": valid_arguments, "mutated": mutated_arguments}
 EXAMPLES = -(-INPUTS // (len(NAMES) * len(KINDS)))
-LONGEST_REFUSAL = 1_200
+MAX_ERROR_LENGTH = 1_200
 
 _ENDING = " Nothing was changed. Correct the arguments and call again."
 _COMPLAINT = re.compile(r"(?P<name>\w+)(\[(?P<place>\d+)\])? (?P<reason>.+)")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
-def _is_no_time(value: Any) -> bool:  # noqa: ANN401 - whatever JSON holds
+def _is_invalid_time(value: Any) -> bool:  # noqa: ANN401 - any JSON value
     try:
         parse_time(value)
     except ValueError:
@@ -52,7 +57,7 @@ def _is_no_time(value: Any) -> bool:  # noqa: ANN401 - whatever JSON holds
     return False
 
 
-def _is_no_span(value: Any) -> bool:  # noqa: ANN401 - as above
+def _is_invalid_span(value: Any) -> bool:  # noqa: ANN401 - as above
     try:
         parse_span(value)
     except ValueError:
@@ -60,28 +65,28 @@ def _is_no_span(value: Any) -> bool:  # noqa: ANN401 - as above
     return False
 
 
-def _is_no_zone(value: Any) -> bool:  # noqa: ANN401 - as above
+def _is_invalid_zone(value: Any) -> bool:  # noqa: ANN401 - as above
     return value not in available_timezones()
 
 
-BEYOND_A_SCHEMA: Mapping[str, Callable[[Any], bool]] = {
+BEYOND_SCHEMA: Mapping[str, Callable[[Any], bool]] = {
     # Some clients reject a maximum that no float can hold.
     "is larger than any id": lambda value: value > MAX_ID,
-    # A schema takes 3.0 for a whole number; nobody means a float by an id.
+    # A schema accepts 3.0 as an integer; an id is never a float.
     "must be a whole number": lambda value: isinstance(value, float),
-    "must not hold line breaks, control or invisible characters, or spaces at its ends": (
+    "must not contain line breaks, control or invisible characters, or spaces at its ends": (
         lambda value: not is_sanitized(unicodedata.normalize("NFC", value))
     ),
-    "must be a date or time such as 2026-05-31 or 2026-05-31T08:00Z": _is_no_time,
+    "must be a date or time such as 2026-05-31 or 2026-05-31T08:00Z": _is_invalid_time,
     "must be whole years, months, days and hours in this order, such as 2y5m7d3h or 30d, each at"
-    " most 99999 and not all of them 0": _is_no_span,
-    "must be a time zone's name such as UTC or Europe/Berlin": _is_no_zone,
+    " most 99999 and not all of them 0": _is_invalid_span,
+    "must be the name of a time zone such as UTC or Europe/Berlin": _is_invalid_zone,
 }
-"""Why an input is refused that its schema accepts, and when that is so."""
+"""Reasons to reject an input that its schema accepts, and when each applies."""
 
 
-class Bench:
-    """One server, and what its tools promise."""
+class ToolTester:
+    """One server, and the definitions of its tools."""
 
     def __init__(self, portal: BlockingPortal, world: World, client: Client) -> None:
         self._portal = portal
@@ -92,8 +97,8 @@ class Bench:
         snapshots = portal.call(self._ask, "list_snapshots")["snapshots"]
         vms = portal.call(self._ask, "list_virtual_machines")["virtual_machines"]
         plan = portal.call(self._ask, "delete_snapshot", snapshots[0]["id"])
-        self.known = Known(
-            [it["id"] for it in snapshots], [it["id"] for it in vms], plan["plan_token"]
+        self.known = KnownObjects(
+            [snapshot["id"] for snapshot in snapshots], [vm["id"] for vm in vms], plan["plan_token"]
         )
 
     async def _ask(self, tool: str, snapshot_id: int = 0) -> dict[str, Any]:
@@ -101,25 +106,25 @@ class Bench:
         return await ask(self._client, tool, **arguments)
 
     def call(self, tool: str, arguments: Arguments) -> tuple[CallToolResult, list[str]]:
-        """What is answered, and what was sent for it."""
+        """Return the result, and the requests that were sent."""
         for transport in self.world.transports:
             transport.requests.clear()
         result = self._portal.call(self._client.call_tool, tool, arguments)
-        return result, [f"{it.method} {it.url.path}" for it in self.world.requests]
+        return result, [f"{request.method} {request.url.path}" for request in self.world.requests]
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Generator[Bench]:
-    world = World(tmp_path_factory.mktemp("bench"))
+def tester(tmp_path_factory: pytest.TempPathFactory) -> Generator[ToolTester]:
+    world = World(tmp_path_factory.mktemp("tester"))
     with (
         start_blocking_portal("asyncio") as portal,
         portal.wrap_async_context_manager(world.client()) as client,
     ):
-        yield Bench(portal, world, client)
+        yield ToolTester(portal, world, client)
 
 
 def fits(value: object, schema: Mapping[str, Any] | None) -> bool:
-    """Whether the schema accepts the value."""
+    """Return whether the schema accepts the value."""
     assert schema is not None
     try:
         jsonschema.validate(value, schema, Draft202012Validator)
@@ -128,64 +133,62 @@ def fits(value: object, schema: Mapping[str, Any] | None) -> bool:
     return True
 
 
-def check_refusal(text: str) -> None:
-    """It is a sentence of ours that hides nothing and does not go on without end."""
-    assert FOREIGN.search(_QUOTED.sub("", text)) is None, text
-    assert hidden_in(text) == []
+def check_error(text: str) -> None:
+    """Check that the error is the server's own, hides nothing and is not too long."""
+    assert FOREIGN_TEXT.search(_QUOTED.sub("", text)) is None, text
+    assert hidden_characters(text) == []
     assert text.endswith("."), text
-    assert len(text) < LONGEST_REFUSAL
+    assert len(text) < MAX_ERROR_LENGTH
 
 
 def check_complaints(text: str, arguments: Arguments) -> None:
-    """Each thing that is found wrong, though the schema accepts it, is so and is in our list."""
+    """Check that each complaint about a valid input is true and in `BEYOND_SCHEMA`."""
     for complaint in text.removesuffix("." + _ENDING).split(". "):
         found = _COMPLAINT.fullmatch(complaint)
         assert found is not None, text
         value = arguments[found["name"]]
-        told = value[int(found["place"])] if found["place"] else value
-        assert BEYOND_A_SCHEMA[found["reason"]](told), text
+        wrong_value = value[int(found["place"])] if found["place"] else value
+        assert BEYOND_SCHEMA[found["reason"]](wrong_value), text
 
 
-def as_taken(arguments: Arguments, tool: Tool) -> Arguments:
-    """The arguments with lists that came as JSON text: some clients write every list so."""
-    taken = dict(arguments)
+def decode_lists(arguments: Arguments, tool: Tool) -> Arguments:
+    """Return the arguments with lists decoded from JSON text, as some clients send them."""
+    decoded = dict(arguments)
     for name, about in tool.input_schema["properties"].items():
         value = arguments.get(name)
         if about.get("type") == "array" and isinstance(value, str):
             with suppress(ValueError, RecursionError):
                 parsed = json.loads(value)
-                taken[name] = parsed if isinstance(parsed, list) else value
-    return taken
+                decoded[name] = parsed if isinstance(parsed, list) else value
+    return decoded
 
 
-def outcome_of(bench: Bench, tool: Tool, arguments: Arguments) -> str:
-    """Call, and hold what comes back to what the tool published."""
-    result, sent = bench.call(tool.name, arguments)
+def call_and_check(tester: ToolTester, tool: Tool, arguments: Arguments) -> str:
+    """Call the tool and compare the result with its definition; return a label for the outcome."""
+    result, sent = tester.call(tool.name, arguments)
     text = said(result)
-    arguments = as_taken(arguments, tool)
+    arguments = decode_lists(arguments, tool)
     if not fits(arguments, tool.input_schema):
         assert result.is_error, arguments
         assert text.endswith(_ENDING), text
         assert sent == []
-        check_refusal(text)
-        return "refused as the schema says"
+        check_error(text)
+        return "rejected by the schema"
     if not result.is_error:
         assert fits(result.structured_content, tool.output_schema), result.structured_content
         return "answered"
-    check_refusal(text)
+    check_error(text)
     if not text.endswith(_ENDING):
-        return "refused for what it is about"
+        return "refused for another reason"
     assert sent == []
     check_complaints(text, arguments)
-    return "refused for what a schema cannot say"
+    return "rejected beyond the schema"
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", NAMES)
-def test_an_input_is_refused_if_its_schema_rejects_it_and_for_little_else(
-    bench: Bench, name: str, kind: str
-) -> None:
-    tool = bench.tools[name]
+def test_an_input_is_rejected_as_its_schema_says(tester: ToolTester, name: str, kind: str) -> None:
+    tool = tester.tools[name]
     outcomes = Counter[str]()
 
     @settings(
@@ -194,14 +197,14 @@ def test_an_input_is_refused_if_its_schema_rejects_it_and_for_little_else(
         database=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
-    @given(KINDS[kind](tool.input_schema, bench.known))
+    @given(KINDS[kind](tool.input_schema, tester.known))
     def check(arguments: Arguments) -> None:
-        outcome = outcome_of(bench, tool, arguments)
+        outcome = call_and_check(tester, tool, arguments)
         event(outcome)
         outcomes[outcome] += 1
 
     check()
-    # Nothing is proved where all inputs were of one sort. No batch is answered without its plan.
-    reached = "refused for what it is about" if name == "apply_retention" else "answered"
-    assert outcomes["refused as the schema says" if kind == "spoilt" else reached] > 0
-    assert bench.world.writes == [] or name in {"create_snapshot", "create_image_from_snapshot"}
+    # Both kinds of outcome must occur. apply_retention never succeeds without a plan.
+    reached = "refused for another reason" if name == "apply_retention" else "answered"
+    assert outcomes["rejected by the schema" if kind == "mutated" else reached] > 0
+    assert tester.world.writes == [] or name in {"create_snapshot", "create_image_from_snapshot"}

@@ -1,6 +1,6 @@
-"""Hostile texts, in every place where the cloud tells one, on every way to a reader.
+"""Hostile texts in every field of the cloud, and in every output that a reader sees.
 
-Each test reads a part of them, another one each; `make test-deep` reads all of them everywhere.
+Each test uses another part of the corpus; `make test-deep` uses all of it everywhere.
 """
 
 import json
@@ -19,8 +19,14 @@ from snapshot_mcp.ledger.chain import Row
 from snapshot_mcp.ledger.formatting import format_json, format_text
 from snapshot_mcp.mcp_server.app import create_server
 from tests.conftest import ERAS, World, answered, ask, refused, said, tokens
-from tests.hostile.corpus import TEXTS, storable
-from tests.hostile.shape import hidden_in, skeleton, trouble_in_json, twin, words_asked_for
+from tests.hostile.corpus import TEXTS, is_storable
+from tests.hostile.visible_text import (
+    harmless_twin,
+    hidden_characters,
+    json_problems,
+    requested_words,
+    skeleton,
+)
 from tests.scale import scale
 
 pytestmark = pytest.mark.no_cover
@@ -40,92 +46,92 @@ SURFACES: dict[str, dict[str, object]] = {
     "plan_retention": {"keep_last": 1, "limit": 100},
 }
 STATUSES = [400, 401, 403, 404, 409, 418, 429, 500, 503]
-# What decides what may be done stays as it is, unless the test is about it.
-_LONGEST_IN_A_LIST = 350
+# Fields that decide what is allowed stay unchanged, unless the test is about them.
+_MAX_LENGTH_IN_LIST = 350
 ALL_TEXTS = scale(quick=False, deep=True)
-_KEPT = {"status", "created_at", "updated_at", "time", "born"}
+_UNTOUCHED = {"status", "created_at", "updated_at", "time", "born"}
 
 
-def planted(value: object, text: str, kept: set[str]) -> object:
-    """A JSON value of the cloud with `text` wherever somebody could have written one."""
+def plant_text(value: object, text: str, kept: set[str]) -> object:
+    """Return a JSON value of the cloud with `text` in every field that a person can write."""
     match value:
         case dict():
             return {
-                key: entry if key in kept else planted(entry, text, kept)
+                key: entry if key in kept else plant_text(entry, text, kept)
                 for key, entry in cast("dict[str, object]", value).items()
             }
         case list():
-            return [planted(entry, text, kept) for entry in cast("list[object]", value)]
+            return [plant_text(entry, text, kept) for entry in cast("list[object]", value)]
         case str():
             return text
         case _:
             return value
 
 
-class Vandal:
-    """Writes one text into every answer of the cloud to a read."""
+class TextPlanter:
+    """Writes one text into every reply of the cloud to a read."""
 
     def __init__(self, world: World) -> None:
         self.text: str | None = None
-        self.kept = _KEPT
+        self.untouched = _UNTOUCHED
         world.tamper(self.change)
 
     async def change(self, request: httpx.Request, response: httpx.Response) -> httpx.Response:
         if self.text is None or request.method != "GET":
             return response
-        whole = json.loads(await response.aread())
-        if isinstance(whole, list):
+        reply = json.loads(await response.aread())
+        if isinstance(reply, list):
             return response  # the price list
-        # A list of a hundred such texts would be refused as too large, before it is shown.
-        text = self.text if "snapshot" in whole else self.text[:_LONGEST_IN_A_LIST]
+        # A list with a hundred long texts would be rejected as too large.
+        text = self.text if "snapshot" in reply else self.text[:_MAX_LENGTH_IN_LIST]
         body = {
-            key: value if key == "status" else planted(value, text, self.kept)
-            for key, value in whole.items()
+            key: value if key == "status" else plant_text(value, text, self.untouched)
+            for key, value in reply.items()
         }
         return httpx.Response(response.status_code, content=json.dumps(body), request=request)
 
 
 @pytest.fixture
-def vandal(world: World) -> Vandal:
-    return Vandal(world)
+def planter(world: World) -> TextPlanter:
+    return TextPlanter(world)
 
 
-class Shapes:
-    """Collects what differs from the shape that a harmless text has."""
+class SkeletonChecker:
+    """Collects differences from the output for a harmless text."""
 
     def __init__(self) -> None:
         self.expected: dict[str, str] = {}
-        self.trouble: list[str] = []
+        self.problems: list[str] = []
 
-    def expect(self, text: str, told: str) -> None:
-        self.expected[text] = skeleton(told, text)
+    def expect(self, text: str, output: str) -> None:
+        self.expected[text] = skeleton(output, text)
 
-    def check(self, name: str, text: str, told: str) -> None:
-        self.trouble += [f"{name}: {it}" for it in hidden_in(told)]
-        if skeleton(told, text) != self.expected[twin(text)]:
-            self.trouble.append(f"{name}: {told[:400]!r}")
+    def check(self, name: str, text: str, output: str) -> None:
+        self.problems += [f"{name}: {character}" for character in hidden_characters(output)]
+        if skeleton(output, text) != self.expected[harmless_twin(text)]:
+            self.problems.append(f"{name}: {output[:400]!r}")
 
 
-def corpus(part: int, parts: int) -> list[tuple[str, str]]:
-    """One of so many parts of the corpus; the whole of it if ALL_TEXTS."""
+def corpus_part(part: int, parts: int) -> list[tuple[str, str]]:
+    """Return one part of the corpus; all of it if ALL_TEXTS."""
     return list(TEXTS.items())[slice(None) if ALL_TEXTS else slice(part % parts, None, parts)]
 
 
 def cases(part: int, parts: int = 8) -> Iterator[tuple[str, str]]:
-    """Harmless twins first, then a part of the corpus."""
-    yield from (("twin", text) for text in sorted({twin(text) for text in TEXTS.values()}))
-    yield from corpus(part, parts)
+    """Yield the harmless twins, then a part of the corpus."""
+    yield from (("twin", text) for text in sorted({harmless_twin(text) for text in TEXTS.values()}))
+    yield from corpus_part(part, parts)
 
 
-def look(shapes: Shapes, name: str, text: str, told: str) -> None:
+def check_case(checker: SkeletonChecker, name: str, text: str, output: str) -> None:
     if name == "twin":
-        shapes.expect(text, told)
-    shapes.check(name, text, told)
+        checker.expect(text, output)
+    checker.check(name, text, output)
 
 
-def result_of(result: CallToolResult) -> tuple[str, list[str]]:
+def text_and_problems(result: CallToolResult) -> tuple[str, list[str]]:
     content: object = result.structured_content
-    return said(result), [] if content is None else trouble_in_json(content)
+    return said(result), [] if content is None else json_problems(content)
 
 
 def test_the_corpus_is_large() -> None:
@@ -134,58 +140,58 @@ def test_the_corpus_is_large() -> None:
 
 
 @pytest.mark.parametrize("tool", SURFACES)
-async def test_an_answer_has_the_same_lines_and_words_whatever_the_cloud_says(
-    world: World, vandal: Vandal, tool: str
+async def test_a_hostile_text_does_not_change_the_lines_and_words_of_a_result(
+    world: World, planter: TextPlanter, tool: str
 ) -> None:
-    shapes = Shapes()
+    checker = SkeletonChecker()
     async with world.client() as client:
         for name, text in cases(list(SURFACES).index(tool)):
-            vandal.text = text
-            told, trouble = result_of(await client.call_tool(tool, SURFACES[tool]))
-            shapes.trouble += [f"{name}: {it}" for it in trouble]
-            look(shapes, name, text, told)
-    assert shapes.trouble == []
+            planter.text = text
+            output, problems = text_and_problems(await client.call_tool(tool, SURFACES[tool]))
+            checker.problems += [f"{name}: {problem}" for problem in problems]
+            check_case(checker, name, text, output)
+    assert checker.problems == []
 
 
 @pytest.mark.parametrize("tool", SURFACES)
-async def test_a_status_that_nobody_knows_is_quoted_in_answers_and_refusals(
-    world: World, vandal: Vandal, tool: str
+async def test_an_unknown_status_is_quoted_in_results_and_errors(
+    world: World, planter: TextPlanter, tool: str
 ) -> None:
-    shapes = Shapes()
-    vandal.kept = _KEPT - {"status"}
+    checker = SkeletonChecker()
+    planter.untouched = _UNTOUCHED - {"status"}
     async with world.client() as client:
         for name, text in cases(1 + list(SURFACES).index(tool)):
-            vandal.text = text
-            told, trouble = result_of(await client.call_tool(tool, SURFACES[tool]))
-            shapes.trouble += [f"{name}: {it}" for it in trouble]
-            look(shapes, name, text, told)
-    assert shapes.trouble == []
+            planter.text = text
+            output, problems = text_and_problems(await client.call_tool(tool, SURFACES[tool]))
+            checker.problems += [f"{name}: {problem}" for problem in problems]
+            check_case(checker, name, text, output)
+    assert checker.problems == []
 
 
-async def test_a_status_of_a_vm_is_quoted_where_a_snapshot_of_it_is_refused(
-    world: World, vandal: Vandal
+async def test_the_status_of_a_vm_is_quoted_when_its_snapshot_is_refused(
+    world: World, planter: TextPlanter
 ) -> None:
-    shapes = Shapes()
-    vandal.kept = _KEPT - {"status"}
+    checker = SkeletonChecker()
+    planter.untouched = _UNTOUCHED - {"status"}
     async with world.client() as client:
         vm = (await ask(client, "list_virtual_machines"))["virtual_machines"][0]
         for name, text in cases(2):
-            vandal.text = text
-            look(
-                shapes,
+            planter.text = text
+            check_case(
+                checker,
                 name,
                 text,
                 await refused(client, "create_snapshot", vm_id=vm["id"], name="safe"),
             )
-    assert shapes.trouble == []
+    assert checker.problems == []
     assert world.writes == []
 
 
 @pytest.mark.parametrize(
     ("mode", "tool"), [(ERAS[0], "delete_snapshot"), (ERAS[1], "restore_snapshot")]
 )
-async def test_a_question_has_the_same_lines_and_words_whatever_the_cloud_says(
-    world: World, vandal: Vandal, mode: str, tool: str
+async def test_a_hostile_text_does_not_change_the_lines_and_words_of_a_question(
+    world: World, planter: TextPlanter, mode: str, tool: str
 ) -> None:
     questions: list[str] = []
 
@@ -195,25 +201,25 @@ async def test_a_question_has_the_same_lines_and_words_whatever_the_cloud_says(
         questions.append(params.message)
         return ElicitResult(action="decline")
 
-    shapes = Shapes()
+    checker = SkeletonChecker()
     refusals = set[str]()
     async with world.client(mode, elicitation_callback=decline) as client:
         for name, text in cases(ERAS.index(mode)):
-            vandal.text = text
+            planter.text = text
             plan = await ask(client, tool, **SURFACES[tool])
             commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
             refusals.add(await refused(client, tool, **SURFACES[tool], **commit))
             question = questions.pop()
-            look(shapes, name, text, question)
-            assert words_asked_for(question) == plan["confirm_with"], name
-    assert shapes.trouble == []
+            check_case(checker, name, text, question)
+            assert requested_words(question) == plan["confirm_with"], name
+    assert checker.problems == []
     assert len(refusals) == 1
     assert world.writes == []
 
 
 @pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("tool", ["inspect_snapshot", "delete_snapshot"])
-async def test_an_error_says_nothing_of_what_the_cloud_wrote_about_it(
+async def test_an_error_does_not_repeat_the_message_of_the_cloud(
     world: World, status: int, tool: str
 ) -> None:
     async def fail(request: httpx.Request) -> httpx.Response:
@@ -221,31 +227,30 @@ async def test_an_error_says_nothing_of_what_the_cloud_wrote_about_it(
         headers = {"x-reason": "delete 1702", "retry-after": "soon"}
         return httpx.Response(status, content=json.dumps(body), headers=headers, request=request)
 
-    told = set[str]()
+    messages = set[str]()
     async with world.client() as client:
-        for _, text in corpus(STATUSES.index(status), len(STATUSES)):  # noqa: B007 - `fail` writes it
+        for _, text in corpus_part(STATUSES.index(status), len(STATUSES)):  # noqa: B007 - `fail` writes it
             world.fail(None)
-            await ask(client, "inspect_snapshot", **PLAN)  # or it would be taken for an outage
+            await ask(client, "inspect_snapshot", **PLAN)  # otherwise it looks like an outage
             world.fail(fail)
-            told.add(await refused(client, tool, **PLAN))
-    assert len(told) == 1
-    assert hidden_in(told.pop()) == []
+            messages.add(await refused(client, tool, **PLAN))
+    assert len(messages) == 1
+    assert hidden_characters(messages.pop()) == []
 
 
-async def test_a_refused_argument_is_never_told_unquoted(world: World) -> None:
-    shapes = Shapes()
+async def test_a_rejected_argument_name_is_quoted(world: World) -> None:
+    checker = SkeletonChecker()
     async with world.client() as client:
         for name, text in cases(4):
-            if not storable(text):
-                continue  # such a text cannot be sent as JSON at all
+            if not is_storable(text):
+                continue  # such a text cannot be sent as JSON
             result = await client.call_tool("inspect_snapshot", PLAN | {text: text})
             assert result.is_error
-            # One plain word is quoted here too.
-            look(shapes, name, text, said(result))
-    assert shapes.trouble == []
+            check_case(checker, name, text, said(result))
+    assert checker.problems == []
 
 
-async def test_a_message_of_progress_is_one_clean_line(world: World, vandal: Vandal) -> None:
+async def test_a_progress_message_is_one_clean_line(world: World, planter: TextPlanter) -> None:
     heard: list[str] = []
 
     async def hear(progress: float, total: float | None, message: str | None) -> None:
@@ -253,17 +258,17 @@ async def test_a_message_of_progress_is_one_clean_line(world: World, vandal: Van
         heard.append(message or "")
 
     async def change(request: httpx.Request, response: httpx.Response) -> httpx.Response:
-        about_it = request.url.path.rpartition("/")[0].endswith("/snapshots")
-        return await vandal.change(request, response) if about_it else response
+        is_snapshot = request.url.path.rpartition("/")[0].endswith("/snapshots")
+        return await planter.change(request, response) if is_snapshot else response
 
-    shapes = Shapes()
-    vandal.kept = _KEPT - {"status"}
+    checker = SkeletonChecker()
+    planter.untouched = _UNTOUCHED - {"status"}
     world.tamper(change)
     async with world.client() as client:
         vms = (await ask(client, "list_virtual_machines", limit=100))["virtual_machines"]
-        order = {"vm_id": next(it["id"] for it in vms if it["can_snapshot"]), "wait_seconds": 5}
+        order = {"vm_id": next(vm["id"] for vm in vms if vm["can_snapshot"]), "wait_seconds": 5}
         for number, (name, text) in enumerate(cases(5)):
-            vandal.text = text
+            planter.text = text
             world.turned.turn(hours=1)
             order |= {"name": f"safe-{number}", "allow_interruption": True}
             result = await client.call_tool("create_snapshot", order, progress_callback=hear)
@@ -271,62 +276,62 @@ async def test_a_message_of_progress_is_one_clean_line(world: World, vandal: Van
             made = cast("dict[str, Any]", result.structured_content)["snapshot"]
             assert all("\n" not in message for message in heard)
             assert heard[-1] != heard[0]
-            told = "\n".join([heard[0], heard[-1], said(result)])
-            its_own = told.replace(str(made["id"]), "ID").replace(f"{made['size']} GB", "SIZE")
-            look(shapes, name, text, its_own)
+            output = "\n".join([heard[0], heard[-1], said(result)])
+            own_text = output.replace(str(made["id"]), "ID").replace(f"{made['size']} GB", "SIZE")
+            check_case(checker, name, text, own_text)
             heard.clear()
-    assert shapes.trouble == []
+    assert checker.problems == []
 
 
-async def test_the_name_that_a_client_gives_itself_is_shown_clean_in_the_ledger(
+async def test_the_ledger_shows_the_name_of_a_client_sanitized(
     world: World,
 ) -> None:
-    shapes = Shapes()
+    checker = SkeletonChecker()
     for name, text in cases(6):
         server = create_server(world.settings, clock=world.turned.clock, connect=world.connect)
         info = Implementation(name=text, version="1")
         async with Client(server, client_info=info, mode="2026-07-28") as client:
             await refused(client, "delete_snapshot", **PLAN, confirm="x")
         row = (await world.ledger())[-1]
-        told = format_text([row])
-        assert "\n" not in told
-        told = told.replace(quote_unless_word(row.attempt), "ATTEMPT")
-        look(shapes, name, text, told)
+        output = format_text([row])
+        assert "\n" not in output
+        output = output.replace(quote_unless_word(row.attempt), "ATTEMPT")
+        check_case(checker, name, text, output)
         assert all(line.isascii() and line.isprintable() for line in format_json([row]).split("\n"))
-    assert shapes.trouble == []
+    assert checker.problems == []
 
 
-def test_a_ledger_that_somebody_wrote_into_is_shown_clean() -> None:
-    shapes = Shapes()
+def test_a_tampered_ledger_is_shown_sanitized() -> None:
+    checker = SkeletonChecker()
     for name, text in cases(7):
         arguments = json.dumps({"new_vm_name": text}, ensure_ascii=False)
         row = Row(1, text, text, text, text, 1, arguments, text, text, text, text, text, text, text)
-        told = format_text([row, row._replace(at="2026-11-20T12:00:00+00:00", arguments=text)])
-        shapes.trouble += [f"{name}: {it}" for it in hidden_in(told)]
-        assert len(told.split("\n")) == 2, name
+        output = format_text([row, row._replace(at="2026-11-20T12:00:00+00:00", arguments=text)])
+        checker.problems += [f"{name}: {character}" for character in hidden_characters(output)]
+        assert len(output.split("\n")) == 2, name
         assert all(json.loads(line)["tool"] == text for line in format_json([row]).split("\n")), (
             name
         )
-    assert shapes.trouble == []
+    assert checker.problems == []
 
 
-async def test_texts_that_the_cloud_really_stores_are_shown_clean(world: World) -> None:
+async def test_stored_texts_are_shown_sanitized(world: World) -> None:
     async with world.client() as client:
         await ask(client, "list_snapshots")
-        stored = store(world)
-        page, told = await answered(client, "list_snapshots", limit=100)
-        assert hidden_in(told) == trouble_in_json(page) == []
-        assert {it["id"] for it in page["snapshots"]} >= stored.keys()
+        stored = store_texts(world)
+        page, output = await answered(client, "list_snapshots", limit=100)
+        assert hidden_characters(output) == json_problems(page) == []
+        assert {snapshot["id"] for snapshot in page["snapshots"]} >= stored.keys()
         for snapshot_id, name in stored.items():
             for tool in ("inspect_snapshot", "delete_snapshot"):
-                answer, told = await answered(client, tool, snapshot_id=snapshot_id)
-                assert hidden_in(told) == trouble_in_json(answer) == [], name
-                assert tokens(told) <= 900, name
+                answer, output = await answered(client, tool, snapshot_id=snapshot_id)
+                assert hidden_characters(output) == json_problems(answer) == [], name
+                assert tokens(output) <= 900, name
 
 
-def store(world: World) -> dict[int, str]:
-    """Puts texts into the names, descriptions and labels of real snapshots; their names by id."""
-    texts = [(name, text) for name, text in TEXTS.items() if storable(text)]
+def store_texts(world: World) -> dict[int, str]:
+    """Write texts into every text field of snapshots; return the names of the texts by id."""
+    texts = [(name, text) for name, text in TEXTS.items() if is_storable(text)]
     with closing(sqlite3.connect(world.cloud_file)) as connection, connection:
         ids = [row[0] for row in connection.execute("SELECT id FROM snapshots ORDER BY id")]
         stored = dict(zip(ids, texts, strict=False))
@@ -338,14 +343,22 @@ def store(world: World) -> dict[int, str]:
     return {number: name for number, (name, _) in stored.items()}
 
 
-async def test_an_inspection_stays_cheap_whatever_the_description_says(
-    world: World, vandal: Vandal
+async def test_a_hostile_description_does_not_make_an_inspection_expensive(
+    world: World, planter: TextPlanter
 ) -> None:
     costs: dict[str, int] = {}
-    vandal.kept = _KEPT | {"name", "labels", "vm_name", "vm_status", "region", "type", "gpu"}
+    planter.untouched = _UNTOUCHED | {
+        "name",
+        "labels",
+        "vm_name",
+        "vm_status",
+        "region",
+        "type",
+        "gpu",
+    }
     async with world.client() as client:
         for name, text in TEXTS.items():
-            vandal.text = text
+            planter.text = text
             costs[name] = tokens((await answered(client, "inspect_snapshot", **PLAN))[1])
     assert max(costs.values()) <= 900, costs
     ordinary = {name: cost for name, cost in costs.items() if len(TEXTS[name]) <= 200}

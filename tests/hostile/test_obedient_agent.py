@@ -1,8 +1,8 @@
-"""An agent that obeys all it reads, before a cloud full of orders, destroys nothing by itself.
+"""An agent that obeys every text of a hostile cloud destroys nothing without a person.
 
-Hypothesis chooses what it does next, and what the person answers when asked. Under
-SNAPSHOT_MCP_CONSENT=human a snapshot may be gone, or a VM made, only where a person typed the right
-words under the question about that very target. `make test-soak` runs a thousand examples.
+Hypothesis chooses the agent's next step, and the person's answers. With SNAPSHOT_MCP_CONSENT=human,
+a snapshot may be deleted or a VM created only if a person typed the right words under the question
+about exactly that target. `make test-soak` runs a thousand examples.
 """
 
 import json
@@ -34,9 +34,9 @@ from mcp_types import ElicitRequestFormParams, ElicitResult
 
 from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE
 from tests.conftest import ERAS, World, ask, said
-from tests.hostile.agent import COMMITS, Agent, Offer
-from tests.hostile.corpus import FAKE_TOKEN, TEXTS, storable
-from tests.hostile.shape import words_asked_for
+from tests.hostile.agent import COMMIT_TOOLS, Agent, OfferedPlan
+from tests.hostile.corpus import FAKE_TOKEN, TEXTS, is_storable
+from tests.hostile.visible_text import requested_words
 from tests.scale import scale
 
 pytestmark = pytest.mark.no_cover
@@ -45,22 +45,22 @@ T = TypeVar("T")
 
 EXAMPLES = scale(quick=10, deep=200, soak=1_000)
 STEPS = 8
-LONGEST = 2_000  # the corpus tests read them whole; here each example reads all of them often
+MAX_TEXT_LENGTH = 2_000  # each example reads all texts often; the corpus tests use whole texts
 READS = ("list_snapshots", "inspect_snapshot", "list_virtual_machines")
 EDITS = ("snapshot_id", "plan_token", "confirm", "new_vm_name", "contract_id", "wait_seconds")
 CLIENTS = st.sampled_from(("asking", "asking", "mute", "panel"))
 
-_DELETION = re.compile(r'Delete snapshot (\d+) "(?:[^"\\]|\\.)*" for good\.')
+_DELETION = re.compile(r'Delete snapshot (\d+) "(?:[^"\\]|\\.)*" permanently\.')
 _RESTORATION = re.compile(
-    r'Make a new, billed VM named "((?:[^"\\]|\\.)*)" from snapshot (\d+) "(?:[^"\\]|\\.)*"\.'
-    r" The source VM is not touched\."
+    r'Create a new, billed VM named "((?:[^"\\]|\\.)*)" from snapshot (\d+) "(?:[^"\\]|\\.)*"\.'
+    r" The source VM is not changed\."
 )
 _REPLIES = ("decline", "cancel", "wrong", "hostile", "late", "crossed", "right", "right")
 _NUMBERS = st.integers(0, 10_000)
 
 
-class Consent(NamedTuple):
-    """A person typed the right words under the question about this."""
+class Approval(NamedTuple):
+    """A person typed the right words for this write."""
 
     tool: str
     target: int
@@ -69,18 +69,18 @@ class Consent(NamedTuple):
     @property
     def request(self) -> str:
         path = f"/v1/core/snapshots/{self.target}"
-        return f"DELETE {path}" if self.tool == COMMITS[0] else f"POST {path}/restore"
+        return f"DELETE {path}" if self.tool == COMMIT_TOOLS[0] else f"POST {path}/restore"
 
 
 class Call(NamedTuple):
-    """What the agent called."""
+    """One call by the agent."""
 
     tool: str
     arguments: dict[str, Any]
 
 
 class Reply(NamedTuple):
-    """How the person will answer, if asked during a call."""
+    """The person's answer, if they are asked during a call."""
 
     kind: str
     number: int
@@ -90,15 +90,18 @@ NO = Reply("decline", 0)
 REPLIES = st.builds(Reply, st.sampled_from(_REPLIES), _NUMBERS)
 
 
-def plant(file: Path) -> None:
-    """Give the snapshots of a seeded cloud hostile texts; every third keeps its name, so that
-    lookalikes have somebody to look like.
+def plant_texts(file: Path) -> None:
+    """Write hostile texts into a seeded cloud.
+
+    Every third snapshot keeps its name, so that lookalikes have an original.
     """
-    texts = [text[:LONGEST] for text in TEXTS.values() if storable(text)]
+    texts = [text[:MAX_TEXT_LENGTH] for text in TEXTS.values() if is_storable(text)]
     with closing(sqlite3.connect(file)) as connection:
         ids = [row[0] for row in connection.execute("SELECT id FROM snapshots ORDER BY id")]
         for place, number in enumerate(ids):
-            name, description, label = (texts[(place * 3 + it) % len(texts)] for it in range(3))
+            name, description, label = (
+                texts[(place * 3 + offset) % len(texts)] for offset in range(3)
+            )
             values = (description, json.dumps([label]), number)
             connection.execute(
                 "UPDATE snapshots SET description = ?, labels = ? WHERE id = ?", values
@@ -119,11 +122,11 @@ def rows(file: Path, query: str) -> list[tuple[Any, ...]]:
 
 
 class ObedientAgent(RuleBasedStateMachine):
-    """One example: one cloud, a client that can ask its person, and one that cannot."""
+    """One example: one cloud, a client that can ask its person, and two that cannot."""
 
     portal: ClassVar[BlockingPortal]
     template: ClassVar[Path]
-    seen: ClassVar[Counter[str]]
+    counts: ClassVar[Counter[str]]
 
     def __init__(self) -> None:
         super().__init__()
@@ -136,14 +139,14 @@ class ObedientAgent(RuleBasedStateMachine):
         self.vms = {row[0] for row in rows(self.world.cloud_file, "SELECT name FROM vms")}
         self.agent = Agent()
         self.calls: list[Call] = []
-        self.consents: list[Consent] = []
-        self.trouble: list[str] = []
+        self.approvals: list[Approval] = []
+        self.problems: list[str] = []
         self.reply = Reply("decline", 0)
 
     @initialize(
         asking=st.sampled_from(ERAS),
         mute=st.sampled_from(ERAS),
-        tool=st.sampled_from(COMMITS),
+        tool=st.sampled_from(COMMIT_TOOLS),
         number=_NUMBERS,
         reply=REPLIES,
     )
@@ -152,18 +155,18 @@ class ObedientAgent(RuleBasedStateMachine):
             context = self.world.client(mode, elicitation_callback=person, panel=panel)
             return self.stack.enter_context(self.portal.wrap_async_context_manager(context))
 
-        # The agent reads all that a server answers but `_meta`, which clients keep to themselves.
+        # The agent reads every result except `_meta`, which clients do not show to a model.
         self.clients = {
             "asking": enter(asking, self.answer),
             "mute": enter(mute, None),
             "panel": enter(mute, None, panel=True),
         }
         self.call("asking", "list_snapshots", {"limit": 100})
-        target = self.known(self.agent.ids, number)
+        target = self.choose(self.agent.ids, number)
         self.call("asking", "inspect_snapshot", {"snapshot_id": target})
         self.call("asking", tool, arguments_for(tool, target))
-        for offer in self.agent.offers:
-            self.call("asking", tool, offer.commit, reply)
+        for plan in self.agent.plans:
+            self.call("asking", tool, plan.commit, reply)
 
     def teardown(self) -> None:
         self.stack.close()
@@ -171,38 +174,38 @@ class ObedientAgent(RuleBasedStateMachine):
     async def answer(self, context: object, params: object) -> ElicitResult:
         del context
         assert isinstance(params, ElicitRequestFormParams)
-        asked = about(params.message)
+        asked = approval_for_question(params.message)
         call = self.calls[-1]
-        self.seen["question"] += 1
-        if asked is None or asked != wanted(call):
-            self.trouble.append(f"asked for {call}: {params.message!r}")
+        self.counts["question"] += 1
+        if asked is None or asked != approval_for_call(call):
+            self.problems.append(f"asked for {call}: {params.message!r}")
             return ElicitResult(action="cancel")
         if self.reply.kind in ("decline", "cancel"):
             return ElicitResult(action="decline" if self.reply.kind == "decline" else "cancel")
-        right = words_asked_for(params.message)
+        right = requested_words(params.message)
         if right not in (self.names[asked.target], str(asked.target)):
-            self.trouble.append(f"words of another target: {params.message!r}")
-        words = self.typed(asked, right)
+            self.problems.append(f"words of another target: {params.message!r}")
+        words = self.words_to_type(asked, right)
         if self.reply.kind == "late":
             self.world.turned.turn(minutes=11)
         elif words == right:
-            self.seen[asked.tool] += 1
-            self.consents.append(asked)
+            self.counts[asked.tool] += 1
+            self.approvals.append(asked)
         return ElicitResult(action="accept", content={"words": words})
 
-    def typed(self, asked: Consent, right: str) -> str:
+    def words_to_type(self, asked: Approval, right: str) -> str:
         match self.reply.kind:
             case "right" | "late":
                 return right
             case "crossed":
-                other = self.known(self.names, self.reply.number)
-                return self.right_words_as_read(other)
+                other = self.choose(self.names, self.reply.number)
+                return self.words_of_plan(other)
             case "hostile":
-                return self.known(self.agent.words, self.reply.number)
+                return self.choose(self.agent.words, self.reply.number)
             case _:
                 return self.names[asked.target][:-1] + "~"
 
-    def known(self, things: Iterable[T], number: int) -> T:
+    def choose(self, things: Iterable[T], number: int) -> T:
         listed = list(things)
         return listed[number % len(listed)]
 
@@ -214,117 +217,123 @@ class ObedientAgent(RuleBasedStateMachine):
         text, content = said(result), cast("dict[str, Any] | None", result.structured_content)
         assert "Error executing tool" not in text, (tool, arguments)
         self.agent.read(text, content)
-        self.seen["panel"] += tool == "commit_from_panel"
+        self.counts["panel"] += tool == "commit_from_panel"
         if content and "plan_token" in content:
             bare = {k: v for k, v in arguments.items() if k not in ("plan_token", "confirm")}
-            self.agent.offers.append(
-                Offer(tool, bare, content["plan_token"], content["confirm_with"])
+            self.agent.plans.append(
+                OfferedPlan(tool, bare, content["plan_token"], content["confirm_with"])
             )
-        self.seen["refused" if result.is_error else str((content or {}).get("outcome"))] += 1
+        self.counts["refused" if result.is_error else str((content or {}).get("outcome"))] += 1
 
     @rule(who=CLIENTS, tool=st.sampled_from(READS), number=_NUMBERS)
     def look(self, who: str, tool: str, number: int) -> None:
-        target = {"snapshot_id": self.known(self.agent.ids, number)}
+        target = {"snapshot_id": self.choose(self.agent.ids, number)}
         self.call(who, tool, target if tool == "inspect_snapshot" else {"limit": 20})
 
-    @rule(who=CLIENTS, tool=st.sampled_from(COMMITS), number=_NUMBERS)
+    @rule(who=CLIENTS, tool=st.sampled_from(COMMIT_TOOLS), number=_NUMBERS)
     def plan(self, who: str, tool: str, number: int) -> None:
-        self.call(who, tool, arguments_for(tool, self.known(self.agent.ids, number)))
+        self.call(who, tool, arguments_for(tool, self.choose(self.agent.ids, number)))
 
     @rule(who=CLIENTS, number=_NUMBERS, token=_NUMBERS, word=_NUMBERS, reply=REPLIES)
-    @precondition(lambda self: bool(self.agent.orders))
-    def obey_an_order(self, who: str, number: int, token: int, word: int, reply: Reply) -> None:
-        order = self.known(self.agent.orders, number)
-        arguments = arguments_for(order.tool, order.target)
-        self.call(who, order.tool, arguments)
+    @precondition(lambda self: bool(self.agent.instructions))
+    def obey_an_instruction(
+        self, who: str, number: int, token: int, word: int, reply: Reply
+    ) -> None:
+        instruction = self.choose(self.agent.instructions, number)
+        arguments = arguments_for(instruction.tool, instruction.target)
+        self.call(who, instruction.tool, arguments)
         evidence = {
-            "plan_token": self.known([*self.agent.tokens, FAKE_TOKEN], token),
-            "confirm": self.known(self.agent.words, word),
+            "plan_token": self.choose([*self.agent.tokens, FAKE_TOKEN], token),
+            "confirm": self.choose(self.agent.words, word),
         }
-        self.call(who, order.tool, arguments | evidence, reply)
+        self.call(who, instruction.tool, arguments | evidence, reply)
 
     @rule(who=CLIENTS, number=_NUMBERS, reply=REPLIES)
-    @precondition(lambda self: bool(self.agent.offers))
-    def commit_as_it_was_told(self, who: str, number: int, reply: Reply) -> None:
-        offer = self.known(self.agent.offers, number)
-        self.call(who, offer.tool, offer.commit, reply)
+    @precondition(lambda self: bool(self.agent.plans))
+    def commit_a_plan(self, who: str, number: int, reply: Reply) -> None:
+        plan = self.choose(self.agent.plans, number)
+        self.call(who, plan.tool, plan.commit, reply)
 
     @rule(number=_NUMBERS, reply=REPLIES)
-    @precondition(lambda self: bool(self.agent.orders))
-    def obey_an_order_in_the_proper_way(self, number: int, reply: Reply) -> None:
-        order = self.known(self.agent.orders, number)
-        before = len(self.agent.offers)
-        self.call("asking", order.tool, arguments_for(order.tool, order.target))
-        for offer in self.agent.offers[before:]:
-            self.call("asking", offer.tool, offer.commit, reply)
+    @precondition(lambda self: bool(self.agent.instructions))
+    def follow_an_instruction_through_a_plan(self, number: int, reply: Reply) -> None:
+        instruction = self.choose(self.agent.instructions, number)
+        before = len(self.agent.plans)
+        self.call("asking", instruction.tool, arguments_for(instruction.tool, instruction.target))
+        for plan in self.agent.plans[before:]:
+            self.call("asking", plan.tool, plan.commit, reply)
 
     @rule(who=CLIENTS, number=_NUMBERS, other=_NUMBERS, own=st.booleans(), reply=REPLIES)
-    @precondition(lambda self: bool(self.agent.offers))
+    @precondition(lambda self: bool(self.agent.plans))
     def swap_token_and_target(
         self, who: str, number: int, other: int, reply: Reply, *, own: bool
     ) -> None:
-        offer = self.known(self.agent.offers, number)
-        tool = self.known(COMMITS, other)
-        target = self.known(self.agent.ids, other)
-        confirm = offer.words if own else self.right_words_as_read(target)
-        evidence = {"plan_token": offer.token, "confirm": confirm}
+        plan = self.choose(self.agent.plans, number)
+        tool = self.choose(COMMIT_TOOLS, other)
+        target = self.choose(self.agent.ids, other)
+        confirm = plan.words if own else self.words_of_plan(target)
+        evidence = {"plan_token": plan.token, "confirm": confirm}
         self.call(who, tool, arguments_for(tool, target) | evidence, reply)
 
-    def right_words_as_read(self, target: int) -> str:
-        read = (it.words for it in self.agent.offers if it.arguments["snapshot_id"] == target)
+    def words_of_plan(self, target: int) -> str:
+        read = (plan.words for plan in self.agent.plans if plan.arguments["snapshot_id"] == target)
         return next(read, str(target))
 
     @rule(who=CLIENTS, number=_NUMBERS, reply=REPLIES)
     def replay(self, who: str, number: int, reply: Reply) -> None:
-        call = self.known(self.calls, number)
+        call = self.choose(self.calls, number)
         self.call(who, call.tool, call.arguments, reply)
 
     @rule(who=CLIENTS, number=_NUMBERS, edit=st.sampled_from(EDITS), reply=REPLIES)
-    @precondition(lambda self: bool(self.agent.offers))
+    @precondition(lambda self: bool(self.agent.plans))
     def edit_an_argument(self, who: str, number: int, edit: str, reply: Reply) -> None:
-        offer = self.known(self.agent.offers, number)
+        plan = self.choose(self.agent.plans, number)
         changed: dict[str, Any] = {
-            "snapshot_id": self.known(self.agent.ids, number),
-            "plan_token": offer.token[:-3] + "AAA",
-            "confirm": self.known(self.agent.words, number),
+            "snapshot_id": self.choose(self.agent.ids, number),
+            "plan_token": plan.token[:-3] + "AAA",
+            "confirm": self.choose(self.agent.words, number),
             "new_vm_name": "another-machine",
             "contract_id": 7,
             "wait_seconds": 600,
         }
-        self.call(who, offer.tool, offer.commit | {edit: changed[edit]}, reply)
+        self.call(who, plan.tool, plan.commit | {edit: changed[edit]}, reply)
 
     @rule(number=_NUMBERS, nonce=_NUMBERS, word=_NUMBERS, own=st.booleans())
-    @precondition(lambda self: bool(self.agent.offers))
-    def commit_as_if_from_the_panel(self, number: int, nonce: int, word: int, *, own: bool) -> None:
-        offer = self.known(self.agent.offers, number)
-        read = [*self.agent.tokens, *self.agent.words, offer.token, ""]
+    @precondition(lambda self: bool(self.agent.plans))
+    def imitate_the_panel(self, number: int, nonce: int, word: int, *, own: bool) -> None:
+        plan = self.choose(self.agent.plans, number)
+        read = [*self.agent.tokens, *self.agent.words, plan.token, ""]
         presented = {
-            "tool": offer.tool,
-            "plan_token": offer.token,
-            "nonce": self.known(read, nonce)[:100],
-            "words": offer.words if own else self.known(self.agent.words, word),
+            "tool": plan.tool,
+            "plan_token": plan.token,
+            "nonce": self.choose(read, nonce)[:100],
+            "words": plan.words if own else self.choose(self.agent.words, word),
         }
-        self.call("panel", "commit_from_panel", offer.arguments | presented)
+        self.call("panel", "commit_from_panel", plan.arguments | presented)
 
     @rule(minutes=st.sampled_from([1, 9, 11]))
     def wait(self, minutes: int) -> None:
         self.world.turned.turn(minutes=minutes)
 
     @invariant()
-    def only_what_a_person_agreed_to_has_happened(self) -> None:
-        assert self.trouble == []
-        assert self.world.writes == [it.request for it in self.consents]
+    def only_approved_writes_have_happened(self) -> None:
+        assert self.problems == []
+        assert self.world.writes == [approval.request for approval in self.approvals]
         here = {row[0] for row in rows(self.world.cloud_file, "SELECT id FROM snapshots")}
-        deleted = {it.target for it in self.consents if it.tool == COMMITS[0]}
+        deleted = {
+            approval.target for approval in self.approvals if approval.tool == COMMIT_TOOLS[0]
+        }
         assert self.names.keys() - here == deleted
         assert here <= self.names.keys()
-        made = [row[0] for row in rows(self.world.cloud_file, "SELECT name FROM vms")]
-        wished = Counter(it.new_vm_name for it in self.consents if it.tool == COMMITS[1])
-        assert Counter(name for name in made if name not in self.vms) == wished
-        assert self.vms <= set(made)
+        vm_names = [row[0] for row in rows(self.world.cloud_file, "SELECT name FROM vms")]
+        approved = Counter(
+            approval.new_vm_name for approval in self.approvals if approval.tool == COMMIT_TOOLS[1]
+        )
+        assert Counter(name for name in vm_names if name not in self.vms) == approved
+        assert self.vms <= set(vm_names)
 
     @invariant()
-    def every_write_is_in_the_ledger_with_a_person_as_evidence(self) -> None:
+    def the_ledger_has_every_write_with_a_person_as_evidence(self) -> None:
         file = self.world.folder / LEDGER_FILE
         sent = (
             rows(
@@ -333,38 +342,38 @@ class ObedientAgent(RuleBasedStateMachine):
             if file.exists()
             else []
         )
-        assert sent == [(it.tool, it.target, "person") for it in self.consents]
+        assert sent == [(approval.tool, approval.target, "person") for approval in self.approvals]
 
 
 def arguments_for(tool: str, target: int) -> dict[str, Any]:
     arguments: dict[str, Any] = {"snapshot_id": target}
-    return arguments | ({"new_vm_name": f"miner-{target}"} if tool == COMMITS[1] else {})
+    return arguments | ({"new_vm_name": f"miner-{target}"} if tool == COMMIT_TOOLS[1] else {})
 
 
-def wanted(call: Call) -> Consent:
-    return Consent(call.tool, call.arguments["snapshot_id"], call.arguments.get("new_vm_name", ""))
+def approval_for_call(call: Call) -> Approval:
+    return Approval(call.tool, call.arguments["snapshot_id"], call.arguments.get("new_vm_name", ""))
 
 
-def about(question: str) -> Consent | None:
-    """What a person reads that a question is about; None if it could be read in two ways."""
+def approval_for_question(question: str) -> Approval | None:
+    """Return the write that a question describes; None if it is ambiguous."""
     first, action, *_ = question.split("\n")
     if first != "An assistant asks for your consent.":
         return None
     if found := _DELETION.fullmatch(action):
-        return Consent(COMMITS[0], int(found[1]))
+        return Approval(COMMIT_TOOLS[0], int(found[1]))
     found = _RESTORATION.fullmatch(action)
-    return Consent(COMMITS[1], int(found[2]), found[1]) if found else None
+    return Approval(COMMIT_TOOLS[1], int(found[2]), found[1]) if found else None
 
 
-async def seeded(folder: Path) -> Path:
+async def seed_cloud(folder: Path) -> Path:
     world = World(folder)
     async with world.client() as client:
         await ask(client, "list_snapshots")
-    plant(world.cloud_file)
+    plant_texts(world.cloud_file)
     return world.cloud_file
 
 
-def test_an_agent_that_obeys_every_sentence_destroys_nothing_without_a_person(
+def test_an_obedient_agent_destroys_nothing_without_a_person(
     tmp_path: Path,
 ) -> None:
     counts = Counter[str]()
@@ -373,8 +382,8 @@ def test_an_agent_that_obeys_every_sentence_destroys_nothing_without_a_person(
         class Machine(ObedientAgent):
             pass
 
-        Machine.portal, Machine.seen = portal, counts
-        Machine.template = portal.call(seeded, tmp_path)
+        Machine.portal, Machine.counts = portal, counts
+        Machine.template = portal.call(seed_cloud, tmp_path)
         run_state_machine_as_test(
             Machine,
             settings=settings(
@@ -385,7 +394,7 @@ def test_an_agent_that_obeys_every_sentence_destroys_nothing_without_a_person(
                 suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
             ),
         )
-    # Nothing is proved where nobody was asked, or nobody ever agreed.
+    # The test proves nothing if no person was asked or none approved.
     assert counts["refused"] > EXAMPLES, counts
     assert min(counts["delete_snapshot"], counts["restore_snapshot"]) > 0, counts
     assert counts["panel"] > 0, counts

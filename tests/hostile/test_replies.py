@@ -1,8 +1,7 @@
-"""Hostile replies: whatever bytes come back, a sentence of ours, and no success that was none.
+"""Hostile replies: any bytes lead to one of the server's own errors, and never to a false success.
 
-The real tools, the real HTTP client, a real socket; only the other end of it is evil. One server
-outlives what is done to it here. `make test-deep` tries each trick on each write twice: where
-the cloud had done it, and where it had not.
+The tools, the HTTP client and the socket are real; only the cloud misbehaves. One server runs
+through all tests. `make test-deep` combines each misbehavior with each write, executed or not.
 """
 
 import json
@@ -17,18 +16,18 @@ import pytest
 
 from tests.conftest import ask, said
 from tests.hostile import replies
-from tests.hostile.raw_cloud import Trick
-from tests.hostile.scene import (
-    REMOTE,
+from tests.hostile.harness import (
+    REMOTE_TEXT,
     SUCCESSES,
     WRITES,
-    Scene,
-    assert_refused,
-    assert_true,
-    facts,
-    scene,
-    told_by,
+    Harness,
+    assert_error,
+    assert_truthful,
+    facts_of,
+    open_harness,
+    stable_facts,
 )
+from tests.hostile.raw_cloud import Misbehavior
 from tests.scale import scale
 
 pytestmark = [pytest.mark.no_cover, pytest.mark.usefixtures("clean_log")]
@@ -36,130 +35,132 @@ pytestmark = [pytest.mark.no_cover, pytest.mark.usefixtures("clean_log")]
 ALL_CASES = scale(quick=False, deep=True)
 
 
-def every(tricks: Mapping[str, Trick]) -> pytest.MarkDecorator:
-    """The tricks with their numbers, by name."""
-    numbered = [(number, trick) for number, trick in enumerate(tricks.values())]
-    return pytest.mark.parametrize(("number", "trick"), numbered, ids=tricks)
+def each_misbehavior(misbehaviors: Mapping[str, Misbehavior]) -> pytest.MarkDecorator:
+    """Parametrize a test with numbered misbehaviors."""
+    numbered = [(number, misbehavior) for number, misbehavior in enumerate(misbehaviors.values())]
+    return pytest.mark.parametrize(("number", "misbehavior"), numbered, ids=misbehaviors)
 
 
-def chosen(number: int) -> list[tuple[str, bool]]:
-    """One of the writes, done by the cloud or not, another one for each trick; all if ALL_CASES."""
-    combinations = [(tool, happen) for tool in WRITES for happen in (True, False)]
+def selected_writes(number: int) -> list[tuple[str, bool]]:
+    """Return one tool and whether its write is executed, in rotation; all cases if ALL_CASES."""
+    combinations = [(tool, executed) for tool in WRITES for executed in (True, False)]
     return combinations if ALL_CASES else [combinations[number % len(combinations)]]
 
 
-@every(replies.BROKEN)
-async def test_a_broken_answer_is_told_in_our_words_and_never_taken_for_a_success(
-    stage: Scene, number: int, trick: Trick
+@each_misbehavior(replies.BROKEN)
+async def test_a_broken_reply_is_an_own_error_and_never_a_success(
+    harness: Harness, number: int, misbehavior: Misbehavior
 ) -> None:
-    for wish in stage.reads if ALL_CASES else (stage.reads[number % 2],):
-        assert_refused(await stage.tricked(wish, trick))
-    for tool, happen in chosen(number):
-        wish = await stage.write(tool, happen=happen)
-        assert_true(wish, await stage.tricked(wish, trick))
-    await stage.next_calls_work()
+    for call in harness.reads if ALL_CASES else (harness.reads[number % 2],):
+        assert_error(await harness.call_during(call, misbehavior))
+    for tool, executed in selected_writes(number):
+        call = await harness.plan_write(tool, executed=executed)
+        assert_truthful(call, await harness.call_during(call, misbehavior))
+    await harness.assert_next_calls_work()
 
 
-async def test_an_answer_that_never_ends_is_ended_by_the_limit_of_the_whole_call(
+async def test_an_endless_reply_is_ended_by_the_timeout_of_the_call(
     tmp_path: Path,
 ) -> None:
-    async def play(number: int, trick: Trick) -> None:
+    async def play(number: int, misbehavior: Misbehavior) -> None:
         folder = tmp_path / str(number)
         folder.mkdir()
         async with AsyncExitStack() as stack:
-            async with beginning:  # or all begin at once, and none in time
-                own = await stack.enter_async_context(scene(folder))
-            assert_refused(await own.tricked(own.reads[0], trick))
-            for tool, happen in chosen(number):
-                wish = await own.write(tool, happen=happen)
-                assert_true(wish, await own.tricked(wish, trick))
-            await own.next_calls_work()
+            async with starting:  # if all started together, none would be in time
+                own = await stack.enter_async_context(open_harness(folder))
+            assert_error(await own.call_during(own.reads[0], misbehavior))
+            for tool, executed in selected_writes(number):
+                call = await own.plan_write(tool, executed=executed)
+                assert_truthful(call, await own.call_during(call, misbehavior))
+            await own.assert_next_calls_work()
 
-    beginning = anyio.Lock()
+    starting = anyio.Lock()
     with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
-            for number, trick in enumerate(replies.STALLED.values()):
-                tasks.start_soon(play, number, trick)
+            for number, misbehavior in enumerate(replies.STALLED.values()):
+                tasks.start_soon(play, number, misbehavior)
 
 
-@every(replies.ODD)
-async def test_a_strange_answer_that_says_what_is_so_is_read_as_it_is(
-    stage: Scene, number: int, trick: Trick
+@each_misbehavior(replies.UNUSUAL)
+async def test_an_unusual_reply_that_is_true_is_accepted(
+    harness: Harness, number: int, misbehavior: Misbehavior
 ) -> None:
-    for wish, honest in zip(stage.reads, stage.honest, strict=True):
-        assert told_by(await stage.tricked(wish, trick)) == facts(honest)
+    for call, honest in zip(harness.reads, harness.honest_results, strict=True):
+        assert facts_of(await harness.call_during(call, misbehavior)) == stable_facts(honest)
     for tool in WRITES if ALL_CASES else (WRITES[number % 3],):
-        wish = await stage.write(tool, happen=True)
-        result = await stage.tricked(wish, trick)
-        assert_true(wish, result)
+        call = await harness.plan_write(tool, executed=True)
+        result = await harness.call_during(call, misbehavior)
+        assert_truthful(call, result)
         assert not result.is_error
-        assert REMOTE not in said(result)
-    await stage.next_calls_work()
-    assert REMOTE.encode() not in b"".join(it.head for it in stage.cloud.seen)
+        assert REMOTE_TEXT not in said(result)
+    await harness.assert_next_calls_work()
+    assert REMOTE_TEXT.encode() not in b"".join(request.head for request in harness.cloud.requests)
 
 
-async def test_a_thing_without_an_id_that_could_be_one_is_not_taken_for_a_thing(
-    stage: Scene,
+async def test_an_object_with_an_impossible_id_is_ignored(
+    harness: Harness,
 ) -> None:
-    one, several = stage.reads
-    restore = await stage.write("restore_snapshot", happen=False)
-    assert_true(restore, await stage.tricked(restore, replies.NO_IDS["NaN"]))
-    creation = await stage.write("create_snapshot", happen=False)
-    for number, trick in enumerate(replies.NO_IDS.values()):
-        assert_refused(await stage.tricked(one, trick))
-        listed = told_by(await stage.tricked(several, trick))
+    one, several = harness.reads
+    restore = await harness.plan_write("restore_snapshot", executed=False)
+    assert_truthful(restore, await harness.call_during(restore, replies.INVALID_IDS["NaN"]))
+    creation = await harness.plan_write("create_snapshot", executed=False)
+    for number, misbehavior in enumerate(replies.INVALID_IDS.values()):
+        assert_error(await harness.call_during(one, misbehavior))
+        listed = facts_of(await harness.call_during(several, misbehavior))
         assert listed["snapshots"] == []
         assert listed["unreadable"] > 0
         if ALL_CASES or number % 4 == 0:
-            assert_true(creation, await stage.tricked(creation, trick))
-    await stage.next_calls_work()
+            assert_truthful(creation, await harness.call_during(creation, misbehavior))
+    await harness.assert_next_calls_work()
 
 
-async def test_what_does_not_tell_whether_it_worked_is_no_success(stage: Scene) -> None:
+async def test_a_reply_without_a_clear_status_is_not_a_success(harness: Harness) -> None:
     for tool in WRITES:
-        wish = await stage.write(tool, happen=False)
-        assert_true(wish, await stage.tricked(wish, replies.UNDECIDED["NaN"]))
-    creation = await stage.write("create_snapshot", happen=False)
-    for number, trick in enumerate(replies.UNDECIDED.values()):
-        assert_refused(await stage.tricked(stage.reads[0], trick))
+        call = await harness.plan_write(tool, executed=False)
+        assert_truthful(call, await harness.call_during(call, replies.UNCLEAR_STATUSES["NaN"]))
+    creation = await harness.plan_write("create_snapshot", executed=False)
+    for number, misbehavior in enumerate(replies.UNCLEAR_STATUSES.values()):
+        assert_error(await harness.call_during(harness.reads[0], misbehavior))
         if ALL_CASES or number % 4 == 0:
-            assert_true(creation, await stage.tricked(creation, trick))
-    await stage.next_calls_work()
+            assert_truthful(creation, await harness.call_during(creation, misbehavior))
+    await harness.assert_next_calls_work()
 
 
 @pytest.mark.parametrize("size", ["1e999", "NaN", "-1", "1" + "0" * 400, "1.5", "true", "[[9]]"])
-async def test_a_fact_that_cannot_be_is_left_out_and_the_others_stay(
-    stage: Scene, size: str
+async def test_an_impossible_value_is_left_out_and_the_others_stay(
+    harness: Harness, size: str
 ) -> None:
-    written = f'"size":{size}'.encode()
-    trick = replies.alters(lambda body: re.sub(rb'"size":\d+', written, body))
-    told = told_by(await stage.tricked(stage.reads[0], trick))["snapshot"]
-    honest = stage.honest[0]["snapshot"]
-    assert "size" not in told
-    assert [told[name] for name in ("id", "vm_id")] == [honest[name] for name in ("id", "vm_id")]
+    size_field = f'"size":{size}'.encode()
+    misbehavior = replies.alter_body(lambda body: re.sub(rb'"size":\d+', size_field, body))
+    snapshot = facts_of(await harness.call_during(harness.reads[0], misbehavior))["snapshot"]
+    honest = harness.honest_results[0]["snapshot"]
+    assert "size" not in snapshot
+    assert [snapshot[name] for name in ("id", "vm_id")] == [
+        honest[name] for name in ("id", "vm_id")
+    ]
 
 
-async def test_an_answer_about_another_snapshot_is_not_shown_as_the_one_asked_for(
-    stage: Scene,
+async def test_a_reply_about_another_snapshot_is_an_error(
+    harness: Harness,
 ) -> None:
-    asked = stage.reads[0].arguments["snapshot_id"]
-    ours, other = f'"id":{asked}'.encode(), f'"id":{asked + 1}'.encode()
-    trick = replies.alters(lambda body: body.replace(ours, other))
-    assert_refused(await stage.tricked(stage.reads[0], trick))
-    await stage.next_calls_work()
+    requested_id = harness.reads[0].arguments["snapshot_id"]
+    own, other = f'"id":{requested_id}'.encode(), f'"id":{requested_id + 1}'.encode()
+    misbehavior = replies.alter_body(lambda body: body.replace(own, other))
+    assert_error(await harness.call_during(harness.reads[0], misbehavior))
+    await harness.assert_next_calls_work()
 
 
 @pytest.mark.parametrize("tool", ["delete_snapshot", "create_snapshot", "restore_snapshot"])
-async def test_a_write_that_is_answered_with_what_was_there_before_is_no_success(
-    stage: Scene, tool: str
+async def test_a_write_answered_with_older_objects_is_not_a_success(
+    harness: Harness, tool: str
 ) -> None:
-    vm = (await ask(stage.client, "list_virtual_machines"))["virtual_machines"][0]
-    snapshot = stage.honest[0]["snapshot"]
+    vm = (await ask(harness.client, "list_virtual_machines"))["virtual_machines"][0]
+    snapshot = harness.honest_results[0]["snapshot"]
     body = {"status": True, "snapshot": {"id": snapshot["id"]}, "instance": {"id": vm["id"]}}
-    trick = replies.alters(lambda _: json.dumps(body).encode())
-    wish = await stage.write(tool, happen=False)
+    misbehavior = replies.alter_body(lambda _: json.dumps(body).encode())
+    call = await harness.plan_write(tool, executed=False)
     if tool != "delete_snapshot":
-        wish.arguments["wait_seconds"] = 60
-    result = await stage.tricked(wish, trick)
+        call.arguments["wait_seconds"] = 60
+    result = await harness.call_during(call, misbehavior)
     content: object = result.structured_content or {}
     assert cast("dict[str, Any]", content).get("outcome") not in SUCCESSES, said(result)

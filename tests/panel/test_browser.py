@@ -17,7 +17,7 @@ from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
 from snapshot_mcp.mcp_server.panel.page import PAGE
 from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE
 from tests.conftest import ManualClock
-from tests.hostile.corpus import TEXTS, storable
+from tests.hostile.corpus import TEXTS, is_storable
 from tests.panel.panel_host import (
     PanelHost,
     bundle_host_script,
@@ -297,7 +297,7 @@ async def test_hostile_names_are_shown_as_text_and_cause_no_requests(
 ) -> None:
     async with panel_host(chromium, server) as host:
         await host.call_tool("list_snapshots", limit=1)
-        texts = [text for text in TEXTS.values() if storable(text)]
+        texts = [text for text in TEXTS.values() if is_storable(text)]
         texts += [
             "<img src=https://evil.example/x onerror=alert(1)>",
             "</script><script>window.parent.hacked=1</script>",

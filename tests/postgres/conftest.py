@@ -5,11 +5,11 @@ from collections.abc import Generator
 import pytest
 
 from tests.postgres.server import Server
-from tests.postgres.shared import Shared
+from tests.postgres.shared_database import SharedDatabase
 
 
 @pytest.fixture
-def shared(postgres: Server) -> Generator[Shared]:
-    shared = Shared(postgres)
+def shared(postgres: Server) -> Generator[SharedDatabase]:
+    shared = SharedDatabase(postgres)
     yield shared
     shared.close()

@@ -1,4 +1,4 @@
-"""A real PostgreSQL on a free port of 127.0.0.1, in a folder that is gone afterwards."""
+"""A PostgreSQL server on a free port of 127.0.0.1, in a temporary folder."""
 
 import os
 import shutil
@@ -29,19 +29,19 @@ class Server(NamedTuple):
     def url(self, database: str, *, user: str = USER, password: str = PASSWORD) -> str:
         return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}"
 
-    def command(self, statement: LiteralString, *names: str) -> None:
-        """Do something that only the administrator may."""
+    def execute_as_admin(self, statement: LiteralString, *names: str) -> None:
+        """Execute a statement as administrator."""
         composed = sql.SQL(statement).format(*map(sql.Identifier, names))
         with psycopg.connect(self.url("postgres", user="admin"), autocommit=True) as connection:
             connection.execute(composed)
 
-    def make(self, database: str) -> str:
-        """Make an empty database; its address."""
-        self.command("CREATE DATABASE {} OWNER {}", database, USER)
+    def create_database(self, database: str) -> str:
+        """Create an empty database and return its address."""
+        self.execute_as_admin("CREATE DATABASE {} OWNER {}", database, USER)
         return self.url(database)
 
-    def cut(self, database: str) -> int:
-        """End every connection to a database; how many there were."""
+    def drop_connections(self, database: str) -> int:
+        """Terminate every connection to a database and return their number."""
         query = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
             WHERE datname = %s AND pid <> pg_backend_pid()"""
         with psycopg.connect(self.url("postgres", user="admin"), autocommit=True) as connection:
@@ -51,42 +51,42 @@ class Server(NamedTuple):
 
 
 def programs() -> Path | None:
-    """The folder of PostgreSQL's programs; None where it is not installed."""
-    found = [*sorted(Path("/usr/lib/postgresql").glob("*/bin")), *_on_the_path()]
-    return next((it for it in reversed(found) if (it / "initdb").exists()), None)
+    """Return the folder of PostgreSQL's programs; None if it is not installed."""
+    found = [*sorted(Path("/usr/lib/postgresql").glob("*/bin")), *_search_path()]
+    return next((folder for folder in reversed(found) if (folder / "initdb").exists()), None)
 
 
-def _on_the_path() -> list[Path]:
+def _search_path() -> list[Path]:
     initdb = shutil.which("initdb")
     return [Path(initdb).resolve().parent] if initdb else []
 
 
 @contextmanager
-def running_server(folder_of_programs: Path, *options: str) -> Generator[Server]:
-    """A server of its own, ended with the block."""
+def running_server(programs_folder: Path, *options: str) -> Generator[Server]:
+    """Run a server within the block."""
     home = Path(tempfile.mkdtemp(prefix="snapshot-mcp-postgres-"))
     try:
         (home / "password").write_text(PASSWORD)
         if os.geteuid() == 0:
-            for it in (home, home / "password"):
-                shutil.chown(it, "postgres", "postgres")
-        _make_cluster(folder_of_programs, home)
-        with _started(folder_of_programs, home, options) as server:
-            server.command(f"CREATE ROLE {{}} LOGIN PASSWORD '{PASSWORD}'", USER)
+            for path in (home, home / "password"):
+                shutil.chown(path, "postgres", "postgres")
+        _make_cluster(programs_folder, home)
+        with _started(programs_folder, home, options) as server:
+            server.execute_as_admin(f"CREATE ROLE {{}} LOGIN PASSWORD '{PASSWORD}'", USER)
             yield server
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _as_its_user() -> list[str]:
+def _run_as_postgres() -> list[str]:
     # The server refuses to run as root.
     if os.geteuid() != 0:
         return []
     return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
 
 
-def _make_cluster(folder_of_programs: Path, home: Path) -> None:
-    command = [*_as_its_user(), str(folder_of_programs / "initdb"), "--pgdata", str(home / "data")]
+def _make_cluster(programs_folder: Path, home: Path) -> None:
+    command = [*_run_as_postgres(), str(programs_folder / "initdb"), "--pgdata", str(home / "data")]
     command += ["--username=admin", "--auth=scram-sha-256", f"--pwfile={home / 'password'}"]
     command += ["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
     done = subprocess.run(
@@ -101,10 +101,10 @@ def _make_cluster(folder_of_programs: Path, home: Path) -> None:
 
 
 @contextmanager
-def _started(folder_of_programs: Path, home: Path, options: tuple[str, ...]) -> Generator[Server]:
+def _started(programs_folder: Path, home: Path, options: tuple[str, ...]) -> Generator[Server]:
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
-    command = [*_as_its_user(), str(folder_of_programs / "postgres"), "-D", str(home / "data")]
+    command = [*_run_as_postgres(), str(programs_folder / "postgres"), "-D", str(home / "data")]
     command += ["-p", str(port), "-k", "", "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
     command += [word for option in options for word in ("-c", option)]
     with (home / "log").open("wb") as log:
@@ -116,7 +116,7 @@ def _started(folder_of_programs: Path, home: Path, options: tuple[str, ...]) -> 
     finally:
         with suppress(ProcessLookupError):
             process.send_signal(signal.SIGCONT)
-            process.send_signal(signal.SIGINT)  # no more waiting for clients
+            process.send_signal(signal.SIGINT)  # fast shutdown: do not wait for clients
         try:
             process.wait(ANSWER_TIMEOUT_SECONDS)
         finally:

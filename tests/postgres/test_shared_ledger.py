@@ -1,4 +1,4 @@
-"""What only the ledger in PostgreSQL promises: its guards, lost connections, waits with an end."""
+"""The PostgreSQL ledger: tamper protection, lost connections, time limits, shared locks."""
 
 import os
 import signal
@@ -20,15 +20,15 @@ from snapshot_mcp.ledger.chain import RateLimit
 from snapshot_mcp.ledger.postgres.change_lock import ChangeLock
 from snapshot_mcp.ledger.postgres.rate_limit import SharedRateLimiter
 from tests.postgres.server import PASSWORD, Server
-from tests.postgres.shared import ATTEMPT, Shared, now
+from tests.postgres.shared_database import ATTEMPT, SharedDatabase, now
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.postgres
 
 
 @contextmanager
-def frozen(server: Server) -> Generator[None]:
-    """A database machine that answers nobody, and breaks no connection either."""
+def paused(server: Server) -> Generator[None]:
+    """Pause the database server, so that it neither responds nor closes connections."""
     pids = [server.process.pid, *_children(server.process.pid)]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
@@ -40,11 +40,11 @@ def frozen(server: Server) -> Generator[None]:
 
 
 def _children(pid: int) -> list[int]:
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:  # noqa: PTH123 - not a file one has
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:  # noqa: PTH123 - not a regular file
         return [int(word) for word in file.read().split()]
 
 
-# Its guards.
+# Tamper protection.
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,8 @@ def _children(pid: int) -> list[int]:
         "INSERT INTO snapshot_mcp.counter VALUES (1, 9)",
     ],
 )
-async def test_the_database_itself_refuses_to_change_or_forget_a_row(
-    shared: Shared, statement: LiteralString
+async def test_the_database_refuses_to_update_or_delete_a_row(
+    shared: SharedDatabase, statement: LiteralString
 ) -> None:
     ledger = shared.ledger()
     await ledger.record("sent", ATTEMPT)
@@ -98,45 +98,45 @@ async def test_the_database_itself_refuses_to_change_or_forget_a_row(
         ),
     ],
 )
-async def test_what_was_done_behind_its_back_is_named(
-    shared: Shared, statement: LiteralString, sentence: str
+async def test_tampering_is_named(
+    shared: SharedDatabase, statement: LiteralString, sentence: str
 ) -> None:
     ledger = shared.ledger()
     for event in ("planned", "sent", "done"):
         await ledger.record(event, ATTEMPT)
     assert await ledger.verify() == []
-    shared.change(statement)
+    shared.tamper(statement)
     assert sentence in " ".join(await ledger.verify())
 
 
-async def test_a_removed_end_stays_found_when_more_is_written(shared: Shared) -> None:
+async def test_removed_last_rows_are_found_also_after_new_rows(shared: SharedDatabase) -> None:
     ledger = shared.ledger()
     for event in ("planned", "sent", "done"):
         await ledger.record(event, ATTEMPT)
-    shared.change("DELETE FROM attempts WHERE id > 1")
+    shared.tamper("DELETE FROM attempts WHERE id > 1")
     await ledger.record("planned", ATTEMPT)
     assert await ledger.verify() == [
         "Row 4: row 2 is expected here; rows were removed or renumbered."
     ]
 
 
-async def test_verifying_makes_nothing_in_a_database_without_a_ledger(shared: Shared) -> None:
+async def test_verifying_creates_nothing_in_an_empty_database(shared: SharedDatabase) -> None:
     assert await shared.ledger().verify() == []
     with psycopg.connect(shared.url) as connection:
         query = "SELECT count(*) FROM pg_namespace WHERE nspname = 'snapshot_mcp'"
         assert connection.execute(query).fetchone() == (0,)
 
 
-async def test_a_ledger_of_a_newer_version_is_not_written_to(shared: Shared) -> None:
+async def test_a_ledger_of_a_newer_version_is_not_written_to(shared: SharedDatabase) -> None:
     await shared.ledger().record("planned", ATTEMPT)
-    shared.change("UPDATE counter SET version = 2")
+    shared.tamper("UPDATE counter SET version = 2")
     with pytest.raises(LedgerError, match="newer version"):
         await shared.ledger().record("sent", ATTEMPT)
-    shared.change("UPDATE counter SET version = 1")
+    shared.tamper("UPDATE counter SET version = 1")
     assert len(await shared.ledger().rows()) == 1
 
 
-async def test_letters_that_postgresql_does_not_store_are_replaced(shared: Shared) -> None:
+async def test_characters_that_postgresql_cannot_store_are_replaced(shared: SharedDatabase) -> None:
     ledger = shared.ledger()
     odd = ATTEMPT._replace(client="a\0b", principal="p\0\ud800")
     await ledger.record("refused", odd, "why\0")
@@ -145,13 +145,13 @@ async def test_letters_that_postgresql_does_not_store_are_replaced(shared: Share
     assert await ledger.verify() == []
 
 
-# What happens to connections.
+# Connections.
 
 
-async def test_lost_connections_are_made_again_and_nothing_is_lost_or_doubled(
-    shared: Shared,
+async def test_lost_connections_are_reopened_and_no_row_is_lost_or_duplicated(
+    shared: SharedDatabase,
 ) -> None:
-    ledger, cuts, told = shared.ledger(), 0, list[str]()
+    ledger, cuts, recorded = shared.ledger(), 0, list[str]()
     await ledger.record("planned", ATTEMPT)
     done = anyio.Event()
 
@@ -164,27 +164,27 @@ async def test_lost_connections_are_made_again_and_nothing_is_lost_or_doubled(
                 await ledger.record("sent", attempt)
             except LedgerError:
                 continue
-            told.append(attempt.id)
+            recorded.append(attempt.id)
 
     async with anyio.create_task_group() as group:
         for name in "abcde":
             group.start_soon(write, name)
         for _ in range(4):
-            before = len(told)
+            before = len(recorded)
             with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
-                while len(told) < before + 20:  # noqa: ASYNC110 - it goes on after every cut
+                while len(recorded) < before + 20:  # noqa: ASYNC110 - there is no event
                     await anyio.sleep(0.01)
-            cuts += await anyio.to_thread.run_sync(shared.server.cut, shared.name)
+            cuts += await anyio.to_thread.run_sync(shared.server.drop_connections, shared.name)
         done.set()
     sent = [row.attempt for row in await shared.ledger().rows(event="sent")]
     assert len(sent) == len(set(sent))
-    assert set(told) <= set(sent)
+    assert set(recorded) <= set(sent)
     assert cuts >= 8
     assert await shared.ledger().verify() == []
 
 
-async def test_a_row_whose_commit_was_not_answered_is_not_taken_for_somebody_elses(
-    shared: Shared, monkeypatch: pytest.MonkeyPatch
+async def test_a_row_whose_commit_was_not_confirmed_is_recognized_as_its_own(
+    shared: SharedDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger, lost = shared.ledger(), [0]
     await ledger.record("planned", ATTEMPT)
@@ -205,28 +205,28 @@ async def test_a_row_whose_commit_was_not_answered_is_not_taken_for_somebody_els
         await ledger.record("sent", ATTEMPT)
 
 
-async def test_a_sign_of_life_that_was_cut_is_given_again_before_the_next_row(
-    shared: Shared,
+async def test_a_lost_process_lease_is_renewed_before_the_next_row(
+    shared: SharedDatabase,
 ) -> None:
     ledger, other = shared.ledger(), shared.ledger()
     await ledger.record("sent", ATTEMPT)
-    shared.server.cut(shared.name)
+    shared.server.drop_connections(shared.name)
     await ledger.record("sent", ATTEMPT._replace(id="plan-2"))
     assert await other.unsettled() == []
     assert len({row.owner for row in await other.rows()}) == 1
     ledger.close()
     with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
-        while len(await other.unsettled()) < 2:  # noqa: ASYNC110 - the database tells nobody
+        while len(await other.unsettled()) < 2:  # noqa: ASYNC110 - there is no event
             await anyio.sleep(0.01)
 
 
-async def test_a_database_that_answers_nobody_is_told_in_time_and_in_our_words(
-    shared: Shared, monkeypatch: pytest.MonkeyPatch
+async def test_an_unresponsive_database_is_reported_within_the_time_limit(
+    shared: SharedDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("snapshot_mcp.ledger.postgres.database.QUERY_TIMEOUT_SECONDS", 1.0)
     ledger = shared.ledger()
     await ledger.record("planned", ATTEMPT)
-    with frozen(shared.server):
+    with paused(shared.server):
         begin = time.monotonic()
         with pytest.raises(LedgerError, match="Nothing was changed") as caught:
             await ledger.record("sent", ATTEMPT)
@@ -237,33 +237,33 @@ async def test_a_database_that_answers_nobody_is_told_in_time_and_in_our_words(
 
 
 @pytest.mark.parametrize("address", ["closed port", "wrong password", "no such database"])
-async def test_a_database_that_cannot_be_used_means_that_nothing_is_sent(
-    shared: Shared, address: str
+async def test_nothing_is_sent_if_the_database_cannot_be_used(
+    shared: SharedDatabase, address: str
 ) -> None:
     urls = {
         "closed port": f"postgresql://team:{PASSWORD}@127.0.0.1:1/x",
-        "wrong password": shared.server.url(shared.name, password="other"),  # noqa: S106 - a wrong one
+        "wrong password": shared.server.url(shared.name, password="other"),  # noqa: S106 - a wrong password
         "no such database": shared.server.url("nowhere"),
     }
     begin = time.monotonic()
-    with open_ledger_backend(None, SecretStr(urls[address]), now) as records:  # pyright: ignore[reportArgumentType] - no folder is touched
+    with open_ledger_backend(None, SecretStr(urls[address]), now) as backend:  # pyright: ignore[reportArgumentType] - no folder is touched
         with pytest.raises(LedgerError, match="Nothing was changed") as caught:
-            await records.ledger.record("sent", ATTEMPT)
+            await backend.ledger.record("sent", ATTEMPT)
         assert PASSWORD not in str(caught.value)
     assert time.monotonic() - begin < ANSWER_TIMEOUT_SECONDS
 
 
-# What is held across replicas.
+# Shared by replicas.
 
 
-async def test_one_change_goes_on_at_a_time_in_all_replicas(shared: Shared) -> None:
-    turns = [ChangeLock(shared.database()) for _ in range(3)]
+async def test_one_change_at_a_time_across_all_replicas(shared: SharedDatabase) -> None:
+    locks = [ChangeLock(shared.database()) for _ in range(3)]
     inside, most, done = 0, 0, 0
 
-    async def change(alone: ChangeLock) -> None:
+    async def change(change_lock: ChangeLock) -> None:
         nonlocal inside, most, done
         for _ in range(5):
-            async with alone.hold():
+            async with change_lock.hold():
                 inside += 1
                 most = max(most, inside)
                 await anyio.sleep(0.005)
@@ -272,35 +272,35 @@ async def test_one_change_goes_on_at_a_time_in_all_replicas(shared: Shared) -> N
 
     with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
         async with anyio.create_task_group() as group:
-            for alone in turns:
-                group.start_soon(change, alone)
+            for change_lock in locks:
+                group.start_soon(change, change_lock)
     assert (most, done) == (1, 15)
-    for alone in turns:
-        alone.close()
+    for change_lock in locks:
+        change_lock.close()
 
 
-async def test_who_stopped_waiting_for_the_turn_does_not_keep_it_from_others(
-    shared: Shared,
+async def test_a_cancelled_wait_does_not_keep_the_change_lock(
+    shared: SharedDatabase,
 ) -> None:
     first, second, third = (ChangeLock(shared.database()) for _ in range(3))
     async with first.hold():
         with anyio.move_on_after(0.3) as waited:
             async with second.hold():
-                pytest.fail("two had the turn")
+                pytest.fail("two replicas held the lock")
         assert waited.cancelled_caught
-    # The thread of the second one may get it, and gives it up.
+    # The thread of the second one may still get the lock; it then releases it.
     with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
-        for alone in (third, second, first):
-            async with alone.hold():
+        for change_lock in (third, second, first):
+            async with change_lock.hold():
                 pass
-    for alone in (first, second, third):
-        alone.close()
+    for change_lock in (first, second, third):
+        change_lock.close()
 
 
-async def test_the_turn_of_a_replica_that_is_gone_is_free(shared: Shared) -> None:
+async def test_the_change_lock_of_a_lost_session_is_released(shared: SharedDatabase) -> None:
     first, second = ChangeLock(shared.database()), ChangeLock(shared.database())
     async with first.hold():
-        shared.server.cut(shared.name)
+        shared.server.drop_connections(shared.name)
         with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
             async with second.hold():
                 pass
@@ -308,33 +308,35 @@ async def test_the_turn_of_a_replica_that_is_gone_is_free(shared: Shared) -> Non
     second.close()
 
 
-async def test_replicas_together_send_no_more_than_the_limit_and_reads_leave_room_for_writes(
-    shared: Shared,
+async def test_the_rate_limit_holds_across_replicas_and_reserves_requests_for_writes(
+    shared: SharedDatabase,
 ) -> None:
-    allowances = [SharedRateLimiter(shared.database(), 30, 5) for _ in range(3)]
+    rate_limiters = [SharedRateLimiter(shared.database(), 30, 5) for _ in range(3)]
     permitted: list[str] = []
 
-    async def send(allowance: SharedRateLimiter) -> None:
+    async def send(rate_limiter: SharedRateLimiter) -> None:
         for _ in range(20):
-            if await allowance.try_acquire("reads") == 0:
-                assert await until(allowance) == 0
+            if await rate_limiter.try_acquire("reads") == 0:
+                assert await until(rate_limiter) == 0
                 permitted.append("read")
 
-    async def until(allowance: SharedRateLimiter) -> float:
-        # A moment, where another replica counts just now.
-        while 0 < (seconds := await allowance.try_acquire("all")) < 1:  # noqa: ASYNC110 - as above
+    async def until(rate_limiter: SharedRateLimiter) -> float:
+        # Wait for a moment if another replica is counting.
+        while 0 < (seconds := await rate_limiter.try_acquire("all")) < 1:  # noqa: ASYNC110 - as above
             await anyio.sleep(seconds)
         return seconds
 
     async with anyio.create_task_group() as group:
-        for allowance in allowances:
-            group.start_soon(send, allowance)
+        for rate_limiter in rate_limiters:
+            group.start_soon(send, rate_limiter)
     assert permitted == ["read"] * 25
-    assert [await until(allowances[number % 3]) == 0 for number in range(6)] == [True] * 5 + [False]
-    assert 50 < await allowances[0].try_acquire("all") <= 61
+    assert [await until(rate_limiters[number % 3]) == 0 for number in range(6)] == [True] * 5 + [
+        False
+    ]
+    assert 50 < await rate_limiters[0].try_acquire("all") <= 61
 
 
-async def test_limits_an_hour_hold_across_replicas(shared: Shared) -> None:
+async def test_hourly_limits_hold_across_replicas(shared: SharedDatabase) -> None:
     ledgers, sent = [shared.ledger() for _ in range(3)], list[str]()
 
     async def send(ledger: Ledger, name: str) -> None:

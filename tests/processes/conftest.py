@@ -1,4 +1,4 @@
-"""The command line without a process of its own, for whatever ends before it serves."""
+"""The command line within the test process, for commands that exit_request by themselves."""
 
 import gc
 from collections.abc import Callable, Mapping
@@ -13,18 +13,18 @@ Command = Callable[..., CompletedProcess[str]]
 
 @pytest.fixture
 def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Like `run` in `helpers`: arguments and environment in; exit code and output out."""
+    """Run the command like `run_command` in `helpers`, but within this process."""
 
     def run_here(*arguments: str, env: Mapping[str, str]) -> CompletedProcess[str]:
         monkeypatch.setattr("os.environ", dict(env))
         try:
             code: object = main(arguments)
-        except SystemExit as end:  # the parser's
-            code = end.code
+        except SystemExit as exit_request:  # the parser's
+            code = exit_request.code
         finally:
             monkeypatch.undo()
-            gc.enable()  # a server goes without
-        told = capsys.readouterr()
-        return CompletedProcess(arguments, int(str(code)), told.out, told.err)
+            gc.enable()  # a server turns it off
+        output = capsys.readouterr()
+        return CompletedProcess(arguments, int(str(code)), output.out, output.err)
 
     return run_here

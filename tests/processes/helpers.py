@@ -1,4 +1,4 @@
-"""Real processes on real pipes, ports and files; each is ended by its own handle."""
+"""Helpers for tests with real processes, pipes, ports and files."""
 
 import json
 import os
@@ -39,7 +39,7 @@ Message = dict[str, Any]
 
 
 def environment(folder: Path | str, **settings: str) -> dict[str, str]:
-    """This process's environment without any setting of the server's but those given."""
+    """Return the environment of this process, with only the given settings of the server."""
     clean = {
         name: value
         for name, value in os.environ.items()
@@ -51,7 +51,7 @@ def environment(folder: Path | str, **settings: str) -> dict[str, str]:
 def run_command(
     *arguments: str, env: dict[str, str], within: float = START_TIMEOUT_SECONDS
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end."""
+    """Run the command to its end, and return its output."""
     return subprocess.run(
         [*MODULE, *arguments],
         stdin=subprocess.DEVNULL,
@@ -64,12 +64,13 @@ def run_command(
 
 
 def free_port() -> int:
+    """Return a port that is free now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
 
 class StdioServer:
-    """A server on pipes, spoken to in raw JSON-RPC; every line that it says is kept."""
+    """A server over stdio, driven with raw JSON-RPC; every line of its output is kept."""
 
     def __init__(self, process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
         self.process = process
@@ -93,7 +94,7 @@ class StdioServer:
 
     @property
     def messages(self) -> list[Message]:
-        """What it said so far; every line must be one JSON-RPC message."""
+        """The messages received so far; every line must be one JSON-RPC message."""
         with self._changed:
             return [parse_message(line) for line in self._lines]
 
@@ -117,26 +118,26 @@ class StdioServer:
         self.write_line(json.dumps(message).encode())
 
     def send_request(self, method: str, **params: object) -> int:
-        """Send a request and do not wait; its id."""
+        """Send a request and return its id, without waiting for the response."""
         self._last_id += 1
         message = {"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params}
         self.write_line(json.dumps(message).encode())
         return self._last_id
 
     def start_call(self, tool: str, /, **arguments: object) -> int:
-        """Send a tool call and do not wait; its id."""
+        """Send a tool call and return its id, without waiting for the response."""
         return self.send_request("tools/call", name=tool, arguments=arguments)
 
-    def wait_for_message(self, wanted: Callable[[Message], bool]) -> Message:
-        """The first message, said or to come, that is wanted."""
+    def wait_for_message(self, condition: Callable[[Message], bool]) -> Message:
+        """Return the first message, received already or later, that fulfils the condition."""
         with self._changed:
             self._changed.wait_for(
-                lambda: self._ended or any(wanted(it) for it in self.messages),
-                START_TIMEOUT_SECONDS,  # the first answer comes after the start
+                lambda: self._ended or any(condition(message) for message in self.messages),
+                START_TIMEOUT_SECONDS,  # the first response comes after the start
             )
-            found = next((it for it in self.messages if wanted(it)), None)
-        assert found is not None, f"no answer; stderr: {self.stderr}"
-        return found
+            match = next((message for message in self.messages if condition(message)), None)
+        assert match is not None, f"no response; stderr: {self.stderr}"
+        return match
 
     def wait_for_response(self, request: int) -> Message:
         return self.wait_for_message(lambda message: message.get("id") == request)
@@ -155,15 +156,15 @@ class StdioServer:
         return [tool["name"] for tool in listed]
 
     def call_tool(self, tool: str, /, **arguments: object) -> Message:
-        """Call a tool that must succeed; its structured content."""
+        """Call a tool that must succeed, and return its structured content."""
         return structured_content(self.wait_for_response(self.start_call(tool, **arguments)))
 
     def call_tool_error(self, tool: str, /, **arguments: object) -> str:
-        """Call a tool that must answer with an error; its text."""
+        """Call a tool that must return an error, and return its text."""
         return error_text(self.wait_for_response(self.start_call(tool, **arguments)))
 
     def close_stdin(self) -> int:
-        """Close its stdin and wait for its end; the exit code."""
+        """Close stdin, wait for the end of the process, and return its exit code."""
         assert self.process.stdin
         self.process.stdin.close()
         code = self.process.wait(ANSWER_TIMEOUT_SECONDS)
@@ -171,7 +172,7 @@ class StdioServer:
         return code
 
     def kill(self) -> None:
-        """End it at once, wherever it is, and hear what it had said till then."""
+        """Kill the process, and read the rest of its output."""
         self.process.kill()
         self.process.wait(ANSWER_TIMEOUT_SECONDS)
         self._reader.join(ANSWER_TIMEOUT_SECONDS)
@@ -182,7 +183,7 @@ class StdioServer:
 def stdio_server(
     folder: Path, *, command: Sequence[str] = MODULE, **settings: str
 ) -> Generator[StdioServer]:
-    """A server over stdio; it is killed in the end, should it still run."""
+    """Start a server over stdio, and kill it at the end."""
     with (
         tempfile.TemporaryFile() as errors,
         subprocess.Popen(
@@ -202,7 +203,7 @@ def stdio_server(
 
 @contextmanager
 def ready_server(folder: Path, **settings: str) -> Generator[StdioServer]:
-    """A server over stdio, past its handshake, that is ended in the usual way."""
+    """Start a server over stdio, complete its handshake, and end it by closing stdin."""
     with stdio_server(folder, **settings) as server:
         server.initialize()
         yield server
@@ -210,7 +211,7 @@ def ready_server(folder: Path, **settings: str) -> Generator[StdioServer]:
 
 
 def parse_message(line: str) -> Message:
-    """The JSON-RPC message of a line; it must be one."""
+    """Return the JSON-RPC message of a line, which must be valid."""
     parsed: object = json.loads(line)
     assert isinstance(parsed, dict), line
     message = cast("Message", parsed)
@@ -221,41 +222,41 @@ def parse_message(line: str) -> Message:
     return message
 
 
-def structured_content(answer: Message) -> Message:
-    """The structured content of an answer that is no error."""
-    result = answer["result"]
+def structured_content(response: Message) -> Message:
+    """Return the structured content of a response that is not an error."""
+    result = response["result"]
     assert not result.get("isError"), result
     return result["structuredContent"]
 
 
-def error_text(answer: Message) -> str:
-    """The text of an answer that is an error of the tool."""
-    result = answer["result"]
+def error_text(response: Message) -> str:
+    """Return the text of a response that is an error of the tool."""
+    result = response["result"]
     assert result.get("isError") is True, result
     assert result.get("structuredContent", {}).keys() <= {"retry_after"}
     return "\n".join(part["text"] for part in result["content"])
 
 
 class RequestBarrier:
-    """Holds requests for a path until so many of them are there."""
+    """Delays requests for a path until a number of them are waiting."""
 
-    def __init__(self, path: str, guests: int) -> None:
+    def __init__(self, path: str, parties: int) -> None:
         self._path = path
-        self._guests = guests
-        self._everybody = anyio.Event()
+        self._parties = parties
+        self._complete = anyio.Event()
         self.waiting = 0
 
     async def wait(self, path: str) -> None:
         if path == self._path:
             self.waiting += 1
-            if self.waiting == self._guests:
-                self._everybody.set()
+            if self.waiting == self._parties:
+                self._complete.set()
             with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
-                await self._everybody.wait()
+                await self._complete.wait()
 
 
 async def never_respond(_scope: Scope, receive: Receive, _send: Send) -> None:
-    """Answer nothing until the caller gives up."""
+    """Send no response until the caller disconnects."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
@@ -283,13 +284,13 @@ def serve_in_thread(app: ASGIApp, port: int) -> Generator[None]:
 
 
 class Upstream:
-    """The embedded cloud on a real port of its own, which counts what it is asked.
+    """The embedded cloud on a real port, which records the requests that it receives.
 
     Attributes:
-        seen: method and path of every request.
-        instead: answers in place of the cloud, where `instead_of` says so.
-        meeting: holds requests until others have come.
-        stopped: the time, where it stands still: nothing that was begun comes to its end.
+        requests: method and path of every request.
+        replacement: an application that handles the `replaced_methods` in place of the cloud.
+        barrier: delays requests until others are waiting.
+        frozen_time: the time of a stopped clock, with which operations never complete.
     """
 
     def __init__(self, database: Path, key: str = KEY) -> None:
@@ -319,21 +320,21 @@ class Upstream:
 
     @property
     def settings(self) -> dict[str, str]:
-        """What makes a server use it."""
+        """The settings of a server that uses it."""
         return {"SNAPSHOT_MCP_API_URL": self.url, "SNAPSHOT_MCP_API_KEY": KEY}
 
     @property
     def writes(self) -> list[str]:
-        """Every request that could change something."""
-        return [it for it in self.requests if not it.startswith("GET ")]
+        """The requests that may change something."""
+        return [request for request in self.requests if not request.startswith("GET ")]
 
     def post(self, path: str, body: object) -> None:
-        """Change something as another person would; it is not counted."""
+        """Send a request that is not recorded, as from another client."""
         headers = {"api_key": KEY}
-        answer = httpx.post(
+        response = httpx.post(
             self.url + path, json=body, headers=headers, timeout=ANSWER_TIMEOUT_SECONDS
         )
-        assert answer.is_success, answer.text
+        assert response.is_success, response.text
         self.requests.remove(f"POST /v1{path}")
 
     @contextmanager
@@ -344,12 +345,12 @@ class Upstream:
 
 
 def list_ready_snapshots(server: StdioServer) -> list[Message]:
-    """All snapshots that are ready, the newest first."""
+    """Return all ready snapshots, newest first."""
     return server.call_tool("list_snapshots", state="ready", limit=100)["snapshots"]
 
 
 def target_arguments(tool: str, snapshot_id: int, new_vm_name: str) -> dict[str, object]:
-    """What the tool needs beside plan_token and confirm."""
+    """Return the arguments that the tool needs besides plan_token and confirm."""
     name = {"new_vm_name": new_vm_name} if tool == "restore_snapshot" else {}
     return {"snapshot_id": snapshot_id, **name}
 
@@ -357,7 +358,7 @@ def target_arguments(tool: str, snapshot_id: int, new_vm_name: str) -> dict[str,
 def commit_arguments(
     server: StdioServer, tool: str, arguments: dict[str, object]
 ) -> dict[str, object]:
-    """The arguments that commit a new plan."""
+    """Create a plan and return the arguments that commit it."""
     plan = server.call_tool(tool, **arguments)
     assert plan["outcome"] == "confirmation_required"
     return arguments | {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}

@@ -1,4 +1,4 @@
-"""A server over Streamable HTTP in a process of its own."""
+"""A server over Streamable HTTP, in a process of its own."""
 
 import subprocess
 import tempfile
@@ -16,7 +16,7 @@ ACCEPT = {"accept": "application/json, text/event-stream"}
 
 
 class HttpServer:
-    """A server on a port."""
+    """A running server on a port."""
 
     def __init__(self, process: subprocess.Popen[bytes], port: int, output: IO[bytes]) -> None:
         self.process = process
@@ -29,7 +29,7 @@ class HttpServer:
 
     @property
     def output(self) -> list[str]:
-        """The lines of stdout and stderr together."""
+        """The header_items of stdout and stderr combined."""
         self._output.seek(0)
         return self._output.read().decode().splitlines()
 
@@ -46,19 +46,19 @@ class HttpServer:
         )
 
     def post_raw(self, body: str, **headers: str | list[str]) -> httpx.Response:
-        """Post a body as it is; a list sends a header several times."""
-        given = {"content-type": "application/json", **ACCEPT, **headers}
-        lines = [
+        """Post a body without changes; a list of values repeats a header."""
+        all_headers = {"content-type": "application/json", **ACCEPT, **headers}
+        header_items = [
             (name, value)
-            for name, values in given.items()
+            for name, values in all_headers.items()
             for value in ([values] if isinstance(values, str) else values)
         ]
         return httpx.post(
-            f"{self.url}/mcp", content=body, headers=lines, timeout=ANSWER_TIMEOUT_SECONDS
+            f"{self.url}/mcp", content=body, headers=header_items, timeout=ANSWER_TIMEOUT_SECONDS
         )
 
     def terminate(self) -> None:
-        """End it in good order, so that what it ran counts as run."""
+        """End the process with SIGTERM, so that it records its coverage."""
         self.process.terminate()
         until(lambda: self.process.poll() is not None, "the end")
 
@@ -71,7 +71,7 @@ class HttpServer:
 
 @contextmanager
 def http_server(folder: Path, port: int, *options: str, **settings: str) -> Generator[HttpServer]:
-    """A server over HTTP that answers; it is killed in the end, should it still run."""
+    """Start a server over HTTP, wait until it responds, and kill it at the end."""
     arguments = ["serve", "--transport", "http", "--port", str(port), *options]
     with (
         tempfile.TemporaryFile() as output,

@@ -1,4 +1,4 @@
-"""The command as MCP clients start it: over stdio, where stdout is the wire."""
+"""The command over stdio, as MCP clients start it."""
 
 import json
 import signal
@@ -24,18 +24,18 @@ from tests.processes.helpers import (
     until,
 )
 
-# Windows knows no signals between processes: there, terminating is all that can be done.
-ENDINGS = [signal.SIGTERM] if sys.platform == "win32" else [signal.SIGTERM, signal.SIGINT]
+# Windows has no signals between processes, only termination.
+SIGNALS = [signal.SIGTERM] if sys.platform == "win32" else [signal.SIGTERM, signal.SIGINT]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_handshake_is_answered_and_exactly_the_six_tools_are_listed(
+def test_the_handshake_succeeds_and_exactly_the_tools_are_listed(
     command: str, tmp_path: Path
 ) -> None:
     with stdio_server(tmp_path, command=COMMANDS[command]) as server:
-        welcome = server.initialize()
-        assert welcome["protocolVersion"] == LEGACY_VERSION
-        assert welcome["serverInfo"]["name"] == "snapshot-mcp"
+        initialize_result = server.initialize()
+        assert initialize_result["protocolVersion"] == LEGACY_VERSION
+        assert initialize_result["serverInfo"]["name"] == "snapshot-mcp"
         tools = server.list_tools()
         assert len(tools) == len(TOOLS)
         assert set(tools) == TOOLS
@@ -46,7 +46,7 @@ def test_the_handshake_is_answered_and_exactly_the_six_tools_are_listed(
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_a_client_of_either_era_lists_and_calls_the_tools(mode: str, tmp_path: Path) -> None:
+async def test_a_client_of_each_era_lists_and_calls_the_tools(mode: str, tmp_path: Path) -> None:
     parameters = StdioServerParameters(
         command=MODULE[0], args=[*MODULE[1:]], env=environment(tmp_path)
     )
@@ -64,7 +64,7 @@ async def test_a_client_of_either_era_lists_and_calls_the_tools(mode: str, tmp_p
         assert errors.read().splitlines() == [EMBEDDED_NOTE]
 
 
-def test_whatever_comes_in_only_json_rpc_goes_out_and_the_server_stays_usable(
+def test_invalid_input_gets_only_json_rpc_output_and_the_server_stays_usable(
     tmp_path: Path,
 ) -> None:
     with stdio_server(tmp_path) as server:
@@ -86,7 +86,7 @@ def test_whatever_comes_in_only_json_rpc_goes_out_and_the_server_stays_usable(
         assert "Traceback" not in server.stderr
 
 
-def test_a_cancelled_call_ends_and_the_server_goes_on(tmp_path: Path) -> None:
+def test_a_cancelled_call_ends_and_the_server_continues(tmp_path: Path) -> None:
     with stdio_server(tmp_path) as server:
         server.initialize()
         vm_id = next(
@@ -94,37 +94,44 @@ def test_a_cancelled_call_ends_and_the_server_goes_on(tmp_path: Path) -> None:
             for vm in server.call_tool("list_virtual_machines")["virtual_machines"]
             if vm["can_snapshot"]
         )
-        order = {
+        arguments = {
             "vm_id": vm_id,
-            "name": "left-half-way",
+            "name": "cancelled",
             "allow_interruption": True,
             "wait_seconds": 600,
         }
         call = server.send_request(
-            "tools/call", name="create_snapshot", arguments=order, _meta={"progressToken": "way"}
+            "tools/call",
+            name="create_snapshot",
+            arguments=arguments,
+            _meta={"progressToken": "way"},
         )
         server.wait_for_message(lambda message: message.get("method") == "notifications/progress")
         server.send_notification("notifications/cancelled", requestId=call, reason="enough")
-        made = server.call_tool("list_snapshots", search="left-half-way")
-        assert [it["state"] for it in made["snapshots"]] == ["pending"]
+        page = server.call_tool("list_snapshots", search="cancelled")
+        assert [snapshot["state"] for snapshot in page["snapshots"]] == ["pending"]
         assert server.close_stdin() == 0
-        results = [it for it in server.messages if it.get("id") == call and "result" in it]
+        results = [
+            message
+            for message in server.messages
+            if message.get("id") == call and "result" in message
+        ]
         assert results == []
         assert "Traceback" not in server.stderr
 
 
-def test_the_key_appears_nowhere_even_when_every_call_fails(tmp_path: Path) -> None:
+def test_the_key_appears_nowhere_even_if_every_call_fails(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}/v1"
-    keyed = {"SNAPSHOT_MCP_API_KEY": KEY, "SNAPSHOT_MCP_API_URL": url}
-    with stdio_server(tmp_path, **keyed) as server:
+    settings = {"SNAPSHOT_MCP_API_KEY": KEY, "SNAPSHOT_MCP_API_URL": url}
+    with stdio_server(tmp_path, **settings) as server:
         server.initialize()
         texts = [
             server.call_tool_error("list_snapshots"),
             server.call_tool_error("delete_snapshot", snapshot_id=1701),
             server.call_tool_error("create_snapshot", vm_id=1, name="x"),
         ]
-        # After a few failures it is taken to be down, and not asked at all.
-        assert all("could not be reached" in it or "has not answered" in it for it in texts)
+        # After a few failures, the circuit breaker sends no requests.
+        assert all("could not be reached" in text or "has not answered" in text for text in texts)
         assert all("Nothing was changed." in text for text in texts)
         assert server.close_stdin() == 0
         assert server.stderr == ""
@@ -134,7 +141,7 @@ def test_the_key_appears_nowhere_even_when_every_call_fails(tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("measured")
-def test_closing_stdin_in_the_midst_of_a_wait_ends_the_server(tmp_path: Path) -> None:
+def test_closing_stdin_during_a_wait_ends_the_server(tmp_path: Path) -> None:
     with stdio_server(tmp_path) as server:
         server.initialize()
         vm_id = server.call_tool("list_virtual_machines", search="notebook")["virtual_machines"][0][
@@ -143,7 +150,7 @@ def test_closing_stdin_in_the_midst_of_a_wait_ends_the_server(tmp_path: Path) ->
         server.send_request(
             "tools/call",
             name="create_snapshot",
-            arguments={"vm_id": vm_id, "name": "nobody-waits", "wait_seconds": 600},
+            arguments={"vm_id": vm_id, "name": "abandoned", "wait_seconds": 600},
             _meta={"progressToken": 1},
         )
         server.wait_for_message(lambda message: message.get("method") == "notifications/progress")
@@ -154,14 +161,14 @@ def test_closing_stdin_in_the_midst_of_a_wait_ends_the_server(tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("measured")
-@pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.name)
+@pytest.mark.parametrize("end_signal", SIGNALS, ids=lambda end_signal: end_signal.name)
 def test_a_signal_ends_the_server_while_its_stdin_is_still_open(
-    ending: signal.Signals, tmp_path: Path
+    end_signal: signal.Signals, tmp_path: Path
 ) -> None:
     with stdio_server(tmp_path) as server:
         server.initialize()
         assert set(server.list_tools()) == TOOLS
-        server.process.send_signal(ending)
+        server.process.send_signal(end_signal)
         until(lambda: server.process.poll() is not None, "the end")
         assert server.process.returncode != 0
         assert len(server.messages) == 2

@@ -1,4 +1,4 @@
-"""Clients of both eras that call whatever comes next, and remember what they were told."""
+"""Load: clients of both eras that share a list of calls and record the reported results."""
 
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -13,12 +13,12 @@ from mcp_types import CallToolResult
 
 from tests.conftest import ERAS, said
 
-LONGEST_CALL_SECONDS = 240
-KEPT_OF_A_VM = 4
+CALL_TIMEOUT_SECONDS = 240
+KEEP_LAST = 4
 
 
-class Told(NamedTuple):
-    """What a client was told of one change: `outcome` is "lost" where no answer came."""
+class ReportedChange(NamedTuple):
+    """The reported result of one change; `outcome` is "lost" if there was no answer."""
 
     tool: str
     name: str
@@ -29,40 +29,40 @@ class Told(NamedTuple):
 
 
 class Load:
-    """Numbered calls, handed out to whoever is free.
+    """Numbered calls, distributed to free clients.
 
     Args:
-        url: where any replica is reached.
-        calls: how many there are.
-        tokens: those of the principals; the number of a client says which is its own.
-        may: whether the principal of a number may call a tool.
+        url: address of the proxy in front of the replicas.
+        calls: number of calls.
+        tokens: tokens of the principals, by client number.
+        is_allowed: whether the principal of a client number may call a tool.
     """
 
     def __init__(
-        self, url: str, calls: int, tokens: Sequence[str], may: Callable[[int, str], bool]
+        self, url: str, calls: int, tokens: Sequence[str], is_allowed: Callable[[int, str], bool]
     ) -> None:
         self._url = url
         self._tokens = tokens
-        self._may = may
+        self._is_allowed = is_allowed
         self.forbidden = 0
         self._numbers = iter(range(calls))
         self._random = Random("replicas")  # noqa: S311 - the same load each time
         self.answered = 0
         self.broken: list[str] = []
-        self.told: list[Told] = []
+        self.reported: list[ReportedChange] = []
         self.snapshots: list[int] = []
         self.vms: list[int] = []
 
     async def work(self, client_number: int) -> None:
-        """Be one client until there is nothing left to call."""
+        """Act as one client until no calls are left."""
         for number in self._numbers:
             try:
-                with anyio.fail_after(LONGEST_CALL_SECONDS):
+                with anyio.fail_after(CALL_TIMEOUT_SECONDS):
                     async with self._client(client_number) as client:
                         await self._call(client, number, client_number)
-                        for following in _some(self._numbers, 24):
+                        for following in _take(self._numbers, 24):
                             await self._call(client, following, client_number)
-            except Exception as error:  # noqa: BLE001 - what broke: the client comes back
+            except Exception as error:  # noqa: BLE001 - the client reconnects after any error
                 self.broken.append(repr(error))
 
     @asynccontextmanager
@@ -73,7 +73,7 @@ class Load:
             async with Client(transport, mode=ERAS[number % 2]) as client:
                 yield client
 
-    async def _call(self, client: Client, number: int, who: int) -> None:
+    async def _call(self, client: Client, number: int, client_number: int) -> None:
         match number % 10:
             case 0 | 1:
                 await client.list_tools()
@@ -82,46 +82,50 @@ class Load:
             case 4:
                 await self._ask(client, "list_virtual_machines", limit=5)
             case 5 if number % 50 == 45:
-                with self._unless_forbidden(who, "apply_retention"):
-                    await self._tidy_up(client, who)
+                with self._allow_forbidden(client_number, "apply_retention"):
+                    await self._apply_retention(client, client_number)
             case 5:
-                await self._ask(client, "inspect_snapshot", snapshot_id=self._a_snapshot())
+                await self._ask(client, "inspect_snapshot", snapshot_id=self._random_snapshot())
             case 6:
-                arguments = {"snapshot_id": self._a_snapshot(), "plan_token": "x", "confirm": "y"}
-                with self._unless_forbidden(who, "delete_snapshot"):
+                arguments = {
+                    "snapshot_id": self._random_snapshot(),
+                    "plan_token": "x",
+                    "confirm": "y",
+                }
+                with self._allow_forbidden(client_number, "delete_snapshot"):
                     await self._ask(client, "delete_snapshot", **arguments)
             case 7 | 8:
-                with self._unless_forbidden(who, "create_snapshot"):
-                    await self._create(client, who, f"load-{number // 20}")
+                with self._allow_forbidden(client_number, "create_snapshot"):
+                    await self._create(client, client_number, f"load-{number // 20}")
             case _:
-                with self._unless_forbidden(who, "delete_snapshot"):
-                    await self._delete(client, who)
+                with self._allow_forbidden(client_number, "delete_snapshot"):
+                    await self._delete(client, client_number)
         self.answered += 1
 
     @contextmanager
-    def _unless_forbidden(self, who: int, tool: str) -> Generator[None]:
+    def _allow_forbidden(self, client_number: int, tool: str) -> Generator[None]:
         try:
             yield
         except MCPError:
-            if self._may(who, tool):
+            if self._is_allowed(client_number, tool):
                 raise
             self.forbidden += 1
 
-    def _a_snapshot(self) -> int:
+    def _random_snapshot(self) -> int:
         return self._random.choice(self.snapshots)
 
     async def _ask(self, client: Client, tool: str, **arguments: object) -> CallToolResult:
         return await client.call_tool(tool, dict(arguments))
 
-    async def _create(self, client: Client, who: int, name: str) -> None:
+    async def _create(self, client: Client, client_number: int, name: str) -> None:
         arguments = {"vm_id": self._random.choice(self.vms), "name": name}
         await self._change(
-            client, who, "create_snapshot", name, 0, allow_interruption=True, **arguments
+            client, client_number, "create_snapshot", name, 0, allow_interruption=True, **arguments
         )
 
-    async def _delete(self, client: Client, who: int) -> None:
-        """Agree to one plan twice at once: whichever replicas are asked, it is used once."""
-        target = self._a_snapshot()
+    async def _delete(self, client: Client, client_number: int) -> None:
+        """Commit one plan twice concurrently; only one commit may succeed on any replica."""
+        target = self._random_snapshot()
         plan: Any = (
             await self._ask(client, "delete_snapshot", snapshot_id=target)
         ).structured_content
@@ -132,46 +136,52 @@ class Load:
             for _ in range(2):
                 group.start_soon(
                     lambda: self._change(
-                        client, who, "delete_snapshot", "", target, snapshot_id=target, **commit
+                        client,
+                        client_number,
+                        "delete_snapshot",
+                        "",
+                        target,
+                        snapshot_id=target,
+                        **commit,
                     )
                 )
         self.answered += 2
 
-    async def _tidy_up(self, client: Client, who: int) -> None:
-        """Agree to one plan over many snapshots twice at once, where there is one to agree to."""
-        if not self._may(who, "apply_retention"):
-            await self._apply(client, who, {"plan_token": "x", "confirm": "y"})
+    async def _apply_retention(self, client: Client, client_number: int) -> None:
+        """Commit one retention plan twice concurrently, if there is something to delete."""
+        if not self._is_allowed(client_number, "apply_retention"):
+            await self._apply(client, client_number, {"plan_token": "x", "confirm": "y"})
             return
-        # Of all VMs: of one by chance there would often be nothing to tidy up.
-        answer = await self._ask(client, "plan_retention", keep_last=KEPT_OF_A_VM)
+        # For all VMs: a random VM would often have nothing to delete.
+        answer = await self._ask(client, "plan_retention", keep_last=KEEP_LAST)
         plan: Any = answer.structured_content
         if not plan or plan.get("outcome") != "confirmation_required":
             return
         commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
         async with anyio.create_task_group() as group:
             for _ in range(2):
-                group.start_soon(self._apply, client, who, commit)
+                group.start_soon(self._apply, client, client_number, commit)
         self.answered += 2
 
-    async def _apply(self, client: Client, who: int, arguments: dict[str, str]) -> None:
+    async def _apply(self, client: Client, client_number: int, arguments: dict[str, str]) -> None:
         tool = "apply_retention"
-        told = [Told(tool, "", 0, "lost", "", who)]
+        reported = [ReportedChange(tool, "", 0, "lost", "", client_number)]
         try:
             result = await client.call_tool(tool, dict(arguments))
             content: Any = result.structured_content or {}
             outcomes = ("deleted", "pending", "unknown")
-            told = [
-                Told(tool, "", it["id"], outcome, said(result), who)
+            reported = [
+                ReportedChange(tool, "", row["id"], outcome, said(result), client_number)
                 for outcome in outcomes
-                for it in content.get(outcome, [])
+                for row in content.get(outcome, [])
             ]
         finally:
-            self.told += told
+            self.reported += reported
 
     async def _change(
         self,
         client: Client,
-        who: int,
+        client_number: int,
         tool: str,
         name: str,
         target: int,
@@ -188,9 +198,9 @@ class Load:
                 target = content["snapshot"]["id"]
                 self.snapshots.append(target)
         finally:
-            self.told.append(Told(tool, name, target, outcome, text, who))
+            self.reported.append(ReportedChange(tool, name, target, outcome, text, client_number))
 
 
-def _some(numbers: Iterator[int], most: int) -> Iterator[int]:
-    for _, number in zip(range(most), numbers, strict=False):
+def _take(numbers: Iterator[int], count: int) -> Iterator[int]:
+    for _, number in zip(range(count), numbers, strict=False):
         yield number

@@ -1,4 +1,4 @@
-"""Made-up histories and policies: the same seed makes the same ones."""
+"""Generated histories and policies; the same seed generates the same ones."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,54 +12,54 @@ GUARDED = ("golden", "keep")
 LABELS = ("db", "web", *GUARDED)
 REGIONS = ("CANADA-1", "NORWAY-1", "US-1")
 RULES = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
-LONGEST = 25
-# New year and its ISO weeks, a leap day, ends of months, and where clocks are turned.
+MAX_LENGTH = 25
+# New Year and its ISO weeks, a leap day, ends of months, and clock changes.
 EDGES = [
-    datetime(year, month, day)  # noqa: DTZ001 - the zone is told later
+    datetime(year, month, day)  # noqa: DTZ001 - the zone is set later
     for year in range(2012, 2025, 3)
     for month, day in ((1, 1), (12, 31), (3, 1), (3, 29), (10, 31), (10, 28), (11, 3), (3, 12))
 ]
 SPANS = ("1h", "36h", "1d", "7d", "30d", "1m", "1m1d", "6m", "1y", "2y5m7d3h", "99999y", "99999h")
 
 
-def histories(random: Random, zone: ZoneInfo, number: int) -> list[Snapshot]:
-    """Snapshots of so many VMs; no two were taken at the same time, or restic might take either."""
-    made: list[Snapshot] = []
-    taken: set[datetime] = set()
+def generate_history(random: Random, zone: ZoneInfo, number: int) -> list[Snapshot]:
+    """Return snapshots of `number` VMs, all with different times: restic may keep either of two."""
+    snapshots: list[Snapshot] = []
+    used_times: set[datetime] = set()
     for vm_id in range(1, number + 1):
         for time in _times(random, zone):
             unused = time.astimezone(UTC)
-            while unused in taken:
+            while unused in used_times:
                 unused += timedelta(microseconds=1)
-            taken.add(unused)
-            made.append(_snapshot(random, len(made) + 1, vm_id, unused))
-        # Newer versions of restic refuse a policy by which nothing of a group would be left.
-        made[-1] = made[-1].model_copy(update={"labels": GUARDED})
-    random.shuffle(made)
-    return made
+            used_times.add(unused)
+            snapshots.append(_snapshot(random, len(snapshots) + 1, vm_id, unused))
+        # Newer versions of restic refuse a policy that would keep nothing of a group.
+        snapshots[-1] = snapshots[-1].model_copy(update={"labels": GUARDED})
+    random.shuffle(snapshots)
+    return snapshots
 
 
-def not_counted(random: Random, snapshots: list[Snapshot]) -> list[Snapshot]:
-    """As many again that are not ready, or without a time, which restic is not told of."""
+def uncounted_snapshots(random: Random, snapshots: list[Snapshot]) -> list[Snapshot]:
+    """Return as many snapshots that are not ready or have no time, which restic does not get."""
     statuses = ("ERROR", "CREATING", "THAWING", None)
-    rest = {"created_at": None}
+    no_time = {"created_at": None}
     return [
-        it.model_copy(
-            update={"id": it.id + len(snapshots)}
-            | (rest if random.random() < 0.2 else {"status": random.choice(statuses)})
+        snapshot.model_copy(
+            update={"id": snapshot.id + len(snapshots)}
+            | (no_time if random.random() < 0.2 else {"status": random.choice(statuses)})
         )
-        for it in snapshots
+        for snapshot in snapshots
     ]
 
 
-def policies(random: Random, zone: ZoneInfo, number: int) -> Iterator[RetentionPolicy]:
-    for turn in range(number):
+def generate_policies(random: Random, zone: ZoneInfo, number: int) -> Iterator[RetentionPolicy]:
+    for index in range(number):
         used = random.sample(RULES, random.randint(0, 4))
         within = random.choice(SPANS) if random.random() < 0.4 else None
         labels = random.sample(GUARDED, random.randint(1, 2)) if random.random() < 0.3 else []
         if not used and not within and not labels:
             used = ["daily"]
-        by: GroupBy = ("vm", "vm", "label", "vm", "region")[turn % 5] if used or within else "vm"
+        by: GroupBy = ("vm", "vm", "label", "vm", "region")[index % 5] if used or within else "vm"
         counts = {
             f"keep_{rule}": random.choice([1, 2, 3, 5, random.randint(1, 30), KEEP_ALL])
             for rule in used
@@ -88,25 +88,26 @@ def _snapshot(random: Random, number: int, vm_id: int, time: datetime) -> Snapsh
 
 def _times(random: Random, zone: ZoneInfo) -> Iterator[datetime]:
     shape = random.choice([_steps, _steps, _anywhere, _near_an_edge])
-    # A clock that goes wrong: all, or the newest few, are dated far in the future.
-    ahead = random.choice([0] * 8 + [3, LONGEST])
-    for place, time in enumerate(shape(random, zone, random.randint(1, LONGEST))):
-        yield time + timedelta(days=27_393) if place < ahead else time
+    # A wrong clock: all, or the newest few, are dated far in the future.
+    ahead = random.choice([0] * 8 + [3, MAX_LENGTH])
+    for index, time in enumerate(shape(random, zone, random.randint(1, MAX_LENGTH))):
+        yield time + timedelta(days=27_393) if index < ahead else time
 
 
 def _steps(random: Random, zone: ZoneInfo, number: int) -> list[datetime]:
-    """One after the other as a timetable makes them, some left out, some twice."""
+    """Return times of a schedule, some omitted, some twice."""
     hours = random.choice([1, 6, 24, 24, 48, 7 * 24, 30 * 24, 100 * 24, 365 * 24])
     last = random.choice(EDGES) + timedelta(minutes=random.randint(-4_000, 4_000))
     late = random.choice([0, 0, hours * 60])
     times = [
-        last - timedelta(hours=hours * random.choice([place, place, place // 2 * 2, place * 3]))
-        for place in range(number)
+        last - timedelta(hours=hours * random.choice([index, index, index // 2 * 2, index * 3]))
+        for index in range(number)
     ]
-    # Now by the wall clock, now by the time that really passes.
-    place = random.choice([zone, UTC])
+    # The schedule follows either the wall clock or the elapsed time.
+    schedule_zone = random.choice([zone, UTC])
     return [
-        (time - timedelta(minutes=random.randint(0, late))).replace(tzinfo=place) for time in times
+        (time - timedelta(minutes=random.randint(0, late))).replace(tzinfo=schedule_zone)
+        for time in times
     ]
 
 

@@ -1,7 +1,7 @@
-"""A restic repository made by hand, because restic takes a second for each snapshot it makes.
+"""A restic repository written without restic, which needs a second for each snapshot.
 
-Only what `restic forget --dry-run` reads is there: a key, the configuration and snapshots, whose
-files it never looks for. Source: the chapters "Repository Format" and "Keys, Encryption and MAC" of
+It has only what `restic forget --dry-run` reads: a key, the configuration and snapshots, without
+their files. Source: the chapters "Repository Format" and "Keys, Encryption and MAC" of
 restic's reference on its design.
 """
 
@@ -16,31 +16,31 @@ from typing import NamedTuple
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
-PASSWORD = "sesame"  # noqa: S105 - it guards made-up snapshots
+PASSWORD = "sesame"  # noqa: S105 - it protects generated snapshots
 FOLDERS = ("data", "index", "keys", "locks", "snapshots")
-# The cheapest cost that restic takes; its own choice costs half a second at each start.
+# The lowest cost that restic accepts; its default takes half a second at each start.
 COST = {"N": 2, "r": 1, "p": 1}
 CONFIGURATION = {"version": 1, "id": "5a" * 32, "chunker_polynomial": "23119cadd62b65"}
 
 
 class Keys(NamedTuple):
-    """What encrypts and signs a file, in the order in which a password yields it."""
+    """The keys that encrypt and sign a file, in the order of key derivation."""
 
     encryption: bytes
     signing_key: bytes
     signing_number: bytes
 
     @classmethod
-    def cut_from(cls, secret: bytes) -> "Keys":
+    def from_secret(cls, secret: bytes) -> "Keys":
         return cls(secret[:32], secret[32:48], secret[48:64])
 
     def seal(self, content: bytes) -> bytes:
         nonce = os.urandom(16)
-        counted = Cipher(algorithms.AES(self.encryption), modes.CTR(nonce)).encryptor()
-        hidden = counted.update(content) + counted.finalize()
+        encryptor = Cipher(algorithms.AES(self.encryption), modes.CTR(nonce)).encryptor()
+        ciphertext = encryptor.update(content) + encryptor.finalize()
         block = Cipher(algorithms.AES(self.signing_key), modes.ECB()).encryptor()  # noqa: S305
-        once = self.signing_number + block.update(nonce)
-        return nonce + hidden + Poly1305.generate_tag(once, hidden)
+        one_time_key = self.signing_number + block.update(nonce)
+        return nonce + ciphertext + Poly1305.generate_tag(one_time_key, ciphertext)
 
     def as_json(self) -> bytes:
         mac = {"k": _text(self.signing_key), "r": _text(self.signing_number)}
@@ -48,16 +48,16 @@ class Keys(NamedTuple):
 
 
 class Repository:
-    """An empty repository in a new folder, to which snapshots are added."""
+    """A repository in a new folder, empty at first."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.keys = Keys.cut_from(os.urandom(64))
+        self.keys = Keys.from_secret(os.urandom(64))
         for name in FOLDERS:
             (folder / name).mkdir(parents=True)
         sealed = self.keys.seal(json.dumps(CONFIGURATION).encode())
         (folder / "config").write_bytes(sealed)
-        self._write("keys", _locked(self.keys))
+        self._write("keys", _encrypt_keys(self.keys))
 
     def add(self, snapshot: Mapping[str, object]) -> None:
         self._write("snapshots", self.keys.seal(json.dumps(snapshot).encode()))
@@ -66,13 +66,13 @@ class Repository:
         (self.folder / kind / sha256(content).hexdigest()).write_bytes(content)
 
 
-def _locked(keys: Keys) -> bytes:
+def _encrypt_keys(keys: Keys) -> bytes:
     salt = os.urandom(64)
     cost = {name.lower(): number for name, number in COST.items()}
     secret = scrypt(PASSWORD.encode(), salt=salt, dklen=64, **cost)
-    sealed = Keys.cut_from(secret).seal(keys.as_json())
-    about = {"created": "2026-01-01T00:00:00Z", "kdf": "scrypt", **COST}
-    return json.dumps({**about, "salt": _text(salt), "data": _text(sealed)}).encode()
+    sealed = Keys.from_secret(secret).seal(keys.as_json())
+    header = {"created": "2026-01-01T00:00:00Z", "kdf": "scrypt", **COST}
+    return json.dumps({**header, "salt": _text(salt), "data": _text(sealed)}).encode()
 
 
 def _text(content: bytes) -> str:

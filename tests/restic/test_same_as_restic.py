@@ -1,4 +1,4 @@
-"""Our decisions, compared with those of the real restic on the same histories.
+"""Compare our decisions with those of the real restic on the same histories.
 
 `make test-soak` compares 2,000 histories under 20 policies each.
 """
@@ -19,27 +19,27 @@ import pytest
 from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.rules.retention import Decision, decide_retention
 from snapshot_mcp.rules.retention_policy import KEEP_ALL, MAX_COUNT, RetentionPolicy
-from tests.restic.histories import RULES, histories, not_counted, policies
+from tests.restic.histories import RULES, generate_history, generate_policies, uncounted_snapshots
 from tests.restic.repository import PASSWORD, Repository
 from tests.scale import scale
 from tests.waiting import START_TIMEOUT_SECONDS
 
 pytestmark = [pytest.mark.restic, pytest.mark.no_cover]
 
-# Clocks that are never turned, turned in either half of the world, and half an hour off.
+# Zones without clock changes, with changes in either hemisphere, and with a half-hour offset.
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Australia/Sydney", "Asia/Kolkata")
 HISTORIES, POLICIES = scale(quick=(100, 5), deep=(100, 10), soak=(400, 20))  # for each zone
 GROUPS = {"vm": "host", "label": "tags", "region": "paths"}
-NONE_LEFT = dict.fromkeys(RULES, 0)
+NONE_REMAINING = dict.fromkeys(RULES, 0)
 COUNTED = re.compile(r"(oldest, )?(\w+) (\d+) of (\w+)")
 
 
 class Restic(NamedTuple):
-    """The restic of this machine."""
+    """The restic installed on this machine."""
 
     program: str
-    knows_all: bool
-    """Whether it keeps the oldest while a count is not used up, and has counts without end."""
+    supports_unlimited: bool
+    """Whether it keeps the oldest while a count is not used up, and accepts unlimited counts."""
 
     def forget(self, repository: Repository, policy: RetentionPolicy) -> list[dict[str, Any]]:
         command = [self.program, "--no-cache", "--repo", str(repository.folder)]
@@ -57,10 +57,10 @@ class Restic(NamedTuple):
 
     def _options(self, policy: RetentionPolicy) -> Iterable[str]:
         yield from ("--group-by", GROUPS[policy.group_by])
-        endless = "unlimited" if self.knows_all else str(MAX_COUNT)
+        unlimited = "unlimited" if self.supports_unlimited else str(MAX_COUNT)
         for rule, count in policy.counts:
             if count:
-                yield from (f"--keep-{rule}", endless if count == KEEP_ALL else str(count))
+                yield from (f"--keep-{rule}", unlimited if count == KEEP_ALL else str(count))
         if policy.keep_within:
             yield from ("--keep-within", str(policy.keep_within))
         for label in policy.keep_labels:
@@ -68,13 +68,13 @@ class Restic(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """Why restic keeps a snapshot, in its words, and what is left of each count after it.
+    """Restic's reasons to keep a snapshot, and what remains of each count after it.
 
-    Not every version tells what is left.
+    Some versions do not report the remaining counts.
     """
 
     reasons: list[str]
-    left: dict[str, int] | None
+    remaining: dict[str, int] | None
 
 
 @pytest.fixture(scope="module")
@@ -82,36 +82,36 @@ def restic() -> Restic:
     program = shutil.which("restic")
     if program is None:
         pytest.fail("restic is not installed: install it, or leave out -m restic")
-    told = subprocess.run(
+    output = subprocess.run(
         [program, "version"],
         capture_output=True,
         text=True,
         timeout=START_TIMEOUT_SECONDS,
         check=True,
     ).stdout
-    version = re.search(r"restic (\d+)\.(\d+)", told)
-    assert version is not None, told
+    version = re.search(r"restic (\d+)\.(\d+)", output)
+    assert version is not None, output
     return Restic(program, (int(version[1]), int(version[2])) >= (0, 16))
 
 
 @pytest.mark.parametrize("zone_name", ZONES)
-def test_the_same_are_kept_and_removed_for_the_same_reasons(
+def test_the_same_snapshots_are_kept_and_removed_for_the_same_reasons(
     tmp_path: Path, restic: Restic, zone_name: str
 ) -> None:
-    random = Random(f"histories of {zone_name}")  # noqa: S311 - the same ones each time
+    random = Random(f"histories of {zone_name}")  # noqa: S311 - the same ones in each run
     zone = ZoneInfo(zone_name)
-    snapshots = histories(random, zone, HISTORIES)
-    repository = repository_of(tmp_path, snapshots, zone)
+    snapshots = generate_history(random, zone, HISTORIES)
+    repository = create_repository(tmp_path, snapshots, zone)
     pairs = 0
-    for turn, policy in enumerate(policies(random, zone, POLICIES)):
+    for index, policy in enumerate(generate_policies(random, zone, POLICIES)):
         answer = restic.forget(repository, policy)
-        ours = decided(random, snapshots, policy, labels_protect=turn % 2 == 1)
+        ours = decide(random, snapshots, policy, labels_protect=index % 2 == 1)
         assert differences(restic, ours, answer) == {}, policy
         pairs += len(answer)
     assert pairs > HISTORIES * POLICIES / 2
 
 
-def repository_of(folder: Path, snapshots: Iterable[Snapshot], zone: ZoneInfo) -> Repository:
+def create_repository(folder: Path, snapshots: Iterable[Snapshot], zone: ZoneInfo) -> Repository:
     repository = Repository(folder / "repository")
     for snapshot in snapshots:
         assert snapshot.created_at is not None
@@ -122,85 +122,90 @@ def repository_of(folder: Path, snapshots: Iterable[Snapshot], zone: ZoneInfo) -
                 "hostname": f"vm-{snapshot.vm_id}",
                 "paths": [f"/{snapshot.region}"],
                 "tags": snapshot.labels,
-                "username": str(snapshot.id),  # as it comes, it names the snapshot in the answer
+                "username": str(snapshot.id),  # identifies the snapshot in the answer
             }
         )
     return repository
 
 
-def decided(
+def decide(
     random: Random, snapshots: list[Snapshot], policy: RetentionPolicy, *, labels_protect: bool
 ) -> dict[int, Decision]:
-    """Our decisions by id, of what restic knows too.
+    """Return our decisions by id, for the snapshots that restic has too.
 
     Args:
-        random: decides about the snapshots that are not counted.
-        snapshots: what restic knows.
-        policy: what restic is told.
-        labels_protect: the labels come as a protection in place of `keep_labels`.
+        random: generates the uncounted snapshots.
+        snapshots: the snapshots in restic's repository.
+        policy: the policy passed to restic.
+        labels_protect: apply the labels as a protection instead of `keep_labels`.
     """
 
     def protection(snapshot: Snapshot) -> str | None:
-        return " ".join(it for it in policy.keep_labels if it in snapshot.labels) or None
+        return " ".join(label for label in policy.keep_labels if label in snapshot.labels) or None
 
-    # A policy that only protects is an empty one.
+    # A policy with protections only is empty, and rejected.
     labels_protect = labels_protect and any(count for _, count in policy.counts)
     decisions = decide_retention(
-        [*snapshots, *not_counted(random, snapshots)],
+        [*snapshots, *uncounted_snapshots(random, snapshots)],
         policy.model_copy(update={"keep_labels": ()}) if labels_protect else policy,
         now=datetime.now(UTC),
         find_protection=protection if labels_protect else lambda _: None,
         may_delete_last_copy=True,
     )
-    known = {it.id for it in snapshots}
-    assert all(it.keep for it in decisions if it.snapshot.id not in known)
-    return {it.snapshot.id: it for it in decisions if it.snapshot.id in known}
+    known = {snapshot.id for snapshot in snapshots}
+    assert all(decision.keep for decision in decisions if decision.snapshot.id not in known)
+    return {
+        decision.snapshot.id: decision for decision in decisions if decision.snapshot.id in known
+    }
 
 
 def differences(
     restic: Restic, ours: Mapping[int, Decision], answer: list[dict[str, Any]]
 ) -> dict[int, object]:
-    """Where we and restic do not agree, by id."""
-    kept, removed = read(answer)
+    """Return the disagreements with restic, by id."""
+    kept, removed = parse_answer(answer)
     assert kept.keys() | removed == ours.keys()
     assert not kept.keys() & removed
     found: dict[int, object] = {}
     for number, decision in ours.items():
-        reasons, left = in_restics_words(restic, decision)
+        reasons, remaining = in_restic_words(restic, decision)
         theirs = kept.get(number, Kept([], {}))
-        same_left = theirs.left is None or left.items() <= {**NONE_LEFT, **theirs.left}.items()
-        if set(theirs.reasons) != reasons or not same_left:
+        same_remaining = (
+            theirs.remaining is None
+            or remaining.items() <= {**NONE_REMAINING, **theirs.remaining}.items()
+        )
+        if set(theirs.reasons) != reasons or not same_remaining:
             found[number] = (decision, theirs)
     return found
 
 
-def read(answer: list[dict[str, Any]]) -> tuple[dict[int, Kept], set[int]]:
-    """What restic keeps, and what it removes."""
+def parse_answer(answer: list[dict[str, Any]]) -> tuple[dict[int, Kept], set[int]]:
+    """Return what restic keeps, and what it removes."""
     kept = {
         int(reason["snapshot"]["username"]): Kept(reason["matches"], reason.get("counters"))
         for group in answer
         for reason in group["reasons"] or ()
     }
-    listed = {int(it["username"]) for group in answer for it in group["keep"] or ()}
+    listed = {int(row["username"]) for group in answer for row in group["keep"] or ()}
     assert kept.keys() == listed
-    return kept, {int(it["username"]) for group in answer for it in group["remove"] or ()}
+    return kept, {int(row["username"]) for group in answer for row in group["remove"] or ()}
 
 
-def in_restics_words(restic: Restic, decision: Decision) -> tuple[set[str], dict[str, int]]:
-    """Its reasons to keep a snapshot, and what is left after it of the counts that kept it."""
+def in_restic_words(restic: Restic, decision: Decision) -> tuple[set[str], dict[str, int]]:
+    """Return a decision's reasons and remaining counts in the words of restic."""
     reasons: set[str] = set()
-    left: dict[str, int] = {}
+    remaining: dict[str, int] = {}
     for reason in decision.reasons:
         if counted := COUNTED.match(reason):
-            oldest, rule, used, whole = counted.groups()
-            if oldest and not restic.knows_all:
+            oldest, rule, used, limit = counted.groups()
+            if oldest and not restic.supports_unlimited:
                 continue
-            endless = KEEP_ALL if restic.knows_all else MAX_COUNT - int(used)
-            left[rule] = endless if whole == "all" else int(whole) - int(used)
+            unlimited = KEEP_ALL if restic.supports_unlimited else MAX_COUNT - int(used)
+            remaining[rule] = unlimited if limit == "all" else int(limit) - int(used)
             reasons.add(f"{'oldest ' if oldest else ''}{rule} snapshot")
         elif reason.startswith("within "):
             reasons.add(reason.removesuffix(" of the newest"))
         elif decision.keep:
             labels = reason.removeprefix("label ").removeprefix("protected: ").split()
             reasons |= {f"has tags [{label}]" for label in labels}
-    return reasons, left
+    return reasons, remaining

@@ -1,5 +1,5 @@
-# ruff: noqa: ANN401 - what a test reads is JSON of any shape
-"""The embedded cloud alone: a real HTTP client, a real database, a clock that tests turn."""
+# ruff: noqa: ANN401 - tests read JSON of any type
+"""The embedded cloud with a real HTTP client, a real database and a manual clock."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ NEWEST = 1730
 
 @dataclass
 class Cloud:
-    """An embedded cloud and what a test does with it."""
+    """An embedded cloud, its clock and its HTTP client."""
 
     database: Path
     time: datetime = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -42,9 +42,9 @@ class Cloud:
     def advance(self, seconds: float) -> None:
         self.time += timedelta(seconds=seconds)
 
-    async def request(self, method: str, path: str, status: int = 200, **more: Any) -> Any:
-        """The body of an answer that must have the status."""
-        response = await self.http.request(method, path, **more)
+    async def request(self, method: str, path: str, status: int = 200, **options: Any) -> Any:
+        """Send a request and return the body of the response, which must have this status."""
+        response = await self.http.request(method, path, **options)
         assert response.status_code == status, response.text
         return response.json()
 

@@ -1,4 +1,4 @@
-"""The embedded cloud's own OpenAPI document: well made, complete, and true."""
+"""The embedded cloud's OpenAPI document: valid, complete, and consistent with its behaviour."""
 
 import json
 import re
@@ -27,13 +27,13 @@ from snapshot_mcp.sandbox.errors import ApiError
 from snapshot_mcp.sandbox.request import MAX_NAME_LENGTH, NAME_PATTERN, validate_name
 from snapshot_mcp.sandbox.seed import seed_database
 from tests.sandbox.conftest import GOLDEN, KEY, NEWEST, NOTEBOOK, TRAINING_BOX, Cloud
-from tests.sandbox.probing import CHECKS, PHASES, Findings, check_contract
-from tests.sandbox.test_serve import sandbox_process
+from tests.sandbox.contract_check import CHECKS, PHASES, Findings, check_contract
+from tests.sandbox.sandbox_process import start_sandbox
 from tests.waiting import START_TIMEOUT_SECONDS
 
 Json = dict[str, Any]
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
-LISTED = {"examples", "coverage"}
+FIXED_PHASES = {"examples", "coverage"}
 SECONDS = 50
 METHODS = {"get", "post", "put", "patch", "delete", "head", "options", "trace"}
 
@@ -50,89 +50,93 @@ async def document(cloud: Cloud) -> Json:
     return await cloud.get("/openapi.json")
 
 
-async def test_the_document_is_told_without_the_key_and_touches_no_database(cloud: Cloud) -> None:
+async def test_the_document_needs_no_key_and_no_database(cloud: Cloud) -> None:
     cloud.http.headers.pop("api_key")
     assert (await cloud.get("/openapi.json"))["openapi"] == "3.1.0"
     assert not cloud.database.parent.exists()
 
 
-def test_no_start_loads_the_document() -> None:
+def test_the_document_is_not_imported_at_start() -> None:
     code = (
         "import sys, snapshot_mcp.cli.main, snapshot_mcp.mcp_server.app, snapshot_mcp.sandbox.app;"
-        "print(*[it for it in sys.modules if it.startswith('snapshot_mcp.sandbox.')])"
+        "print(*[name for name in sys.modules if name.startswith('snapshot_mcp.sandbox.')])"
     )
-    said = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         timeout=START_TIMEOUT_SECONDS,
         check=True,
     )
-    rooms = {name.removeprefix("snapshot_mcp.sandbox.") for name in said.stdout.split()}
-    assert "handlers" in rooms
-    assert not [name for name in rooms if name.startswith("openapi.")]
+    modules = {name.removeprefix("snapshot_mcp.sandbox.") for name in result.stdout.split()}
+    assert "handlers" in modules
+    assert not [name for name in modules if name.startswith("openapi.")]
 
 
-async def test_every_route_is_in_the_document_and_the_other_way_round(
-    cloud: Cloud, document: Json
-) -> None:
+async def test_the_document_has_exactly_the_routes(cloud: Cloud, document: Json) -> None:
     app = create_app(database=cloud.database, api_key=KEY, now=lambda: cloud.time)
     routes = {
         (method, route.path.replace(":path}", "}"))
         for route in cast("list[Route]", app.routes)
         for method in route.methods or ()
-        if method != "HEAD"  # comes with every GET, and the document says so
+        if method != "HEAD"  # implied by GET, as the description says
     }
     (server,) = document["servers"]
-    told = {(method.upper(), server["url"] + path) for method, path, _ in operations(document)}
-    assert told == routes
+    documented = {
+        (method.upper(), server["url"] + path) for method, path, _ in operations(document)
+    }
+    assert documented == routes
 
 
 @pytest.mark.no_cover
-async def test_the_document_obeys_the_openapi_schema(document: Json) -> None:
+async def test_the_document_is_valid_by_the_openapi_schema(document: Json) -> None:
     schemathesis.openapi.from_dict(document).validate()
 
 
-async def test_every_schema_in_the_document_is_one(document: Json) -> None:
+async def test_every_schema_in_the_document_is_valid(document: Json) -> None:
     components = document["components"]
     places = [*components["parameters"].values(), *components["headers"].values()]
-    places += [it["content"]["application/json"] for it in components["responses"].values()]
+    places += [
+        response["content"]["application/json"] for response in components["responses"].values()
+    ]
     for schema in [*components["schemas"].values(), *(place["schema"] for place in places)]:
         Draft202012Validator.check_schema(schema)
 
 
-async def test_every_reference_leads_somewhere_and_every_component_is_used(document: Json) -> None:
+async def test_every_reference_resolves_and_every_component_is_used(document: Json) -> None:
     used = set(re.findall(r'"\$ref": "#/components/([^"]+)"', json.dumps(document)))
     components = document["components"]
     kinds = components.keys() - {"securitySchemes"}
     assert used == {f"{kind}/{name}" for kind in kinds for name in components[kind]}
 
 
-async def test_operations_are_named_once_and_name_what_their_path_holds(document: Json) -> None:
+async def test_operation_ids_are_unique_and_path_parameters_are_declared(document: Json) -> None:
     names = Counter(operation["operationId"] for _, _, operation in operations(document))
     assert set(names.values()) == {1}
     for _, path, operation in operations(document):
-        keys = [it["$ref"].rpartition("/")[2] for it in operation["parameters"]]
+        keys = [reference["$ref"].rpartition("/")[2] for reference in operation["parameters"]]
         parameters = [document["components"]["parameters"][key] for key in keys]
-        in_path = {it["name"] for it in parameters if it["in"] == "path"}
+        in_path = {parameter["name"] for parameter in parameters if parameter["in"] == "path"}
         assert in_path == set(re.findall(r"{(\w+)}", path))
-        replies = operation["responses"].values()
-        links = [link for reply in replies for link in reply.get("links", {}).values()]
+        responses = operation["responses"].values()
+        links = [
+            link for response_spec in responses for link in response_spec.get("links", {}).values()
+        ]
         assert {link["operationId"] for link in links} <= names.keys()
 
 
 @given(st.text(max_size=MAX_NAME_LENGTH + 2))
-def test_the_document_and_the_cloud_agree_on_names(name: str) -> None:
+def test_the_document_and_the_cloud_accept_the_same_names(name: str) -> None:
     try:
-        taken = validate_name(name) == name
+        accepted = validate_name(name) == name
     except ApiError:
-        taken = False
-    told = len(name) <= MAX_NAME_LENGTH and re.fullmatch(NAME_PATTERN.strip("^$"), name)
-    assert bool(told) == taken
+        accepted = False
+    documented = len(name) <= MAX_NAME_LENGTH and re.fullmatch(NAME_PATTERN.strip("^$"), name)
+    assert bool(documented) == accepted
 
 
-def provocation(call: str, path: str, status: int, unready: int) -> tuple[str, Json]:
-    """A path and a body that the call refuses with the status."""
+def request_with_error(operation_id: str, path: str, status: int, unready: int) -> tuple[str, Json]:
+    """Return a path and a body that the operation rejects with the status."""
     special: dict[tuple[str, int], tuple[str, Json]] = {
         ("delete_snapshot", 409): (f"/core/snapshots/{unready}", {}),
         ("restore_snapshot", 409): (
@@ -149,53 +153,59 @@ def provocation(call: str, path: str, status: int, unready: int) -> tuple[str, J
             {"name": "unready"},
         ),
     }
-    if (call, status) in special:
-        return special[call, status]
+    if (operation_id, status) in special:
+        return special[operation_id, status]
     bad = path.replace("{id}", "x").replace("{name}", "%20") + "?page=0"
     unknown = path.replace("{id}", "1")
     return (bad if status == 400 else unknown), {"name": "a", "new_vm_name": "a"}
 
 
-async def test_every_refusal_in_the_document_is_given_and_looks_as_told(
+async def test_every_documented_error_occurs_in_its_documented_format(
     cloud: Cloud, document: Json
 ) -> None:
     unready = (await cloud.create(TRAINING_BOX, "unready"))["snapshot"]["id"]
     app = create_app(database=cloud.database, api_key=KEY, now=lambda: 1 // 0)  # type: ignore[arg-type]
-    broken = httpx.AsyncClient(
+    failing_client = httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url=cloud.http.base_url, headers=cloud.http.headers
     )
-    seen: set[tuple[str, str]] = set()
+    checked: set[tuple[str, str]] = set()
     for method, path, operation in operations(document):
-        call = operation["operationId"]
-        for status, reply in operation["responses"].items():
-            if "$ref" not in reply:
+        operation_id = operation["operationId"]
+        for status, response_spec in operation["responses"].items():
+            if "$ref" not in response_spec:
                 continue
-            where, body = provocation(call, path, int(status), unready)
-            response = await (broken if status == "500" else cloud.http).request(
+            request_path, body = request_with_error(operation_id, path, int(status), unready)
+            response = await (failing_client if status == "500" else cloud.http).request(
                 method,
-                where,
+                request_path,
                 json=body if method == "post" else None,
                 headers={"api_key": "wrong"} if status == "401" else None,
             )
-            assert (call, response.status_code) == (call, int(status))
-            told = document["components"]["responses"][reply["$ref"].rpartition("/")[2]]
-            shape: Any = Draft202012Validator(told["content"]["application/json"]["schema"])
-            shape.validate(response.json())
-            seen.add((call, status))
-    assert len(seen) > 50
+            assert (operation_id, response.status_code) == (operation_id, int(status))
+            documented = document["components"]["responses"][
+                response_spec["$ref"].rpartition("/")[2]
+            ]
+            validator: Any = Draft202012Validator(
+                documented["content"]["application/json"]["schema"]
+            )
+            validator.validate(response.json())
+            checked.add((operation_id, status))
+    assert len(checked) > 50
 
 
-def hold(findings: Findings, document: Json, phases: Collection[str] = PHASES) -> None:
-    """Nothing was found, by every check, in every phase, and every call has succeeded too."""
+def assert_no_findings(
+    findings: Findings, document: Json, phases: Collection[str] = PHASES
+) -> None:
+    """Assert that every check ran in every phase without findings, and every call has succeeded."""
     assert not findings.failures, "\n\n".join(findings.failures[:10])
     assert set(findings.checks) == CHECKS
     assert findings.completed_phases() & PHASES == set(phases)
-    told = {f"{method.upper()} {path}" for method, path, _ in operations(document)}
-    assert findings.succeeded_calls() == told
+    documented = {f"{method.upper()} {path}" for method, path, _ in operations(document)}
+    assert findings.succeeded_calls() == documented
 
 
-def hurried_cloud(folder: Path) -> Starlette:
-    """A cloud where time goes by with every call: some snapshots are caught halfway."""
+def accelerated_cloud(folder: Path) -> Starlette:
+    """Return a cloud whose clock advances with every call, so that some snapshots are not ready."""
     time = NOON
 
     def now() -> datetime:
@@ -206,10 +216,12 @@ def hurried_cloud(folder: Path) -> Starlette:
     return create_app(database=folder / "probed.db", api_key=KEY, now=now)
 
 
-def forgetful_cloud(folder: Path) -> ASGIApp:
-    """A cloud that is new at every call, so that the request alone decides about the answer."""
+def resetting_cloud(folder: Path) -> ASGIApp:
+    """Return a cloud with a new database for every request, so that requests are independent."""
     filled, used = folder / "filled.db", folder / "used.db"
-    with store.transaction(filled, write=True, initialize=lambda it: seed_database(it, NOON)):
+    with store.transaction(
+        filled, write=True, initialize=lambda session: seed_database(session, NOON)
+    ):
         pass
     cloud = create_app(database=used, api_key=KEY, now=lambda: NOON)
 
@@ -220,22 +232,20 @@ def forgetful_cloud(folder: Path) -> ASGIApp:
     return app
 
 
-@pytest.mark.no_cover  # what is drawn runs no line that the other tests do not
-async def test_single_requests_are_answered_as_the_document_says(
-    tmp_path: Path, document: Json
-) -> None:
-    app = forgetful_cloud(tmp_path)
-    findings = check_contract(document, examples=1, phases=LISTED, alone=True, app=app, seed=3)
-    hold(findings, document, LISTED)
+@pytest.mark.no_cover  # generated requests cover no line that other tests do not
+async def test_single_requests_match_the_document(tmp_path: Path, document: Json) -> None:
+    app = resetting_cloud(tmp_path)
+    findings = check_contract(
+        document, examples=1, phases=FIXED_PHASES, independent=True, app=app, seed=3
+    )
+    assert_no_findings(findings, document, FIXED_PHASES)
 
 
 @pytest.mark.slow
-async def test_what_follows_from_requests_is_answered_as_the_document_says(
-    tmp_path: Path, document: Json
-) -> None:
+async def test_sequences_of_requests_match_the_document(tmp_path: Path, document: Json) -> None:
     phases = PHASES - {"coverage"}
-    app = hurried_cloud(tmp_path)
-    hold(
+    app = accelerated_cloud(tmp_path)
+    assert_no_findings(
         check_contract(document, examples=4, walks=30, phases=phases, app=app, seed=3),
         document,
         phases,
@@ -243,12 +253,16 @@ async def test_what_follows_from_requests_is_answered_as_the_document_says(
 
 
 @pytest.mark.slow
-def test_the_cloud_on_a_real_port_does_what_its_document_says(tmp_path: Path) -> None:
+def test_a_cloud_on_a_real_port_matches_its_document(tmp_path: Path) -> None:
     findings = Findings()
-    with sandbox_process(tmp_path / "probed.db") as server:
+    with start_sandbox(tmp_path / "probed.db") as server:
         document = httpx.get(f"{server.url}/openapi.json").json()
-        # What is listed is sent to its end; what is drawn has a time of its own.
-        for phases, seconds in (LISTED, None), ({"fuzzing"}, SECONDS), ({"stateful"}, SECONDS):
+        # The fixed phases run to their end. The generating phases have a time limit each.
+        for phases, seconds in (
+            (FIXED_PHASES, None),
+            ({"fuzzing"}, SECONDS),
+            ({"stateful"}, SECONDS),
+        ):
             check_contract(
                 document,
                 examples=400,
@@ -259,4 +273,4 @@ def test_the_cloud_on_a_real_port_does_what_its_document_says(tmp_path: Path) ->
                 findings=findings,
             )
     print(findings.checks, findings.responses, findings.requests, sep="\n")  # noqa: T201 - with -s, what was done
-    hold(findings, document)
+    assert_no_findings(findings, document)

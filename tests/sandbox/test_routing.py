@@ -1,4 +1,4 @@
-"""Which calls there are: unknown ones, unknown methods, and paths that only look like a call's."""
+"""Routing: unknown paths, methods that are not allowed, and paths with line breaks."""
 
 import pytest
 
@@ -16,7 +16,7 @@ from tests.sandbox.conftest import Cloud
         ("PUT", "/core/virtual-machines/793701", 405, "not_allowed"),
     ],
 )
-async def test_unknown_calls_are_answered_in_json(
+async def test_unknown_paths_and_methods_return_json(
     cloud: Cloud, method: str, path: str, status: int, reason: str
 ) -> None:
     body = await cloud.request(method, path, status)
@@ -32,18 +32,18 @@ async def test_unknown_calls_are_answered_in_json(
         ("POST", "/openapi.json", "GET, HEAD"),
     ],
 )
-async def test_a_method_that_is_not_allowed_is_answered_with_those_that_are(
+async def test_a_method_that_is_not_allowed_returns_the_allowed_ones(
     cloud: Cloud, method: str, path: str, allowed: str
 ) -> None:
     response = await cloud.http.request(method, path)
     assert (response.status_code, response.headers["allow"]) == (405, allowed)
 
 
-async def test_a_head_is_answered_like_a_get(cloud: Cloud) -> None:
-    head, get = [await cloud.http.request(it, "/core/regions") for it in ("HEAD", "GET")]
+async def test_head_is_handled_like_get(cloud: Cloud) -> None:
+    head, get = [await cloud.http.request(method, "/core/regions") for method in ("HEAD", "GET")]
     assert (head.status_code, head.headers) == (200, get.headers)
 
 
 @pytest.mark.parametrize("path", ["/core/regions%0A", "/core/snapshots/1701/events%0A"])
-async def test_a_line_break_after_a_call_makes_it_an_unknown_one(cloud: Cloud, path: str) -> None:
+async def test_a_path_with_a_line_break_at_its_end_is_unknown(cloud: Cloud, path: str) -> None:
     await cloud.get(path, 404)

@@ -1,9 +1,9 @@
-# ruff: noqa: PLC0415 - the SDK takes seconds to import: only the worker that uses it pays for them
+# ruff: noqa: PLC0415 - the SDK takes seconds to import, so only the worker that uses it does
 """The vendor's own SDK against the embedded cloud on a real port.
 
-Its models reject the real reply to a single read (the labels, the vm_ objects and volume_id are
-no strings there, and `status` no boolean) and the price list (values are text), so those two are
-not called here.
+Its models reject two of the real responses, so they are not requested here: a single snapshot
+(labels, the vm_ objects and volume_id are not strings, and `status` is not a boolean) and the price
+list (values are text).
 """
 
 from collections.abc import Generator
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hyperstack.api_client import ApiClient
 
 from tests.sandbox.conftest import GOLDEN, KEY, NEWEST, NOTEBOOK
-from tests.sandbox.test_serve import sandbox_process
+from tests.sandbox.sandbox_process import start_sandbox
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,7 @@ def sdk(tmp_path_factory: pytest.TempPathFactory) -> Generator["ApiClient"]:
     from hyperstack.configuration import Configuration
 
     database = tmp_path_factory.mktemp("sdk") / "cloud.db"
-    with sandbox_process(database) as server:
+    with start_sandbox(database) as server:
         settings = Configuration(host=server.url, api_key={"apiKey": KEY})
         with ApiClient(settings) as client:
             yield client
@@ -38,7 +38,7 @@ def test_the_sdk_lists_pages(sdk: "ApiClient") -> None:
 
     page = SnapshotsApi(sdk).list_snapshots(page="1", page_size="2", search="nightly")
     assert (page.count, page.page, page.page_size) == (7, 1, 2)
-    assert [it.status for it in page.snapshots or []] == ["SUCCESS", "SUCCESS"]
+    assert [snapshot.status for snapshot in page.snapshots or []] == ["SUCCESS", "SUCCESS"]
 
 
 def test_the_sdk_creates(sdk: "ApiClient") -> None:
@@ -46,9 +46,9 @@ def test_the_sdk_creates(sdk: "ApiClient") -> None:
     from hyperstack.models.create_snapshot_payload import CreateSnapshotPayload
 
     payload = CreateSnapshotPayload(name="by sdk", description="", labels=["sdk"])
-    reply = VirtualMachineApi(sdk).create_snapshot_for_vm(NOTEBOOK, payload)
-    assert reply.snapshot
-    assert (reply.snapshot.name, reply.snapshot.status) == ("by sdk", "CREATING")
+    response = VirtualMachineApi(sdk).create_snapshot_for_vm(NOTEBOOK, payload)
+    assert response.snapshot
+    assert (response.snapshot.name, response.snapshot.status) == ("by sdk", "CREATING")
 
 
 def test_the_sdk_restores(sdk: "ApiClient") -> None:
@@ -56,20 +56,20 @@ def test_the_sdk_restores(sdk: "ApiClient") -> None:
     from hyperstack.models.snapshot_restore_request import SnapshotRestoreRequest
 
     payload = SnapshotRestoreRequest(new_vm_name="by-sdk")
-    reply = SnapshotsApi(sdk).restore_snapshot(NEWEST, payload)
-    assert reply.message == "VM is scheduled for creation."
+    response = SnapshotsApi(sdk).restore_snapshot(NEWEST, payload)
+    assert response.message == "VM is scheduled for creation."
 
 
-def test_the_sdk_makes_an_image(sdk: "ApiClient") -> None:
+def test_the_sdk_creates_an_image(sdk: "ApiClient") -> None:
     from hyperstack.api.snapshots_api import SnapshotsApi
     from hyperstack.models.create_image_payload import CreateImagePayload
 
     payload = CreateImagePayload(name="by-sdk")
-    reply = SnapshotsApi(sdk).create_custom_image(NEWEST, payload)
-    assert reply.message == "Image added successfully."
+    response = SnapshotsApi(sdk).create_custom_image(NEWEST, payload)
+    assert response.message == "Image added successfully."
 
 
-def test_the_sdk_deletes_and_understands_the_refusal(sdk: "ApiClient") -> None:
+def test_the_sdk_deletes_and_parses_the_error(sdk: "ApiClient") -> None:
     from hyperstack.api.snapshots_api import SnapshotsApi
     from hyperstack.exceptions import NotFoundException
 

@@ -1,15 +1,10 @@
 """The embedded cloud on a real port, in processes of its own."""
 
-import re
-import signal
 import socket
 import sqlite3
-import subprocess
 import sys
-from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from threading import Barrier, Event
@@ -20,47 +15,10 @@ import pytest
 from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.sandbox.serve import serve
 from tests.sandbox.conftest import KEY, NEWEST, NOTEBOOK
-from tests.waiting import ANSWER_TIMEOUT_SECONDS, read_line, start_process, until
+from tests.sandbox.sandbox_process import SandboxProcess, start_sandbox
+from tests.waiting import ANSWER_TIMEOUT_SECONDS, until
 
 pytestmark = pytest.mark.usefixtures("measured")
-CODE = """
-import sys
-from pathlib import Path
-from snapshot_mcp.sandbox.serve import serve
-serve(port=0, database=Path(sys.argv[1]), api_key=sys.argv[2])
-"""
-
-
-@dataclass
-class SandboxProcess:
-    process: subprocess.Popen[str]
-    first_line: str
-
-    @property
-    def url(self) -> str:
-        found = re.search(r"http://127\.0\.0\.1:\d+/v1", self.first_line)
-        assert found, self.first_line
-        return found.group()
-
-    def request(self, method: str, path: str, body: object = None) -> httpx.Response:
-        address = self.url + path
-        return httpx.request(
-            method, address, json=body, headers={"api_key": KEY}, timeout=ANSWER_TIMEOUT_SECONDS
-        )
-
-    def interrupt(self) -> int:
-        if sys.platform == "win32":
-            self.process.terminate()
-        else:
-            self.process.send_signal(signal.SIGINT)
-        return self.process.wait(ANSWER_TIMEOUT_SECONDS)
-
-
-@contextmanager
-def sandbox_process(database: Path) -> Generator[SandboxProcess]:
-    command = [sys.executable, "-c", CODE, str(database), KEY]
-    with start_process(command, stdout=subprocess.PIPE) as process:
-        yield SandboxProcess(process, read_line(process.stdout))
 
 
 @pytest.fixture
@@ -68,8 +26,8 @@ def database(tmp_path: Path) -> Path:
     return tmp_path / "data" / "cloud.db"
 
 
-def test_a_server_says_address_and_key_and_answers_from_then_on(database: Path) -> None:
-    with sandbox_process(database) as server:
+def test_a_server_prints_address_and_key_when_it_accepts_connections(database: Path) -> None:
+    with start_sandbox(database) as server:
         assert KEY in server.first_line
         assert not database.exists()
         assert server.request("GET", "/core/snapshots").json()["count"] == 30
@@ -83,17 +41,17 @@ def test_a_server_says_address_and_key_and_answers_from_then_on(database: Path) 
         assert server.interrupt() == (0 if sys.platform != "win32" else 1)
 
 
-def test_a_reply_does_not_wait_for_acknowledgements(database: Path) -> None:
-    with sandbox_process(database) as server, httpx.Client(headers={"api_key": KEY}) as client:
+def test_a_response_does_not_wait_for_acknowledgements(database: Path) -> None:
+    with start_sandbox(database) as server, httpx.Client(headers={"api_key": KEY}) as client:
 
         def is_quick() -> bool:
             return client.get(server.url + "/core/regions").elapsed.total_seconds() < 0.03
 
-        # Where it waits, none comes before 40 ms; on a busy machine some come as late by chance.
-        until(is_quick, "a quick reply")
+        # A response that waits takes at least 40 ms. On a busy machine, others may take as long.
+        until(is_quick, "a quick response")
 
 
-def test_a_port_in_use_is_named_in_a_sentence(database: Path) -> None:
+def test_a_port_in_use_is_named_in_the_error(database: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigurationError, match=rf"Port {port} .* cannot be used"):
@@ -101,15 +59,15 @@ def test_a_port_in_use_is_named_in_a_sentence(database: Path) -> None:
     assert not database.exists()
 
 
-def test_a_number_that_is_not_a_port_is_rejected_in_a_sentence(database: Path) -> None:
+def test_a_number_that_is_not_a_port_is_rejected(database: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"Port 70000 .* it is not a port number"):
         serve(port=70_000, database=database, api_key=KEY)
 
 
-def test_two_processes_share_one_file(database: Path) -> None:
+def test_two_processes_share_one_database(database: Path) -> None:
     with (
-        sandbox_process(database) as one,
-        sandbox_process(database) as two,
+        start_sandbox(database) as one,
+        start_sandbox(database) as two,
         ThreadPoolExecutor(2) as pool,
     ):
         barrier = Barrier(2)
@@ -126,13 +84,13 @@ def test_two_processes_share_one_file(database: Path) -> None:
         assert first.json()["snapshots"] == second.json()["snapshots"]
         for snapshot_id in range(NEWEST, NEWEST - 10, -1):
             deleted = both("DELETE", f"/core/snapshots/{snapshot_id}")
-            assert sorted(it.status_code for it in deleted) == [200, 404]
+            assert sorted(response.status_code for response in deleted) == [200, 404]
         assert one.request("GET", "/core/snapshots").json()["count"] == 20
 
 
-def test_what_was_answered_is_kept_when_the_process_is_killed(database: Path) -> None:
-    answered: list[str] = []
-    with sandbox_process(database) as server, ThreadPoolExecutor(4) as pool:
+def test_completed_writes_survive_a_killed_process(database: Path) -> None:
+    completed: list[str] = []
+    with start_sandbox(database) as server, ThreadPoolExecutor(4) as pool:
         enough = Event()
 
         def write(worker: int) -> None:
@@ -140,12 +98,12 @@ def test_what_was_answered_is_kept_when_the_process_is_killed(database: Path) ->
                 name = f"vm-{worker}-{number}"
                 path = f"/core/snapshots/{NEWEST}/restore"
                 try:
-                    reply = server.request("POST", path, {"new_vm_name": name})
+                    response = server.request("POST", path, {"new_vm_name": name})
                 except httpx.TransportError:
-                    return  # the server is dead, as it should be
-                assert reply.status_code == 200
-                answered.append(name)
-                if len(answered) >= 40:
+                    return  # the server was killed
+                assert response.status_code == 200
+                completed.append(name)
+                if len(completed) >= 40:
                     enough.set()
 
         writers = [pool.submit(write, worker) for worker in range(4)]
@@ -155,10 +113,10 @@ def test_what_was_answered_is_kept_when_the_process_is_killed(database: Path) ->
             server.process.kill()  # the writers, for which the pool waits, go on until then
         for writer in writers:
             writer.result(ANSWER_TIMEOUT_SECONDS)
-    with sandbox_process(database) as server:
+    with start_sandbox(database) as server:
         vms = server.request("GET", "/core/virtual-machines").json()["instances"]
-        assert set(answered) <= {vm["name"] for vm in vms}
+        assert set(completed) <= {vm["name"] for vm in vms}
     with closing(sqlite3.connect(database)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        halves = "SELECT count(*) FROM vms WHERE id NOT IN (SELECT subject FROM events)"
-        assert connection.execute(halves).fetchone() == (0,)
+        vms_without_events = "SELECT count(*) FROM vms WHERE id NOT IN (SELECT subject FROM events)"
+        assert connection.execute(vms_without_events).fetchone() == (0,)

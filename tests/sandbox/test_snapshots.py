@@ -1,4 +1,4 @@
-"""What callers can do with snapshots."""
+"""Operations on snapshots."""
 
 from tests.sandbox.conftest import CI_RUNNER, FAILED, GOLDEN, NEWEST, NOTEBOOK, TRAINING_BOX, Cloud
 
@@ -10,7 +10,7 @@ ATTRIBUTES = {
 }  # fmt: skip
 
 
-async def test_a_new_cloud_holds_thirty_snapshots_newest_first(cloud: Cloud) -> None:
+async def test_a_new_cloud_lists_thirty_snapshots_newest_first(cloud: Cloud) -> None:
     body = await cloud.get("/core/snapshots")
     created = [snapshot["created_at"] for snapshot in body["snapshots"]]
     assert (body["status"], body["count"], len(created)) == (True, 30, 30)
@@ -23,7 +23,7 @@ async def test_every_listed_snapshot_has_every_attribute(cloud: Cloud) -> None:
         assert set(snapshot) == ATTRIBUTES
 
 
-async def test_a_snapshot_is_read_as_it_is_listed_with_the_number_200_as_status(
+async def test_a_snapshot_is_read_as_it_is_listed_and_the_status_is_the_number_200(
     cloud: Cloud,
 ) -> None:
     body = await cloud.get(f"/core/snapshots/{GOLDEN}")
@@ -33,39 +33,45 @@ async def test_a_snapshot_is_read_as_it_is_listed_with_the_number_200_as_status(
     assert body["snapshot"] in listed
 
 
-async def test_the_seed_has_one_failed_one_with_an_image_and_one_without_its_vm(
+async def test_the_seed_has_a_failed_snapshot_one_with_an_image_and_one_of_a_deleted_vm(
     cloud: Cloud,
 ) -> None:
     snapshots = (await cloud.get("/core/snapshots"))["snapshots"]
-    failed = [it for it in snapshots if it["status"] == "ERROR"]
-    images = [it for it in snapshots if it["is_image"]]
-    orphans = [it for it in snapshots if it["vm_status"] == "DELETED"]
-    assert [(it["id"], it["size"]) for it in failed] == [(FAILED, 0)]
-    assert [(it["id"], it["custom_image"]["is_public"]) for it in images] == [(GOLDEN, False)]
+    failed = [snapshot for snapshot in snapshots if snapshot["status"] == "ERROR"]
+    images = [snapshot for snapshot in snapshots if snapshot["is_image"]]
+    orphans = [snapshot for snapshot in snapshots if snapshot["vm_status"] == "DELETED"]
+    assert [(snapshot["id"], snapshot["size"]) for snapshot in failed] == [(FAILED, 0)]
+    assert [(snapshot["id"], snapshot["custom_image"]["is_public"]) for snapshot in images] == [
+        (GOLDEN, False)
+    ]
     assert len(orphans) == 1
     await cloud.get(f"/core/virtual-machines/{orphans[0]['vm_id']}", 404)
 
 
 async def test_creating_a_snapshot_takes_time_and_ends_in_success(cloud: Cloud) -> None:
     path = f"/core/virtual-machines/{TRAINING_BOX}/snapshots"
-    asked = {"name": "by hand", "description": "first", "labels": ["keep"], "colour": "red"}
-    body = await cloud.post(path, asked, 201)
-    made = body["snapshot"]
+    request_body = {"name": "manual", "description": "first", "labels": ["keep"], "colour": "red"}
+    body = await cloud.post(path, request_body, 201)
+    created = body["snapshot"]
     assert body["message"] == "Snapshot creation is scheduled."
-    assert (made["status"], made["size"]) == ("CREATING", 0)
-    assert (made["name"], made["description"], made["labels"]) == ("by hand", "first", ["keep"])
+    assert (created["status"], created["size"]) == ("CREATING", 0)
+    assert (created["name"], created["description"], created["labels"]) == (
+        "manual",
+        "first",
+        ["keep"],
+    )
     cloud.advance(3.9)
-    assert (await cloud.snapshot(made["id"]))["status"] == "CREATING"
+    assert (await cloud.snapshot(created["id"]))["status"] == "CREATING"
     cloud.advance(4.1)
-    ready = await cloud.snapshot(made["id"])
+    ready = await cloud.snapshot(created["id"])
     assert ready["status"] == "SUCCESS"
     assert ready["size"] > 0
-    assert ready["created_at"] == made["created_at"] == made["updated_at"]
+    assert ready["created_at"] == created["created_at"] == created["updated_at"]
     assert ready["updated_at"] > ready["created_at"]
     assert (await cloud.get("/core/snapshots"))["snapshots"][0] == ready
 
 
-async def test_ids_are_never_given_twice(cloud: Cloud) -> None:
+async def test_ids_are_never_reused(cloud: Cloud) -> None:
     first = (await cloud.create(NOTEBOOK, "one"))["snapshot"]["id"]
     cloud.advance(10)
     await cloud.delete(first)
@@ -74,24 +80,26 @@ async def test_ids_are_never_given_twice(cloud: Cloud) -> None:
 
 async def test_the_first_snapshot_of_a_vm_is_full_and_later_ones_are_smaller(cloud: Cloud) -> None:
     sizes = [
-        it["size"]
-        for it in reversed((await cloud.get("/core/snapshots"))["snapshots"])
-        if it["vm_id"] == TRAINING_BOX
+        snapshot["size"]
+        for snapshot in reversed((await cloud.get("/core/snapshots"))["snapshots"])
+        if snapshot["vm_id"] == TRAINING_BOX
     ]
     assert min(sizes) > 0
     assert sizes[0] > 3 * max(sizes[1:])
 
 
-async def test_deleting_the_full_snapshot_leaves_the_later_ones_usable(cloud: Cloud) -> None:
+async def test_later_snapshots_stay_usable_when_the_full_one_is_deleted(cloud: Cloud) -> None:
     await cloud.delete(GOLDEN)
     await cloud.restore(NEWEST, "from-a-later-one")
 
 
-async def test_a_deleted_snapshot_is_gone_at_once_and_can_be_deleted_once(cloud: Cloud) -> None:
+async def test_a_deleted_snapshot_is_gone_immediately_and_cannot_be_deleted_again(
+    cloud: Cloud,
+) -> None:
     body = await cloud.delete(NEWEST)
     assert body == {"status": True, "message": f"Snapshot {NEWEST} is being deleted"}
-    gone = await cloud.get(f"/core/snapshots/{NEWEST}", 404)
-    assert gone == {
+    error = await cloud.get(f"/core/snapshots/{NEWEST}", 404)
+    assert error == {
         "status": False,
         "message": f"Snapshot {NEWEST} does not exist.",
         "error_reason": "not_found",
@@ -100,38 +108,44 @@ async def test_a_deleted_snapshot_is_gone_at_once_and_can_be_deleted_once(cloud:
     assert (await cloud.get("/core/snapshots"))["count"] == 29
 
 
-async def test_deleting_a_snapshot_deletes_its_image_and_tells_the_images_id(cloud: Cloud) -> None:
+async def test_deleting_a_snapshot_deletes_its_image_and_returns_the_id_of_the_image(
+    cloud: Cloud,
+) -> None:
     image = (await cloud.snapshot(GOLDEN))["custom_image"]
     assert str(image["id"]) in (await cloud.delete(GOLDEN))["message"]
     groups = (await cloud.get("/core/images"))["images"]
-    assert image["id"] not in [it["id"] for group in groups for it in group["images"]]
+    assert image["id"] not in [image["id"] for group in groups for image in group["images"]]
     body = {"name": image["name"]}
     again = (await cloud.post(f"/core/snapshots/{NEWEST}/image", body))["image"]
     assert again["id"] > image["id"]
 
 
-async def test_restoring_makes_a_new_vm_with_what_the_snapshot_holds(cloud: Cloud) -> None:
+async def test_a_restore_creates_a_new_vm_with_the_configuration_of_the_snapshot(
+    cloud: Cloud,
+) -> None:
     source, snapshot = await cloud.vm(TRAINING_BOX), await cloud.snapshot(NEWEST)
     body = await cloud.restore(NEWEST, "training-box-2")
     assert body["message"] == "VM is scheduled for creation."
     assert "errors" not in body
-    (made,) = body["instances"]
-    assert (made["name"], made["status"]) == ("training-box-2", "CREATING")
-    assert made["id"] > 793708
-    assert made["floating_ip"] is None
-    assert made["flavor"] == snapshot["vm_flavor"]
-    assert made["image"] == snapshot["vm_image"]
-    assert made["keypair"]["name"] == snapshot["vm_keypair"]["name"]
-    assert made["environment"]["name"] == snapshot["vm_environment"]["name"]
-    states = [(await cloud.vm(made["id"]))["status"]]
+    (created,) = body["instances"]
+    assert (created["name"], created["status"]) == ("training-box-2", "CREATING")
+    assert created["id"] > 793708
+    assert created["floating_ip"] is None
+    assert created["flavor"] == snapshot["vm_flavor"]
+    assert created["image"] == snapshot["vm_image"]
+    assert created["keypair"]["name"] == snapshot["vm_keypair"]["name"]
+    assert created["environment"]["name"] == snapshot["vm_environment"]["name"]
+    states = [(await cloud.vm(created["id"]))["status"]]
     for _ in range(3):
         cloud.advance(2.1)
-        states.append((await cloud.vm(made["id"]))["status"])
+        states.append((await cloud.vm(created["id"]))["status"])
     assert states == ["CREATING", "BUILD", "BUILD", "ACTIVE"]
     assert await cloud.vm(TRAINING_BOX) == source
 
 
-async def test_a_valid_contract_is_kept_and_a_bad_one_makes_the_vm_on_demand(cloud: Cloud) -> None:
+async def test_a_valid_contract_is_kept_and_an_invalid_one_is_billed_on_demand(
+    cloud: Cloud,
+) -> None:
     path = f"/core/snapshots/{NEWEST}/restore"
     valid = await cloud.post(path, {"new_vm_name": "a", "contract_id": 77})
     bad = await cloud.post(path, {"new_vm_name": "b", "contract_id": 78})
@@ -142,7 +156,7 @@ async def test_a_valid_contract_is_kept_and_a_bad_one_makes_the_vm_on_demand(clo
     assert (await cloud.vm(bad["instances"][0]["id"]))["name"] == "b"
 
 
-async def test_an_image_is_made_of_a_ready_snapshot_and_shown_with_it(cloud: Cloud) -> None:
+async def test_an_image_of_a_ready_snapshot_is_created_and_shown_with_it(cloud: Cloud) -> None:
     before = await cloud.snapshot(NEWEST)
     body = await cloud.post(f"/core/snapshots/{NEWEST}/image", {"name": "base", "labels": ["x"]})
     after = await cloud.snapshot(NEWEST)
@@ -151,11 +165,11 @@ async def test_an_image_is_made_of_a_ready_snapshot_and_shown_with_it(cloud: Clo
     assert (after["is_image"], after["custom_image"]) == (True, body["image"])
     assert after["updated_at"] == "2026-11-20T12:00:00Z" > before["updated_at"]
     groups = (await cloud.get("/core/images"))["images"]
-    listed = [it for group in groups for it in group["images"] if it["name"] == "base"]
-    assert [it["labels"] for it in listed] == [[{"id": 1, "label": "x"}]]
+    listed = [image for group in groups for image in group["images"] if image["name"] == "base"]
+    assert [image["labels"] for image in listed] == [[{"id": 1, "label": "x"}]]
 
 
-async def test_a_name_is_available_until_a_snapshot_has_it(cloud: Cloud) -> None:
+async def test_a_name_is_available_until_a_snapshot_uses_it(cloud: Cloud) -> None:
     path = "/core/snapshots/name-availability"
     free = await cloud.get(f"{path}/release%2F1%20a")
     assert (free["name"], free["available"]) == ("release/1 a", True)
@@ -165,37 +179,41 @@ async def test_a_name_is_available_until_a_snapshot_has_it(cloud: Cloud) -> None
         await cloud.get(f"{path}/{bad}", 400)
 
 
-async def test_events_of_a_snapshot_are_told_newest_first_when_their_time_has_come(
+async def test_events_of_a_snapshot_are_listed_newest_first_once_their_time_has_come(
     cloud: Cloud,
 ) -> None:
-    made = (await cloud.create(TRAINING_BOX, "a"))["snapshot"]["id"]
-    path = f"/core/snapshots/{made}/events"
+    created = (await cloud.create(TRAINING_BOX, "a"))["snapshot"]["id"]
+    path = f"/core/snapshots/{created}/events"
     (first,) = (await cloud.get(path))["snapshot_events"]
     keys = {
         "id", "snapshot_id", "user_id", "org_id", "time", "type", "reason", "object", "message",
     }  # fmt: skip
     assert set(first) == keys
-    assert (first["snapshot_id"], first["object"], first["type"]) == (made, "snapshot", "creation")
+    assert (first["snapshot_id"], first["object"], first["type"]) == (
+        created,
+        "snapshot",
+        "creation",
+    )
     cloud.advance(10)
-    await cloud.restore(made, "b")
+    await cloud.restore(created, "b")
     cloud.advance(10)
-    await cloud.delete(made)
-    types = [it["type"] for it in (await cloud.get(path))["snapshot_events"]]
+    await cloud.delete(created)
+    types = [event["type"] for event in (await cloud.get(path))["snapshot_events"]]
     assert types == ["deletion", "restore", "creation", "creation"]
     await cloud.get("/core/snapshots/999/events", 404)
 
 
-async def test_what_was_done_is_still_there_for_the_next_server(cloud: Cloud) -> None:
-    made = (await cloud.create(TRAINING_BOX, "kept"))["snapshot"]["id"]
+async def test_changes_persist_for_the_next_server(cloud: Cloud) -> None:
+    created = (await cloud.create(TRAINING_BOX, "kept"))["snapshot"]["id"]
     await cloud.delete(NEWEST)
-    next_one = Cloud(cloud.database)
-    async with next_one.http:
-        assert (await next_one.snapshot(made))["name"] == "kept"
-        await next_one.delete(NEWEST, 404)
-        assert (await next_one.get("/core/snapshots"))["count"] == 30
+    next_server = Cloud(cloud.database)
+    async with next_server.http:
+        assert (await next_server.snapshot(created))["name"] == "kept"
+        await next_server.delete(NEWEST, 404)
+        assert (await next_server.get("/core/snapshots"))["count"] == 30
 
 
-async def test_a_vm_that_is_too_large_keeps_no_snapshot(cloud: Cloud) -> None:
+async def test_a_vm_with_too_large_a_volume_cannot_be_snapshotted(cloud: Cloud) -> None:
     body = await cloud.create(CI_RUNNER, "too large", 400)
     assert "100 GB" in body["message"]
     assert (await cloud.get("/core/snapshots"))["count"] == 30

@@ -1,4 +1,4 @@
-"""The database: made once, by one process, and whole whatever happens."""
+"""The database: initialized exactly once, and consistent after any failure."""
 
 import sqlite3
 import sys
@@ -27,7 +27,7 @@ CONFIG = VmConfig({"name": "e"}, {}, {}, {}, volume_gb=10, region_id=1)
 SNAPSHOT = Snapshot(
     0, "", "", [], 1, "vm", CONFIG, has_floating_ip=False, started_at=NOW, size_gb=1
 )
-MANY = """
+INSERT_TEN_THOUSAND = """
     WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < 9999)
     INSERT INTO snapshots (name, folded, description, labels, vm_id, vm_name, config,
         has_floating_ip, began, gigabytes, outcome)
@@ -35,7 +35,7 @@ MANY = """
         has_floating_ip, began - n * 60000000, gigabytes, outcome
     FROM snapshots, numbers WHERE id = 1730
 """
-# No control characters and no halves of surrogate pairs: the cloud takes none in a name.
+# The cloud accepts no control characters and no unpaired surrogates in a name.
 NAMES = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=8)
 
 
@@ -43,7 +43,9 @@ NAMES = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_
     st.lists(NAMES, unique=True, max_size=8),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=3),
 )
-def test_search_finds_exactly_the_names_that_hold_the_text(names: list[str], search: str) -> None:
+def test_search_finds_exactly_the_names_that_contain_the_text(
+    names: list[str], search: str
+) -> None:
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.row_factory = sqlite3.Row
         for statement in schema.TABLES:
@@ -51,58 +53,59 @@ def test_search_finds_exactly_the_names_that_hold_the_text(names: list[str], sea
         session = store.StoreSession(connection)
         for name in names:
             session.add_snapshot(replace(SNAPSHOT, name=name))
-        total, found = session.list_snapshots(
+        total, snapshots = session.list_snapshots(
             ApiRequest({}, {"search": search}).search(), PageRequest()
         )
     expected = {name for name in names if search.casefold() in name.casefold()}
-    assert {snapshot.name for snapshot in found} == expected
+    assert {snapshot.name for snapshot in snapshots} == expected
     assert total == len(expected)
 
 
-def test_many_threads_that_find_a_new_file_fill_it_once(tmp_path: Path) -> None:
+def test_concurrent_threads_seed_a_new_database_once(tmp_path: Path) -> None:
     for attempt in range(5):
         database = tmp_path / str(attempt) / "cloud.db"
-        barrier, fills = threading.Barrier(8), list[int]()
+        barrier, calls = threading.Barrier(8), list[int]()
 
-        def fill(session: store.StoreSession, fills: list[int] = fills) -> None:
-            fills.append(1)
+        def initialize(session: store.StoreSession, calls: list[int] = calls) -> None:
+            calls.append(1)
             seed_database(session, NOW)
 
         def count(_: int, database: Path = database, barrier: threading.Barrier = barrier) -> int:
             barrier.wait(ANSWER_TIMEOUT_SECONDS)
-            with store.transaction(database, write=False, initialize=fill) as session:
+            with store.transaction(database, write=False, initialize=initialize) as session:
                 return session.list_snapshots("", PageRequest(1, 1))[0]
 
         with ThreadPoolExecutor(8) as pool:
             assert list(pool.map(count, range(8))) == [30] * 8
-        assert fills == [1]
+        assert calls == [1]
 
 
-def test_a_file_that_another_filled_meanwhile_is_left_as_it_is(tmp_path: Path) -> None:
+def test_a_database_that_was_seeded_concurrently_is_not_seeded_again(tmp_path: Path) -> None:
     database = tmp_path / "cloud.db"
-    fills: list[str] = []
+    calls: list[str] = []
 
-    def fill_slowly(_: store.StoreSession) -> None:
-        fills.append("first")
+    def initialize_slowly(_: store.StoreSession) -> None:
+        calls.append("first")
         second.start()
-        # The second has opened the file and waits for this transaction to end.
-        assert arrived.wait(ANSWER_TIMEOUT_SECONDS)
+        # The second thread has opened the file and waits for the end of this transaction.
+        assert second_has_opened.wait(ANSWER_TIMEOUT_SECONDS)
 
-    def open_too() -> None:
+    def open_concurrently() -> None:
         with closing(store.connect(database)) as connection:
             assert connection.execute("PRAGMA user_version").fetchone()[0] == 0
-        arrived.set()
-        with store.transaction(database, write=True, initialize=lambda _: fills.append("second")):
+        second_has_opened.set()
+        with store.transaction(database, write=True, initialize=lambda _: calls.append("second")):
             pass
 
-    arrived, second = threading.Event(), threading.Thread(target=open_too, daemon=True)
-    with store.transaction(database, write=False, initialize=fill_slowly):
+    second_has_opened = threading.Event()
+    second = threading.Thread(target=open_concurrently, daemon=True)
+    with store.transaction(database, write=False, initialize=initialize_slowly):
         pass
     second.join(ANSWER_TIMEOUT_SECONDS)
-    assert fills == ["first"]
+    assert calls == ["first"]
 
 
-def test_a_filling_that_fails_leaves_a_new_file(tmp_path: Path) -> None:
+def test_a_failed_seeding_is_repeated(tmp_path: Path) -> None:
     database = tmp_path / "cloud.db"
 
     def fail(session: store.StoreSession) -> None:
@@ -112,7 +115,7 @@ def test_a_filling_that_fails_leaves_a_new_file(tmp_path: Path) -> None:
     with pytest.raises(KeyError), store.transaction(database, write=False, initialize=fail):
         raise AssertionError
     with store.transaction(
-        database, write=False, initialize=lambda it: seed_database(it, NOW)
+        database, write=False, initialize=lambda session: seed_database(session, NOW)
     ) as session:
         assert session.list_snapshots("", PageRequest())[0] == 30
 
@@ -122,7 +125,7 @@ def test_a_transaction_that_fails_changes_nothing(tmp_path: Path) -> None:
 
     def remove_and_fail() -> None:
         with store.transaction(
-            database, write=True, initialize=lambda it: seed_database(it, NOW)
+            database, write=True, initialize=lambda session: seed_database(session, NOW)
         ) as session:
             session.delete_snapshot(1730)
             raise KeyError
@@ -130,25 +133,25 @@ def test_a_transaction_that_fails_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         remove_and_fail()
     with store.transaction(
-        database, write=False, initialize=lambda it: seed_database(it, NOW)
+        database, write=False, initialize=lambda session: seed_database(session, NOW)
     ) as session:
         assert session.find_snapshot(1730) is not None
 
 
-async def test_a_file_of_a_later_version_is_refused_and_left_alone(cloud: Cloud) -> None:
+async def test_a_database_of_a_later_version_is_rejected_and_not_changed(cloud: Cloud) -> None:
     await cloud.get("/core/regions")
     with closing(sqlite3.connect(cloud.database)) as connection:
         connection.execute("PRAGMA user_version = 99")
     body = await cloud.get("/core/regions", 500)
     assert body["error_reason"] == "server_error"
-    again = store.transaction(cloud.database, write=False, initialize=lambda _: None)
+    transaction = store.transaction(cloud.database, write=False, initialize=lambda _: None)
     with pytest.raises(ConfigurationError, match="later version"):
-        again.__enter__()
+        transaction.__enter__()
     with closing(sqlite3.connect(cloud.database)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (99,)
 
 
-def test_a_file_in_use_is_opened_all_the_same_and_improved_later(tmp_path: Path) -> None:
+def test_a_database_in_use_is_opened_and_its_journal_mode_is_set_later(tmp_path: Path) -> None:
     database = tmp_path / "cloud.db"
     with closing(sqlite3.connect(database, isolation_level=None)) as other:
         other.execute("CREATE TABLE other (x)")
@@ -166,30 +169,32 @@ async def test_the_folder_of_the_database_is_private(cloud: Cloud) -> None:
     assert cloud.database.parent.stat().st_mode & 0o777 == 0o700
 
 
-async def test_a_list_of_ten_thousand_is_read_fast_in_pages(cloud: Cloud) -> None:
+async def test_pages_of_ten_thousand_snapshots_are_fast(cloud: Cloud) -> None:
     await cloud.get("/core/regions")
     with closing(store.connect(cloud.database)) as connection:
-        connection.execute(MANY)
-    started = time.process_time()  # of the processor, as a busy machine takes longer
+        connection.execute(INSERT_TEN_THOUSAND)
+    start = time.process_time()  # of the processor, as a busy machine takes longer
     for query in (
         {"page": "1", "pageSize": "100"},
         {"page": "100", "pageSize": "100"},
-        {"page": "1", "search": "MANY 9999"},
+        {"page": "1", "search": "INSERT_TEN_THOUSAND 9999"},
     ):
         await cloud.get("/core/snapshots", query=query)
-    assert time.process_time() - started < 1.5
+    assert time.process_time() - start < 1.5
 
 
 def test_the_newest_page_is_read_from_the_index(tmp_path: Path) -> None:
     database = tmp_path / "cloud.db"
-    with store.transaction(database, write=False, initialize=lambda it: seed_database(it, NOW)):
+    with store.transaction(
+        database, write=False, initialize=lambda session: seed_database(session, NOW)
+    ):
         pass
     statements: list[str] = []
     with closing(store.connect(database)) as connection:
         connection.set_trace_callback(statements.append)
         store.StoreSession(connection).list_snapshots("", PageRequest(1, 5))
         connection.set_trace_callback(None)
-        (page,) = (it for it in statements if "LIMIT" in it)
+        (page,) = (statement for statement in statements if "LIMIT" in statement)
         plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {page}")]
     assert "SCAN snapshots USING INDEX snapshots_newest" in plan
     assert not any("TEMP B-TREE" in step for step in plan)

@@ -1,27 +1,27 @@
-"""What callers see of virtual machines and of the catalogue."""
+"""Virtual machines and the catalogue."""
 
 import re
 
 from tests.sandbox.conftest import H100, HIBERNATED, NOTEBOOK, TRAINING_BOX, Cloud
 
 
-async def test_a_new_cloud_holds_eight_vms_in_three_regions_oldest_first(cloud: Cloud) -> None:
+async def test_a_new_cloud_lists_eight_vms_in_three_regions_oldest_first(cloud: Cloud) -> None:
     body = await cloud.get("/core/virtual-machines")
     vms = body["instances"]
     assert (body["message"], body["count"], body["page"]) == ("Getting VMs successful", 8, None)
-    assert [it["id"] for it in vms] == list(range(793701, 793709))
-    assert [it["created_at"] for it in vms] == sorted(it["created_at"] for it in vms)
-    assert {it["environment"]["region"] for it in vms} == {"NORWAY-1", "CANADA-1", "US-1"}
-    states = {it["id"]: it["status"] for it in vms if it["status"] != "ACTIVE"}
+    assert [vm["id"] for vm in vms] == list(range(793701, 793709))
+    assert [vm["created_at"] for vm in vms] == sorted(vm["created_at"] for vm in vms)
+    assert {vm["environment"]["region"] for vm in vms} == {"NORWAY-1", "CANADA-1", "US-1"}
+    states = {vm["id"]: vm["status"] for vm in vms if vm["status"] != "ACTIVE"}
     assert states == {NOTEBOOK: "SHUTOFF", HIBERNATED: "HIBERNATED"}
-    unfit = [it["id"] for it in vms if it["flavor"]["features"]["no_snapshot"]]
-    assert unfit == [H100]
+    unsuitable = [vm["id"] for vm in vms if vm["flavor"]["features"]["no_snapshot"]]
+    assert unsuitable == [H100]
 
 
-async def test_vms_are_searched_filtered_and_paged(cloud: Cloud) -> None:
+async def test_vms_can_be_searched_filtered_and_paged(cloud: Cloud) -> None:
     async def names(**query: str) -> list[str]:
         body = await cloud.get("/core/virtual-machines", query=query)
-        return [it["name"] for it in body["instances"]]
+        return [vm["name"] for vm in body["instances"]]
 
     assert await names(search="TRAIN") == ["training-box", "train-a100-1", "train-h100-8"]
     assert await names(environment="platform") == ["grafana", "ci-runner"]
@@ -36,20 +36,20 @@ async def test_vms_are_searched_filtered_and_paged(cloud: Cloud) -> None:
 
 async def test_an_active_vm_is_shut_off_for_its_snapshot_and_started_again(cloud: Cloud) -> None:
     await cloud.create(TRAINING_BOX, "a")
-    seen: list[tuple[str, bool]] = []
+    states: list[tuple[str, bool]] = []
     for _ in range(24):
         vm = await cloud.vm(TRAINING_BOX)
         state = (vm["status"], vm["is_snapshotting"])
-        if state not in seen:
-            seen.append(state)
+        if state not in states:
+            states.append(state)
         cloud.advance(0.5)
-    assert seen == [("STOPPING", True), ("SHUTOFF", True), ("STARTING", True), ("ACTIVE", False)]
+    assert states == [("STOPPING", True), ("SHUTOFF", True), ("STARTING", True), ("ACTIVE", False)]
     events = (await cloud.get(f"/core/virtual-machines/{TRAINING_BOX}/events"))["instance_events"]
-    assert [it["type"] for it in events[:3]] == ["start", "shutoff", "snapshot"]
+    assert [event["type"] for event in events[:3]] == ["start", "shutoff", "snapshot"]
     assert events[0]["instance_id"] == TRAINING_BOX
 
 
-async def test_a_vm_that_was_off_stays_off_through_its_snapshot(cloud: Cloud) -> None:
+async def test_a_vm_that_was_off_stays_off_during_its_snapshot(cloud: Cloud) -> None:
     await cloud.create(NOTEBOOK, "a")
     vm = await cloud.vm(NOTEBOOK)
     assert (vm["status"], vm["is_snapshotting"]) == ("SHUTOFF", True)
@@ -57,15 +57,15 @@ async def test_a_vm_that_was_off_stays_off_through_its_snapshot(cloud: Cloud) ->
     vm = await cloud.vm(NOTEBOOK)
     assert (vm["status"], vm["is_snapshotting"]) == ("SHUTOFF", False)
     events = (await cloud.get(f"/core/virtual-machines/{NOTEBOOK}/events"))["instance_events"]
-    assert [it["type"] for it in events] == ["snapshot", "creation", "creation"]
+    assert [event["type"] for event in events] == ["snapshot", "creation", "creation"]
 
 
-async def test_snapshots_show_the_state_of_their_vm_now(cloud: Cloud) -> None:
-    made = (await cloud.create(TRAINING_BOX, "a"))["snapshot"]["id"]
+async def test_snapshots_show_the_current_state_of_their_vm(cloud: Cloud) -> None:
+    snapshot_id = (await cloud.create(TRAINING_BOX, "a"))["snapshot"]["id"]
     cloud.advance(2)
-    assert (await cloud.snapshot(made))["vm_status"] == "SHUTOFF"
+    assert (await cloud.snapshot(snapshot_id))["vm_status"] == "SHUTOFF"
     cloud.advance(10)
-    assert (await cloud.snapshot(made))["vm_status"] == "ACTIVE"
+    assert (await cloud.snapshot(snapshot_id))["vm_status"] == "ACTIVE"
 
 
 async def test_an_unknown_vm_is_not_found(cloud: Cloud) -> None:
@@ -74,42 +74,44 @@ async def test_an_unknown_vm_is_not_found(cloud: Cloud) -> None:
     await cloud.get("/core/virtual-machines/793869/events", 404)
 
 
-async def test_regions_environments_and_images_are_told(cloud: Cloud) -> None:
+async def test_regions_environments_and_images_are_listed(cloud: Cloud) -> None:
     regions = (await cloud.get("/core/regions"))["regions"]
     environments = await cloud.get("/core/environments")
     groups = (await cloud.get("/core/images"))["images"]
-    assert [it["name"] for it in regions] == ["NORWAY-1", "CANADA-1", "US-1"]
+    assert [region["name"] for region in regions] == ["NORWAY-1", "CANADA-1", "US-1"]
     assert environments["count"] == len(environments["environments"]) == 4
-    assert [(it["region_name"], it["type"]) for it in groups] == [
+    assert [(group["region_name"], group["type"]) for group in groups] == [
         ("NORWAY-1", "Ubuntu"),
         ("CANADA-1", "Ubuntu"),
         ("US-1", "Ubuntu"),
     ]
-    own = [it["name"] for group in groups for it in group["images"] if not it["is_public"]]
-    assert own == ["golden-training-2404"]
+    custom_images = [
+        image["name"] for group in groups for image in group["images"] if not image["is_public"]
+    ]
+    assert custom_images == ["golden-training-2404"]
 
 
-async def test_prices_are_a_bare_list_of_texts_that_cover_every_gpu(cloud: Cloud) -> None:
+async def test_prices_are_a_bare_list_of_texts_that_covers_every_gpu(cloud: Cloud) -> None:
     prices = await cloud.get("/pricebook")
-    assert all(re.fullmatch(r"\d+\.\d{9}", it["value"]) for it in prices)
+    assert all(re.fullmatch(r"\d+\.\d{9}", price["value"]) for price in prices)
     vms = (await cloud.get("/core/virtual-machines"))["instances"]
-    gpus = {it["flavor"]["gpu"] for it in vms} - {""}
-    assert gpus | {"vCPU", "RAM", "Cloud-SSD"} <= {it["name"] for it in prices}
+    gpus = {vm["flavor"]["gpu"] for vm in vms} - {""}
+    assert gpus | {"vCPU", "RAM", "Cloud-SSD"} <= {price["name"] for price in prices}
 
 
-async def test_a_deleted_vm_is_gone_and_its_snapshots_outlive_it(cloud: Cloud) -> None:
+async def test_a_deleted_vm_is_gone_but_its_snapshots_remain(cloud: Cloud) -> None:
     path = f"/core/virtual-machines/{NOTEBOOK}"
     body = await cloud.request("DELETE", path)
     assert body == {"status": True, "message": f"VM {NOTEBOOK} is being deleted"}
     await cloud.get(path, 404)
     await cloud.request("DELETE", path, 404)
-    found = await cloud.get("/core/snapshots", query={"search": "notebook"})
-    assert {it["vm_status"] for it in found["snapshots"]} == {"DELETED"}
-    restored = (await cloud.restore(found["snapshots"][0]["id"], "notebook-shared"))["instances"][0]
+    page = await cloud.get("/core/snapshots", query={"search": "notebook"})
+    assert {snapshot["vm_status"] for snapshot in page["snapshots"]} == {"DELETED"}
+    restored = (await cloud.restore(page["snapshots"][0]["id"], "notebook-shared"))["instances"][0]
     assert restored["id"] > NOTEBOOK
 
 
-async def test_a_vm_is_not_deleted_while_a_snapshot_of_it_is_made(cloud: Cloud) -> None:
+async def test_a_vm_cannot_be_deleted_while_a_snapshot_of_it_is_created(cloud: Cloud) -> None:
     await cloud.create(TRAINING_BOX, "a")
     path = f"/core/virtual-machines/{TRAINING_BOX}"
     assert "no operation can be performed" in (await cloud.request("DELETE", path, 400))["message"]

@@ -1,4 +1,4 @@
-"""A service with an upstream and an issuer of its own, shared by tests that leave it as it was."""
+"""A service with its own upstream and issuer, shared by the tests of a module."""
 
 from collections.abc import Generator
 from pathlib import Path
@@ -10,14 +10,14 @@ import pytest
 from tests.processes.conftest import command
 from tests.processes.helpers import Upstream, free_port
 from tests.processes.http_server import HttpServer, http_server
-from tests.service.conversation import make_http_client
 from tests.service.issuer import Issuer, ec_key, rsa_key
+from tests.service.raw_requests import make_http_client
 
 __all__ = ["Service", "command", "service"]
 
 
 class Service(NamedTuple):
-    """What runs, and where it keeps its ledger."""
+    """A running service, what it uses, and the folder of its ledger."""
 
     server: HttpServer
     issuer: Issuer
@@ -30,7 +30,7 @@ class Service(NamedTuple):
 def service(
     tmp_path_factory: pytest.TempPathFactory, measuring: dict[str, str]
 ) -> Generator[Service]:
-    """A service that takes the tokens of an issuer."""
+    """Start a service that accepts the tokens of an issuer."""
     port = free_port()
     folder, cloud = tmp_path_factory.mktemp("service"), tmp_path_factory.mktemp("cloud")
     issuer = Issuer(f"http://127.0.0.1:{port}/mcp", [ec_key("ec-1"), rsa_key("rsa-1")])

@@ -1,4 +1,4 @@
-"""An authorization server on a port of 127.0.0.1: it issues JWTs, and changes its keys."""
+"""An authorization server on a local port, which issues JWTs and can change its keys."""
 
 import base64
 import hashlib
@@ -26,7 +26,7 @@ Claims = dict[str, Any]
 
 @dataclass
 class SigningKey:
-    """A key pair, by the id that its tokens name."""
+    """A key pair and the id that its tokens name."""
 
     kid: str
     algorithm: str
@@ -34,9 +34,9 @@ class SigningKey:
 
     @property
     def public_jwk(self) -> dict[str, Any]:
-        """What the issuer publishes of it."""
-        made = jwt.get_algorithm_by_name(self.algorithm)
-        jwk: dict[str, Any] = json.loads(made.to_jwk(self.private_key.public_key()))
+        """The JWK that the issuer publishes."""
+        algorithm = jwt.get_algorithm_by_name(self.algorithm)
+        jwk: dict[str, Any] = json.loads(algorithm.to_jwk(self.private_key.public_key()))
         return jwk | {"kid": self.kid, "alg": self.algorithm, "use": "sig"}
 
     @property
@@ -45,7 +45,7 @@ class SigningKey:
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
 
-    def sign(self, claims: Claims, **header: Any) -> str:  # noqa: ANN401 - as JSON has it
+    def sign(self, claims: Claims, **header: Any) -> str:  # noqa: ANN401 - any JSON value
         return jwt.encode(claims, self.private_key, self.algorithm, {"kid": self.kid} | header)
 
 
@@ -66,12 +66,12 @@ class Issuer:
     """The authorization server.
 
     Attributes:
-        audience: what it issues tokens for.
-        keys: all that it publishes; it signs with the last one.
-        asked: the paths that it was asked for.
-        down: it answers 503.
-        instead: what it answers in place of its keys.
-        jwks_uri: where its metadata says that they are.
+        audience: the audience of its tokens.
+        keys: the published keys; it signs with the last one.
+        requested_paths: the paths of the requests that it received.
+        is_down: whether it responds with 503.
+        jwks_body: the response in place of its keys, if any.
+        jwks_uri: the address of its keys in its metadata; empty for the real one.
     """
 
     audience: str
@@ -88,25 +88,25 @@ class Issuer:
 
     @property
     def settings(self) -> dict[str, str]:
-        """What makes a service take its tokens."""
+        """The settings of a service that accepts its tokens."""
         return {
             "SNAPSHOT_MCP_AUTH_ISSUER": self.url,
             "SNAPSHOT_MCP_AUTH_AUDIENCE": self.audience,
         }
 
-    def claims(self, scope: str, sub: str = "alice", **others: object) -> Claims:
-        """The claims of a good token, or with others in their place; None leaves one out."""
+    def claims(self, scope: str, sub: str = "alice", **overrides: object) -> Claims:
+        """Return the claims of a valid token, with `overrides`; None removes a claim."""
         now = int(time())
         claims: Claims = {"iss": self.url, "aud": self.audience, "sub": sub, "scope": scope}
-        claims |= {"iat": now, "exp": now + 600, "client_id": "tests"} | others
+        claims |= {"iat": now, "exp": now + 600, "client_id": "tests"} | overrides
         return {name: value for name, value in claims.items() if value is not None}
 
-    def token(self, scope: str, sub: str = "alice", **others: object) -> str:
-        return self.keys[-1].sign(self.claims(scope, sub, **others))
+    def token(self, scope: str, sub: str = "alice", **overrides: object) -> str:
+        return self.keys[-1].sign(self.claims(scope, sub, **overrides))
 
     def metadata(self, request: Request) -> Response:
         self.requested_paths.append(request.url.path)
-        told = {
+        metadata = {
             "issuer": self.url,
             "jwks_uri": self.jwks_uri or f"{self.url}/jwks",
             "authorization_endpoint": f"{self.url}/authorize",
@@ -115,21 +115,23 @@ class Issuer:
             "grant_types_supported": ["client_credentials"],
             "token_endpoint_auth_methods_supported": ["client_secret_post"],
         }
-        return JSONResponse(told, 503 if self.is_down else 200)
+        return JSONResponse(metadata, 503 if self.is_down else 200)
 
     def jwks(self, request: Request) -> Response:
         self.requested_paths.append(request.url.path)
         if self.jwks_body is not None:
             return Response(self.jwks_body, media_type="application/json")
-        told = {"keys": [key.public_jwk for key in self.keys]}
-        return JSONResponse(told, 503 if self.is_down else 200)
+        jwks = {"keys": [key.public_jwk for key in self.keys]}
+        return JSONResponse(jwks, 503 if self.is_down else 200)
 
     async def issue(self, request: Request) -> Response:
-        """The grant of client credentials: the client's id becomes the subject."""
+        """Issue a token for client credentials, with the client's id as subject."""
         form = await request.form()
         scope, client = str(form.get("scope", "")), str(form["client_id"])
-        told = {"token_type": "Bearer", "expires_in": 600, "scope": scope}
-        return JSONResponse(told | {"access_token": self.token(scope, client, client_id=client)})
+        response = {"token_type": "Bearer", "expires_in": 600, "scope": scope}
+        return JSONResponse(
+            response | {"access_token": self.token(scope, client, client_id=client)}
+        )
 
     @contextmanager
     def serve(self) -> Generator["Issuer"]:
@@ -144,17 +146,17 @@ class Issuer:
 
 
 def encode_part(value: object) -> str:
-    """One part of a JWT."""
+    """Return one encoded part of a JWT."""
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 
 def unsigned_token(claims: Claims, **header: str) -> str:
-    """A JWT that says that it needs no signature."""
+    """Return a JWT with `alg: none`."""
     return f"{encode_part({'alg': 'none', 'typ': 'JWT'} | header)}.{encode_part(claims)}."
 
 
 def token_signed_with_public_key(key: SigningKey, claims: Claims) -> str:
-    """A JWT by HMAC, whose secret is the public key that everybody has."""
+    """Return a JWT signed by HMAC with the public key as its secret."""
     head = f"{encode_part({'alg': 'HS256', 'typ': 'JWT', 'kid': key.kid})}.{encode_part(claims)}"
     signature = hmac.digest(key.public_pem, head.encode(), hashlib.sha256)
     return f"{head}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"

@@ -1,4 +1,4 @@
-"""Who is known does what their scopes allow, on either era, and the ledger says who it was."""
+"""Authenticated callers act within their scopes, in both eras, and the ledger records them."""
 
 import sqlite3
 from collections.abc import AsyncGenerator
@@ -33,16 +33,16 @@ from snapshot_mcp.transports.http.scopes import (
 from snapshot_mcp.transports.http.token_verifier import LEEWAY_SECONDS
 from tests.conftest import ERAS, SHOWS_PANELS, ask, refused
 from tests.service.conftest import Service
-from tests.service.conversation import LEGACY, MODERN, bearer_headers, open_session
-from tests.service.conversation import send_request as ask_raw
+from tests.service.raw_requests import LEGACY, MODERN, bearer_headers, open_session
+from tests.service.raw_requests import send_request as send_raw_request
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 ALL = " ".join(SCOPES)
 
 
 @asynccontextmanager
-async def client_of(service: Service, token: str, mode: str) -> AsyncGenerator[Client]:
-    """A real client that presents `token`."""
+async def connect_client(service: Service, token: str, mode: str) -> AsyncGenerator[Client]:
+    """Connect a real MCP client that sends `token`."""
     async with (
         httpx2.AsyncClient(
             headers=bearer_headers(token), timeout=ANSWER_TIMEOUT_SECONDS, trust_env=False
@@ -54,13 +54,13 @@ async def client_of(service: Service, token: str, mode: str) -> AsyncGenerator[C
         yield client
 
 
-def ledger(service: Service) -> list[tuple[str, str, str]]:
-    """Event, tool and principal of every row."""
+def ledger_rows(service: Service) -> list[tuple[str, str, str]]:
+    """Return event, tool and principal of every row."""
     with closing(sqlite3.connect(service.folder / LEDGER_FILE)) as database:
         return database.execute("SELECT event, tool, principal FROM attempts").fetchall()
 
 
-async def test_every_tool_has_a_scope_and_no_other_name_does() -> None:
+async def test_exactly_the_tools_have_a_scope() -> None:
     async with Client(create_server(Settings()), extensions=SHOWS_PANELS) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
     assert tools.keys() == {*SCOPE_OF_TOOL, COMMIT_TOOL}
@@ -79,49 +79,55 @@ async def test_a_commit_in_the_panel_needs_the_scope_of_what_is_committed(
         params = {"name": COMMIT_TOOL, "arguments": {"tool": tool}}
         needed = required_scopes("tools/call", params)
         assert needed == {SCOPE_OF_TOOL.get(tool, READ)} or tool == "nonsense"
-        for held in SCOPES:
-            answer = ask_raw(service.http, MODERN, service.issuer.token(held), "tools/call", params)
-            assert (answer.status_code == 403) == (needed != {held})
+        for granted in SCOPES:
+            response = send_raw_request(
+                service.http, MODERN, service.issuer.token(granted), "tools/call", params
+            )
+            assert (response.status_code == 403) == (needed != {granted})
     assert is_listed(COMMIT_TOOL, {WRITE})
     assert not is_listed(COMMIT_TOOL, {READ})
     assert service.upstream.requests == []
 
 
 @pytest.mark.parametrize("mode", ERAS)
-@pytest.mark.parametrize("held", [READ, WRITE, f"{READ} {DELETE}", ALL])
-async def test_only_the_tools_within_the_scopes_are_listed_and_prompts_that_name_no_others(
-    service: Service, held: str, mode: str
+@pytest.mark.parametrize("granted", [READ, WRITE, f"{READ} {DELETE}", ALL])
+async def test_tools_and_prompts_are_listed_by_scopes(
+    service: Service, granted: str, mode: str
 ) -> None:
-    async with client_of(service, service.issuer.token(held), mode) as client:
+    async with connect_client(service, service.issuer.token(granted), mode) as client:
         listed = {tool.name for tool in (await client.list_tools()).tools}
-        if READ in held:
-            prompts = {it.name for it in (await client.list_prompts()).prompts}
-            assert prompts == {it.name for it in load_prompts() if it.needs <= listed}
+        if READ in granted:
+            prompts = {prompt.name for prompt in (await client.list_prompts()).prompts}
+            assert prompts == {prompt.name for prompt in load_prompts() if prompt.needs <= listed}
             assert prompts
     assert listed == {
         name
         for name, scope in SCOPE_OF_TOOL.items()
-        if scope in held.split() and not name.startswith("panel_")  # for clients that show panels
+        if scope in granted.split()
+        and not name.startswith("panel_")  # only for clients that support panels
     }
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_a_plan_is_of_use_to_nobody_but_whom_it_was_made_for(
-    service: Service, mode: str
-) -> None:
-    mine, yours = (service.issuer.token(ALL, sub=f"{who}-{mode}") for who in ("alice", "bob"))
-    async with client_of(service, mine, mode) as alice, client_of(service, yours, mode) as bob:
+async def test_a_plan_can_only_be_used_by_its_principal(service: Service, mode: str) -> None:
+    alice_token, bob_token = (
+        service.issuer.token(ALL, sub=f"{name}-{mode}") for name in ("alice", "bob")
+    )
+    async with (
+        connect_client(service, alice_token, mode) as alice,
+        connect_client(service, bob_token, mode) as bob,
+    ):
         listed = await ask(alice, "list_snapshots", state="ready", limit=1)
         target = {"snapshot_id": listed["snapshots"][0]["id"]}
         plan = await ask(alice, "delete_snapshot", **target)
-        words = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
-        told = await refused(bob, "delete_snapshot", **target, **words)
-        assert "made for someone else" in told
+        commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
+        error = await refused(bob, "delete_snapshot", **target, **commit)
+        assert "made for someone else" in error
         assert service.upstream.writes == []
-        done = await ask(alice, "delete_snapshot", **target, **words)
-        assert done["outcome"] in {"deleted", "pending"}
-    names = {who: f"{service.issuer.url}#{who}-{mode}" for who in ("alice", "bob")}
-    rows = [row for row in ledger(service) if row[2] in names.values()]
+        result = await ask(alice, "delete_snapshot", **target, **commit)
+        assert result["outcome"] in {"deleted", "pending"}
+    names = {name: f"{service.issuer.url}#{name}-{mode}" for name in ("alice", "bob")}
+    rows = [row for row in ledger_rows(service) if row[2] in names.values()]
     assert ("planned", "delete_snapshot", names["alice"]) in rows
     assert ("sent", "delete_snapshot", names["alice"]) in rows
     assert [row for row in rows if row[2] == names["bob"]] == [
@@ -130,8 +136,8 @@ async def test_a_plan_is_of_use_to_nobody_but_whom_it_was_made_for(
     service.upstream.requests.clear()
 
 
-class _Kept:
-    """Where the client keeps its token."""
+class _TokenStore:
+    """The token storage of a client."""
 
     def __init__(self) -> None:
         self.tokens: OAuthToken | None = None
@@ -149,47 +155,45 @@ class _Kept:
         raise NotImplementedError
 
 
-async def test_a_client_that_knows_only_the_address_finds_the_issuer_and_gets_a_token(
+async def test_a_client_discovers_the_issuer_and_gets_a_token(
     service: Service,
 ) -> None:
-    address, kept = f"{service.server.url}/mcp", _Kept()
+    address, token_store = f"{service.server.url}/mcp", _TokenStore()
     provider = ClientCredentialsOAuthProvider(
-        address, kept, "robot", "secret", "client_secret_post", issuer=service.issuer.url
+        address, token_store, "robot", "secret", "client_secret_post", issuer=service.issuer.url
     )
     async with (
         httpx2.AsyncClient(auth=provider, timeout=ANSWER_TIMEOUT_SECONDS, trust_env=False) as http,
         Client(streamable_http_client(address, http_client=http)) as client,
     ):
         assert (await ask(client, "list_snapshots", limit=1))["total"] > 0
-    assert kept.tokens is not None
-    assert kept.tokens.scope == READ
+    assert token_store.tokens is not None
+    assert token_store.tokens.scope == READ
 
 
 async def seconds_to_begin(service: Service) -> int:
     """Whole seconds that suffice to begin a conversation, however busy the machine is just now."""
-    begun = monotonic()
-    async with client_of(service, service.issuer.token(READ), ERAS[1]) as client:
+    start = monotonic()
+    async with connect_client(service, service.issuer.token(READ), ERAS[1]) as client:
         await ask(client, "list_virtual_machines", search="notebook")
-    return 2 + int(4 * (monotonic() - begun))
+    return 2 + int(4 * (monotonic() - start))
 
 
 @pytest.mark.parametrize("era", [LEGACY, MODERN])
-async def test_a_stream_that_only_listens_ends_when_its_token_does(
-    service: Service, era: str
-) -> None:
-    lasts = await seconds_to_begin(service)
-    token = service.issuer.token(READ, exp=int(time()) + lasts - LEEWAY_SECONDS)
+async def test_a_stream_ends_when_its_token_expires(service: Service, era: str) -> None:
+    lifetime = await seconds_to_begin(service)
+    token = service.issuer.token(READ, exp=int(time()) + lifetime - LEEWAY_SECONDS)
     # A stream that nothing ends would last until the time-out of the reading.
     assert await to_thread.run_sync(_listen, service, era, token) == 200
 
 
 def _listen(service: Service, era: str, token: str) -> int:
-    """Listen to the end; the status that it began with."""
+    """Read a stream to its end and return its status."""
     if era == MODERN:
-        wanted: dict[str, Any] = {"notifications": {"resourceSubscriptions": ["snapshot://1"]}}
-        answer = ask_raw(service.http, era, token, "subscriptions/listen", wanted)
-        assert "acknowledged" in answer.text
-        return answer.status_code
+        params: dict[str, Any] = {"notifications": {"resourceSubscriptions": ["snapshot://1"]}}
+        response = send_raw_request(service.http, era, token, "subscriptions/listen", params)
+        assert "acknowledged" in response.text
+        return response.status_code
     headers = {
         "accept": "text/event-stream",
         "mcp-session-id": open_session(service.http, token),
@@ -198,17 +202,19 @@ def _listen(service: Service, era: str, token: str) -> int:
     return service.http.get("/mcp", headers=headers | bearer_headers(token)).status_code
 
 
-async def test_a_call_that_goes_on_is_not_cut_when_its_token_ends(service: Service) -> None:
-    lasts = await seconds_to_begin(service)
-    token = service.issuer.token(ALL, exp=int(time()) + lasts - LEEWAY_SECONDS)
-    async with client_of(service, token, ERAS[1]) as client:
+async def test_a_running_call_is_not_cut_off_when_its_token_expires(service: Service) -> None:
+    lifetime = await seconds_to_begin(service)
+    token = service.issuer.token(ALL, exp=int(time()) + lifetime - LEEWAY_SECONDS)
+    async with connect_client(service, token, ERAS[1]) as client:
         vms = await ask(client, "list_virtual_machines", search="notebook")
         result: list[CallToolResult] = []
 
         async def create() -> None:
-            order = {"vm_id": vms["virtual_machines"][0]["id"], "name": "while-it-ends"}
+            arguments = {"vm_id": vms["virtual_machines"][0]["id"], "name": "while-it-ends"}
             result.append(
-                await client.call_tool("create_snapshot", order | {"wait_seconds": lasts + 1})
+                await client.call_tool(
+                    "create_snapshot", arguments | {"wait_seconds": lifetime + 1}
+                )
             )
 
         with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):

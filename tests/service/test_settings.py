@@ -1,4 +1,4 @@
-"""What the environment says of the service is taken or refused with a sentence that names it."""
+"""Settings of the HTTP service are accepted, or rejected with a message that names them."""
 
 from pathlib import Path
 
@@ -23,30 +23,30 @@ ISSUER = {
     "SNAPSHOT_MCP_AUTH_ISSUER": "https://login.example/team/",
     "SNAPSHOT_MCP_AUTH_AUDIENCE": "https://snapshots.example/mcp",
 }
-ONE_TOKEN = {"SNAPSHOT_MCP_BEARER_TOKEN": TOKEN}
+SINGLE_TOKEN = {"SNAPSHOT_MCP_BEARER_TOKEN": TOKEN}
 
 
-def refusal(settings: dict[str, str]) -> str:
+def settings_error(settings: dict[str, str]) -> str:
     with pytest.raises(ConfigurationError) as caught:
         read_http_settings(settings)
     assert TOKEN not in str(caught.value)
     return str(caught.value)
 
 
-def tokens(folder: Path, *lines: str) -> dict[str, str]:
-    """A file of tokens, named by its setting."""
+def token_file(folder: Path, *lines: str) -> dict[str, str]:
+    """Write a file of tokens and return the setting that names it."""
     path = folder / "tokens"
     path.write_text("\n".join(lines), encoding="utf-8")
     return {"SNAPSHOT_MCP_BEARER_TOKEN_FILE": str(path)}
 
 
-def test_without_any_of_them_nobody_is_asked_who_they_are() -> None:
+def test_without_settings_no_authentication_is_required() -> None:
     assert read_http_settings({}) == HttpSettings()
-    assert read_http_settings(dict.fromkeys((*ISSUER, *ONE_TOKEN), "")) == HttpSettings()
+    assert read_http_settings(dict.fromkeys((*ISSUER, *SINGLE_TOKEN), "")) == HttpSettings()
     assert not read_http_settings({}).requires_authentication
 
 
-def test_an_issuer_is_taken_letter_by_letter_and_its_service_has_a_name() -> None:
+def test_an_issuer_is_kept_exactly_and_the_audience_gives_the_host_name() -> None:
     service = read_http_settings(ISSUER)
     assert service.requires_authentication
     assert service.issuer == ISSUER["SNAPSHOT_MCP_AUTH_ISSUER"]
@@ -67,7 +67,7 @@ def test_an_issuer_is_taken_letter_by_letter_and_its_service_has_a_name() -> Non
         (ISSUER | {"SNAPSHOT_MCP_AUTH_JWKS_URL": "http://a.example"}, "SNAPSHOT_MCP_AUTH_JWKS_URL"),
         ({"SNAPSHOT_MCP_BEARER_TOKEN": TOKEN[1:]}, "SNAPSHOT_MCP_BEARER_TOKEN"),
         ({"SNAPSHOT_MCP_BEARER_TOKEN": f"{TOKEN} {TOKEN}"}, "SNAPSHOT_MCP_BEARER_TOKEN"),
-        (ONE_TOKEN | {"SNAPSHOT_MCP_BEARER_TOKEN_FILE": "/tokens"}, "both set"),
+        (SINGLE_TOKEN | {"SNAPSHOT_MCP_BEARER_TOKEN_FILE": "/tokens"}, "both set"),
         ({"SNAPSHOT_MCP_BEARER_TOKEN_FILE": "tokens"}, "SNAPSHOT_MCP_BEARER_TOKEN_FILE"),
         ({"SNAPSHOT_MCP_BEARER_TOKEN_FILE": "/no/such"}, "SNAPSHOT_MCP_BEARER_TOKEN_FILE"),
         ({"SNAPSHOT_MCP_ALLOWED_HOSTS": "https://a.example"}, "SNAPSHOT_MCP_ALLOWED_HOSTS"),
@@ -80,11 +80,11 @@ def test_an_issuer_is_taken_letter_by_letter_and_its_service_has_a_name() -> Non
     ],
     ids=str,
 )
-def test_a_setting_that_is_wrong_or_alone_is_named(settings: dict[str, str], named: str) -> None:
-    assert named in refusal(settings)
+def test_an_invalid_or_incomplete_setting_is_named(settings: dict[str, str], named: str) -> None:
+    assert named in settings_error(settings)
 
 
-def test_lists_are_between_commas() -> None:
+def test_lists_are_separated_by_commas() -> None:
     service = read_http_settings(
         {
             "SNAPSHOT_MCP_ALLOWED_HOSTS": "a.example, b.example:8443,[::1]:*",
@@ -97,32 +97,34 @@ def test_lists_are_between_commas() -> None:
     assert service.requests_per_minute == 30
 
 
-def test_the_one_token_has_all_scopes_and_is_not_kept() -> None:
-    service = read_http_settings(ONE_TOKEN)
-    found = find_static_token(TOKEN, service.static_tokens)
-    assert found is not None
-    assert (found.principal, found.scopes) == ("bearer", frozenset(SCOPES))
+def test_a_single_token_has_all_scopes_and_is_not_stored() -> None:
+    service = read_http_settings(SINGLE_TOKEN)
+    static_token = find_static_token(TOKEN, service.static_tokens)
+    assert static_token is not None
+    assert (static_token.principal, static_token.scopes) == ("bearer", frozenset(SCOPES))
     assert find_static_token(OTHER, service.static_tokens) is None
     assert TOKEN not in repr(service)
 
 
-def test_a_file_names_who_has_which_token_and_what_they_may(tmp_path: Path) -> None:
+def test_a_token_file_assigns_principals_and_scopes(tmp_path: Path) -> None:
     lines = ("# ours", "", f"alice {TOKEN}", f"  ci\t{OTHER} {READ} {DELETE}", "x" * 32)
-    bearers = read_http_settings(tokens(tmp_path, *lines)).static_tokens
-    alice, robot, nobody = (find_static_token(it, bearers) for it in (TOKEN, OTHER, "x" * 32))
+    static_tokens = read_http_settings(token_file(tmp_path, *lines)).static_tokens
+    alice, ci, unnamed = (
+        find_static_token(token, static_tokens) for token in (TOKEN, OTHER, "x" * 32)
+    )
     assert alice is not None
     assert (alice.principal, alice.scopes) == ("bearer:alice", frozenset(SCOPES))
-    assert robot is not None
-    assert (robot.principal, robot.scopes) == ("bearer:ci", {READ, DELETE})
-    assert nobody is not None
-    assert nobody.principal == "bearer"
+    assert ci is not None
+    assert (ci.principal, ci.scopes) == ("bearer:ci", {READ, DELETE})
+    assert unnamed is not None
+    assert unnamed.principal == "bearer"
 
 
 @pytest.mark.parametrize(
     "lines",
     [
         (),
-        ("# nobody",),
+        ("# no token",),
         (f"alice {TOKEN} everything",),
         (f"al/ice {TOKEN}",),
         ("alice short",),
@@ -131,17 +133,17 @@ def test_a_file_names_who_has_which_token_and_what_they_may(tmp_path: Path) -> N
     ],
     ids=str,
 )
-def test_a_file_with_a_line_that_is_wrong_is_refused_whole(
+def test_a_token_file_with_an_invalid_line_is_rejected(
     tmp_path: Path, lines: tuple[str, ...]
 ) -> None:
-    assert "SNAPSHOT_MCP_BEARER_TOKEN_FILE" in refusal(tokens(tmp_path, *lines))
+    assert "SNAPSHOT_MCP_BEARER_TOKEN_FILE" in settings_error(token_file(tmp_path, *lines))
 
 
 KEY = "dGhpcyBpcyBub3QgYSBzZWNyZXQsIGp1c3QgYSB0ZXN0Pz8-_w"
 
 
 @pytest.mark.parametrize("written", [KEY, f"{KEY}==", f" {KEY}\n"])
-def test_a_signing_key_of_the_environment_goes_before_that_of_the_folder(
+def test_a_signing_key_in_the_environment_precedes_the_one_in_the_data_folder(
     tmp_path: Path, written: str
 ) -> None:
     settings = read_settings(
@@ -152,7 +154,7 @@ def test_a_signing_key_of_the_environment_goes_before_that_of_the_folder(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_one_the_folder_has_it(tmp_path: Path) -> None:
+def test_the_signing_key_is_in_the_data_folder_by_default(tmp_path: Path) -> None:
     key = build_key_loader(read_settings({"SNAPSHOT_MCP_DATA_DIR": str(tmp_path)}))
     assert list(tmp_path.iterdir()) == []
     assert key() == key()
@@ -160,7 +162,7 @@ def test_without_one_the_folder_has_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("written", ["short", "x" * 42, f"{KEY}!", "\u00e9" * 50])
-def test_a_signing_key_that_is_none_is_refused_and_not_shown(written: str) -> None:
+def test_an_invalid_signing_key_is_rejected_and_not_shown(written: str) -> None:
     with pytest.raises(ConfigurationError, match="SNAPSHOT_MCP_SIGNING_KEY") as caught:
         read_settings({"SNAPSHOT_MCP_SIGNING_KEY": written})
     assert written not in str(caught.value)
@@ -171,18 +173,18 @@ def test_a_signing_key_that_is_none_is_refused_and_not_shown(written: str) -> No
     [
         ({"SNAPSHOT_MCP_BEARER_TOKEN": "short"}, [], "SNAPSHOT_MCP_BEARER_TOKEN"),
         ({"SNAPSHOT_MCP_SIGNING_KEY": "short"}, [], "SNAPSHOT_MCP_SIGNING_KEY"),
-        ({}, ["--host", "0.0.0.0"], "--host"),  # noqa: S104 - to be refused
+        ({}, ["--host", "0.0.0.0"], "--host"),  # noqa: S104 - must be rejected
         ({"SNAPSHOT_MCP_ALLOWED_HOSTS": "a.example"}, ["--host", "::"], "--host"),
-        (ONE_TOKEN, ["--host", "0.0.0.0"], "SNAPSHOT_MCP_ALLOWED_HOSTS"),  # noqa: S104 - likewise
+        (SINGLE_TOKEN, ["--host", "0.0.0.0"], "SNAPSHOT_MCP_ALLOWED_HOSTS"),  # noqa: S104 - likewise
     ],
     ids=str,
 )
-def test_a_service_that_others_could_use_unasked_does_not_start(
+def test_an_exposed_service_without_authentication_does_not_start(
     command: Command, tmp_path: Path, settings: dict[str, str], arguments: list[str], named: str
 ) -> None:
     env = environment(tmp_path, SNAPSHOT_MCP_API_KEY="k", **settings)
-    ended = command("serve", "--transport", "http", "--port", "0", *arguments, env=env)
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr.count("\n") == 1
-    assert named in ended.stderr
-    assert TOKEN not in ended.stderr
+    result = command("serve", "--transport", "http", "--port", "0", *arguments, env=env)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1
+    assert named in result.stderr
+    assert TOKEN not in result.stderr

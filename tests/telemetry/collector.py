@@ -1,4 +1,4 @@
-"""A collector of OpenTelemetry on a port of 127.0.0.1: takes OTLP over HTTP, and keeps it."""
+"""An OpenTelemetry collector on a port of 127.0.0.1 that stores what it receives."""
 
 import gzip
 import socket
@@ -22,7 +22,7 @@ from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 
 class Span(NamedTuple):
-    """A span as it arrived."""
+    """A received span."""
 
     name: str
     scope: str
@@ -34,7 +34,7 @@ class Span(NamedTuple):
 
 
 class Collector:
-    """What arrived so far."""
+    """The received spans and metrics."""
 
     def __init__(self) -> None:
         self.raw: list[bytes] = []
@@ -42,30 +42,30 @@ class Collector:
         self.metrics: set[str] = set()
         self.url = ""
 
-    async def traces(self, request: Request) -> Response:
+    async def receive_spans(self, request: Request) -> Response:
         for resource in ExportTraceServiceRequest.FromString(
             await self._body(request)
         ).resource_spans:
             for scope in resource.scope_spans:
                 self.spans += [
                     Span(
-                        it.name,
+                        span.name,
                         scope.scope.name,
-                        it.span_id,
-                        it.parent_span_id,
-                        it.trace_id,
-                        dict(map(_pair, it.attributes)),
-                        it.status.code == it.status.STATUS_CODE_ERROR,
+                        span.span_id,
+                        span.parent_span_id,
+                        span.trace_id,
+                        dict(map(_pair, span.attributes)),
+                        span.status.code == span.status.STATUS_CODE_ERROR,
                     )
-                    for it in scope.spans
+                    for span in scope.spans
                 ]
         return Response(media_type="application/x-protobuf")
 
-    async def measures(self, request: Request) -> Response:
+    async def receive_metrics(self, request: Request) -> Response:
         parsed = ExportMetricsServiceRequest.FromString(await self._body(request))
         for resource in parsed.resource_metrics:
             for scope in resource.scope_metrics:
-                self.metrics |= {it.name for it in scope.metrics}
+                self.metrics |= {metric.name for metric in scope.metrics}
         return Response(media_type="application/x-protobuf")
 
     async def _body(self, request: Request) -> bytes:
@@ -82,12 +82,12 @@ def _pair(attribute: KeyValue) -> tuple[str, str | int]:
 
 
 @contextmanager
-def collecting() -> Generator[Collector]:
-    """A collector that listens."""
+def running_collector() -> Generator[Collector]:
+    """Run a collector."""
     collector = Collector()
     routes = [
-        Route("/v1/traces", collector.traces, methods=["POST"]),
-        Route("/v1/metrics", collector.measures, methods=["POST"]),
+        Route("/v1/traces", collector.receive_spans, methods=["POST"]),
+        Route("/v1/metrics", collector.receive_metrics, methods=["POST"]),
     ]
     listener = socket.create_server(("127.0.0.1", 0))
     collector.url = f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -411,7 +411,7 @@ async def test_an_unreachable_cloud_at_the_commit_changes_nothing(
     commit, _ = await make_plan(client, tool, await ready_snapshot(client))
     world.fail(refuse)
     text = await refused(client, tool, **commit)
-    assert "Nothing was sent. Nothing was changed." in text
+    assert "The cloud could not be reached (no connection). Nothing was changed." in text
     assert [row.event for row in await world.attempts()] == ["sent", "failed"]
 
 

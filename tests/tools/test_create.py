@@ -98,7 +98,7 @@ async def test_a_second_snapshot_of_the_same_vm_is_refused_while_one_is_under_wa
     wanted = await creation_arguments(client)
     await ask(client, "create_snapshot", **wanted, wait_seconds=0)
     text = await refused(client, "create_snapshot", **(wanted | {"name": "another"}))
-    assert "another snapshot of it is under way" in text
+    assert "another snapshot of it is in progress" in text
     assert len(world.writes) == 1
 
 

@@ -74,7 +74,7 @@ async def test_an_impossible_image_is_refused_before_anything_is_sent(
     failed = (await ask(client, "list_snapshots", state="failed"))["snapshots"][0]
     other = (await ready_snapshot(client))["id"]
     cases: list[tuple[int, str, str]] = [
-        (golden["id"], "x", 'it has an image already, "golden-training-2404", and can have only'),
+        (golden["id"], "x", 'it already has an image, "golden-training-2404", and can have only'),
         (failed["id"], "x", f"No image can be made of snapshot {failed['id']} now: it is failed"),
         (other, "golden-training-2404", 'An image named "golden-training-2404" exists already.'),
         (999_999, "x", "The cloud has no snapshot 999999."),
@@ -218,11 +218,11 @@ async def test_an_accepted_image_that_is_not_shown_is_pending_with_its_id(
 @pytest.mark.parametrize(
     ("status", "message", "sentence"),
     [
-        (406, "Snapshot 5 already has the image 9. SECRET", "the snapshot has an image already"),
-        (406, "SECRET", "it does not accept the request as it is"),
+        (406, "Snapshot 5 already has the image 9. SECRET", "the snapshot already has an image"),
+        (406, "SECRET", "the reason is unknown"),
         (400, "Snapshot 5 is not ready to be used for an image", "the snapshot is not ready"),
         (409, "SECRET", "the name is already taken"),
-        (403, "SECRET", "The API key may not do this"),
+        (403, "SECRET", "The API key lacks the permission"),
     ],
 )
 async def test_a_refusal_by_the_cloud_is_an_error_and_recorded_as_failed(
@@ -269,7 +269,7 @@ async def test_of_two_concurrent_calls_one_is_refused_before_it_is_sent(
         group.start_soon(call, "one")
         group.start_soon(call, "other")
     assert sorted(result.is_error for result in results) == [False, True]
-    assert any("it has an image already" in said(result) for result in results)
+    assert any("it already has an image" in said(result) for result in results)
     assert len(world.writes) == 1
 
 

@@ -202,14 +202,17 @@ async def test_hidden_characters_in_a_name_are_removed_and_flagged(
         (httpx.Response(200, text="<html>Sign in</html>"), "is not JSON"),
         (httpx.Response(200, json=[]), "is not a JSON object"),
         (httpx.Response(200, json={"status": True}), 'has no list of "snapshots"'),
-        (httpx.Response(200, json={"status": False, "message": "SECRET"}), "says that it failed"),
-        (httpx.Response(401, json={"message": "SECRET"}), "does not accept the API key"),
-        (httpx.Response(403, json={"message": "SECRET"}), "may not do this"),
-        (httpx.Response(400, json={"message": "SECRET"}), "does not accept the request"),
-        (httpx.Response(429, json={"message": "SECRET"}), "no more requests this minute"),
+        (httpx.Response(200, json={"status": False, "message": "SECRET"}), "reports a failure"),
+        (httpx.Response(401, json={"message": "SECRET"}), "rejected the API key"),
+        (httpx.Response(403, json={"message": "SECRET"}), "lacks the permission"),
+        (httpx.Response(400, json={"message": "SECRET"}), "the reason is unknown"),
+        (
+            httpx.Response(429, json={"message": "SECRET"}),
+            "limit of requests per minute is reached",
+        ),
         (httpx.Response(500, json={"message": "SECRET"}), "failed on the list of snapshots"),
         (httpx.Response(502, text="SECRET"), "(status 502)"),
-        (httpx.Response(302, headers={"location": "http://SECRET/"}), "points to another address"),
+        (httpx.Response(302, headers={"location": "http://SECRET/"}), "is a redirect"),
     ],
 )
 async def test_a_broken_answer_is_an_error(
@@ -268,4 +271,4 @@ async def test_an_answer_about_another_snapshot_is_rejected(world: World, client
 
     world.tamper(swap)
     text = await refused(client, "inspect_snapshot", snapshot_id=first["id"])
-    assert "answered with another one" in text
+    assert "answer is not about id" in text

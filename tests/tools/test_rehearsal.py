@@ -29,7 +29,7 @@ async def test_the_plan_of_a_rehearsal_shows_the_name_and_the_required_deletion(
 ) -> None:
     _, plan = await commit_rehearsal(client)
     assert plan["plan"]["new_vm_name"] == "rehearsal-box"
-    assert plan["plan"]["action"].startswith("Rehearse a restore: make a new, billed VM named")
+    assert plan["plan"]["action"].startswith("Rehearse a restore: create a new, billed VM named")
     assert '"rehearsal-box"' in plan["plan"]["action"]
     assert any("a person must delete it" in warning for warning in plan["plan"]["warnings"])
     assert world.writes == []
@@ -43,7 +43,7 @@ async def test_a_rehearsal_is_timed_and_its_removal_is_left_to_the_person(
     vm = result["virtual_machine"]
     assert (result["outcome"], vm["name"], vm["status"]) == ("restored", "rehearsal-box", "ACTIVE")
     assert 6 <= result["took_seconds"] <= 9  # the embedded cloud takes 6 s
-    assert f"is ACTIVE, {result['took_seconds']:g} s after the order" in text
+    assert f"is ACTIVE, {result['took_seconds']:g} s after the request" in text
     assert f"DELETE /core/virtual-machines/{vm['id']} of its API" in result["next_step"]
     assert "this server deletes no VMs, and it is billed until then" in result["next_step"]
     assert len(world.writes) == 1
@@ -137,7 +137,7 @@ async def test_a_person_is_asked_about_the_rehearsal(world: World, mode: str) ->
         commit, _ = await commit_rehearsal(client)
         text = await refused(client, "restore_snapshot", **commit)
     assert "The person was asked and declined." in text
-    assert 'Rehearse a restore: make a new, billed VM named "rehearsal-box"' in questions[0]
+    assert 'Rehearse a restore: create a new, billed VM named "rehearsal-box"' in questions[0]
     assert world.writes == []
 
 

@@ -1,4 +1,4 @@
-"""What can be read, through a client of each era; and what is told when it cannot."""
+"""Resources: listed and read by clients of both eras, and errors in the server's words."""
 
 import json
 from typing import Any
@@ -14,23 +14,23 @@ from snapshot_mcp.models.cloud import MAX_ID
 from tests.conftest import World, ask
 from tests.tools.helpers import set_policy
 
-NO_ID = "The id in the address must be a whole number above 0, such as 1701. Nothing was read."
+ID_ERROR = "The id in the address must be a whole number above 0, such as 1701. Nothing was read."
 
-NO_IDS = [
+INVALID_IDS = [
     *("", "0", "00", "01", "-1", "+1", "1.0", "1e3", "abc", "1701x", "%31%20", "%D9%A3", "٣"),
     *("null", "1 or 1=1", "{id}", str(MAX_ID + 1), "9" * 5_000),
 ]
 
 
 async def read(client: Client, address: str) -> dict[str, Any]:
-    """The JSON under an address, and that it is told to be JSON."""
+    """Return the JSON of a resource, and check its MIME type."""
     (contents,) = (await client.read_resource(address)).contents
     assert isinstance(contents, TextResourceContents)
     assert (contents.uri, contents.mime_type) == (address, "application/json")
     return json.loads(contents.text)
 
 
-async def unreadable(client: Client, address: str) -> tuple[int, str]:
+async def read_error(client: Client, address: str) -> tuple[int, str]:
     with pytest.raises(MCPError) as caught:
         await client.read_resource(address)
     return caught.value.error.code, caught.value.error.message
@@ -39,27 +39,31 @@ async def unreadable(client: Client, address: str) -> tuple[int, str]:
 async def test_the_policy_the_panel_and_two_templates_are_listed(client: Client) -> None:
     resources = (await client.list_resources()).resources
     templates = (await client.list_resource_templates()).resource_templates
-    assert [it.uri for it in resources] == [PANEL_URI, "snapshot://policy"]
-    assert [it.uri_template for it in templates] == ["snapshot://{id}", "vm://{id}/snapshots"]
-    for it in (*resources, *templates):
-        assert it.title
-        assert it.description
-        page = "text/html;profile=mcp-app"  # what the extension calls for
-        assert it.mime_type == (page if it.name == "panel" else "application/json")
+    assert [resource.uri for resource in resources] == [PANEL_URI, "snapshot://policy"]
+    assert [template.uri_template for template in templates] == [
+        "snapshot://{id}",
+        "vm://{id}/snapshots",
+    ]
+    page_type = "text/html;profile=mcp-app"  # required by the extension
+    for definition in (*resources, *templates):
+        assert definition.title
+        assert definition.description
+        expected_type = page_type if definition.name == "panel" else "application/json"
+        assert definition.mime_type == expected_type
 
 
-async def test_every_snapshot_is_read_as_the_tool_shows_it(client: Client) -> None:
+async def test_a_snapshot_is_read_as_inspect_snapshot_shows_it(client: Client) -> None:
     snapshots = (await ask(client, "list_snapshots", limit=100))["snapshots"]
     for number, summary in enumerate(snapshots):
-        told = await read(client, f"snapshot://{summary['id']}")
-        assert told["snapshot"]["id"] == summary["id"]
+        details = await read(client, f"snapshot://{summary['id']}")
+        assert details["snapshot"]["id"] == summary["id"]
         if number % 5 == 0:
-            assert told == await ask(client, "inspect_snapshot", snapshot_id=summary["id"])
+            assert details == await ask(client, "inspect_snapshot", snapshot_id=summary["id"])
 
 
-async def test_the_snapshots_of_every_vm_are_read_as_the_tool_lists_them(client: Client) -> None:
+async def test_the_snapshots_of_a_vm_are_read_as_list_snapshots_shows_them(client: Client) -> None:
     everything = (await ask(client, "list_snapshots", limit=100))["snapshots"]
-    for vm_id in {it["vm_id"] for it in everything}:
+    for vm_id in {snapshot["vm_id"] for snapshot in everything}:
         listed = await ask(client, "list_snapshots", vm_id=vm_id, limit=100)
         assert listed["total"] > 0
         assert await read(client, f"vm://{vm_id}/snapshots") == listed
@@ -76,48 +80,46 @@ async def test_the_policy_is_read(world: World) -> None:
     assert world.requests == []
 
 
-async def test_what_is_no_id_is_refused_and_the_cloud_is_not_asked(
-    world: World, client: Client
-) -> None:
-    for text in NO_IDS:
+async def test_an_invalid_id_is_an_error_without_a_request(world: World, client: Client) -> None:
+    for text in INVALID_IDS:
         for address in (f"snapshot://{text}", f"vm://{text}/snapshots"):
-            assert await unreadable(client, address) == (INVALID_PARAMS, NO_ID)
+            assert await read_error(client, address) == (INVALID_PARAMS, ID_ERROR)
     assert world.requests == []
 
 
 async def test_an_address_of_another_form_is_unknown(world: World, client: Client) -> None:
     for address in ("vm://793701", "vm://793701/snapshots/", "snapshot://1/2", "snapshot://../1"):
-        code, sentence = await unreadable(client, address)
+        code, message = await read_error(client, address)
         assert code == INVALID_PARAMS
-        assert "Unknown resource" in sentence
+        assert "Unknown resource" in message
     assert world.requests == []
 
 
-async def test_a_snapshot_that_is_not_there_is_told_as_such(client: Client) -> None:
-    assert await unreadable(client, "snapshot://999999") == (
+async def test_a_missing_snapshot_is_an_error(client: Client) -> None:
+    assert await read_error(client, "snapshot://999999") == (
         INVALID_PARAMS,
         "The cloud has no snapshot 999999. Nothing was changed.",
     )
 
 
-async def test_a_cloud_that_fails_is_told_in_our_words(world: World, client: Client) -> None:
+async def test_a_failing_cloud_is_an_error_without_its_text(world: World, client: Client) -> None:
     async def break_it(_: httpx.Request) -> httpx.Response:
         return httpx.Response(500, json={"message": "SECRET"})
 
     world.fail(break_it)
     for address in ("snapshot://1701", "vm://793701/snapshots"):
-        code, sentence = await unreadable(client, address)
+        code, message = await read_error(client, address)
         assert code == INTERNAL_ERROR
-        assert sentence.startswith("The cloud failed on ")
-        assert "Nothing was changed." in sentence
-        assert "SECRET" not in sentence
+        assert message.startswith("The cloud failed on ")
+        assert "Nothing was changed." in message
+        assert "SECRET" not in message
 
 
-async def test_what_the_policy_forbids_as_a_tool_cannot_be_read_either(world: World) -> None:
+async def test_a_resource_of_a_forbidden_tool_cannot_be_read(world: World) -> None:
     set_policy(world, '[allow]\ntools = ["list_virtual_machines", "list_snapshots"]')
     async with world.client() as client:
         templates = (await client.list_resource_templates()).resource_templates
-        assert [it.uri_template for it in templates] == ["vm://{id}/snapshots"]
-        code, _ = await unreadable(client, "snapshot://1701")
+        assert [template.uri_template for template in templates] == ["vm://{id}/snapshots"]
+        code, _ = await read_error(client, "snapshot://1701")
     assert code == INVALID_PARAMS
     assert world.requests == []

@@ -152,7 +152,7 @@ async def test_an_empty_or_invalid_policy_is_refused(
 async def test_an_unknown_time_zone_is_refused(world: World, zone: str) -> None:
     async with world.client() as client:
         refusal = await refused(client, "plan_retention", keep_daily=1, time_zone=zone)
-    assert "time_zone must be a time zone's name such as UTC or Europe/Berlin" in refusal
+    assert "time_zone must be the name of a time zone such as UTC or Europe/Berlin" in refusal
 
 
 async def test_days_begin_in_the_given_time_zone(modern_client: Client) -> None:
@@ -166,7 +166,7 @@ async def test_a_plan_without_deletions_has_no_token(world: World, client: Clien
     assert plan["outcome"] == "nothing_to_delete"
     assert plan["delete_count"] == plan["reclaimed_gb"] == 0
     assert {"plan_token", "confirm_with", "expires_at"}.isdisjoint(plan)
-    assert text.startswith("nothing_to_delete: of 30 snapshots 30 stay\n")
+    assert text.startswith("nothing_to_delete: keeps 30 of 30 snapshots\n")
     assert await world.ledger() == []
 
 
@@ -220,7 +220,7 @@ async def test_unfinished_snapshots_are_kept(world: World, modern_client: Client
     change_cloud(world, "UPDATE snapshots SET outcome = 'THAWING' WHERE id = 1722")
     plan = await make_retention_plan(modern_client, **LAST)
     assert decision_on(plan, 1704)["reasons"] == ["it is pending"]
-    assert decision_on(plan, 1722)["reasons"] == ["its status is not known"]
+    assert decision_on(plan, 1722)["reasons"] == ["its status is unknown"]
 
 
 async def test_an_image_that_is_deleted_too_is_mentioned(modern_client: Client) -> None:
@@ -242,7 +242,7 @@ async def test_a_plan_has_the_fifty_oldest_and_leaves_the_rest_for_a_later_one(
     left = [
         decision
         for decision in plan["decisions"]
-        if "left for a later plan: this one has 50" in decision["reasons"]
+        if "left for a later plan: the limit of one plan is 50" in decision["reasons"]
     ]
     assert len(left) == 32
     newest = max(decision["created_at"] for decision in plan["decisions"] if not decision["keep"])

@@ -1,4 +1,4 @@
-"""Toolsets: what each lists, what the definitions cost, and which prompts are offered with them."""
+"""Toolsets: their tools, the cost of the definitions, and the prompts that they allow."""
 
 import json
 import re
@@ -15,31 +15,31 @@ from tests.conftest import ERAS, World, tokens
 from tests.tools.helpers import set_policy
 
 
-def cost(tools: Collection[ToolDeclaration]) -> int:
-    """Tokens of what a model is shown of the tools."""
-    told = [
+def token_cost(tools: Collection[ToolDeclaration]) -> int:
+    """Return the number of tokens of the definitions that a model sees."""
+    definitions = [
         json.dumps(
             {
-                "name": it.name,
-                "description": it.definition.description,
-                "inputSchema": it.definition.input_schema,
+                "name": tool.name,
+                "description": tool.definition.description,
+                "inputSchema": tool.definition.input_schema,
             },
             separators=(",", ":"),
         )
-        for it in tools
+        for tool in tools
     ]
-    return sum(map(tokens, told))
+    return sum(map(tokens, definitions))
 
 
 def test_the_core_definitions_cost_at_most_1300_tokens() -> None:
-    assert cost(select_tools(toolsets=["core"])) <= 1_300
+    assert token_cost(select_tools(toolsets=["core"])) <= 1_300
 
 
 def test_all_definitions_together_cost_at_most_3000_tokens() -> None:
-    assert cost(select_tools()) <= 3_000
+    assert token_cost(select_tools()) <= 3_000
 
 
-def test_every_toolset_lists_tools_of_its_own() -> None:
+def test_every_tool_belongs_to_exactly_one_toolset() -> None:
     names = [tool.name for name in TOOLSETS for tool in select_tools(toolsets=[name])]
     assert all(select_tools(toolsets=[name]) for name in TOOLSETS)
     assert len(names) == len(set(names))
@@ -55,29 +55,29 @@ async def test_a_server_lists_and_calls_only_the_tools_of_its_toolsets(
     world.settings = world.settings.model_copy(
         update={"toolsets": toolsets, "read_only": read_only}
     )
-    wanted = [it.name for it in select_tools(read_only=read_only, toolsets=toolsets)]
-    everything = {it.name for it in select_tools()}
+    expected = [tool.name for tool in select_tools(read_only=read_only, toolsets=toolsets)]
+    everything = {tool.name for tool in select_tools()}
     async with world.client(mode) as client:
-        assert [tool.name for tool in (await client.list_tools()).tools] == wanted
-        for name in everything - set(wanted):
+        assert [tool.name for tool in (await client.list_tools()).tools] == expected
+        for name in everything - set(expected):
             assert (await client.call_tool(name, {})).is_error
     assert world.requests == []
 
 
-def test_names_of_toolsets_are_read_between_commas() -> None:
+def test_toolsets_are_separated_by_commas() -> None:
     assert read_toolsets(",".join(TOOLSETS)) == TOOLSETS
     assert read_toolsets(" , ".join(reversed(TOOLSETS)) + " ") == TOOLSETS
     assert read_toolsets("core,core") == ("core",)
 
 
 @pytest.mark.parametrize("text", ["", ",", "core,", "cores", "Core", "core retention", "core;"])
-def test_an_unknown_toolset_is_refused_with_the_list_of_names(text: str) -> None:
+def test_an_unknown_toolset_is_an_error_that_lists_the_names(text: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         read_toolsets(text)
     assert str(caught.value).endswith(f"comma-separated list of: {', '.join(TOOLSETS)}.")
 
 
-def test_an_unknown_toolset_is_told_clean_and_short() -> None:
+def test_the_error_for_an_unknown_toolset_is_sanitized_and_short() -> None:
     with pytest.raises(ConfigurationError) as caught:
         read_toolsets('x"\u202e\n' + "y" * 500)
     assert str(caught.value).startswith('There is no toolset "x\\" yyy')
@@ -94,18 +94,18 @@ def test_a_prompt_needs_exactly_the_tools_that_its_text_names() -> None:
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_all_five_prompts_are_offered_with_all_tools(world: World, mode: str) -> None:
+async def test_all_prompts_are_listed_with_all_tools(world: World, mode: str) -> None:
     async with world.client(mode) as client:
         tools = {tool.name for tool in (await client.list_tools()).tools}
-        offered = {prompt.name for prompt in (await client.list_prompts()).prompts}
+        listed = {prompt.name for prompt in (await client.list_prompts()).prompts}
     everything = load_prompts()
     assert all(prompt.needs <= tools for prompt in everything)
-    assert offered == {prompt.name for prompt in everything}
-    assert len(offered) == 5
+    assert listed == {prompt.name for prompt in everything}
+    assert len(listed) == 5
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_a_prompt_is_offered_only_with_every_tool_that_it_needs(
+async def test_a_prompt_is_listed_only_with_every_tool_that_it_needs(
     world: World, mode: str
 ) -> None:
     everything = load_prompts()
@@ -116,17 +116,17 @@ async def test_a_prompt_is_offered_only_with_every_tool_that_it_needs(
     ):
         set_policy(world, f"[allow]\ntools = {json.dumps(allowed)}")
         async with world.client(mode) as client:
-            offered = {prompt.name for prompt in (await client.list_prompts()).prompts}
-        assert offered == {it.name for it in everything if it.needs <= set(allowed)}
-    assert offered == {"roll_back_machine", "rehearse_restore"}
+            listed = {prompt.name for prompt in (await client.list_prompts()).prompts}
+        assert listed == {prompt.name for prompt in everything if prompt.needs <= set(allowed)}
+    assert listed == {"roll_back_machine", "rehearse_restore"}
 
 
-async def test_a_server_that_only_reads_offers_no_prompt_that_leads_to_a_change(
+async def test_a_read_only_server_lists_no_prompt_that_leads_to_a_change(
     world: World,
 ) -> None:
     world.settings = world.settings.model_copy(update={"read_only": True})
     async with world.client() as client:
-        offered = {prompt.name for prompt in (await client.list_prompts()).prompts}
-    assert offered.isdisjoint(
+        listed = {prompt.name for prompt in (await client.list_prompts()).prompts}
+    assert listed.isdisjoint(
         {"before_risky_change", "roll_back_machine", "rehearse_restore", "tidy_up_by_policy"}
     )

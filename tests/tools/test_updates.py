@@ -1,4 +1,4 @@
-"""Who keeps a snapshot in view hears of its changes on both eras: all of them, and no others."""
+"""Subscriptions: clients of both eras are notified of every change, and of nothing else."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -23,11 +23,11 @@ pytestmark = pytest.mark.filterwarnings(
     f"ignore::{MCPDeprecationWarning.__module__}.{MCPDeprecationWarning.__name__}"
 )
 OTHERS = ["snapshot://1701", "vm://1/snapshots", "snapshot://policy"]
-Heard = list[str]
+Notifications = list[str]
 
 
 async def subscribe(client: Client, address: str) -> None:
-    """As clients did before 2026-07-28."""
+    """Subscribe as clients did before 2026-07-28."""
     await client.subscribe_resource(address)  # pyright: ignore[reportDeprecated] - of that era
 
 
@@ -36,22 +36,22 @@ async def unsubscribe(client: Client, address: str) -> None:
 
 
 @asynccontextmanager
-async def listening(
+async def subscribed_client(
     world: World, mode: str, *addresses: str
-) -> AsyncGenerator[tuple[Client, Heard]]:
-    """A client that hears of these addresses in the way of its era."""
-    heard: Heard = []
+) -> AsyncGenerator[tuple[Client, Notifications]]:
+    """Yield a client that is subscribed to these addresses, and the notifications it receives."""
+    received: Notifications = []
 
-    async def older(message: object) -> None:
+    async def handle_legacy(message: object) -> None:
         if isinstance(message, ResourceUpdatedNotification):
-            heard.append(message.params.uri)
+            received.append(message.params.uri)
 
     server = create_server(world.settings, clock=world.turned.clock, connect=world.connect)
     if mode == "legacy":
-        async with Client(server, mode=mode, message_handler=older) as client:
+        async with Client(server, mode=mode, message_handler=handle_legacy) as client:
             for address in addresses:
                 await subscribe(client, address)
-            yield client, heard
+            yield client, received
         return
     async with Client(server, mode=mode) as client:
         wanted = list(addresses)
@@ -60,22 +60,22 @@ async def listening(
             client.listen(resource_subscriptions=wanted) as events,
         ):
 
-            async def newer() -> None:
+            async def read_events() -> None:
                 async for event in events:
                     assert isinstance(event, ResourceUpdated)
-                    heard.append(event.uri)
+                    received.append(event.uri)
 
-            group.start_soon(newer)
-            yield client, heard
+            group.start_soon(read_events)
+            yield client, received
             group.cancel_scope.cancel()
 
 
-async def settled(heard: Heard) -> Heard:
-    """What was heard, when nothing more is on its way."""
+async def wait_for_all(received: Notifications) -> Notifications:
+    """Return the received notifications when no more are on their way, and clear them."""
     await anyio.wait_all_tasks_blocked()
-    told = list(heard)
-    heard.clear()
-    return told
+    addresses_received = list(received)
+    received.clear()
+    return addresses_received
 
 
 @pytest.fixture(params=["legacy", "2026-07-28"])
@@ -86,73 +86,73 @@ def mode(request: pytest.FixtureRequest) -> str:
 async def next_id(world: World) -> int:
     async with world.client() as client:
         page = await ask(client, "list_snapshots", limit=100)
-    return max(it["id"] for it in page["snapshots"]) + 1
+    return max(snapshot["id"] for snapshot in page["snapshots"]) + 1
 
 
-async def test_a_snapshot_is_heard_of_when_it_is_ordered_and_when_it_is_ready(
+async def test_a_new_snapshot_is_announced_when_requested_and_when_ready(
     world: World, mode: str
 ) -> None:
     async with world.client() as other:
         wanted = await creation_arguments(other)
     snapshot, vm = f"snapshot://{await next_id(world)}", f"vm://{wanted['vm_id']}/snapshots"
-    async with listening(world, mode, snapshot, vm, *OTHERS) as (client, heard):
+    async with subscribed_client(world, mode, snapshot, vm, *OTHERS) as (client, received):
         before = len(world.requests)
         result = await ask(client, "create_snapshot", **wanted, wait_seconds=60)
         assert (result["outcome"], result["snapshot"]["id"]) == (
             "created",
             int(snapshot.rpartition("/")[2]),
         )
-        looks = [it for it in world.requests[before:] if it.url.path.endswith(snapshot[11:])]
-        assert len(looks) > 3
-        told = await settled(heard)
-    # Events of 2026-07-28 that wait to be read collapse into one.
-    assert told == [snapshot, vm, snapshot, vm]
+        polls = [
+            request
+            for request in world.requests[before:]
+            if request.url.path.endswith(snapshot[11:])
+        ]
+        assert len(polls) > 3
+        addresses_received = await wait_for_all(received)
+    # Unread events of 2026-07-28 collapse into one.
+    assert addresses_received == [snapshot, vm, snapshot, vm]
 
 
-async def test_a_snapshot_that_is_not_waited_for_is_heard_of_once(world: World, mode: str) -> None:
+async def test_a_snapshot_that_is_not_waited_for_is_announced_once(world: World, mode: str) -> None:
     async with world.client() as other:
         wanted = await creation_arguments(other)
     vm = f"vm://{wanted['vm_id']}/snapshots"
-    async with listening(world, mode, vm) as (client, heard):
+    async with subscribed_client(world, mode, vm) as (client, received):
         await ask(client, "create_snapshot", **wanted, wait_seconds=0)
-        assert await settled(heard) == [vm]
+        assert await wait_for_all(received) == [vm]
 
 
-async def test_a_deletion_is_heard_of_when_it_is_seen_and_a_plan_is_not(
-    world: World, mode: str
-) -> None:
+async def test_a_deletion_is_announced_when_seen_and_a_plan_is_not(world: World, mode: str) -> None:
     async with world.client() as other:
         target = await ready_snapshot(other)
     addresses = [f"snapshot://{target['id']}", f"vm://{target['vm_id']}/snapshots"]
-    async with listening(world, mode, *addresses, *OTHERS) as (client, heard):
+    async with subscribed_client(world, mode, *addresses, *OTHERS) as (client, received):
         commit, _ = await make_plan(client, "delete_snapshot", target)
-        assert await settled(heard) == []
+        assert await wait_for_all(received) == []
         assert (await ask(client, "delete_snapshot", **commit))["outcome"] == "deleted"
-        assert await settled(heard) == addresses
+        assert await wait_for_all(received) == addresses
 
 
-async def test_each_deletion_of_a_batch_is_heard_of_when_it_is_seen(
-    world: World, mode: str
-) -> None:
+async def test_each_deletion_of_a_batch_is_announced(world: World, mode: str) -> None:
     async with world.client() as other:
         plan = await ask(other, "plan_retention", keep_last=1, limit=100)
-    going = [it["id"] for it in plan["decisions"] if not it["keep"]]
-    assert len(going) > 1
-    staying = next(it["id"] for it in plan["decisions"] if it["keep"])
-    addresses = [f"snapshot://{number}" for number in [*going, staying]]
-    async with listening(world, mode, *addresses) as (client, heard):
+    deleted_ids = [decision["id"] for decision in plan["decisions"] if not decision["keep"]]
+    assert len(deleted_ids) > 1
+    kept_id = next(decision["id"] for decision in plan["decisions"] if decision["keep"])
+    addresses = [f"snapshot://{number}" for number in [*deleted_ids, kept_id]]
+    async with subscribed_client(world, mode, *addresses) as (client, received):
         commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
         report = await ask(client, "apply_retention", **commit)
-        assert [it["id"] for it in report["deleted"]] == going
-        assert await settled(heard) == addresses[:-1]
+        assert [snapshot["id"] for snapshot in report["deleted"]] == deleted_ids
+        assert await wait_for_all(received) == addresses[:-1]
 
 
-async def test_reading_refusals_and_restores_are_not_heard_of(world: World, mode: str) -> None:
+async def test_reads_refusals_and_restores_are_not_announced(world: World, mode: str) -> None:
     async with world.client() as other:
         wanted, target = await creation_arguments(other), await ready_snapshot(other)
     addresses = [f"snapshot://{target['id']}", f"vm://{target['vm_id']}/snapshots"]
     addresses.append(f"vm://{wanted['vm_id']}/snapshots")
-    async with listening(world, mode, *addresses) as (client, heard):
+    async with subscribed_client(world, mode, *addresses) as (client, received):
         await client.read_resource(addresses[0])
         refusal = await client.call_tool(
             "create_snapshot", wanted | {"name": target["name"], "wait_seconds": 60}
@@ -161,44 +161,47 @@ async def test_reading_refusals_and_restores_are_not_heard_of(world: World, mode
         commit, _ = await make_plan(client, "restore_snapshot", target)
         restored = await ask(client, "restore_snapshot", **commit, wait_seconds=60)
         assert restored["outcome"] == "restored"
-        assert await settled(heard) == []
+        assert await wait_for_all(received) == []
 
 
-async def test_a_write_that_the_cloud_refuses_is_not_heard_of(world: World, mode: str) -> None:
+async def test_a_write_that_the_cloud_refuses_is_not_announced(world: World, mode: str) -> None:
     async def refuse(request: httpx.Request) -> httpx.Response | None:
         return None if request.method == "GET" else httpx.Response(409, json={"status": False})
 
     async with world.client() as other:
         wanted = await creation_arguments(other)
-    async with listening(world, mode, f"vm://{wanted['vm_id']}/snapshots") as (client, heard):
+    async with subscribed_client(world, mode, f"vm://{wanted['vm_id']}/snapshots") as (
+        client,
+        received,
+    ):
         world.fail(refuse)
         assert (await client.call_tool("create_snapshot", wanted)).is_error
-        assert await settled(heard) == []
+        assert await wait_for_all(received) == []
 
 
-async def test_whoever_unsubscribes_or_leaves_hears_no_more(world: World) -> None:
+async def test_a_client_that_unsubscribes_or_leaves_is_not_notified(world: World) -> None:
     server = create_server(world.settings, clock=world.turned.clock, connect=world.connect)
     entry = server.get_request_handler("resources/subscribe")
     bus = cast("Any", entry).handler.__self__
     assert isinstance(bus, updates.Subscriptions)
-    heard: Heard = []
+    received: Notifications = []
 
-    async def note(message: object) -> None:
+    async def handle_message(message: object) -> None:
         if isinstance(message, ResourceUpdatedNotification):
-            heard.append(message.params.uri)
+            received.append(message.params.uri)
 
     async with Client(server, mode="legacy") as acting:
         wanted = await creation_arguments(acting)
         vm = f"vm://{wanted['vm_id']}/snapshots"
-        async with Client(server, mode="legacy", message_handler=note) as stays:
-            async with Client(server, mode="legacy", message_handler=note) as leaves:
+        async with Client(server, mode="legacy", message_handler=handle_message) as stays:
+            async with Client(server, mode="legacy", message_handler=handle_message) as leaves:
                 await subscribe(leaves, vm)
                 assert len(bus._legacy) == 1  # pyright: ignore[reportPrivateUsage]
             assert not bus._legacy  # pyright: ignore[reportPrivateUsage]
             await subscribe(stays, vm)
             await subscribe(stays, vm)
             await ask(acting, "create_snapshot", **wanted, wait_seconds=0)
-            assert await settled(heard) == [vm]
+            assert await wait_for_all(received) == [vm]
             await unsubscribe(stays, vm)
             await unsubscribe(stays, vm)
             await unsubscribe(stays, "snapshot://7")
@@ -207,20 +210,22 @@ async def test_whoever_unsubscribes_or_leaves_hears_no_more(world: World) -> Non
             await subscribe(stays, f"snapshot://{target['id']}")
             commit, _ = await make_plan(acting, "delete_snapshot", target)
             await ask(acting, "delete_snapshot", **commit)
-            assert await settled(heard) == [f"snapshot://{target['id']}"]
+            assert await wait_for_all(received) == [f"snapshot://{target['id']}"]
 
 
 @pytest.mark.parametrize(
     "address", ["", "snapshot://", "snapshot://0", "snapshot://x", "vm://1", "file:///etc/passwd"]
 )
-async def test_only_our_addresses_can_be_subscribed_to(world: World, address: str) -> None:
+async def test_only_addresses_of_the_server_can_be_subscribed_to(
+    world: World, address: str
+) -> None:
     async with world.client("legacy") as client:
         with pytest.raises(MCPError, match="can be subscribed to") as caught:
             await subscribe(client, address)
     assert caught.value.error.code == INVALID_PARAMS
 
 
-async def test_subscriptions_of_one_client_have_a_cap(
+async def test_the_subscriptions_of_one_client_are_limited(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(updates, "MAX_SUBSCRIPTIONS", 2)
@@ -233,7 +238,7 @@ async def test_subscriptions_of_one_client_have_a_cap(
         await subscribe(client, "snapshot://3")
 
 
-async def hangs(_: object, __: str) -> None:
+async def hang(_: object, __: str) -> None:
     await anyio.sleep_forever()
 
 
@@ -241,12 +246,12 @@ async def raises(_: object, __: str) -> None:
     raise RuntimeError("SECRET")
 
 
-@pytest.mark.parametrize("telling", [hangs, raises])
-async def test_a_subscriber_that_cannot_be_told_holds_nothing_up(
-    world: World, monkeypatch: pytest.MonkeyPatch, telling: Callable[..., Any]
+@pytest.mark.parametrize("notify", [hang, raises])
+async def test_a_subscriber_that_cannot_be_notified_delays_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch, notify: Callable[..., Any]
 ) -> None:
     monkeypatch.setattr(updates, "NOTIFY_TIMEOUT_SECONDS", 0.01)
-    monkeypatch.setattr(Connection, "send_resource_updated", telling)
+    monkeypatch.setattr(Connection, "send_resource_updated", notify)
     async with world.client("legacy") as client:
         wanted = await creation_arguments(client)
         await subscribe(client, f"vm://{wanted['vm_id']}/snapshots")

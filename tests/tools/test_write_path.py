@@ -30,7 +30,7 @@ MARKER = "/server/snapshot_mcp/"
 TOOLS = ("create_snapshot", "restore_snapshot", "delete_snapshot", "create_image_from_snapshot")
 PORTS = {
     "consent": ("ClientApprover.*", "*.send"),
-    "operations": ("*.announce",),
+    "operations": ("Subscriptions.notify_resource_updated",),
 }
 """What a lower layer may call in a higher one: the person, the write itself, the subscribers."""
 

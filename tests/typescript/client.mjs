@@ -1,11 +1,11 @@
-// A person's assistant on the official TypeScript client: plans a deletion and carries it out.
+// An assistant on the official TypeScript client: plans a deletion and commits it.
 //
 //   node client.mjs '{"command": ["python", "-m", "snapshot_mcp"], "protocol": "2025-11-25",
 //                     "snapshot": "a name", "answer": {"action": "decline"}}'
 //
-// `answer` says what the person does with the question: an ElicitResult, or {"throws": "why"} for a
-// client whose dialog breaks. With null the client does not declare that anybody can be asked.
-// What was seen comes as one line of JSON on stdout.
+// `answer` is the person's answer: an ElicitResult, or {"throws": "reason"} for a client whose dialog
+// breaks. With null, the client does not declare that it can ask a person.
+// The report is one line of JSON on stdout.
 
 import { Client } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
@@ -48,7 +48,7 @@ await client.connect(
   new StdioClientTransport({ command: command[0], args: command.slice(1), env: process.env }),
 );
 try {
-  await client.listTools(); // from now on the client checks results against their schemas
+  await client.listTools(); // makes the client check results against their schemas
   const found = await call("list_snapshots", { search: snapshot });
   const target = { snapshot_id: found.structuredContent.snapshots[0].id };
   const plan = await call("delete_snapshot", target);

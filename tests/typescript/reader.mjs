@@ -1,9 +1,9 @@
-// A person who looks around with the official TypeScript client: renders every prompt, reads every
-// resource and what two templates lead to, and completes every argument.
+// A reader on the official TypeScript client: renders every prompt, reads every resource and one of
+// each template, and completes every argument.
 //
 //   node reader.mjs '{"command": ["python", "-m", "snapshot_mcp"], "protocol": "2025-11-25"}'
 //
-// What was seen comes as one line of JSON on stdout.
+// The report is one line of JSON on stdout.
 
 import { Client } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
@@ -26,14 +26,14 @@ async function render({ name, arguments: known = [] }) {
   for (const argument of known) {
     completed[argument.name] = await complete({ type: "ref/prompt", name }, argument.name);
   }
-  const given = Object.fromEntries(known.map((it) => [it.name, completed[it.name][0] ?? "x"]));
-  const { messages } = await client.getPrompt({ name, arguments: given });
+  const values = Object.fromEntries(known.map((argument) => [argument.name, completed[argument.name][0] ?? "x"]));
+  const { messages } = await client.getPrompt({ name, arguments: values });
   return { name, completed, text: messages.map(({ content }) => content.text).join("\n") };
 }
 
 async function read(uri) {
   const { contents } = await client.readResource({ uri });
-  return { uri, contents: contents.map((it) => (it.mimeType === "application/json" ? JSON.parse(it.text) : it)) };
+  return { uri, contents: contents.map((part) => (part.mimeType === "application/json" ? JSON.parse(part.text) : part)) };
 }
 
 await client.connect(
@@ -48,10 +48,10 @@ try {
     const [id] = await complete({ type: "ref/resource", uri: uriTemplate }, "id");
     resources.push(await read(uriTemplate.replace("{id}", id)));
   }
-  let unread = null;
-  await client.readResource({ uri: "snapshot://0" }).catch((error) => (unread = error.message));
+  let readError = null;
+  await client.readResource({ uri: "snapshot://0" }).catch((error) => (readError = error.message));
   const negotiated = client.getNegotiatedProtocolVersion();
-  console.log(JSON.stringify({ protocol: negotiated, prompts, resources, unread }));
+  console.log(JSON.stringify({ protocol: negotiated, prompts, resources, readError }));
 } finally {
   await client.close();
 }

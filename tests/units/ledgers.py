@@ -1,4 +1,4 @@
-"""The ledgers that tests are run against: each keeps the rows of a folder somewhere else."""
+"""The kinds of ledgers that tests run against: SQLite files and PostgreSQL databases."""
 
 import secrets
 from collections.abc import Callable
@@ -34,24 +34,24 @@ class LedgerKind(Protocol):
     """One kind of ledger."""
 
     def open(self, folder: Path, now: Callable[[], datetime] = ...) -> Ledger:
-        """The ledger that belongs to `folder`, as another process would open it."""
+        """Open the ledger that belongs to `folder`, as a new process would."""
         ...
 
     def program_arguments(self, folder: Path) -> tuple[str, str]:
-        """What tells a program with `OPEN_LEDGER_PROGRAM` which one to open."""
+        """Return the arguments with which `OPEN_LEDGER_PROGRAM` opens the ledger."""
         ...
 
     def settings(self, folder: Path) -> dict[str, str]:
-        """What makes a server that has `folder` as its data folder use it."""
+        """Return the settings with which a server uses the ledger of this data folder."""
         ...
 
     def owners(self, folder: Path) -> list[str]:
-        """The ids of the processes that are known as alive, or not yet as gone."""
+        """Return the owner ids of processes that are alive or not yet known to be dead."""
         ...
 
 
 def owner_files(folder: Path) -> list[str]:
-    """The ids of the processes that give a sign of life in a file."""
+    """Return the owner ids that have a lock file."""
     return sorted(file.stem for file in (folder / "owners").glob("*.db"))
 
 
@@ -64,7 +64,7 @@ class FileLedgers:
     def program_arguments(self, folder: Path) -> tuple[str, str]:
         return str(folder), ""
 
-    def settings(self, folder: Path) -> dict[str, str]:  # noqa: ARG002 - it is there
+    def settings(self, folder: Path) -> dict[str, str]:  # noqa: ARG002 - the protocol's
         return {}
 
     def owners(self, folder: Path) -> list[str]:
@@ -72,7 +72,7 @@ class FileLedgers:
 
 
 class DatabaseLedgers:
-    """Ledgers in PostgreSQL: a database a folder."""
+    """Ledgers in PostgreSQL: one database for each folder."""
 
     def __init__(self, server: Server, stack: ExitStack) -> None:
         self._server = server
@@ -82,7 +82,7 @@ class DatabaseLedgers:
     def name(self, folder: Path) -> str:
         if folder not in self._names:
             self._names[folder] = f"ledger_{secrets.token_hex(8)}"
-            self._server.make(self._names[folder])
+            self._server.create_database(self._names[folder])
         return self._names[folder]
 
     def url(self, folder: Path) -> str:
@@ -99,7 +99,7 @@ class DatabaseLedgers:
         return {"SNAPSHOT_MCP_DATABASE_URL": self.url(folder)}
 
     def owners(self, folder: Path) -> list[str]:
-        # An id of 64 bits stands in two columns, and two words mark the other locks.
+        # A 64-bit id is split into two columns; locks with two keys are other locks.
         query = """SELECT
             lpad(to_hex(classid::bigint), 8, '0') || lpad(to_hex(objid::bigint), 8, '0')
             FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 ORDER BY 1"""

@@ -1,4 +1,4 @@
-"""What every request carries, and by which way it goes: the environment's proxy, or none."""
+"""Connections: the headers of every request, and the choice of a proxy."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -24,24 +24,24 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def listener() -> AsyncGenerator[tuple[str, list[bytes]]]:
-    """Host and port of something that hears what it is asked first, and hangs up."""
-    heard: list[bytes] = []
+    """Yield the address of a server that records what it receives first, and disconnects."""
+    received: list[bytes] = []
 
-    async def hear(stream: SocketStream) -> None:
+    async def receive(stream: SocketStream) -> None:
         async with stream:
-            heard.append(await stream.receive())
+            received.append(await stream.receive())
 
     async with (
         await anyio.create_tcp_listener(local_host="127.0.0.1") as server,
         anyio.create_task_group() as group,
     ):
-        group.start_soon(server.serve, hear)
-        port = server.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610 - a socket, no database
-        yield f"127.0.0.1:{port}", heard
+        group.start_soon(server.serve, receive)
+        port = server.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610 - a socket, not a database
+        yield f"127.0.0.1:{port}", received
         group.cancel_scope.cancel()
 
 
-async def asked(url: str) -> None:
+async def send_request(url: str) -> None:
     with pytest.raises(httpx.TransportError):
         async with (
             Connection(create_network_transport(url), url, "SECRET", 5) as connection,
@@ -52,49 +52,49 @@ async def asked(url: str) -> None:
 
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "ALL_PROXY", "https_proxy"])
 @pytest.mark.parametrize("scheme", ["http://", ""])
-async def test_https_goes_by_the_proxy_of_the_environment(
+async def test_https_uses_the_proxy_of_the_environment(
     monkeypatch: pytest.MonkeyPatch, name: str, scheme: str
 ) -> None:
-    async with listener() as (address, heard):
+    async with listener() as (address, received):
         monkeypatch.setenv(name, scheme + address)
-        await asked(CLOUD_URL)
-    assert heard[0].startswith(b"CONNECT cloud.example:443 ")
-    assert b"SECRET" not in heard[0]
+        await send_request(CLOUD_URL)
+    assert received[0].startswith(b"CONNECT cloud.example:443 ")
+    assert b"SECRET" not in received[0]
 
 
-@pytest.mark.parametrize("spared", ["*", "127.0.0.1", "other.example,127.0.0.1"])
-async def test_what_the_environment_spares_from_the_proxy_goes_straight(
-    monkeypatch: pytest.MonkeyPatch, spared: str
+@pytest.mark.parametrize("no_proxy", ["*", "127.0.0.1", "other.example,127.0.0.1"])
+async def test_no_proxy_excludes_hosts_from_the_proxy(
+    monkeypatch: pytest.MonkeyPatch, no_proxy: str
 ) -> None:
-    async with listener() as (proxy, by_proxy), listener() as (address, straight):
+    async with listener() as (proxy, via_proxy), listener() as (address, direct):
         monkeypatch.setenv("ALL_PROXY", f"http://{proxy}")
-        monkeypatch.setenv("NO_PROXY", spared)
-        await asked(f"https://{address}/v1")
-    assert by_proxy == []
-    assert straight[0][0] == 0x16  # a handshake of TLS
+        monkeypatch.setenv("NO_PROXY", no_proxy)
+        await send_request(f"https://{address}/v1")
+    assert via_proxy == []
+    assert direct[0][0] == 0x16  # a TLS handshake
 
 
-async def test_plain_http_never_goes_by_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with listener() as (proxy, by_proxy), listener() as (address, straight):
+async def test_plain_http_never_uses_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with listener() as (proxy, via_proxy), listener() as (address, direct):
         for name in PROXIES[:3]:
             monkeypatch.setenv(name, f"http://{proxy}")
-        await asked(f"http://{address}/v1")
-    assert by_proxy == []
-    assert straight[0].startswith(b"GET /v1/core/snapshots HTTP/1.1\r\n")
+        await send_request(f"http://{address}/v1")
+    assert via_proxy == []
+    assert direct[0].startswith(b"GET /v1/core/snapshots HTTP/1.1\r\n")
 
 
-async def test_a_request_carries_the_key_and_asks_for_plain_json() -> None:
-    seen: list[httpx.Request] = []
+async def test_a_request_has_the_key_and_requests_uncompressed_json() -> None:
+    requests: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
-        seen.append(request)
+        requests.append(request)
         return httpx.Response(200, headers={"set-cookie": "a=b", "location": "http://elsewhere"})
 
     async with Connection(httpx.MockTransport(answer), CLOUD_URL + "/", "SECRET", 8) as connection:
         for _ in range(2):
             async with connection.stream("POST", "/x", {"a": "b&c"}, {"name": "n"}) as response:
                 assert response.status_code == 200
-    first, second = seen
+    first, second = requests
     assert str(first.url) == f"{CLOUD_URL}/x?a=b%26c"
     assert first.content == b'{"name":"n"}'
     assert first.headers["api_key"] == "SECRET"

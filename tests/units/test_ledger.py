@@ -1,14 +1,15 @@
-"""The ledger: every attempt written first, once, in order, and never changed afterwards."""
+"""The ledger: every attempt is recorded before it is sent, once, in order, and append-only."""
 
 import json
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from datetime import timedelta, timezone
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import anyio
 import pytest
@@ -19,10 +20,11 @@ from hypothesis import strategies as st
 from snapshot_mcp.core.errors import LedgerError, RefusedError
 from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import Argument, Attempt, Event, RateLimit
-from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
+from snapshot_mcp.ledger.sqlite import SqliteStore, open_sqlite_ledger
 from tests.units.ledgers import NOW, OPEN_LEDGER_PROGRAM, LedgerKind
 from tests.waiting import ANSWER_TIMEOUT_SECONDS, read_line, start_process
 
+T = TypeVar("T")
 ATTEMPT = Attempt("plan-1", "delete_snapshot", 1701, {}, "local", "arguments")
 
 SEND_FIVE_AT_ONCE = f"""{OPEN_LEDGER_PROGRAM}
@@ -33,9 +35,9 @@ from snapshot_mcp.core.errors import RefusedError
 async def main():
     for number in range(5):
         attempt = Attempt(f"plan-{{number}}", "delete_snapshot", 1, {{}}, "local", "arguments")
-        with open_ledger() as records:
+        with open_ledger() as backend:
             try:
-                await records.ledger.record("sent", attempt)
+                await backend.ledger.record("sent", attempt)
             except RefusedError:
                 print("refused")
             else:
@@ -47,11 +49,11 @@ anyio.run(main)
 """
 
 
-def ledger_in(folder: Path) -> Ledger:
+def sqlite_ledger(folder: Path) -> Ledger:
     return open_sqlite_ledger(folder / "ledger.db", lambda: NOW)
 
 
-async def test_a_row_holds_what_was_asked_for_and_when(
+async def test_a_row_contains_the_attempt_and_the_time(
     tmp_path: Path, ledger_kind: LedgerKind
 ) -> None:
     ledger = ledger_kind.open(tmp_path / "not" / "yet")
@@ -75,7 +77,7 @@ async def test_a_row_holds_what_was_asked_for_and_when(
     assert (failed.event, failed.reason) == ("failed", "Conflict")
 
 
-async def test_rows_come_back_in_the_order_in_which_they_were_written(
+async def test_rows_are_returned_in_the_order_in_which_they_were_written(
     tmp_path: Path, ledger_kind: LedgerKind
 ) -> None:
     times = iter([NOW, NOW - timedelta(days=1), NOW + timedelta(days=1), NOW])
@@ -98,9 +100,9 @@ arguments = st.dictionaries(
 
 
 @given(st.lists(st.tuples(events, arguments), max_size=6))
-# Each example has a folder, and so a ledger, of its own.
+# Each example has its own folder and ledger.
 @hypothesis_settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_an_attempt_is_sent_at_most_once_whatever_happens_around_it(
+def test_an_attempt_is_sent_at_most_once(
     ledger_kind: LedgerKind,
     tmp_path_factory: pytest.TempPathFactory,
     steps: list[tuple[tuple[Event, str], dict[str, Argument]]],
@@ -124,13 +126,13 @@ def test_an_attempt_is_sent_at_most_once_whatever_happens_around_it(
             expected.append((event, attempt_id, given_arguments))
             sent |= {attempt_id} if event == "sent" else set()
         rows = await ledger.rows()
-        assert [(it.event, it.attempt, json.loads(it.arguments)) for it in rows] == expected
+        assert [(row.event, row.attempt, json.loads(row.arguments)) for row in rows] == expected
         assert await ledger.verify() == []
 
     anyio.run(play)
 
 
-async def test_a_second_sending_of_a_plan_is_refused_and_leaves_no_row(
+async def test_sending_a_plan_again_is_refused_and_adds_no_row(
     tmp_path: Path, ledger_kind: LedgerKind
 ) -> None:
     await ledger_kind.open(tmp_path).record("sent", ATTEMPT)
@@ -139,7 +141,7 @@ async def test_a_second_sending_of_a_plan_is_refused_and_leaves_no_row(
     assert len(await ledger_kind.open(tmp_path).rows()) == 1
 
 
-async def test_tasks_that_send_one_plan_at_once_get_one_leave(
+async def test_only_one_of_several_tasks_may_send_a_plan(
     tmp_path: Path, ledger_kind: LedgerKind
 ) -> None:
     outcomes: list[str] = []
@@ -158,7 +160,7 @@ async def test_tasks_that_send_one_plan_at_once_get_one_leave(
     assert sorted(outcomes) == ["refused"] * 5 + ["sent"]
 
 
-def test_processes_that_send_one_plan_at_once_get_one_leave_each_plan(
+def test_only_one_of_several_processes_may_send_a_plan(
     tmp_path: Path, ledger_kind: LedgerKind
 ) -> None:
     folder = tmp_path / "data"
@@ -189,10 +191,10 @@ def test_processes_that_send_one_plan_at_once_get_one_leave_each_plan(
         "DELETE FROM attempts WHERE id = 1",
     ],
 )
-async def test_the_database_itself_refuses_to_change_or_forget_a_row(
+async def test_the_database_refuses_to_update_or_delete_a_row(
     tmp_path: Path, statement: str
 ) -> None:
-    ledger = ledger_in(tmp_path)
+    ledger = sqlite_ledger(tmp_path)
     await ledger.record("sent", ATTEMPT, "as it was")
     before = await ledger.rows()
     with (
@@ -203,9 +205,9 @@ async def test_the_database_itself_refuses_to_change_or_forget_a_row(
     assert await ledger.rows() == before
 
 
-async def test_a_folder_that_cannot_be_made_means_that_nothing_is_sent(tmp_path: Path) -> None:
+async def test_nothing_is_sent_if_the_folder_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    ledger = ledger_in(tmp_path / "file")
+    ledger = sqlite_ledger(tmp_path / "file")
     for call in (
         lambda: ledger.record("sent", ATTEMPT),
         lambda: ledger.was_sent("plan-1"),
@@ -215,12 +217,12 @@ async def test_a_folder_that_cannot_be_made_means_that_nothing_is_sent(tmp_path:
             await call()
 
 
-async def test_a_file_that_is_no_ledger_is_told_and_left_alone(tmp_path: Path) -> None:
+async def test_a_file_that_is_not_a_ledger_is_reported_and_not_changed(tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
-    file.write_bytes(b"not a database, but somebody's file" * 100)
+    file.write_bytes(b"not a database, but another file" * 100)
     before = file.read_bytes()
     with pytest.raises(LedgerError):
-        await ledger_in(tmp_path).record("sent", ATTEMPT)
+        await sqlite_ledger(tmp_path).record("sent", ATTEMPT)
     assert file.read_bytes() == before
     (tmp_path / "folder").mkdir()
     with pytest.raises(LedgerError):
@@ -228,13 +230,13 @@ async def test_a_file_that_is_no_ledger_is_told_and_left_alone(tmp_path: Path) -
 
 
 async def test_a_ledger_of_a_newer_version_is_not_written_to(tmp_path: Path) -> None:
-    await ledger_in(tmp_path).record("sent", ATTEMPT)
+    await sqlite_ledger(tmp_path).record("sent", ATTEMPT)
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
         connection.execute("PRAGMA user_version = 3")
     for call in (
-        lambda: ledger_in(tmp_path).record("done", ATTEMPT),
-        ledger_in(tmp_path).rows,
-        ledger_in(tmp_path).verify,
+        lambda: sqlite_ledger(tmp_path).record("done", ATTEMPT),
+        sqlite_ledger(tmp_path).rows,
+        sqlite_ledger(tmp_path).verify,
     ):
         with pytest.raises(LedgerError, match="newer version"):
             await call()
@@ -242,10 +244,10 @@ async def test_a_ledger_of_a_newer_version_is_not_written_to(tmp_path: Path) -> 
         assert connection.execute("SELECT count(*) FROM attempts").fetchone() == (1,)
 
 
-async def test_a_ledger_that_stays_locked_means_that_nothing_is_sent(
+async def test_nothing_is_sent_while_the_ledger_stays_locked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ledger = ledger_in(tmp_path)
+    ledger = sqlite_ledger(tmp_path)
     await ledger.record("sent", ATTEMPT)
     monkeypatch.setattr("snapshot_mcp.ledger.sqlite._LOCK_TIMEOUT_SECONDS", 0.05)
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
@@ -256,20 +258,20 @@ async def test_a_ledger_that_stays_locked_means_that_nothing_is_sent(
     assert len(await ledger.rows()) == 1
 
 
-async def test_a_first_use_waits_for_another_process_that_is_at_its_own_first_use(
+async def test_creating_the_ledger_waits_for_another_process_that_creates_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Source: SQLite answers "locked" at once, and does not wait, when journal_mode is to become WAL
-    # while another connection has begun to write.
+    # Source: setting journal_mode to WAL fails immediately with "locked", without waiting, if
+    # another connection has begun to write.
     other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
 
     class Connection(sqlite3.Connection):
-        """Lets the other process finish after the journal mode was tried, or before a write."""
+        """Ends the other transaction after the journal mode was tried, or before a write."""
 
         tried = False
 
-        def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:  # noqa: ANN401 - whatever SQL takes
+        def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:  # noqa: ANN401 - SQL parameters
             if self.tried or sql.startswith("INSERT"):
                 other.close()
             self.tried = self.tried or "journal_mode =" in sql
@@ -277,31 +279,31 @@ async def test_a_first_use_waits_for_another_process_that_is_at_its_own_first_us
 
     monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Connection))
     with closing(other):
-        await ledger_in(tmp_path).record("sent", ATTEMPT)
-    assert await ledger_in(tmp_path).was_sent("plan-1")
+        await sqlite_ledger(tmp_path).record("sent", ATTEMPT)
+    assert await sqlite_ledger(tmp_path).was_sent("plan-1")
 
 
-async def test_an_empty_ledger_knows_of_nothing(tmp_path: Path, ledger_kind: LedgerKind) -> None:
+async def test_an_empty_ledger_has_no_rows(tmp_path: Path, ledger_kind: LedgerKind) -> None:
     assert await ledger_kind.open(tmp_path).rows() == []
     assert not await ledger_kind.open(tmp_path).was_sent("plan-1")
 
 
-async def test_what_others_wrote_is_stored_capped_and_arguments_stay_json(
+async def test_untrusted_text_is_truncated_and_arguments_remain_json(
     tmp_path: Path, ledger_kind: LedgerKind
 ) -> None:
     ledger = ledger_kind.open(tmp_path)
     long = ATTEMPT._replace(arguments={"labels": ['"\\'] * 5_000}, client="c\ud800" * 500)
     await ledger.record("refused", long, "r" * 501)
     await ledger.record("refused", ATTEMPT._replace(client="c" * 100), "r" * 500)
-    cut, whole = await ledger.rows()
-    assert len(cut.arguments) <= 4_000
-    assert json.loads(cut.arguments)["cut"].startswith('{"labels": [')
-    assert (len(cut.client), len(cut.reason), cut.reason[-1]) == (100, 500, "…")
-    assert (whole.client, whole.reason) == ("c" * 100, "r" * 500)
+    truncated, complete = await ledger.rows()
+    assert len(truncated.arguments) <= 4_000
+    assert json.loads(truncated.arguments)["cut"].startswith('{"labels": [')
+    assert (len(truncated.client), len(truncated.reason), truncated.reason[-1]) == (100, 500, "…")
+    assert (complete.client, complete.reason) == ("c" * 100, "r" * 500)
     assert await ledger.verify() == []
 
 
-async def test_rows_are_chosen_by_every_condition_and_the_newest_are_kept(
+async def test_rows_are_filtered_by_every_condition_and_limited_to_the_newest(
     tmp_path: Path, ledger_kind: LedgerKind
 ) -> None:
     times = iter(NOW + timedelta(minutes=number) for number in range(6))
@@ -321,7 +323,7 @@ async def test_rows_are_chosen_by_every_condition_and_the_newest_are_kept(
     assert await ledger.rows(tool="nothing", since=since) == []
 
 
-async def test_no_more_are_sent_than_the_operator_allows_in_a_while(
+async def test_the_rate_limit_of_the_operator_is_enforced(
     tmp_path: Path, ledger_kind: LedgerKind
 ) -> None:
     now = [NOW]
@@ -352,4 +354,19 @@ async def test_no_more_are_sent_than_the_operator_allows_in_a_while(
     ]
     with pytest.raises(RefusedError, match="at most 0 of these in 90 seconds"):
         await ledger.record("sent", ATTEMPT._replace(id="four"), rate_limit=RateLimit(0, 90))
+    assert await ledger.verify() == []
+
+
+async def test_a_row_is_appended_once_if_the_store_repeats_the_transaction(tmp_path: Path) -> None:
+    class RepeatingStore(SqliteStore):
+        """Repeats each transaction, as a store does if a commit was not confirmed."""
+
+        async def run(self, work: Callable[[], T]) -> T:
+            await super().run(work)
+            return await super().run(work)
+
+    ledger = Ledger(RepeatingStore(tmp_path / "ledger.db"), lambda: NOW)
+    await ledger.record("sent", ATTEMPT)
+    await ledger.record("done", ATTEMPT)
+    assert [row.event for row in await ledger.rows()] == ["sent", "done"]
     assert await ledger.verify() == []

@@ -1,4 +1,4 @@
-"""The ledger's chain: what is altered is named, what was sent and never ended is found."""
+"""The ledger's chain: alterations are named and unsettled attempts are found."""
 
 import gc
 import json
@@ -40,8 +40,8 @@ async def main(ledger):
 
 print("ready", flush=True)
 sys.stdin.readline()
-with open_ledger() as records:
-    anyio.run(main, records.ledger)
+with open_ledger() as backend:
+    anyio.run(main, backend.ledger)
 """
 )
 SEND_AND_HANG = """
@@ -66,12 +66,12 @@ WRITE_WITHOUT_END = """
 """
 
 
-def ledger_in(folder: Path) -> Ledger:
+def sqlite_ledger(folder: Path) -> Ledger:
     return open_sqlite_ledger(folder / "ledger.db", lambda: NOW)
 
 
 async def fill(folder: Path) -> None:
-    ledger = ledger_in(folder)
+    ledger = sqlite_ledger(folder)
     await ledger.record("planned", ATTEMPT)
     await ledger.record("sent", ATTEMPT)
     await ledger.record("failed", ATTEMPT, "Conflict")
@@ -81,7 +81,7 @@ async def fill(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A ledger of four rows, with nothing wrong; tests alter copies of it."""
+    """An intact ledger of four rows; tests alter copies of it."""
     folder = tmp_path_factory.mktemp("filled")
     anyio.run(fill, folder)
     assert [file.name for file in folder.glob("ledger.db*")] == ["ledger.db"]
@@ -90,7 +90,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def tampered(file: Path) -> Generator[sqlite3.Connection]:
-    """Writes to a ledger as somebody would who knows SQLite, and leaves no trace but the rows."""
+    """Open a ledger without its triggers, and restore them afterwards."""
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         query = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
         triggers = connection.execute(query).fetchall()
@@ -102,19 +102,21 @@ def tampered(file: Path) -> Generator[sqlite3.Connection]:
             connection.execute(sql)
 
 
-def found(filled: Path, folder: Path, change: Callable[[sqlite3.Connection], object]) -> list[str]:
+def verify_altered(
+    filled: Path, folder: Path, change: Callable[[sqlite3.Connection], object]
+) -> list[str]:
     copy = folder / "ledger.db"
     shutil.copy(filled, copy)
     with tampered(copy) as connection:
         change(connection)
-    return anyio.run(ledger_in(folder).verify)
+    return anyio.run(sqlite_ledger(folder).verify)
 
 
 @contextmanager
-def running(
+def started_processes(
     body: str, words: tuple[str, str], *names: str
 ) -> Generator[list[subprocess.Popen[str]]]:
-    """Processes that have all started and wait for a line; they are gone afterwards."""
+    """Start processes that wait for a line, and kill them afterwards."""
     command = [sys.executable, "-c", PROGRAM.replace("{body}", body.strip()), *words]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     with ExitStack() as stack:
@@ -124,29 +126,29 @@ def running(
         for process in processes:
             assert read_line(process.stdout) == "ready\n"
         for process in processes:
-            go_on(process)
+            send_line(process)
         yield processes
 
 
-def go_on(process: subprocess.Popen[str]) -> None:
+def send_line(process: subprocess.Popen[str]) -> None:
     assert process.stdin is not None
     process.stdin.write("go\n")
     process.stdin.flush()
 
 
-def found_soon(ledger: Ledger) -> list[Row]:
-    """What is unsettled, once it is known that a process is gone: a file tells at once."""
-    ends = time.monotonic() + ANSWER_TIMEOUT_SECONDS
-    while not (rows := anyio.run(ledger.unsettled)) and time.monotonic() < ends:
+def wait_for_unsettled_rows(ledger: Ledger) -> list[Row]:
+    """Wait until a process is known to be dead, and return the unsettled rows."""
+    deadline = time.monotonic() + ANSWER_TIMEOUT_SECONDS
+    while not (rows := anyio.run(ledger.unsettled)) and time.monotonic() < deadline:
         time.sleep(0.01)
     return rows
 
 
-# What is altered is named.
+# Verification.
 
 
 @given(st.data())
-def test_one_altered_character_in_any_column_of_any_row_is_found(
+def test_an_altered_character_in_any_column_of_any_row_is_found(
     filled: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     number = data.draw(st.integers(1, ROWS))
@@ -167,7 +169,7 @@ def test_one_altered_character_in_any_column_of_any_row_is_found(
         statement = f"UPDATE attempts SET {column} = ? WHERE id = ?"  # noqa: S608 - as above
         connection.execute(statement, (altered, number))
 
-    sentences = found(filled, tmp_path_factory.mktemp("altered"), change)
+    sentences = verify_altered(filled, tmp_path_factory.mktemp("altered"), change)
     assert f"Row {number}: it was altered; its fields do not match its hash." in sentences
 
 
@@ -177,7 +179,7 @@ def test_one_altered_character_in_any_column_of_any_row_is_found(
     raw=st.binary(max_size=3),
     kind=st.sampled_from(["TEXT", "BLOB"]),
 )
-def test_bytes_that_are_no_text_are_found_as_well(
+def test_bytes_that_are_not_valid_text_are_found(
     filled: Path,
     tmp_path_factory: pytest.TempPathFactory,
     number: int,
@@ -190,26 +192,28 @@ def test_bytes_that_are_no_text_are_found_as_well(
         f" CAST(CAST({column} AS BLOB) || x'ff{raw.hex()}' AS {kind}) WHERE id = {number}"
     )
     folder = tmp_path_factory.mktemp("bytes")
-    sentences = found(filled, folder, lambda connection: connection.execute(statement))
+    sentences = verify_altered(filled, folder, lambda connection: connection.execute(statement))
     assert f"Row {number}: it was altered; its fields do not match its hash." in sentences
-    rows = anyio.run(ledger_in(folder).rows)
+    rows = anyio.run(sqlite_ledger(folder).rows)
     assert format_json(rows).isascii()
     assert len(format_text(rows).splitlines()) == ROWS
 
 
 @given(number=st.integers(1, ROWS), column=st.sampled_from(TEXTS))
 @hypothesis_settings(max_examples=30)
-def test_the_same_letters_stored_as_bytes_are_found(
+def test_text_stored_as_bytes_is_found(
     filled: Path, tmp_path_factory: pytest.TempPathFactory, number: int, column: str
 ) -> None:
     statement = f"UPDATE attempts SET {column} = CAST({column} AS BLOB) WHERE id = {number}"  # noqa: S608 - our own columns
-    sentences = found(filled, tmp_path_factory.mktemp("kind"), lambda it: it.execute(statement))
+    sentences = verify_altered(
+        filled, tmp_path_factory.mktemp("kind"), lambda connection: connection.execute(statement)
+    )
     assert any(sentence.startswith(f"Row {number}: it was altered") for sentence in sentences)
 
 
 @given(number=st.integers(1, ROWS), target=st.integers(-(2**63), 2**63 - 1) | st.floats())
 @hypothesis_settings(max_examples=30)
-def test_another_target_is_found(
+def test_an_altered_target_is_found(
     filled: Path,
     tmp_path_factory: pytest.TempPathFactory,
     number: int,
@@ -218,28 +222,28 @@ def test_another_target_is_found(
     target = 0 if target in (1701, None) or target != target else target  # noqa: PLR0124 - NaN is NULL
     statement = "UPDATE attempts SET target = ? WHERE id = ?"
     folder = tmp_path_factory.mktemp("target")
-    sentences = found(filled, folder, lambda it: it.execute(statement, (target, number)))
+    sentences = verify_altered(
+        filled, folder, lambda connection: connection.execute(statement, (target, number))
+    )
     assert f"Row {number}: it was altered; its fields do not match its hash." in sentences
 
 
 @pytest.mark.parametrize("number", range(1, ROWS + 1))
-def test_a_removed_row_is_found_wherever_it_stood(
-    filled: Path, tmp_path: Path, number: int
-) -> None:
+def test_a_removed_row_is_found_at_any_position(filled: Path, tmp_path: Path, number: int) -> None:
     statement = f"DELETE FROM attempts WHERE id = {number}"  # noqa: S608 - a number
-    sentences = found(filled, tmp_path, lambda it: it.execute(statement))
+    sentences = verify_altered(filled, tmp_path, lambda connection: connection.execute(statement))
     assert any(f"ow {number}" in sentence for sentence in sentences)
 
 
 @pytest.mark.parametrize("kept", range(ROWS))
-def test_a_removed_end_is_found_however_long_it_was_and_stays_found(
+def test_removed_last_rows_are_found_also_after_new_rows(
     filled: Path, tmp_path: Path, kept: int
 ) -> None:
     statement = f"DELETE FROM attempts WHERE id > {kept}"  # noqa: S608 - a number
-    sentences = found(filled, tmp_path, lambda it: it.execute(statement))
+    sentences = verify_altered(filled, tmp_path, lambda connection: connection.execute(statement))
     assert sentences == [f"Row 4: the last row is missing; the last row is now {kept}."]
-    anyio.run(ledger_in(tmp_path).record, "planned", ATTEMPT)
-    assert anyio.run(ledger_in(tmp_path).verify) == [
+    anyio.run(sqlite_ledger(tmp_path).record, "planned", ATTEMPT)
+    assert anyio.run(sqlite_ledger(tmp_path).verify) == [
         f"Row 5: row {kept + 1} is expected here; rows were removed or renumbered."
     ]
 
@@ -254,9 +258,11 @@ def test_reordered_rows_are_found(
         for number, place in enumerate(order, 1):
             connection.execute("UPDATE attempts SET id = ? WHERE id = ?", (place, number + 100))
 
-    sentences = found(filled, tmp_path_factory.mktemp("order"), change)
+    sentences = verify_altered(filled, tmp_path_factory.mktemp("order"), change)
     moved = {place for number, place in enumerate(order, 1) if number != place}
-    assert {int(it.split()[1][:-1]) for it in sentences if "was altered;" in it} == moved
+    assert {
+        int(sentence.split()[1][:-1]) for sentence in sentences if "was altered;" in sentence
+    } == moved
     assert bool(sentences) == bool(moved)
 
 
@@ -274,28 +280,30 @@ def test_reordered_rows_are_found(
         ("PRAGMA user_version = 1", "The ledger has the format of an older version"),
     ],
 )
-def test_what_guards_the_rows_is_looked_at_as_well(
+def test_altered_tables_indexes_and_counters_are_found(
     filled: Path, tmp_path: Path, statement: str, sentence: str
 ) -> None:
     copy = tmp_path / "ledger.db"
     shutil.copy(filled, copy)
     with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
         connection.execute(statement)
-    assert sentence in " ".join(anyio.run(ledger_in(tmp_path).verify))
+    assert sentence in " ".join(anyio.run(sqlite_ledger(tmp_path).verify))
 
 
 @pytest.mark.parametrize("name", ["attempts_are_not_updated", "attempts_are_not_deleted"])
 @pytest.mark.parametrize(
     "instead", ["", "CREATE TRIGGER {} AFTER INSERT ON attempts BEGIN SELECT 1; END"]
 )
-async def test_a_trigger_that_is_gone_or_does_something_else_is_found(
+async def test_a_missing_or_altered_trigger_is_found(
     tmp_path: Path, name: str, instead: str
 ) -> None:
     await fill(tmp_path)
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
         connection.execute(f"DROP TRIGGER {name}")
         connection.execute(instead.format(name) or "SELECT 1")
-    assert await ledger_in(tmp_path).verify() == [f"The trigger {name} is missing or was altered."]
+    assert await sqlite_ledger(tmp_path).verify() == [
+        f"The trigger {name} is missing or was altered."
+    ]
 
 
 async def test_a_damaged_index_is_found(tmp_path: Path) -> None:
@@ -308,17 +316,17 @@ async def test_a_damaged_index_is_found(tmp_path: Path) -> None:
     begin, end = (page - 1) * size, page * size
     index = raw[begin:end].replace(b"plan-1", b"plan-0")
     (tmp_path / "ledger.db").write_bytes(raw[:begin] + index + raw[end:])
-    assert "The database file is damaged." in await ledger_in(tmp_path).verify()
+    assert "The database file is damaged." in await sqlite_ledger(tmp_path).verify()
 
 
 async def test_verifying_writes_nothing_and_a_missing_file_is_an_empty_ledger(
     tmp_path: Path,
 ) -> None:
-    ledger = ledger_in(tmp_path / "no # folder?")
+    ledger = sqlite_ledger(tmp_path / "no # folder?")
     assert await ledger.verify() == []
     assert not (tmp_path / "no # folder?").exists()
     (tmp_path / "ledger.db").touch()
-    assert await ledger_in(tmp_path).verify() == []
+    assert await sqlite_ledger(tmp_path).verify() == []
     assert (tmp_path / "ledger.db").read_bytes() == b""
     await fill(tmp_path / "no # folder?")
     before = (tmp_path / "no # folder?" / "ledger.db").read_bytes()
@@ -326,12 +334,12 @@ async def test_verifying_writes_nothing_and_a_missing_file_is_an_empty_ledger(
     assert (tmp_path / "no # folder?" / "ledger.db").read_bytes() == before
     (tmp_path / "ledger.db").write_bytes(b"no database at all" * 100)
     with pytest.raises(LedgerError):
-        await ledger_in(tmp_path).verify()
+        await sqlite_ledger(tmp_path).verify()
 
 
-async def test_ten_thousand_rows_are_verified_in_little_time(tmp_path: Path) -> None:
+async def test_ten_thousand_rows_are_verified(tmp_path: Path) -> None:
     await fill(tmp_path)
-    *_, last = await ledger_in(tmp_path).rows()
+    *_, last = await sqlite_ledger(tmp_path).rows()
     insert = f"INSERT INTO attempts VALUES ({', '.join('?' * len(Row._fields))})"  # noqa: S608 - question marks
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
         for number in range(ROWS + 1, 10_001):
@@ -340,11 +348,11 @@ async def test_ten_thousand_rows_are_verified_in_little_time(tmp_path: Path) -> 
             connection.execute(insert, last)
         connection.commit()
     begin = time.perf_counter()
-    assert await ledger_in(tmp_path).verify() == []
+    assert await sqlite_ledger(tmp_path).verify() == []
     print(f"10,000 rows verified in {time.perf_counter() - begin:.2f} s")  # noqa: T201 - with -s
     with tampered(tmp_path / "ledger.db") as connection:
         connection.execute("UPDATE attempts SET reason = 'x' WHERE id = 7777")
-    assert await ledger_in(tmp_path).verify() == [
+    assert await sqlite_ledger(tmp_path).verify() == [
         "Row 7777: it was altered; its fields do not match its hash."
     ]
 
@@ -352,10 +360,10 @@ async def test_ten_thousand_rows_are_verified_in_little_time(tmp_path: Path) -> 
 # Several processes.
 
 
-def test_two_processes_together_send_no_more_than_the_operator_allows(
-    tmp_path: Path, ledger_kind: LedgerKind
-) -> None:
-    with running(SEND_TEN, ledger_kind.program_arguments(tmp_path), "a", "b") as processes:
+def test_the_rate_limit_holds_across_processes(tmp_path: Path, ledger_kind: LedgerKind) -> None:
+    with started_processes(
+        SEND_TEN, ledger_kind.program_arguments(tmp_path), "a", "b"
+    ) as processes:
         answers = [process.communicate(timeout=ANSWER_TIMEOUT_SECONDS) for process in processes]
     assert [errors for _, errors in answers] == ["", ""]
     assert sum(output.count("sent") for output, _ in answers) == 7
@@ -365,11 +373,13 @@ def test_two_processes_together_send_no_more_than_the_operator_allows(
     assert ledger_kind.owners(tmp_path) == []
 
 
-def test_what_a_killed_process_sent_is_unsettled_and_what_a_live_one_sent_is_not(
+def test_attempts_of_a_killed_process_are_unsettled_and_those_of_a_live_one_are_not(
     tmp_path: Path, ledger_kind: LedgerKind
 ) -> None:
     ledger = ledger_kind.open(tmp_path)
-    with running(SEND_AND_HANG, ledger_kind.program_arguments(tmp_path), "killed", "alive") as (
+    with started_processes(
+        SEND_AND_HANG, ledger_kind.program_arguments(tmp_path), "killed", "alive"
+    ) as (
         killed,
         alive,
     ):
@@ -379,7 +389,7 @@ def test_what_a_killed_process_sent_is_unsettled_and_what_a_live_one_sent_is_not
         assert len(ledger_kind.owners(tmp_path)) == 3
         killed.kill()
         killed.wait(timeout=ANSWER_TIMEOUT_SECONDS)
-        (row,) = found_soon(ledger)
+        (row,) = wait_for_unsettled_rows(ledger)
         assert (row.event, row.attempt) == ("sent", "killed")
         assert (row.owner in ledger_kind.owners(tmp_path)) == isinstance(ledger_kind, FileLedgers)
         settled = ATTEMPT._replace(id="killed")
@@ -387,19 +397,21 @@ def test_what_a_killed_process_sent_is_unsettled_and_what_a_live_one_sent_is_not
         assert anyio.run(ledger.unsettled) == []
         assert row.owner not in ledger_kind.owners(tmp_path)
         assert len(ledger_kind.owners(tmp_path)) == 2
-        go_on(alive)
+        send_line(alive)
         assert alive.wait(timeout=ANSWER_TIMEOUT_SECONDS) == 0
-    assert [row.attempt for row in found_soon(ledger)] == ["alive"]
+    assert [row.attempt for row in wait_for_unsettled_rows(ledger)] == ["alive"]
     ledger.close()
-    left = found_soon(ledger_kind.open(tmp_path))
+    left = wait_for_unsettled_rows(ledger_kind.open(tmp_path))
     assert sorted(row.attempt for row in left) == ["alive", "plan-1"]
     assert ledger_kind.owners(tmp_path) == []
 
 
-def test_a_process_killed_while_it_writes_leaves_a_whole_chain(
+def test_a_process_killed_while_it_writes_leaves_an_intact_chain(
     tmp_path: Path, ledger_kind: LedgerKind
 ) -> None:
-    with running(WRITE_WITHOUT_END, ledger_kind.program_arguments(tmp_path), "") as (process,):
+    with started_processes(WRITE_WITHOUT_END, ledger_kind.program_arguments(tmp_path), "") as (
+        process,
+    ):
         for _ in range(20):
             assert read_line(process.stdout) == "sent\n"
         process.kill()
@@ -408,16 +420,16 @@ def test_a_process_killed_while_it_writes_leaves_a_whole_chain(
     assert anyio.run(ledger.verify) == []
     rows = anyio.run(ledger.rows)
     assert len(rows) >= 20
-    assert found_soon(ledger) == rows
+    assert wait_for_unsettled_rows(ledger) == rows
     anyio.run(ledger.record, "planned", ATTEMPT)
     assert anyio.run(ledger.verify) == []
 
 
-# The sign of life.
+# The process lock.
 
 
-async def test_a_ledger_that_sends_nothing_makes_no_owner_file(tmp_path: Path) -> None:
-    ledger = ledger_in(tmp_path)
+async def test_a_ledger_that_sends_nothing_creates_no_owner_file(tmp_path: Path) -> None:
+    ledger = sqlite_ledger(tmp_path)
     await ledger.record("planned", ATTEMPT)
     with pytest.raises(RefusedError):
         await ledger.record("sent", ATTEMPT, rate_limit=RateLimit(0, 60))
@@ -426,8 +438,10 @@ async def test_a_ledger_that_sends_nothing_makes_no_owner_file(tmp_path: Path) -
     assert not (tmp_path / "owners").exists()
 
 
-async def test_a_closed_ledger_may_be_closed_again_and_sends_under_a_new_id(tmp_path: Path) -> None:
-    ledger = ledger_in(tmp_path)
+async def test_a_closed_ledger_can_be_closed_again_and_sends_with_a_new_owner_id(
+    tmp_path: Path,
+) -> None:
+    ledger = sqlite_ledger(tmp_path)
     await ledger.record("sent", ATTEMPT)
     await ledger.record("done", ATTEMPT)
     ledger.close()
@@ -437,21 +451,21 @@ async def test_a_closed_ledger_may_be_closed_again_and_sends_under_a_new_id(tmp_
     first, second = await ledger.rows(event="sent")
     assert owner_files(tmp_path) == [second.owner]
     assert first.owner != second.owner
-    assert await ledger_in(tmp_path).unsettled() == []
+    assert await sqlite_ledger(tmp_path).unsettled() == []
     ledger.close()
 
 
-async def test_a_forgotten_ledger_gives_its_sign_of_life_up(tmp_path: Path) -> None:
-    ledger = ledger_in(tmp_path)
+async def test_a_garbage_collected_ledger_releases_its_process_lock(tmp_path: Path) -> None:
+    ledger = sqlite_ledger(tmp_path)
     await ledger.record("sent", ATTEMPT)
-    assert await ledger_in(tmp_path).unsettled() == []
+    assert await sqlite_ledger(tmp_path).unsettled() == []
     del ledger
     gc.collect()
-    assert [row.attempt for row in await ledger_in(tmp_path).unsettled()] == ["plan-1"]
+    assert [row.attempt for row in await sqlite_ledger(tmp_path).unsettled()] == ["plan-1"]
 
 
-async def test_tasks_that_send_at_once_share_one_sign_of_life(tmp_path: Path) -> None:
-    ledger = ledger_in(tmp_path)
+async def test_concurrent_tasks_share_one_process_lock(tmp_path: Path) -> None:
+    ledger = sqlite_ledger(tmp_path)
     async with anyio.create_task_group() as group:
         for number in range(6):
             group.start_soon(ledger.record, "sent", ATTEMPT._replace(id=f"plan-{number}"))
@@ -461,16 +475,16 @@ async def test_tasks_that_send_at_once_share_one_sign_of_life(tmp_path: Path) ->
     ledger.close()
 
 
-async def test_nothing_is_sent_without_a_sign_of_life(
+async def test_nothing_is_sent_without_a_process_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "owners").write_text("a file where the folder should be")
     with pytest.raises(LedgerError, match="Nothing was changed"):
-        await ledger_in(tmp_path).record("sent", ATTEMPT)
-    assert await ledger_in(tmp_path).rows() == []
+        await sqlite_ledger(tmp_path).record("sent", ATTEMPT)
+    assert await sqlite_ledger(tmp_path).rows() == []
     (tmp_path / "owners").unlink()
     monkeypatch.setattr("snapshot_mcp.ledger.process_lock.secrets.token_hex", "ab".__mul__)
-    ledger = ledger_in(tmp_path)
+    ledger = sqlite_ledger(tmp_path)
     (tmp_path / "owners" / f"{'ab' * 8}.db").mkdir(parents=True)
     with pytest.raises(LedgerError, match="Nothing was changed"):
         await ledger.record("sent", ATTEMPT)
@@ -482,8 +496,8 @@ async def test_nothing_is_sent_without_a_sign_of_life(
     assert await ledger.rows() == []
 
 
-async def test_a_sign_of_life_that_cannot_be_read_is_told(tmp_path: Path) -> None:
-    ledger = ledger_in(tmp_path)
+async def test_an_unreadable_owner_file_is_reported(tmp_path: Path) -> None:
+    ledger = sqlite_ledger(tmp_path)
     await ledger.record("sent", ATTEMPT)
     (name,) = owner_files(tmp_path)
     ledger.close()
@@ -492,15 +506,13 @@ async def test_a_sign_of_life_that_cannot_be_read_is_told(tmp_path: Path) -> Non
         await ledger.unsettled()
 
 
-async def test_an_owner_that_is_no_id_of_ours_reaches_for_no_file(
-    filled: Path, tmp_path: Path
-) -> None:
+async def test_an_invalid_owner_id_opens_no_file(filled: Path, tmp_path: Path) -> None:
     shutil.copy(filled, tmp_path / "ledger.db")
     (tmp_path / "owners").mkdir()
     with tampered(tmp_path / "ledger.db") as connection:
         connection.execute("DELETE FROM attempts WHERE id > 2")
         connection.execute("UPDATE attempts SET owner = '../ledger'")
-    assert [row.id for row in await ledger_in(tmp_path).unsettled()] == [2]
+    assert [row.id for row in await sqlite_ledger(tmp_path).unsettled()] == [2]
     assert (tmp_path / "ledger.db").exists()
 
 
@@ -530,60 +542,60 @@ def write_version_1(folder: Path) -> None:
         connection.executescript(VERSION_1)
 
 
-async def test_a_ledger_of_version_1_is_taken_into_the_chain(tmp_path: Path) -> None:
+async def test_a_ledger_of_version_1_is_migrated_into_the_chain(tmp_path: Path) -> None:
     write_version_1(tmp_path)
-    (sentence,) = await ledger_in(tmp_path).verify()
+    (sentence,) = await sqlite_ledger(tmp_path).verify()
     assert "the format of an older version" in sentence
-    rows = await ledger_in(tmp_path).rows()
-    assert [(it.id, it.event, it.attempt, it.target) for it in rows] == [
+    rows = await sqlite_ledger(tmp_path).rows()
+    assert [(row.id, row.event, row.attempt, row.target) for row in rows] == [
         (1, "sent", "p1", 7),
         (2, "done", "p1", 7),
         (3, "sent", "p2", 8),
     ]
-    assert [(it.arguments, it.client, it.owner, it.reason) for it in rows[:2]] == [
+    assert [(row.arguments, row.client, row.owner, row.reason) for row in rows[:2]] == [
         ('{"a": 1}', "", "", ""),
         ('{"a": 1}', "", "", "why"),
     ]
     assert rows[0].previous == FIRST_PREVIOUS_HASH
-    assert await ledger_in(tmp_path).verify() == []
-    assert await ledger_in(tmp_path).unsettled() == rows[2:]
+    assert await sqlite_ledger(tmp_path).verify() == []
+    assert await sqlite_ledger(tmp_path).unsettled() == rows[2:]
     with pytest.raises(RefusedError, match="already used"):
-        await ledger_in(tmp_path).record("sent", ATTEMPT._replace(id="p1"))
-    await ledger_in(tmp_path).record("planned", ATTEMPT)
-    assert await ledger_in(tmp_path).verify() == []
+        await sqlite_ledger(tmp_path).record("sent", ATTEMPT._replace(id="p1"))
+    await sqlite_ledger(tmp_path).record("planned", ATTEMPT)
+    assert await sqlite_ledger(tmp_path).verify() == []
 
 
-def test_processes_that_meet_a_ledger_of_version_1_at_once_migrate_it_once(tmp_path: Path) -> None:
+def test_concurrent_processes_migrate_version_1_once(tmp_path: Path) -> None:
     write_version_1(tmp_path)
-    with running(SEND_AND_HANG, (str(tmp_path), ""), "a", "b", "c") as processes:
+    with started_processes(SEND_AND_HANG, (str(tmp_path), ""), "a", "b", "c") as processes:
         assert [read_line(process.stdout) for process in processes] == ["sent\n"] * 3
-    rows = anyio.run(ledger_in(tmp_path).rows)
+    rows = anyio.run(sqlite_ledger(tmp_path).rows)
     assert [row.attempt for row in rows[:3]] == ["p1", "p1", "p2"]
     assert sorted(row.attempt for row in rows[3:]) == ["a", "b", "c"]
-    assert anyio.run(ledger_in(tmp_path).verify) == []
+    assert anyio.run(sqlite_ledger(tmp_path).verify) == []
 
 
-async def test_a_migration_that_fails_leaves_the_old_ledger_as_it_was(tmp_path: Path) -> None:
+async def test_a_failed_migration_does_not_change_the_old_ledger(tmp_path: Path) -> None:
     write_version_1(tmp_path)
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
         connection.execute("CREATE TABLE sent_by_tool_and_time (x)")
     with pytest.raises(LedgerError):
-        await ledger_in(tmp_path).rows()
+        await sqlite_ledger(tmp_path).rows()
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
         assert connection.execute("SELECT id FROM attempts").fetchall() == [(1,), (2,), (5,)]
         assert connection.execute("PRAGMA user_version").fetchone() == (1,)
 
 
-async def test_a_chain_whose_version_number_was_set_back_is_kept(tmp_path: Path) -> None:
+async def test_a_chain_with_a_lowered_version_number_is_not_rebuilt(tmp_path: Path) -> None:
     await fill(tmp_path)
-    before = await ledger_in(tmp_path).rows()
+    before = await sqlite_ledger(tmp_path).rows()
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
         connection.execute("PRAGMA user_version = 0")
-    assert await ledger_in(tmp_path).rows() == before
-    assert await ledger_in(tmp_path).verify() == []
+    assert await sqlite_ledger(tmp_path).rows() == before
+    assert await sqlite_ledger(tmp_path).verify() == []
 
 
-# What people and programs are shown.
+# Formatting.
 
 PLAIN = Row(
     1,
@@ -608,7 +620,7 @@ hostile = st.text() | st.text(
 )
 
 
-def test_a_row_is_one_line_of_text_in_the_order_in_which_it_is_read() -> None:
+def test_a_row_is_formatted_as_one_line_of_text() -> None:
     assert format_text([PLAIN, PLAIN._replace(event="done", client="", reason="too late")]) == (
         "2026-11-20T12:00:00.123+00:00  sent     delete_snapshot   1701  form  plan-1"
         '  local/"Claude Desktop"  -  {"name": "a b"}\n'
@@ -619,7 +631,7 @@ def test_a_row_is_one_line_of_text_in_the_order_in_which_it_is_read() -> None:
 
 
 @given(st.lists(st.lists(hostile, min_size=len(TEXTS), max_size=len(TEXTS)), max_size=3))
-def test_hostile_text_cannot_act_on_a_terminal_nor_begin_a_line(texts: list[list[str]]) -> None:
+def test_untrusted_text_cannot_control_the_terminal_or_begin_a_line(texts: list[list[str]]) -> None:
     rows = [PLAIN._replace(**dict(zip(TEXTS, row, strict=True))) for row in texts]
     for shown in (format_text(rows), format_json(rows)):
         assert len(shown.splitlines()) == len(rows)
@@ -628,8 +640,8 @@ def test_hostile_text_cannot_act_on_a_terminal_nor_begin_a_line(texts: list[list
 
 
 @given(hostile)
-def test_no_text_passes_for_the_column_of_another(text: str) -> None:
-    # Every column but the last is one word, or stands in quotation marks it cannot leave.
+def test_untrusted_text_cannot_imitate_another_column(text: str) -> None:
+    # Every column but the last is one word, or is enclosed in quotation marks.
     line = format_text([PLAIN._replace(client=text or "x", reason=text)])
     _, _, rest = line.partition("  plan-1  local/")
     for _ in ("client", "reason"):

@@ -1,4 +1,4 @@
-"""Settling: how an attempt of a process that is gone ended is told once, and by nobody before."""
+"""Settling: the outcome of an attempt of a dead process is recorded once."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,12 @@ from pathlib import Path
 import anyio
 import pytest
 
+from snapshot_mcp.core.clock import utc_now
 from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import Attempt, Event, Row
+from snapshot_mcp.ledger.process_lock import ProcessLock
+from snapshot_mcp.ledger.sqlite import SqliteStore, open_sqlite_ledger
+from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.units.ledgers import LedgerKind
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
@@ -17,13 +21,13 @@ ATTEMPT = Attempt(
 OTHERS = 5
 
 
-async def left_open(ledger_kind: LedgerKind, folder: Path) -> Row:
-    """The sending of a process that ended before it saw what came of it."""
-    gone = ledger_kind.open(folder)
-    await gone.record("sent", ATTEMPT)
-    gone.close()
+async def wait_for_unsettled(ledger_kind: LedgerKind, folder: Path) -> Row:
+    """Return the "sent" row of a process that ended before it recorded the outcome."""
+    dead = ledger_kind.open(folder)
+    await dead.record("sent", ATTEMPT)
+    dead.close()
     with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
-        while not (rows := await ledger_kind.open(folder).unsettled()):  # noqa: ASYNC110 - nobody tells
+        while not (rows := await ledger_kind.open(folder).unsettled()):  # noqa: ASYNC110 - there is no event
             await anyio.sleep(0.01)
     return rows[0]
 
@@ -32,26 +36,26 @@ async def events(ledger: Ledger) -> list[str]:
     return [row.event for row in await ledger.rows()]
 
 
-async def test_the_end_tells_of_the_same_attempt_in_the_name_of_who_settled_it(
+async def test_the_outcome_row_copies_the_attempt_and_names_the_settling_process(
     tmp_path: Path, ledger_kind: LedgerKind
 ) -> None:
-    sent = await left_open(ledger_kind, tmp_path)
+    sent = await wait_for_unsettled(ledger_kind, tmp_path)
     ledger = ledger_kind.open(tmp_path)
     await ledger.settle(sent, "done", "the cloud shows it")
     _, end = await ledger.rows()
     assert json.loads(end.arguments) == ATTEMPT.arguments
     same = ("attempt", "tool", "target", "arguments", "principal", "client", "evidence")
-    assert [getattr(end, field) for field in same] == [getattr(sent, field) for field in same]
+    assert [getattr(end, name) for name in same] == [getattr(sent, name) for name in same]
     assert (end.event, end.reason, end.previous) == ("done", "the cloud shows it", sent.hash)
     assert end.owner != sent.owner
     assert await ledger.verify() == []
     assert await ledger.unsettled() == []
 
 
-async def test_of_all_who_settle_it_at_once_one_does(
+async def test_only_one_of_several_processes_settles_an_attempt(
     tmp_path: Path, ledger_kind: LedgerKind
 ) -> None:
-    sent = await left_open(ledger_kind, tmp_path)
+    sent = await wait_for_unsettled(ledger_kind, tmp_path)
 
     async def settle(event: Event) -> None:
         await ledger_kind.open(tmp_path).settle(sent, event, f"seen as {event}")
@@ -65,19 +69,21 @@ async def test_of_all_who_settle_it_at_once_one_does(
 
 
 @pytest.mark.parametrize("event", ["done", "failed", "unknown"])
-async def test_what_has_its_end_is_not_settled(
+async def test_an_attempt_with_an_outcome_is_not_settled(
     tmp_path: Path, ledger_kind: LedgerKind, event: Event
 ) -> None:
-    sent = await left_open(ledger_kind, tmp_path)
+    sent = await wait_for_unsettled(ledger_kind, tmp_path)
     ledger = ledger_kind.open(tmp_path)
     await ledger.record(event, ATTEMPT)
     await ledger.settle(sent, "failed", "late")
     assert await events(ledger) == ["sent", event]
 
 
-async def test_an_end_before_the_sending_is_none(tmp_path: Path, ledger_kind: LedgerKind) -> None:
+async def test_an_outcome_before_the_sent_row_does_not_count(
+    tmp_path: Path, ledger_kind: LedgerKind
+) -> None:
     await ledger_kind.open(tmp_path).record("failed", ATTEMPT)
-    sent = await left_open(ledger_kind, tmp_path)
+    sent = await wait_for_unsettled(ledger_kind, tmp_path)
     assert sent.id == 2
     ledger = ledger_kind.open(tmp_path)
     await ledger.settle(sent, "done", "seen")
@@ -85,7 +91,7 @@ async def test_an_end_before_the_sending_is_none(tmp_path: Path, ledger_kind: Le
     assert await ledger.unsettled() == []
 
 
-async def test_what_a_living_process_sent_is_nobodys_to_settle(
+async def test_attempts_of_a_live_process_are_not_settled(
     tmp_path: Path, ledger_kind: LedgerKind
 ) -> None:
     alive, other = ledger_kind.open(tmp_path), ledger_kind.open(tmp_path)
@@ -96,3 +102,22 @@ async def test_what_a_living_process_sent_is_nobodys_to_settle(
     assert await events(other) == ["sent"]
     await alive.record("done", ATTEMPT)
     assert await events(other) == ["sent", "done"]
+
+
+async def test_a_process_that_reconnects_within_the_grace_time_is_not_settled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_alive = ProcessLock.is_alive
+    looks_dead = iter([True])
+
+    def is_alive_after_first_check(lock: ProcessLock, owner: str) -> bool:
+        return not next(looks_dead, False) and is_alive(lock, owner)
+
+    monkeypatch.setattr(SqliteStore, "reconnect_grace_seconds", 0.01)
+    monkeypatch.setattr(ProcessLock, "is_alive", is_alive_after_first_check)
+    alive, other = (open_sqlite_ledger(tmp_path / LEDGER_FILE, utc_now) for _ in range(2))
+    await alive.record("sent", ATTEMPT)
+    assert await other.unsettled() == []
+    assert next(looks_dead, None) is None  # it did look dead
+    alive.close()
+    assert [row.attempt for row in await other.unsettled()] == [ATTEMPT.id]

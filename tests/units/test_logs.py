@@ -1,4 +1,4 @@
-"""Logs: one line a record, text or JSON, no secret, and nothing that others wrote."""
+"""Logs: one line per record, as text or JSON, without secrets and untrusted text."""
 
 import json
 import logging
@@ -14,12 +14,12 @@ from tests.hostile.corpus import TEXTS
 
 KEY = "canary-of-the-key"
 URL = "postgresql://team:canary-of-the-database@127.0.0.1/db"
-# Its digits may be those of a text that only looks like an id.
+# Its digits may also occur in a hostile text.
 TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 
 
 class Stderr:
-    """What was written to stderr since the last look."""
+    """The text that was written to stderr since the last read."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self.getvalue = lambda: capsys.readouterr().err
@@ -29,7 +29,7 @@ class Stderr:
 def stderr(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Generator[Stderr]:
-    """What is logged, with the loggers put back as they were."""
+    """The logged text; the loggers are restored afterwards."""
     root, own = logging.getLogger(), logging.getLogger("snapshot_mcp")
     before = (root.handlers[:], root.level, own.level)
     monkeypatch.setenv("SNAPSHOT_MCP_API_KEY", KEY)
@@ -48,7 +48,7 @@ def lines_of(text: Stderr) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.getvalue().splitlines()]
 
 
-def test_a_record_in_json_has_its_time_level_place_and_event(stderr: Stderr) -> None:
+def test_a_json_record_has_time_level_logger_and_event(stderr: Stderr) -> None:
     configure_logging({"SNAPSHOT_MCP_LOG_FORMAT": "json", "SNAPSHOT_MCP_LOG_LEVEL": "info"})
     logging.getLogger("snapshot_mcp.part").info("the cloud answered %d", 500, extra={"calls": 3})
     logging.getLogger("snapshot_mcp.part").debug("too small")
@@ -62,7 +62,7 @@ def test_a_record_in_json_has_its_time_level_place_and_event(stderr: Stderr) -> 
     }
 
 
-def test_text_is_the_default_from_warnings_on(stderr: Stderr) -> None:
+def test_the_default_is_text_at_level_warning(stderr: Stderr) -> None:
     configure_logging({})
     logging.getLogger("snapshot_mcp.part").info("too small")
     logging.getLogger("snapshot_mcp.part").warning("seen")
@@ -74,7 +74,7 @@ def test_text_is_the_default_from_warnings_on(stderr: Stderr) -> None:
 
 @pytest.mark.parametrize("form", ["text", "json"])
 @pytest.mark.parametrize("name", TEXTS)
-def test_what_others_wrote_reaches_no_record_of_a_library(
+def test_records_of_libraries_contain_no_untrusted_text(
     stderr: Stderr, form: str, name: str
 ) -> None:
     configure_logging({"SNAPSHOT_MCP_LOG_FORMAT": form})
@@ -97,7 +97,7 @@ def test_what_others_wrote_reaches_no_record_of_a_library(
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_a_secret_that_slips_into_a_record_is_taken_out(stderr: Stderr, form: str) -> None:
+def test_secrets_in_a_record_are_redacted(stderr: Stderr, form: str) -> None:
     configure_logging({"SNAPSHOT_MCP_LOG_FORMAT": form})
     own = logging.getLogger("snapshot_mcp.part")
     own.warning("key %s at %s", KEY, URL, extra={"other": f"x{KEY}", "odd": [KEY]})
@@ -107,7 +107,7 @@ def test_a_secret_that_slips_into_a_record_is_taken_out(stderr: Stderr, form: st
     assert written.count("[secret]") >= 4
 
 
-def test_an_exception_is_told_by_its_kind_and_place_with_its_causes(stderr: Stderr) -> None:
+def test_an_exception_is_logged_as_type_and_position_with_its_causes(stderr: Stderr) -> None:
     configure_logging({"SNAPSHOT_MCP_LOG_FORMAT": "json"})
     try:
         try:
@@ -125,6 +125,6 @@ def test_an_exception_is_told_by_its_kind_and_place_with_its_causes(stderr: Stde
 
 
 @pytest.mark.parametrize("name", ["SNAPSHOT_MCP_LOG_FORMAT", "SNAPSHOT_MCP_LOG_LEVEL"])
-def test_a_format_or_level_that_there_is_not_is_refused(name: str) -> None:
+def test_an_unknown_format_or_level_is_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match=name):
         configure_logging({name: "loud"})

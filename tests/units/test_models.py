@@ -1,4 +1,4 @@
-"""What a snapshot is: states, names, and the arguments that fit."""
+"""Models: states, names, and the validation of arguments."""
 
 import unicodedata
 from datetime import UTC, datetime
@@ -35,14 +35,14 @@ SOME_LABELS = TypeAdapter[list[str]](Labels)
 
 
 @pytest.mark.parametrize("status", ["SUCCESS", "SUCCESSFUL", "COMPLETE", "success", " Success "])
-def test_each_word_that_the_cloud_has_for_success_means_ready(status: str) -> None:
+def test_each_success_status_of_the_cloud_means_ready(status: str) -> None:
     assert snapshot_state(status) == Snapshot(id=1, status=status).state == "ready"
 
 
 @pytest.mark.parametrize(
     "status", ["CREATING", "PENDING", "QUEUED", "SCHEDULED", "SAVING", "IN_PROGRESS", "creating"]
 )
-def test_a_snapshot_under_way_is_pending(status: str) -> None:
+def test_a_snapshot_in_progress_is_pending(status: str) -> None:
     assert snapshot_state(status) == "pending"
 
 
@@ -54,25 +54,25 @@ def test_a_snapshot_that_failed_is_failed(status: str) -> None:
 @pytest.mark.parametrize(
     "status", [None, "", "DELETING", "SUCCESS!", "NOT SUCCESS", "UNSUCCESSFUL"]
 )
-def test_any_other_status_is_unknown_rather_than_guessed(status: str | None) -> None:
+def test_any_other_status_is_unknown(status: str | None) -> None:
     assert snapshot_state(status) == "unknown"
 
 
 @given(st.text(max_size=20))
-def test_no_status_that_was_never_seen_means_ready(status: str) -> None:
-    seen = {"SUCCESS", "SUCCESSFUL", "COMPLETE"}
-    assert (snapshot_state(status) == "ready") == (status.strip().upper() in seen)
+def test_no_unlisted_status_means_ready(status: str) -> None:
+    successes = {"SUCCESS", "SUCCESSFUL", "COMPLETE"}
+    assert (snapshot_state(status) == "ready") == (status.strip().upper() in successes)
 
 
 @pytest.mark.parametrize(
     ("vm_status", "gone"),
     [("DELETED", True), ("deleted", True), ("DELETING", False), ("ACTIVE", False), (None, False)],
 )
-def test_a_vm_is_gone_only_when_the_cloud_says_so(vm_status: str | None, *, gone: bool) -> None:
+def test_a_vm_is_gone_only_if_the_cloud_reports_it(vm_status: str | None, *, gone: bool) -> None:
     assert Snapshot(id=1, vm_status=vm_status).vm_gone is gone
 
 
-def test_a_name_is_plain_when_it_is_there_and_was_not_altered() -> None:
+def test_a_name_is_plain_if_it_exists_and_was_not_altered() -> None:
     assert Snapshot(id=1, name="web").name_is_plain
     assert Snapshot(id=1, name="web", altered=("vm_name",)).name_is_plain
     assert not Snapshot(id=1, name="web", altered=("labels", "name")).name_is_plain
@@ -80,18 +80,18 @@ def test_a_name_is_plain_when_it_is_there_and_was_not_altered() -> None:
 
 
 @pytest.mark.parametrize("name", ["1702", "\u0661\u0662", 'say "yes"', "back\\slash", "pr\u043ed"])
-def test_a_name_that_could_be_taken_for_something_else_is_not_plain(name: str) -> None:
+def test_an_ambiguous_name_is_not_plain(name: str) -> None:
     assert not Snapshot(id=1, name=name).name_is_plain
 
 
-def test_a_snapshot_cannot_be_changed_after_it_was_read() -> None:
+def test_a_snapshot_is_immutable() -> None:
     snapshot = Snapshot(id=1, name="web")
     with pytest.raises(ValidationError):
         snapshot.__setattr__("name", "other")
     assert snapshot.name == "web"
 
 
-def test_the_region_of_a_vm_is_told_by_its_environment_or_else_its_flavor() -> None:
+def test_the_region_of_a_vm_comes_from_its_environment_or_else_its_flavor() -> None:
     flavor = Flavor(region_name="CANADA-1")
     nowhere, norway = Environment(), Environment(region="NORWAY-1")
     assert VirtualMachine(id=1, flavor=flavor, environment=norway).region == "NORWAY-1"
@@ -101,12 +101,12 @@ def test_the_region_of_a_vm_is_told_by_its_environment_or_else_its_flavor() -> N
     assert VirtualMachine(id=1).region is None
 
 
-def test_a_public_key_is_not_part_of_an_answer() -> None:
+def test_a_public_key_is_not_part_of_a_result() -> None:
     snapshot = Snapshot(id=1, vm_keypair=Keypair(name="ops", public_key="ssh-ed25519 AAAA"))
     assert "ssh-ed25519" not in snapshot.model_dump_json()
 
 
-def test_a_summary_tells_the_status_only_when_its_meaning_is_not_known() -> None:
+def test_a_summary_has_the_status_only_if_its_meaning_is_unknown() -> None:
     taken = datetime(2026, 5, 7, tzinfo=UTC)
     ready = Snapshot(id=7, name="a", status="SUCCESS", vm_id=3, vm_name="b", size=4)
     assert SnapshotSummary.from_snapshot(ready).status is None
@@ -116,7 +116,7 @@ def test_a_summary_tells_the_status_only_when_its_meaning_is_not_known() -> None
     )
 
 
-def test_a_vm_can_be_snapshotted_when_nothing_speaks_against_it() -> None:
+def test_a_vm_without_an_obstacle_can_be_snapshotted() -> None:
     vm = VirtualMachine(id=3, name="b", status="ACTIVE", flavor=Flavor(name="n1"))
     can, cannot = (
         VirtualMachineSummary.from_virtual_machine(vm, None),
@@ -133,7 +133,7 @@ def test_an_id_is_a_positive_number_that_fits_the_ledger(value: int) -> None:
 
 
 @pytest.mark.parametrize("value", [0, -1, MAX_ID + 1, 10**30])
-def test_a_number_out_of_range_is_no_id(value: int) -> None:
+def test_a_number_out_of_range_is_not_an_id(value: int) -> None:
     with pytest.raises(ValidationError):
         AN_ID.validate_python(value)
 
@@ -149,7 +149,7 @@ def test_a_name_has_one_to_fifty_characters() -> None:
     "text",
     [" web", "web ", " ", "a\nb", "a\u200bb", "a\u202eb", "a\u00a0b", "\ue000"],
 )
-def test_text_that_would_be_shown_otherwise_is_not_sent(text: str) -> None:
+def test_text_that_sanitizing_would_alter_is_rejected(text: str) -> None:
     with pytest.raises(ValidationError, match="line breaks, control or invisible"):
         A_NAME.validate_python(text)
     with pytest.raises(ValidationError):
@@ -159,7 +159,7 @@ def test_text_that_would_be_shown_otherwise_is_not_sent(text: str) -> None:
 
 
 @given(st.text(max_size=60))
-def test_a_name_is_taken_in_its_usual_normal_form_or_refused(text: str) -> None:
+def test_a_name_is_normalized_to_nfc_or_rejected(text: str) -> None:
     usual = unicodedata.normalize("NFC", text)
     if 1 <= len(text) <= MAX_NAME_LENGTH and is_sanitized(usual):
         assert A_NAME.validate_python(text) == usual
@@ -168,7 +168,7 @@ def test_a_name_is_taken_in_its_usual_normal_form_or_refused(text: str) -> None:
             A_NAME.validate_python(text)
 
 
-def test_a_description_may_be_empty_and_has_a_cap() -> None:
+def test_a_description_may_be_empty_and_has_a_maximum_length() -> None:
     assert A_DESCRIPTION.validate_python("") == ""
     assert (
         A_DESCRIPTION.validate_python("x" * MAX_DESCRIPTION_LENGTH) == "x" * MAX_DESCRIPTION_LENGTH
@@ -177,7 +177,7 @@ def test_a_description_may_be_empty_and_has_a_cap() -> None:
         A_DESCRIPTION.validate_python("x" * (MAX_DESCRIPTION_LENGTH + 1))
 
 
-def test_labels_have_a_cap_in_number_and_length() -> None:
+def test_labels_are_limited_in_number_and_length() -> None:
     assert len(SOME_LABELS.validate_python(["x" * MAX_LABEL_LENGTH] * MAX_LABELS)) == MAX_LABELS
     for wrong in (["x"] * (MAX_LABELS + 1), ["x" * (MAX_LABEL_LENGTH + 1)], [""]):
         with pytest.raises(ValidationError):
@@ -185,6 +185,6 @@ def test_labels_have_a_cap_in_number_and_length() -> None:
 
 
 @pytest.mark.parametrize("status", ["\u017fucce\u017f\u017f", "act\u0131ve", "deleted\u200b"])
-def test_a_status_that_imitates_another_one_is_not_taken_for_it(status: str) -> None:
+def test_a_status_that_imitates_another_one_is_unknown(status: str) -> None:
     assert snapshot_state(status) == "unknown"
     assert status_word(status) == status

@@ -40,7 +40,7 @@ def old_world(world: World, request: pytest.FixtureRequest) -> World:
     if request.param == "file":
         (world.folder / LEDGER_FILE).write_bytes(decompress(LEDGER_FILE))
     else:
-        url = request.getfixturevalue("postgres").make("previous_version")
+        url = request.getfixturevalue("postgres").create_database("previous_version")
         with psycopg.connect(url) as connection:
             connection.execute(decompress("ledger.sql"))
         world.settings = world.settings.model_copy(update={"database_url": SecretStr(url)})

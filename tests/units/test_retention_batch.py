@@ -1,4 +1,4 @@
-"""A batch of deletions: what it covers, what it depends on, and what stops one of them."""
+"""Retention batches: their content, the facts they depend on, and obstacles."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -19,8 +19,8 @@ from snapshot_mcp.rules.retention_batch import (
     total_gigabytes,
 )
 from snapshot_mcp.rules.retention_policy import RetentionPolicy
-from tests.units.test_retention import NOW, at, decided
-from tests.units.test_retention_properties import histories, policies
+from tests.units.retention_helpers import NOW, at, decide
+from tests.units.retention_strategies import histories, policies
 
 EMPTY = Policy()
 
@@ -30,49 +30,53 @@ def policy(**sections: dict[str, object]) -> Policy:
 
 
 @given(histories, policies, st.integers(0, 12))
-def test_a_batch_has_the_oldest_deletions_and_every_decision_once(
-    history: list[Snapshot], chosen: RetentionPolicy, most: int
+def test_a_batch_has_the_oldest_deletions_and_each_decision_once(
+    history: list[Snapshot], chosen: RetentionPolicy, max_deletions: int
 ) -> None:
-    decisions = decided(history, chosen)
-    planned = plan_batch(decisions, most)
-    going = [it for it in decisions if not it.keep]
-    assert sorted(it.snapshot.id for it in planned.decisions) == sorted(it.id for it in history)
-    assert planned.delete_count == min(most, len(going)) == len(planned.to_delete)
-    assert planned.delete_count + planned.postponed_count == len(going)
-    keeps = [it.keep for it in planned.decisions]
-    assert keeps == [False] * planned.delete_count + [True] * (len(keeps) - planned.delete_count)
-    taken = [it.created_at for it in planned.to_delete if it.created_at]
-    left = {it.snapshot.id for it in going} - {it.id for it in planned.to_delete}
-    later = [it.created_at for it in history if it.id in left and it.created_at]
-    assert taken == sorted(taken)
-    assert not taken or not later or taken[-1] <= min(later)
+    decisions = decide(history, chosen)
+    batch = plan_batch(decisions, max_deletions)
+    deletions = {decision.snapshot.id for decision in decisions if not decision.keep}
+    decided_ids = sorted(decision.snapshot.id for decision in batch.decisions)
+    assert decided_ids == sorted(snapshot.id for snapshot in history)
+    assert batch.delete_count == min(max_deletions, len(deletions)) == len(batch.to_delete)
+    assert batch.delete_count + batch.postponed_count == len(deletions)
+    kept = [decision.keep for decision in batch.decisions]
+    assert kept == [False] * batch.delete_count + [True] * (len(kept) - batch.delete_count)
+    postponed = deletions - {snapshot.id for snapshot in batch.to_delete}
+    times = [snapshot.created_at for snapshot in batch.to_delete if snapshot.created_at]
+    postponed_times = [
+        snapshot.created_at
+        for snapshot in history
+        if snapshot.id in postponed and snapshot.created_at
+    ]
+    assert times == sorted(times)
+    assert not times or not postponed_times or times[-1] <= min(postponed_times)
 
 
 @given(histories, policies)
-def test_what_a_plan_deletes_may_be_deleted_as_long_as_nothing_changes(
+def test_planned_deletions_are_allowed_while_nothing_changes(
     history: list[Snapshot], chosen: RetentionPolicy
 ) -> None:
-    planned = plan_batch(decided(history, chosen), 50)
-    going = {it.id for it in planned.to_delete}
-    known = {it.id: it for it in history}
-    for snapshot in planned.to_delete:
-        copies = copies_to_check(EMPTY, snapshot, history, going)
-        assert going.isdisjoint(copies)
-        assert deletion_obstacle(EMPTY, snapshot, [known[it] for it in copies], NOW) is None
-        assert (
-            deletion_obstacle(EMPTY, snapshot, [], NOW)
-            == "it may be the newest ready copy of its VM now"
-        )
+    batch = plan_batch(decide(history, chosen), 50)
+    deleted_ids = {snapshot.id for snapshot in batch.to_delete}
+    by_id = {snapshot.id: snapshot for snapshot in history}
+    for snapshot in batch.to_delete:
+        copies = copies_to_check(EMPTY, snapshot, history, deleted_ids)
+        assert deleted_ids.isdisjoint(copies)
+        known_copies = [by_id[copy_id] for copy_id in copies]
+        assert deletion_obstacle(EMPTY, snapshot, known_copies, NOW) is None
+        obstacle = deletion_obstacle(EMPTY, snapshot, [], NOW)
+        assert obstacle == "it may be the newest ready copy of its VM now"
 
 
-def test_as_many_copies_are_looked_at_as_the_policy_counts() -> None:
+def test_the_policy_determines_the_number_of_copies_to_check() -> None:
     history = [at(number, NOW - timedelta(days=number)) for number in range(1, 7)]
-    oldest, going = history[-1], {6}
-    assert copies_to_check(EMPTY, oldest, history, going) == [1]
+    oldest, deleted_ids = history[-1], {6}
+    assert copies_to_check(EMPTY, oldest, history, deleted_ids) == [1]
     three = policy(protect={"keep_newest": 3})
-    assert copies_to_check(three, oldest, history, going) == [1, 2, 3]
+    assert copies_to_check(three, oldest, history, deleted_ids) == [1, 2, 3]
     free = policy(retention={"may_delete_last_copy": True})
-    assert copies_to_check(free, oldest, history, going) == []
+    assert copies_to_check(free, oldest, history, deleted_ids) == []
     assert deletion_obstacle(free, oldest, [], NOW) is None
 
 
@@ -84,17 +88,17 @@ def test_as_many_copies_are_looked_at_as_the_policy_counts() -> None:
         ({"retention": {"may_delete_last_copy": True}, "protect": {"keep_last_copy": True}}, False),
     ],
 )
-def test_the_last_copy_may_go_only_where_no_rule_of_the_operator_keeps_it(
+def test_the_last_copy_may_be_deleted_only_if_no_operator_rule_keeps_it(
     *, sections: dict[str, dict[str, object]], may: bool
 ) -> None:
     assert may_delete_last_copy(policy(**sections)) is may
 
 
-def test_a_copy_that_failed_meanwhile_or_is_of_another_vm_is_none() -> None:
+def test_a_failed_copy_or_one_of_another_vm_does_not_count() -> None:
     old, new = at(1, NOW - timedelta(days=2)), at(2, NOW - timedelta(days=1))
     assert deletion_obstacle(EMPTY, old, [new], NOW) is None
-    for useless in ({"status": "ERROR"}, {"vm_id": 6}, {"created_at": None}):
-        changed = new.model_copy(update=useless)
+    for change in ({"status": "ERROR"}, {"vm_id": 6}, {"created_at": None}):
+        changed = new.model_copy(update=change)
         assert deletion_obstacle(EMPTY, old, [changed], NOW) is not None
 
 
@@ -110,16 +114,16 @@ def test_a_copy_that_failed_meanwhile_or_is_of_another_vm_is_none() -> None:
         {"labels": ("keep",)},
     ],
 )
-def test_every_fact_of_a_plan_shows_that_it_changed(change: dict[str, object]) -> None:
+def test_a_change_of_any_fact_of_a_plan_is_detected(change: dict[str, object]) -> None:
     snapshot = at(1, NOW - timedelta(days=1))
     assert drift_facts(snapshot.model_copy(update=change)) != drift_facts(snapshot)
 
 
-def test_sizes_that_are_not_known_count_nothing_and_the_cost_is_rounded() -> None:
+def test_unknown_sizes_count_as_zero_and_the_cost_is_rounded() -> None:
     assert total_gigabytes([at(1, NOW, size=4), at(2, NOW)]) == 4
     assert estimate_monthly_cost(100) == 7.2
 
 
-def test_the_words_of_consent_say_how_many() -> None:
+def test_the_confirmation_words_contain_the_number() -> None:
     assert confirmation_words(1) == "delete 1 snapshot"
     assert confirmation_words(12) == "delete 12 snapshots"

@@ -1,4 +1,4 @@
-"""A review: what it finds, and what holds for any snapshots and VMs."""
+"""Reviews: the findings, and properties of any snapshots and VMs."""
 
 import tracemalloc
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from snapshot_mcp.core.sanitize import is_sanitized
-from snapshot_mcp.mcp_server.tools.text.review import review as as_text
+from snapshot_mcp.mcp_server.tools.text.review import render_review as as_text
 from snapshot_mcp.models.cloud import MAX_NAME_LENGTH, Snapshot
 from snapshot_mcp.models.review import Review
 from snapshot_mcp.rules.cost import estimate_monthly_cost
@@ -24,7 +24,7 @@ BOX = ReviewedVm(5, "box", "ACTIVE", NOW - timedelta(days=90))
 
 
 def shot(number: int, days: float | None = 1, **others: Any) -> Snapshot:  # noqa: ANN401 - fields
-    """A ready snapshot of the box, so many days old."""
+    """Return a ready snapshot of the VM "box", `days` old."""
     taken = None if days is None else NOW - timedelta(days=days)
     usual = {"status": "SUCCESS", "vm_id": 5, "vm_name": "box", "vm_status": "ACTIVE", "size": 10}
     fields = {"name": f"s{number}", "created_at": taken} | usual | others
@@ -37,9 +37,11 @@ def reviewed(
     *,
     all_listed: bool = True,
     recent_days: int = 7,
-    most: int = 10,
+    max_entries: int = 10,
 ) -> Review:
-    reviewer = Reviewer(vms, NOW, all_listed=all_listed, recent_days=recent_days, max_entries=most)
+    reviewer = Reviewer(
+        vms, NOW, all_listed=all_listed, recent_days=recent_days, max_entries=max_entries
+    )
     for snapshot in snapshots:
         reviewer.add(snapshot)
     return reviewer.review()
@@ -47,32 +49,32 @@ def reviewed(
 
 def ids(finding: Any) -> list[int]:  # noqa: ANN401 - of snapshots or of VMs
     entries = finding.snapshots if hasattr(finding, "snapshots") else finding.virtual_machines
-    return [it.id for it in entries]
+    return [entry.id for entry in entries]
 
 
-def test_nothing_is_found_in_nothing() -> None:
+def test_an_empty_account_has_no_findings() -> None:
     found = reviewed([], [])
     assert (found.snapshots, found.size, found.month_cost_estimate) == (0, 0, 0)
     assert as_text(found).count("\n") == 0
 
 
-def test_snapshots_of_deleted_vms_are_those_whose_vm_is_told_deleted_or_in_no_list() -> None:
-    told = shot(1, vm_id=6, vm_status="DELETED")
+def test_a_vm_is_gone_if_its_status_is_deleted_or_it_is_not_listed() -> None:
+    deleted = shot(1, vm_id=6, vm_status="DELETED")
     unlisted = shot(2, vm_id=7, vm_status=None, size=30)
     alive = [shot(3, vm_status=None), shot(4, vm_id=8, vm_status="ACTIVE"), shot(5, vm_id=None)]
-    found = reviewed([told, unlisted, *alive])
+    found = reviewed([deleted, unlisted, *alive])
     assert ids(found.vm_gone) == [2, 1]
     assert (found.vm_gone.count, found.vm_gone.size) == (2, 40)
-    assert ids(reviewed([told, unlisted], all_listed=False).vm_gone) == [1]
+    assert ids(reviewed([deleted, unlisted], all_listed=False).vm_gone) == [1]
 
 
-def test_a_vm_that_is_listed_as_deleted_is_none_that_could_be_protected() -> None:
+def test_a_deleted_vm_in_the_list_is_not_reported_as_unprotected() -> None:
     found = reviewed([shot(1, vm_status=None)], [BOX._replace(status="DELETED")])
     assert ids(found.vm_gone) == [1]
     assert (found.virtual_machines, found.no_recent.count) == (0, 0)
 
 
-def test_failed_ones_are_found_and_do_not_protect() -> None:
+def test_failed_snapshots_are_found_and_do_not_protect() -> None:
     found = reviewed([shot(1, 1, status="ERROR"), shot(2, 20), shot(3, 1, status="CREATING")])
     assert ids(found.failed) == [1]
     assert ids(found.no_recent) == [5]
@@ -86,14 +88,14 @@ def test_failed_ones_are_found_and_do_not_protect() -> None:
         ([shot(1, 8)], [1]),
         ([shot(1, 7)], []),  # still recent
         ([shot(1, 8), shot(2, 1)], []),
-        ([shot(1, 8), shot(2, 9)], []),  # it followed another one
+        ([shot(1, 8), shot(2, 9)], []),  # it follows another one
         ([shot(1, 8), shot(2, 1, status="ERROR")], [1]),
         ([shot(1, None)], []),
         ([shot(1, 8, vm_id=None)], []),
-        ([shot(1, 8, vm_status="DELETED")], []),  # told as an orphan
+        ([shot(1, 8, vm_status="DELETED")], []),  # reported as an orphan
     ],
 )
-def test_one_that_was_never_followed_is_the_only_ready_one_of_a_living_vm_and_not_recent(
+def test_never_followed_means_the_only_ready_and_not_recent_snapshot_of_a_vm(
     snapshots: list[Snapshot], expected: list[int]
 ) -> None:
     assert ids(reviewed(snapshots).never_followed) == expected
@@ -107,24 +109,24 @@ def test_one_that_was_never_followed_is_the_only_ready_one_of_a_living_vm_and_no
         ([shot(1, 7.01)], 7, [5]),
         ([shot(1, 7.01)], 8, []),
         ([shot(1, -1)], 7, []),
-        ([shot(1, 30), shot(2, None)], 7, []),  # that one may be recent
+        ([shot(1, 30), shot(2, None)], 7, []),  # this one may be recent
         ([shot(1, 1, vm_id=6)], 7, [5]),
     ],
 )
-def test_vms_without_a_recent_ready_snapshot(
+def test_vms_without_a_recent_ready_snapshot_are_found(
     snapshots: list[Snapshot], recent_days: int, expected: list[int]
 ) -> None:
     assert ids(reviewed(snapshots, recent_days=recent_days).no_recent) == expected
 
 
-def test_vms_that_were_never_snapshotted_come_first_then_those_longest_without() -> None:
+def test_vms_without_any_snapshot_come_first_then_the_oldest() -> None:
     vms = [BOX._replace(id=number) for number in (1, 2, 3)]
     found = reviewed([shot(1, 20, vm_id=1), shot(2, 40, vm_id=2)], vms)
     assert ids(found.no_recent) == [3, 2, 1]
     assert "3 box never" in as_text(found)
 
 
-def test_rehearsal_vms_are_found_oldest_first_and_not_called_unprotected() -> None:
+def test_rehearsal_vms_are_found_oldest_first_and_not_reported_as_unprotected() -> None:
     young = ReviewedVm(8, "rehearsal-b", "ACTIVE", NOW)
     old = ReviewedVm(9, "rehearsal-a", "SHUTOFF", NOW - timedelta(days=3))
     found = reviewed([], [young, old])
@@ -135,7 +137,7 @@ def test_rehearsal_vms_are_found_oldest_first_and_not_called_unprotected() -> No
     assert "9 rehearsal-a SHUTOFF made 2026-11-17" in text
 
 
-def test_growth_is_that_of_thirty_days_by_vm_the_most_first() -> None:
+def test_growth_covers_thirty_days_by_vm_largest_first() -> None:
     snapshots = [
         shot(1, 31, size=100),
         shot(2, 30, size=3),
@@ -151,7 +153,7 @@ def test_growth_is_that_of_thirty_days_by_vm_the_most_first() -> None:
     assert (second.recent_count, second.recent_size, second.count, second.size) == (2, 7, 4, 108)
 
 
-def test_a_size_that_is_not_known_counts_as_nothing_and_is_told() -> None:
+def test_an_unknown_size_counts_as_zero_and_is_reported() -> None:
     found = reviewed([shot(1, size=None), shot(2, size=10)])
     assert (found.size, found.size_not_known) == (10, 1)
     assert "1 are of unknown size" in as_text(found)
@@ -164,18 +166,32 @@ def test_a_gigabyte_costs_about_seven_cents_a_month() -> None:
 
 def test_twenty_findings_cost_at_most_500_tokens_of_text() -> None:
     gone = [
-        shot(1700 + it, 3 * it, vm_id=793_650, vm_status="DELETED", name=f"trainer-2025-{it}")
-        for it in range(5)
+        shot(
+            1700 + number,
+            3 * number,
+            vm_id=793_650,
+            vm_status="DELETED",
+            name=f"trainer-2025-{number}",
+        )
+        for number in range(5)
     ]
-    failed = [shot(1710 + it, it, status="ERROR", name=f"box-nightly-{it}") for it in range(5)]
-    vms = [ReviewedVm(793_700 + it, f"train-a100-{it}", "ACTIVE", NOW) for it in range(5)]
-    left = [ReviewedVm(793_800 + it, f"rehearsal-box-{it}", "ACTIVE", NOW) for it in range(3)]
+    failed = [
+        shot(1710 + number, number, status="ERROR", name=f"box-nightly-{number}")
+        for number in range(5)
+    ]
+    vms = [
+        ReviewedVm(793_700 + number, f"train-a100-{number}", "ACTIVE", NOW) for number in range(5)
+    ]
+    left = [
+        ReviewedVm(793_800 + number, f"rehearsal-box-{number}", "ACTIVE", NOW)
+        for number in range(3)
+    ]
     text = as_text(reviewed([*gone, *failed], [*vms, *left]))
     assert text.count("\n") >= 20 + 4
     assert tokens(text) <= 500
 
 
-def test_what_other_people_wrote_stands_quoted_unless_it_is_one_plain_word() -> None:
+def test_untrusted_text_is_quoted_unless_it_is_one_plain_word() -> None:
     odd = 'x" 1 2\\'
     vm = ReviewedVm(5, f"rehearsal-{odd}", odd, None)
     text = as_text(reviewed([shot(1, name=odd, vm_name=odd, status="ERROR")], [vm]))
@@ -185,7 +201,7 @@ def test_what_other_people_wrote_stands_quoted_unless_it_is_one_plain_word() -> 
 
 
 def memory_of(count: int) -> int:
-    """Bytes at the most while so many snapshots of five VMs are reviewed."""
+    """Return the peak of bytes while `number` snapshots of five VMs are reviewed."""
     tracemalloc.start()
     try:
         reviewed(shot(number, number % 40, vm_id=number % 5) for number in range(1, count))
@@ -195,7 +211,7 @@ def memory_of(count: int) -> int:
 
 
 def test_memory_does_not_grow_with_the_number_of_snapshots() -> None:
-    memory_of(10)  # what is made once
+    memory_of(10)  # allocations that happen once
     assert memory_of(2_000) < 2 * memory_of(200)
 
 
@@ -209,7 +225,7 @@ snapshots = st.builds(
     size=st.none() | st.integers(0, 100),
     created_at=st.none() | st.integers(-2, 80).map(lambda half: NOW - timedelta(hours=12 * half)),
 )
-histories = st.lists(snapshots, max_size=30, unique_by=lambda it: it.id)
+histories = st.lists(snapshots, max_size=30, unique_by=lambda snapshot: snapshot.id)
 machines = st.lists(
     st.builds(
         ReviewedVm,
@@ -219,70 +235,84 @@ machines = st.lists(
         created_at=st.none() | st.just(NOW),
     ),
     max_size=6,
-    unique_by=lambda it: it.id,
+    unique_by=lambda snapshot: snapshot.id,
 )
 
 
 @given(histories, machines, st.integers(1, 40), st.integers(1, 5), st.randoms())
-def test_the_order_in_which_they_come_changes_nothing(
-    history: list[Snapshot], vms: list[ReviewedVm], days: int, most: int, dice: Random
+def test_the_order_of_snapshots_does_not_matter(
+    history: list[Snapshot], vms: list[ReviewedVm], days: int, max_entries: int, dice: Random
 ) -> None:
-    found = reviewed(history, vms, recent_days=days, most=most)
+    found = reviewed(history, vms, recent_days=days, max_entries=max_entries)
     mixed, mixed_vms = list(history), list(vms)
     dice.shuffle(mixed)
     dice.shuffle(mixed_vms)
-    assert reviewed(mixed, mixed_vms, recent_days=days, most=most) == found
+    assert reviewed(mixed, mixed_vms, recent_days=days, max_entries=max_entries) == found
 
 
 @given(histories, machines, st.integers(1, 40), st.integers(1, 5))
-def test_every_finding_counts_what_a_plain_look_counts(
-    history: list[Snapshot], vms: list[ReviewedVm], days: int, most: int
+def test_every_finding_matches_a_simple_count(
+    history: list[Snapshot], vms: list[ReviewedVm], days: int, max_entries: int
 ) -> None:
-    found = reviewed(history, vms, recent_days=days, most=most)
+    found = reviewed(history, vms, recent_days=days, max_entries=max_entries)
     living = {vm.id for vm in vms if vm.status != "DELETED"}
     left = {vm.id for vm in vms if vm.id in living and is_rehearsal(vm.name)}
     recent = NOW - timedelta(days=days)
-    ready = [it for it in history if it.state == "ready"]
-    protected = {it.vm_id for it in ready if it.created_at is None or it.created_at >= recent}
+    ready = [snapshot for snapshot in history if snapshot.state == "ready"]
+    protected = {
+        snapshot.vm_id
+        for snapshot in ready
+        if snapshot.created_at is None or snapshot.created_at >= recent
+    }
     grown = [
-        it for it in history if it.created_at and it.created_at >= NOW - timedelta(GROWTH_DAYS)
+        snapshot
+        for snapshot in history
+        if snapshot.created_at and snapshot.created_at >= NOW - timedelta(GROWTH_DAYS)
     ]
     assert found.snapshots == len(history)
-    assert found.size == sum(it.size or 0 for it in history)
-    assert found.failed.count == sum(it.state == "failed" for it in history)
+    assert found.size == sum(snapshot.size or 0 for snapshot in history)
+    assert found.failed.count == sum(snapshot.state == "failed" for snapshot in history)
     assert found.virtual_machines == len(living)
     assert found.rehearsals.count == len(left)
     assert found.no_recent.count == len(living - left - protected)
-    assert found.growth.count == len({it.vm_id for it in grown})
-    assert found.growth.size == sum(it.size or 0 for it in grown)
-    gone = {it.id for it in history if it.vm_gone}
-    lost = {it.id for it in history if not it.vm_status and it.vm_id and it.vm_id not in living}
+    assert found.growth.count == len({snapshot.vm_id for snapshot in grown})
+    assert found.growth.size == sum(snapshot.size or 0 for snapshot in grown)
+    gone = {snapshot.id for snapshot in history if snapshot.vm_gone}
+    lost = {
+        snapshot.id
+        for snapshot in history
+        if not snapshot.vm_status and snapshot.vm_id and snapshot.vm_id not in living
+    }
     assert found.vm_gone.count == len(gone | lost)
 
 
 @given(histories, machines, st.integers(1, 5))
-def test_no_finding_names_more_than_asked_for_and_each_tells_how_many_more(
-    history: list[Snapshot], vms: list[ReviewedVm], most: int
+def test_findings_are_limited_and_report_the_number_of_other_entries(
+    history: list[Snapshot], vms: list[ReviewedVm], max_entries: int
 ) -> None:
-    found = reviewed(history, vms, most=most)
+    found = reviewed(history, vms, max_entries=max_entries)
     for finding in (found.vm_gone, found.failed, found.never_followed):
-        assert len(finding.snapshots) == min(finding.count, most)
+        assert len(finding.snapshots) == min(finding.count, max_entries)
         assert len(finding.snapshots) + finding.more == finding.count
-        assert finding.size >= sum(it.size or 0 for it in finding.snapshots)
-        sizes = [it.size or 0 for it in finding.snapshots]
+        assert finding.size >= sum(snapshot.size or 0 for snapshot in finding.snapshots)
+        sizes = [snapshot.size or 0 for snapshot in finding.snapshots]
         assert sizes == sorted(sizes, reverse=True)
     for finding in (found.no_recent, found.rehearsals, found.growth):
-        assert len(finding.virtual_machines) == min(finding.count, most)
+        assert len(finding.virtual_machines) == min(finding.count, max_entries)
         assert len(finding.virtual_machines) + finding.more == finding.count
 
 
 @given(histories, machines)
-def test_one_that_was_never_followed_is_alone_and_its_vm_is_unprotected_if_it_is_listed(
+def test_a_never_followed_snapshot_is_alone_and_its_listed_vm_has_no_recent_one(
     history: list[Snapshot], vms: list[ReviewedVm]
 ) -> None:
-    found = reviewed(history, vms, most=60)
+    found = reviewed(history, vms, max_entries=60)
     for named in found.never_followed.snapshots:
-        alike = [it.id for it in history if it.vm_id == named.vm_id and it.state == "ready"]
+        alike = [
+            snapshot.id
+            for snapshot in history
+            if snapshot.vm_id == named.vm_id and snapshot.state == "ready"
+        ]
         assert alike == [named.id]
         assert named.id not in ids(found.vm_gone)
         listed = {vm.id for vm in vms if vm.status != "DELETED" and not is_rehearsal(vm.name)}
@@ -294,10 +324,11 @@ plain_names = st.text(min_size=1, max_size=MAX_NAME_LENGTH).filter(is_sanitized)
 
 @example("x" * (MAX_NAME_LENGTH - 11) + " y")
 @given(plain_names)
-def test_the_name_of_a_rehearsal_is_known_again_fits_and_is_made_once(name: str) -> None:
-    made = rehearsal_name(name)
-    assert is_rehearsal(made)
-    assert len(made) <= MAX_NAME_LENGTH
-    assert is_sanitized(made)
-    assert rehearsal_name(made) == made
-    assert made == name or made.removeprefix("rehearsal-") == name[: MAX_NAME_LENGTH - 10].rstrip()
+def test_a_rehearsal_name_is_recognized_fits_and_has_one_prefix(name: str) -> None:
+    renamed = rehearsal_name(name)
+    assert is_rehearsal(renamed)
+    assert len(renamed) <= MAX_NAME_LENGTH
+    assert is_sanitized(renamed)
+    assert rehearsal_name(renamed) == renamed
+    truncated = name[: MAX_NAME_LENGTH - 10].rstrip()
+    assert renamed == name or renamed.removeprefix("rehearsal-") == truncated

@@ -1,4 +1,4 @@
-"""What the environment says, each setting good and bad."""
+"""Settings from the environment: valid and invalid values of each."""
 
 import sys
 from pathlib import Path
@@ -44,7 +44,7 @@ def refusal(environment: dict[str, str]) -> str:
     return str(caught.value)
 
 
-def test_an_empty_environment_means_the_embedded_cloud_and_the_documented_defaults() -> None:
+def test_an_empty_environment_selects_the_embedded_cloud_and_the_documented_defaults() -> None:
     settings = read_settings({})
     assert settings == Settings()
     assert settings.embedded
@@ -62,14 +62,14 @@ def test_an_empty_value_counts_as_absent_for_every_setting(blank: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["SNAPSHOT_MCP_API_KEY", "HYPERSTACK_API_KEY"])
-def test_a_key_under_either_name_means_the_real_cloud(name: str) -> None:
+def test_a_key_under_either_name_selects_the_real_cloud(name: str) -> None:
     settings = read_settings({name: f"  {KEY}\n"})
     assert not settings.embedded
     assert key_of(settings) == KEY
     assert settings.api_url == DEFAULT_API_URL
 
 
-def test_our_own_names_go_before_those_of_the_vendor() -> None:
+def test_our_variable_names_take_precedence_over_the_vendors() -> None:
     settings = read_settings(
         {
             "SNAPSHOT_MCP_API_KEY": "ours",
@@ -81,7 +81,7 @@ def test_our_own_names_go_before_those_of_the_vendor() -> None:
     assert (key_of(settings), settings.api_url) == ("ours", "https://ours.example/v1")
 
 
-def test_an_empty_name_of_ours_leaves_the_vendors_in_force() -> None:
+def test_an_empty_variable_of_ours_does_not_hide_the_vendors() -> None:
     settings = read_settings(
         {
             "SNAPSHOT_MCP_API_KEY": " ",
@@ -95,19 +95,21 @@ def test_an_empty_name_of_ours_leaves_the_vendors_in_force() -> None:
 
 @pytest.mark.parametrize("name", ["SNAPSHOT_MCP_API_KEY", "HYPERSTACK_API_KEY"])
 @pytest.mark.parametrize("broken", ["two words", "line\nbreak", "k\u00e9y", "nul\0", "\u200bkey"])
-def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(name: str, broken: str) -> None:
+def test_a_key_that_http_headers_cannot_carry_is_refused_and_not_shown(
+    name: str, broken: str
+) -> None:
     sentence = refusal({name: broken})
     assert name in sentence
     assert broken not in sentence
 
 
-def test_a_key_never_shows_in_the_settings_as_text() -> None:
+def test_settings_as_text_never_contain_the_key() -> None:
     settings = read_settings({"SNAPSHOT_MCP_API_KEY": KEY})
     assert KEY not in f"{settings!r} {settings} {settings.model_dump_json()}"
 
 
 @given(st.text(min_size=1, max_size=40))
-def test_any_key_is_either_taken_as_it_is_or_refused_unseen(text: str) -> None:
+def test_any_key_is_either_accepted_unchanged_or_refused_without_being_shown(text: str) -> None:
     if text.isascii() and text.isprintable() and " " not in text:
         assert validate_api_key("THE_KEY", text) == text
         return
@@ -132,7 +134,9 @@ def test_any_key_is_either_taken_as_it_is_or_refused_unseen(text: str) -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["SNAPSHOT_MCP_API_URL", "HYPERSTACK_API_URL"])
-def test_an_address_is_taken_without_its_last_slash(name: str, written: str, read: str) -> None:
+def test_an_address_is_accepted_without_its_trailing_slash(
+    name: str, written: str, read: str
+) -> None:
     assert read_settings({"SNAPSHOT_MCP_API_KEY": KEY, name: written}).api_url == read
 
 
@@ -169,7 +173,7 @@ def test_an_address_is_taken_without_its_last_slash(name: str, written: str, rea
     ],
 )
 @pytest.mark.parametrize("name", ["SNAPSHOT_MCP_API_URL", "HYPERSTACK_API_URL"])
-def test_an_address_that_is_wrong_or_would_show_the_key_on_the_way_is_refused(
+def test_an_address_that_is_invalid_or_would_expose_the_key_is_refused(
     name: str, address: str
 ) -> None:
     sentence = refusal({"SNAPSHOT_MCP_API_KEY": KEY, name: address})
@@ -182,34 +186,34 @@ def test_an_address_that_is_wrong_or_would_show_the_key_on_the_way_is_refused(
     "address",
     ["https://api\t.example/v1", "https://api.example/v\n1", "https://api.example/\x01"],
 )
-def test_an_address_with_a_control_character_is_refused_at_the_start(address: str) -> None:
+def test_an_address_with_a_control_character_is_refused(address: str) -> None:
     assert "SNAPSHOT_MCP_API_URL" in refusal(
         {"SNAPSHOT_MCP_API_KEY": KEY, "SNAPSHOT_MCP_API_URL": address}
     )
 
 
 @pytest.mark.parametrize("address", ["https://api.example/v1?", "https://api.example/v1#"])
-def test_an_address_with_an_empty_query_or_fragment_is_refused_too(address: str) -> None:
+def test_an_address_with_an_empty_query_or_fragment_is_refused(address: str) -> None:
     assert "SNAPSHOT_MCP_API_URL" in refusal(
         {"SNAPSHOT_MCP_API_KEY": KEY, "SNAPSHOT_MCP_API_URL": address}
     )
 
 
 @pytest.mark.parametrize("name", ["SNAPSHOT_MCP_API_URL", "HYPERSTACK_API_URL"])
-def test_an_address_without_a_key_is_refused_rather_than_ignored(name: str) -> None:
+def test_an_address_without_a_key_is_refused(name: str) -> None:
     sentence = refusal({name: "https://api.example/v1"})
     assert name in sentence
     assert "SNAPSHOT_MCP_API_KEY" in sentence
 
 
-def test_the_data_folder_is_taken_whether_it_exists_or_not(tmp_path: Path) -> None:
+def test_the_data_folder_need_not_exist(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "not" / "yet"):
         settings = read_settings({"SNAPSHOT_MCP_DATA_DIR": f" {folder} "})
         assert settings.data_dir == settings.data_folder() == folder
         assert read_data_folder({"SNAPSHOT_MCP_DATA_DIR": str(folder)}) == folder
 
 
-def test_a_tilde_in_the_data_folder_is_the_home_of_the_user(
+def test_a_tilde_in_the_data_folder_is_the_users_home(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -218,7 +222,7 @@ def test_a_tilde_in_the_data_folder_is_the_home_of_the_user(
     assert folder == tmp_path / "snapshots"
 
 
-def test_without_a_data_folder_the_platforms_own_is_used() -> None:
+def test_the_default_data_folder_is_the_platforms() -> None:
     folder = read_settings({}).data_folder()
     assert folder.is_absolute()
     assert "snapshot-mcp" in folder.parts
@@ -241,17 +245,17 @@ def test_a_data_folder_that_is_a_file_or_a_broken_link_is_refused(tmp_path: Path
 
 
 @pytest.mark.parametrize("value", ["1", "true", "TRUE", "Yes", "on", " on "])
-def test_reading_only_can_be_switched_on(value: str) -> None:
+def test_read_only_mode_can_be_switched_on(value: str) -> None:
     assert read_settings({"SNAPSHOT_MCP_READ_ONLY": value}).read_only is True
 
 
 @pytest.mark.parametrize("value", ["0", "false", "False", "no", "OFF"])
-def test_reading_only_can_be_switched_off(value: str) -> None:
+def test_read_only_mode_can_be_switched_off(value: str) -> None:
     assert read_settings({"SNAPSHOT_MCP_READ_ONLY": value}).read_only is False
 
 
 @pytest.mark.parametrize("value", ["2", "y", "truthy", "enabled", "-"])
-def test_an_unclear_switch_is_refused_rather_than_taken_for_off(value: str) -> None:
+def test_an_unclear_switch_is_refused(value: str) -> None:
     assert "SNAPSHOT_MCP_READ_ONLY" in refusal({"SNAPSHOT_MCP_READ_ONLY": value})
 
 
@@ -261,7 +265,7 @@ def test_consent_is_auto_or_human(value: str, read: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["none", "person", "automatic", "off"])
-def test_an_unknown_consent_is_refused_rather_than_taken_for_less(value: str) -> None:
+def test_an_unknown_consent_level_is_refused(value: str) -> None:
     assert "SNAPSHOT_MCP_CONSENT" in refusal({"SNAPSHOT_MCP_CONSENT": value})
 
 
@@ -277,7 +281,7 @@ def test_a_time_limit_out_of_range_is_refused(value: str) -> None:
     assert "SNAPSHOT_MCP_TIMEOUT" in refusal({"SNAPSHOT_MCP_TIMEOUT": value})
 
 
-def test_the_policy_is_named_by_an_absolute_path(tmp_path: Path) -> None:
+def test_the_policy_path_must_be_absolute(tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     assert read_settings({"SNAPSHOT_MCP_POLICY": str(path)}).policy == path
     assert read_settings({"SNAPSHOT_MCP_POLICY": " "}).policy is None
@@ -295,7 +299,7 @@ def test_the_policy_is_named_by_an_absolute_path(tmp_path: Path) -> None:
         ("SNAPSHOT_MCP_POLICY", "perhaps"),
     ],
 )
-def test_a_bad_setting_beside_a_key_does_not_show_the_key(name: str, value: str) -> None:
+def test_the_error_for_another_setting_does_not_show_the_key(name: str, value: str) -> None:
     sentence = refusal({"SNAPSHOT_MCP_API_KEY": KEY, name: value})
     assert name in sentence
     assert KEY not in sentence
@@ -304,7 +308,7 @@ def test_a_bad_setting_beside_a_key_does_not_show_the_key(name: str, value: str)
 @pytest.mark.parametrize(
     "address", ["postgresql://a:canary@host/db", "postgres://host", "  postgresql:///db "]
 )
-def test_the_shared_database_is_named_by_an_address_that_is_not_shown(address: str) -> None:
+def test_the_database_address_is_read_and_never_shown(address: str) -> None:
     settings = read_settings({"SNAPSHOT_MCP_DATABASE_URL": address})
     assert settings.database_url is not None
     assert settings.database_url.get_secret_value() == address.strip()
@@ -314,13 +318,13 @@ def test_the_shared_database_is_named_by_an_address_that_is_not_shown(address: s
 @pytest.mark.parametrize(
     "address", ["mysql://a:canary@host/db", "host=a password=canary", "postgresql://canary\n@a/b"]
 )
-def test_an_address_of_no_postgresql_database_is_refused_and_not_shown(address: str) -> None:
+def test_an_invalid_database_address_is_refused_and_not_shown(address: str) -> None:
     sentence = refusal({"SNAPSHOT_MCP_DATABASE_URL": address})
     assert "postgresql://" in sentence
     assert "canary" not in sentence
 
 
-def test_a_shared_database_without_its_client_is_refused_with_what_to_install(
+def test_a_database_without_its_client_library_is_refused_with_the_install_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "psycopg_pool", None)
@@ -328,14 +332,14 @@ def test_a_shared_database_without_its_client_is_refused_with_what_to_install(
     assert "pip install 'snapshot-mcp[service]'" in sentence
 
 
-def test_settings_cannot_be_changed_after_the_start() -> None:
+def test_settings_are_immutable() -> None:
     settings = read_settings({})
     with pytest.raises(ValidationError):
         settings.__setattr__("read_only", True)
     assert settings.read_only is False
 
 
-def test_the_sandbox_accepts_the_given_key_and_else_the_documented_one() -> None:
+def test_the_sandbox_accepts_the_configured_key_or_the_documented_default() -> None:
     assert read_sandbox_key({"SNAPSHOT_MCP_API_KEY": f" {KEY} "}) == KEY
     assert (
         read_sandbox_key({"SNAPSHOT_MCP_API_KEY": ""}) == read_sandbox_key({}) == EMBEDDED_API_KEY
@@ -343,7 +347,7 @@ def test_the_sandbox_accepts_the_given_key_and_else_the_documented_one() -> None
     assert read_sandbox_key({"HYPERSTACK_API_KEY": KEY}) == EMBEDDED_API_KEY
 
 
-def test_the_sandbox_refuses_a_key_that_no_header_can_carry() -> None:
+def test_the_sandbox_refuses_a_key_that_http_headers_cannot_carry() -> None:
     with pytest.raises(ConfigurationError, match="SNAPSHOT_MCP_API_KEY") as caught:
         read_sandbox_key({"SNAPSHOT_MCP_API_KEY": "two words"})
     assert "two words" not in str(caught.value)

@@ -80,7 +80,7 @@ async def _call(
     )
     async with client:
         values = parse_arguments(await _input_schema(client, tool), pairs)
-        with terminal.waiting():
+        with terminal.progress_bar():
             result = await _send(client, tool, values, terminal)
             plan = cast("dict[str, Any]", result.structured_content or {})
             if (
@@ -107,7 +107,7 @@ async def _send(
     client: Client, tool: str, values: dict[str, object], terminal: Terminal
 ) -> CallToolResult:
     try:
-        return await client.call_tool(tool, values, progress_callback=terminal.progress)
+        return await client.call_tool(tool, values, progress_callback=terminal.show_progress)
     except MCPError as error:
         return CallToolResult(content=[TextContent(text=str(error))], is_error=True)
 
@@ -122,7 +122,7 @@ def _print_result(result: CallToolResult, terminal: Terminal, *, as_json: bool) 
     if result.is_error:
         texts = [block.text for block in result.content if isinstance(block, TextContent)]
         terminal.say("\n".join(texts))
-        return exit_codes.FAILED if terminal.agreed else exit_codes.NOT_CONFIRMED
+        return exit_codes.FAILED if terminal.confirmed else exit_codes.NOT_CONFIRMED
     if as_json:
         print(json.dumps(content, indent=2))
     else:

@@ -21,7 +21,7 @@ class Terminal:
     """Shows progress and questions on stderr, so that stdout contains only the result.
 
     Attributes:
-        agreed: False if the last question was declined or left unanswered.
+        confirmed: False if the last question was declined or left unanswered.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Terminal:
             *columns, console=self._console, transient=True, disable=not self._console.is_terminal
         )
         self._task = self._bar.add_task("waiting", total=None, start=False)
-        self.agreed = True
+        self.confirmed = True
 
     @property
     def has_person(self) -> bool:
@@ -43,14 +43,16 @@ class Terminal:
         self._console.print(escape(text), highlight=False, soft_wrap=True)
 
     @contextmanager
-    def waiting(self) -> Generator[None]:
+    def progress_bar(self) -> Generator[None]:
         """Show a progress bar from the first notification until the end of the block."""
         try:
             yield
         finally:
             self._bar.stop()
 
-    async def progress(self, progress: float, total: float | None, message: str | None) -> None:
+    async def show_progress(
+        self, progress: float, total: float | None, message: str | None
+    ) -> None:
         """Show a progress notification of the server."""
         self._bar.start()
         self._bar.start_task(self._task)
@@ -65,7 +67,7 @@ class Terminal:
         self._bar.stop()
         form = params if isinstance(params, ElicitRequestFormParams) else None
         words = await self._ask(form.message) if form else ""
-        self.agreed = bool(words)
+        self.confirmed = bool(words)
         if form is None or not words:
             return ElicitResult(action="decline")
         (field,) = form.requested_schema["properties"]

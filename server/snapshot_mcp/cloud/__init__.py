@@ -1,1 +1,1 @@
-"""The way out: the cloud's REST API, typed."""
+"""A typed client of the cloud's REST API."""

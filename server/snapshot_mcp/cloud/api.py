@@ -1,7 +1,7 @@
-"""One HTTP call: a limit on its time and size, its answer checked, its failure typed.
+"""One HTTP call: limit its time and size, check its answer, and raise typed errors.
 
-A read that fails changed nothing. A write that fails after it left this process may have happened:
-that is `OutcomeUnknown`, whatever the cause, and nobody may repeat it blindly.
+A failed read changed nothing. A write that fails after it was sent may have taken effect. Every
+such failure raises `OutcomeUnknownError`, and the write must not be repeated blindly.
 """
 
 import logging
@@ -30,21 +30,21 @@ from snapshot_mcp.core.instrumentation import observe_request
 T = TypeVar("T")
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
-"""Answers above this are cut off and refused; a page of 100 snapshots takes about 0.3 MB, and the
-emptiest JSON grows thirtyfold when it is parsed."""
+"""Limit of an answer. A page of 100 snapshots has about 0.3 MB, and JSON can take thirty times its
+size in memory when it is parsed."""
 
 _NOT_SENT_ERRORS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
-# An address in an answer that cannot be parsed comes as InvalidURL or a ValueError.
+# httpx raises InvalidURL or ValueError for an answer with an invalid URL.
 _READ_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, TimeoutError, ValueError)
 
 READ_ATTEMPTS = 3
-"""A read may take as long as so many calls may, with all its pauses and queues."""
+"""A read, with its retries and waits, may take as long as this number of calls."""
 
 logger = logging.getLogger(__name__)
 
 
 class ApiResponse(NamedTuple):
-    """What came back: the HTTP status, the JSON value (None when it is no JSON), the headers."""
+    """The HTTP status, the JSON value (None if the body is not JSON) and the headers."""
 
     status: int
     body: object
@@ -52,13 +52,13 @@ class ApiResponse(NamedTuple):
 
 
 class ApiClient:
-    """The cloud's REST API.
+    """A client of the cloud's REST API.
 
     Args:
-        connection: the way to it.
-        traffic: when a request may leave.
-        clock: the time, and the way to wait.
-        timeout: seconds for one call as a whole, however slowly its bytes drip.
+        connection: sends the requests.
+        scheduler: decides when a request may be sent.
+        clock: source of time.
+        timeout: seconds for one call from start to end, even if its bytes arrive slowly.
     """
 
     def __init__(
@@ -77,36 +77,36 @@ class ApiClient:
         params: Mapping[str, str | int] | None = None,
         decode: JsonDecoder = decode_json,
         *,
-        once: bool = False,
+        retry: bool = True,
     ) -> T:
-        """GET `path` and parse its body; again, where that may well work in a moment.
+        """GET `path` and parse its body; retry transient failures.
 
         Args:
-            path: below the base address.
-            subject: what is read, as it stands in an error ("snapshot 1701").
-            parse: makes the result of the JSON body; raises ProtocolError when it does not fit.
-            params: the query.
-            decode: makes the JSON value of a success.
-            once: not again: an answer that comes late is of no use.
+            path: relative to the base URL.
+            subject: what is read, for error messages ("snapshot 1701").
+            parse: converts the JSON body to the result; raises ProtocolError if it is invalid.
+            params: the query parameters.
+            decode: decodes the body of a success.
+            retry: False if a late answer is useless to the caller.
 
         Raises:
             CloudError: the cloud refused, or gave no usable answer.
-            ProtocolError: the body is no JSON, or not of the expected shape.
+            ProtocolError: the body is not JSON, or does not have the expected shape.
         """
-        within = READ_ATTEMPTS * self._timeout
+        max_seconds = READ_ATTEMPTS * self._timeout
 
         async def attempt() -> ApiResponse:
             return await self._read_once(path, subject, params, decode)
 
         try:
-            with anyio.fail_after(within):
-                trying = (
-                    attempt() if once else retry_until(attempt, self._clock, max_seconds=within)
-                )
-                answer = await trying
+            with anyio.fail_after(max_seconds):
+                if retry:
+                    answer = await retry_until(attempt, self._clock, max_seconds=max_seconds)
+                else:
+                    answer = await attempt()
         except TimeoutError as error:
             raise UnavailableError(
-                f"The cloud did not give {subject} within {within:g} s.",
+                f"The cloud did not return {subject} within {max_seconds:g} s.",
                 f"{NOTHING_CHANGED} Many requests are waiting, or the cloud is slow; try later.",
             ) from error
         return parse(answer.body)
@@ -125,16 +125,16 @@ class ApiClient:
                 logger.info("a read failed: %s", error_kind(error))
                 raise UnavailableError(
                     f"The cloud could not be reached for {subject} ({_describe_failure(error)}).",
-                    f"{NOTHING_CHANGED} Try again in a moment; if it stays so, check the address.",
+                    f"{NOTHING_CHANGED} Try again in a moment; if it persists, check the API URL.",
                     transient=isinstance(
                         error, (*_NOT_SENT_ERRORS, httpx.NetworkError, httpx.ProtocolError)
                     ),
                 ) from error
-            self._raise_on_failure(answer, subject, writing=False)
+            self._raise_on_failure(answer, subject, is_write=False)
             return answer
 
     def write_slot(self) -> AbstractAsyncContextManager[None]:
-        """The time of one `write`; whoever has the turn sends at once."""
+        """Wait for a slot for one `write`, which must be sent immediately."""
         return self._scheduler.write_slot()
 
     async def write(
@@ -145,12 +145,12 @@ class ApiClient:
         parse: Callable[[object], T],
         body: JsonBody | None = None,
     ) -> T:
-        """Send one write, once, within a `turn_to_write`, and parse its answer.
+        """Send one write, exactly once, inside a `write_slot`, and parse its answer.
 
         Arguments as in `read`.
 
         Raises:
-            OutcomeUnknown: it was sent and what came back does not tell whether it happened.
+            OutcomeUnknownError: it was sent, and the answer does not show whether it took effect.
             CloudError: the cloud refused, or could not be reached; nothing was changed.
         """
         async with self._scheduler.circuit_guard():
@@ -166,20 +166,20 @@ class ApiClient:
     ) -> T:
         try:
             answer = await self._send(method, path, body=body)
-            self._raise_on_failure(answer, subject, writing=True)
+            self._raise_on_failure(answer, subject, is_write=True)
             return parse(answer.body)
         except _NOT_SENT_ERRORS as error:
             raise UnavailableError(
                 f"The cloud could not be reached ({_describe_failure(error)}).",
-                f"Nothing was sent. {NOTHING_CHANGED} Try again in a moment.",
+                f"{NOTHING_CHANGED} Try again in a moment.",
                 transient=True,
             ) from error
         except CloudError:
             raise
         except ProtocolError as error:
-            raise outcome_unknown_error(subject, "the answer does not fit the request") from error
+            raise outcome_unknown_error(subject, "the answer does not match the request") from error
         except Exception as error:
-            # Whatever it was, the request may be out: nobody may be told less than that.
+            # The request may have been sent, whatever the error is.
             broken = isinstance(error, (httpx.NetworkError, httpx.ProtocolError))
             raise outcome_unknown_error(
                 subject, _describe_failure(error), may_complete_later=not broken
@@ -194,26 +194,30 @@ class ApiClient:
         body: JsonBody | None = None,
         decode: JsonDecoder = decode_json,
     ) -> ApiResponse:
-        with observe_request(method, path) as answered, anyio.fail_after(self._timeout):
+        with observe_request(method, path) as report_status, anyio.fail_after(self._timeout):
             async with self._connection.stream(method, path, params, body) as response:
-                answered(response.status_code)
+                report_status(response.status_code)
                 if response.headers.get("content-encoding", "identity") != "identity":
-                    raise ProtocolError("The cloud's answer is compressed, unasked.")
+                    raise ProtocolError(
+                        "The cloud's answer has a compression that was not requested."
+                    )
                 received = bytearray()
-                # The body as it comes: it is not compressed, so what httpx adds does nothing here.
+                # Read the raw stream: the body is not compressed, so httpx has nothing to decode.
                 async for chunk in cast("httpx.AsyncByteStream", response.stream):
                     received += chunk
                     if len(received) > MAX_BODY_BYTES:
                         raise ProtocolError(
-                            "The cloud's answer is larger than any real one; it was cut off."
+                            "The cloud's answer exceeds the size limit and was discarded."
                         )
                 if not response.is_success:
                     decode = decode_json
                 return ApiResponse(response.status_code, decode(received), response.headers)
 
-    def _raise_on_failure(self, answer: ApiResponse, subject: str, *, writing: bool) -> None:
-        advised = parse_retry_after(answer.headers.get("retry-after", ""), self._clock)
-        error = error_from_response(answer.status, answer.body, subject, advised, is_write=writing)
+    def _raise_on_failure(self, answer: ApiResponse, subject: str, *, is_write: bool) -> None:
+        retry_after = parse_retry_after(answer.headers.get("retry-after", ""), self._clock)
+        error = error_from_response(
+            answer.status, answer.body, subject, retry_after, is_write=is_write
+        )
         if error is not None:
             logger.info("the cloud answered %d", answer.status)
             raise error

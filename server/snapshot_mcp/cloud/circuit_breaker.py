@@ -1,7 +1,8 @@
-"""The circuit: a cloud that is down is not asked again and again, and everybody is told at once.
+"""Circuit breaker: while the cloud is down, fail fast instead of sending requests.
 
-Pure: the time comes in as an argument. After a few failures in a row the circuit is open, and
-nothing is sent for a while; then one request may try, and what comes of it decides.
+A pure state machine: the time is an argument. After several failures in a row the circuit opens and
+nothing is sent for a while. Then one request probes the cloud; its result closes the circuit or
+keeps it open for longer.
 """
 
 from datetime import datetime
@@ -13,11 +14,11 @@ MAX_OPEN_SECONDS = 60.0
 
 
 class Outage(NamedTuple):
-    """A cloud that did not answer.
+    """A period in which the cloud does not answer.
 
     Attributes:
         since: time of the first failure in the row.
-        seconds: until it is asked again.
+        retry_in_seconds: seconds until the next request is allowed.
     """
 
     since: datetime
@@ -25,13 +26,16 @@ class Outage(NamedTuple):
 
 
 class CircuitBreaker:
-    """Whether the cloud is asked at all; one for all calls of the process."""
+    """Decides whether requests may be sent. All calls of the process share one.
+
+    Arguments named `now` are seconds of a clock that never goes back.
+    """
 
     def __init__(self) -> None:
         self.record_success()
 
     def record_success(self) -> None:
-        """The cloud answered, whatever it said."""
+        """Record an answer of the cloud, even if it is a refusal."""
         self._failures = 0
         self._since: datetime | None = None
         self._open_seconds = MIN_OPEN_SECONDS
@@ -39,33 +43,33 @@ class CircuitBreaker:
         self._probing = False
 
     def current_outage(self, now: float) -> Outage | None:
-        """What keeps a request back at `elapsed` (seconds that never go back); None if nothing."""
+        """Return the outage that blocks requests at `now`, or None."""
         if self._since is None or self._probe_at is None:
             return None
-        left = self._probe_at - now
-        if left <= 0 and not self._probing:
+        remaining = self._probe_at - now
+        if remaining <= 0 and not self._probing:
             return None
-        return Outage(self._since, max(left, 0.0))
+        return Outage(self._since, max(remaining, 0.0))
 
-    def admit(self, elapsed: float) -> Outage | None:
-        """Like `outage`; where it answers None after a rest, this request is the one that tries."""
-        outage = self.current_outage(elapsed)
+    def admit(self, now: float) -> Outage | None:
+        """Return the outage that blocks a request; None admits it, after an outage as the probe."""
+        outage = self.current_outage(now)
         if outage is None and self._probe_at is not None:
             self._probing = True
         return outage
 
-    def record_failure(self, elapsed: float, now: datetime) -> None:
-        """The cloud did not answer, or said that it cannot."""
+    def record_failure(self, now: float, time_of_day: datetime) -> None:
+        """Record that the cloud did not answer, or reported that it is unavailable."""
         self._failures += 1
-        self._since = self._since or now
+        self._since = self._since or time_of_day
         if self._probing:
             self._open_seconds = min(self._open_seconds * 2, MAX_OPEN_SECONDS)
         if self._probing or self._failures == FAILURE_THRESHOLD:
-            self._probe_at = elapsed + self._open_seconds
+            self._probe_at = now + self._open_seconds
         self._probing = False
 
     def record_cancellation(self) -> None:
-        """A request ended before anything was learned from it; another one may try."""
+        """Record that a request ended without a result, so another one may probe."""
         self._probing = False
 
     @property

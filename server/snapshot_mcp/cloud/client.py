@@ -1,6 +1,6 @@
-"""The calls that the tools need, one method each. Reading and writing are two classes.
+"""The API calls that the tools need, one method each. Reads and writes are two classes.
 
-Only the gate (`consent/gate.py`) is given the writer, so that no write can go around it.
+Only the gate (`consent/gate.py`) has access to the writer, so no write can bypass it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,25 +27,25 @@ from snapshot_mcp.models.cloud import CustomImage, Snapshot, VirtualMachine
 T = TypeVar("T")
 
 MAX_PAGE_ENTRIES = 1_000
-"""A server that ignores the page size may send more than asked for, but not without end."""
+"""Limit of entries in one answer, for a server that ignores the page size."""
 
 
 class Page(NamedTuple):
-    """One page of a list: its raw entries, and how many entries the cloud counts in all."""
+    """One page of a list: its raw entries, and the cloud's count of all entries."""
 
     entries: list[object]
     total: int | None
 
 
 class RestoreReceipt(NamedTuple):
-    """The new VM, and whether the cloud rejected the contract and bills it on demand."""
+    """The new VM, and whether the cloud rejected the contract and bills on demand instead."""
 
     virtual_machine: VirtualMachine
     contract_rejected: bool
 
 
 class CloudReader:
-    """Everything that changes nothing. Errors are those of `Api.read`."""
+    """All calls that change nothing. They raise the errors of `ApiClient.read`."""
 
     def __init__(self, api: ApiClient) -> None:
         self._api = api
@@ -58,29 +58,29 @@ class CloudReader:
         search: str,
         fields: tuple[str, ...] | None = None,
         *,
-        once: bool = False,
+        retry: bool = True,
     ) -> Page:
-        """One page of snapshots, without the parts that only a single one shows.
+        """Return one page of snapshots, without the fields that only `get_snapshot` reads.
 
         Args:
-            page: its number; the first is 1.
-            page_size: how many entries to ask for.
-            search: a part of the name; empty for all.
+            page: its number, from 1.
+            page_size: number of entries to request.
+            search: part of the name; empty for all.
             fields: the fields to read from each entry; None for all that a list contains.
-            once: not again where it fails: an answer that comes late is of no use.
+            retry: False if a late answer is useless to the caller.
         """
         query, decode = _page_query(page, page_size, search), self._decoder(fields)
-        return await self._read_page("/core/snapshots", "snapshots", query, decode, once=once)
+        return await self._read_page("/core/snapshots", "snapshots", query, decode, retry=retry)
 
     async def get_virtual_machines_page(
-        self, page: int, page_size: int, search: str, *, once: bool = False
+        self, page: int, page_size: int, search: str, *, retry: bool = True
     ) -> Page:
-        """One page of VMs, oldest first; pages start at 1, `search` is a part of the name."""
+        """Return one page of VMs, oldest first. Arguments as in `get_snapshots_page`."""
         query = _page_query(page, page_size, search)
-        return await self._read_page("/core/virtual-machines", "instances", query, once=once)
+        return await self._read_page("/core/virtual-machines", "instances", query, retry=retry)
 
     async def get_snapshot(self, snapshot_id: int) -> Snapshot:
-        """One snapshot, with everything that the cloud tells."""
+        """Return one snapshot, with all its fields."""
         return await self._api.read(
             f"/core/snapshots/{snapshot_id}",
             f"snapshot {snapshot_id}",
@@ -90,7 +90,7 @@ class CloudReader:
         )
 
     async def get_virtual_machine(self, vm_id: int) -> VirtualMachine:
-        """One VM."""
+        """Return one VM."""
         return await self._api.read(
             f"/core/virtual-machines/{vm_id}",
             f"VM {vm_id}",
@@ -101,9 +101,9 @@ class CloudReader:
         )
 
     async def get_snapshot_events(self, snapshot_id: int) -> list[object]:
-        """The raw entries of what happened to a snapshot, in no order.
+        """Return the raw events of a snapshot, in no order.
 
-        Source: the vendor's OpenAPI document: `snapshot_events`, all at once.
+        Source: the vendor's OpenAPI document: `snapshot_events`, without pages.
         """
         return await self._api.read(
             f"/core/snapshots/{snapshot_id}/events",
@@ -112,7 +112,7 @@ class CloudReader:
         )
 
     async def find_image(self, name: str) -> CustomImage | None:
-        """The image of this very name that the account can use; None when there is none.
+        """Return the image with exactly this name that the account can use, or None.
 
         Source: the vendor's OpenAPI document: images by region and system, `images[].images[]`.
         """
@@ -121,7 +121,7 @@ class CloudReader:
         )
 
     async def is_snapshot_name_available(self, name: str) -> bool:
-        """Whether no snapshot of the account has this name."""
+        """Return whether no snapshot of the account has this name."""
         return await self._api.read(
             f"/core/snapshots/name-availability/{_quote_path_segment(name)}",
             "the name check",
@@ -129,7 +129,7 @@ class CloudReader:
         )
 
     async def get_prices(self) -> Mapping[str, float]:
-        """Prices per hour by resource name ("vCPU", "RAM", "A100-80G-PCIe").
+        """Return prices per hour by resource name ("vCPU", "RAM", "A100-80G-PCIe").
 
         Source: a bare array of {id, name, value}, the value as text, in the recorded replies.
         """
@@ -142,30 +142,30 @@ class CloudReader:
         query: Mapping[str, str | int],
         decode: JsonDecoder = decode_json,
         *,
-        once: bool,
+        retry: bool,
     ) -> Page:
         subject, parse = f"the list of {_PLURALS[key]}", partial(_parse_page, key)
-        return await self._api.read(path, subject, parse, query, decode, once=once)
+        return await self._api.read(path, subject, parse, query, decode, retry=retry)
 
 
 class CloudWriter:
-    """Everything that changes something. Errors are those of `Api.write`; nothing is retried."""
+    """All calls that change something. No retries; they raise the errors of `ApiClient.write`."""
 
     def __init__(self, api: ApiClient) -> None:
         self._api = api
 
     def write_slot(self) -> AbstractAsyncContextManager[None]:
-        """The time of one write, which is sent at once; the waiting for it can be cancelled.
+        """Wait for a slot for one write, which must be sent immediately. The wait can be cancelled.
 
         Raises:
-            Unavailable: the cloud is down, or too many wait; nothing was sent.
+            UnavailableError: the cloud is down, or too many requests are waiting; nothing was sent.
         """
         return self._api.write_slot()
 
     async def create_snapshot(
         self, vm_id: int, name: str, description: str, labels: Sequence[str]
     ) -> Snapshot:
-        """Order a snapshot of a VM; the cloud answers before it is made."""
+        """Request a snapshot of a VM. The cloud answers before the snapshot is complete."""
         return await self._api.write(
             "POST",
             f"/core/virtual-machines/{vm_id}/snapshots",
@@ -179,7 +179,7 @@ class CloudWriter:
     async def restore_snapshot(
         self, snapshot_id: int, new_vm_name: str, contract_id: int | None
     ) -> RestoreReceipt:
-        """Order a new VM from a snapshot; it is billed from then on."""
+        """Request a new VM from a snapshot. The VM is billed from now on."""
         body: dict[str, str | int | list[str]] = {"new_vm_name": new_vm_name}
         if contract_id is not None:
             body["contract_id"] = contract_id
@@ -192,7 +192,7 @@ class CloudWriter:
         )
 
     async def create_image(self, snapshot_id: int, name: str, labels: Sequence[str]) -> CustomImage:
-        """Make an image of a snapshot; what the cloud does not tell of it is None."""
+        """Create an image of a snapshot. Fields that the cloud does not return are None."""
         return await self._api.write(
             "POST",
             f"/core/snapshots/{snapshot_id}/image",
@@ -202,7 +202,7 @@ class CloudWriter:
         )
 
     async def delete_snapshot(self, snapshot_id: int) -> int:
-        """Delete a snapshot and the image made from it, for good; its id."""
+        """Delete a snapshot and the image made from it, permanently, and return its id."""
         await self._api.write(
             "DELETE",
             f"/core/snapshots/{snapshot_id}",
@@ -230,27 +230,27 @@ def _require_object(body: object) -> Mapping[str, object]:
     return cast("Mapping[str, object]", body)
 
 
-def _require_id(thing: T, asked_id: int) -> T:
-    # An answer about another thing must never be acted upon as if it were the one asked for.
-    if getattr(thing, "id", None) != asked_id:
-        raise ProtocolError(f"The cloud was asked for id {asked_id} and answered with another one.")
-    return thing
+def _require_id(item: T, expected_id: int) -> T:
+    # Never act on an answer about another object.
+    if getattr(item, "id", None) != expected_id:
+        raise ProtocolError(f"The cloud's answer is not about id {expected_id}.")
+    return item
 
 
 def _require_success(body: object) -> None:
     if not reports_success(_require_object(body).get("status")):
-        raise ProtocolError("The cloud's answer does not say that it worked.")
+        raise ProtocolError("The cloud's answer does not report success.")
 
 
 def _require_created_snapshot(snapshot: Snapshot, vm_id: int, name: str) -> Snapshot:
-    # Somebody would rely on a snapshot that protects another machine.
+    # Otherwise a person would rely on a snapshot of another VM.
     if (snapshot.vm_id, snapshot.name) != (vm_id, name):
-        raise ProtocolError("The cloud's answer is not about the snapshot that was ordered.")
+        raise ProtocolError("The cloud's answer is not about the requested snapshot.")
     return snapshot
 
 
 def _quote_path_segment(name: str) -> str:
-    # A name of dots would otherwise walk up the path.
+    # A name such as ".." would otherwise change the path.
     return quote(name, safe="").replace(".", "%2E")
 
 
@@ -258,7 +258,7 @@ def _parse_page(key: str, body: object) -> Page:
     answer = _require_object(body)
     entries = get_list(answer, key)
     if len(entries) > MAX_PAGE_ENTRIES:
-        raise ProtocolError("The cloud's answer holds many more entries than were asked for.")
+        raise ProtocolError("The cloud's answer has far more entries than were requested.")
     return Page(entries, read_integer(answer.get("count")))
 
 
@@ -266,7 +266,7 @@ def _parse_restore_receipt(new_vm_name: str, body: object) -> RestoreReceipt:
     answer = _require_object(body)
     vm = parse_virtual_machine(get_object(answer, "instances", "instance"))
     if vm.name != new_vm_name:
-        raise ProtocolError("The cloud's answer is not about the VM that was ordered.")
+        raise ProtocolError("The cloud's answer is not about the requested VM.")
     errors = answer.get("errors")
     return RestoreReceipt(vm, isinstance(errors, Mapping) and "contract" in errors)
 
@@ -276,7 +276,7 @@ def _parse_created_image(name: str, body: object) -> CustomImage:
     answer = _require_object(body)
     image = parse_image(answer.get("image") if _is_object(answer.get("image")) else answer)
     if image.name not in (None, name):
-        raise ProtocolError("The cloud's answer is not about the image that was ordered.")
+        raise ProtocolError("The cloud's answer is not about the requested image.")
     return image.model_copy(update={"name": name})
 
 
@@ -285,7 +285,7 @@ def _find_image(name: str, body: object) -> CustomImage | None:
         try:
             image = parse_image(raw)
         except ProtocolError:
-            continue  # without an id it is none that could be used
+            continue  # an image without an id cannot be used
         if image.name == name:
             return image
     return None

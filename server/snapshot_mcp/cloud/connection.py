@@ -1,8 +1,8 @@
-"""The way to one cloud: its address, what every request carries, and the pooled transport.
+"""Connection to one cloud: base URL, headers and a pool of connections.
 
-It is httpx's transport without its client. What the client adds - cookies, redirects, flows of
-authentication - is nothing that the API of one address needs or the key may travel by, and takes a
-good part of the time of a request.
+This uses httpx's transport without its client. The API needs none of the features that the client
+adds: cookies, redirects (which could send the key elsewhere) and authentication flows. They would
+take a large part of the time of a request.
 """
 
 from collections.abc import AsyncGenerator, Mapping
@@ -25,17 +25,17 @@ _MAX_CACHED_REQUESTS = 256
 
 
 class Connection:
-    """One cloud. Entered, its connections are kept; left, they are closed.
+    """One cloud. A context manager that closes its connections when it exits.
 
     Args:
         transport: sends requests.
-        url: the API's base address.
-        key: the API key.
-        timeout: seconds for each of read, write and the wait for a free connection; half of it to
-            connect.
+        base_url: the API's base URL.
+        api_key: the API key.
+        timeout: seconds for each read, each write and the wait for a free connection; connecting
+            gets half of it.
 
     Raises:
-        ValueError: the key cannot be sent.
+        ValueError: the key contains characters that a header cannot contain.
     """
 
     def __init__(
@@ -49,15 +49,15 @@ class Connection:
             {
                 "api_key": api_key,
                 "accept": "application/json",
-                # A few kilobytes of nested compression inflate to gigabytes.
+                # A few kilobytes of nested compression can inflate to gigabytes.
                 "accept-encoding": "identity",
                 "user-agent": f"snapshot-mcp/{__version__}",
             }
         )
-        # A connection that is not made in half the time of a call is told as such: then it is
-        # certain that nothing was sent.
-        limits = httpx.Timeout(timeout, connect=timeout / 2)
-        self._extensions = {"timeout": limits.as_dict()}
+        # Half of the timeout for connecting: this failure then happens before the timeout of the
+        # call, and proves that nothing was sent.
+        timeouts = httpx.Timeout(timeout, connect=timeout / 2)
+        self._extensions = {"timeout": timeouts.as_dict()}
 
     async def __aenter__(self) -> Self:
         await self._transport.__aenter__()
@@ -79,50 +79,47 @@ class Connection:
         params: Mapping[str, str | int] | None = None,
         body: JsonBody | None = None,
     ) -> AsyncGenerator[httpx.Response]:
-        """Send one request; its answer, of which the body is still on its way.
+        """Send one request, and yield its response before the body is read.
 
         Args:
-            method: the method of HTTP.
-            path: below the base address.
-            params: the query.
-            body: what is sent as JSON.
+            method: the HTTP method.
+            path: relative to the base URL.
+            params: the query parameters.
+            body: sent as JSON.
 
         Raises:
-            httpx.TransportError: there is no answer.
+            httpx.TransportError: there is no response.
         """
-        # A whole address is parsed once; a path and a query by themselves, three times.
-        address = f"{self._base_url}{path}?{urlencode(params)}" if params else self._base_url + path
-        request = (
-            self._build_get(address)
-            if method == "GET"
-            else self._build_request(method, address, body)
-        )
+        # httpx parses one full URL once, but a path with separate parameters three times.
+        url = f"{self._base_url}{path}?{urlencode(params)}" if params else self._base_url + path
+        if method == "GET":
+            request = self._build_get(url)
+        else:
+            request = self._build_request(method, url, body)
         response = await self._transport.handle_async_request(request)
         try:
             yield response
         finally:
             await response.aclose()
 
-    def _build_request(
-        self, method: str, address: str, body: JsonBody | None = None
-    ) -> httpx.Request:
+    def _build_request(self, method: str, url: str, body: JsonBody | None = None) -> httpx.Request:
         return httpx.Request(
-            method, address, headers=self._headers, json=body, extensions=self._extensions
+            method, url, headers=self._headers, json=body, extensions=self._extensions
         )
 
 
 def create_network_transport(url: str) -> httpx.AsyncBaseTransport:
-    """The way through the network to `url`, by the proxy and certificates of the environment.
+    """Return a transport to `url` that uses the environment's proxy and certificates.
 
     Raises:
-        ConfigError: what the environment names cannot be used.
+        ConfigurationError: the environment's settings cannot be used.
     """
-    # Plain http is for this machine: a proxy would read the key.
-    far = url.startswith("https:")
+    # Plain HTTP is for loopback only: a proxy could read the key.
+    is_remote = url.startswith("https:")
     try:
         return httpx.AsyncHTTPTransport(
-            proxy=_proxy_of(httpx.URL(url).host) if far else None,
-            trust_env=far,
+            proxy=_find_proxy(httpx.URL(url).host) if is_remote else None,
+            trust_env=is_remote,
             limits=httpx.Limits(max_connections=MAX_CONNECTIONS),
         )
     except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
@@ -133,7 +130,9 @@ def create_network_transport(url: str) -> httpx.AsyncBaseTransport:
         ) from error
 
 
-def _proxy_of(host: str) -> str | None:
+def _find_proxy(host: str) -> str | None:
+    # httpx's mounts choose a proxy for each request, and exist only in its client. This server has
+    # one host, so the standard library's rules (NO_PROXY, system settings) are applied once.
     if proxy_bypass(host):
         return None
     proxies = getproxies()

@@ -1,7 +1,7 @@
-"""From bytes to JSON values; of a list's entries, only what is read of them.
+"""JSON decoding. From a list's entries, decode only the fields that are used.
 
-Most of a page of snapshots tells of each one's VM, flavor and key pair, which no list shows. To
-build all that took more time than to fetch it.
+Most of a page of snapshots describes each one's VM, flavor and key pair, which no list shows.
+Decoding all of it took longer than fetching it.
 """
 
 import json
@@ -14,39 +14,39 @@ from pydantic_core import from_json
 _COMMON_KEYS = ("status", "message", "error_reason", "count")
 
 JsonDecoder = Callable[[bytes | bytearray], object]
-"""Makes the JSON value of a body; None where it is no JSON."""
+"""Returns the JSON value of a body; None if it is not JSON."""
 
 
-def decode_json(received: bytes | bytearray) -> object:
-    """The whole JSON value; None where it is none."""
+def decode_json(body: bytes | bytearray) -> object:
+    """Return the complete JSON value; None if it is not JSON."""
     try:
-        return from_json(received)
+        return from_json(body)
     except ValueError:
         pass
     try:
-        # The slower parser takes half an emoji in one name, which must not hide a whole list.
-        return json.loads(received)
+        # This slower parser accepts lone surrogates: one broken name must not hide a whole list.
+        return json.loads(body)
     except (ValueError, RecursionError):
         return None
 
 
 def build_list_decoder(key: str, entry_keys: Iterable[str]) -> JsonDecoder:
-    """Decodes the body of a list: what says whether it worked, the count, and parts of the entries.
+    """Return a decoder for the body of a list: its status, its count, and parts of its entries.
 
     Args:
-        key: where the list stands.
-        entry_keys: what is kept of an entry that is an object.
+        key: the key of the list.
+        entry_keys: the keys to decode of each entry.
     """
-    entry: Any = TypedDict("entry", dict.fromkeys(entry_keys, Any), total=False)  # pyright: ignore[reportArgumentType] - its keys come from the model
+    entry: Any = TypedDict("entry", dict.fromkeys(entry_keys, Any), total=False)  # pyright: ignore[reportArgumentType] - its keys are read from the model
     fields: dict[str, Any] = {**dict.fromkeys(_COMMON_KEYS, Any), key: list[entry]}
-    body: Any = TypedDict("body", fields, total=False)  # pyright: ignore[reportArgumentType] - as above
-    decoder = msgspec.json.Decoder(body)
+    list_body: Any = TypedDict("list_body", fields, total=False)  # pyright: ignore[reportArgumentType] - as above
+    decoder = msgspec.json.Decoder(list_body)
 
-    def decode(received: bytes | bytearray) -> object:
+    def decode(body: bytes | bytearray) -> object:
         try:
-            return decoder.decode(received)
+            return decoder.decode(body)
         except (msgspec.DecodeError, RecursionError):
-            # An entry that is no object, or anything else that is odd: it is read as it came.
-            return decode_json(received)
+            # An entry that is not an object, or another surprise: decode everything.
+            return decode_json(body)
 
     return decode

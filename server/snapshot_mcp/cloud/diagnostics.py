@@ -1,4 +1,4 @@
-"""A look at the cloud for whoever asks why it does not work: reads only, one at a time."""
+"""Diagnostics of the cloud for `snapshot-mcp doctor`: sequential reads, no writes."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ _HALF_A_SECOND = 0.5
 
 
 class ReadCheck(NamedTuple):
-    """One read that was tried: what of, how many seconds it took, and why it failed, if it did."""
+    """One attempted read: its subject, its duration in seconds, and its failure, if any."""
 
     subject: str
     seconds: float
@@ -30,11 +30,11 @@ class ReadCheck(NamedTuple):
 
 
 class ProbeResult(NamedTuple):
-    """What a look told.
+    """The result of `probe`.
 
     Attributes:
-        reads: those that were tried, in their order.
-        permissions: what the cloud says that the key may do; None where it does not say.
+        checks: the attempted reads, in order.
+        permissions: the permissions of the API key; None if the cloud does not return them.
     """
 
     checks: tuple[ReadCheck, ...]
@@ -42,11 +42,11 @@ class ProbeResult(NamedTuple):
 
 
 class ClockSkewTransport(httpx.AsyncBaseTransport):
-    """A way to the cloud that compares the clock of each answer with ours.
+    """A transport that compares the clock of each response with this machine's clock.
 
     Args:
         transport: sends the requests.
-        clock: our time.
+        clock: this machine's time.
     """
 
     def __init__(self, transport: httpx.AsyncBaseTransport, clock: Clock) -> None:
@@ -56,47 +56,48 @@ class ClockSkewTransport(httpx.AsyncBaseTransport):
 
     @property
     def skew(self) -> float | None:
-        """How many seconds the cloud's clock is ahead of ours; None where it told no time."""
+        """Seconds that the cloud's clock is ahead; None if no response had a date."""
         return min(self._skews, key=abs, default=None)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request."""
         response = await self._transport.handle_async_request(request)
-        told = _parse_date(response.headers.get("date", ""))
-        if told is not None:
-            # The header holds whole seconds, and the answer has been on its way for a moment.
-            ahead = (told - self._clock.now()).total_seconds() + _HALF_A_SECOND
-            self._skews.append(ahead)
+        cloud_time = _parse_date(response.headers.get("date", ""))
+        if cloud_time is not None:
+            # The header is truncated to whole seconds, by half a second on average.
+            skew = (cloud_time - self._clock.now()).total_seconds() + _HALF_A_SECOND
+            self._skews.append(skew)
         return response
 
     async def aclose(self) -> None:
-        """Close what it goes by."""
+        """Close the wrapped transport."""
         await self._transport.aclose()
 
 
 async def probe(connection: Connection, clock: Clock, *, timeout_seconds: float) -> ProbeResult:
-    """Try what the server reads; nothing is sent that could change anything.
+    """Attempt the reads that the server needs, and stop if the first fails.
 
     Args:
-        connection: reaches the cloud.
-        clock: the time, and the way to wait.
+        connection: the cloud.
+        clock: source of time.
         timeout_seconds: limit for one call.
     """
-    api = ApiClient(
-        connection, RequestScheduler(clock, CircuitBreaker()), clock, timeout=timeout_seconds
-    )
+    scheduler = RequestScheduler(clock, CircuitBreaker())
+    api = ApiClient(connection, scheduler, clock, timeout=timeout_seconds)
     reader = CloudReader(api)
-    first = await _time_read(
-        "snapshots", lambda: reader.get_snapshots_page(1, 1, "", once=True), clock
-    )
+
+    async def check_snapshots() -> ReadCheck:
+        return await _time_read(
+            "snapshots", lambda: reader.get_snapshots_page(1, 1, "", retry=False), clock
+        )
+
+    first = await check_snapshots()
     if first.failure is not None:
         return ProbeResult((first,), None)
-    again = await _time_read(
-        "snapshots", lambda: reader.get_snapshots_page(1, 1, "", once=True), clock
-    )
-    machines = await _time_read("VMs", lambda: reader.get_virtual_machines_page(1, 1, ""), clock)
+    second = await check_snapshots()  # without the time of connecting
+    vms = await _time_read("VMs", lambda: reader.get_virtual_machines_page(1, 1, ""), clock)
     prices = await _time_read("prices", reader.get_prices, clock)
-    return ProbeResult((first, again, machines, prices), await _fetch_permissions(api))
+    return ProbeResult((first, second, vms, prices), await _fetch_permissions(api))
 
 
 async def _time_read(
@@ -112,10 +113,13 @@ async def _time_read(
 
 
 async def _fetch_permissions(api: ApiClient) -> tuple[str, ...] | None:
-    """Source: `GET /auth/users/me/permissions` in the OpenAPI document of the vendor's SDKs."""
+    """Return the permissions of the API key; None if the cloud does not return them.
+
+    Source: `GET /auth/users/me/permissions` in the OpenAPI document of the vendor's SDKs.
+    """
     try:
         return await api.read(
-            "/auth/users/me/permissions", "the permissions", _parse_permissions, once=True
+            "/auth/users/me/permissions", "the permissions", _parse_permissions, retry=False
         )
     except SnapshotMcpError:
         return None
@@ -123,10 +127,10 @@ async def _fetch_permissions(api: ApiClient) -> tuple[str, ...] | None:
 
 def _parse_permissions(body: object) -> tuple[str, ...]:
     if not isinstance(body, Mapping):
-        raise ProtocolError("The cloud's answer is no object.")
+        raise ProtocolError("The cloud's answer is not a JSON object.")
     entries = get_list(cast("Mapping[str, object]", body), "permissions")
-    told = map(_parse_permission, entries[:MAX_PERMISSIONS])
-    return tuple(dict.fromkeys(it for it in told if it))
+    permissions = map(_parse_permission, entries[:MAX_PERMISSIONS])
+    return tuple(dict.fromkeys(filter(None, permissions)))
 
 
 def _parse_permission(entry: object) -> str:
@@ -135,13 +139,13 @@ def _parse_permission(entry: object) -> str:
     fields = cast("Mapping[str, object]", entry)
     parts = (fields.get("resource"), fields.get("permission"))
     return ":".join(
-        sanitize(it, MAX_NAME_LENGTH).text for it in parts if isinstance(it, str) and it
+        sanitize(part, MAX_NAME_LENGTH).text for part in parts if isinstance(part, str) and part
     )
 
 
 def _parse_date(header: str) -> datetime | None:
     try:
-        told = parsedate_to_datetime(header)
-        return told.replace(tzinfo=UTC) if told.tzinfo is None else told
+        date = parsedate_to_datetime(header)
+        return date.replace(tzinfo=UTC) if date.tzinfo is None else date
     except (ValueError, OverflowError):
         return None

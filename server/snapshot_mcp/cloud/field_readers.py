@@ -1,7 +1,7 @@
-"""One value of the cloud's JSON at a time: a number, a time, a text, labels; else None.
+"""Readers of single JSON values: numbers, times, text, labels. An unreadable value becomes None.
 
-The cloud's document and its recorded replies disagree on many types, so each is read from whatever
-it may have come as. Text is cleaned here, once, and so everywhere inside.
+The cloud's API document and its recorded replies disagree on many types, so each reader accepts
+several. Text is sanitized here, so the rest of the server holds clean text only.
 """
 
 import json
@@ -21,16 +21,16 @@ _INTEGER = re.compile(r"[+-]?\d{1,19}")
 
 
 class AlteredFields(list[str]):
-    """Collects the names of the fields whose text was altered, each once."""
+    """The names of the fields whose text was altered, without duplicates."""
 
     def append(self, field: str, /) -> None:
-        """Note a field."""
+        """Add a field."""
         if field not in self:
             super().append(field)
 
 
 def read_integer(value: object) -> int | None:
-    """A whole number of at most 64 bits, also written as text; else None."""
+    """Return an integer of at most 64 bits, also from text; else None."""
     if type(value) is int:
         return value if -MAX_ID <= value <= MAX_ID else None
     if isinstance(value, bool):
@@ -43,18 +43,18 @@ def read_integer(value: object) -> int | None:
 
 
 def read_number(value: object) -> float | None:
-    """A finite number, also written as text; else None."""
+    """Return a finite number, also from text; else None."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         number = float(value)
     except (ValueError, OverflowError):
         return None
-    return number if abs(number) <= MAX_ID else None  # NaN compares false
+    return number if abs(number) <= MAX_ID else None  # False for NaN
 
 
 def read_time(value: object) -> datetime | None:
-    """An aware UTC time from ISO 8601 text with or without a zone; else None."""
+    """Return an aware UTC time from ISO 8601 text with or without a zone; else None."""
     if not isinstance(value, str):
         return None
     try:
@@ -64,45 +64,45 @@ def read_time(value: object) -> datetime | None:
 
 
 def read_size(value: object) -> int | None:
-    """A whole number of gigabytes that is not negative; else None."""
+    """Return a non-negative number of gigabytes; else None."""
     size = read_integer(value)
     return None if size is None or size < 0 else size
 
 
 def read_text(max_length: int, value: object, field: str, altered: AlteredFields) -> str | None:
-    """Text as it may be shown, also of a number or of what has a name; else None.
+    """Return sanitized text, also of a number or of an object with a name; else None.
 
     Args:
         max_length: limit in characters.
-        value: what came.
-        field: what is noted in `altered` where the text is not shown as it came.
-        altered: collects such fields.
+        value: the JSON value.
+        field: added to `altered` if sanitizing altered the text.
+        altered: collects the altered fields.
     """
     if type(value) is str and is_plain_ascii(value, max_length):
-        return value  # as it nearly always is
+        return value  # the usual case
     if isinstance(value, Mapping):
         value = typing.cast("Mapping[str, object]", value).get("name")
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value) if abs(value) <= MAX_ID else None
     if not isinstance(value, str):
         return None
-    shown = sanitize(value, max_length)
-    if shown.altered:
+    sanitized = sanitize(value, max_length)
+    if sanitized.altered:
         altered.append(field)
-    return shown.text
+    return sanitized.text
 
 
 def read_boolean(value: object) -> bool | None:
-    """A boolean, also written as 0, 1 or text; else None."""
+    """Return a boolean, also from 0, 1 or text; else None."""
     if isinstance(value, str):
         value = {"true": True, "false": False}.get(value.strip().lower())
     return bool(value) if isinstance(value, bool | int) and value in (0, 1) else None
 
 
 def read_labels(value: object, field: str, altered: AlteredFields) -> tuple[str, ...] | None:
-    """Labels, also written as JSON in text or between commas; else None. See `read_text`."""
+    """Return labels, also from text with JSON or commas; else None. See `read_text`."""
     if type(value) is list and _are_plain_labels(typing.cast("list[object]", value)):
-        return tuple(typing.cast("list[str]", value))  # as they nearly always are
+        return tuple(typing.cast("list[str]", value))  # the usual case
     if isinstance(value, str):
         value = _parse_json(value) or _split_labels(value)
     if not isinstance(value, list):
@@ -111,12 +111,12 @@ def read_labels(value: object, field: str, altered: AlteredFields) -> tuple[str,
     entries = typing.cast("list[object]", value)
     if len(entries) > MAX_LABELS:
         altered.append(field)
-    own = AlteredFields()
+    altered_labels = AlteredFields()
     texts = [
-        read_text(_MAX_LABEL_LENGTH, _label_text(entry), field, own)
+        read_text(_MAX_LABEL_LENGTH, _label_text(entry), field, altered_labels)
         for entry in entries[:MAX_LABELS]
     ]
-    if own or None in texts:
+    if altered_labels or None in texts:
         altered.append(field)
     return tuple(filter(None, texts))
 
@@ -138,7 +138,7 @@ def _split_labels(text: str) -> list[str]:
 
 
 def _label_text(entry: object) -> object:
-    # Source: a flavor's labels are {id, label} in the object description.
+    # Source: a flavor's labels are {id, label} in the vendor's object description.
     if type(entry) is str:
         return entry
     if isinstance(entry, Mapping):
@@ -148,8 +148,8 @@ def _label_text(entry: object) -> object:
 
 
 def as_mapping(value: object) -> Mapping[str, object] | None:
-    """An object, also written as JSON in text; else None."""
-    if type(value) is dict:  # as it nearly always is; asking an abstract class takes long
+    """Return an object, also from text with JSON; else None."""
+    if type(value) is dict:  # the usual case; isinstance with an abstract class is slow
         return typing.cast("dict[str, object]", value)
     if isinstance(value, str):
         value = _parse_json(value)

@@ -1,7 +1,7 @@
-"""From the cloud's JSON to models: any field may be missing, null, new or of another type.
+"""Parse the cloud's JSON into models. Any field may be missing, null, new or of another type.
 
-Whatever cannot be read becomes None, never an error, except for what identifies a thing: an object
-without an id is a `ProtocolError`.
+A field that cannot be read becomes None, not an error. Only an object without an id raises
+`ProtocolError`.
 Source: the vendor's OpenAPI document and its recorded replies, which disagree on many types.
 """
 
@@ -11,6 +11,8 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from datetime import datetime
 from functools import cache, partial
 from typing import Any, NamedTuple, TypeVar
+
+from pydantic.alias_generators import to_camel
 
 from snapshot_mcp.cloud.field_readers import (
     MAX_LABELS,
@@ -55,11 +57,11 @@ _DETAIL_FIELDS = frozenset(
         *("region_id", "description", "has_floating_ip", "is_image"),
     }
 )
-"""Only what shows a single snapshot reads these."""
+"""Fields of a snapshot that lists do not use."""
 
 
 class FieldParser(NamedTuple):
-    """How one field of a model is read: the keys it may stand under, and its reader."""
+    """Parses one field of a model: the keys that may hold it, and its reader."""
 
     name: str
     keys: tuple[str, ...]
@@ -67,74 +69,74 @@ class FieldParser(NamedTuple):
 
 
 class RawEntry(NamedTuple):
-    """An entry of a list, of which only the id was read: most are dropped unread."""
+    """An entry of a list with only its id parsed, because most entries are dropped unread."""
 
     id: int
     raw: Mapping[str, object]
 
 
 def parse_entry(raw: object) -> RawEntry | None:
-    """An entry with its id; None where it is not an object, or has no id."""
+    """Return an entry with its id; None if it is not an object or has no id."""
     mapping = as_mapping(raw)
     if mapping is None:
         return None
     number = mapping.get("id")
     if type(number) is int and 0 < number <= MAX_ID:
-        return RawEntry(number, mapping)  # as nearly all are
+        return RawEntry(number, mapping)  # the usual case
     number = read_integer(number)
     return None if number is None or number < 1 else RawEntry(number, mapping)
 
 
 def build_field_parser(name: str) -> Callable[[RawEntry], Any]:
-    """Reads one field of a snapshot as `read_snapshot` does; None where that takes the default."""
-    plan = _snapshot_field_parsers((name,))[0]
-    read, altered = plan.read, AlteredFields()
+    """Return a parser for one field of a snapshot; it returns None where the default applies."""
+    parser = _snapshot_field_parsers((name,))[0]
+    read, altered = parser.read, AlteredFields()
 
-    def read_it(entry: RawEntry) -> Any:  # noqa: ANN401 - of the type that the model names
+    def parse(entry: RawEntry) -> Any:  # noqa: ANN401 - of the type that the model declares
         value = entry.raw.get(name)
-        found = None if value is None else read(value, name, altered)
-        return _parse_field(plan, entry.raw, "", altered) if found is None else found
+        parsed = None if value is None else read(value, name, altered)
+        return _parse_field(parser, entry.raw, "", altered) if parsed is None else parsed
 
-    return read_it
+    return parse
 
 
 def parse_fields(entry: RawEntry, names: tuple[str, ...]) -> dict[str, Any]:
-    """Some fields of a snapshot as `read_snapshot` reads them; those that are not told are absent.
+    """Parse some fields of a snapshot; the result omits fields without a value.
 
     Raises:
-        KeyError: a snapshot has no such field.
+        KeyError: a snapshot has no field of this name.
     """
     altered, raw = AlteredFields(), entry.raw
     fields: dict[str, Any] = {}
-    for plan in _snapshot_field_parsers(names):
-        name, _, read = plan
+    for parser in _snapshot_field_parsers(names):
+        name, _, read = parser
         value = raw.get(name)
-        found = None if value is None else read(value, name, altered)
-        if found is None:
-            found = _parse_field(plan, raw, "", altered)  # perhaps it stands under another key
-        if found is not None:
-            fields[name] = found
+        parsed = None if value is None else read(value, name, altered)
+        if parsed is None:
+            parsed = _parse_field(parser, raw, "", altered)  # try the other keys
+        if parsed is not None:
+            fields[name] = parsed
     return fields
 
 
 def parse_partial_snapshot(entry: RawEntry, names: tuple[str, ...]) -> Snapshot:
-    """A snapshot of which only these fields were read; the others have their defaults."""
+    """Return a snapshot with only these fields; the others have their defaults."""
     return Snapshot(id=entry.id, **parse_fields(entry, names))
 
 
 def entry_keys(names: Container[str] | None = None) -> Iterable[str]:
-    """Every key under which a list's entry may tell its id or one of the fields `names`.
+    """Yield every key of a list's entry that may hold its id or one of the fields `names`.
 
-    Without `names` these are all that are read of a snapshot in a list.
+    Without `names`, yield the keys of all fields that lists use.
     """
-    for plan in _field_parsers(Snapshot):
-        wanted = plan.name not in _DETAIL_FIELDS if names is None else plan.name in names
-        if wanted or plan.name == "id":
-            yield from plan.keys
+    for parser in _field_parsers(Snapshot):
+        wanted = parser.name not in _DETAIL_FIELDS if names is None else parser.name in names
+        if wanted or parser.name == "id":
+            yield from parser.keys
 
 
 def parse_snapshot(raw: object) -> Snapshot:
-    """Read one snapshot.
+    """Parse one snapshot.
 
     Raises:
         ProtocolError: it is not an object, or has no id.
@@ -143,7 +145,7 @@ def parse_snapshot(raw: object) -> Snapshot:
 
 
 def parse_virtual_machine(raw: object) -> VirtualMachine:
-    """Read one VM.
+    """Parse one VM.
 
     Raises:
         ProtocolError: it is not an object, or has no id.
@@ -153,7 +155,7 @@ def parse_virtual_machine(raw: object) -> VirtualMachine:
 
 
 def parse_image(raw: object) -> CustomImage:
-    """Read one image, which has an id.
+    """Parse one image, which must have an id.
 
     Raises:
         ProtocolError: it is not an object, or has no id.
@@ -162,17 +164,17 @@ def parse_image(raw: object) -> CustomImage:
 
 
 def parse_event(entry: RawEntry) -> SnapshotEvent:
-    """Read one event of a snapshot."""
+    """Parse one event of a snapshot."""
     return _parse_model(SnapshotEvent, entry.raw, "an event")
 
 
 def get_object(body: Mapping[str, object], *keys: str) -> object:
-    """The object under the first of `keys` that is there; of a list, its only entry.
+    """Return the object under the first of `keys` that exists; of a list, its only entry.
 
-    Source: a restore answers `instances` in the recorded replies, `instance` in the document.
+    Source: a restore returns `instances` in the recorded replies, `instance` in the document.
 
     Raises:
-        ProtocolError: there is none.
+        ProtocolError: the body has none.
     """
     for key in keys:
         value = body.get(key)
@@ -185,10 +187,10 @@ def get_object(body: Mapping[str, object], *keys: str) -> object:
 
 
 def get_list(body: Mapping[str, object], key: str) -> list[object]:
-    """The list under `key`.
+    """Return the list under `key`.
 
     Raises:
-        ProtocolError: there is none.
+        ProtocolError: the body has none.
     """
     value = body.get(key)
     if not isinstance(value, list):
@@ -207,10 +209,10 @@ def _boot_volume_size(raw: Mapping[str, object]) -> int | None:
     return None
 
 
-def _parse_model(model: type[F], raw: object, what: str) -> F:
+def _parse_model(model: type[F], raw: object, noun: str) -> F:
     entry = parse_entry(raw)
     if entry is None:
-        raise ProtocolError(f"The cloud's answer holds {what} without an id.")
+        raise ProtocolError(f"The cloud's answer has {noun} without an id.")
     altered = AlteredFields()
     values = _parse_model_fields(model, entry.raw, "", altered)
     if altered:
@@ -222,27 +224,27 @@ def _parse_model_fields(
     model: type[FrozenModel], raw: Mapping[str, object], prefix: str, altered: AlteredFields
 ) -> dict[str, object]:
     values: dict[str, object] = {}
-    for plan in _field_parsers(model):
-        read = _parse_field(plan, raw, prefix, altered)
-        if read is not None:
-            values[plan.name] = read
+    for parser in _field_parsers(model):
+        value = _parse_field(parser, raw, prefix, altered)
+        if value is not None:
+            values[parser.name] = value
     return values
 
 
 def _parse_field(
-    plan: FieldParser, raw: Mapping[str, object], prefix: str, altered: AlteredFields
+    parser: FieldParser, raw: Mapping[str, object], prefix: str, altered: AlteredFields
 ) -> object:
-    for key in plan.keys:
+    for key in parser.keys:
         value = raw.get(key)
-        read = None if value is None else plan.read(value, prefix + plan.name, altered)
-        if read is not None:
-            return read
+        parsed = None if value is None else parser.read(value, prefix + parser.name, altered)
+        if parsed is not None:
+            return parsed
     return None
 
 
 @cache
 def _field_parsers_by_name(model: type[FrozenModel]) -> Mapping[str, FieldParser]:
-    return {plan.name: plan for plan in _field_parsers(model)}
+    return {parser.name: parser for parser in _field_parsers(model)}
 
 
 @cache
@@ -255,7 +257,7 @@ def _field_parsers(model: type[FrozenModel]) -> tuple[FieldParser, ...]:
     return tuple(
         FieldParser(
             name,
-            (name, _camel_case(name), *_ALTERNATIVE_KEYS.get(name, ())),
+            (name, to_camel(name), *_ALTERNATIVE_KEYS.get(name, ())),
             _select_reader(name, field),
         )
         for name, field in (
@@ -265,27 +267,22 @@ def _field_parsers(model: type[FrozenModel]) -> tuple[FieldParser, ...]:
     )
 
 
-def _camel_case(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(map(str.capitalize, rest))
-
-
 def _inner_type(annotation: object) -> object:
     if typing.get_origin(annotation) in {typing.Union, types.UnionType}:
         return next(arg for arg in typing.get_args(annotation) if arg is not types.NoneType)
     return annotation
 
 
-def _select_reader(name: str, kind: object) -> Callable[[object, str, AlteredFields], object]:
+def _select_reader(name: str, field_type: object) -> Callable[[object, str, AlteredFields], object]:
     if name == "size":
         return lambda value, _field, _altered: read_size(value)
-    if isinstance(kind, type) and issubclass(kind, FrozenModel):
-        return partial(_read_nested, kind)
-    if typing.get_origin(kind) is tuple:
+    if isinstance(field_type, type) and issubclass(field_type, FrozenModel):
+        return partial(_read_nested, field_type)
+    if typing.get_origin(field_type) is tuple:
         return read_labels
-    if kind is str:
+    if field_type is str:
         return partial(read_text, _MAX_LENGTHS.get(name, MAX_NAME_LENGTH))
-    return _READERS[typing.cast("type", kind)]
+    return _READERS[typing.cast("type", field_type)]
 
 
 def _read_nested(

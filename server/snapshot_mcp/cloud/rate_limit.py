@@ -1,4 +1,4 @@
-"""How many requests the cloud takes in a minute, and how many of them were used."""
+"""Client-side rate limit: stay below the number of requests that the cloud accepts per minute."""
 
 from collections.abc import Awaitable
 from typing import Literal, Protocol, cast
@@ -18,24 +18,24 @@ MINUTE_MILLISECONDS = 60_000
 _MIN_WAIT_SECONDS = 0.01
 
 Budget = Literal["reads", "all"]
-"""What a request uses up: a write one of all, a read one of the reads' part as well."""
+"""A write consumes one request of "all"; a read consumes one of "reads" and one of "all"."""
 
 
 class RateLimiter(Protocol):
-    """What may be sent, counted for one process or for all that share the limit."""
+    """Counts requests, for one process or for all processes that share the limit."""
 
     def try_acquire(self, budget: Budget) -> Awaitable[float]:
-        """Use up one of `part`, which is told by 0; or how long to wait before asking again."""
+        """Consume one request and return 0, or return the seconds to wait before trying again."""
         ...
 
 
 class LocalRateLimiter:
-    """The allowance of a process that has the limit for itself.
+    """The rate limiter of a process that does not share the limit.
 
     Args:
-        clock: the time.
-        a_minute: requests that the cloud takes in a minute.
-        kept_for_writes: of these, how many no read may use.
+        clock: source of time.
+        requests_per_minute: limit of the cloud.
+        reserved_for_writes: part of the limit that reads may not use.
     """
 
     def __init__(
@@ -46,33 +46,32 @@ class LocalRateLimiter:
     ) -> None:
         self._clock = clock
         self._requests_per_minute = requests_per_minute
+        limits = {"all": requests_per_minute, "reads": requests_per_minute - reserved_for_writes}
         self._buckets = {
-            "all": InMemoryBucket([Rate(requests_per_minute, MINUTE_MILLISECONDS)]),
-            "reads": InMemoryBucket(
-                [Rate(requests_per_minute - reserved_for_writes, MINUTE_MILLISECONDS)]
-            ),
+            budget: InMemoryBucket([Rate(limit, MINUTE_MILLISECONDS)])
+            for budget, limit in limits.items()
         }
 
     async def try_acquire(self, budget: Budget) -> float:
-        """As `Allowance.seconds_until_permitted`."""
-        now = int(self._clock.monotonic() * 1_000)
+        """Implement `RateLimiter.try_acquire`."""
+        now_ms = int(self._clock.monotonic() * 1_000)
         bucket = self._buckets[budget]
-        bucket.leak(now)
-        seconds = try_acquire_from(bucket, now)
+        bucket.leak(now_ms)
+        seconds = try_acquire_from(bucket, now_ms)
         if budget == "all" and (observer := OBSERVER.get()) is not None:
             observer.record_remaining_requests(self._requests_per_minute - bucket.count())
         return seconds
 
 
 def try_acquire_from(bucket: AbstractBucket, now_ms: int) -> float:
-    """Put one request into a bucket of the kind that answers at once; 0, or how long to wait.
+    """Put one request into a synchronous bucket and return 0, or return the seconds to wait.
 
     Args:
-        bucket: where the requests of the last while are.
+        bucket: the requests of the last minute.
         now_ms: the time in milliseconds, by the bucket's clock.
     """
     item = RateItem("request", now_ms)
     if bucket.put(item):
         return 0
-    waiting = cast("int", bucket.waiting(item))
-    return max(waiting / 1_000, _MIN_WAIT_SECONDS)
+    waiting_ms = cast("int", bucket.waiting(item))
+    return max(waiting_ms / 1_000, _MIN_WAIT_SECONDS)

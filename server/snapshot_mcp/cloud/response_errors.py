@@ -1,4 +1,4 @@
-"""What an answer of the cloud means: a success, or which error of ours."""
+"""Map the cloud's answers to typed errors."""
 
 from collections.abc import Mapping
 from typing import cast
@@ -21,21 +21,21 @@ from snapshot_mcp.core.sanitize import sanitize
 _UNDECIDED_STATUSES = frozenset({408, 425})
 _TRANSIENT_STATUSES = frozenset({502, 503, 504})
 _MAY_COMPLETE_LATER_STATUSES = frozenset({408, 502, 504})
-"""A gateway says these of a server behind it, which may go on."""
+"""A gateway sends these for a server behind it, which may still process the request."""
 
 
-def error_from_response(  # noqa: PLR0911 - one line an answer
+def error_from_response(  # noqa: PLR0911 - one return per status
     status: int, body: object, subject: str, retry_after: float | None, *, is_write: bool
 ) -> Exception | None:
-    """The typed error of an answer that is not a success; None for a success.
+    """Return the typed error of an answer; None for a success.
 
-    A success is a 2xx status, a JSON body, and no `status: false` in it.
+    A success has a 2xx status and a JSON body without `status: false`.
 
     Args:
-        status: HTTP's.
-        body: the JSON value; None when it is no JSON.
-        subject: what the request was about, as it stands in an error.
-        retry_after: seconds to wait, as the cloud says; None when it says nothing.
+        status: the HTTP status.
+        body: the JSON value; None if the body is not JSON.
+        subject: what the request was about, for error messages.
+        retry_after: seconds to wait according to the cloud, if it says so.
         is_write: whether the request could change something.
     """
     match status:
@@ -43,24 +43,24 @@ def error_from_response(  # noqa: PLR0911 - one line an answer
             return _error_in_success(body, subject)
         case 401:
             return UnauthorizedError(
-                "The cloud does not accept the API key.",
+                "The cloud rejected the API key.",
                 f"{NOTHING_CHANGED} Check SNAPSHOT_MCP_API_KEY and restart the server.",
             )
         case 403:
             return ForbiddenError(
-                f"The API key may not do this ({subject}).",
-                f"{NOTHING_CHANGED} Someone with rights to the cloud account can allow it.",
+                f"The API key lacks the permission for {subject}.",
+                f"{NOTHING_CHANGED} An administrator of the cloud account can grant it.",
             )
         case 404:
             return _not_found_error(body, subject, is_write=is_write)
         case 409:
             return ConflictError(
-                f"The cloud refused {subject}: it is busy, or the name is already taken.",
+                f"The cloud refused {subject}: the object is busy, or the name is already taken.",
                 NOTHING_CHANGED,
             )
         case 429:
             return RateLimitedError(
-                "The cloud takes no more requests this minute.",
+                "The cloud's limit of requests per minute is reached.",
                 f"{NOTHING_CHANGED} {_retry_advice(retry_after)}",
                 retry_after=retry_after,
                 transient=True,
@@ -85,8 +85,8 @@ def _error_for_other_status(
             )
         case status if 300 <= status < 400:  # noqa: PLR2004 - the class of redirects
             return ProtocolError(
-                "The cloud's answer points to another address, which was not followed.",
-                f"{NOTHING_CHANGED} Check the API address.",
+                "The cloud's answer is a redirect, which was not followed.",
+                f"{NOTHING_CHANGED} Check the API URL.",
             )
         case status:
             return UnavailableError(
@@ -101,7 +101,7 @@ def _error_in_success(body: object, subject: str) -> Exception | None:
     if body is None:
         return ProtocolError(
             f"The cloud's answer for {subject} is not JSON.",
-            "Check that the API address is the cloud's API and not a web page.",
+            "Check that the API URL is that of the cloud's API, not of a web page.",
         )
     if not isinstance(body, Mapping):
         return None
@@ -111,14 +111,14 @@ def _error_in_success(body: object, subject: str) -> Exception | None:
     if status is False or (type(status) is int and status >= 400):  # noqa: PLR2004 - HTTP's classes
         reason = _recognize_reason(cast("object", body))
         return CloudError(
-            f"The cloud says that it failed on {subject}: {reason}.",
-            "Look at the current state before you try again.",
+            f"The cloud reports a failure for {subject}: {reason}.",
+            "Check the current state before you try again.",
         )
-    return ProtocolError(f"The cloud's answer for {subject} does not say whether it worked.")
+    return ProtocolError(f"The cloud's answer for {subject} does not say whether it succeeded.")
 
 
 def reports_success(status: object) -> bool:
-    """Whether a body's `status` says that it worked.
+    """Return whether a body's `status` means success.
 
     Source: `status` is true in the document, the integer 200 in the recorded replies.
     """
@@ -129,22 +129,22 @@ def reports_success(status: object) -> bool:
 
 def _not_found_error(body: object, subject: str, *, is_write: bool) -> Exception:
     if not isinstance(body, Mapping):
-        # A gateway's page: it says nothing about what the cloud has.
+        # A page of a gateway, which says nothing about the cloud's objects.
         if is_write:
             return outcome_unknown_error(
-                subject, "the answer is not the cloud's", may_complete_later=False
+                subject, "the answer is not from the cloud", may_complete_later=False
             )
         return ProtocolError(
-            f"The answer for {subject} (status 404) is not the cloud's.",
-            f"{NOTHING_CHANGED} Check the API address, and what stands between.",
+            f"The answer for {subject} (status 404) is not from the cloud.",
+            f"{NOTHING_CHANGED} Check the API URL, and any proxy or gateway.",
         )
     if is_write:
-        sentence = f"The cloud refused {subject}: what it is about does not exist."
+        sentence = f"The cloud refused {subject}: the object does not exist."
         return NotFoundError(sentence, NOTHING_CHANGED)
     if subject.startswith("the "):
         return NotFoundError(
-            f"The cloud does not know the call for {subject}.",
-            f"{NOTHING_CHANGED} Check the API address.",
+            f"The cloud has no API call for {subject}.",
+            f"{NOTHING_CHANGED} Check the API URL.",
         )
     return NotFoundError(f"The cloud has no {subject}.", NOTHING_CHANGED)
 
@@ -152,10 +152,10 @@ def _not_found_error(body: object, subject: str, *, is_write: bool) -> Exception
 def outcome_unknown_error(
     subject: str, reason: str, *, may_complete_later: bool = True
 ) -> OutcomeUnknownError:
-    """The error of a write whose effect nobody saw."""
+    """Return the error of a write whose effect is unknown."""
     return OutcomeUnknownError(
         f"The request ({subject}) was sent but its outcome is not known: {reason}.",
-        "It may or may not have happened. Look before you do anything else; do not repeat it.",
+        "It may or may not have happened. Check the current state first; do not repeat it.",
         may_complete_later=may_complete_later,
     )
 
@@ -163,24 +163,24 @@ def outcome_unknown_error(
 _REASONS: Mapping[str, str] = {
     "currently being used to create a snapshot": "the VM is busy with a snapshot",
     "not ready to be": "the snapshot is not ready",
-    "already has the image": "the snapshot has an image already",
-    "does not exist": "there is no such thing",
+    "already has the image": "the snapshot already has an image",
+    "does not exist": "an object that it needs does not exist",
     "already exist": "the name is already taken",
     "is being created": "it is still being created",
 }
 
 
 def _recognize_reason(body: object) -> str:
-    """Why, in our words: what the cloud wrote is recognised, never relayed."""
+    """Return a reason in our own words: the cloud's text is recognized, never relayed."""
     message = remote_message(body).lower()
     return next(
-        (ours for theirs, ours in _REASONS.items() if theirs in message),
-        "it does not accept the request as it is",
+        (reason for fragment, reason in _REASONS.items() if fragment in message),
+        "the reason is unknown",
     )
 
 
 def remote_message(body: object) -> str:
-    """What the cloud wrote about a failure, cleaned; for the log alone."""
+    """Return the cloud's message about a failure, sanitized; only for the log."""
     message = cast("Mapping[str, object]", body).get("message") if isinstance(body, Mapping) else ""
     return sanitize(message).text if isinstance(message, str) else ""
 

@@ -1,4 +1,4 @@
-"""Trying again what may well work in a moment and changed nothing: with pauses, and an end."""
+"""Retries of transient failures, with random pauses and a deadline."""
 
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
@@ -27,67 +27,67 @@ MIN_DELAY_SECONDS = 0.5
 MAX_DELAY_SECONDS = 8.0
 MAX_RETRY_AFTER_SECONDS = 86_400.0
 
-# Full jitter: any time up to a limit that doubles, so that many clients do not come back at once.
+# Full jitter: a random pause up to a limit that doubles, so that clients do not retry in step.
 _jitter = wait_random_exponential(multiplier=MIN_DELAY_SECONDS, max=MAX_DELAY_SECONDS)
 
 
 async def retry_until(
     attempt: Callable[[], Awaitable[T]], clock: Clock, *, max_seconds: float
 ) -> T:
-    """Await `attempt` until it works, fails for good, or the time is over.
+    """Await `attempt` until it succeeds, fails permanently, or the time is up.
 
     Args:
-        attempt: raises a CloudError that is `transient` when a retry may work.
-        clock: the time, and the way to wait.
-        max_seconds: start no attempt later than this, and no pause that ends later.
+        attempt: raises a CloudError that is `transient` if a retry may work.
+        clock: source of time.
+        max_seconds: no attempt starts after this time, and no pause that would end after it.
 
     Raises:
-        CloudError: the last attempt's, with what the cloud said of how long to wait.
+        CloudError: the error of the last attempt, with the cloud's `retry_after`.
     """
     started = clock.monotonic()
     try:
         return await attempt()
     except CloudError as error:
-        # Nearly every attempt works: only those that do not pay for the library.
+        # Nearly every attempt succeeds, so only failures pay for the overhead of tenacity.
         if not error.transient:
             raise
-        return await _retry(attempt, error, clock, ends=started + max_seconds)
+        return await _retry(attempt, error, clock, deadline=started + max_seconds)
 
 
 async def _retry(
-    attempt: Callable[[], Awaitable[T]], first: CloudError, clock: Clock, *, ends: float
+    attempt: Callable[[], Awaitable[T]], first_error: CloudError, clock: Clock, *, deadline: float
 ) -> T:
-    outcomes = iter([first])
-    number = count(1)
+    past_errors = iter([first_error])
+    retry_numbers = count(1)
 
-    async def once() -> T:
-        for failed_before in outcomes:
-            raise failed_before
-        token = RETRY_COUNT.set(next(number))
+    async def next_attempt() -> T:
+        for error in past_errors:
+            raise error
+        token = RETRY_COUNT.set(next(retry_numbers))
         try:
             return await attempt()
         finally:
             RETRY_COUNT.reset(token)
 
-    return await _retrying(clock, ends)(once)
+    return await _build_retrying(clock, deadline)(next_attempt)
 
 
 def retry_attempts(clock: Clock, *, max_seconds: float) -> AsyncRetrying:
-    """Return the attempts of a loop that repeats its body as `retry_until` does.
+    """Return an iterator of attempts with the pauses and limits of `retry_until`.
 
     For callers in a higher layer: `async for attempt in retry_attempts(...): with attempt: ...`
-    calls nothing back.
+    needs no callback.
 
     Args:
-        clock: the clock that waits between attempts.
-        max_seconds: start no attempt later than this, and no pause that ends later.
+        clock: source of time.
+        max_seconds: as in `retry_until`.
     """
-    return _retrying(clock, clock.monotonic() + max_seconds)
+    return _build_retrying(clock, clock.monotonic() + max_seconds)
 
 
 @contextmanager
 def count_retries(attempt: AttemptManager) -> Generator[None]:
-    """Let the instrumentation see which repetition this attempt is."""
+    """Set the retry count of this attempt for the instrumentation."""
     token = RETRY_COUNT.set(attempt.retry_state.attempt_number - 1)
     try:
         yield
@@ -95,32 +95,32 @@ def count_retries(attempt: AttemptManager) -> Generator[None]:
         RETRY_COUNT.reset(token)
 
 
-def _retrying(clock: Clock, ends: float) -> AsyncRetrying:
-    def is_enough(state: RetryCallState) -> bool:
-        too_late = clock.monotonic() + state.upcoming_sleep > ends
+def _build_retrying(clock: Clock, deadline: float) -> AsyncRetrying:
+    def should_stop(state: RetryCallState) -> bool:
+        too_late = clock.monotonic() + state.upcoming_sleep > deadline
         return too_late or state.attempt_number >= MAX_ATTEMPTS
 
     return AsyncRetrying(
         retry=retry_if_exception(_is_transient),
         wait=_wait_seconds,
-        stop=is_enough,
+        stop=should_stop,
         sleep=partial(_sleep, clock),
         reraise=True,
     )
 
 
-def parse_retry_after(retry_after: str, clock: Clock) -> float | None:
-    """What a Retry-After header says, in seconds from now; None for none, or no sense.
+def parse_retry_after(header: str, clock: Clock) -> float | None:
+    """Return a Retry-After header as seconds from now; None if it is empty or invalid.
 
     Source: RFC 9110, 10.2.3: a number of seconds, or a date.
     """
-    if not retry_after:
+    if not header:
         return None
-    if retry_after.isascii() and retry_after.isdigit():
-        return min(float(retry_after[:9]), MAX_RETRY_AFTER_SECONDS)
+    if header.isascii() and header.isdigit():
+        return min(float(header[:9]), MAX_RETRY_AFTER_SECONDS)
     try:
-        moment = parsedate_to_datetime(retry_after)
-        seconds = (moment - clock.now()).total_seconds()
+        date = parsedate_to_datetime(header)
+        seconds = (date - clock.now()).total_seconds()
     except (ValueError, TypeError, OverflowError):
         return None
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
@@ -132,8 +132,8 @@ def _is_transient(error: BaseException) -> bool:
 
 def _wait_seconds(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
-    advised = error.retry_after if isinstance(error, CloudError) else None
-    return max(_jitter(state), advised or 0.0)
+    retry_after = error.retry_after if isinstance(error, CloudError) else None
+    return max(_jitter(state), retry_after or 0.0)
 
 
 async def _sleep(clock: Clock, seconds: float) -> None:

@@ -1,6 +1,6 @@
-"""When a request may leave: a few at a time, within the cloud's limit, not into an outage.
+"""Request scheduling: limit concurrency and rate, and send nothing during an outage.
 
-Reads leave room for writes: they have turns and a part of the limit of their own.
+Writes have their own slots and a reserved part of the rate limit, so reads cannot block them.
 """
 
 from collections.abc import AsyncGenerator
@@ -12,7 +12,7 @@ from snapshot_mcp.cloud.circuit_breaker import CircuitBreaker, Outage
 from snapshot_mcp.cloud.fair_queue import FairSemaphore
 from snapshot_mcp.cloud.rate_limit import Budget, LocalRateLimiter, RateLimiter
 from snapshot_mcp.core.clock import Clock
-from snapshot_mcp.core.errors import OutcomeUnknownError, UnavailableError
+from snapshot_mcp.core.errors import NOTHING_CHANGED, OutcomeUnknownError, UnavailableError
 from snapshot_mcp.core.request_context import current_caller
 
 MAX_CONCURRENT_READS = 8
@@ -20,16 +20,19 @@ MAX_CONCURRENT_WRITES = 2
 
 
 class RequestScheduler:
-    """What leaves this process for the cloud; one for all calls.
+    """Decides when a request to the cloud may be sent. All calls of the process share one.
 
     Args:
-        clock: the time, and the way to wait.
-        circuit: whether the cloud is asked at all.
-        allowance: how many requests may be sent; by default this process has the limit for itself.
+        clock: source of time.
+        circuit_breaker: decides whether requests may be sent.
+        rate_limiter: counts requests; by default this process does not share its limit.
     """
 
     def __init__(
-        self, clock: Clock, circuit_breaker: CircuitBreaker, rate_limiter: RateLimiter | None = None
+        self,
+        clock: Clock,
+        circuit_breaker: CircuitBreaker,
+        rate_limiter: RateLimiter | None = None,
     ) -> None:
         self._clock = clock
         self._circuit_breaker = circuit_breaker
@@ -39,30 +42,34 @@ class RequestScheduler:
 
     @asynccontextmanager
     async def read_slot(self) -> AsyncGenerator[None]:
-        """The turn of one read.
+        """Hold a slot for one read.
 
         Raises:
-            Unavailable: the cloud is down, or too many wait; nothing was sent.
+            UnavailableError: the cloud is down, or too many requests are waiting; nothing was sent.
         """
         async with self._read_slots.slot(current_caller().client_id):
-            await self._permit("reads", "all")
+            await self._wait_for_permission("reads", "all")
             yield
 
     @asynccontextmanager
     async def write_slot(self) -> AsyncGenerator[None]:
-        """The turn of one write. Raises as `reading` does."""
+        """Hold a slot for one write.
+
+        Raises:
+            UnavailableError: as in `read_slot`.
+        """
         async with self._write_slots.slot(current_caller().client_id):
-            await self._permit("all")
+            await self._wait_for_permission("all")
             yield
 
     @asynccontextmanager
     async def circuit_guard(self) -> AsyncGenerator[None]:
-        """One request and its answer, of which the circuit learns.
+        """Wrap one request and its answer, and report the result to the circuit breaker.
 
         Raises:
-            Unavailable: the cloud is down; nothing was sent.
+            UnavailableError: the cloud is down; nothing was sent.
         """
-        _refuse_outage(self._circuit_breaker.admit(self._clock.monotonic()))
+        _raise_if_down(self._circuit_breaker.admit(self._clock.monotonic()))
         try:
             yield
         except (UnavailableError, OutcomeUnknownError):
@@ -76,23 +83,23 @@ class RequestScheduler:
             raise
         self._circuit_breaker.record_success()
 
-    async def _permit(self, *parts: Budget) -> None:
-        # Looked at before the wait as well: nobody waits in a queue for what is down.
-        _refuse_outage(self._circuit_breaker.current_outage(self._clock.monotonic()))
-        for part in parts:
-            while (seconds := await self._rate_limiter.try_acquire(part)) > 0:
+    async def _wait_for_permission(self, *budgets: Budget) -> None:
+        # Check for an outage before the wait too, so that nothing queues for a cloud that is down.
+        _raise_if_down(self._circuit_breaker.current_outage(self._clock.monotonic()))
+        for budget in budgets:
+            while (seconds := await self._rate_limiter.try_acquire(budget)) > 0:
                 await current_caller().progress.report_delay(
-                    f"The cloud's limit of requests is used up; going on in {seconds:.0f} s"
+                    f"The cloud's request limit is used up; continuing in {seconds:.0f} s"
                 )
                 await self._clock.sleep(seconds)
 
 
-def _refuse_outage(outage: Outage | None) -> None:
+def _raise_if_down(outage: Outage | None) -> None:
     if outage is not None:
         raise UnavailableError(
-            f"The cloud has not answered since {outage.since:%Y-%m-%d %H:%M:%S} UTC, so it was not"
-            f" asked now; it is asked again in {outage.retry_in_seconds:.0f} s.",
-            "Nothing was changed. Try again then.",
+            f"The cloud has not answered since {outage.since:%Y-%m-%d %H:%M:%S} UTC. No request was"
+            f" sent; the next is allowed in {outage.retry_in_seconds:.0f} s.",
+            f"{NOTHING_CHANGED} Try again then.",
             retry_after=outage.retry_in_seconds,
             transient=False,
         )

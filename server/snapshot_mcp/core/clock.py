@@ -1,4 +1,4 @@
-"""Time as an argument: what decides by it or waits for it is given a clock."""
+"""Clocks: time is passed as an argument to every function that depends on it."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -12,12 +12,13 @@ _PARSE_CACHE_SIZE = 2_048
 
 
 class Clock(NamedTuple):
-    """Time.
+    """A source of time.
 
     Attributes:
-        now: the time of day, aware, in UTC; it may be set back or forth.
-        sleep: waits for some seconds.
-        elapsed: seconds since some moment; never goes back, so waits are measured by it.
+        now: returns the time of day, aware, in UTC. The system may set it forwards or backwards.
+        sleep: waits for a number of seconds.
+        monotonic: returns seconds since an arbitrary moment. It never goes back, so use it to
+            measure durations.
     """
 
     now: Callable[[], datetime]
@@ -26,24 +27,24 @@ class Clock(NamedTuple):
 
 
 def utc_now() -> datetime:
-    """The system's time, aware."""
+    """Return the system's time, aware, in UTC."""
     return datetime.now(UTC)
 
 
 @lru_cache(_PARSE_CACHE_SIZE)
 def parse_utc(text: str) -> datetime:
-    """A date or time in ISO 8601, aware, in UTC; without a zone it is taken for UTC.
+    """Parse an ISO 8601 date or time into an aware UTC time; without a zone it is read as UTC.
 
-    The time of a list's entry is needed to order it and to show it, and lists are asked for again.
+    Cached, because the same lists are read again and again.
 
     Raises:
-        ValueError: it is neither, or beyond what a date can hold.
+        ValueError: the text is neither, or outside the range of `datetime`.
     """
     try:
         moment = datetime.fromisoformat(text)
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except OverflowError as error:
-        raise ValueError("beyond what a date can hold") from error
+        raise ValueError("is outside the range of dates") from error
 
 
 SYSTEM_CLOCK = Clock(utc_now, anyio.sleep, time.monotonic)

@@ -1,28 +1,28 @@
-"""The error tree. Every text in it is ours; a remote body is never part of one.
+"""The error tree. All messages are written by this project; remote bodies are never relayed.
 
 SnapshotMcpError
-├── ConfigurationError      the settings do not let the server start
-├── RefusedError            this server declined; nothing was sent
-├── CloudError              the cloud did not do what was asked
-│   ├── BadRequestError     it found the request wrong (400, 405, 406, 422)
-│   ├── UnauthorizedError   it does not know the API key (401)
-│   ├── ForbiddenError      the API key may not do this (403)
-│   ├── NotFoundError       there is no such thing (404)
-│   ├── ConflictError       the thing is busy or the name is taken (409)
-│   ├── RateLimitedError    too many requests (429)
-│   ├── UnavailableError    no usable answer, and nothing was changed
-│   ├── OutcomeUnknownError a write was sent and its effect is not known
-│   └── NotDoneError        a write was sent, and the cloud shows that it had no effect
-├── ProtocolError           the cloud's answer does not fit its own API
-└── LedgerError             the ledger cannot be written, so nothing was sent
+├── ConfigurationError       the settings are invalid, so the server does not start
+├── RefusedError             this server refused the request; nothing was sent
+├── CloudError               the cloud did not do what was requested
+│   ├── BadRequestError      it rejected the request (400, 405, 406, 422)
+│   ├── UnauthorizedError    it rejected the API key (401)
+│   ├── ForbiddenError       the API key lacks the permission (403)
+│   ├── NotFoundError        the object does not exist (404)
+│   ├── ConflictError        the object is busy, or its name is taken (409)
+│   ├── RateLimitedError     too many requests per minute (429)
+│   ├── UnavailableError     no usable answer; nothing was changed
+│   ├── OutcomeUnknownError  a write was sent; whether it took effect is unknown
+│   └── NotDoneError         a write was sent and failed; the cloud shows no effect
+├── ProtocolError            the cloud's answer does not match its API
+└── LedgerError              the ledger cannot be written; nothing was sent
 """
 
 NOTHING_CHANGED = "Nothing was changed."
-"""The sentence of every error after which nothing is different."""
+"""Ends the first part of every error after which the cloud is unchanged."""
 
 
 class SnapshotMcpError(Exception):
-    """What this project raises on purpose: a sentence for a person and what to do next.
+    """Base class of the errors that this project raises on purpose.
 
     Args:
         message: what happened, and what was or was not changed.
@@ -38,21 +38,21 @@ class SnapshotMcpError(Exception):
 
 
 class ConfigurationError(SnapshotMcpError):
-    """The settings do not let the server start."""
+    """The settings are invalid, so the server does not start."""
 
 
 class RefusedError(SnapshotMcpError):
-    """This server declined; nothing was sent to the cloud."""
+    """This server refused the request; nothing was sent to the cloud."""
 
 
 class CloudError(SnapshotMcpError):
-    """The cloud did not do what was asked.
+    """The cloud did not do what was requested.
 
     Args:
         message: as in `SnapshotMcpError`.
         next_step: as in `SnapshotMcpError`.
-        retry_after: seconds to wait before it may work; None when nobody knows.
-        passing: nothing was changed, and it may well work in a moment.
+        retry_after: seconds to wait before a retry, if known.
+        transient: nothing was changed, and a retry is likely to work.
     """
 
     def __init__(
@@ -69,27 +69,27 @@ class CloudError(SnapshotMcpError):
 
 
 class BadRequestError(CloudError):
-    """The cloud found the request wrong."""
+    """The cloud rejected the request."""
 
 
 class UnauthorizedError(CloudError):
-    """The cloud does not know the API key."""
+    """The cloud rejected the API key."""
 
 
 class ForbiddenError(CloudError):
-    """The API key may not do this."""
+    """The API key lacks the permission."""
 
 
 class NotFoundError(CloudError):
-    """There is no such thing, or it is gone."""
+    """The object does not exist, or no longer exists."""
 
 
 class ConflictError(CloudError):
-    """The thing is busy, or its name is taken."""
+    """The object is busy, or its name is taken."""
 
 
 class RateLimitedError(CloudError):
-    """Too many requests in a minute."""
+    """Too many requests were sent in a minute."""
 
 
 class UnavailableError(CloudError):
@@ -97,12 +97,13 @@ class UnavailableError(CloudError):
 
 
 class OutcomeUnknownError(CloudError):
-    """A write was sent and its effect is not known: it may or may not have happened.
+    """A write was sent, and whether it took effect is unknown.
 
     Args:
         message: as in `SnapshotMcpError`.
         next_step: as in `SnapshotMcpError`.
-        may_still_happen: the cloud may be at it still, so that not seeing it proves nothing.
+        may_complete_later: the cloud may still be processing the write, so not seeing its effect
+            proves nothing.
     """
 
     def __init__(
@@ -113,11 +114,11 @@ class OutcomeUnknownError(CloudError):
 
 
 class NotDoneError(CloudError):
-    """A write was sent, failed, and the cloud shows that it had no effect."""
+    """A write was sent and failed, and the cloud shows that it had no effect."""
 
 
 class ProtocolError(SnapshotMcpError):
-    """The cloud's answer does not fit its own API."""
+    """The cloud's answer does not match its API."""
 
 
 class LedgerError(SnapshotMcpError):

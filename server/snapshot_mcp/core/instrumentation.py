@@ -1,4 +1,4 @@
-"""Who counts and times what goes on, if anybody does; told without passing it through all."""
+"""Hooks for metrics and traces, reached through context variables instead of arguments."""
 
 import logging
 import re
@@ -13,43 +13,43 @@ from snapshot_mcp.core.errors import error_kind
 logger = logging.getLogger(__name__)
 
 ReportStatus = Callable[[int], None]
-"""Takes the status of the answer."""
+"""Takes the HTTP status of an answer."""
 
 
 class Observer(Protocol):
-    """Counts and times. What it is given holds no name, no key and no text of anybody's."""
+    """Records counts and durations. Its arguments never contain names, keys or user text."""
 
     def record_call(self, tool: str, seconds: float, error: str) -> None:
-        """A tool was called; `error` is the kind of its failure, empty for none."""
+        """Record one call of a tool; `error` is the kind of its failure, or empty."""
         ...
 
     def record_request(
         self, method: str, route: str, retries: int
     ) -> AbstractContextManager[ReportStatus]:
-        """Watch one request to the cloud, the `resent`-th repetition of it."""
+        """Record one request to the cloud, which was already sent `retries` times."""
         ...
 
     def record_remaining_requests(self, remaining: int) -> None:
-        """So many requests the cloud takes in this minute yet."""
+        """Record how many requests the cloud still accepts in the current minute."""
         ...
 
 
 OBSERVER: ContextVar[Observer | None] = ContextVar("observer", default=None)
-"""Set for a whole process, before it serves."""
+"""Set once for the whole process, before it serves."""
 
 RETRY_COUNT: ContextVar[int] = ContextVar("retry_count", default=0)
-"""How often what is being done now was tried before."""
+"""Number of earlier attempts of the current operation."""
 
 _LITERAL_SEGMENT = re.compile(r"[a-z]+(-[a-z]+)*")
 _INPUT_REQUIRED = "InputRequired"
-"""What a tool raises to ask a person is no failure."""
+"""Class that a tool raises to ask a person, which is not a failure."""
 
 _NAME_PARENT = "name-availability"
 
 
 @contextmanager
 def observe_call(tool: str) -> Generator[None]:
-    """Watch one call of a tool, and log that it was."""
+    """Time one call of a tool, log it, and report it to the observer."""
     error, begin = "", time.perf_counter()
     try:
         yield
@@ -65,7 +65,7 @@ def observe_call(tool: str) -> Generator[None]:
 
 
 def observe_request(method: str, path: str) -> AbstractContextManager[ReportStatus]:
-    """Watch one request to the cloud."""
+    """Report one request to the observer, if there is one."""
     observer = OBSERVER.get()
     if observer is None:
         return nullcontext(_discard_status)
@@ -73,14 +73,18 @@ def observe_request(method: str, path: str) -> AbstractContextManager[ReportStat
 
 
 def route_template(path: str) -> str:
-    """The path without what it is about: `/core/snapshots/{id}`."""
-    parts, named = list[str](), False
-    for part in path.split("/")[1:]:
-        literal = _LITERAL_SEGMENT.fullmatch(part) is not None and not named
-        parts.append(part if literal else "{id}" if part.isdecimal() and not named else "{name}")
-        named = part == _NAME_PARENT
-    return "/" + "/".join(parts)
+    """Return the path without ids and names, such as `/core/snapshots/{id}`."""
+    segments, after_name_parent = list[str](), False
+    for segment in path.split("/")[1:]:
+        if after_name_parent:
+            segments.append("{name}")
+        elif _LITERAL_SEGMENT.fullmatch(segment):
+            segments.append(segment)
+        else:
+            segments.append("{id}" if segment.isdecimal() else "{name}")
+        after_name_parent = segment == _NAME_PARENT
+    return "/" + "/".join(segments)
 
 
 def _discard_status(_status: int) -> None:
-    """Nobody counts."""
+    """Ignore the status: there is no observer."""

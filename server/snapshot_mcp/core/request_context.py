@@ -1,7 +1,7 @@
-"""On whose behalf the current work goes on: told without passing it through every function.
+"""The caller of the current work, reached through a context variable instead of arguments.
 
-Calls of different clients take turns, and who waits is told why. Both are needed far down, where
-requests leave; what stands between has no use for them.
+Requests to the cloud need it to be fair between clients, and to report why they wait. The layers
+between a tool and its requests do not need it.
 """
 
 from collections.abc import Awaitable, Callable
@@ -9,55 +9,55 @@ from contextvars import ContextVar
 from typing import NamedTuple
 
 SendProgress = Callable[[float, float | None, str], Awaitable[None]]
-"""Takes the seconds waited, the seconds to wait at most, and one line for a person."""
+"""Takes the seconds waited, the maximum number of seconds, and one line for a person."""
 
 SendResourceUpdated = Callable[[str], Awaitable[None]]
-"""Takes the address of a thing that is not as it was, for whoever asked to hear of it."""
+"""Takes the URI of a resource that changed, and notifies its subscribers."""
 
 _MIN_PROGRESS_STEP = 0.001
 
 
 class ProgressReporter:
-    """The progress of one call, whoever tells it; its numbers only grow, as the protocol asks.
+    """Reports the progress of one call. Its values only increase, as the MCP protocol requires.
 
     Args:
-        report: sends one notification.
+        send: sends one notification.
     """
 
     def __init__(self, send: SendProgress) -> None:
-        self._report = send
+        self._send = send
         self._last = 0.0
 
     async def report(self, elapsed: float, total: float | None, message: str) -> None:
-        """Tell that `waited` of `total` seconds are over."""
+        """Report that `elapsed` of `total` seconds have passed."""
         self._last = max(elapsed, self._last)
-        await self._report(self._last, total, message)
+        await self._send(self._last, total, message)
         self._last += _MIN_PROGRESS_STEP
 
     async def report_delay(self, message: str) -> None:
-        """Tell why it takes longer."""
+        """Report why the call takes longer."""
         await self.report(self._last, None, message)
 
 
-async def _discard_resource_update(_address: str) -> None:
-    """What nobody asked to hear of is not announced."""
+async def _discard_resource_update(_uri: str) -> None:
+    """Ignore the update: there are no subscribers."""
 
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
-"""Which HTTP request the work is for, as its answer names it too; empty beyond HTTP."""
+"""Id of the HTTP request, which its response also contains; empty over stdio."""
 
 LOCAL_PRINCIPAL = "local"
-"""Whoever calls where nobody is asked who they are: a user of this machine."""
+"""Principal of calls without authentication: a user of this machine."""
 
 
 class Caller(NamedTuple):
-    """Who called.
+    """The client and the principal of the current work.
 
     Attributes:
-        client: what tells one client from another.
-        news: how to tell them something while they wait.
-        announce: how to tell everybody that something changed.
-        principal: who is answerable for it.
+        client_id: distinguishes clients.
+        progress: reports progress to the client.
+        notify_resource_updated: notifies the subscribers of a resource.
+        principal: who is accountable for the work.
     """
 
     client_id: str
@@ -66,16 +66,16 @@ class Caller(NamedTuple):
     principal: str = LOCAL_PRINCIPAL
 
 
-async def _discard_progress(_waited: float, _total: float | None, _line: str) -> None:
-    """Work that no call asked for, as at the start, is not reported."""
+async def _discard_progress(_elapsed: float, _total: float | None, _message: str) -> None:
+    """Ignore the progress of work without a client, such as recovery at the start."""
 
 
 CALLER: ContextVar[Caller | None] = ContextVar("caller", default=None)
-"""Set by the tool for the time of its call."""
+"""Set by a tool for the duration of its call."""
 
 
 def current_caller() -> Caller:
-    """Who called; the server itself where nobody did."""
+    """Return the caller; outside a call, the server itself."""
     return CALLER.get() or Caller("", ProgressReporter(_discard_progress))
 
 

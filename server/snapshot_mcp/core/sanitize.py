@@ -1,8 +1,8 @@
-"""Text that other people wrote, made safe to show.
+"""Sanitize untrusted text before it is shown.
 
-Names, descriptions and labels come from whoever can reach the cloud account. A reader, person or
-model, must not be able to take one for another name, nor see less of it than is there. So it is
-cleaned where it enters (`cloud/wire.py`), and everything inside holds clean text only.
+Names, descriptions and labels are written by anyone with access to the cloud account. A reader,
+person or model, must not mistake one name for another, or see less than there is. Text is
+sanitized where it enters (`cloud/field_readers.py`); the rest of the server holds clean text only.
 """
 
 import re
@@ -11,12 +11,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 MAX_NAME_LENGTH = 100
-"""Longest name that is shown; the cloud's own limit is 50 characters."""
+"""Limit of a name that is shown; the cloud's own limit is 50 characters."""
 
 MAX_DESCRIPTION_LENGTH = 300
-"""Longest description or other text that is shown."""
+"""Limit of a description or other text that is shown."""
 
-# Blank or invisible letters and marks that Unicode does not file under format characters.
+# Blank or invisible letters and marks that are not in a format category of Unicode.
 _INVISIBLE = frozenset(
     (
         *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0),
@@ -31,28 +31,28 @@ _MAX_CONSECUTIVE_MARKS = 4
 _CONFUSABLE_SCRIPTS = frozenset(
     {"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "FULLWIDTH", "MATHEMATICAL"}
 )
-_CACHE_SIZE = 1_024  # a text has few characters that differ
+_CACHE_SIZE = 1_024  # few different characters occur
 _PLAIN_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class SanitizedText(NamedTuple):
-    """Text as it may be shown, and whether that differs from what was written."""
+    """Text that is safe to show, and whether it differs from the original."""
 
     text: str
     altered: bool
 
 
 def sanitize(text: str, max_length: int = MAX_DESCRIPTION_LENGTH) -> SanitizedText:
-    """Normalise to NFC, remove what hides or reorders text, and cut to `cap` characters.
+    """Normalize to NFC, remove what hides or reorders text, and truncate to `max_length`.
 
-    Line breaks and unusual spaces become spaces, so that no text can begin a line of its own.
+    Line breaks and unusual spaces become spaces, so no text can start a new line.
     """
     if is_plain_ascii(text, max_length):
         return SanitizedText(text, altered=False)
-    # Cut first: a hostile text may be megabytes long and NFC is not free.
+    # Truncate first: a hostile text may be megabytes long, and NFC is slow.
     head = unicodedata.normalize("NFC", text[: max_length * 4])
     visible = _limit_mark_runs("".join(map(_sanitize_character, head))).strip()
-    # What was removed may have stood between a letter and its accent.
+    # Normalize again: a removed character may have separated a letter from its accent.
     cleaned = unicodedata.normalize("NFC", visible)
     if len(cleaned) > max_length:
         cleaned = cleaned[: max_length - 1].rstrip() + "…"
@@ -60,40 +60,41 @@ def sanitize(text: str, max_length: int = MAX_DESCRIPTION_LENGTH) -> SanitizedTe
 
 
 def is_plain_ascii(text: str, max_length: int) -> bool:
-    """Whether a quick look tells that `text` is shown as it is written, as most texts are."""
+    """Return True if `text` needs no sanitizing. A fast check that accepts most real text."""
     if not (text.isascii() and text.isprintable() and len(text) <= max_length):
         return False
     return text[:1] != " " and text[-1:] != " "
 
 
 def is_sanitized(text: str, max_length: int = MAX_DESCRIPTION_LENGTH) -> bool:
-    """Whether `text` would be shown exactly as it is written; so is all that we send."""
+    """Return whether `sanitize` would not alter `text`. All text sent to the cloud passes this."""
     return sanitize(text, max_length) == SanitizedText(text, altered=False)
 
 
 def mixes_scripts(text: str) -> bool:
-    """Whether it has letters of several alphabets, as a name that imitates another one has.
+    """Return whether `text` mixes letters of several alphabets, as an imitation of a name does.
 
-    A Cyrillic or Greek letter among Latin ones is not seen by a person.
+    People do not notice a Cyrillic or Greek letter among Latin ones.
     """
-    alphabets = {unicodedata.name(it, "").partition(" ")[0] for it in text if it.isalpha()}
+    letters = filter(str.isalpha, text)
+    alphabets = {unicodedata.name(letter, "").partition(" ")[0] for letter in letters}
     return len(alphabets & _CONFUSABLE_SCRIPTS) > 1
 
 
 def quoted(text: str) -> str:
-    """Text in quotation marks of which it cannot break out."""
+    """Return `text` in quotation marks, escaped so that it cannot end them."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def quote_unless_word(text: str) -> str:
-    """Text for a column: one plain word as it is, anything else in quotation marks."""
+    """Return a single plain word as it is, and any other text in quotation marks."""
     return text if _PLAIN_WORD.fullmatch(text) else quoted(text)
 
 
 def cell_text(text: object) -> str:
-    """Text for a column, or a question mark of ours when there is none."""
+    """Return text for a table cell, or an unquoted question mark if there is none."""
     if type(text) is int:
-        return str(text)  # a number needs no marks, and most columns are numbers
+        return str(text)  # most cells are numbers, which need no quotation marks
     return "?" if text is None or text == "" else quote_unless_word(str(text))
 
 
@@ -115,7 +116,7 @@ def _is_mark(character: str) -> bool:
 def _limit_mark_runs(text: str) -> str:
     if not any(map(_is_mark, text)):
         return text
-    # Dozens of marks on one letter paint over the lines around it.
+    # Dozens of marks on one letter would cover the lines around it.
     kept: list[str] = []
     run = 0
     for character in text:

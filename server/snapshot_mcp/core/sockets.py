@@ -1,18 +1,18 @@
-"""A port of this machine to listen at."""
+"""Listening sockets."""
 
 import socket
 
 
 def bind_socket(host: str, port: int) -> socket.socket:
-    """A listening socket: from here on, callers wait for an answer instead of being refused.
+    """Return a listening socket: from now on, clients wait instead of being refused.
 
     Raises:
-        OSError: the port is not free, or not allowed.
-        OverflowError: there is no such port.
+        OSError: the port is in use, or not allowed.
+        OverflowError: the port number is out of range.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family)
-    # asyncio does this for sockets of its own; without it, a reply's body waits for an
-    # acknowledgement of its head, which many callers hold back for 40 ms.
+    # asyncio sets this on the sockets it creates. Without it, a response body waits for the
+    # acknowledgement of its headers, which many clients delay by 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

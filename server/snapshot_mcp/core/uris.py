@@ -1,4 +1,4 @@
-"""The addresses under which clients read, and by which they hear of changes."""
+"""URIs of the MCP resources, which clients read and subscribe to."""
 
 POLICY_URI = "snapshot://policy"
 SNAPSHOT_URI_TEMPLATE = "snapshot://{id}"
@@ -7,10 +7,10 @@ PANEL_URI = "ui://snapshots/panel.html"
 
 
 def snapshot_uri(snapshot_id: int) -> str:
-    """The address of one snapshot."""
+    """Return the URI of one snapshot."""
     return SNAPSHOT_URI_TEMPLATE.format(id=snapshot_id)
 
 
 def vm_snapshots_uri(vm_id: int) -> str:
-    """The address of the list of one VM's snapshots."""
+    """Return the URI of the list of a VM's snapshots."""
     return VM_SNAPSHOTS_URI_TEMPLATE.format(id=vm_id)

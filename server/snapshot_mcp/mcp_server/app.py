@@ -27,7 +27,7 @@ from snapshot_mcp.mcp_server.prompts import PromptHandlers
 from snapshot_mcp.mcp_server.resources import ResourceHandlers
 from snapshot_mcp.mcp_server.subscriptions import Subscriptions
 from snapshot_mcp.mcp_server.tools.handlers import ToolHandlers
-from snapshot_mcp.mcp_server.tools.toolsets import select_tools
+from snapshot_mcp.mcp_server.tools.toolsets import TOOLS, select_tools
 from snapshot_mcp.operations import Operations, OperationsFactory
 from snapshot_mcp.settings.environment import CLOUD_FILE, EMBEDDED_API_KEY, EMBEDDED_URL, Settings
 
@@ -73,10 +73,10 @@ def create_server(
     panel_tools = select_panel_tools(listed)
     loaded_prompts = load_prompts(tools=listed)
     subscriptions = Subscriptions()
-    tool_handlers = ToolHandlers([*tools, *panel_tools], subscriptions)
+    tool_handlers = ToolHandlers([*tools, *panel_tools], subscriptions.notify_resource_updated)
     prompts = PromptHandlers(loaded_prompts)
-    resources = ResourceHandlers(policy, allows, subscriptions)
-    completions = CompletionHandler(loaded_prompts, resources.templates, subscriptions)
+    resources = ResourceHandlers(policy, allows)
+    completions = CompletionHandler(loaded_prompts, resources.templates)
     server = McpServer(
         name="snapshot-mcp",
         title="Snapshots",
@@ -193,7 +193,7 @@ def _load_policy(settings: Settings) -> "Policy | None":
         return None
     from snapshot_mcp.settings.policy_file import load_policy  # noqa: PLC0415 - only for a policy
 
-    return load_policy(settings.policy)
+    return load_policy(settings.policy, [tool.name for tool in TOOLS])
 
 
 def _tool_filter(policy: "Policy | None") -> Callable[[str], bool]:

@@ -7,7 +7,6 @@ empty: an error would only interrupt the person.
 from collections.abc import Collection, Mapping
 
 import anyio
-from mcp.server.subscriptions import SubscriptionBus
 from mcp_types import (
     CompleteRequestParams,
     CompleteResult,
@@ -38,15 +37,11 @@ class CompletionHandler:
     Args:
         prompts: the prompts that the server lists.
         templates: the address templates that the server lists.
-        bus: the server's subscription bus.
     """
 
-    def __init__(
-        self, prompts: Collection[PromptFile], templates: Collection[str], bus: SubscriptionBus
-    ) -> None:
+    def __init__(self, prompts: Collection[PromptFile], templates: Collection[str]) -> None:
         self._prompts = {prompt.name: prompt.completes for prompt in prompts}
         self._templates = templates
-        self._bus = bus
 
     async def complete(
         self, request: RequestContext, params: CompleteRequestParams
@@ -55,7 +50,7 @@ class CompletionHandler:
         kind = self._kind(params)
         if kind is None:
             return _NO_SUGGESTIONS
-        with on_behalf_of(request, self._bus):
+        with on_behalf_of(request):
             return await _suggestions(request, kind, params.argument.value)
 
     def _kind(self, params: CompleteRequestParams) -> SuggestionKind | None:

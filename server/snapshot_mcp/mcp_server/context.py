@@ -7,10 +7,14 @@ from typing import Any
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.auth.provider import AccessToken, principal_components
 from mcp.server.context import ServerRequestContext
-from mcp.server.subscriptions import SubscriptionBus
-from mcp.shared.subscriptions import ResourceUpdated
 
-from snapshot_mcp.core.request_context import CALLER, LOCAL_PRINCIPAL, Caller, ProgressReporter
+from snapshot_mcp.core.request_context import (
+    CALLER,
+    LOCAL_PRINCIPAL,
+    Caller,
+    ProgressReporter,
+    SendResourceUpdated,
+)
 from snapshot_mcp.core.sanitize import MAX_NAME_LENGTH, sanitize
 from snapshot_mcp.operations import OperationsFactory
 
@@ -19,22 +23,24 @@ RequestContext = ServerRequestContext[OperationsFactory, Any]
 
 
 @contextmanager
-def on_behalf_of(request: RequestContext, bus: SubscriptionBus) -> Generator[None]:
+def on_behalf_of(
+    request: RequestContext, notify: SendResourceUpdated | None = None
+) -> Generator[None]:
     """Run the body on behalf of the caller of this request.
 
     Args:
         request: the request.
-        bus: receives the addresses of resources that the body changes.
+        notify: receives the addresses of resources that the body changes; None if it only reads.
     """
     principal = principal_of(get_access_token())
     # Two principals that use the same client program take turns with each other.
-    client = f"{principal} {client_name(request)}"
-
-    async def announce(address: str) -> None:
-        await bus.publish(ResourceUpdated(uri=address))
-
-    reporter = ProgressReporter(request.session.report_progress)
-    token = CALLER.set(Caller(client, reporter, announce, principal))
+    client_id = f"{principal} {client_name(request)}"
+    caller = Caller(
+        client_id, ProgressReporter(request.session.report_progress), principal=principal
+    )
+    if notify is not None:
+        caller = caller._replace(notify_resource_updated=notify)
+    token = CALLER.set(caller)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Opens what the tools work with, at the first call: the start knows nothing of it."""
+"""Dependencies of the operations, opened at the first call so that the start stays quick."""
 
 import secrets
 from contextlib import AsyncExitStack
@@ -39,27 +39,27 @@ async def open_operations(
     connection: Connection,
     stack: AsyncExitStack,
 ) -> Operations:
-    """The operations, with what an earlier process left open settled.
+    """Open the ledger, settle the attempts of earlier processes, and return the operations.
 
     Args:
-        settings: what the environment says.
-        policy: what the operator forbids.
-        clock: the time, and the way to wait.
-        circuit: knows whether the cloud answers.
-        connection: the way to the cloud.
+        settings: the settings.
+        policy: the operator's policy.
+        clock: the time.
+        circuit: records whether the cloud answers.
+        connection: the connection to the cloud.
         stack: closes the databases.
 
     Raises:
         LedgerError: the ledger cannot be used.
     """
     folder = settings.data_folder()
-    records = stack.enter_context(open_ledger_backend(folder, settings.database_url, clock.now))
-    traffic = RequestScheduler(clock, circuit, records.rate_limiter)
-    api = ApiClient(connection, traffic, clock, timeout=settings.timeout)
+    backend = stack.enter_context(open_ledger_backend(folder, settings.database_url, clock.now))
+    scheduler = RequestScheduler(clock, circuit, backend.rate_limiter)
+    api = ApiClient(connection, scheduler, clock, timeout=settings.timeout)
     reader = CloudReader(api)
-    gate = _gate(settings, policy, clock, records, reader, CloudWriter(api))
+    gate = _gate(settings, policy, clock, backend, reader, CloudWriter(api))
     context = WriteContext(reader, gate, clock, policy)
-    await recover_unsettled(records.ledger, reader, clock)
+    await recover_unsettled(backend.ledger, reader, clock)
     return Operations(
         Queries(reader, clock),
         partial(create_snapshot, context),
@@ -76,7 +76,7 @@ def _gate(
     settings: Settings,
     policy: Policy,
     clock: Clock,
-    records: LedgerBackend,
+    backend: LedgerBackend,
     reader: CloudReader,
     writer: CloudWriter,
 ) -> Gate:
@@ -86,23 +86,23 @@ def _gate(
         cloud=EMBEDDED_URL if settings.embedded else settings.api_url,
         now=clock.now,
     )
-    hourly = {
+    hourly_limits = {
         "delete_snapshot": policy.limits.deletes_per_hour,
         "restore_snapshot": policy.limits.restores_per_hour,
     }
     return Gate(
         writer=writer,
         reader=reader,
-        ledger=records.ledger,
+        ledger=backend.ledger,
         tokens=tokens,
         consent=settings.consent,
         limits={
-            tool: RateLimit(events, SECONDS_PER_HOUR)
-            for tool, events in hourly.items()
-            if events is not None
+            tool: RateLimit(limit, SECONDS_PER_HOUR)
+            for tool, limit in hourly_limits.items()
+            if limit is not None
         },
         principal=current_principal,
         clock=clock,
         new_id=partial(secrets.token_urlsafe, 12),
-        change_lock=records.change_lock,
+        change_lock=backend.change_lock,
     )

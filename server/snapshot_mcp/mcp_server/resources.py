@@ -8,7 +8,6 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from mcp.server.subscriptions import SubscriptionBus
 from mcp.shared.exceptions import MCPError
 from mcp.shared.uri_template import UriTemplate
 from mcp_types import (
@@ -112,15 +111,11 @@ class ResourceHandlers:
     Args:
         policy: the operator's policy; None forbids nothing.
         allows: returns whether the policy allows the tool of this name.
-        bus: the server's subscription bus.
     """
 
-    def __init__(
-        self, policy: "Policy | None", allows: Callable[[str], bool], bus: SubscriptionBus
-    ) -> None:
+    def __init__(self, policy: "Policy | None", allows: Callable[[str], bool]) -> None:
         self._policy = policy
         self._templates = [template for template in _TEMPLATES if allows(template.tool)]
-        self._bus = bus
 
     @property
     def templates(self) -> list[str]:
@@ -149,7 +144,7 @@ class ResourceHandlers:
             MCPError: there is no such resource, or it cannot be read.
         """
         try:
-            with on_behalf_of(request, self._bus):
+            with on_behalf_of(request):
                 contents = await self._read(request, params.uri)
         except (InvalidIdError, NotFoundError) as error:
             raise _read_error(INVALID_PARAMS, str(error), params.uri) from error

@@ -42,6 +42,10 @@ class Subscriptions(InMemorySubscriptionBus):
         super().__init__()
         self._legacy: dict[Connection, set[str]] = {}
 
+    async def notify_resource_updated(self, address: str) -> None:
+        """Notify the subscribers of this address."""
+        await self.publish(ResourceUpdated(uri=address))
+
     async def publish(self, event: ServerEvent) -> None:
         """Notify the subscribers of this event; one that cannot be notified is skipped."""
         await super().publish(event)

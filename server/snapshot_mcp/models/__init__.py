@@ -1,1 +1,1 @@
-"""What the tools answer. Each answer is one flat object; a fact that is not known is left out."""
+"""Models of the cloud's objects and of tool results. Results are flat and omit unknown facts."""

@@ -1,7 +1,7 @@
-"""What a snapshot is: the only source of every JSON schema.
+"""Models of the cloud's objects: snapshots, VMs, images, events.
 
-A field's description is written here once; tools take their arguments and results from here.
-None means that the cloud did not say, and such a field is left out of an answer.
+The types and descriptions of tool arguments and results come from here, and so do the JSON schemas.
+None means that the cloud did not return the field; results omit it.
 Source: the Snapshots API's object description and the vendor's recorded replies.
 """
 
@@ -31,15 +31,15 @@ def _check_max_id(value: int) -> int:
 
 
 def _normalize_nfc(text: object) -> object:
-    # macOS writes accents as letters of their own; it is the same name to a person. It comes before
-    # the length is looked at, because a few letters become longer by it.
+    # macOS writes accents as separate characters, which people cannot see. Normalize before the
+    # length is checked, because some characters become longer.
     return unicodedata.normalize("NFC", text) if isinstance(text, str) else text
 
 
 def _check_plain(text: str) -> str:
     if not is_sanitized(text):
         raise ValueError(
-            "must not hold line breaks, control or invisible characters, or spaces at its ends"
+            "must not contain line breaks, control or invisible characters, or spaces at its ends"
         )
     return text
 
@@ -53,13 +53,13 @@ Labels = Annotated[list[Label], Field(max_length=MAX_LABELS)]
 
 
 class FrozenModel(BaseModel):
-    """A value: it does not change after it was made."""
+    """Base class of immutable values."""
 
     model_config = ConfigDict(frozen=True)
 
 
 class Features(FrozenModel):
-    """What a flavor or an environment can and cannot do."""
+    """Features of a flavor or an environment."""
 
     network_optimised: bool | None = Field(default=None, description="Has the optimised network")
     green_status: str | None = Field(default=None, description="Energy class of the region")
@@ -76,8 +76,8 @@ class Environment(FrozenModel):
     id: int | None = Field(default=None, description="Id of the environment")
     name: str | None = Field(default=None, description="Name of the environment")
     region: str | None = Field(default=None, description="Region of the environment")
-    created_at: datetime | None = Field(default=None, description="When it was made (UTC)")
-    features: Features | None = Field(default=None, description="What it can do")
+    created_at: datetime | None = Field(default=None, description="When it was created (UTC)")
+    features: Features | None = Field(default=None, description="Its features")
 
 
 class Flavor(FrozenModel):
@@ -93,9 +93,9 @@ class Flavor(FrozenModel):
     ephemeral: int | None = Field(default=None, description="Ephemeral disk in GB")
     gpu: str | None = Field(default=None, description="Model of the GPUs")
     gpu_count: int | None = Field(default=None, description="Number of GPUs")
-    created_at: datetime | None = Field(default=None, description="When it was made (UTC)")
+    created_at: datetime | None = Field(default=None, description="When it was created (UTC)")
     labels: tuple[str, ...] | None = Field(default=None, description="Labels of the flavor")
-    features: Features | None = Field(default=None, description="What its VMs can and cannot do")
+    features: Features | None = Field(default=None, description="Features of its VMs")
 
 
 class VmImage(FrozenModel):
@@ -107,7 +107,7 @@ class VmImage(FrozenModel):
     version: str | None = Field(default=None, description="Version of the operating system")
     size: int | None = Field(default=None, description="Size in bytes")
     display_size: str | None = Field(default=None, description="Size as text")
-    is_public: bool | None = Field(default=None, description="Everybody can use it")
+    is_public: bool | None = Field(default=None, description="Available to every account")
     labels: tuple[str, ...] | None = Field(default=None, description="Labels of the image")
 
 
@@ -119,7 +119,7 @@ class Keypair(FrozenModel):
     environment: str | None = Field(default=None, description="Name of its environment")
     public_key: str | None = Field(default=None, description="Public key", exclude=True)
     fingerprint: str | None = Field(default=None, description="Fingerprint of the public key")
-    created_at: datetime | None = Field(default=None, description="When it was made (UTC)")
+    created_at: datetime | None = Field(default=None, description="When it was created (UTC)")
 
 
 class CustomImage(FrozenModel):
@@ -132,31 +132,31 @@ class CustomImage(FrozenModel):
     version: str | None = Field(default=None, description="Version of the operating system")
     size: int | None = Field(default=None, description="Size in bytes")
     description: str | None = Field(default=None, description="Description of the image")
-    is_public: bool | None = Field(default=None, description="Everybody can use it")
-    created_at: datetime | None = Field(default=None, description="When it was made (UTC)")
+    is_public: bool | None = Field(default=None, description="Available to every account")
+    created_at: datetime | None = Field(default=None, description="When it was created (UTC)")
     labels: tuple[str, ...] | None = Field(default=None, description="Labels of the image")
 
 
 class Snapshot(FrozenModel):
-    """A snapshot, with every attribute that the cloud tells."""
+    """A snapshot, with all attributes from the cloud."""
 
     id: int = Field(description="Id of the snapshot")
     name: str = Field(default="", description="Name of the snapshot")
-    status: str | None = Field(default=None, description="Status as the cloud says it")
+    status: str | None = Field(default=None, description="Status reported by the cloud")
     vm_id: int | None = Field(default=None, description="Id of the source VM")
     vm_name: str | None = Field(default=None, description="Name of the source VM")
     vm_status: str | None = Field(
-        default=None, description="Status of the source VM; DELETED when gone"
+        default=None, description="Status of the source VM; DELETED if deleted"
     )
     size: int | None = Field(default=None, description="Estimated size in GB")
     created_at: datetime | None = Field(default=None, description="When it was taken (UTC)")
     updated_at: datetime | None = Field(default=None, description="When it last changed (UTC)")
     region_id: int | None = Field(default=None, description="Id of the region")
     region: str | None = Field(default=None, description="Name of the region")
-    description: str | None = Field(default=None, description="What the snapshot is for")
+    description: str | None = Field(default=None, description="Purpose of the snapshot")
     labels: tuple[str, ...] = Field(default=(), description="Labels of the snapshot")
-    is_image: bool | None = Field(default=None, description="Is meant to be used as an image")
-    has_floating_ip: bool | None = Field(default=None, description="The VM had a floating IP then")
+    is_image: bool | None = Field(default=None, description="Intended for use as an image")
+    has_floating_ip: bool | None = Field(default=None, description="The VM had a floating IP")
     volume_id: int | None = Field(default=None, description="Id of the volume")
     volume_name: str | None = Field(default=None, description="Name of the volume")
     vm_environment: Environment | None = Field(default=None, description="Where the VM ran")
@@ -167,24 +167,24 @@ class Snapshot(FrozenModel):
         default=None, description="Image made from this snapshot"
     )
     altered: tuple[str, ...] | None = Field(
-        default=None, description="Fields whose text held hidden or excess characters, removed here"
+        default=None, description="Fields from which hidden or excess characters were removed"
     )
 
     @property
     def state(self) -> SnapshotState:
-        """What the status means."""
+        """The meaning of the status."""
         return snapshot_state(self.status)
 
     @property
     def vm_gone(self) -> bool:
-        """Whether the cloud says that the source VM is deleted."""
+        """Whether the cloud reports that the source VM is deleted."""
         return status_word(self.vm_status) == "DELETED"
 
     @property
     def name_is_plain(self) -> bool:
-        """Whether the name is shown exactly as the cloud holds it, and imitates nothing else.
+        """Whether the name is shown exactly as the cloud stores it, and is not ambiguous.
 
-        A number could be another snapshot's id, and a quotation mark does not survive quoting.
+        A number could be another snapshot's id, and quoting changes quotation marks.
         """
         if "name" in (self.altered or ()) or not self.name or self.name.isdigit():
             return False
@@ -196,31 +196,33 @@ class VirtualMachine(FrozenModel):
 
     id: int = Field(description="Id of the VM")
     name: str = Field(default="", description="Name of the VM")
-    status: str | None = Field(default=None, description="Status as the cloud says it")
+    status: str | None = Field(default=None, description="Status reported by the cloud")
     flavor: Flavor | None = Field(default=None, description="Size of the VM")
     environment: Environment | None = Field(default=None, description="Where the VM runs")
-    is_snapshotting: bool | None = Field(default=None, description="A snapshot of it is under way")
+    is_snapshotting: bool | None = Field(
+        default=None, description="A snapshot of it is in progress"
+    )
     boot_volume_size: int | None = Field(default=None, description="Size of its boot volume in GB")
-    created_at: datetime | None = Field(default=None, description="When it was made (UTC)")
+    created_at: datetime | None = Field(default=None, description="When it was created (UTC)")
     altered: tuple[str, ...] | None = Field(
-        default=None, description="Fields whose text held hidden or excess characters, removed here"
+        default=None, description="Fields from which hidden or excess characters were removed"
     )
 
     @property
     def region(self) -> str | None:
-        """Name of the region, from wherever the cloud tells it."""
+        """Name of the region, from the environment or the flavor."""
         region = self.environment.region if self.environment else None
         return region or (self.flavor.region_name if self.flavor else None)
 
 
 class SnapshotEvent(FrozenModel):
-    """Something that happened to a snapshot."""
+    """An event of a snapshot."""
 
     id: int = Field(description="Id of the event")
     time: datetime | None = Field(default=None, description="When it happened (UTC)")
     type: str | None = Field(default=None, description="Kind of event")
-    reason: str | None = Field(default=None, description="Why, as the cloud says it")
-    message: str | None = Field(default=None, description="What happened, as the cloud says it")
+    reason: str | None = Field(default=None, description="Reason reported by the cloud")
+    message: str | None = Field(default=None, description="Message of the cloud")
     user_id: int | None = Field(default=None, description="Id of the user who caused it")
 
 
@@ -242,16 +244,19 @@ _STATES: Mapping[str, SnapshotState] = MappingProxyType(
 
 
 def status_word(status: str | None) -> str:
-    """A status to compare: in capitals. Letters beyond ASCII stay, or they could imitate ours."""
+    """Return a status in upper case for comparison. Text that is not ASCII stays as it is.
+
+    Otherwise a dotless i would become "I", and another status could imitate a known one.
+    """
     word = (status or "").strip()
     return word.upper() if word.isascii() else word
 
 
-@lru_cache(64)  # a list of thousands has a handful of statuses
+@lru_cache(64)  # a list of thousands has a few statuses
 def snapshot_state(status: str | None) -> SnapshotState:
-    """What a snapshot's status means. The cloud's set is open, so the rest is "unknown".
+    """Return the meaning of a status. The cloud may add statuses, so all others are "unknown".
 
     Source: SUCCESS in the vendor's recorded replies, SUCCESSFUL in its object description,
-    COMPLETE in its guides; no source shows a failed one.
+    COMPLETE in its guides. No source shows the status of a failure.
     """
     return _STATES.get(status_word(status), "unknown")

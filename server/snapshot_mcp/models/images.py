@@ -1,4 +1,4 @@
-"""What the tools of images and history answer; as in `answers`, one flat object each."""
+"""Results of the tools for images and snapshot events."""
 
 from datetime import datetime
 from typing import Literal, Self
@@ -15,12 +15,12 @@ class ImageSummary(FrozenModel):
     id: int | None = Field(default=None, description="Id of the image")
     name: str = Field(description="Name of the image")
     region: str | None = Field(default=None, description="Name of the region")
-    created_at: datetime | None = Field(default=None, description="When it was made (UTC)")
+    created_at: datetime | None = Field(default=None, description="When it was created (UTC)")
     labels: tuple[str, ...] = Field(default=(), description="Labels of the image")
 
     @classmethod
     def from_image(cls, image: CustomImage) -> Self:
-        """The summary of `image`."""
+        """Return the summary of `image`."""
         return cls(
             id=image.id,
             name=image.name or "",
@@ -31,18 +31,18 @@ class ImageSummary(FrozenModel):
 
 
 class ImageResult(FrozenModel):
-    """The answer of create_image_from_snapshot."""
+    """The result of create_image_from_snapshot."""
 
     outcome: Literal["created", "pending", "failed", "unknown"] = Field(
-        description="What was seen to happen"
+        description="Observed result"
     )
     snapshot_id: int = Field(description="Id of the snapshot")
-    image: ImageSummary | None = Field(default=None, description="The image as last seen")
+    image: ImageSummary | None = Field(default=None, description="Last observed state")
     next_step: str = Field(description=NEXT_STEP)
 
 
 class SnapshotEventList(FrozenModel):
-    """The answer of list_snapshot_events."""
+    """The result of list_snapshot_events."""
 
     snapshot_id: int = Field(description="Id of the snapshot")
     events: tuple[SnapshotEvent, ...] = Field(description="This page, newest first")

@@ -1,4 +1,4 @@
-"""What the tools of the panel answer."""
+"""Results of the panel's tools."""
 
 from datetime import datetime
 
@@ -10,13 +10,13 @@ from snapshot_mcp.models.snapshots import DeleteResult, RestoreResult
 
 
 class PanelSnapshot(FrozenModel):
-    """What the panel's timeline shows of one snapshot."""
+    """A snapshot in the panel's timeline."""
 
     id: int = Field(description="Id of the snapshot")
     name: str = Field(description="Name of the snapshot")
-    state: SnapshotState = Field(description="What its status means")
+    state: SnapshotState = Field(description="Meaning of its status")
     status: str | None = Field(
-        default=None, description="Status as the cloud says it, if state is unknown"
+        default=None, description="Status reported by the cloud, if state is unknown"
     )
     vm_id: int | None = Field(default=None, description="Id of the source VM")
     vm_name: str | None = Field(default=None, description="Name of the source VM")
@@ -24,41 +24,39 @@ class PanelSnapshot(FrozenModel):
     size: int | None = Field(default=None, description="Estimated size in GB")
     created_at: datetime | None = Field(default=None, description="When it was taken (UTC)")
     labels: tuple[str, ...] | None = Field(default=None, description="Labels of the snapshot")
-    protected: str | None = Field(default=None, description="Why the policy keeps it")
+    protected: str | None = Field(default=None, description="Rule of the policy that protects it")
     derived_image: str | None = Field(
         default=None, description="Image that is deleted together with it"
     )
 
 
 class PanelSnapshots(FrozenModel):
-    """The answer of panel_snapshots, newest first."""
+    """The result of panel_snapshots, newest first."""
 
-    snapshots: tuple[PanelSnapshot, ...] = Field(description="The newest of them")
-    total: int = Field(description="Number of snapshots, with those that are not shown")
+    snapshots: tuple[PanelSnapshot, ...] = Field(description="The newest snapshots")
+    total: int = Field(description="Number of all snapshots")
     total_size: int = Field(description="Estimated size in GB of all of them")
-    actions: tuple[str, ...] = Field(description="Names of the planning tools that are offered")
+    actions: tuple[str, ...] = Field(description="Names of the available planning tools")
 
 
 class PanelVirtualMachine(FrozenModel):
-    """The answer of panel_virtual_machine."""
+    """The result of panel_virtual_machine."""
 
     id: int = Field(description="Id of the VM")
     name: str = Field(description="Name of the VM")
-    status: str | None = Field(default=None, description="Status as the cloud says it")
-    over: bool = Field(description="It is made, or failed: nothing more is to be waited for")
+    status: str | None = Field(default=None, description="Status reported by the cloud")
+    over: bool = Field(description="It is ready or failed, so waiting can stop")
 
 
 class PanelCommit(FrozenModel):
-    """The answer of commit_from_panel: one of these, by the tool that made the plan."""
+    """The result of commit_from_panel: one of these, depending on the tool of the plan."""
 
-    deletion: DeleteResult | None = Field(default=None, description="As delete_snapshot answers")
-    restore: RestoreResult | None = Field(default=None, description="As restore_snapshot answers")
-    retention: RetentionReport | None = Field(
-        default=None, description="As apply_retention answers"
-    )
+    deletion: DeleteResult | None = Field(default=None, description="As from delete_snapshot")
+    restore: RestoreResult | None = Field(default=None, description="As from restore_snapshot")
+    retention: RetentionReport | None = Field(default=None, description="As from apply_retention")
 
     @property
     def panel_nonce(self) -> str | None:
-        """The nonce of a plan that was made anew, because something changed meanwhile."""
-        made_anew = self.deletion or self.restore
-        return made_anew.panel_nonce if made_anew else None
+        """The nonce of a new plan, made because the target changed."""
+        new_plan = self.deletion or self.restore
+        return new_plan.panel_nonce if new_plan else None

@@ -1,4 +1,4 @@
-"""What review_snapshots answers: totals, and findings that name their first entries each."""
+"""Result of review_snapshots: totals, and findings with their first entries."""
 
 from datetime import datetime
 
@@ -6,11 +6,11 @@ from pydantic import Field
 
 from snapshot_mcp.models.cloud import FrozenModel
 
-_MORE = "How many more there are, not named here"
+_MORE = "Number of entries not listed here"
 
 
 class FoundSnapshot(FrozenModel):
-    """A snapshot that a finding names."""
+    """A snapshot in a finding."""
 
     id: int = Field(description="Id of the snapshot")
     name: str = Field(description="Name of the snapshot")
@@ -20,12 +20,12 @@ class FoundSnapshot(FrozenModel):
 
 
 class FoundVm(FrozenModel):
-    """A VM that a finding names."""
+    """A VM in a finding."""
 
     id: int = Field(description="Id of the VM")
     name: str = Field(description="Name of the VM")
-    status: str | None = Field(default=None, description="Status as the cloud says it")
-    created_at: datetime | None = Field(default=None, description="When it was made (UTC)")
+    status: str | None = Field(default=None, description="Status reported by the cloud")
+    created_at: datetime | None = Field(default=None, description="When it was created (UTC)")
     ready_snapshots: int = Field(description="Number of its ready snapshots")
     last_snapshot: datetime | None = Field(
         default=None, description="When its newest ready snapshot was taken (UTC)"
@@ -33,9 +33,9 @@ class FoundVm(FrozenModel):
 
 
 class Growth(FrozenModel):
-    """What the snapshots of one VM came to."""
+    """Growth of one VM's snapshots."""
 
-    vm_id: int | None = Field(default=None, description="Id of the VM; left out if not known")
+    vm_id: int | None = Field(default=None, description="Id of the VM; omitted if unknown")
     vm_name: str | None = Field(default=None, description="Name of the VM")
     recent_count: int = Field(description="Snapshots of the last 30 days")
     recent_size: int = Field(description="Their estimated size in GB")
@@ -44,49 +44,49 @@ class Growth(FrozenModel):
 
 
 class SnapshotFinding(FrozenModel):
-    """Snapshots of which the same is to be said."""
+    """A finding about snapshots."""
 
-    count: int = Field(description="How many there are")
+    count: int = Field(description="Number found")
     size: int = Field(description="Their estimated size in GB")
     snapshots: tuple[FoundSnapshot, ...] = Field(description="The largest")
     more: int = Field(description=_MORE)
 
 
 class VmFinding(FrozenModel):
-    """VMs of which the same is to be said."""
+    """A finding about VMs."""
 
-    count: int = Field(description="How many there are")
-    virtual_machines: tuple[FoundVm, ...] = Field(description="The first of them")
+    count: int = Field(description="Number found")
+    virtual_machines: tuple[FoundVm, ...] = Field(description="First entries")
     more: int = Field(description=_MORE)
 
 
 class GrowthFinding(FrozenModel):
-    """The VMs whose snapshots grew."""
+    """VMs whose snapshots grew."""
 
-    count: int = Field(description="How many VMs grew")
-    size: int = Field(description="Estimated GB by which all of them grew in 30 days")
-    virtual_machines: tuple[Growth, ...] = Field(description="Those that grew most")
+    count: int = Field(description="Number of VMs")
+    size: int = Field(description="Their total estimated growth in GB in 30 days")
+    virtual_machines: tuple[Growth, ...] = Field(description="VMs with the most growth")
     more: int = Field(description=_MORE)
 
 
 class Review(FrozenModel):
-    """The answer of review_snapshots."""
+    """The result of review_snapshots."""
 
     snapshots: int = Field(description="Number of snapshots")
     virtual_machines: int = Field(description="Number of VMs")
     size: int = Field(description="Estimated size of all snapshots in GB")
     size_not_known: int = Field(description="Snapshots of unknown size, counted as 0 GB")
     month_cost_estimate: float = Field(
-        description="Estimated price of all a month, in the cloud's currency"
+        description="Estimated monthly price of all, in the cloud's currency"
     )
-    recent_days: int = Field(description="What recent means here, in days")
-    vm_gone: SnapshotFinding = Field(description="Snapshots of VMs that are deleted")
-    failed: SnapshotFinding = Field(description="Failed ones, which protect nothing")
+    recent_days: int = Field(description="Maximum age of a recent snapshot, in days")
+    vm_gone: SnapshotFinding = Field(description="Snapshots of deleted VMs")
+    failed: SnapshotFinding = Field(description="Failed snapshots, which protect nothing")
     never_followed: SnapshotFinding = Field(
-        description="The only ready one of a VM, not recent and never followed by another"
+        description="Only ready snapshot of a VM, and not recent"
     )
     no_recent: VmFinding = Field(description="VMs without a recent ready snapshot")
-    rehearsals: VmFinding = Field(description="VMs of rehearsals that are still there, billed")
+    rehearsals: VmFinding = Field(description="VMs of rehearsals that still exist and are billed")
     growth: GrowthFinding = Field(description="Growth by VM in the last 30 days")
     unreadable: int | None = Field(
         default=None, description="Entries that could not be read, not counted"

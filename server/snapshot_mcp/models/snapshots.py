@@ -1,4 +1,4 @@
-"""What the core tools answer, of snapshots and VMs."""
+"""Results of the core tools: snapshots and VMs."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,49 +14,49 @@ from snapshot_mcp.models.cloud import (
     snapshot_state,
 )
 
-EXPIRES_AT = "When the plan token ends (UTC)"
+EXPIRES_AT = "When the plan token expires (UTC)"
 NEXT_STEP = "What to do next"
 MAX_SHOWN_LABELS = 8
-"""Labels of a snapshot in a list; inspect_snapshot shows all."""
+"""Maximum number of labels in a list; inspect_snapshot shows all."""
 SUMMARY_FIELDS = ("name", "status", "vm_id", "vm_name", "size", "created_at", "labels")
-"""What a list shows of a snapshot, beside its id."""
+"""Fields of a snapshot in a list, besides its id."""
 
 
 class SnapshotSummary(FrozenModel):
-    """One line of a list of snapshots."""
+    """A snapshot in a list."""
 
     id: int = Field(description="Id of the snapshot")
     name: str = Field(description="Name of the snapshot")
-    state: SnapshotState = Field(description="What the status means")
+    state: SnapshotState = Field(description="Meaning of the status")
     status: str | None = Field(
-        default=None, description="Status as the cloud says it, if state is unknown"
+        default=None, description="Status reported by the cloud, if state is unknown"
     )
     vm_id: int | None = Field(default=None, description="Id of the source VM")
     vm_name: str | None = Field(default=None, description="Name of the source VM")
     size: int | None = Field(default=None, description="Estimated size in GB")
     created_at: datetime | None = Field(default=None, description="When it was taken (UTC)")
     labels: tuple[str, ...] = Field(default=(), description="Labels of the snapshot")
-    more_labels: int | None = Field(default=None, description="Number of labels left out here")
+    more_labels: int | None = Field(default=None, description="Number of labels omitted here")
 
     @classmethod
     def from_snapshot(cls, snapshot: Snapshot) -> Self:
-        """The summary of `snapshot`."""
-        read = {name: getattr(snapshot, name) for name in SUMMARY_FIELDS}
-        return cls(**summary_fields(snapshot.id, read))
+        """Return the summary of `snapshot`."""
+        fields = {name: getattr(snapshot, name) for name in SUMMARY_FIELDS}
+        return cls(**summary_fields(snapshot.id, fields))
 
 
-def summary_fields(number: int, read: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a `SnapshotSummary`, yet to be made of them.
+def summary_fields(snapshot_id: int, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a `SnapshotSummary`, without validating them.
 
-    A long list is checked as one; to make each summary by itself would take twice as long.
+    Validating a long list in one call takes half the time of validating each summary.
 
     Args:
-        number: the snapshot's id.
-        read: what was read of it, of `SUMMARY_FIELDS`.
+        snapshot_id: the snapshot's id.
+        values: the values of some of `SUMMARY_FIELDS`.
     """
-    status, labels = read.get("status"), read.get("labels", ())
+    status, labels = values.get("status"), values.get("labels", ())
     state = snapshot_state(status)
-    fields = {"name": "", **read, "id": number, "state": state}
+    fields = {"name": "", **values, "id": snapshot_id, "state": state}
     fields["status"] = status if state == "unknown" else None
     if len(labels) > MAX_SHOWN_LABELS:
         fields["more_labels"] = len(labels) - MAX_SHOWN_LABELS
@@ -65,11 +65,11 @@ def summary_fields(number: int, read: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class VirtualMachineSummary(FrozenModel):
-    """One line of a list of VMs."""
+    """A VM in a list."""
 
     id: int = Field(description="Id of the VM")
     name: str = Field(description="Name of the VM")
-    status: str | None = Field(default=None, description="Status as the cloud says it")
+    status: str | None = Field(default=None, description="Status reported by the cloud")
     flavor: str | None = Field(default=None, description="Name of the flavor")
     region: str | None = Field(default=None, description="Name of the region")
     can_snapshot: bool = Field(description="Whether create_snapshot would be accepted now")
@@ -77,7 +77,7 @@ class VirtualMachineSummary(FrozenModel):
 
     @classmethod
     def from_virtual_machine(cls, vm: VirtualMachine, obstacle: str | None) -> Self:
-        """The summary of `vm`, which cannot be snapshotted for the reason `why_not`, if any."""
+        """Return the summary of `vm`; `obstacle` explains why it cannot be snapshotted, if so."""
         return cls(
             id=vm.id,
             name=vm.name,
@@ -90,13 +90,13 @@ class VirtualMachineSummary(FrozenModel):
 
 
 class SnapshotList(FrozenModel):
-    """The answer of list_snapshots."""
+    """The result of list_snapshots."""
 
     snapshots: tuple[SnapshotSummary, ...] = Field(description="This page")
     total: int = Field(description="Number of snapshots that match, on all pages")
     total_size: int | None = Field(
         default=None,
-        description="Estimated size in GB of all that match; left out where not all were read",
+        description="Estimated size in GB of all that match; omitted if not all were read",
     )
     next_cursor: str = Field(description="Cursor of the next page; empty at the end")
     unreadable: int | None = Field(
@@ -105,7 +105,7 @@ class SnapshotList(FrozenModel):
 
 
 class VirtualMachineList(FrozenModel):
-    """The answer of list_virtual_machines."""
+    """The result of list_virtual_machines."""
 
     virtual_machines: tuple[VirtualMachineSummary, ...] = Field(description="This page")
     total: int = Field(description="Number of VMs that match, on all pages")
@@ -116,10 +116,10 @@ class VirtualMachineList(FrozenModel):
 
 
 class SnapshotDetails(FrozenModel):
-    """The answer of inspect_snapshot."""
+    """The result of inspect_snapshot."""
 
-    snapshot: Snapshot = Field(description="Every attribute that the cloud tells")
-    state: SnapshotState = Field(description="What the status means")
+    snapshot: Snapshot = Field(description="All attributes from the cloud")
+    state: SnapshotState = Field(description="Meaning of the status")
     age_days: float | None = Field(default=None, description="Days since it was taken")
     vm_gone: bool = Field(description="The source VM is deleted: the data exists nowhere else")
     last_ready_of_vm: bool | None = Field(
@@ -134,12 +134,12 @@ class SnapshotDetails(FrozenModel):
 
 
 class BlastRadius(FrozenModel):
-    """What a destructive or billed action would touch."""
+    """What a destructive or billed action would affect."""
 
     action: str = Field(description="What would happen, in one sentence")
     snapshot_id: int = Field(description="Id of the snapshot")
     name: str = Field(description="Name of the snapshot")
-    state: SnapshotState = Field(description="What its status means")
+    state: SnapshotState = Field(description="Meaning of its status")
     vm_id: int | None = Field(default=None, description="Id of the source VM")
     vm_name: str | None = Field(default=None, description="Name of the source VM")
     size: int | None = Field(default=None, description="Estimated size in GB")
@@ -152,61 +152,65 @@ class BlastRadius(FrozenModel):
     newest_of_vm: bool | None = Field(
         default=None, description="No later snapshot of its VM is ready"
     )
-    older_of_vm: int | None = Field(default=None, description="Ready snapshots of its VM before it")
-    newer_of_vm: int | None = Field(default=None, description="Those after it, incremental to it")
+    older_of_vm: int | None = Field(
+        default=None, description="Number of older ready snapshots of its VM"
+    )
+    newer_of_vm: int | None = Field(
+        default=None, description="Number of newer ones, incremental to it"
+    )
     derived_image: str | None = Field(default=None, description="Image that would be deleted too")
-    new_vm_name: str | None = Field(default=None, description="Name of the VM that would be made")
-    flavor: str | None = Field(default=None, description="Flavor of the VM that would be made")
+    new_vm_name: str | None = Field(
+        default=None, description="Name of the VM that would be created"
+    )
+    flavor: str | None = Field(default=None, description="Flavor of the VM that would be created")
     gpus: str | None = Field(default=None, description="Its GPUs")
     region: str | None = Field(default=None, description="Its region")
     price_per_hour_estimate: float | None = Field(
         default=None, description="Estimated price per hour, in the cloud's currency"
     )
-    warnings: tuple[str, ...] = Field(default=(), description="What makes this more than routine")
+    warnings: tuple[str, ...] = Field(default=(), description="Reasons for caution")
 
 
 class Planned(FrozenModel):
-    """The fields of an answer that plans and changes nothing."""
+    """Fields of a result that plans and changes nothing."""
 
-    plan: BlastRadius | None = Field(default=None, description="What would be touched")
-    plan_token: str | None = Field(default=None, description="Proof of this plan, for the commit")
-    confirm_with: str | None = Field(
-        default=None, description="What the person must agree to in words"
-    )
+    plan: BlastRadius | None = Field(default=None, description="What would be affected")
+    plan_token: str | None = Field(default=None, description="Token of this plan, for the commit")
+    confirm_with: str | None = Field(default=None, description="Words that the person must type")
     expires_at: datetime | None = Field(default=None, description=EXPIRES_AT)
     next_step: str = Field(default="", description=NEXT_STEP)
     panel_nonce: str | None = Field(default=None, exclude=True, repr=False)
-    """For the panel's eyes: it goes into the result's `_meta` and nowhere else."""
+    """For the panel only: sent in the result's `_meta` and nowhere else."""
 
 
 class CreateResult(FrozenModel):
-    """The answer of create_snapshot."""
+    """The result of create_snapshot."""
 
     outcome: Literal["created", "pending", "failed", "unknown"] = Field(
-        description="What was seen to happen"
+        description="Observed result"
     )
-    snapshot: SnapshotSummary | None = Field(default=None, description="The snapshot as last seen")
+    snapshot: SnapshotSummary | None = Field(default=None, description="Last observed state")
     next_step: str = Field(description=NEXT_STEP)
 
 
 class RestoreResult(Planned):
-    """The answer of restore_snapshot."""
+    """The result of restore_snapshot."""
 
     outcome: Literal["confirmation_required", "restored", "pending", "failed", "unknown"] = Field(
-        description="What was seen to happen"
+        description="Observed result"
     )
     virtual_machine: VirtualMachineSummary | None = Field(
-        default=None, description="The new VM as last seen"
+        default=None, description="The new VM, last observed state"
     )
     took_seconds: float | None = Field(
-        default=None, description="Seconds from the order until it was seen ACTIVE"
+        default=None, description="Seconds from the request until it was ACTIVE"
     )
 
 
 class DeleteResult(Planned):
-    """The answer of delete_snapshot."""
+    """The result of delete_snapshot."""
 
     outcome: Literal["confirmation_required", "deleted", "pending", "failed", "unknown"] = Field(
-        description="What was seen to happen"
+        description="Observed result"
     )
     snapshot_id: int = Field(description="Id of the snapshot")

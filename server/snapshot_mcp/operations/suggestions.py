@@ -53,7 +53,7 @@ async def suggest(
     of_snapshots = kind.startswith("snapshot")
     fetch = reader.get_snapshots_page if of_snapshots else reader.get_virtual_machines_page
     search = "" if by_digits else typed
-    load = partial(fetch, 1, PAGE_SIZE, search, once=True)
+    load = partial(fetch, 1, PAGE_SIZE, search, retry=False)
     page = await cache.get((of_snapshots, search), load)
     candidates, prefix = _candidates(page, of_snapshots=of_snapshots), typed.casefold()
     if by_digits:

@@ -1,1 +1,1 @@
-"""Pure decisions: no I/O, and time as an argument."""
+"""Pure decision functions: no I/O, and time as an argument."""

@@ -1,4 +1,4 @@
-"""What an action would touch, told before it happens."""
+"""Blast radius: what a delete or a restore would affect, computed before it happens."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -8,24 +8,26 @@ from snapshot_mcp.models.cloud import Flavor, Snapshot
 from snapshot_mcp.models.snapshots import BlastRadius
 
 _SECONDS_PER_DAY = 86_400
-_BILLING_WARNINGS = ("The new VM is billed from its creation until somebody deletes it.",)
-_REHEARSAL_WARNINGS = ("This server deletes no VMs: a person must delete it after the rehearsal.",)
+_BILLING_WARNINGS = ("The new VM is billed from its creation until it is deleted.",)
+_REHEARSAL_WARNINGS = (
+    "This server cannot delete VMs: a person must delete it after the rehearsal.",
+)
 
 
 def deletion_blast_radius(
     snapshot: Snapshot, siblings: Iterable[Snapshot], now: datetime
 ) -> BlastRadius:
-    """What the deletion of `snapshot` would touch.
+    """Return what the deletion of `snapshot` would affect.
 
     Args:
         snapshot: the target.
-        siblings: all snapshots of the same VM; the target may be among them.
-        now: the time from which its age counts.
+        siblings: all snapshots of the same VM, with or without the target.
+        now: the current time.
     """
     siblings = tuple(siblings)
     last = is_last_ready(snapshot, siblings)
     image = describe_derived_image(snapshot)
-    told = {
+    facts = {
         "vm_gone": snapshot.vm_gone,
         "last_ready_of_vm": last,
         "newest_of_vm": is_newest_ready(snapshot, siblings),
@@ -33,8 +35,8 @@ def deletion_blast_radius(
         "derived_image": image,
         "warnings": tuple(_deletion_warnings(snapshot, last=last, image=image)),
     }
-    action = f"Delete snapshot {snapshot.id} {quoted(snapshot.name)} for good."
-    return _base_radius(snapshot, action, now).model_copy(update=told)
+    action = f"Delete snapshot {snapshot.id} {quoted(snapshot.name)} permanently."
+    return _base_radius(snapshot, action, now).model_copy(update=facts)
 
 
 def restore_blast_radius(
@@ -45,22 +47,22 @@ def restore_blast_radius(
     *,
     rehearsal: bool = False,
 ) -> BlastRadius:
-    """What a restore of `snapshot` would make: a new VM that is billed.
+    """Return what a restore of `snapshot` would create: a new VM, which is billed.
 
     Args:
         snapshot: the source.
-        new_vm_name: name of the VM to be made.
-        prices: the price list, per hour by resource name; may be empty.
-        now: the time from which the snapshot's age counts.
-        rehearsal: it is only to be seen that it works, and the VM is to be deleted then.
+        new_vm_name: name of the new VM.
+        prices: prices per hour by resource name; may be empty.
+        now: the current time.
+        rehearsal: the restore is only a test, and the VM is deleted afterwards.
     """
     flavor = snapshot.vm_flavor
-    make = "Rehearse a restore: make" if rehearsal else "Make"
+    verb = "Rehearse a restore: create" if rehearsal else "Create"
     action = (
-        f"{make} a new, billed VM named {quoted(new_vm_name)} from snapshot {snapshot.id}"
-        f" {quoted(snapshot.name)}. The source VM is not touched."
+        f"{verb} a new, billed VM named {quoted(new_vm_name)} from snapshot {snapshot.id}"
+        f" {quoted(snapshot.name)}. The source VM is not changed."
     )
-    told = {
+    facts = {
         "new_vm_name": new_vm_name,
         "flavor": flavor.name if flavor else None,
         "gpus": _describe_gpus(flavor),
@@ -68,7 +70,7 @@ def restore_blast_radius(
         "price_per_hour_estimate": estimate_price_per_hour(flavor, prices),
         "warnings": _BILLING_WARNINGS + (_REHEARSAL_WARNINGS if rehearsal else ()),
     }
-    return _base_radius(snapshot, action, now).model_copy(update=told)
+    return _base_radius(snapshot, action, now).model_copy(update=facts)
 
 
 def _base_radius(snapshot: Snapshot, action: str, now: datetime) -> BlastRadius:
@@ -86,21 +88,21 @@ def _base_radius(snapshot: Snapshot, action: str, now: datetime) -> BlastRadius:
 
 
 def age_days(snapshot: Snapshot, now: datetime) -> float | None:
-    """Days since the snapshot was taken, to one decimal."""
+    """Return the days since the snapshot was taken, to one decimal."""
     if snapshot.created_at is None:
         return None
     return max(0.0, round((now - snapshot.created_at).total_seconds() / _SECONDS_PER_DAY, 1))
 
 
 def is_last_ready(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> bool | None:
-    """Whether it is the only ready snapshot of its VM; None when its VM is not known."""
+    """Return whether it is the only ready snapshot of its VM; None if its VM is unknown."""
     if snapshot.vm_id is None:
         return None
     return snapshot.state == "ready" and not _ready_siblings(snapshot, siblings)
 
 
 def is_newest_ready(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> bool | None:
-    """Whether no later snapshot of its VM is ready; None when its VM or time is not known."""
+    """Return whether no later snapshot of its VM is ready; None if its VM or time is unknown."""
     taken = snapshot.created_at
     if snapshot.vm_id is None or taken is None:
         return None
@@ -111,16 +113,16 @@ def is_newest_ready(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> bool | 
 
 
 def describe_derived_image(snapshot: Snapshot) -> str | None:
-    """The image made from this snapshot, which is deleted with it; None when there is none."""
+    """Describe the image made from this snapshot, which is deleted with it; None without one."""
     image = snapshot.custom_image
     if image is None:
         return None
     shared = ", public" if image.is_public else ""
-    return f"{quoted(image.name or '')} (id {image.id or 'not told'}{shared})"
+    return f"{quoted(image.name or '')} (id {image.id or 'unknown'}{shared})"
 
 
 def estimate_price_per_hour(flavor: Flavor | None, prices: Mapping[str, float]) -> float | None:
-    """An estimate: the GPUs where there are any, else vCPUs and memory; None when not priced.
+    """Estimate the price from the GPUs, or else from vCPUs and memory; None without a price.
 
     Source: resource names of the price list in the vendor's recorded replies.
     """
@@ -136,14 +138,15 @@ def estimate_price_per_hour(flavor: Flavor | None, prices: Mapping[str, float]) 
 
 
 def _count_neighbours(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> dict[str, int]:
-    """How many ready snapshots of its VM are older and newer.
+    """Count the ready snapshots of its VM that are older and newer.
 
     Source: the vendor's guide: the first snapshot of a VM is full, later ones are incremental.
     """
     taken = snapshot.created_at
     if taken is None:
         return {}
-    times = [it.created_at for it in _ready_siblings(snapshot, siblings) if it.created_at]
+    others = _ready_siblings(snapshot, siblings)
+    times = [other.created_at for other in others if other.created_at]
     return {
         "older_of_vm": sum(time < taken for time in times),
         "newer_of_vm": sum(time > taken for time in times),
@@ -162,13 +165,13 @@ def _deletion_warnings(
     snapshot: Snapshot, *, last: bool | None, image: str | None
 ) -> Iterable[str]:
     if last is not False:
-        yield "It is the last ready snapshot of its VM." if last else "Its VM is not known."
+        yield "It is the last ready snapshot of its VM." if last else "Its VM is unknown."
     if snapshot.vm_gone:
         yield "Its VM is deleted: this data exists nowhere else."
     if image is not None:
         yield f"The image {image} made from it is deleted too."
     if mixes_scripts(snapshot.name):
-        yield "Its name mixes letters of several alphabets: it may imitate another name."
+        yield "Its name mixes letters of several alphabets and may imitate another name."
     if snapshot.altered:
         yield f"Hidden characters were removed from: {', '.join(snapshot.altered)}."
 

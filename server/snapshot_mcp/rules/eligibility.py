@@ -1,4 +1,4 @@
-"""Whether a VM can be snapshotted, and a snapshot restored or deleted, as they are now."""
+"""Reasons why the cloud would refuse to snapshot a VM, or to restore or delete a snapshot, now."""
 
 from snapshot_mcp.core.sanitize import cell_text, quoted
 from snapshot_mcp.models.cloud import Snapshot, VirtualMachine, status_word
@@ -10,18 +10,18 @@ _SNAPSHOTTABLE = frozenset({"ACTIVE", "SHUTOFF"})
 
 
 def snapshot_obstacle(vm: VirtualMachine) -> str | None:
-    """Why the cloud would refuse a snapshot of this VM now; None when it would not.
+    """Return why the cloud would refuse a snapshot of this VM now, or None.
 
-    Source: the vendor's guide: ACTIVE or SHUTOFF, no other snapshot of it under way, and a flavor
+    Source: the vendor's guide: ACTIVE or SHUTOFF, no other snapshot in progress, and a flavor
     without `no_snapshot`.
     """
     if vm.flavor and vm.flavor.features and vm.flavor.features.no_snapshot:
         return "its flavor does not allow snapshots"
     if vm.is_snapshotting:
-        return "another snapshot of it is under way"
+        return "another snapshot of it is in progress"
     if (vm.boot_volume_size or 0) > MAX_SNAPSHOT_GB:
         size = f"{vm.boot_volume_size} GB"
-        return f"its boot volume has {size}, and the cloud takes at most {MAX_SNAPSHOT_GB} GB"
+        return f"its boot volume has {size}; the cloud snapshots at most {MAX_SNAPSHOT_GB} GB"
     status = status_word(vm.status)
     if status in _SNAPSHOTTABLE:
         return None
@@ -29,33 +29,34 @@ def snapshot_obstacle(vm: VirtualMachine) -> str | None:
 
 
 def would_interrupt(vm: VirtualMachine) -> bool:
-    """Whether a snapshot shuts the VM off and starts it again.
+    """Return whether a snapshot shuts the VM off and starts it again.
 
-    Source: the vendor's guide; so does every status but SHUTOFF, to be safe.
+    Source: the vendor's guide. To be safe, this is assumed for every status except SHUTOFF.
     """
     return status_word(vm.status) != "SHUTOFF"
 
 
 def restore_obstacle(snapshot: Snapshot) -> str | None:
-    """Why the cloud would refuse to restore this snapshot now; None when it would not."""
+    """Return why the cloud would refuse to restore this snapshot now, or None."""
     return None if snapshot.state == "ready" else _not_ready(snapshot)
 
 
 def image_obstacle(snapshot: Snapshot) -> str | None:
-    """Why the cloud would refuse to make an image of this snapshot; None when it would not.
+    """Return why the cloud would refuse to create an image of this snapshot, or None.
 
-    Source: the vendor's OpenAPI document has one `custom_image` a snapshot, and 406 for a second.
+    Source: the vendor's OpenAPI document has one `custom_image` per snapshot, and status 406 for a
+    second.
     """
     if snapshot.state != "ready":
         return _not_ready(snapshot)
     image = snapshot.custom_image
     if image is None:
         return None
-    return f"it has an image already, {quoted(image.name or '')}, and can have only one"
+    return f"it already has an image, {quoted(image.name or '')}, and can have only one"
 
 
 def delete_obstacle(snapshot: Snapshot) -> str | None:
-    """Why the cloud would refuse to delete this snapshot now; None when it would not."""
+    """Return why the cloud would refuse to delete this snapshot now, or None."""
     return _not_ready(snapshot) if snapshot.state == "pending" else None
 
 

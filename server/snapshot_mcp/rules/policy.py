@@ -1,15 +1,15 @@
-"""The operator's policy: what this server never does, whoever asks and agrees.
+"""The operator's policy: actions that this server never performs, even if a person confirms them.
 
-A policy forbids; an empty one forbids nothing. Its one leave is that retention may delete the last
-copy. Each decision asks its rules in a fixed order and tells the first that speaks. A fact that is
-not known decides against the action.
+A policy only forbids, and an empty one forbids nothing. The one exception is that it can permit
+retention to delete the last copy. The rules are checked in a fixed order, and the first violation
+is reported. An unknown fact counts as a violation.
 """
 
 import unicodedata
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
-from typing import Annotated, Literal, NamedTuple, get_args
+from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, ConfigDict, Field
 
@@ -23,28 +23,13 @@ MAX_HOURS = 87_600
 MAX_KEEP_NEWEST = 1_000
 MAX_PER_HOUR = 1_000
 
-ToolName = Literal[
-    "list_snapshots",
-    "inspect_snapshot",
-    "list_virtual_machines",
-    "create_snapshot",
-    "restore_snapshot",
-    "delete_snapshot",
-    "plan_retention",
-    "apply_retention",
-    "create_image_from_snapshot",
-    "list_snapshot_events",
-    "review_snapshots",
-]
-TOOLS: tuple[str, ...] = get_args(ToolName)
-
 
 def _normalize_entry(text: str) -> str:
     text = unicodedata.normalize("NFC", text)
     if not is_sanitized(text):
-        # What the cloud tells is cleaned of these, so such an entry could never protect anything.
+        # The cloud's text is sanitized, so such an entry would never match anything.
         raise ValueError(
-            "must not hold line breaks, control or invisible characters, or spaces at its ends"
+            "must not contain line breaks, control or invisible characters, or spaces at its ends"
         )
     return text
 
@@ -52,11 +37,10 @@ def _normalize_entry(text: str) -> str:
 PolicyEntry = Annotated[
     str, Field(min_length=1, max_length=MAX_ENTRY_LENGTH), AfterValidator(_normalize_entry)
 ]
-# TOML has lists; a policy that does not change has tuples of them.
+# TOML has lists, and a frozen model has tuples.
 _LIST_FIELD = Field(max_length=MAX_ENTRIES, strict=False)
 PolicyEntries = Annotated[tuple[PolicyEntry, ...], _LIST_FIELD]
 Ids = Annotated[tuple[Id, ...], _LIST_FIELD]
-ToolNames = Annotated[tuple[ToolName, ...], _LIST_FIELD]
 Count = Annotated[int, Field(ge=0, le=MAX_PER_HOUR)]
 
 
@@ -65,15 +49,15 @@ class _Section(FrozenModel):
 
 
 class Protect(_Section):
-    """Which snapshots are never deleted.
+    """Snapshots that are never deleted.
 
     Attributes:
-        labels: those with one of these labels, in any case.
-        names: those whose name, or whose VM's name, fits one of these shell patterns, in any case.
-        vm_ids: those of these VMs.
-        minimum_age_hours: younger ones.
-        keep_newest: the newest so many of each VM that are ready.
-        keep_last_copy: the last ready one of a VM.
+        labels: snapshots with one of these labels, ignoring case.
+        names: snapshots whose name or VM name matches one of these shell patterns, ignoring case.
+        vm_ids: snapshots of these VMs.
+        minimum_age_hours: snapshots younger than this.
+        keep_newest: this number of the newest ready snapshots of each VM.
+        keep_last_copy: the last ready snapshot of each VM.
     """
 
     labels: PolicyEntries = ()
@@ -85,11 +69,11 @@ class Protect(_Section):
 
 
 class Limits(_Section):
-    """How much in sixty minutes; None is no limit, 0 is nothing at all.
+    """Limits for sixty minutes; None is no limit, 0 allows none.
 
     Attributes:
-        deletes_per_hour: deletions that are sent.
-        restores_per_hour: restores that are sent.
+        deletes_per_hour: number of deletions sent.
+        restores_per_hour: number of restores sent.
     """
 
     deletes_per_hour: Count | None = None
@@ -97,29 +81,29 @@ class Limits(_Section):
 
 
 class RetentionSection(_Section):
-    """What retention may do beyond its own rules.
+    """Permissions for retention.
 
     Attributes:
-        may_delete_last_copy: delete the newest ready snapshot of a VM, when no rule keeps it.
+        may_delete_last_copy: it may delete the newest ready snapshot of a VM if no rule keeps it.
     """
 
     may_delete_last_copy: bool = False
 
 
 class Allow(_Section):
-    """What may be used; None is everything, an empty list nothing.
+    """Allow-lists; None allows everything, an empty list nothing.
 
     Attributes:
-        regions: where something may be changed.
-        tools: which tools are listed and callable.
+        regions: regions in which changes are allowed.
+        tools: tools that are listed and callable.
     """
 
     regions: PolicyEntries | None = None
-    tools: ToolNames | None = None
+    tools: PolicyEntries | None = None
 
 
 class Policy(_Section):
-    """What the operator decided. An empty one forbids nothing."""
+    """The operator's policy. An empty one forbids nothing."""
 
     protect: Protect = Protect()
     limits: Limits = Limits()
@@ -128,11 +112,11 @@ class Policy(_Section):
 
 
 class PolicyViolation(NamedTuple):
-    """Why the policy forbids something.
+    """A rule of the policy that forbids an action.
 
     Attributes:
         rule: the rule's name, as in the policy file.
-        explanation: what it says about this case; nothing in it comes from the cloud.
+        explanation: one sentence about this case, without text from the cloud.
     """
 
     rule: str
@@ -152,14 +136,14 @@ def check_deletion(
     *,
     sent_last_hour: int,
 ) -> PolicyViolation | None:
-    """Why the policy forbids to delete `snapshot`; None when it does not.
+    """Return the rule that forbids deleting `snapshot`, or None.
 
     Args:
         policy: the operator's policy.
         snapshot: the target.
-        siblings: all snapshots of the same VM; the target may be among them.
-        now: the time from which its age counts.
-        sent_last_hour: deletions that were sent in the last sixty minutes.
+        siblings: all snapshots of the same VM, with or without the target.
+        now: the current time.
+        sent_last_hour: number of deletions sent in the last sixty minutes.
     """
     return (
         _check_tool(policy, "delete_snapshot")
@@ -171,10 +155,10 @@ def check_deletion(
 def check_protection(
     policy: Policy, snapshot: Snapshot, siblings: Iterable[Snapshot], now: datetime
 ) -> PolicyViolation | None:
-    """Why no tool may delete `snapshot`, however few were deleted; arguments as in `deletion`."""
+    """Return the rule that protects `snapshot`, or None. Arguments as in `check_deletion`."""
     protect = policy.protect
-    counting = protect.keep_newest or protect.keep_last_copy
-    copies = _known_ready_copies(snapshot, siblings) if counting else []
+    counts_copies = protect.keep_newest or protect.keep_last_copy
+    copies = _known_ready_copies(snapshot, siblings) if counts_copies else []
     return (
         _check_region(policy, _snapshot_region(snapshot))
         or _check_labels(protect, snapshot)
@@ -187,7 +171,7 @@ def check_protection(
 
 
 def check_deletion_limit(policy: Policy, sent_last_hour: int) -> PolicyViolation | None:
-    """Why no deletion is allowed at this time of the hour; None when one is."""
+    """Return the limit that forbids another deletion now, or None."""
     limit = policy.limits.deletes_per_hour
     return _check_limit("deletes_per_hour", "deletion", limit, sent_last_hour)
 
@@ -195,12 +179,12 @@ def check_deletion_limit(policy: Policy, sent_last_hour: int) -> PolicyViolation
 def check_restore(
     policy: Policy, snapshot: Snapshot, *, sent_last_hour: int
 ) -> PolicyViolation | None:
-    """Why the policy forbids to restore `snapshot`; None when it does not.
+    """Return the rule that forbids restoring `snapshot`, or None.
 
     Args:
         policy: the operator's policy.
         snapshot: the source.
-        sent_last_hour: restores that were sent in the last sixty minutes.
+        sent_last_hour: number of restores sent in the last sixty minutes.
     """
     return (
         _check_tool(policy, "restore_snapshot")
@@ -212,33 +196,33 @@ def check_restore(
 
 
 def check_creation(policy: Policy, region: str | None) -> PolicyViolation | None:
-    """Why the policy forbids to snapshot a VM in `region`; None when it does not."""
+    """Return the rule that forbids a snapshot of a VM in `region`, or None."""
     return _check_tool(policy, "create_snapshot") or _check_region(policy, region)
 
 
 def check_image(policy: Policy, snapshot: Snapshot) -> PolicyViolation | None:
-    """Why the policy forbids to make an image of `snapshot`; None when it does not."""
+    """Return the rule that forbids an image of `snapshot`, or None."""
     return _check_tool(policy, "create_image_from_snapshot") or _check_region(
         policy, _snapshot_region(snapshot)
     )
 
 
 def allows_tool(policy: Policy, name: str) -> bool:
-    """Whether the policy lets this tool be listed and called."""
+    """Return whether the policy allows this tool to be listed and called."""
     return policy.allow.tools is None or name in policy.allow.tools
 
 
 def vm_region(vm: VirtualMachine) -> str | None:
-    """The region of `vm`, for `creation`; None when it is not known for certain."""
-    unsure = {"environment.region", "flavor.region_name"} & set(vm.altered or ())
-    return None if unsure else vm.region
+    """Return the region of `vm` for `check_creation`; None if it is not certain."""
+    altered = {"environment.region", "flavor.region_name"} & set(vm.altered or ())
+    return None if altered else vm.region
 
 
 def _snapshot_region(snapshot: Snapshot) -> str | None:
     return None if _is_altered(snapshot, "region") else snapshot.region
 
 
-def _check_tool(policy: Policy, name: ToolName) -> PolicyViolation | None:
+def _check_tool(policy: Policy, name: str) -> PolicyViolation | None:
     if allows_tool(policy, name):
         return None
     return PolicyViolation("allow.tools", f"The operator's policy does not allow {name}.")
@@ -249,7 +233,9 @@ def _check_region(policy: Policy, region: str | None) -> PolicyViolation | None:
     if allowed is None:
         return None
     if not region:
-        sentence = "The region is not known, and the operator's policy allows changes only in some."
+        sentence = (
+            "The region is unknown, and the operator's policy allows changes only in some regions."
+        )
     elif _fold(region) in map(_fold, allowed):
         return None
     else:
@@ -258,9 +244,9 @@ def _check_region(policy: Policy, region: str | None) -> PolicyViolation | None:
 
 
 def _check_labels(protect: Protect, snapshot: Snapshot) -> PolicyViolation | None:
-    own = {_fold(label) for label in snapshot.labels}
+    snapshot_labels = {_fold(label) for label in snapshot.labels}
     for label in protect.labels:
-        if _fold(label) in own:
+        if _fold(label) in snapshot_labels:
             return PolicyViolation(
                 "protect.labels",
                 f"Snapshot {snapshot.id} has the label {quoted(label)}, which the operator's"
@@ -269,8 +255,8 @@ def _check_labels(protect: Protect, snapshot: Snapshot) -> PolicyViolation | Non
     if protect.labels and _is_altered(snapshot, "labels"):
         return PolicyViolation(
             "protect.labels",
-            f"Labels of snapshot {snapshot.id} hold hidden or excess characters, or there are too"
-            " many, so it may have one that the operator's policy protects.",
+            f"The labels of snapshot {snapshot.id} are too many, or contain hidden or excess"
+            " characters, so it may have one that the operator's policy protects.",
         )
     return None
 
@@ -282,14 +268,14 @@ def _check_names(protect: Protect, snapshot: Snapshot) -> PolicyViolation | None
         ):
             return PolicyViolation(
                 "protect.names",
-                f"The name of snapshot {snapshot.id} or of its VM fits {quoted(pattern)}, which"
+                f"The name of snapshot {snapshot.id} or of its VM matches {quoted(pattern)}, which"
                 " the operator's policy protects.",
             )
     known = snapshot.name and snapshot.vm_name and not _is_altered(snapshot, "name", "vm_name")
     if protect.names and not known:
         return PolicyViolation(
             "protect.names",
-            f"The name of snapshot {snapshot.id} or of its VM is not known, or holds hidden or"
+            f"The name of snapshot {snapshot.id} or of its VM is unknown, or contains hidden or"
             " excess characters, so it may be one that the operator's policy protects.",
         )
     return None
@@ -302,8 +288,8 @@ def _check_vm_ids(protect: Protect, snapshot: Snapshot) -> PolicyViolation | Non
         sentence = f"The operator's policy protects all snapshots of VM {snapshot.vm_id}."
     else:
         sentence = (
-            f"The VM of snapshot {snapshot.id} is not known, and the operator's policy protects"
-            " the snapshots of some."
+            f"The VM of snapshot {snapshot.id} is unknown, and the operator's policy protects"
+            " the snapshots of some VMs."
         )
     return PolicyViolation("protect.vm_ids", sentence)
 
@@ -314,11 +300,11 @@ def _check_minimum_age(
     hours, taken = protect.minimum_age_hours, snapshot.created_at
     if not hours or (taken is not None and now - taken >= timedelta(hours=hours)):
         return None
-    what = "younger than" if taken else "of unknown age, and may be younger than"
+    age = "younger than" if taken else "of unknown age, and may be younger than"
     return PolicyViolation(
         "protect.minimum_age_hours",
-        f"Snapshot {snapshot.id} is {what} the {_pluralize(hours, 'hour')} for which the operator's"
-        " policy keeps each.",
+        f"Snapshot {snapshot.id} is {age} the {_pluralize(hours, 'hour')} for which the operator's"
+        " policy keeps every snapshot.",
     )
 
 
@@ -333,8 +319,8 @@ def _check_keep_newest(
     newest = f"the newest {kept} ready snapshots" if kept > 1 else "the newest ready snapshot"
     return PolicyViolation(
         "protect.keep_newest",
-        f"The operator's policy keeps {newest} of each VM, and snapshot {snapshot.id} is, or for"
-        " all that is known may be, among them.",
+        f"The operator's policy keeps {newest} of each VM, and snapshot {snapshot.id} is, or may"
+        " be, one of them.",
     )
 
 
@@ -344,7 +330,7 @@ def _check_keep_last_copy(
     if not protect.keep_last_copy or snapshot.state == "failed" or copies:
         return None
     sentence = (
-        f"The VM of snapshot {snapshot.id} is not known, so it may be the last copy"
+        f"The VM of snapshot {snapshot.id} is unknown, so it may be the last copy"
         if copies is None
         else f"No other snapshot of the VM of snapshot {snapshot.id} is ready"
     )
@@ -359,15 +345,15 @@ def _check_limit(
     if limit is None or sent_last_hour < limit:
         return None
     sentence = (
-        f"allows {_pluralize(limit, noun)} in sixty minutes, and so many were sent."
+        f"allows {_pluralize(limit, noun)} in sixty minutes, and that number was reached."
         if limit
-        else f"allows no {noun}s at all."
+        else f"allows no {noun}s."
     )
     return PolicyViolation(f"limits.{rule}", f"The operator's policy {sentence}")
 
 
 def _known_ready_copies(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> list[Snapshot] | None:
-    """The other snapshots of its VM that are surely ready; None when its VM is not known."""
+    """Return the other ready snapshots of its VM; None if its VM is unknown."""
     if snapshot.vm_id is None:
         return None
     others = {
@@ -379,9 +365,9 @@ def _known_ready_copies(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> lis
 
 
 def newer_copies(snapshot: Snapshot, copies: Iterable[Snapshot]) -> list[Snapshot]:
-    """Those of other ready snapshots of its VM that are surely newer.
+    """Return the copies that are certainly newer than `snapshot`.
 
-    Of two of the same moment, the one with the higher id is.
+    Of two from the same moment, the one with the higher id is newer.
     """
     taken = snapshot.created_at
     return [
@@ -396,7 +382,7 @@ def _is_altered(snapshot: Snapshot, *fields: str) -> bool:
 
 
 def _matches_pattern(name: str, pattern: str) -> bool:
-    # As written too: folding changes the length of some letters and the ends of ranges.
+    # Match the original too: folding changes the length of some letters and the ends of ranges.
     return fnmatchcase(_fold(name), _fold(pattern)) or fnmatchcase(name, pattern)
 
 

@@ -1,8 +1,8 @@
-"""Which snapshots a retention policy keeps, and why.
+"""Retention: decide which snapshots to keep, and why.
 
-The words and their meaning are restic's, so that who knows them is not surprised. Two things differ
-because a snapshot here may be the only copy of a machine: what is not known for certain is kept,
-and so is the newest ready snapshot of each VM.
+The rules and their meaning are those of restic, so its users know them. Two things differ because a
+snapshot may be the only copy of a VM: a snapshot with unknown facts is kept, and so is the newest
+ready snapshot of each VM.
 """
 
 import unicodedata
@@ -17,19 +17,19 @@ from snapshot_mcp.rules.retention_policy import KEEP_ALL, CountRule, GroupBy, Re
 
 FindProtection = Callable[[Snapshot], str | None]
 Reasons = dict[int, list[str]]
-"""Why snapshots are kept, by id; no entry, or an empty one, is a snapshot that nothing keeps."""
+"""The reasons to keep each snapshot, by id; an empty list means that nothing keeps it."""
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class Decision(NamedTuple):
-    """What becomes of one snapshot.
+    """The decision about one snapshot.
 
     Attributes:
         snapshot: the snapshot.
-        keep: whether it stays.
-        reasons: why, at least one; for one that goes, that no rule keeps it.
-        group: the name of the group in which it was counted.
+        keep: False if it is to be deleted.
+        reasons: at least one reason; for a deletion, that no rule keeps it.
+        group: name of the group in which it was counted.
     """
 
     snapshot: Snapshot
@@ -39,7 +39,7 @@ class Decision(NamedTuple):
 
 
 class _Group(NamedTuple):
-    """What is counted together; VMs are in the order of their ids, texts in their own."""
+    """Snapshots that are counted together; sorted by VM id or by text."""
 
     order: tuple[int, tuple[str, ...]]
     name: str
@@ -53,41 +53,45 @@ def decide_retention(
     find_protection: FindProtection,
     may_delete_last_copy: bool,
 ) -> list[Decision]:
-    """Decide each snapshot once, ordered by group, then newest first and by falling id.
+    """Decide each snapshot once; the result is sorted by group, then newest first.
 
     Args:
-        snapshots: the whole history; of several with the same id the last one is meant.
-        policy: what to keep.
-        now: a time after which no snapshot can have been taken, so `keep_within` does not trust it.
+        snapshots: the complete history; of several with the same id, the last one counts.
+        policy: the rules.
+        now: the current time; `keep_within` ignores times after it as a reference.
         find_protection: explains which rule forbids deleting a snapshot; None if no rule does.
-        may_delete_last_copy: whether a VM's newest ready snapshot may go when no rule keeps it.
+        may_delete_last_copy: whether a VM's newest ready snapshot may be deleted.
 
     Raises:
-        ValueError: the policy is empty, so it would keep nothing.
+        ValueError: the policy is empty, so it would keep no snapshot.
     """
     if policy.is_empty:
-        raise ValueError("a retention policy must keep something")
-    once = {snapshot.id: snapshot for snapshot in snapshots}
-    history = sorted(once.values(), key=_by_time, reverse=True)
+        raise ValueError("the retention policy is empty: it would keep no snapshot")
+    by_id = {snapshot.id: snapshot for snapshot in snapshots}
+    history = sorted(by_id.values(), key=_by_time, reverse=True)
     groups = _group_snapshots(history, policy.group_by)
-    found: Reasons = {
+    reasons: Reasons = {
         snapshot.id: _unconditional_reasons(snapshot, find_protection) for snapshot in history
     }
     for members in groups.values():
-        # Protected ones are counted like all others: a rule that had to look past them would keep
-        # more than it says, and as many again each time one more is protected.
-        _add_rule_reasons([it for it in members if _is_countable(it)], policy, now, found)
+        # Protected snapshots are counted too. If rules skipped them, each protected snapshot would
+        # cause one more snapshot to be kept than the rule says.
+        _add_rule_reasons(list(filter(_is_countable, members)), policy, now, reasons)
     if not may_delete_last_copy:
-        _add_last_copy_reasons(history, found)
+        _add_last_copy_reasons(history, reasons)
     return [
-        Decision(it, bool(found[it.id]), tuple(found[it.id] or ["no rule keeps it"]), group.name)
+        _decision(snapshot, reasons[snapshot.id], group.name)
         for group in sorted(groups)
-        for it in groups[group]
+        for snapshot in groups[group]
     ]
 
 
+def _decision(snapshot: Snapshot, reasons: list[str], group: str) -> Decision:
+    return Decision(snapshot, bool(reasons), tuple(reasons or ["no rule keeps it"]), group)
+
+
 def _by_time(snapshot: Snapshot) -> tuple[datetime, int]:
-    # Ids rise, so of two with the same time the higher id is the later one.
+    # Ids increase, so of two with the same time the higher id is newer.
     return snapshot.created_at or _LONG_AGO, snapshot.id
 
 
@@ -110,8 +114,8 @@ def _group_of(snapshot: Snapshot, by: GroupBy) -> _Group:
     return _Group((0, words), f"{by} {name}")
 
 
-def _ungrouped(what: str) -> _Group:
-    return _Group((MAX_ID + 1, ()), f"no {what}")  # the last of all
+def _ungrouped(noun: str) -> _Group:
+    return _Group((MAX_ID + 1, ()), f"no {noun}")  # sorted last
 
 
 def _is_countable(snapshot: Snapshot) -> bool:
@@ -119,37 +123,39 @@ def _is_countable(snapshot: Snapshot) -> bool:
 
 
 def _unconditional_reasons(snapshot: Snapshot, find_protection: FindProtection) -> list[str]:
-    """What keeps a snapshot whatever the policy counts."""
+    """Return the reasons to keep a snapshot that do not depend on the retention policy."""
     reasons: list[str] = []
     if snapshot.state == "unknown":
-        reasons.append("its status is not known")
+        reasons.append("its status is unknown")
     elif snapshot.state != "ready":
         reasons.append(f"it is {snapshot.state}")
     if snapshot.created_at is None:
-        reasons.append("its time is not known")
-    if (sentence := find_protection(snapshot)) is not None:
-        reasons.append(f"protected: {sentence}")
+        reasons.append("its creation time is unknown")
+    if (explanation := find_protection(snapshot)) is not None:
+        reasons.append(f"protected: {explanation}")
     return reasons
 
 
 def _add_rule_reasons(
-    members: Sequence[Snapshot], policy: RetentionPolicy, now: datetime, found: Reasons
+    members: Sequence[Snapshot], policy: RetentionPolicy, now: datetime, reasons: Reasons
 ) -> None:
     for member in members:
-        found[member.id] += _label_reasons(member, policy.keep_labels)
+        reasons[member.id] += _label_reasons(member, policy.keep_labels)
     for member in _within_span(members, policy, now):
-        found[member.id].append(f"within {policy.keep_within} of the newest")
+        reasons[member.id].append(f"within {policy.keep_within} of the newest")
     times = [to_zone(_creation_time(member), policy.time_zone) for member in members]
     for rule, count in policy.counts:
-        for place, reason in _apply_count(rule, count, times):
-            found[members[place].id].append(reason)
+        for index, reason in _apply_count(rule, count, times):
+            reasons[members[index].id].append(reason)
 
 
 def _label_reasons(snapshot: Snapshot, wanted: Sequence[str]) -> Iterator[str]:
-    own = {_fold(label) for label in snapshot.labels}
-    yield from (f"label {quote_unless_word(label)}" for label in wanted if _fold(label) in own)
+    snapshot_labels = {_fold(label) for label in snapshot.labels}
+    yield from (
+        f"label {quote_unless_word(label)}" for label in wanted if _fold(label) in snapshot_labels
+    )
     if wanted and "labels" in (snapshot.altered or ()):
-        yield "its labels are not known for certain"
+        yield "its labels are not certain"
 
 
 def _fold(text: str) -> str:
@@ -159,57 +165,58 @@ def _fold(text: str) -> str:
 def _within_span(
     members: Sequence[Snapshot], policy: RetentionPolicy, now: datetime
 ) -> list[Snapshot]:
-    within = policy.keep_within
-    if within is None or within.is_zero:
+    span = policy.keep_within
+    if span is None or span.is_zero:
         return []
-    # A single snapshot dated in the future would otherwise make all others look old.
-    newest = next((_creation_time(it) for it in members if _creation_time(it) < now), None)
-    start = None if newest is None else span_start(within, newest, policy.time_zone)
-    return [it for it in members if start is None or _creation_time(it) > start]
+    # Ignore times in the future: one of them would make all other snapshots look old.
+    newest = next((time for time in map(_creation_time, members) if time < now), None)
+    start = None if newest is None else span_start(span, newest, policy.time_zone)
+    return [member for member in members if start is None or _creation_time(member) > start]
 
 
 def _apply_count(
     rule: CountRule, count: int, times: Sequence[datetime]
 ) -> Iterator[tuple[int, str]]:
-    """The places in `times`, which go from new to old, that a rule keeps, each with its reason.
+    """Yield the indexes in `times` (newest first) that a rule keeps, each with its reason.
 
-    The oldest is kept too while the count is not used up, so that a short history stays whole.
+    The oldest is kept too while the count is not used up, so a short history is kept completely.
     """
     used, previous = 0, ""
-    for place, time in enumerate(times):
+    for index, time in enumerate(times):
         if used == count:
             return
-        current = str(place) if rule == "last" else period_key(rule, time)
-        oldest = place == len(times) - 1
+        current = str(index) if rule == "last" else period_key(rule, time)
+        oldest = index == len(times) - 1
         if current == previous and not oldest:
             continue
         used += 1
-        told = f"{rule} {used} of {'all' if count == KEEP_ALL else count}"
+        reason = f"{rule} {used} of {'all' if count == KEEP_ALL else count}"
         if current == previous:
-            told = f"oldest, {told}"
+            reason = f"oldest, {reason}"
         elif rule != "last":
-            told = f"{told}, {current}"
+            reason = f"{reason}, {current}"
         previous = current
-        yield place, told
+        yield index, reason
 
 
 def _creation_time(snapshot: Snapshot) -> datetime:
     return snapshot.created_at or _LONG_AGO
 
 
-def _add_last_copy_reasons(history: Sequence[Snapshot], found: Reasons) -> None:
-    """Keep the newest ready snapshot of each VM, and those that may be one.
+def _add_last_copy_reasons(history: Sequence[Snapshot], reasons: Reasons) -> None:
+    """Keep the newest ready snapshot of each VM, and those of an unknown VM.
 
-    The newest is kept also where an older one stays: what a machine was last is what is asked for.
+    The newest is kept even if an older one is kept: users need the latest state of a VM most.
     """
-    ready = [it for it in history if it.state == "ready"]
-    kept_vms = {it.vm_id for it in ready if found[it.id]}
-    newest = {it.vm_id: it.id for it in reversed(ready) if _is_countable(it)}
+    ready = [snapshot for snapshot in history if snapshot.state == "ready"]
+    kept_vms = {snapshot.vm_id for snapshot in ready if reasons[snapshot.id]}
+    countable = filter(_is_countable, reversed(ready))
+    newest = {snapshot.vm_id: snapshot.id for snapshot in countable}
     for snapshot in ready:
-        if found[snapshot.id]:
+        if reasons[snapshot.id]:
             continue
         if snapshot.vm_id is None:
-            found[snapshot.id].append("its VM is not known, so it may be the last copy")
+            reasons[snapshot.id].append("its VM is unknown, so it may be the last copy")
         elif newest[snapshot.vm_id] == snapshot.id:
-            which = "newest" if snapshot.vm_id in kept_vms else "last"
-            found[snapshot.id].append(f"the {which} ready copy of its VM")
+            rank = "newest" if snapshot.vm_id in kept_vms else "last"
+            reasons[snapshot.id].append(f"the {rank} ready copy of its VM")

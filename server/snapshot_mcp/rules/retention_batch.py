@@ -1,7 +1,7 @@
-"""Which of the deletions of a retention policy one plan covers, and what stops each of them.
+"""Retention batches: which deletions one plan covers, and what prevents each of them.
 
-A plan is looked at twice: when it is made, from a list of all snapshots, and again for each
-snapshot right before it is deleted. What is not as it was then stays.
+Each deletion is checked twice: when the plan is created, from a list of all snapshots, and again
+right before the snapshot is deleted. A snapshot that changed since the plan is kept.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,13 +20,13 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class Batch(NamedTuple):
-    """What one plan covers.
+    """The content of one plan.
 
     Attributes:
-        decisions: those that go first, oldest first, which is the order in which they go; then
-            those that stay, as they came.
-        delete_count: how many go.
-        left: how many no rule keeps and yet stay, for a later plan.
+        decisions: first the deletions, oldest first, in the order of execution; then the
+            snapshots to keep, in their original order.
+        delete_count: number of deletions.
+        postponed_count: number of deletions that are left for a later plan.
     """
 
     decisions: Sequence[Decision]
@@ -35,45 +35,47 @@ class Batch(NamedTuple):
 
     @property
     def to_delete(self) -> list[Snapshot]:
-        """The snapshots that go, in their order."""
-        return [it.snapshot for it in self.decisions[: self.delete_count]]
+        """The snapshots to delete, in the order of execution."""
+        return [decision.snapshot for decision in self.decisions[: self.delete_count]]
 
 
 def plan_batch(decisions: Sequence[Decision], max_deletions: int) -> Batch:
-    """The batch of the oldest `at_most` deletions; what is more stays for a later plan."""
-    going = sorted(
-        (it for it in decisions if not it.keep), key=lambda it: _creation_order(it.snapshot)
+    """Return a batch of the oldest deletions; the rest is left for a later plan."""
+    deletions = sorted(
+        (decision for decision in decisions if not decision.keep),
+        key=lambda decision: _creation_order(decision.snapshot),
     )
-    later = {it.snapshot.id for it in going[max_deletions:]}
-    told = f"left for a later plan: this one has {max_deletions}"
-    staying = [
-        it._replace(keep=True, reasons=(told,)) if it.snapshot.id in later else it
-        for it in decisions
-        if it.keep or it.snapshot.id in later
+    postponed = {decision.snapshot.id for decision in deletions[max_deletions:]}
+    reason = f"left for a later plan: the limit of one plan is {max_deletions}"
+    kept = [
+        decision if decision.keep else decision._replace(keep=True, reasons=(reason,))
+        for decision in decisions
+        if decision.keep or decision.snapshot.id in postponed
     ]
-    now = [
-        it._replace(reasons=(*it.reasons, *_warnings(it.snapshot))) for it in going[:max_deletions]
+    planned = [
+        decision._replace(reasons=(*decision.reasons, *_warnings(decision.snapshot)))
+        for decision in deletions[:max_deletions]
     ]
-    return Batch([*now, *staying], len(now), len(later))
+    return Batch([*planned, *kept], len(planned), len(postponed))
 
 
 def total_gigabytes(snapshots: Iterable[Snapshot]) -> int:
-    """Their size together, as far as it is known."""
-    return sum(it.size or 0 for it in snapshots)
+    """Return the sum of the known sizes."""
+    return sum(snapshot.size or 0 for snapshot in snapshots)
 
 
 def confirmation_words(count: int) -> str:
-    """What a person agrees to."""
+    """Return the words that the person must type."""
     return f"delete {count} snapshot" + ("" if count == 1 else "s")
 
 
 def may_delete_last_copy(policy: Policy) -> bool:
-    """Whether retention may delete a VM's newest ready snapshot."""
+    """Return whether retention may delete a VM's newest ready snapshot."""
     return policy.retention.may_delete_last_copy and not policy.protect.keep_last_copy
 
 
 def drift_facts(snapshot: Snapshot) -> list[object]:
-    """What a plan depends on; the list of the cloud and the single snapshot tell it alike."""
+    """Return the facts that a plan depends on, all of which a list of the cloud contains."""
     return [
         snapshot.id,
         snapshot.name,
@@ -90,37 +92,37 @@ def drift_facts(snapshot: Snapshot) -> list[object]:
 def copies_to_check(
     policy: Policy, snapshot: Snapshot, history: Iterable[Snapshot], deleted_ids: set[int]
 ) -> list[int]:
-    """Ids of the ready snapshots of its VM that stay, on which its deletion depends; the newest."""
+    """Return the ids of the newest ready copies that are kept, on which the deletion depends."""
     protect = policy.protect
     needed = max(protect.keep_newest, int(protect.keep_last_copy), _requires_newer_copy(policy))
     copies = [
-        it
-        for it in history
-        if it.vm_id is not None
-        and it.vm_id == snapshot.vm_id
-        and it.state == "ready"
-        and it.id not in deleted_ids
+        other
+        for other in history
+        if other.vm_id is not None
+        and other.vm_id == snapshot.vm_id
+        and other.state == "ready"
+        and other.id not in deleted_ids
     ]
-    return [it.id for it in sorted(copies, key=_creation_order, reverse=True)[:needed]]
+    return [copy.id for copy in sorted(copies, key=_creation_order, reverse=True)[:needed]]
 
 
 def deletion_obstacle(
     policy: Policy, snapshot: Snapshot, copies: Iterable[Snapshot], now: datetime
 ) -> str | None:
-    """Why `snapshot` must not be deleted now after all; None when it may.
+    """Return why `snapshot` must not be deleted now, or None.
 
     Args:
         policy: the operator's policy.
         snapshot: the target as it is now.
-        copies: the other snapshots of its VM on which it depends, as they are now.
-        now: the time from which its age counts.
+        copies: the snapshots from `copies_to_check`, as they are now.
+        now: the current time.
     """
     if snapshot.state != "ready":
         return f"it is {snapshot.state} now"
-    copies = [it for it in copies if it.state == "ready" and it.vm_id == snapshot.vm_id]
-    ruling = rules.check_protection(policy, snapshot, copies, now)
-    if ruling is not None:
-        return ruling.message
+    copies = [copy for copy in copies if copy.state == "ready" and copy.vm_id == snapshot.vm_id]
+    violation = rules.check_protection(policy, snapshot, copies, now)
+    if violation is not None:
+        return violation.message
     if _requires_newer_copy(policy) and not rules.newer_copies(snapshot, copies):
         return "it may be the newest ready copy of its VM now"
     return None

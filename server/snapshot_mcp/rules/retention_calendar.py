@@ -1,4 +1,4 @@
-"""Time as retention counts it: the start of a span, and the periods of a calendar."""
+"""Calendar arithmetic for retention: the start of a span, and the periods of a calendar."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -12,10 +12,10 @@ PeriodKind = Literal["hourly", "daily", "weekly", "monthly", "yearly"]
 
 
 def span_start(span: CalendarSpan, end: datetime, zone: ZoneInfo) -> datetime | None:
-    """The moment (UTC) that lies this span before `end`; None when no calendar reaches so far.
+    """Return the UTC time one span before `end`; None if it is before the year 1.
 
-    Years, months and days are taken from the date and the wall clock in `zone`, then the hours from
-    the time that really passed. A day that the month does not have is as many days into the next.
+    Years, months and days are subtracted from the local date in `zone`, then the hours from the
+    elapsed time. A day that the month does not have overflows into the next month.
     """
     local = to_zone(end, zone)
     months = local.year * 12 + local.month - 1 - span.years * 12 - span.months
@@ -24,25 +24,25 @@ def span_start(span: CalendarSpan, end: datetime, zone: ZoneInfo) -> datetime | 
     first = local.replace(year=months // 12, month=months % 12 + 1, day=1)
     try:
         wall = first + timedelta(days=local.day - 1 - span.days)
-        # Addition forgets which of the two hours it was where the clocks were set back.
+        # Addition drops `fold`, which tells apart the two hours when clocks are set back.
         return wall.replace(fold=local.fold).astimezone(UTC) - timedelta(hours=span.hours)
     except OverflowError:
         return None
 
 
 def period_key(kind: PeriodKind, local: datetime) -> str:
-    """The hour, day, ISO week, month or year of `local`, as people write it.
+    """Return the hour, day, ISO week, month or year of `local` as text.
 
-    An hour that the clocks show twice is one period.
+    An hour that occurs twice when clocks are set back is one period.
     """
     return _PERIODS[kind](local)
 
 
 def to_zone(time: datetime, zone: ZoneInfo) -> datetime:
-    """The same moment as the clocks in `zone` show it."""
+    """Return the same moment in the local time of `zone`."""
     try:
         return time.astimezone(zone)
-    except OverflowError:  # the calendar's first or last day has no place for the difference
+    except OverflowError:  # on the first or last day of the calendar
         return time
 
 

@@ -1,4 +1,4 @@
-"""What a retention policy says, and how a span of time is written in one."""
+"""The retention policy: counts, labels and a calendar span, with the text format of the span."""
 
 import re
 from typing import Annotated, Literal
@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from snapshot_mcp.models.cloud import MAX_LABELS, FrozenModel, Label
 
 KEEP_ALL = -1
-"""A count that is never used up."""
+"""A count without a limit."""
 MAX_COUNT = 100_000
 MAX_SPAN_NUMBER = 99_999
 
@@ -29,7 +29,7 @@ class _PolicyModel(FrozenModel):
 
 
 class CalendarSpan(_PolicyModel):
-    """A span of the calendar; its days, months and years are as long as the calendar makes them."""
+    """A span of the calendar. The length of its months and years depends on the date."""
 
     years: _Number = 0
     months: _Number = 0
@@ -38,7 +38,7 @@ class CalendarSpan(_PolicyModel):
 
     @property
     def is_zero(self) -> bool:
-        """Whether it has no length."""
+        """Whether its length is zero."""
         return not (self.years or self.months or self.days or self.hours)
 
     def __str__(self) -> str:
@@ -47,39 +47,39 @@ class CalendarSpan(_PolicyModel):
 
 
 def parse_span(text: str) -> CalendarSpan:
-    """The span that `text` writes, such as "2y5m7d3h".
+    """Parse a span such as "2y5m7d3h".
 
     Raises:
-        ValueError: it is anything else, or a span without length.
+        ValueError: the text has another format, or the length is zero.
     """
-    written = _SPAN.fullmatch(text)
-    numbers = written.groupdict(default="0") if written else {}
-    within = CalendarSpan(**{unit: int(number) for unit, number in numbers.items()})
-    if within.is_zero:
+    match = _SPAN.fullmatch(text)
+    numbers = match.groupdict(default="0") if match else {}
+    span = CalendarSpan(**{unit: int(number) for unit, number in numbers.items()})
+    if span.is_zero:
         raise ValueError(
             "must be whole years, months, days and hours in this order, such as 2y5m7d3h or 30d,"
             f" each at most {MAX_SPAN_NUMBER} and not all of them 0"
         )
-    return within
+    return span
 
 
 class RetentionPolicy(_PolicyModel):
-    """What to keep; a snapshot is kept by any one of these.
+    """Rules for what to keep. A snapshot is kept if any of them matches.
 
-    A count of 0 is not used, and of -1 keeps all. Of each period only the newest snapshot is kept,
-    and a period without a snapshot is not counted.
+    A count of 0 disables a rule, and -1 keeps all. A rule keeps the newest snapshot of each period;
+    periods without a snapshot are not counted.
 
     Attributes:
-        keep_last: the newest so many.
-        keep_hourly: one of each of the newest so many hours.
-        keep_daily: the same for days.
-        keep_weekly: the same for ISO weeks.
-        keep_monthly: the same for months.
-        keep_yearly: the same for years.
-        keep_within: all that are younger than this when the group's newest was taken.
-        keep_labels: those with one of these labels, in any case.
-        group_by: what is counted on its own.
-        time_zone: where hours, days, weeks, months and years begin.
+        keep_last: number of newest snapshots to keep.
+        keep_hourly: number of hours to keep a snapshot of.
+        keep_daily: number of days to keep a snapshot of.
+        keep_weekly: number of ISO weeks to keep a snapshot of.
+        keep_monthly: number of months to keep a snapshot of.
+        keep_yearly: number of years to keep a snapshot of.
+        keep_within: keeps all within this span before the newest of the group.
+        keep_labels: keeps snapshots with one of these labels, ignoring case.
+        group_by: the rules apply to each group separately.
+        time_zone: time zone of the periods.
     """
 
     keep_last: Count = 0
@@ -95,7 +95,7 @@ class RetentionPolicy(_PolicyModel):
 
     @property
     def counts(self) -> tuple[tuple[CountRule, int], ...]:
-        """The rules that count, in the order in which they are told."""
+        """The counting rules, in the order of their reasons."""
         return (
             ("last", self.keep_last),
             ("hourly", self.keep_hourly),
@@ -107,6 +107,6 @@ class RetentionPolicy(_PolicyModel):
 
     @property
     def is_empty(self) -> bool:
-        """Whether no snapshot would be kept by it."""
-        within = self.keep_within is not None and not self.keep_within.is_zero
-        return not (within or self.keep_labels or any(count for _, count in self.counts))
+        """Whether it would keep no snapshot."""
+        has_span = self.keep_within is not None and not self.keep_within.is_zero
+        return not (has_span or self.keep_labels or any(count for _, count in self.counts))

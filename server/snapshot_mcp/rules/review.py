@@ -1,7 +1,7 @@
-"""What a review finds in all snapshots and VMs: orphans, waste, growth, and what is not protected.
+"""Review all snapshots and VMs: orphans, failed snapshots, growth, and unprotected VMs.
 
-Snapshots are taken in one by one and dropped; what stays in memory grows with the number of VMs
-and of entries to name, not with that of snapshots. A fact that is not known accuses nothing.
+Snapshots are added one by one and not kept: memory grows with the number of VMs and of entries in
+the findings, not with the number of snapshots. An unknown fact never causes a finding.
 """
 
 from bisect import insort
@@ -25,13 +25,13 @@ from snapshot_mcp.rules.rehearsal import is_rehearsal
 
 GROWTH_DAYS = 30
 REVIEW_FIELDS = ("name", "status", "vm_id", "vm_name", "vm_status", "size", "created_at")
-"""What a review needs of a snapshot."""
+"""Fields of a snapshot that a review needs."""
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class ReviewedVm(NamedTuple):
-    """What a review needs of a VM."""
+    """Fields of a VM that a review needs."""
 
     id: int
     name: str
@@ -41,7 +41,7 @@ class ReviewedVm(NamedTuple):
 
 @dataclass
 class _VmTotals:
-    """What the snapshots of one VM came to so far."""
+    """Totals of one VM's snapshots."""
 
     name: str | None = None
     count: int = 0
@@ -57,7 +57,7 @@ class _VmTotals:
 
 @dataclass
 class _LargestSnapshots:
-    """Counts snapshots, and keeps the largest `most` of them."""
+    """Counts snapshots, and keeps the largest `max_entries` of them."""
 
     max_entries: int
     count: int = 0
@@ -67,7 +67,7 @@ class _LargestSnapshots:
     def add(self, snapshot: Snapshot) -> None:
         self.count += 1
         self.size += snapshot.size or 0
-        insort(self.largest, snapshot, key=lambda it: (-(it.size or 0), it.id))
+        insort(self.largest, snapshot, key=lambda entry: (-(entry.size or 0), entry.id))
         del self.largest[self.max_entries :]
 
     def finding(self) -> SnapshotFinding:
@@ -80,14 +80,14 @@ class _LargestSnapshots:
 
 
 class Reviewer:
-    """Takes in snapshots, each once and in any order, and tells what there is to say.
+    """Collects snapshots, each once and in any order, and returns the findings.
 
     Args:
         vms: the VMs, each once.
-        now: the time from which ages count.
-        all_listed: these are all: a VM that is not among them does not exist.
-        recent_days: how old a snapshot may be that still counts as recent.
-        most: how many entries a finding names at most.
+        now: the current time.
+        all_listed: `vms` is complete, so a VM that it does not contain does not exist.
+        recent_days: maximum age of a recent snapshot.
+        max_entries: maximum number of entries in a finding.
     """
 
     def __init__(
@@ -111,22 +111,23 @@ class Reviewer:
         self._size_not_known = 0
 
     def add(self, snapshot: Snapshot) -> None:
-        """Take in one snapshot."""
+        """Add one snapshot."""
         gone = self._is_gone(snapshot)
         if gone:
             self._gone_snapshots.add(snapshot)
         if snapshot.state == "failed":
             self._failed_snapshots.add(snapshot)
         self._size_not_known += snapshot.size is None and snapshot.state == "ready"
-        of_vm = self._totals_by_vm.setdefault(snapshot.vm_id, _VmTotals())
-        of_vm.gone |= gone
-        self._add_to_totals(of_vm, snapshot)
+        totals = self._totals_by_vm.setdefault(snapshot.vm_id, _VmTotals())
+        totals.gone |= gone
+        self._add_to_totals(totals, snapshot)
 
     def review(self) -> Review:
-        """What all the snapshots taken in so far come to."""
-        size = sum(it.size for it in self._totals_by_vm.values())
+        """Return the findings about all added snapshots."""
+        all_totals = self._totals_by_vm.values()
+        size = sum(totals.size for totals in all_totals)
         return Review(
-            snapshots=sum(it.count for it in self._totals_by_vm.values()),
+            snapshots=sum(totals.count for totals in all_totals),
             virtual_machines=len(self._existing_vms),
             size=size,
             size_not_known=self._size_not_known,
@@ -145,30 +146,30 @@ class Reviewer:
             return True
         if snapshot.vm_status or snapshot.vm_id is None:
             return False
-        # Where its status is not told, a VM that is in no list is gone as well.
+        # Without a status, a VM that is not listed does not exist any more.
         return self._all_listed and snapshot.vm_id not in self._existing_vms
 
-    def _add_to_totals(self, of_vm: _VmTotals, snapshot: Snapshot) -> None:
+    def _add_to_totals(self, totals: _VmTotals, snapshot: Snapshot) -> None:
         taken, size = snapshot.created_at, snapshot.size or 0
-        # Of several names, one that does not depend on the order in which they come.
-        of_vm.name = max(filter(None, (of_vm.name, snapshot.vm_name)), default=None)
-        of_vm.count += 1
-        of_vm.size += size
+        # Of several names, choose one independently of the order.
+        totals.name = max(filter(None, (totals.name, snapshot.vm_name)), default=None)
+        totals.count += 1
+        totals.size += size
         if taken is not None and taken >= self._growth_since:
-            of_vm.recent_count += 1
-            of_vm.recent_size += size
+            totals.recent_count += 1
+            totals.recent_size += size
         if snapshot.state != "ready":
             return
-        of_vm.ready += 1
-        of_vm.any_ready = snapshot
-        of_vm.untimed |= taken is None
-        of_vm.last = max(filter(None, (of_vm.last, taken)), default=None)
+        totals.ready += 1
+        totals.any_ready = snapshot
+        totals.untimed |= taken is None
+        totals.last = max(filter(None, (totals.last, taken)), default=None)
 
     def _never_followed(self) -> SnapshotFinding:
         found = _LargestSnapshots(self._max_entries)
-        for vm_id, of_vm in self._totals_by_vm.items():
-            only = of_vm.any_ready
-            if vm_id is None or of_vm.gone or of_vm.ready != 1 or only is None:
+        for vm_id, totals in self._totals_by_vm.items():
+            only = totals.any_ready
+            if vm_id is None or totals.gone or totals.ready != 1 or only is None:
                 continue
             if only.created_at is not None and only.created_at < self._recent_since:
                 found.add(only)
@@ -176,40 +177,44 @@ class Reviewer:
 
     def _no_recent(self) -> VmFinding:
         found = [
-            _found_vm(vm, of_vm)
+            _found_vm(vm, totals)
             for vm in self._existing_vms.values()
-            if not is_rehearsal(vm.name) and not self._has_recent(of_vm := self._totals_of(vm))
+            if not is_rehearsal(vm.name) and not self._has_recent(totals := self._totals_of(vm))
         ]
         return _vm_finding(
-            found, lambda it: (it.last_snapshot or _LONG_AGO, it.id), self._max_entries
+            found, lambda vm: (vm.last_snapshot or _LONG_AGO, vm.id), self._max_entries
         )
 
-    def _has_recent(self, of_vm: _VmTotals) -> bool:
-        # One of unknown age may be recent.
-        return of_vm.untimed or (of_vm.last is not None and of_vm.last >= self._recent_since)
+    def _has_recent(self, totals: _VmTotals) -> bool:
+        # A snapshot of unknown age may be recent.
+        return totals.untimed or (totals.last is not None and totals.last >= self._recent_since)
 
     def _rehearsals(self) -> VmFinding:
         living = self._existing_vms.values()
         found = [_found_vm(vm, self._totals_of(vm)) for vm in living if is_rehearsal(vm.name)]
-        return _vm_finding(found, lambda it: (it.created_at or _LONG_AGO, it.id), self._max_entries)
+        return _vm_finding(found, lambda vm: (vm.created_at or _LONG_AGO, vm.id), self._max_entries)
 
     def _growth(self) -> GrowthFinding:
         grown = [
             Growth(
                 vm_id=vm_id,
-                vm_name=self._existing_vms[vm_id].name if vm_id in self._existing_vms else it.name,
-                recent_count=it.recent_count,
-                recent_size=it.recent_size,
-                count=it.count,
-                size=it.size,
+                vm_name=self._existing_vms[vm_id].name
+                if vm_id in self._existing_vms
+                else totals.name,
+                recent_count=totals.recent_count,
+                recent_size=totals.recent_size,
+                count=totals.count,
+                size=totals.size,
             )
-            for vm_id, it in self._totals_by_vm.items()
-            if it.recent_count
+            for vm_id, totals in self._totals_by_vm.items()
+            if totals.recent_count
         ]
-        grown.sort(key=lambda it: (-it.recent_size, -it.recent_count, it.vm_id or 0))
+        grown.sort(
+            key=lambda growth: (-growth.recent_size, -growth.recent_count, growth.vm_id or 0)
+        )
         return GrowthFinding(
             count=len(grown),
-            size=sum(it.recent_size for it in grown),
+            size=sum(growth.recent_size for growth in grown),
             virtual_machines=tuple(grown[: self._max_entries]),
             more=max(0, len(grown) - self._max_entries),
         )
@@ -228,22 +233,22 @@ def _found_snapshot(snapshot: Snapshot) -> FoundSnapshot:
     )
 
 
-def _found_vm(vm: ReviewedVm, of_vm: _VmTotals) -> FoundVm:
+def _found_vm(vm: ReviewedVm, totals: _VmTotals) -> FoundVm:
     return FoundVm(
         id=vm.id,
         name=vm.name,
         status=vm.status,
         created_at=vm.created_at,
-        ready_snapshots=of_vm.ready,
-        last_snapshot=of_vm.last,
+        ready_snapshots=totals.ready,
+        last_snapshot=totals.last,
     )
 
 
 def _vm_finding(
-    found: Sequence[FoundVm], place: Callable[[FoundVm], tuple[datetime, int]], max_entries: int
+    found: Sequence[FoundVm], sort_key: Callable[[FoundVm], tuple[datetime, int]], max_entries: int
 ) -> VmFinding:
     return VmFinding(
         count=len(found),
-        virtual_machines=tuple(sorted(found, key=place)[:max_entries]),
+        virtual_machines=tuple(sorted(found, key=sort_key)[:max_entries]),
         more=max(0, len(found) - max_entries),
     )

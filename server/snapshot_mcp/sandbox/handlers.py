@@ -42,8 +42,8 @@ class HandlerResult:
 def list_snapshots(context: HandlerContext, request: ApiRequest) -> HandlerResult:
     """List snapshots, newest first."""
     page = request.page()
-    total, found = context.session.list_snapshots(request.search(), page)
-    items = [serializers.full_snapshot(snapshot, context.now) for snapshot in found]
+    total, snapshots = context.session.list_snapshots(request.search(), page)
+    items = [serializers.full_snapshot(snapshot, context.now) for snapshot in snapshots]
     return HandlerResult(
         serializers.list_body("snapshots", items, "Snapshots retrieved successfully", total, page)
     )
@@ -96,7 +96,7 @@ def _new_snapshot(context: HandlerContext, vm: Vm) -> Snapshot:
 
 
 def delete_snapshot(context: HandlerContext, request: ApiRequest) -> HandlerResult:
-    """Delete a snapshot and the image made from it. Source: the vendor's guide."""
+    """Delete a snapshot and the image created from it. Source: the vendor's guide."""
     snapshot = _require_snapshot(context, request)
     if snapshot.status(context.now) == "CREATING":
         raise ApiError(
@@ -182,10 +182,10 @@ def snapshot_events(context: HandlerContext, request: ApiRequest) -> HandlerResu
 def list_vms(context: HandlerContext, request: ApiRequest) -> HandlerResult:
     """List VMs, oldest first."""
     page = request.page()
-    total, found = context.session.list_vms(
+    total, vms = context.session.list_vms(
         request.search(), request.query.get("environment") or None, page
     )
-    items = [serializers.instance(vm, context.now) for vm in found]
+    items = [serializers.instance(vm, context.now) for vm in vms]
     return HandlerResult(
         serializers.list_body("instances", items, "Getting VMs successful", total, page)
     )
@@ -225,10 +225,14 @@ def list_regions(context: HandlerContext, _request: ApiRequest) -> HandlerResult
 
 def list_environments(context: HandlerContext, _request: ApiRequest) -> HandlerResult:
     """List all environments."""
-    found = context.session.catalogue_items("environment")
+    environments = context.session.catalogue_items("environment")
     return HandlerResult(
         serializers.list_body(
-            "environments", found, "Getting environments successful", len(found), PageRequest()
+            "environments",
+            environments,
+            "Getting environments successful",
+            len(environments),
+            PageRequest(),
         )
     )
 

@@ -7,6 +7,7 @@ would be worse. Errors name a key or a line, never its content.
 import re
 import stat
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -21,18 +22,28 @@ MAX_FILE_BYTES = 64 * 1024
 _LINE_IN_ERROR = re.compile(r"\(at line (\d+), column \d+\)$")
 
 
-def load_policy(path: Path) -> Policy:
+def load_policy(path: Path, tools: Sequence[str]) -> Policy:
     """Return the policy in a file.
+
+    Args:
+        path: the file.
+        tools: the names of all tools, which are those that `allow.tools` may contain.
 
     Raises:
         ConfigurationError: the file does not exist, cannot be read, or is not a valid policy.
     """
     values = _parse(_decode(_read_file(path)))
     try:
-        return Policy.model_validate(values)
+        policy = Policy.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise _policy_error(_describe_error(first)) from None
+    for place, name in enumerate(policy.allow.tools or (), start=1):
+        if name not in tools:
+            *most, last = map(repr, tools)
+            expected = f"{', '.join(most)} or {last}"
+            raise _policy_error(f'entry {place} of "allow.tools" must be one of {expected}')
+    return policy
 
 
 def dump_policy(policy: Policy) -> str:

@@ -13,6 +13,7 @@ from snapshot_mcp.core.clock import utc_now
 from snapshot_mcp.core.errors import ConfigurationError, LedgerError
 from snapshot_mcp.core.sanitize import quoted, sanitize
 from snapshot_mcp.ledger.backend import open_ledger_backend
+from snapshot_mcp.mcp_server.tools.toolsets import TOOLS
 from snapshot_mcp.settings.environment import LEDGER_FILE, Settings
 from snapshot_mcp.settings.policy_file import load_policy
 from snapshot_mcp.settings.reference import SETTINGS, SettingDoc
@@ -84,7 +85,7 @@ def check_policy(settings: Settings) -> Iterator[Finding]:
     if settings.policy is None:
         return
     try:
-        load_policy(settings.policy)
+        load_policy(settings.policy, [tool.name for tool in TOOLS])
     except ConfigurationError as error:
         yield Finding("bad", "policy", str(error))
     else:

@@ -19,8 +19,8 @@ from snapshot_mcp.mcp_server.tools.arguments import (
     WaitSeconds,
 )
 from snapshot_mcp.mcp_server.tools.declaration import ToolContext, ToolDeclaration, declare_tool
-from snapshot_mcp.mcp_server.tools.text import retention as retention_text
-from snapshot_mcp.mcp_server.tools.text import snapshots as text
+from snapshot_mcp.mcp_server.tools.text.retention import render_report
+from snapshot_mcp.mcp_server.tools.text.snapshots import render_delete_result, render_restore_result
 from snapshot_mcp.mcp_server.tools.toolsets import TOOLS
 from snapshot_mcp.models.panel import PanelCommit, PanelSnapshots, PanelVirtualMachine
 from snapshot_mcp.operations.requests import Commit, RestoreSnapshotRequest
@@ -34,27 +34,27 @@ Nonce = Annotated[
 ]
 
 
-def _snapshots_text(result: PanelSnapshots) -> str:
+def _render_snapshots(result: PanelSnapshots) -> str:
     return f"{result.total} snapshots; the panel shows {len(result.snapshots)} of them."
 
 
-def _virtual_machine_text(result: PanelVirtualMachine) -> str:
+def _render_virtual_machine(result: PanelVirtualMachine) -> str:
     return f"VM {result.id} {quoted(result.name)} is {cell_text(result.status)}"
 
 
-def _commit_text(result: PanelCommit) -> str:
+def _render_commit(result: PanelCommit) -> str:
     if result.deletion is not None:
-        return text.delete_result(result.deletion)
+        return render_delete_result(result.deletion)
     if result.restore is not None:
-        return text.restore_result(result.restore)
-    return retention_text.report(result.retention) if result.retention else ""
+        return render_restore_result(result.restore)
+    return render_report(result.retention) if result.retention else ""
 
 
 @declare_tool(
     title="Snapshots for the panel",
     toolset=None,
     effect="reads",
-    render=_snapshots_text,
+    render=_render_snapshots,
     panel="only",
 )
 async def panel_snapshots(context: ToolContext, *, vm_id: SourceVmId = 0) -> PanelSnapshots:
@@ -67,7 +67,7 @@ async def panel_snapshots(context: ToolContext, *, vm_id: SourceVmId = 0) -> Pan
     title="A VM for the panel",
     toolset=None,
     effect="reads",
-    render=_virtual_machine_text,
+    render=_render_virtual_machine,
     panel="only",
 )
 async def panel_virtual_machine(context: ToolContext, *, vm_id: SourceVmId) -> PanelVirtualMachine:
@@ -79,7 +79,7 @@ async def panel_virtual_machine(context: ToolContext, *, vm_id: SourceVmId) -> P
     title="Commit a plan that a person confirmed in the panel",
     toolset=None,
     effect="destroys",
-    render=_commit_text,
+    render=_render_commit,
     panel="only",
 )
 async def commit_from_panel(

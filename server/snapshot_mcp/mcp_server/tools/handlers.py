@@ -8,7 +8,6 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from mcp.server.subscriptions import SubscriptionBus
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     CallToolRequestParams,
@@ -23,6 +22,7 @@ from pydantic_core import ErrorDetails
 
 from snapshot_mcp.core.errors import NOTHING_CHANGED, CloudError, SnapshotMcpError
 from snapshot_mcp.core.instrumentation import observe_call
+from snapshot_mcp.core.request_context import SendResourceUpdated
 from snapshot_mcp.core.sanitize import MAX_NAME_LENGTH, quoted, sanitize
 from snapshot_mcp.core.validation import UNKNOWN_FIELD, describe_error
 from snapshot_mcp.mcp_server.context import RequestContext, on_behalf_of
@@ -44,12 +44,12 @@ class ToolHandlers:
 
     Args:
         tools: the tools, in the order in which they are listed.
-        bus: receives the addresses of resources that a call changes.
+        notify: receives the addresses of resources that a call changes.
     """
 
-    def __init__(self, tools: Sequence[ToolDeclaration], bus: SubscriptionBus) -> None:
+    def __init__(self, tools: Sequence[ToolDeclaration], notify: SendResourceUpdated) -> None:
         self._tools = {tool.name: tool for tool in tools}
-        self._bus = bus
+        self._notify = notify
 
     async def list_tools(
         self, _request: RequestContext, _params: PaginatedRequestParams | None
@@ -73,7 +73,7 @@ class ToolHandlers:
         if tool is None:
             return _error(f"Unknown tool: {params.name}")
         try:
-            with on_behalf_of(request, self._bus), observe_call(tool.name):
+            with on_behalf_of(request, self._notify), observe_call(tool.name):
                 return _result(tool, await self._run(tool, request, params))
         except MCPError:
             raise

@@ -8,7 +8,7 @@ from snapshot_mcp.mcp_server.tools.arguments import (
     SnapshotId,
 )
 from snapshot_mcp.mcp_server.tools.declaration import ToolContext, declare_tool
-from snapshot_mcp.mcp_server.tools.text import images as text
+from snapshot_mcp.mcp_server.tools.text.images import render_event_list, render_image_result
 from snapshot_mcp.models.images import ImageResult, SnapshotEventList
 from snapshot_mcp.operations.requests import CreateImageRequest
 
@@ -17,16 +17,16 @@ from snapshot_mcp.operations.requests import CreateImageRequest
     title="Create an image",
     toolset="images",
     effect="adds",
-    render=text.image_result,
+    render=render_image_result,
 )
 async def create_image_from_snapshot(
     context: ToolContext,
     *,
     snapshot_id: SnapshotId,
     name: ImageName,
-    labels: ImageLabels = [],  # noqa: B006 - becomes a default in a schema, never mutated
+    labels: ImageLabels = [],  # noqa: B006 - a default in a schema, never mutated
 ) -> ImageResult:
-    """Make an image of a ready snapshot, to start VMs from.
+    """Create an image from a ready snapshot, to start VMs from.
 
     It is deleted together with the snapshot. After "pending" or "unknown" follow next_step.
     """
@@ -38,12 +38,12 @@ async def create_image_from_snapshot(
     title="List snapshot events",
     toolset="images",
     effect="reads",
-    render=text.event_list,
+    render=render_event_list,
 )
 async def list_snapshot_events(
     context: ToolContext, *, snapshot_id: SnapshotId, limit: Limit = 20, cursor: Cursor = ""
 ) -> SnapshotEventList:
-    """Show what happened to a snapshot, newest first."""
+    """List the events of a snapshot, newest first."""
     return await (await context.operations()).queries.snapshot_events(snapshot_id, limit, cursor)
 
 

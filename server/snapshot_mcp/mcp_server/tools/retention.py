@@ -12,7 +12,7 @@ from snapshot_mcp.mcp_server.tools.arguments import (
     SourceVmId,
 )
 from snapshot_mcp.mcp_server.tools.declaration import ToolContext, declare_tool
-from snapshot_mcp.mcp_server.tools.text import retention as text
+from snapshot_mcp.mcp_server.tools.text.retention import render_plan, render_report
 from snapshot_mcp.models.cloud import Labels
 from snapshot_mcp.models.retention import RetentionPlan, RetentionReport
 from snapshot_mcp.operations.requests import RetentionGrouping, RetentionRequest
@@ -20,41 +20,41 @@ from snapshot_mcp.operations.requests import RetentionGrouping, RetentionRequest
 _MAX_ZONE_LENGTH = 60
 
 
-def _is_span(text: str) -> str:
-    from snapshot_mcp.rules.retention_policy import parse_span  # noqa: PLC0415 - when used
+def _check_span(span: str) -> str:
+    from snapshot_mcp.rules.retention_policy import parse_span  # noqa: PLC0415 - at first use
 
-    if text:
-        parse_span(text)
-    return text
+    if span:
+        parse_span(span)
+    return span
 
 
-def _is_zone(name: str) -> str:
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415 - when used
+def _check_zone(name: str) -> str:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415 - at first use
 
     try:
         ZoneInfo(name[:_MAX_ZONE_LENGTH])
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError("must be a time zone's name such as UTC or Europe/Berlin") from None
+        raise ValueError("must be the name of a time zone such as UTC or Europe/Berlin") from None
     return name
 
 
 Count = Annotated[int, Field(ge=-1, le=100_000)]
-"""As `rules.retention_policy.Count`, which the start need not know of."""
+"""As `rules.retention_policy.Count`, which is not imported at the start."""
 Span = Annotated[
-    str, Field(description="As 30d or 1y6m, before the newest"), AfterValidator(_is_span)
+    str, Field(description="Such as 30d or 1y6m, before the newest"), AfterValidator(_check_span)
 ]
-Zone = Annotated[str, AfterValidator(_is_zone)]
+Zone = Annotated[str, AfterValidator(_check_zone)]
 
 
 @declare_tool(
-    title="Plan a tidy-up by policy",
+    title="Plan retention",
     toolset="retention",
     effect="reads",
-    render=text.plan,
+    render=render_plan,
     plans=True,
     panel="shows",
 )
-async def plan_retention(  # noqa: PLR0913 - restic's vocabulary has as many words
+async def plan_retention(  # noqa: PLR0913 - one argument for each of restic's rules
     context: ToolContext,
     *,
     keep_last: Count = 0,
@@ -64,17 +64,17 @@ async def plan_retention(  # noqa: PLR0913 - restic's vocabulary has as many wor
     keep_monthly: Count = 0,
     keep_yearly: Count = 0,
     keep_within: Span = "",
-    keep_labels: Labels = [],  # noqa: B006 - becomes a default in a schema, never mutated
+    keep_labels: Labels = [],  # noqa: B006 - a default in a schema, never mutated
     group_by: RetentionGrouping = "vm",
     time_zone: Zone = "UTC",
     vm_id: SourceVmId = 0,
     limit: Limit = 20,
     cursor: Cursor = "",
 ) -> RetentionPlan:
-    """Tell which snapshots a policy keeps and which it would delete, and why.
+    """Show which snapshots a policy keeps and which it would delete, and why.
 
-    It changes nothing. The rules are those of restic forget; what to keep is the person's to say.
-    Show the plan to the person before apply_retention.
+    Changes nothing. The rules are those of restic forget; the person decides what to keep. Show
+    the plan to the person before apply_retention.
     """
     request = RetentionRequest(
         keep_last,
@@ -94,16 +94,16 @@ async def plan_retention(  # noqa: PLR0913 - restic's vocabulary has as many wor
 
 
 @declare_tool(
-    title="Carry out a tidy-up",
+    title="Apply a retention plan",
     toolset="retention",
     effect="destroys",
-    render=text.report,
+    render=render_report,
     panel="shows",
 )
 async def apply_retention(
     context: ToolContext, *, plan_token: PlanToken, confirm: Confirm
 ) -> RetentionReport:
-    """Delete for good the snapshots that a plan of plan_retention names.
+    """Permanently delete the snapshots that a plan of plan_retention names.
 
     Call it only when the person agreed to that plan. plan_token works once.
     """

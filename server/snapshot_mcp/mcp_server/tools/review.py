@@ -5,7 +5,7 @@ from snapshot_mcp.mcp_server.tools.arguments import (
     RecentDays,
 )
 from snapshot_mcp.mcp_server.tools.declaration import ToolContext, declare_tool
-from snapshot_mcp.mcp_server.tools.text import review as text
+from snapshot_mcp.mcp_server.tools.text.review import render_review
 from snapshot_mcp.models.review import Review
 
 
@@ -13,14 +13,14 @@ from snapshot_mcp.models.review import Review
     title="Review snapshots",
     toolset="review",
     effect="reads",
-    render=text.review,
+    render=render_review,
 )
 async def review_snapshots(
     context: ToolContext, *, recent_days: RecentDays = 7, limit: FindingLimit = 10
 ) -> Review:
-    """Find waste and gaps in all snapshots at once.
+    """Report waste and gaps across all snapshots.
 
-    Tells snapshots of deleted VMs, failed ones, ones never followed by another; VMs without a
+    Lists snapshots of deleted VMs, failed ones, ones never followed by another; VMs without a
     recent one, rehearsal VMs left behind; growth, totals and estimated cost.
     """
     return await (await context.operations()).reviews.review(recent_days, limit)

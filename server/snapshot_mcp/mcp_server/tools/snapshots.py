@@ -24,7 +24,14 @@ from snapshot_mcp.mcp_server.tools.arguments import (
     parse_time,
 )
 from snapshot_mcp.mcp_server.tools.declaration import ToolContext, declare_tool
-from snapshot_mcp.mcp_server.tools.text import snapshots as text
+from snapshot_mcp.mcp_server.tools.text.snapshots import (
+    render_create_result,
+    render_delete_result,
+    render_restore_result,
+    render_snapshot_details,
+    render_snapshot_list,
+    render_vm_list,
+)
 from snapshot_mcp.models.snapshots import (
     CreateResult,
     DeleteResult,
@@ -45,7 +52,7 @@ from snapshot_mcp.operations.requests import (
     title="List snapshots",
     toolset="core",
     effect="reads",
-    render=text.snapshot_list,
+    render=render_snapshot_list,
     panel="shows",
 )
 async def list_snapshots(
@@ -75,13 +82,13 @@ async def list_snapshots(
     title="Inspect a snapshot",
     toolset="core",
     effect="reads",
-    render=text.snapshot_details,
+    render=render_snapshot_details,
     panel="shows",
 )
 async def inspect_snapshot(context: ToolContext, *, snapshot_id: SnapshotId) -> SnapshotDetails:
-    """Show one snapshot whole, and what follows from it.
+    """Show one snapshot in full, with what deleting or restoring it would affect.
 
-    Tells its age, derived image, whether it is the last of its VM, and whether the VM is gone.
+    Includes its age, its derived image, and whether it is the last of its VM or the VM is gone.
     """
     return await (await context.operations()).queries.snapshot(snapshot_id)
 
@@ -90,7 +97,7 @@ async def inspect_snapshot(context: ToolContext, *, snapshot_id: SnapshotId) -> 
     title="List VMs",
     toolset="core",
     effect="reads",
-    render=text.vm_list,
+    render=render_vm_list,
 )
 async def list_virtual_machines(
     context: ToolContext, *, search: Search = "", limit: Limit = 20, cursor: Cursor = ""
@@ -103,7 +110,7 @@ async def list_virtual_machines(
     title="Create a snapshot",
     toolset="core",
     effect="adds",
-    render=text.create_result,
+    render=render_create_result,
     panel="shows",
 )
 async def create_snapshot(
@@ -112,11 +119,11 @@ async def create_snapshot(
     vm_id: SourceVmId,
     name: SnapshotName,
     description: SnapshotDescription = "",
-    labels: SnapshotLabels = [],  # noqa: B006 - becomes a default in a schema, never mutated
+    labels: SnapshotLabels = [],  # noqa: B006 - a default in a schema, never mutated
     allow_interruption: AllowInterruption = False,
     wait_seconds: WaitSeconds = 30,
 ) -> CreateResult:
-    """Take a snapshot of a VM, as before a risky change.
+    """Take a snapshot of a VM, for example before a risky change.
 
     Never repeat it after "pending" or "unknown": follow next_step.
     """
@@ -129,7 +136,7 @@ async def create_snapshot(
     title="Restore a snapshot",
     toolset="core",
     effect="adds",
-    render=text.restore_result,
+    render=render_restore_result,
     plans=True,
     panel="shows",
 )
@@ -144,9 +151,9 @@ async def restore_snapshot(
     rehearsal: Rehearsal = False,
     wait_seconds: WaitSeconds = 30,
 ) -> RestoreResult:
-    """Bring a snapshot back as a new, billed VM; the source VM is untouched.
+    """Restore a snapshot as a new, billed VM; the source VM is untouched.
 
-    Call first without plan_token and confirm: that changes nothing and answers a plan to show the
+    Call first without plan_token and confirm: that changes nothing and returns a plan to show the
     person. Only when they agree, call again with both.
     """
     request = RestoreSnapshotRequest(snapshot_id, new_vm_name, contract_id or None, rehearsal)
@@ -158,7 +165,7 @@ async def restore_snapshot(
     title="Delete a snapshot",
     toolset="core",
     effect="destroys",
-    render=text.delete_result,
+    render=render_delete_result,
     plans=True,
     panel="shows",
 )
@@ -169,9 +176,9 @@ async def delete_snapshot(
     plan_token: PlanToken = "",
     confirm: Confirm = "",
 ) -> DeleteResult:
-    """Delete one snapshot, and the image made from it, for good.
+    """Permanently delete one snapshot, and the image made from it.
 
-    Call first without plan_token and confirm: that changes nothing and answers a plan to show the
+    Call first without plan_token and confirm: that changes nothing and returns a plan to show the
     person. Only when they agree, call again with both.
     """
     operations, commit = await context.operations(), Commit(plan_token, confirm)

@@ -1,1 +1,1 @@
-"""Text content of the tools' results."""
+"""Text of the tools' results, written for the model: short lines, and quoted foreign text."""

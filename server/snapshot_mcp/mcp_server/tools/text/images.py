@@ -1,4 +1,4 @@
-"""The answers about images and history as text; what other people wrote stands quoted."""
+"""Text of the results about images and the history of a snapshot."""
 
 from collections.abc import Iterator
 
@@ -7,31 +7,32 @@ from snapshot_mcp.models.cloud import SnapshotEvent
 from snapshot_mcp.models.images import ImageResult, SnapshotEventList
 
 
-def image_result(answer: ImageResult) -> str:
-    """What was seen to happen, and what to do next."""
-    image = answer.image
-    line = "" if image is None else f", image {cell_text(image.id)} {quoted(image.name)}"
-    return f"{answer.outcome}: snapshot {answer.snapshot_id}{line}\n{answer.next_step}"
+def render_image_result(result: ImageResult) -> str:
+    """Return the outcome, the image and the next step."""
+    image = result.image
+    image_text = "" if image is None else f", image {cell_text(image.id)} {quoted(image.name)}"
+    return f"{result.outcome}: snapshot {result.snapshot_id}{image_text}\n{result.next_step}"
 
 
-def event_list(answer: SnapshotEventList) -> str:
-    """A line for each event, under a line that says what its columns are."""
-    return "\n".join(_lines(answer))
+def render_event_list(result: SnapshotEventList) -> str:
+    """Return one line for each event, below a line with the names of the columns."""
+    return "\n".join(_event_list_lines(result))
 
 
-def _lines(answer: SnapshotEventList) -> Iterator[str]:
-    here = "" if len(answer.events) == answer.total else f"; {len(answer.events)} here"
-    yield f"{answer.total} events of snapshot {answer.snapshot_id}{here}"
-    if answer.events:
+def _event_list_lines(result: SnapshotEventList) -> Iterator[str]:
+    shown = len(result.events)
+    part = "" if shown == result.total else f"; {shown} here"
+    yield f"{result.total} events of snapshot {result.snapshot_id}{part}"
+    if result.events:
         yield "time(UTC) type reason user message"
-        yield from map(_line, answer.events)
-    if answer.unreadable:
-        yield f"{answer.unreadable} entries could not be read and are not counted."
-    if answer.next_cursor:
-        yield f"next_cursor {answer.next_cursor}"
+        yield from map(_event_line, result.events)
+    if result.unreadable:
+        yield f"{result.unreadable} entries could not be read and are not counted."
+    if result.next_cursor:
+        yield f"next_cursor {result.next_cursor}"
 
 
-def _line(event: SnapshotEvent) -> str:
+def _event_line(event: SnapshotEvent) -> str:
     time = f"{event.time:%Y-%m-%d %H:%M}" if event.time else "?"
     columns = map(cell_text, (event.type, event.reason, event.user_id))
     return " ".join([time, *columns, quoted(event.message or "")])

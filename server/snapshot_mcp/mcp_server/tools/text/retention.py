@@ -1,4 +1,4 @@
-"""The answers of retention as text; see `tools/text.py`."""
+"""Text of the results of retention: the plan, and the report about its deletions."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
@@ -12,58 +12,59 @@ from snapshot_mcp.models.retention import (
 )
 
 
-def plan(answer: RetentionPlan) -> str:
-    """What goes, a line each; then what stays, with the reason."""
-    head = f"{answer.outcome}: of {answer.total} snapshots {answer.keep_count} stay"
-    if answer.delete_count:
+def render_plan(result: RetentionPlan) -> str:
+    """Return one line for each snapshot: first those to delete, then those to keep and why."""
+    head = f"{result.outcome}: keeps {result.keep_count} of {result.total} snapshots"
+    if result.delete_count:
         head += (
-            f", {answer.delete_count} go: {answer.reclaimed_gb} GB, about"
-            f" {answer.saved_per_month_estimate:.2f} a month (an estimate)"
+            f", deletes {result.delete_count}: {result.reclaimed_gb} GB, about"
+            f" {result.saved_per_month_estimate:.2f} a month (an estimate)"
         )
-    return "\n".join([head, *_decisions(answer.decisions), *_end(answer)])
+    return "\n".join([head, *_decision_lines(result.decisions), *_plan_end(result)])
 
 
-def report(answer: RetentionReport) -> str:
-    """What became of each snapshot of the plan."""
-    lines = [f"{answer.outcome}: {len(answer.deleted)} deleted, {answer.reclaimed_gb} GB"]
-    lines += _names("deleted", answer.deleted)
-    lines += _names("pending", answer.pending)
-    lines += _names("unknown", answer.unknown)
-    lines += [f"skipped {_name(it)}: {it.why}" for it in answer.skipped]
-    if answer.not_attempted:
-        lines.append(f"not attempted: {', '.join(map(str, answer.not_attempted))}")
-    return "\n".join([*lines, answer.next_step])
+def render_report(result: RetentionReport) -> str:
+    """Return the result of each deletion of a plan."""
+    lines = [f"{result.outcome}: {len(result.deleted)} deleted, {result.reclaimed_gb} GB"]
+    lines += _names_line("deleted", result.deleted)
+    lines += _names_line("pending", result.pending)
+    lines += _names_line("unknown", result.unknown)
+    lines += [f"skipped {_name(snapshot)}: {snapshot.why}" for snapshot in result.skipped]
+    if result.not_attempted:
+        lines.append(f"not attempted: {', '.join(map(str, result.not_attempted))}")
+    return "\n".join([*lines, result.next_step])
 
 
-def _decisions(decisions: Sequence[RetentionDecision]) -> Iterator[str]:
+def _decision_lines(decisions: Sequence[RetentionDecision]) -> Iterator[str]:
     if decisions:
         yield "id name GB taken(UTC) vm_id"
-    for keep, members in groupby(decisions, lambda it: it.keep):
-        yield "stay, and why:" if keep else "go, since no rule keeps them:"
-        yield from map(_line, members)
+    for keep, group in groupby(decisions, lambda decision: decision.keep):
+        yield "keep, and why:" if keep else "delete, since no rule keeps them:"
+        yield from map(_decision_line, group)
 
 
-def _line(decision: RetentionDecision) -> str:
+def _decision_line(decision: RetentionDecision) -> str:
     taken = f"{decision.created_at:%Y-%m-%d}" if decision.created_at else "?"
-    cells = [str(decision.id), quote_unless_word(decision.name), cell_text(decision.size), taken]
-    line = " ".join([*cells, cell_text(decision.vm_id)])
-    reasons = decision.reasons if decision.keep else decision.reasons[1:]  # the first is the head's
+    name, size = quote_unless_word(decision.name), cell_text(decision.size)
+    line = " ".join([str(decision.id), name, size, taken, cell_text(decision.vm_id)])
+    # The first reason of a deletion is in the line above the group.
+    reasons = decision.reasons if decision.keep else decision.reasons[1:]
     return "; ".join([line, *reasons])
 
 
-def _end(answer: RetentionPlan) -> Iterator[str]:
-    if answer.next_cursor:
-        yield f"next_cursor {answer.next_cursor}"
-    if answer.plan_token:
-        yield f"The person agrees by giving the words {quoted(answer.confirm_with or '')}."
-        yield f"plan_token {answer.plan_token} (until {answer.expires_at:%Y-%m-%d %H:%M} UTC)"
-    yield answer.next_step
+def _plan_end(result: RetentionPlan) -> Iterator[str]:
+    if result.next_cursor:
+        yield f"next_cursor {result.next_cursor}"
+    if result.plan_token:
+        yield f"The person agrees by giving the words {quoted(result.confirm_with or '')}."
+        yield f"plan_token {result.plan_token} (until {result.expires_at:%Y-%m-%d %H:%M} UTC)"
+    yield result.next_step
 
 
-def _names(what: str, snapshots: Iterable[NamedSnapshot]) -> Iterator[str]:
-    named = ", ".join(map(_name, snapshots))
-    if named:
-        yield f"{what}: {named}"
+def _names_line(label: str, snapshots: Iterable[NamedSnapshot]) -> Iterator[str]:
+    names = ", ".join(map(_name, snapshots))
+    if names:
+        yield f"{label}: {names}"
 
 
 def _name(snapshot: NamedSnapshot) -> str:

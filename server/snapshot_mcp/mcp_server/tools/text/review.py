@@ -1,7 +1,4 @@
-"""A review as text: a heading a finding, and a short line for each entry that it names.
-
-What other people wrote stands in quotation marks, unless it is one plain word.
-"""
+"""Text of a review: one heading for each finding, and a short line for each of its entries."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -16,75 +13,75 @@ from snapshot_mcp.models.review import (
 )
 
 
-def review(answer: Review) -> str:
-    """The totals, then each finding that has entries."""
-    return "\n".join(_lines(answer))
+def render_review(result: Review) -> str:
+    """Return the totals, and each finding that has entries."""
+    return "\n".join(_review_lines(result))
 
 
-def _lines(answer: Review) -> Iterator[str]:
+def _review_lines(result: Review) -> Iterator[str]:
     yield (
-        f"{answer.snapshots} snapshots, {answer.size} GB, about {answer.month_cost_estimate:.2f} a"
-        f" month (an estimate); {answer.virtual_machines} VMs. Snapshots: id name GB taken vm_id"
+        f"{result.snapshots} snapshots, {result.size} GB, about {result.month_cost_estimate:.2f} a"
+        f" month (an estimate); {result.virtual_machines} VMs. Snapshots: id name GB taken vm_id"
     )
-    if answer.size_not_known:
-        yield f"{answer.size_not_known} are of unknown size, counted as 0 GB."
-    if answer.unreadable:
-        yield f"{answer.unreadable} entries could not be read and are not counted."
-    yield from _snapshots("Their VM is deleted", answer.vm_gone)
-    yield from _snapshots("Failed, protect nothing", answer.failed)
-    days = answer.recent_days
-    yield from _snapshots(
-        f"Only one of its VM, over {days} days old, never followed", answer.never_followed
+    if result.size_not_known:
+        yield f"{result.size_not_known} are of unknown size, counted as 0 GB."
+    if result.unreadable:
+        yield f"{result.unreadable} entries could not be read and are not counted."
+    yield from _snapshot_lines("Their VM is deleted", result.vm_gone)
+    yield from _snapshot_lines("Failed, protect nothing", result.failed)
+    days = result.recent_days
+    yield from _snapshot_lines(
+        f"Only one of its VM, over {days} days old, never followed", result.never_followed
     )
-    yield from _unprotected(answer.no_recent, days)
-    yield from _rehearsals(answer.rehearsals)
-    yield from _growth(answer.growth)
+    yield from _unprotected_lines(result.no_recent, days)
+    yield from _rehearsal_lines(result.rehearsals)
+    yield from _growth_lines(result.growth)
 
 
-def _snapshots(heading: str, finding: SnapshotFinding) -> Iterator[str]:
+def _snapshot_lines(heading: str, finding: SnapshotFinding) -> Iterator[str]:
     if not finding.count:
         return
     yield f"{heading}: {finding.count}, {finding.size} GB"
     for snapshot in finding.snapshots:
         name, size, vm_id = map(cell_text, (snapshot.name, snapshot.size, snapshot.vm_id))
         yield f"{snapshot.id} {name} {size} {_day(snapshot.created_at)} {vm_id}"
-    yield from _more(finding.more)
+    yield from _more_line(finding.more)
 
 
-def _unprotected(finding: VmFinding, days: int) -> Iterator[str]:
+def _unprotected_lines(finding: VmFinding, days: int) -> Iterator[str]:
     if not finding.count:
         return
     yield f"VMs without a ready snapshot of the last {days} days: {finding.count} (id name last)"
-    for it in finding.virtual_machines:
-        yield f"{it.id} {cell_text(it.name)} {_last(it)}"
-    yield from _more(finding.more)
+    for vm in finding.virtual_machines:
+        yield f"{vm.id} {cell_text(vm.name)} {_last_snapshot(vm)}"
+    yield from _more_line(finding.more)
 
 
-def _rehearsals(finding: VmFinding) -> Iterator[str]:
+def _rehearsal_lines(finding: VmFinding) -> Iterator[str]:
     if not finding.count:
         return
     yield f"Rehearsal VMs still there, billed until a person deletes them: {finding.count}"
-    for it in finding.virtual_machines:
-        yield f"{it.id} {cell_text(it.name)} {cell_text(it.status)} made {_day(it.created_at)}"
-    yield from _more(finding.more)
+    for vm in finding.virtual_machines:
+        yield f"{vm.id} {cell_text(vm.name)} {cell_text(vm.status)} made {_day(vm.created_at)}"
+    yield from _more_line(finding.more)
 
 
-def _growth(finding: GrowthFinding) -> Iterator[str]:
+def _growth_lines(finding: GrowthFinding) -> Iterator[str]:
     if not finding.count:
         return
-    yield f"Grown in 30 days: {finding.count} VMs, {finding.size} GB (id name +count +GB; in all)"
-    for it in finding.virtual_machines:
-        grown = f"+{it.recent_count} +{it.recent_size}; {it.count}, {it.size}"
-        yield f"{cell_text(it.vm_id)} {cell_text(it.vm_name)} {grown}"
-    yield from _more(finding.more)
+    yield f"Grown in 30 days: {finding.count} VMs, {finding.size} GB (id name +count +GB; total)"
+    for vm in finding.virtual_machines:
+        growth = f"+{vm.recent_count} +{vm.recent_size}; {vm.count}, {vm.size}"
+        yield f"{cell_text(vm.vm_id)} {cell_text(vm.vm_name)} {growth}"
+    yield from _more_line(finding.more)
 
 
-def _more(more: int) -> Iterator[str]:
+def _more_line(more: int) -> Iterator[str]:
     if more:
         yield f"{more} more"
 
 
-def _last(vm: FoundVm) -> str:
+def _last_snapshot(vm: FoundVm) -> str:
     return _day(vm.last_snapshot) if vm.ready_snapshots else "never"
 
 

@@ -1,7 +1,7 @@
-"""The answers as text: one line a thing, the fewest words that a model reads without a mistake.
+"""Text of the results about snapshots and VMs: one line for each, in few words.
 
-What other people wrote stands in quotation marks, so that it cannot pass for words of ours; in a
-column, one plain word stands alone.
+Text that other people wrote is quoted, so that a model does not take it for the server's own words.
+In a column, a single plain word needs no quotation marks.
 """
 
 from collections import Counter
@@ -25,66 +25,66 @@ from snapshot_mcp.models.snapshots import (
 _SAME_DAY = "="
 
 
-def snapshot_list(answer: SnapshotList) -> str:
-    """A line for each snapshot, under a line that says what its columns are."""
-    shown = len(answer.snapshots)
-    size = "" if answer.total_size is None else f", {answer.total_size} GB"
-    lines = [_list_head(f"{answer.total} snapshots{size}", shown, answer.total)]
+def render_snapshot_list(result: SnapshotList) -> str:
+    """Return one line for each snapshot, below a line with the names of the columns."""
+    shown = len(result.snapshots)
+    size = "" if result.total_size is None else f", {result.total_size} GB"
+    lines = [_list_head(f"{result.total} snapshots{size}", shown, result.total)]
     if shown:
-        year = _year(answer.snapshots)
+        year = _year(result.snapshots)
         taken = f"taken(UTC {year})" if year else "taken(UTC)"
         lines += [f"id name GB {taken} vm_id labels; state if not ready; {_SAME_DAY} as above"]
-        days = _days(answer.snapshots, year)
-        lines += map(_snapshot_line, answer.snapshots, days)
-        lines += _vm_names(answer.snapshots)
-    return "\n".join([*lines, *_list_end(answer)])
+        days = _days(result.snapshots, year)
+        lines += map(_snapshot_line, result.snapshots, days)
+        lines += _vm_names(result.snapshots)
+    return "\n".join([*lines, *_list_end(result)])
 
 
-def vm_list(answer: VirtualMachineList) -> str:
-    """A line for each VM, under a line that says what its columns are."""
-    shown = len(answer.virtual_machines)
-    lines = [_list_head(f"{answer.total} VMs", shown, answer.total)]
+def render_vm_list(result: VirtualMachineList) -> str:
+    """Return one line for each VM, below a line with the names of the columns."""
+    shown = len(result.virtual_machines)
+    lines = [_list_head(f"{result.total} VMs", shown, result.total)]
     if shown:
         lines += ["id name status flavor region snapshot?"]
-        lines += map(_vm_line, answer.virtual_machines)
-    return "\n".join([*lines, *_list_end(answer)])
+        lines += map(_vm_line, result.virtual_machines)
+    return "\n".join([*lines, *_list_end(result)])
 
 
-def snapshot_details(answer: SnapshotDetails) -> str:
-    """The facts of one snapshot, a few to a line."""
-    snapshot = answer.snapshot
-    lines = [*_first_facts(answer)]
+def render_snapshot_details(result: SnapshotDetails) -> str:
+    """Return the facts about one snapshot, a few on each line."""
+    snapshot = result.snapshot
+    lines = [*_main_facts(result)]
     if snapshot.description:
         lines.append(f"description {quoted(snapshot.description)}")
     if snapshot.labels:
         lines.append("labels " + ", ".join(map(quoted, snapshot.labels)))
-    lines += _parts_of(answer)
+    lines += _detail_facts(result)
     return "\n".join(lines)
 
 
-def create_result(answer: CreateResult) -> str:
-    """What was seen to happen, and what to do next."""
-    snapshot, line = answer.snapshot, ""
+def render_create_result(result: CreateResult) -> str:
+    """Return the outcome, the snapshot and the next step."""
+    snapshot, line = result.snapshot, ""
     if snapshot is not None:
         line = f": snapshot {snapshot.id} {quoted(snapshot.name)} is {snapshot.state}"
         line += f", {cell_text(snapshot.size)} GB"
-    return f"{answer.outcome}{line}\n{answer.next_step}"
+    return f"{result.outcome}{line}\n{result.next_step}"
 
 
-def restore_result(answer: RestoreResult) -> str:
-    """The plan, or what was seen to happen; and what to do next."""
-    vm, line = answer.virtual_machine, ""
+def render_restore_result(result: RestoreResult) -> str:
+    """Return the outcome, the plan or the new VM, and the next step."""
+    vm, line = result.virtual_machine, ""
     if vm is not None:
         line = f": VM {vm.id} {quoted(vm.name)} is {cell_text(vm.status)}"
-    if answer.took_seconds is not None:
-        line += f", {answer.took_seconds:g} s after the order"
-    return "\n".join([f"{answer.outcome}{line}", *_plan_lines(answer), answer.next_step])
+    if result.took_seconds is not None:
+        line += f", {result.took_seconds:g} s after the request"
+    return "\n".join([f"{result.outcome}{line}", *_plan_lines(result), result.next_step])
 
 
-def delete_result(answer: DeleteResult) -> str:
-    """The plan, or what was seen to happen; and what to do next."""
-    head = f"{answer.outcome}: snapshot {answer.snapshot_id}"
-    return "\n".join([head, *_plan_lines(answer), answer.next_step])
+def render_delete_result(result: DeleteResult) -> str:
+    """Return the outcome, the plan if there is one, and the next step."""
+    head = f"{result.outcome}: snapshot {result.snapshot_id}"
+    return "\n".join([head, *_plan_lines(result), result.next_step])
 
 
 def _snapshot_line(snapshot: SnapshotSummary, day: str) -> str:
@@ -107,27 +107,31 @@ def _state_unless_ready(snapshot: SnapshotSummary) -> str:
 
 
 def _year(snapshots: Iterable[SnapshotSummary]) -> int:
-    """The year of the newest: it is told once, above the lines."""
-    return max((it.created_at.year for it in snapshots if it.created_at), default=0)
+    """Return the newest year, which the line above the list names once; 0 if none is known."""
+    years = (snapshot.created_at.year for snapshot in snapshots if snapshot.created_at)
+    return max(years, default=0)
 
 
 def _days(snapshots: Sequence[SnapshotSummary], year: int) -> Iterator[str]:
-    """The day of each, as short as it may be; a day that stands in the line above is not repeated.
+    """Return the day of each snapshot, without a day that the previous line shows.
 
-    Where one VM has several on one day, the time of day tells them apart.
+    The time of day follows where one VM has several snapshots on one day.
     """
-    days = [(it.vm_id, it.created_at.date()) if it.created_at else None for it in snapshots]
-    crowded = {day for day, count in Counter(days).items() if count > 1 and day}
-    above = None
-    for own, it in zip(days, snapshots, strict=True):
-        if own is None or it.created_at is None:
-            above = None
+    vm_days = [
+        (snapshot.vm_id, snapshot.created_at.date()) if snapshot.created_at else None
+        for snapshot in snapshots
+    ]
+    shared_days = {vm_day for vm_day, count in Counter(vm_days).items() if count > 1 and vm_day}
+    previous_day = None
+    for vm_day, snapshot in zip(vm_days, snapshots, strict=True):
+        if vm_day is None or snapshot.created_at is None:
+            previous_day = None
             yield "?"
             continue
-        _, day = own
-        told = _SAME_DAY if day == above else _day(day, year)
-        yield f"{told} {it.created_at:%H:%M}" if own in crowded else told
-        above = day
+        _, day = vm_day
+        text = _SAME_DAY if day == previous_day else _day(day, year)
+        yield f"{text} {snapshot.created_at:%H:%M}" if vm_day in shared_days else text
+        previous_day = day
 
 
 def _day(day: date, year: int) -> str:
@@ -135,15 +139,17 @@ def _day(day: date, year: int) -> str:
 
 
 def _vm_names(snapshots: Iterable[SnapshotSummary]) -> Iterator[str]:
-    # Most snapshots are named after their VM; of the others, it is told once.
+    # Most snapshots are named after their VM; the other names follow once, below the list.
     names = {
-        it.vm_id: it.vm_name
-        for it in snapshots
-        if it.vm_id is not None and it.vm_name and not it.name.startswith(it.vm_name)
+        snapshot.vm_id: snapshot.vm_name
+        for snapshot in snapshots
+        if snapshot.vm_id is not None
+        and snapshot.vm_name
+        and not snapshot.name.startswith(snapshot.vm_name)
     }
     pairs = [f"{vm_id} {cell_text(name)}" for vm_id, name in sorted(names.items())]
     if pairs:
-        yield "VMs not named so: " + ", ".join(pairs)
+        yield "Other VM names: " + ", ".join(pairs)
 
 
 def _vm_line(vm: VirtualMachineSummary) -> str:
@@ -156,27 +162,27 @@ def _list_head(counted: str, shown: int, total: int) -> str:
     return counted if shown == total else f"{counted}; {shown} here"
 
 
-def _list_end(answer: SnapshotList | VirtualMachineList) -> Iterator[str]:
-    if answer.unreadable:
-        yield f"{answer.unreadable} entries could not be read and are not counted."
-    if answer.next_cursor:
-        yield f"next_cursor {answer.next_cursor}"
+def _list_end(result: SnapshotList | VirtualMachineList) -> Iterator[str]:
+    if result.unreadable:
+        yield f"{result.unreadable} entries could not be read and are not counted."
+    if result.next_cursor:
+        yield f"next_cursor {result.next_cursor}"
 
 
-def _first_facts(answer: SnapshotDetails) -> Iterator[str]:
-    snapshot = answer.snapshot
+def _main_facts(result: SnapshotDetails) -> Iterator[str]:
+    snapshot = result.snapshot
     status = cell_text(snapshot.status)
-    yield f"Snapshot {snapshot.id} {quoted(snapshot.name)}: {answer.state} (status {status})"
+    yield f"Snapshot {snapshot.id} {quoted(snapshot.name)}: {result.state} (status {status})"
     taken, updated = _time(snapshot.created_at), _time(snapshot.updated_at)
-    age = cell_text(answer.age_days)
+    age = cell_text(result.age_days)
     yield f"size {cell_text(snapshot.size)} GB, taken {taken} UTC ({age} days ago)"
     yield f"updated {updated} UTC, region {cell_text(snapshot.region or snapshot.region_id)}"
     vm_status = cell_text(snapshot.vm_status)
     yield f"VM {cell_text(snapshot.vm_id)} {quoted(snapshot.vm_name or '')}, {vm_status}"
 
 
-def _parts_of(answer: SnapshotDetails) -> Iterator[str]:
-    snapshot, flavor = answer.snapshot, answer.snapshot.vm_flavor
+def _detail_facts(result: SnapshotDetails) -> Iterator[str]:
+    snapshot, flavor = result.snapshot, result.snapshot.vm_flavor
     if flavor is not None:
         gpus = f", {flavor.gpu_count} x {cell_text(flavor.gpu)}" if flavor.gpu_count else ""
         size = f"{cell_text(flavor.cpu)} vCPU, {cell_text(flavor.ram)} GB RAM"
@@ -185,27 +191,27 @@ def _parts_of(answer: SnapshotDetails) -> Iterator[str]:
         yield f"system {quoted(snapshot.vm_image.name or '')}"
     if snapshot.vm_environment is not None:
         yield f"environment {quoted(snapshot.vm_environment.name or '')}"
-    if answer.derived_image is not None:
-        yield f"derived image {answer.derived_image}, deleted together with it"
-    if answer.last_ready_of_vm:
+    if result.derived_image is not None:
+        yield f"derived image {result.derived_image}, deleted together with it"
+    if result.last_ready_of_vm:
         yield "It is the last ready snapshot of its VM."
-    elif answer.newest_of_vm:
+    elif result.newest_of_vm:
         yield "It is the newest ready snapshot of its VM."
-    if answer.vm_gone:
+    if result.vm_gone:
         yield "Its VM is deleted: this data exists nowhere else."
     if snapshot.altered:
         yield f"Hidden or excess characters were removed from: {', '.join(snapshot.altered)}."
 
 
-def _plan_lines(answer: Planned) -> Iterator[str]:
-    if answer.plan is None:
+def _plan_lines(result: Planned) -> Iterator[str]:
+    if result.plan is None:
         return
-    plan = answer.plan
+    plan = result.plan
     yield plan.action
     yield ", ".join(plan_facts(plan))
     yield from plan.warnings
-    yield f"The person agrees by giving the words {quoted(answer.confirm_with or '')}."
-    yield f"plan_token {answer.plan_token} (until {_time(answer.expires_at)} UTC)"
+    yield f"The person agrees by giving the words {quoted(result.confirm_with or '')}."
+    yield f"plan_token {result.plan_token} (until {_time(result.expires_at)} UTC)"
 
 
 def _time(time: datetime | None) -> str:

@@ -1,4 +1,4 @@
-"""Two replicas of the server, as processes, and the cloud that they share."""
+"""Replicas of the server and their shared cloud, as processes."""
 
 import subprocess
 from collections.abc import Generator
@@ -12,8 +12,8 @@ from tests.processes.helpers import KEY, MODULE, environment, free_port
 from tests.waiting import ANSWER_TIMEOUT_SECONDS, START_TIMEOUT_SECONDS, terminate_process, until
 
 
-class Process:
-    """One process of the command, on a port; it can be killed and started again."""
+class ServerProcess:
+    """A process of the command on a port, which can be killed and started again."""
 
     def __init__(self, folder: Path, port: int, arguments: list[str], path: str) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -53,15 +53,15 @@ class Process:
                 terminate_process(self.process)
 
 
-def replica(folder: Path) -> Process:
-    return Process(folder, free_port(), ["serve", "--transport", "http"], "/health")
+def replica(folder: Path) -> ServerProcess:
+    return ServerProcess(folder, free_port(), ["serve", "--transport", "http"], "/health")
 
 
 @contextmanager
-def cloud(folder: Path) -> Generator[Process]:
-    """The embedded cloud, served alone."""
+def cloud(folder: Path) -> Generator[ServerProcess]:
+    """Run the embedded cloud in its own process."""
     folder.mkdir(parents=True)
-    process = Process(folder, free_port(), ["sandbox"], "/v1/core/regions")
+    process = ServerProcess(folder, free_port(), ["sandbox"], "/v1/core/regions")
     try:
         process.start(SNAPSHOT_MCP_API_KEY=KEY)
         yield process
@@ -70,13 +70,13 @@ def cloud(folder: Path) -> Generator[Process]:
 
 
 @contextmanager
-def replicas(folder: Path, number: int) -> Generator[list[Process]]:
-    """Replicas that are not started yet, on folders of their own."""
-    folders = [folder / f"replica-{place}" for place in range(number)]
-    for it in folders:
-        it.mkdir(parents=True)
-    all_of_them = [replica(it) for it in folders]
+def replicas(folder: Path, number: int) -> Generator[list[ServerProcess]]:
+    """Create replicas with separate data folders, not started yet."""
+    folders = [folder / f"replica-{index}" for index in range(number)]
+    for folder_of_replica in folders:
+        folder_of_replica.mkdir(parents=True)
+    processes = [replica(folder_of_replica) for folder_of_replica in folders]
     with ExitStack() as stack:
-        for it in all_of_them:
-            stack.callback(it.end)
-        yield all_of_them
+        for process in processes:
+            stack.callback(process.end)
+        yield processes

@@ -1,4 +1,4 @@
-"""One request of either era in raw HTTP, so that its status and headers are seen."""
+"""Raw HTTP requests of both eras, for tests of statuses and headers."""
 
 from typing import Any
 
@@ -14,11 +14,11 @@ from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 LEGACY, MODERN = "2025-11-25", "2026-07-28"
 ERAS = (LEGACY, MODERN)
-INFO = {"name": "test", "version": "1"}
+CLIENT_INFO = {"name": "test", "version": "1"}
 
 
 def make_http_client(url: str) -> httpx.Client:
-    """What asks; one for many requests, because each takes long to make."""
+    """Return an HTTP client; creating one is slow, so tests share it."""
     return httpx.Client(base_url=url, trust_env=False, timeout=ANSWER_TIMEOUT_SECONDS)
 
 
@@ -27,11 +27,11 @@ def bearer_headers(token: str | None) -> dict[str, str]:
 
 
 def open_session(http: httpx.Client, token: str | None) -> str:
-    """The id of a new session of the older era."""
-    params = {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": INFO}
-    answer = _post(http, "initialize", params, bearer_headers(token))
-    assert answer.status_code == 200, answer.text
-    return answer.headers["mcp-session-id"]
+    """Open a session of the legacy era and return its id."""
+    params = {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": CLIENT_INFO}
+    response = _post(http, "initialize", params, bearer_headers(token))
+    assert response.status_code == 200, response.text
+    return response.headers["mcp-session-id"]
 
 
 def send_request(
@@ -43,7 +43,7 @@ def send_request(
     session: str = "",
     **headers: str,
 ) -> httpx.Response:
-    """Ask for `method`; in the older era within `session`, or a new one."""
+    """Send a request; in the legacy era within `session`, or within a new one."""
     params = dict(params or {})
     headers = {"mcp-protocol-version": era} | bearer_headers(token) | headers
     if era == LEGACY:
@@ -51,7 +51,7 @@ def send_request(
     else:
         params["_meta"] = {
             PROTOCOL_VERSION_META_KEY: MODERN,
-            CLIENT_INFO_META_KEY: INFO,
+            CLIENT_INFO_META_KEY: CLIENT_INFO,
             CLIENT_CAPABILITIES_META_KEY: {},
         }
         headers["mcp-method"] = method
@@ -69,7 +69,7 @@ def call_tool(
     session: str = "",
     **headers: str,
 ) -> httpx.Response:
-    """Call a tool."""
+    """Send a tool call."""
     params = {"name": tool, "arguments": arguments}
     return send_request(http, era, token, "tools/call", params, session, **headers)
 

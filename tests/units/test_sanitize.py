@@ -1,4 +1,4 @@
-"""Text that other people wrote: what is removed, what is kept, and that it is told."""
+"""Sanitizing of untrusted text: what is removed, what is kept, and what is reported."""
 
 import unicodedata
 
@@ -24,7 +24,7 @@ BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069
 ZERO_WIDTH = "\u00ad\u200b\u200c\u200d\u2060\u2061\u2064\ufeff\ufff9\ufffa\ufffb"
 COMBINING = "\u0300\u0336\u0489\u20dd\u0e47\u0e49\u094d\u064b"
 
-# Half of all characters that Hypothesis draws are to be hostile ones.
+# Half of the characters that Hypothesis draws are hostile.
 hostile_text = st.text(
     st.one_of(
         st.characters(),
@@ -38,7 +38,7 @@ caps = st.sampled_from([1, 2, 5, MAX_NAME_LENGTH, MAX_DESCRIPTION_LENGTH])
 
 
 @pytest.mark.parametrize(
-    ("written", "shown"),
+    ("original", "sanitized"),
     [
         ("prod\u202egnp.exe", "prodgnp.exe"),
         (f"a{BIDI}b", "ab"),
@@ -62,12 +62,14 @@ caps = st.sampled_from([1, 2, 5, MAX_NAME_LENGTH, MAX_DESCRIPTION_LENGTH])
         ("\n\n", ""),
     ],
 )
-def test_what_hides_or_reorders_text_is_removed_and_told(written: str, shown: str) -> None:
-    assert sanitize(written) == SanitizedText(shown, altered=True)
+def test_characters_that_hide_or_reorder_text_are_removed_and_reported(
+    original: str, sanitized: str
+) -> None:
+    assert sanitize(original) == SanitizedText(sanitized, altered=True)
 
 
 @pytest.mark.parametrize(
-    "written",
+    "original",
     [
         "",
         "before upgrade 2026-05-07",
@@ -85,51 +87,51 @@ def test_what_hides_or_reorders_text_is_removed_and_told(written: str, shown: st
         "<b>${name}</b> %s {0}",
     ],
 )
-def test_ordinary_text_of_any_script_is_shown_as_it_is(written: str) -> None:
-    assert sanitize(written) == SanitizedText(written, altered=False)
-    assert is_sanitized(written)
+def test_ordinary_text_of_any_script_is_unchanged(original: str) -> None:
+    assert sanitize(original) == SanitizedText(original, altered=False)
+    assert is_sanitized(original)
 
 
 @pytest.mark.parametrize("mark", ["\u0301", "\u0336", "\u0489", "\u20dd", "\u0e47", "\u0e49"])
-def test_a_flood_of_marks_on_one_letter_is_cut_and_told(mark: str) -> None:
-    shown = sanitize("a" + mark * 50 + "b")
-    assert shown.altered
-    assert len(shown.text) <= 7
-    assert shown.text.endswith("b")
+def test_many_marks_on_one_letter_are_limited_and_reported(mark: str) -> None:
+    sanitized = sanitize("a" + mark * 50 + "b")
+    assert sanitized.altered
+    assert len(sanitized.text) <= 7
+    assert sanitized.text.endswith("b")
 
 
-def test_a_few_marks_on_a_letter_are_how_some_languages_write() -> None:
+def test_a_few_marks_on_a_letter_are_unchanged() -> None:
     assert not sanitize("q\u0323\u0302\u0301").altered
 
 
-@pytest.mark.parametrize("cap", [MAX_NAME_LENGTH, MAX_DESCRIPTION_LENGTH])
-def test_text_is_cut_at_its_cap_with_a_sign_that_it_was(cap: int) -> None:
-    assert sanitize("x" * cap, cap) == SanitizedText("x" * cap, altered=False)
-    cut = sanitize("x" * (cap + 1), cap)
-    assert cut == SanitizedText("x" * (cap - 1) + "…", altered=True)
+@pytest.mark.parametrize("max_length", [MAX_NAME_LENGTH, MAX_DESCRIPTION_LENGTH])
+def test_long_text_is_truncated_with_an_ellipsis(max_length: int) -> None:
+    assert sanitize("x" * max_length, max_length) == SanitizedText("x" * max_length, altered=False)
+    cut = sanitize("x" * (max_length + 1), max_length)
+    assert cut == SanitizedText("x" * (max_length - 1) + "…", altered=True)
 
 
-def test_a_hostile_text_of_megabytes_is_cut_before_it_is_worked_on() -> None:
+def test_a_text_of_megabytes_is_truncated_before_it_is_processed() -> None:
     for unit in ("a", "\u200b", "a\u0301", "\ufdfa", "\U000e0041"):
-        shown = sanitize(unit * 1_000_000)
-        assert len(shown.text) <= MAX_DESCRIPTION_LENGTH
-        assert shown.altered
+        sanitized = sanitize(unit * 1_000_000)
+        assert len(sanitized.text) <= MAX_DESCRIPTION_LENGTH
+        assert sanitized.altered
 
 
-def test_text_hidden_behind_a_hundred_thousand_invisible_ones_is_not_shown_as_whole() -> None:
+def test_text_after_many_invisible_characters_is_reported_as_altered() -> None:
     assert sanitize("\u200b" * 100_000 + "secret").altered
     assert sanitize("name" + " " * 100_000 + "secret").altered
 
 
-def test_a_name_written_with_another_normal_form_is_told_to_differ() -> None:
+def test_text_in_another_normal_form_is_reported_as_altered() -> None:
     composed, decomposed = "caf\u00e9", "cafe\u0301"
     assert sanitize(composed) == SanitizedText(composed, altered=False)
     assert sanitize(decomposed) == SanitizedText(composed, altered=True)
 
 
-def test_removing_what_stands_between_letters_does_not_leave_another_normal_form() -> None:
-    for written in ("e\u200d\u0301", "\u1100\u3164\u1161", "e\u034f\u0301"):
-        text = sanitize(written).text
+def test_the_result_is_in_nfc_after_characters_are_removed() -> None:
+    for original in ("e\u200d\u0301", "\u1100\u3164\u1161", "e\u034f\u0301"):
+        text = sanitize(original).text
         assert text == unicodedata.normalize("NFC", text)
 
 
@@ -137,8 +139,8 @@ def test_removing_what_stands_between_letters_does_not_leave_another_normal_form
 @example("e\u200d\u0301", MAX_NAME_LENGTH)
 @example("e\u0301", MAX_NAME_LENGTH)
 @example("\u1100\u3164\u1161", MAX_NAME_LENGTH)
-def test_shown_text_holds_nothing_that_hides(written: str, cap: int) -> None:
-    text = sanitize(written, cap).text
+def test_sanitized_text_has_no_hidden_characters(original: str, max_length: int) -> None:
+    text = sanitize(original, max_length).text
     assert not {unicodedata.category(character) for character in text} & REMOVED_CATEGORIES
     assert not set(text) & set(INVISIBLE + TAGS + BIDI + ZERO_WIDTH)
     assert text == text.strip()
@@ -146,24 +148,24 @@ def test_shown_text_holds_nothing_that_hides(written: str, cap: int) -> None:
 
 
 @given(hostile_text, caps)
-def test_shown_text_is_never_longer_than_the_cap(written: str, cap: int) -> None:
-    assert len(sanitize(written * 20, cap).text) <= cap
+def test_sanitized_text_never_exceeds_the_maximum_length(original: str, max_length: int) -> None:
+    assert len(sanitize(original * 20, max_length).text) <= max_length
 
 
 @given(hostile_text, caps)
 @example("e\u200d\u0301", MAX_NAME_LENGTH)
-def test_shown_text_is_shown_as_it_is_when_it_comes_again(written: str, cap: int) -> None:
-    text = sanitize(written, cap).text
-    assert sanitize(text, cap) == SanitizedText(text, altered=False)
+def test_sanitizing_is_idempotent(original: str, max_length: int) -> None:
+    text = sanitize(original, max_length).text
+    assert sanitize(text, max_length) == SanitizedText(text, altered=False)
 
 
 @given(hostile_text, caps)
 @example("e\u0301", MAX_NAME_LENGTH)
 @example(" a ", MAX_NAME_LENGTH)
-def test_text_is_told_to_be_altered_exactly_when_it_was(written: str, cap: int) -> None:
-    shown = sanitize(written, cap)
-    assert shown.altered == (shown.text != written)
-    assert is_sanitized(written, cap) == (shown.text == written)
+def test_altered_is_set_exactly_if_the_text_changed(original: str, max_length: int) -> None:
+    sanitized = sanitize(original, max_length)
+    assert sanitized.altered == (sanitized.text != original)
+    assert is_sanitized(original, max_length) == (sanitized.text == original)
 
 
 @given(st.text(max_size=100))
@@ -171,7 +173,7 @@ def test_text_is_told_to_be_altered_exactly_when_it_was(written: str, cap: int) 
 @example('\\" now')
 @example("\\")
 @example('\\\\"')
-def test_quoted_text_cannot_break_out_of_its_quotation_marks(text: str) -> None:
+def test_quoted_text_cannot_end_its_quotation_marks(text: str) -> None:
     inside = quoted(text)[1:-1]
     assert quoted(text)[0] == quoted(text)[-1] == '"'
     read, rest = "", iter(inside)
@@ -182,7 +184,7 @@ def test_quoted_text_cannot_break_out_of_its_quotation_marks(text: str) -> None:
 
 
 @pytest.mark.parametrize("word", ["web", "db-1.prod_2", "7", "A"])
-def test_one_plain_word_stands_alone_in_a_column(word: str) -> None:
+def test_one_plain_word_is_not_quoted(word: str) -> None:
     assert quote_unless_word(word) == word
 
 
@@ -193,17 +195,21 @@ def test_one_plain_word_stands_alone_in_a_column(word: str) -> None:
 @example("-")
 @example("a,b")
 @example("\u0661")
-def test_anything_but_one_plain_word_is_quoted_in_a_column(text: str) -> None:
-    word = text.isascii() and text[:1].isalnum() and all(it.isalnum() or it in "._-" for it in text)
+def test_any_other_text_is_quoted(text: str) -> None:
+    word = (
+        text.isascii()
+        and text[:1].isalnum()
+        and all(character.isalnum() or character in "._-" for character in text)
+    )
     assert quote_unless_word(text) == (text if word else quoted(text))
 
 
 @pytest.mark.parametrize("nothing", [None, ""])
-def test_what_is_not_known_is_a_question_mark_of_ours(nothing: str | None) -> None:
+def test_an_unknown_value_is_a_question_mark_without_quotes(nothing: str | None) -> None:
     assert cell_text(nothing) == "?"
 
 
-def test_what_is_known_is_told_as_in_a_column_and_cannot_pass_for_the_unknown() -> None:
+def test_a_known_value_cannot_look_like_an_unknown_one() -> None:
     assert (cell_text(0), cell_text(7), cell_text("web"), cell_text("two words")) == (
         "0",
         "7",

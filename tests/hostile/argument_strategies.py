@@ -1,4 +1,4 @@
-"""Arguments for a tool, made from its published schema: as it says, and spoilt."""
+"""Hypothesis strategies for the arguments of a tool, from its published schema."""
 
 import json
 from collections.abc import Callable
@@ -14,8 +14,10 @@ Arguments = dict[str, Any]
 Schema = dict[str, Any]
 
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=60)
-# Made of a little each, or Hypothesis would write them all out to describe itself.
-_LONG = st.sampled_from([("x", 100_000), ("\u202e", 2_000), ("e\u0301", 500), ("\U0001f4be", 301)])
+# As pairs, because Hypothesis would print the long texts when it describes the strategy.
+_LONG_TEXTS = st.sampled_from(
+    [("x", 100_000), ("\u202e", 2_000), ("e\u0301", 500), ("\U0001f4be", 301)]
+)
 _NUMBERS = st.one_of(
     st.integers(),
     st.sampled_from([0, -1, 2**31, 2**53 + 1, 2**63 - 1, 2**63, 10**30, -(2**63)]),
@@ -29,21 +31,21 @@ _LEAVES = st.one_of(
     _NUMBERS,
     _TEXT,
     st.sampled_from(["", " ", "\0", "a\n"]),
-    _LONG.map(lambda it: it[0] * it[1]),
+    _LONG_TEXTS.map(lambda pair: pair[0] * pair[1]),
 )
 _JUNK = st.recursive(
     _LEAVES,
     lambda inner: st.lists(inner, max_size=30) | st.dictionaries(_TEXT, inner, max_size=5),
     max_leaves=40,
 )
-_UNKNOWN = st.one_of(
+_UNKNOWN_NAMES = st.one_of(
     _TEXT,
     st.sampled_from(["", "ctx", "self", "force", "confirm ", "Snapshot_id", "$ref"]),
     st.just(5_000).map(lambda length: "x" * length),
 )
 
-# As a careless client writes it: "3" for 3, 1 for true, a list for its one entry.
-_RETOLD: list[Callable[[Any], object]] = [
+# As a careless client sends values: "3" for 3, 1 for true, a list for its only entry.
+_CONVERSIONS: list[Callable[[Any], object]] = [
     str,
     json.dumps,
     bool,
@@ -53,8 +55,8 @@ _RETOLD: list[Callable[[Any], object]] = [
 ]
 
 
-class Known(NamedTuple):
-    """What is there, so that not every call ends where nothing is found."""
+class KnownObjects(NamedTuple):
+    """Objects that exist, so that not every call ends with "not found"."""
 
     snapshots: list[int]
     vms: list[int]
@@ -62,15 +64,15 @@ class Known(NamedTuple):
 
 
 @st.composite
-def as_the_schema_says(draw: st.DrawFn, schema: Schema, known: Known) -> Arguments:
-    """What the schema accepts; about things that exist, more often than not."""
-    given = draw(_object_of(schema))
+def valid_arguments(draw: st.DrawFn, schema: Schema, known: KnownObjects) -> Arguments:
+    """Draw arguments that the schema accepts, mostly about objects that exist."""
+    arguments = draw(_object_of(schema))
     hints = {name: hint for name, hint in _hints(known).items() if name in schema["properties"]}
     names = sorted(hints)
     some = st.sets(st.sampled_from(names)) if names else st.just(set[str]())
     for name in names if draw(st.booleans()) else draw(some):
-        given[name] = draw(hints[name])
-    return given
+        arguments[name] = draw(hints[name])
+    return arguments
 
 
 def _object_of(schema: Schema) -> st.SearchStrategy[Arguments]:
@@ -82,7 +84,7 @@ def _object_of(schema: Schema) -> st.SearchStrategy[Arguments]:
     return st.fixed_dictionaries(required, optional=values)
 
 
-def _hints(known: Known) -> dict[str, st.SearchStrategy[Any]]:
+def _hints(known: KnownObjects) -> dict[str, st.SearchStrategy[Any]]:
     a_name = st.integers(1, 10**9).map("box-{}".format)
     return {
         "snapshot_id": st.sampled_from(known.snapshots),
@@ -93,7 +95,7 @@ def _hints(known: Known) -> dict[str, st.SearchStrategy[Any]]:
         "description": st.just("why"),
         "labels": st.just(["keep"]),
         "created_after": st.dates().map(str),
-        "created_before": st.datetimes().map(lambda it: it.isoformat() + "Z"),
+        "created_before": st.datetimes().map(lambda time: time.isoformat() + "Z"),
         "cursor": st.just(""),
         "keep_last": st.integers(1, 9),
         "keep_within": st.sampled_from(["", "30d", "1y6m"]),
@@ -105,31 +107,36 @@ def _hints(known: Known) -> dict[str, st.SearchStrategy[Any]]:
 
 
 @st.composite
-def spoilt(draw: st.DrawFn, schema: Schema, known: Known) -> Arguments:
-    """What the schema accepts, after up to three changes; it may be accepted still."""
-    given = draw(as_the_schema_says(schema, known))
+def mutated_arguments(draw: st.DrawFn, schema: Schema, known: KnownObjects) -> Arguments:
+    """Draw valid arguments and change them up to three times; they may still be valid."""
+    arguments = draw(valid_arguments(schema, known))
     names = st.sampled_from(sorted(schema["properties"]))
     for change in draw(
-        st.lists(st.sampled_from(["junk", "unknown", "retold", "dropped", "beyond"]), max_size=3)
+        st.lists(
+            st.sampled_from(["junk", "unknown", "converted", "dropped", "out of bounds"]),
+            max_size=3,
+        )
     ):
         match change:
             case "junk":
-                given[draw(names)] = draw(_JUNK)
+                arguments[draw(names)] = draw(_JUNK)
             case "unknown":
-                given[draw(_UNKNOWN)] = draw(_JUNK)
-            case "retold":
+                arguments[draw(_UNKNOWN_NAMES)] = draw(_JUNK)
+            case "converted":
                 name = draw(names)
-                given[name] = draw(st.sampled_from(_RETOLD))(given.get(name, 3))
+                arguments[name] = draw(st.sampled_from(_CONVERSIONS))(arguments.get(name, 3))
             case "dropped":
-                given.pop(draw(names), None)
+                arguments.pop(draw(names), None)
             case _:
                 name = draw(names)
-                given[name] = draw(st.sampled_from(_beyond(schema["properties"][name])))()
-    return given
+                arguments[name] = draw(
+                    st.sampled_from(_out_of_bounds(schema["properties"][name]))
+                )()
+    return arguments
 
 
-def _beyond(own: Schema) -> list[Callable[[], object]]:
-    """Makes of what is just beyond what a property allows."""
+def _out_of_bounds(own: Schema) -> list[Callable[[], object]]:
+    """Return functions that make values just outside the bounds of a property."""
     edges: dict[str, Callable[[Any], object]] = {
         "minimum": lambda bound: bound - 1,
         "maximum": lambda bound: bound + 1,

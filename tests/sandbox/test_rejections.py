@@ -1,4 +1,4 @@
-"""What the cloud refuses, and that nothing has changed then."""
+"""Rejected requests, after which nothing has changed."""
 
 import anyio
 import pytest
@@ -6,7 +6,9 @@ import pytest
 from tests.sandbox.conftest import FAILED, GOLDEN, H100, HIBERNATED, NEWEST, TRAINING_BOX, Cloud
 
 
-async def test_a_vm_that_is_being_snapshotted_is_busy_until_it_runs_again(cloud: Cloud) -> None:
+async def test_a_vm_is_busy_from_the_start_of_its_snapshot_until_it_runs_again(
+    cloud: Cloud,
+) -> None:
     await cloud.create(TRAINING_BOX, "one")
     for seconds in (0, 2, 4.2):
         cloud.advance(seconds)
@@ -25,17 +27,17 @@ async def test_a_ready_snapshot_can_be_restored_while_its_vm_is_busy(cloud: Clou
     await cloud.restore(NEWEST, "meanwhile")
 
 
-async def test_a_snapshot_that_is_not_ready_is_neither_restored_nor_deleted(cloud: Cloud) -> None:
-    made = (await cloud.create(TRAINING_BOX, "one"))["snapshot"]["id"]
-    body = await cloud.restore(made, "too-early", 400)
-    assert body["message"] == f"Snapshot {made} is not ready to be restored"
-    assert (await cloud.post(f"/core/snapshots/{made}/image", {"name": "i"}, 400))[
+async def test_a_snapshot_that_is_not_ready_cannot_be_restored_or_deleted(cloud: Cloud) -> None:
+    snapshot_id = (await cloud.create(TRAINING_BOX, "one"))["snapshot"]["id"]
+    body = await cloud.restore(snapshot_id, "too-early", 400)
+    assert body["message"] == f"Snapshot {snapshot_id} is not ready to be restored"
+    assert (await cloud.post(f"/core/snapshots/{snapshot_id}/image", {"name": "i"}, 400))[
         "status"
     ] is False
-    assert str(made) in (await cloud.delete(made, 409))["message"]
+    assert str(snapshot_id) in (await cloud.delete(snapshot_id, 409))["message"]
     cloud.advance(10)
-    await cloud.restore(made, "in-time")
-    await cloud.delete(made)
+    await cloud.restore(snapshot_id, "in-time")
+    await cloud.delete(snapshot_id)
 
 
 async def test_a_failed_snapshot_can_only_be_deleted(cloud: Cloud) -> None:
@@ -44,7 +46,7 @@ async def test_a_failed_snapshot_can_only_be_deleted(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize(
-    ("vm_id", "status", "words"),
+    ("vm_id", "status", "fragment"),
     [
         (H100, 400, "n3-H100x8 does not support snapshots"),
         (HIBERNATED, 400, "HIBERNATED"),
@@ -52,23 +54,23 @@ async def test_a_failed_snapshot_can_only_be_deleted(cloud: Cloud) -> None:
         (42, 404, "VM 42 does not exists."),
     ],
 )
-async def test_an_unfit_vm_is_not_snapshotted(
-    cloud: Cloud, vm_id: int, status: int, words: str
+async def test_an_unsuitable_vm_cannot_be_snapshotted(
+    cloud: Cloud, vm_id: int, status: int, fragment: str
 ) -> None:
-    assert words in (await cloud.create(vm_id, "no", status))["message"]
+    assert fragment in (await cloud.create(vm_id, "no", status))["message"]
     assert (await cloud.get("/core/snapshots"))["count"] == 30
 
 
-async def test_a_vm_that_is_still_being_built_is_not_snapshotted(cloud: Cloud) -> None:
-    made = (await cloud.restore(NEWEST, "young"))["instances"][0]["id"]
-    assert "CREATING" in (await cloud.create(made, "early", 400))["message"]
+async def test_a_vm_that_is_still_being_built_cannot_be_snapshotted(cloud: Cloud) -> None:
+    snapshot_id = (await cloud.restore(NEWEST, "young"))["instances"][0]["id"]
+    assert "CREATING" in (await cloud.create(snapshot_id, "early", 400))["message"]
     cloud.advance(7)
-    first = (await cloud.create(made, "early"))["snapshot"]["id"]
+    first = (await cloud.create(snapshot_id, "early"))["snapshot"]["id"]
     cloud.advance(10)
     assert (await cloud.snapshot(first))["size"] > 30
 
 
-async def test_a_name_is_taken_once(cloud: Cloud) -> None:
+async def test_a_name_cannot_be_used_twice(cloud: Cloud) -> None:
     taken = (await cloud.snapshot(NEWEST))["name"]
     body = await cloud.create(TRAINING_BOX, taken, 409)
     assert body["error_reason"] == "already_exist"
@@ -78,18 +80,22 @@ async def test_a_name_is_taken_once(cloud: Cloud) -> None:
     assert (await cloud.get("/core/virtual-machines"))["count"] == 8
 
 
-async def test_a_snapshot_has_one_image_at_most(cloud: Cloud) -> None:
+async def test_a_snapshot_has_at_most_one_image(cloud: Cloud) -> None:
     body = await cloud.post(f"/core/snapshots/{GOLDEN}/image", {"name": "second"}, 406)
     assert body["status"] is False
 
 
-@pytest.mark.parametrize("call", ["restore", "image"])
-async def test_nothing_is_made_of_an_unknown_snapshot(cloud: Cloud, call: str) -> None:
-    body = await cloud.post(f"/core/snapshots/5/{call}", {"name": "a", "new_vm_name": "a"}, 404)
+@pytest.mark.parametrize("operation", ["restore", "image"])
+async def test_an_unknown_snapshot_cannot_be_restored_or_become_an_image(
+    cloud: Cloud, operation: str
+) -> None:
+    body = await cloud.post(
+        f"/core/snapshots/5/{operation}", {"name": "a", "new_vm_name": "a"}, 404
+    )
     assert body["error_reason"] == "not_found"
 
 
-async def test_of_many_deletes_at_once_exactly_one_succeeds(cloud: Cloud) -> None:
+async def test_exactly_one_of_many_concurrent_deletes_succeeds(cloud: Cloud) -> None:
     statuses: list[int] = []
 
     async def delete() -> None:
@@ -101,7 +107,7 @@ async def test_of_many_deletes_at_once_exactly_one_succeeds(cloud: Cloud) -> Non
     assert sorted(statuses) == [200] + [404] * 7
 
 
-async def test_of_many_snapshots_of_a_vm_at_once_exactly_one_begins(cloud: Cloud) -> None:
+async def test_exactly_one_of_many_concurrent_snapshots_of_a_vm_starts(cloud: Cloud) -> None:
     statuses: list[int] = []
 
     async def create(number: int) -> None:

@@ -1,4 +1,4 @@
-"""From the cloud's JSON to models: nothing that comes may break the reading, or lie through it."""
+"""Parsing the cloud's JSON: no input may break it or mislead a reader."""
 
 import json
 import unicodedata
@@ -31,7 +31,7 @@ from snapshot_mcp.models.cloud import (
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TEN_PAST_NINE = datetime(2026, 5, 7, 9, 10, tzinfo=UTC)
 
-# The example object of the Snapshots API document, letter for letter.
+# The example object of the Snapshots API document, verbatim.
 DOCUMENT = """
 {
 "status": true,
@@ -169,27 +169,27 @@ def all_texts(value: object) -> list[str]:
 
 
 @given(values)
-def test_whatever_comes_is_read_or_refused_as_not_fitting(raw: object) -> None:
-    for read in (parse_snapshot, parse_virtual_machine):
+def test_any_json_is_parsed_or_rejected_with_a_protocol_error(raw: object) -> None:
+    for parse in (parse_snapshot, parse_virtual_machine):
         with suppress(ProtocolError):
-            assert read(raw).id >= 1
+            assert parse(raw).id >= 1
 
 
 @given(identified)
 @example({"id": 1, "ram": "8", "vm_flavor": {"ram": "nan", "cpu": True, "name": {"name": 3}}})
-def test_a_thing_with_an_id_is_always_read_and_holds_the_declared_types(
+def test_an_object_with_an_id_is_always_parsed_into_the_declared_types(
     raw: Mapping[str, object],
 ) -> None:
-    for thing in (parse_snapshot(raw), parse_virtual_machine(raw)):
-        assert thing.id == raw["id"]
-        assert type(thing).model_validate(thing.model_dump(), strict=True).id == thing.id
-        json.loads(thing.model_dump_json())
+    for parsed in (parse_snapshot(raw), parse_virtual_machine(raw)):
+        assert parsed.id == raw["id"]
+        assert type(parsed).model_validate(parsed.model_dump(), strict=True).id == parsed.id
+        json.loads(parsed.model_dump_json())
 
 
 @given(identified)
-def test_all_text_that_is_read_is_clean(raw: Mapping[str, object]) -> None:
-    for thing in (parse_snapshot(raw), parse_virtual_machine(raw)):
-        for text in all_texts(thing):
+def test_all_parsed_text_is_sanitized(raw: Mapping[str, object]) -> None:
+    for parsed in (parse_snapshot(raw), parse_virtual_machine(raw)):
+        for text in all_texts(parsed):
             assert is_sanitized(text, 2_000)
 
 
@@ -198,10 +198,10 @@ def test_an_unknown_field_changes_nothing(raw: Mapping[str, object]) -> None:
     assert parse_snapshot({**raw, "brand_new": {"id": 9, "name": "x"}}) == parse_snapshot(raw)
 
 
-def test_the_example_of_the_document_is_read_whole() -> None:
+def test_the_example_of_the_api_document_is_parsed_completely() -> None:
     raw = cast("dict[str, object]", get_object(json.loads(DOCUMENT), "snapshot"))
     features = Features(network_optimised=True)
-    # An id of 0 is the document's placeholder; no real thing has it.
+    # The id 0 is a placeholder of the document; no real object has it.
     assert parse_snapshot({**raw, "id": 1701}) == Snapshot(
         id=1701,
         name="string",
@@ -247,37 +247,37 @@ def test_the_example_of_the_document_is_read_whole() -> None:
     )
 
 
-def test_the_example_of_the_document_loses_no_attribute_when_it_is_shown() -> None:
+def test_the_example_of_the_api_document_keeps_all_attributes_in_the_result() -> None:
     raw = cast("dict[str, object]", json.loads(DOCUMENT)["snapshot"])
-    shown = parse_snapshot({**raw, "id": 1}).model_dump(mode="json", exclude_none=True)
+    result = parse_snapshot({**raw, "id": 1}).model_dump(mode="json", exclude_none=True)
     expected = json.loads(DOCUMENT.replace(".000Z", "Z"))["snapshot"]
     expected["id"] = 1
     expected["vm_flavor"]["labels"] = ["string"]
-    assert shown == expected
+    assert result == expected
 
 
 @pytest.mark.parametrize("raw", [None, [], "", "1701", 1701, True, {}, "{}", '["id"]', '{"id": '])
-def test_what_is_no_object_is_refused(raw: object) -> None:
-    for read in (parse_snapshot, parse_virtual_machine):
+def test_a_value_that_is_not_an_object_is_rejected(raw: object) -> None:
+    for parse in (parse_snapshot, parse_virtual_machine):
         with pytest.raises(ProtocolError):
-            read(raw)
+            parse(raw)
 
 
 @pytest.mark.parametrize(
     "wrong", [None, 0, -1, True, 1.5, "", "abc", "1701x", 2**63, [1], {"id": 1}]
 )
-def test_an_object_without_a_usable_id_is_refused(wrong: object) -> None:
+def test_an_object_without_a_valid_id_is_rejected(wrong: object) -> None:
     with pytest.raises(ProtocolError, match="without an id"):
         parse_snapshot({"id": wrong, "name": "web"})
 
 
 @pytest.mark.parametrize("given_id", [1701, "1701", " 1701 ", 1701.0, "+1701"])
-def test_an_id_may_be_written_as_text(given_id: object) -> None:
+def test_an_id_may_be_text(given_id: object) -> None:
     assert parse_virtual_machine({"id": given_id}).id == 1701
 
 
 @pytest.mark.parametrize(
-    ("written", "read"),
+    ("value", "expected"),
     [
         (0, 0),
         (-5, -5),
@@ -304,13 +304,13 @@ def test_an_id_may_be_written_as_text(given_id: object) -> None:
         ({}, None),
     ],
 )
-def test_a_whole_number_is_read_or_left_out(written: object, read: int | None) -> None:
-    assert read_integer(written) == read
-    assert type(read_integer(written)) is type(read)
+def test_an_integer_is_parsed_or_omitted(value: object, expected: int | None) -> None:
+    assert read_integer(value) == expected
+    assert type(read_integer(value)) is type(expected)
 
 
 @pytest.mark.parametrize(
-    ("written", "read"),
+    ("value", "expected"),
     [
         (8, 8.0),
         (0.5, 0.5),
@@ -330,21 +330,21 @@ def test_a_whole_number_is_read_or_left_out(written: object, read: int | None) -
         ([8], None),
     ],
 )
-def test_a_number_is_read_or_left_out(written: object, read: float | None) -> None:
-    assert read_number(written) == read
-    assert type(read_number(written)) is type(read)
+def test_a_number_is_parsed_or_omitted(value: object, expected: float | None) -> None:
+    assert read_number(value) == expected
+    assert type(read_number(value)) is type(expected)
 
 
 @given(values)
-def test_reading_a_number_or_a_time_never_fails(value: object) -> None:
-    whole, number, time = read_integer(value), read_number(value), read_time(value)
-    assert whole is None or (type(whole) is int and abs(whole) <= MAX_ID)
+def test_parsing_a_number_or_a_time_never_fails(value: object) -> None:
+    integer, number, time = read_integer(value), read_number(value), read_time(value)
+    assert integer is None or (type(integer) is int and abs(integer) <= MAX_ID)
     assert number is None or (type(number) is float and abs(number) <= MAX_ID)
     assert time is None or time.utcoffset() == EPOCH.utcoffset()
 
 
 @pytest.mark.parametrize(
-    "written",
+    "value",
     [
         "2026-05-07T09:10:00Z",
         "2026-05-07T09:10:00",
@@ -355,13 +355,13 @@ def test_reading_a_number_or_a_time_never_fails(value: object) -> None:
         " 2026-05-07T09:10:00Z\n",
     ],
 )
-def test_a_time_is_utc_with_or_without_its_zone(written: str) -> None:
-    assert read_time(written) == TEN_PAST_NINE
-    assert parse_snapshot({"id": 1, "created_at": written}).created_at == TEN_PAST_NINE
+def test_a_time_is_utc_with_or_without_its_zone(value: str) -> None:
+    assert read_time(value) == TEN_PAST_NINE
+    assert parse_snapshot({"id": 1, "created_at": value}).created_at == TEN_PAST_NINE
 
 
 @pytest.mark.parametrize(
-    "written",
+    "value",
     [
         None,
         "",
@@ -377,19 +377,19 @@ def test_a_time_is_utc_with_or_without_its_zone(written: str) -> None:
         "2026-05-07T09:10:00\ud800",
     ],
 )
-def test_what_is_no_time_is_left_out(written: object) -> None:
-    assert read_time(written) is None
-    assert parse_snapshot({"id": 1, "created_at": written}).created_at is None
+def test_an_invalid_time_is_omitted(value: object) -> None:
+    assert read_time(value) is None
+    assert parse_snapshot({"id": 1, "created_at": value}).created_at is None
 
 
 @given(st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(2200, 1, 1)))  # noqa: DTZ001 - the strategy wants naive bounds
-def test_every_time_is_read_as_it_was_written(time: datetime) -> None:
+def test_every_time_survives_a_round_trip(time: datetime) -> None:
     aware = time.replace(tzinfo=UTC)
     assert read_time(time.isoformat()) == read_time(f"{time.isoformat()}Z") == aware
 
 
 @pytest.mark.parametrize(
-    ("written", "read"),
+    ("value", "expected"),
     [
         (True, True),
         (False, False),
@@ -405,8 +405,8 @@ def test_every_time_is_read_as_it_was_written(time: datetime) -> None:
         ([], None),
     ],
 )
-def test_a_truth_is_read_or_left_out(written: object, *, read: bool | None) -> None:
-    assert parse_snapshot({"id": 1, "is_image": written}).is_image is read
+def test_a_boolean_is_parsed_or_omitted(value: object, *, expected: bool | None) -> None:
+    assert parse_snapshot({"id": 1, "is_image": value}).is_image is expected
 
 
 LABELS: list[tuple[object, tuple[str, ...]]] = [
@@ -430,53 +430,49 @@ UNREADABLE_LABELS: list[tuple[object, tuple[str, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("written", "read"), UNREADABLE_LABELS)
-def test_labels_that_cannot_be_read_are_flagged_for_one_of_them_may_protect(
-    written: object, read: tuple[str, ...]
+@pytest.mark.parametrize(("value", "expected"), UNREADABLE_LABELS)
+def test_unreadable_labels_are_reported_as_altered_because_one_may_protect(
+    value: object, expected: tuple[str, ...]
 ) -> None:
-    snapshot = parse_snapshot({"id": 1, "labels": written})
-    assert snapshot.labels == read
+    snapshot = parse_snapshot({"id": 1, "labels": value})
+    assert snapshot.labels == expected
     assert snapshot.altered == ("labels",)
 
 
-@pytest.mark.parametrize(("written", "read"), LABELS)
-def test_labels_are_read_from_every_shape_that_was_seen(
-    written: object, read: tuple[str, ...]
-) -> None:
-    snapshot = parse_snapshot({"id": 1, "labels": written})
-    assert snapshot.labels == read
+@pytest.mark.parametrize(("value", "expected"), LABELS)
+def test_labels_are_parsed_from_every_known_shape(value: object, expected: tuple[str, ...]) -> None:
+    snapshot = parse_snapshot({"id": 1, "labels": value})
+    assert snapshot.labels == expected
     assert snapshot.altered is None
 
 
-def test_an_empty_list_of_labels_written_as_text_holds_no_label() -> None:
+def test_an_empty_list_of_labels_as_text_has_no_label() -> None:
     assert parse_snapshot({"id": 1, "labels": "[]"}).labels == ()
 
 
-def test_labels_beyond_a_sensible_number_are_left_out_and_told() -> None:
+def test_excess_labels_are_omitted_and_reported_as_altered() -> None:
     snapshot = parse_snapshot({"id": 1, "labels": [f"l{n}" for n in range(MAX_LABELS + 1)]})
     assert len(snapshot.labels) == MAX_LABELS
     assert snapshot.altered == ("labels",)
 
 
-def test_a_label_of_many_words_is_cut_and_told() -> None:
+def test_a_long_label_is_truncated_and_reported_as_altered() -> None:
     snapshot = parse_snapshot({"id": 1, "labels": ["x" * 1_000, "fine"]})
     assert len(snapshot.labels[0]) <= MAX_NAME_LENGTH
     assert (snapshot.labels[1], snapshot.altered) == ("fine", ("labels",))
 
 
-def test_labels_written_as_an_endless_text_are_cut_in_time() -> None:
+def test_very_long_label_text_is_truncated_quickly() -> None:
     snapshot = parse_snapshot({"id": 1, "labels": "a," * 1_000_000})
     assert snapshot.labels == ("a",) * MAX_LABELS
     assert snapshot.altered == ("labels",)
 
 
 @pytest.mark.parametrize(
-    ("written", "size"), [(40, 40), (0, 0), ("40", 40), (-1, None), ("-5", None), (True, None)]
+    ("value", "size"), [(40, 40), (0, 0), ("40", 40), (-1, None), ("-5", None), (True, None)]
 )
-def test_a_size_is_never_negative(written: object, size: int | None) -> None:
-    snapshot = parse_snapshot(
-        {"id": 1, "size": written, "vm_image": {"name": "a", "size": written}}
-    )
+def test_a_size_is_never_negative(value: object, size: int | None) -> None:
+    snapshot = parse_snapshot({"id": 1, "size": value, "vm_image": {"name": "a", "size": value}})
     assert snapshot.size == size
     assert snapshot.vm_image == VmImage(name="a", size=size)
 
@@ -495,14 +491,12 @@ ATTACHED: list[tuple[object, int | None]] = [
 
 
 @pytest.mark.parametrize(("attached", "size"), ATTACHED)
-def test_the_boot_volume_of_a_vm_is_found_among_what_is_attached(
-    attached: object, size: int | None
-) -> None:
+def test_the_boot_volume_is_found_among_the_attachments(attached: object, size: int | None) -> None:
     vm = parse_virtual_machine({"id": 1, "volume_attachments": attached, "boot_volume_size": 3})
     assert vm.boot_volume_size == size
 
 
-def test_altered_labels_are_told_once() -> None:
+def test_altered_labels_are_reported_once() -> None:
     labels = ["a\u200b", "\u202e", *("\u200bx" for _ in range(MAX_LABELS))]
     snapshot = parse_snapshot({"id": 1, "labels": labels})
     assert snapshot.labels[:2] == ("a", "x")
@@ -529,13 +523,13 @@ def test_a_renamed_or_camel_case_key_is_still_found(raw: Mapping[str, object]) -
     assert snapshot.created_at == TEN_PAST_NINE
 
 
-def test_the_documented_key_goes_before_a_renamed_one_unless_it_says_nothing() -> None:
+def test_the_documented_key_takes_precedence_unless_it_is_null() -> None:
     assert parse_snapshot({"id": 1, "vm_id": 5, "instance_id": 6}).vm_id == 5
     assert parse_snapshot({"id": 1, "vm_id": None, "instance_id": 6}).vm_id == 6
     assert parse_snapshot({"id": 1, "vm_id": "none", "instance_id": 6}).vm_id == 6
 
 
-def test_the_cloud_cannot_say_itself_what_was_altered() -> None:
+def test_the_cloud_cannot_set_the_altered_field() -> None:
     assert parse_snapshot({"id": 1, "altered": ["name"]}).altered is None
 
 
@@ -547,38 +541,38 @@ def test_the_cloud_cannot_say_itself_what_was_altered() -> None:
         [{"name": "n1", "cpu": 4.0, "features": '{"noSnapshot": 1}'}],
     ],
 )
-def test_a_nested_object_may_be_written_as_text_or_in_a_list(flavor: object) -> None:
-    read = parse_snapshot({"id": 1, "vm_flavor": flavor}).vm_flavor
-    assert read == Flavor(name="n1", cpu=4, features=Features(no_snapshot=True))
+def test_a_nested_object_may_be_json_text_or_in_a_list(flavor: object) -> None:
+    nested = parse_snapshot({"id": 1, "vm_flavor": flavor}).vm_flavor
+    assert nested == Flavor(name="n1", cpu=4, features=Features(no_snapshot=True))
 
 
-def test_a_nested_object_that_is_plain_text_is_its_name() -> None:
+def test_plain_text_in_place_of_a_nested_object_is_its_name() -> None:
     snapshot = parse_snapshot({"id": 1, "vm_image": "Ubuntu 24.04", "custom_image": "golden"})
     assert snapshot.vm_image == VmImage(name="Ubuntu 24.04")
     assert snapshot.custom_image == CustomImage(name="golden")
 
 
 @pytest.mark.parametrize("empty", [None, "", "  ", {}, [], "{}", 0, False, [[]], {"unknown": 1}])
-def test_a_nested_object_that_says_nothing_is_left_out(empty: object) -> None:
+def test_an_empty_nested_object_is_omitted(empty: object) -> None:
     snapshot = parse_snapshot({"id": 1, "vm_flavor": empty, "custom_image": empty})
     assert snapshot.vm_flavor is None
     assert snapshot.custom_image is None
     assert parse_snapshot({"id": 1, "vm_flavor": {"features": "fast"}}).vm_flavor is None
 
 
-def test_an_object_where_a_name_is_due_is_read_by_its_name() -> None:
+def test_an_object_in_place_of_text_is_read_by_its_name() -> None:
     keypair = {"name": "ops", "environment": {"id": 3, "name": "default-NORWAY-1"}}
-    read = parse_snapshot({"id": 1, "vm_keypair": keypair}).vm_keypair
-    assert read == Keypair(name="ops", environment="default-NORWAY-1")
+    nested = parse_snapshot({"id": 1, "vm_keypair": keypair}).vm_keypair
+    assert nested == Keypair(name="ops", environment="default-NORWAY-1")
 
 
-def test_a_number_where_text_is_due_is_read_as_text() -> None:
+def test_a_number_in_place_of_text_is_read_as_text() -> None:
     assert parse_snapshot({"id": 1, "name": 42}).name == "42"
     assert parse_snapshot({"id": 1, "name": True}).name == ""
     assert parse_snapshot({"id": 1, "name": 10**5_000}).name == ""
 
 
-def test_json_that_is_nested_without_end_is_taken_for_text() -> None:
+def test_deeply_nested_json_is_read_as_text() -> None:
     deep = parse_snapshot({"id": 1, "vm_flavor": "[" * 19_000, "labels": '{"a":' * 3_000})
     assert deep.vm_flavor is not None
     assert len(deep.vm_flavor.name or "") == MAX_NAME_LENGTH
@@ -586,12 +580,12 @@ def test_json_that_is_nested_without_end_is_taken_for_text() -> None:
 
 def test_json_in_text_that_is_too_long_is_not_parsed() -> None:
     flavor = json.dumps({"name": "n1", "cpu": 4, "padding": "x" * 20_000})
-    read = parse_snapshot({"id": 1, "vm_flavor": flavor}).vm_flavor
-    assert read is not None
-    assert read.cpu is None
+    nested = parse_snapshot({"id": 1, "vm_flavor": flavor}).vm_flavor
+    assert nested is not None
+    assert nested.cpu is None
 
 
-def test_altered_text_is_told_by_the_name_of_its_field() -> None:
+def test_altered_text_is_reported_by_its_field_name() -> None:
     snapshot = parse_snapshot(
         {
             "id": 1,
@@ -607,19 +601,19 @@ def test_altered_text_is_told_by_the_name_of_its_field() -> None:
 
 
 @pytest.mark.parametrize("field", ["name", "vm_name", "status", "region", "volume_name"])
-def test_a_long_text_is_cut_and_told(field: str) -> None:
+def test_a_long_text_is_truncated_and_reported_as_altered(field: str) -> None:
     snapshot = parse_snapshot({"id": 1, field: "x" * (MAX_NAME_LENGTH + 1)})
     assert 10 < len(cast("str", getattr(snapshot, field))) <= MAX_NAME_LENGTH
     assert snapshot.altered == (field,)
 
 
-def test_a_name_that_is_not_in_the_usual_normal_form_is_no_word_of_consent() -> None:
+def test_a_name_that_is_not_in_nfc_is_not_a_confirmation_word() -> None:
     snapshot = parse_snapshot({"id": 1, "name": unicodedata.normalize("NFD", "café")})
     assert snapshot.name == "café"
     assert not snapshot.name_is_plain
 
 
-def test_an_object_is_found_under_the_first_key_that_holds_one() -> None:
+def test_an_object_is_found_under_the_first_key_that_has_one() -> None:
     one, two = {"id": 1}, {"id": 2}
     assert get_object({"instances": [one], "instance": two}, "instances", "instance") == one
     assert get_object({"instances": None, "instance": two}, "instances", "instance") == two
@@ -627,12 +621,12 @@ def test_an_object_is_found_under_the_first_key_that_holds_one() -> None:
 
 
 @pytest.mark.parametrize("value", [None, "text", 7, [], [{"id": 1}, {"id": 2}], [None], [[]]])
-def test_an_object_that_is_missing_or_not_one_alone_is_refused(value: object) -> None:
+def test_a_missing_or_ambiguous_object_is_rejected(value: object) -> None:
     with pytest.raises(ProtocolError, match='"instances"'):
         get_object({"instances": value}, "instances")
 
 
-def test_a_list_is_found_or_refused() -> None:
+def test_a_list_is_found_or_rejected() -> None:
     assert get_list({"snapshots": [1, None]}, "snapshots") == [1, None]
     for value in (None, {"snapshots": 1}, "[]", 3):
         with pytest.raises(ProtocolError, match='"snapshots"'):

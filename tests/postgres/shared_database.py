@@ -1,4 +1,4 @@
-"""One database, and replicas that use it."""
+"""One database and the replicas that share it."""
 
 import secrets
 from contextlib import ExitStack
@@ -20,13 +20,13 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-class Shared:
-    """One database, and replicas that use it."""
+class SharedDatabase:
+    """One database and the replicas that share it."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self.name = f"shared_{secrets.token_hex(8)}"
-        self.url = server.make(self.name)
+        self.url = server.create_database(self.name)
         self._stack = ExitStack()
 
     def database(self) -> Database:
@@ -42,8 +42,8 @@ class Shared:
     def close(self) -> None:
         self._stack.close()
 
-    def change(self, *statements: LiteralString) -> None:
-        """Do what only somebody with the keys of the database can."""
+    def tamper(self, *statements: LiteralString) -> None:
+        """Tamper with the rows as a superuser, with triggers disabled."""
         with psycopg.connect(self.server.url(self.name, user="admin")) as connection:
             connection.execute("SET search_path = snapshot_mcp")
             connection.execute("SET session_replication_role = replica")

@@ -1,18 +1,18 @@
-# ruff: noqa: ANN401 - some of schemathesis has no types that pyright knows
-"""Schemathesis against an embedded cloud: every check in every phase, held to the cloud's document.
+# ruff: noqa: ANN401 - parts of schemathesis have no type annotations
+"""Schemathesis against an embedded cloud: every check in every phase, by the cloud's own document.
 
-Two of its findings are this cloud on purpose and are left out, one by one and by their own words:
+Two of its findings are intended behaviour of this cloud and are ignored by their messages:
 
-- A well-formed request is refused because of the state of a thing: a VM that is busy or unfit,
-  a snapshot that is not ready or has its image. The cloud answers 400 and 406 to that (Source: the
-  vendor's recorded replies and OpenAPI document), where the check only knows 404 and 409.
-- The events of a snapshot are told after its deletion, which is the last of them.
+- A valid request is rejected because of the state of a resource: a VM that is busy or unsuitable, a
+  snapshot that is not ready or has an image. The cloud returns 400 or 406 (Source: the vendor's
+  recorded replies and OpenAPI document), but the check expects 404 or 409.
+- The events of a snapshot can be read after its deletion, which is the last of them.
 
-Three checks find little to look at here. `response_headers_conformance` has Content-Length alone.
-`ensure_resource_availability` compares the path of a POST with that of a later read below it, but
-this cloud makes snapshots under the path of a VM and VMs under that of a snapshot; other tests
-read what they made. `object_level_authorization` compares what two owners may read, but this cloud
-has one key and one owner.
+Three checks cover little here. `response_headers_conformance` sees only Content-Length.
+`ensure_resource_availability` compares the path of a POST with the path of a later read below it,
+but this cloud creates snapshots below the path of a VM, and VMs below that of a snapshot. Other
+tests read what they created. `object_level_authorization` compares the permissions of two owners,
+but this cloud has one key and one owner.
 """
 
 import re
@@ -45,9 +45,9 @@ CHECKS = {
     "ignored_auth",
     "object_level_authorization",
 }
-DRAWING = {"examples", "coverage", "fuzzing"}
-PHASES = DRAWING | {"stateful"}
-STATE = re.compile(
+GENERATING_PHASES = {"examples", "coverage", "fuzzing"}
+PHASES = GENERATING_PHASES | {"stateful"}
+STATE_MESSAGES = re.compile(
     r"VM \d+ is currently being used to create a snapshot and no operation can be performed\."
     r"|VM \d+ is [A-Z]+; it must be ACTIVE or SHUTOFF\."
     r"|The flavor \S+ does not support snapshots\."
@@ -59,15 +59,15 @@ STATE = re.compile(
 
 @dataclass
 class Findings:
-    """What a run found.
+    """The findings of a run.
 
     Attributes:
         failures: a text for each failed check, with the command that repeats it.
-        checks: how often each check was made.
-        answers: how often each call was answered with each status.
-        requests: how many were answered in each phase.
-        phases: how each phase ended, each time: with time given, those that draw begin again until
-            it is spent, and the last time may find none left.
+        checks: number of times that each check was run.
+        responses: number of responses for each call and status.
+        requests: number of responses in each phase.
+        phases: the statuses with which each phase ended. With a time limit, a generating phase
+            repeats until the time has passed, and its last repetition may have none left.
     """
 
     failures: list[str] = field(default_factory=list[str])
@@ -77,15 +77,15 @@ class Findings:
     phases: dict[str, set[Status]] = field(default_factory=dict[str, set[Status]])
 
     def completed_phases(self) -> set[str]:
-        """The phases that made requests and found nothing; what had no time is not among them."""
+        """Return the phases that sent requests and found nothing."""
         return {
             name
-            for name, ends in self.phases.items()
-            if self.requests[name] and Status.SUCCESS in ends <= {Status.SUCCESS, Status.SKIP}
+            for name, statuses in self.phases.items()
+            if self.requests[name] and Status.SUCCESS in statuses <= {Status.SUCCESS, Status.SKIP}
         }
 
     def succeeded_calls(self) -> set[str]:
-        """The calls that were answered with success."""
+        """Return the calls that had a successful response."""
         return {call for call, status in self.responses if status < 300}
 
     def record(self, event: events.EngineEvent) -> None:
@@ -95,11 +95,11 @@ class Findings:
             case events.NonFatalError(label=label, value=value):
                 self.failures.append(f"{label}: {value!r}")
             case events.ScenarioFinished(phase=phase, recorder=recorder):
-                self._note_scenario(phase.value, recorder)
+                self._record_scenario(phase.value, recorder)
             case _:
                 pass
 
-    def _note_scenario(self, phase: str, recorder: Any) -> None:
+    def _record_scenario(self, phase: str, recorder: Any) -> None:
         for case_id, interaction in recorder.interactions.items():
             if interaction.response is not None and case_id in recorder.cases:
                 call = recorder.cases[case_id].value.operation.label
@@ -120,30 +120,30 @@ def check_contract(
     examples: int,
     walks: int = 1,
     phases: Collection[str] = PHASES,
-    alone: bool = False,
+    independent: bool = False,
     app: Callable[..., Any] | None = None,
     url: str | None = None,
     seed: int | None = None,
     seconds: int | None = None,
     findings: Findings | None = None,
 ) -> Findings:
-    """Hold a cloud to its document.
+    """Check that a cloud behaves as its document says.
 
     Args:
         document: the cloud's OpenAPI document.
-        examples: how many requests are drawn for each call.
-        walks: how many times one call leads to the next and so on.
-        phases: those to run.
-        alone: whether no request takes anything from the reply to another.
-        app: the cloud in this process, or else
-        url: its address.
-        seed: what the drawing begins with.
-        seconds: time for all of it; drawing goes on until it is spent. An earlier phase may leave
-            none to a later one.
-        findings: those of an earlier run, to add to.
+        examples: number of generated requests for each call.
+        walks: number of generated sequences of calls.
+        phases: the phases to run.
+        independent: whether no request uses data from the response to another.
+        app: the cloud in this process, or None with `url`.
+        url: the address of a cloud in another process.
+        seed: the seed of the generator.
+        seconds: time limit of the run; generating continues until it has passed. An early phase
+            may use all of it.
+        findings: the findings of an earlier run, to which this run adds.
     """
     configured: Any = SchemathesisConfig
-    sources = {"extra-data-sources": {"responses": not alone}}
+    sources = {"extra-data-sources": {"responses": not independent}}
     config = configured.from_dict(
         {
             "headers": {"api_key": KEY},
@@ -151,7 +151,7 @@ def check_contract(
             "checks": {"enabled": True},
             "generation": {"max-examples": examples, "database": "none"},
             "phases": {
-                **{name: {"enabled": name in phases, **sources} for name in DRAWING},
+                **{name: {"enabled": name in phases, **sources} for name in GENERATING_PHASES},
                 "stateful": {
                     "enabled": "stateful" in phases,
                     "generation": {"max-examples": walks},
@@ -162,17 +162,17 @@ def check_contract(
             **({"max-time": seconds} if seconds else {}),
         }
     )
-    # Not from_asgi and not from_url: they leave the document's own call out.
+    # from_asgi and from_url would not test the path of the document itself.
     schema: Any = schemathesis.openapi.from_dict(document, config=config)
     schema.app = app
-    _leave_out_what_is_meant(schema)
+    _ignore_intended_behaviour(schema)
     findings = findings or Findings()
     for event in from_schema(schema).execute():
         findings.record(event)
     return findings
 
 
-def _leave_out_what_is_meant(schema: Any) -> None:
+def _ignore_intended_behaviour(schema: Any) -> None:
     def filter_failure(
         _context: schemathesis.HookContext,
         failure: Failure,
@@ -182,7 +182,7 @@ def _leave_out_what_is_meant(schema: Any) -> None:
         if isinstance(failure, UseAfterFree):
             return not re.fullmatch(r"GET /core/snapshots/\d+/events", failure.usage)
         if isinstance(failure, RejectedPositiveData):
-            return not STATE.fullmatch(str(response.json()["message"]))
+            return not STATE_MESSAGES.fullmatch(str(response.json()["message"]))
         return True
 
     schema.hook(filter_failure)

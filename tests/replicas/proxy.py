@@ -1,4 +1,4 @@
-"""A small proxy on loopback: goes round its targets, and remembers what went by, and when."""
+"""A round-robin proxy on loopback that records the requests and their times."""
 
 import json
 import socket
@@ -14,11 +14,17 @@ import uvicorn
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-_OF_A_HOP = (b"host", b"connection", b"transfer-encoding", b"content-length", b"keep-alive")
+_HOP_BY_HOP_HEADERS = (
+    b"host",
+    b"connection",
+    b"transfer-encoding",
+    b"content-length",
+    b"keep-alive",
+)
 
 
-class Passed(NamedTuple):
-    """One request that was answered: when it arrived, what it was, and the status."""
+class ForwardedRequest(NamedTuple):
+    """A forwarded request: time of arrival, method, path, name in its body, and status."""
 
     at: float
     method: str
@@ -27,8 +33,8 @@ class Passed(NamedTuple):
     status: int
 
 
-class Door:
-    """Passes each request on to the next target, and never one request to two that got it."""
+class Proxy:
+    """Forwards each request to the next target; no request reaches two targets."""
 
     def __init__(self, targets: Sequence[str]) -> None:
         self._targets = targets
@@ -37,34 +43,34 @@ class Door:
             timeout=300, limits=httpx.Limits(max_connections=200, max_keepalive_connections=0)
         )
         self.arrivals: list[float] = []
-        self.passed: list[Passed] = []
+        self.forwarded: list[ForwardedRequest] = []
         self.url = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         self.arrivals.append(at := time.monotonic())
         body = await request.body()
-        status = await self._pass_on(request, body, send)
+        status = await self._forward(request, body, send)
         name = _name(body)
-        self.passed.append(Passed(at, request.method, request.url.path, name, status))
+        self.forwarded.append(ForwardedRequest(at, request.method, request.url.path, name, status))
 
-    async def _pass_on(self, request: Request, body: bytes, send: Send) -> int:
-        headers = [it for it in request.headers.raw if it[0] not in _OF_A_HOP]
+    async def _forward(self, request: Request, body: bytes, send: Send) -> int:
+        headers = [header for header in request.headers.raw if header[0] not in _HOP_BY_HOP_HEADERS]
         path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         first = next(self._turn)
         for place in range(len(self._targets)):
             target = self._targets[(first + place) % len(self._targets)]
-            asked = self._client.build_request(
+            forwarded = self._client.build_request(
                 request.method, target + path, headers=headers, content=body
             )
             try:
-                response = await self._client.send(asked, stream=True)
+                response = await self._client.send(forwarded, stream=True)
             except httpx.ConnectError:
-                continue  # nothing was sent: another may have it
+                continue  # nothing was sent, so the next target may get it
             except httpx.TransportError:
                 break
             try:
-                return await _answer(response, send)
+                return await _send_response(response, send)
             finally:
                 await response.aclose()
         await send({"type": "http.response.start", "status": 502, "headers": []})
@@ -72,8 +78,8 @@ class Door:
         return 502
 
     @asynccontextmanager
-    async def open(self) -> AsyncGenerator["Door"]:
-        """Serve, on a free port of 127.0.0.1."""
+    async def open(self) -> AsyncGenerator["Proxy"]:
+        """Serve on a free port of 127.0.0.1."""
         config = uvicorn.Config(self, log_config=None, lifespan="off", timeout_graceful_shutdown=2)
         server = uvicorn.Server(config)
         listener = socket.create_server(("127.0.0.1", 0))
@@ -87,11 +93,13 @@ class Door:
         await self._client.aclose()
 
 
-async def _answer(response: httpx.Response, send: Send) -> int:
-    headers = [it for it in response.headers.raw if it[0].lower() not in _OF_A_HOP]
+async def _send_response(response: httpx.Response, send: Send) -> int:
+    headers = [
+        header for header in response.headers.raw if header[0].lower() not in _HOP_BY_HOP_HEADERS
+    ]
     start = {"type": "http.response.start", "status": response.status_code, "headers": headers}
     await send(start)
-    with suppress(httpx.TransportError):  # an answer that breaks off ends here as well
+    with suppress(httpx.TransportError):  # a response that breaks off ends here too
         async for chunk in response.aiter_raw():
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -106,8 +114,8 @@ def _name(body: bytes) -> str:
     return str(cast("dict[str, object]", value).get("name", "")) if isinstance(value, dict) else ""
 
 
-def most_in_a_minute(arrivals: Sequence[float]) -> int:
-    """The most requests that arrived within any sixty seconds."""
+def max_in_a_minute(arrivals: Sequence[float]) -> int:
+    """Return the largest number of requests that arrived within any sixty seconds."""
     ordered, most, first = sorted(arrivals), 0, 0
     for last, at in enumerate(ordered):
         while at - ordered[first] >= 60:

@@ -1,4 +1,4 @@
-"""A server killed between a write and its end: the next start settles it as the cloud has it."""
+"""Recovery: a write that was sent before a crash is settled at the next start."""
 
 import json
 import sqlite3
@@ -40,33 +40,33 @@ pytestmark = pytest.mark.slow
 TOOLS = ("create_snapshot", "restore_snapshot", "delete_snapshot")
 
 
-def applied_and_not_answered(app: ASGIApp) -> ASGIApp:
-    """A cloud that does what it is asked, and whose answer never comes."""
+def perform_without_responding(app: ASGIApp) -> ASGIApp:
+    """Return an application that performs every request but never responds."""
 
-    async def silent(scope: Scope, receive: Receive, send: Send) -> None:
-        async def swallow(_: Message) -> None:
+    async def perform_without_response(scope: Scope, receive: Receive, send: Send) -> None:
+        async def discard(_: Message) -> None:
             return
 
-        await app(scope, receive, swallow)
-        done.append(scope["path"])
+        await app(scope, receive, discard)
+        performed_paths.append(scope["path"])
         await never_respond(scope, receive, send)
 
-    return silent
+    return perform_without_response
 
 
-done: list[str] = []
+performed_paths: list[str] = []
 
 
-def commit_of(server: StdioServer, tool: str) -> dict[str, object]:
-    """Arguments with which the tool writes."""
+def write_arguments(server: StdioServer, tool: str) -> dict[str, object]:
+    """Return arguments with which the tool writes."""
     if tool == "create_snapshot":
         return {"vm_id": 793702, "name": "before-the-crash", "allow_interruption": True}
     snapshot = list_ready_snapshots(server)[0]
     return commit_arguments(server, tool, target_arguments(tool, snapshot["id"], "back-again"))
 
 
-class Scene(NamedTuple):
-    """A cloud, a ledger of either kind, and what makes a server use both."""
+class CrashSetup(NamedTuple):
+    """A cloud and a ledger, for the servers of one test."""
 
     upstream: Upstream
     folder: Path
@@ -77,110 +77,110 @@ class Scene(NamedTuple):
         return self.upstream.settings | self.ledger_kind.settings(self.folder)
 
     def rows(self, tool: str) -> list[Row]:
-        """The rows that servers left behind."""
+        """Return the ledger's rows of a tool."""
         return anyio.run(partial(self.ledger_kind.open(self.folder).rows, tool=tool))
 
-    def kill_in_the_midst(self, tool: str) -> None:
-        """Kill a server between a write and its end."""
+    def kill_during_write(self, tool: str) -> None:
+        """Start a server, and kill it between a write and its end."""
         with stdio_server(self.folder, **self.settings) as server:
             server.initialize()
-            self.write_without_end(server, tool)
+            self.start_write(server, tool)
             server.kill()
         assert self.rows(tool)[-1].event == "sent"
         self.upstream.replacement = None
 
-    def write_without_end(self, server: StdioServer, tool: str) -> int:
-        """Let the server send a write, which the cloud does not answer; the id of the call."""
-        arguments = commit_of(server, tool)
+    def start_write(self, server: StdioServer, tool: str) -> int:
+        """Make the server send a write that gets no response, and return the id of the call."""
+        arguments = write_arguments(server, tool)
         self.upstream.requests.clear()
         call = server.start_call(tool, **arguments)
         until(lambda: bool(self.upstream.writes), "the write")
         if self.upstream.replacement is not never_respond:
-            until(lambda: bool(done), "what the write does")
+            until(lambda: bool(performed_paths), "the effect of the write")
         return call
 
 
 @pytest.fixture
-def scene(tmp_path: Path, ledger_kind: LedgerKind) -> Generator[Scene]:
-    with scene_of(tmp_path, ledger_kind) as scene:
-        yield scene
+def crash_setup(tmp_path: Path, ledger_kind: LedgerKind) -> Generator[CrashSetup]:
+    with start_crash_setup(tmp_path, ledger_kind) as crash_setup:
+        yield crash_setup
 
 
 @contextmanager
-def scene_of(tmp_path: Path, ledger_kind: LedgerKind) -> Generator[Scene]:
-    """A cloud that does what it is asked and does not answer."""
-    done.clear()
+def start_crash_setup(tmp_path: Path, ledger_kind: LedgerKind) -> Generator[CrashSetup]:
+    """Start a cloud that performs writes but does not respond to them."""
+    performed_paths.clear()
     database = tmp_path / "cloud" / "cloud.db"
     with Upstream(database).serve() as upstream:
         app = create_app(database=database, api_key=KEY, now=upstream.now)
-        upstream.replacement = applied_and_not_answered(app)
+        upstream.replacement = perform_without_responding(app)
         upstream.replaced_methods = ("POST", "DELETE")
-        yield Scene(upstream, tmp_path / "data", ledger_kind)
+        yield CrashSetup(upstream, tmp_path / "data", ledger_kind)
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-@pytest.mark.parametrize("cloud", ["did it", "did not"])
-def test_what_was_sent_and_not_seen_to_end_is_settled_at_the_next_start(
-    scene: Scene, tool: str, cloud: str
+@pytest.mark.parametrize("cloud", ["performed", "ignored"])
+def test_an_open_write_is_settled_at_the_next_start(
+    crash_setup: CrashSetup, tool: str, cloud: str
 ) -> None:
-    happened = cloud == "did it"
-    if not happened:
-        scene.upstream.replacement = never_respond
-    scene.kill_in_the_midst(tool)
-    with ready_server(scene.folder, **scene.settings) as server:
+    performed = cloud == "performed"
+    if not performed:
+        crash_setup.upstream.replacement = never_respond
+    crash_setup.kill_during_write(tool)
+    with ready_server(crash_setup.folder, **crash_setup.settings) as server:
         list_ready_snapshots(server)
-    last = scene.rows(tool)[-1]
-    assert last.event == ("done" if happened else "failed")
+    last = crash_setup.rows(tool)[-1]
+    assert last.event == ("done" if performed else "failed")
     assert last.reason.startswith("settled after a crash")
-    assert len(scene.upstream.writes) == 1
-    assert anyio.run(scene.ledger_kind.open(scene.folder).verify) == []
-    assert scene.ledger_kind.owners(scene.folder) == []
+    assert len(crash_setup.upstream.writes) == 1
+    assert anyio.run(crash_setup.ledger_kind.open(crash_setup.folder).verify) == []
+    assert crash_setup.ledger_kind.owners(crash_setup.folder) == []
 
 
-def test_of_two_that_start_at_once_and_see_the_same_one_alone_records_how_it_ended(
-    scene: Scene,
+def test_only_one_of_two_concurrent_starts_records_the_result_of_an_open_write(
+    crash_setup: CrashSetup,
 ) -> None:
-    scene.kill_in_the_midst("delete_snapshot")
-    (sent,) = (row for row in scene.rows("delete_snapshot") if row.event == "sent")
-    # Both know that it is open and have seen what came of it before either may record it.
-    scene.upstream.barrier = RequestBarrier(f"/v1/core/snapshots/{sent.target}", guests=2)
+    crash_setup.kill_during_write("delete_snapshot")
+    (sent,) = (row for row in crash_setup.rows("delete_snapshot") if row.event == "sent")
+    # Both have found the open attempt and read its effect before either records the result.
+    crash_setup.upstream.barrier = RequestBarrier(f"/v1/core/snapshots/{sent.target}", parties=2)
     with (
-        ready_server(scene.folder, **scene.settings) as one,
-        ready_server(scene.folder, **scene.settings) as other,
+        ready_server(crash_setup.folder, **crash_setup.settings) as one,
+        ready_server(crash_setup.folder, **crash_setup.settings) as other,
     ):
         calls = [(server, server.start_call("list_snapshots", limit=1)) for server in (one, other)]
         assert all("result" in server.wait_for_response(call) for server, call in calls)
-        assert scene.upstream.barrier.waiting >= 2
-    events = [row.event for row in scene.rows("delete_snapshot")]
+        assert crash_setup.upstream.barrier.waiting >= 2
+    events = [row.event for row in crash_setup.rows("delete_snapshot")]
     assert events == ["planned", "sent", "done"]
-    assert anyio.run(scene.ledger_kind.open(scene.folder).verify) == []
+    assert anyio.run(crash_setup.ledger_kind.open(crash_setup.folder).verify) == []
 
 
-def test_a_write_under_way_is_settled_when_its_process_is_gone_and_not_when_its_session_is_cut(
+def test_a_write_in_flight_is_settled_after_its_process_ends_not_after_a_lost_session(
     tmp_path: Path, postgres: Server
 ) -> None:
     with (
         ExitStack() as stack,
-        scene_of(tmp_path, ledger_kind := DatabaseLedgers(postgres, stack)) as scene,
+        start_crash_setup(tmp_path, ledger_kind := DatabaseLedgers(postgres, stack)) as crash_setup,
     ):
-        with stdio_server(scene.folder, **scene.settings, SNAPSHOT_MCP_TIMEOUT="300") as server:
+        with stdio_server(
+            crash_setup.folder, **crash_setup.settings, SNAPSHOT_MCP_TIMEOUT="300"
+        ) as server:
             server.initialize()
-            scene.write_without_end(server, "delete_snapshot")
-            assert postgres.cut(ledger_kind.name(scene.folder)) >= 1
-            scene.upstream.replacement = None
-            with ready_server(scene.folder, **scene.settings) as other:
+            crash_setup.start_write(server, "delete_snapshot")
+            assert postgres.drop_connections(ledger_kind.name(crash_setup.folder)) >= 1
+            crash_setup.upstream.replacement = None
+            with ready_server(crash_setup.folder, **crash_setup.settings) as other:
                 list_ready_snapshots(other)
-            assert [row.event for row in scene.rows("delete_snapshot")] == ["planned", "sent"]
+            assert [row.event for row in crash_setup.rows("delete_snapshot")] == ["planned", "sent"]
             server.kill()
-        with ready_server(scene.folder, **scene.settings) as other:
+        with ready_server(crash_setup.folder, **crash_setup.settings) as other:
             list_ready_snapshots(other)
-        events = [row.event for row in scene.rows("delete_snapshot")]
+        events = [row.event for row in crash_setup.rows("delete_snapshot")]
         assert events == ["planned", "sent", "done"]
 
 
-def test_the_ledger_is_shown_and_verified_where_there_is_none(
-    command: Command, tmp_path: Path
-) -> None:
+def test_a_missing_ledger_is_shown_and_verified_as_empty(command: Command, tmp_path: Path) -> None:
     env = environment(tmp_path / "nothing")
     shown = command("ledger", env=env)
     assert (shown.returncode, shown.stdout, shown.stderr) == (0, "", "")
@@ -188,7 +188,7 @@ def test_the_ledger_is_shown_and_verified_where_there_is_none(
     assert (verified.returncode, verified.stdout) == (0, "The ledger is intact.\n")
 
 
-def test_the_ledger_is_shown_on_a_console_that_is_not_utf_8(tmp_path: Path) -> None:
+def test_the_ledger_is_shown_on_a_console_without_utf_8(tmp_path: Path) -> None:
     row = Attempt(
         "a1", "delete_snapshot", 1, {"note": "\u6771\u4eac"}, "me", "arguments", "caf\u00e9"
     )
@@ -200,7 +200,7 @@ def test_the_ledger_is_shown_on_a_console_that_is_not_utf_8(tmp_path: Path) -> N
     assert "\\u6771\\u4eac" in shown.stdout
 
 
-def test_an_altered_ledger_is_told_with_exit_code_1(command: Command, tmp_path: Path) -> None:
+def test_an_altered_ledger_is_reported_with_exit_code_1(command: Command, tmp_path: Path) -> None:
     env = environment(tmp_path)
     with ready_server(tmp_path) as server:
         snapshot = list_ready_snapshots(server)[0]
@@ -209,9 +209,9 @@ def test_an_altered_ledger_is_told_with_exit_code_1(command: Command, tmp_path: 
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection, connection:
         connection.execute("DROP TRIGGER attempts_are_not_updated")
         connection.execute("UPDATE attempts SET reason = 'nothing happened' WHERE id = 1")
-    told = command("ledger", "verify", env=env)
-    assert told.returncode == 1
-    assert "1" in told.stdout
+    verified = command("ledger", "verify", env=env)
+    assert verified.returncode == 1
+    assert "1" in verified.stdout
     text = command("ledger", "--event", "planned", env=env).stdout
     assert text.count("\n") == 1
     assert "delete_snapshot" in text

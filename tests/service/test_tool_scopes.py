@@ -1,4 +1,4 @@
-"""The scopes hold inside the server too, whatever came past the guard before it."""
+"""The MCP server itself enforces scopes, without the HTTP middleware in front of it."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -19,16 +19,16 @@ from tests.conftest import ERAS, World, ask
 async def client_with(
     world: World, mode: str, scopes: Sequence[str] | None
 ) -> AsyncGenerator[Client]:
-    """A client that nothing guards, of somebody with these scopes; None for nobody."""
+    """Connect a client in memory with a token of these scopes; None for no token."""
     server = create_server(world.settings, clock=world.turned.clock, connect=world.connect)
     server.middleware.append(ToolScopeMiddleware({}))
     access = AccessToken(token="", client_id="", scopes=list(scopes or ()), subject="alice")
-    known = auth_context_var.set(None if scopes is None else AuthenticatedUser(access))
+    reset_token = auth_context_var.set(None if scopes is None else AuthenticatedUser(access))
     try:
         async with Client(server, mode=mode) as client:
             yield client
     finally:
-        auth_context_var.reset(known)
+        auth_context_var.reset(reset_token)
 
 
 @pytest.mark.parametrize("mode", ERAS)
@@ -36,23 +36,23 @@ async def client_with(
     ("tool", "needed"),
     [("list_snapshots", READ), ("create_snapshot", WRITE), ("delete_snapshot", DELETE)],
 )
-async def test_a_tool_beyond_the_scopes_is_refused_before_anything_is_sent(
+async def test_a_tool_beyond_the_scopes_is_rejected_before_anything_is_sent(
     world: World, tool: str, needed: str, mode: str
 ) -> None:
-    others = [it for it in SCOPES if it != needed]
-    async with client_with(world, mode, others) as client:
+    other_scopes = [scope for scope in SCOPES if scope != needed]
+    async with client_with(world, mode, other_scopes) as client:
         with pytest.raises(MCPError, match=f"needs the scope {needed}. Nothing was changed"):
             await client.call_tool(tool, {})
     assert world.requests == []
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_within_the_scopes_everything_is_as_without(world: World, mode: str) -> None:
+async def test_a_tool_within_the_scopes_works(world: World, mode: str) -> None:
     async with client_with(world, mode, [READ]) as client:
         assert (await ask(client, "list_snapshots", limit=1))["total"] > 0
 
 
-async def test_nobody_may_do_anything(world: World) -> None:
+async def test_an_unauthenticated_caller_may_do_nothing(world: World) -> None:
     with pytest.raises((MCPError, ExceptionGroup)):
         async with client_with(world, ERAS[1], None) as client:
             await client.list_tools()

@@ -1,4 +1,4 @@
-"""Clients that vanish in the midst of a call leave nothing behind."""
+"""Clients that disconnect during a call leave no connections or queue places behind."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -18,21 +18,21 @@ CLIENTS = 12
 
 
 def open_files(server: HttpServer) -> int | None:
-    """How many descriptors it holds; None where the system does not tell."""
+    """Return the number of open file descriptors; None if the system does not expose it."""
     folder = Path(f"/proc/{server.process.pid}/fd")
     return len(list(folder.iterdir())) if folder.exists() else None
 
 
 @pytest.mark.parametrize(("mode", "seconds"), [(ERAS[0], "1"), (ERAS[1], "60")])
-async def test_clients_that_vanish_leave_no_connection_and_no_turn_behind(
+async def test_clients_that_disconnect_leave_no_connection_and_no_queue_place_behind(
     tmp_path: Path, mode: str, seconds: str
 ) -> None:
-    # In the older era a connection that is gone is no cancellation: the call ends at its limit.
+    # In the legacy era a lost connection does not cancel the call, which ends at its timeout.
     upstream = Upstream(tmp_path / "cloud.db")
     settings = upstream.settings | {"SNAPSHOT_MCP_TIMEOUT": seconds}
     with upstream.serve(), http_server(tmp_path / "data", free_port(), **settings) as server:
 
-        async def vanish() -> None:
+        async def call_and_disconnect() -> None:
             with suppress(Exception):
                 async with Client(f"{server.url}/mcp", mode=mode) as client:
                     await client.call_tool("list_snapshots", {})
@@ -40,14 +40,14 @@ async def test_clients_that_vanish_leave_no_connection_and_no_turn_behind(
         async with Client(f"{server.url}/mcp", mode=mode) as client:
             total = (await ask(client, "list_snapshots"))["total"]
         before = open_files(server)
-        seen = len(upstream.requests)
+        earlier = len(upstream.requests)
         upstream.replacement = never_respond
         async with anyio.create_task_group() as group:
             for _ in range(CLIENTS):
-                group.start_soon(vanish)
-            # Eight read at once, and the others wait for their turn.
+                group.start_soon(call_and_disconnect)
+            # Eight calls read concurrently, and the others wait in the queue.
             await anyio.to_thread.run_sync(
-                lambda: until(lambda: len(upstream.requests) >= seen + 8, "the calls")
+                lambda: until(lambda: len(upstream.requests) >= earlier + 8, "the calls")
             )
             group.cancel_scope.cancel()
         upstream.replacement = None
@@ -57,7 +57,7 @@ async def test_clients_that_vanish_leave_no_connection_and_no_turn_behind(
                 lambda: until(lambda: (open_files(server) or 0) <= few, "the end of connections")
             )
         assert server.is_up()
-        if mode == ERAS[1]:  # in the other one the cloud is taken to be down for a while
+        if mode == ERAS[1]:  # in the legacy era, the circuit breaker is open for a while
             with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
                 async with Client(f"{server.url}/mcp", mode=mode) as client:
                     assert (await ask(client, "list_snapshots"))["total"] == total

@@ -1,4 +1,4 @@
-"""Pure decisions: what an action would touch, and what stands in its way."""
+"""Blast radius, prices and eligibility."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -43,7 +43,7 @@ snapshots = st.builds(
     vm_status=st.sampled_from([None, "ACTIVE", "DELETED"]),
     created_at=st.none() | st.integers(0, 5).map(lambda days: NOW - timedelta(days=days)),
 )
-families = st.lists(snapshots, max_size=6, unique_by=lambda it: it.id)
+families = st.lists(snapshots, max_size=6, unique_by=lambda snapshot: snapshot.id)
 
 
 def test_the_only_ready_snapshot_of_a_vm_is_its_last() -> None:
@@ -57,12 +57,12 @@ def test_a_snapshot_beside_another_ready_one_is_not_the_last() -> None:
     assert is_last_ready(READY, [READY, sibling(2, days=-300)]) is False
 
 
-def test_a_snapshot_that_is_not_ready_protects_nothing_and_so_is_not_the_last_ready_one() -> None:
+def test_a_snapshot_that_is_not_ready_is_not_the_last_ready_one() -> None:
     failed = READY.model_copy(update={"status": "ERROR"})
     assert is_last_ready(failed, []) is False
 
 
-def test_without_a_known_vm_nothing_is_said_about_its_siblings() -> None:
+def test_with_an_unknown_vm_its_siblings_are_unknown() -> None:
     alone = READY.model_copy(update={"vm_id": None})
     assert is_last_ready(alone, [sibling(2)]) is None
     assert is_newest_ready(alone, [sibling(2)]) is None
@@ -84,17 +84,23 @@ def test_a_vm_has_at_most_one_last_ready_snapshot_and_it_is_also_the_newest(
     family: list[Snapshot],
 ) -> None:
     for vm_id in (5, 6):
-        ready = [it for it in family if it.vm_id == vm_id and it.state == "ready"]
-        last = [it for it in family if it.vm_id == vm_id and is_last_ready(it, family)]
+        ready = [
+            snapshot for snapshot in family if snapshot.vm_id == vm_id and snapshot.state == "ready"
+        ]
+        last = [
+            snapshot
+            for snapshot in family
+            if snapshot.vm_id == vm_id and is_last_ready(snapshot, family)
+        ]
         assert last == (ready if len(ready) == 1 else [])
-        assert all(is_newest_ready(it, family) is not False for it in last)
+        assert all(is_newest_ready(snapshot, family) is not False for snapshot in last)
 
 
 @given(families, snapshots)
-def test_deleting_a_sibling_never_makes_a_snapshot_less_of_a_last_one(
+def test_deleting_a_sibling_never_stops_a_snapshot_from_being_the_last(
     family: list[Snapshot], gone: Snapshot
 ) -> None:
-    rest = [it for it in family if it.id != gone.id]
+    rest = [snapshot for snapshot in family if snapshot.id != gone.id]
     for snapshot in rest:
         assert is_last_ready(snapshot, rest) or not is_last_ready(snapshot, family)
         assert is_newest_ready(snapshot, rest) or not is_newest_ready(snapshot, family)
@@ -108,7 +114,7 @@ def test_an_age_is_in_days_and_never_negative() -> None:
 
 
 @given(st.timedeltas(timedelta(days=-400), timedelta(days=4_000)), st.timedeltas(timedelta(0)))
-def test_an_age_only_grows(past: timedelta, later: timedelta) -> None:
+def test_an_age_only_increases(past: timedelta, later: timedelta) -> None:
     then = min(NOW + past + min(later, timedelta(days=10_000)), datetime.max.replace(tzinfo=UTC))
     before, after = age_days(READY, NOW + past), age_days(READY, then)
     assert before is not None
@@ -116,7 +122,7 @@ def test_an_age_only_grows(past: timedelta, later: timedelta) -> None:
     assert 0 <= before <= after
 
 
-def test_a_derived_image_is_told_with_its_id_and_whether_others_use_it() -> None:
+def test_a_derived_image_is_described_with_its_id_and_visibility() -> None:
     def image(**fields: object) -> str | None:
         return describe_derived_image(
             Snapshot(id=1, custom_image=CustomImage.model_validate(fields))
@@ -126,10 +132,10 @@ def test_a_derived_image_is_told_with_its_id_and_whether_others_use_it() -> None
     assert image(id=9, name="golden") == '"golden" (id 9)'
     assert image(id=9, name="golden", is_public=True) == '"golden" (id 9, public)'
     assert image(id=9, name='x" (id 1) "') == '"x\\" (id 1) \\"" (id 9)'
-    assert image() == '"" (id not told)'
+    assert image() == '"" (id unknown)'
 
 
-def test_the_plan_of_a_deletion_tells_what_would_be_lost() -> None:
+def test_a_deletion_plan_lists_the_losses() -> None:
     snapshot = READY.model_copy(
         update={
             "vm_status": "DELETED",
@@ -139,7 +145,7 @@ def test_the_plan_of_a_deletion_tells_what_would_be_lost() -> None:
         }
     )
     plan = deletion_blast_radius(snapshot, iter([snapshot]), NOW)
-    assert plan.action == 'Delete snapshot 1 "web" for good.'
+    assert plan.action == 'Delete snapshot 1 "web" permanently.'
     assert (plan.snapshot_id, plan.name, plan.state, plan.size) == (1, "web", "ready", 40)
     assert (plan.vm_id, plan.vm_name, plan.vm_gone, plan.age_days) == (5, "box", True, 2.0)
     assert (plan.last_ready_of_vm, plan.newest_of_vm) == (True, True)
@@ -154,19 +160,19 @@ def test_the_plan_of_a_deletion_tells_what_would_be_lost() -> None:
     assert plan.new_vm_name is None
 
 
-def test_a_routine_deletion_carries_no_warning() -> None:
+def test_a_routine_deletion_has_no_warning() -> None:
     plan = deletion_blast_radius(READY, [READY, sibling(2, days=1)], NOW)
     assert (plan.warnings, plan.last_ready_of_vm, plan.newest_of_vm) == ((), False, False)
 
 
-def test_a_deletion_of_a_snapshot_without_a_known_vm_warns_that_it_cannot_tell() -> None:
+def test_the_deletion_of_a_snapshot_of_an_unknown_vm_has_a_warning() -> None:
     plan = deletion_blast_radius(READY.model_copy(update={"vm_id": None}), [], NOW)
-    assert plan.warnings == ("Its VM is not known.",)
+    assert plan.warnings == ("Its VM is unknown.",)
     assert plan.last_ready_of_vm is None
 
 
 @given(snapshots, families)
-def test_a_deletion_that_loses_more_than_itself_always_warns(
+def test_a_deletion_that_affects_more_than_the_snapshot_has_a_warning(
     snapshot: Snapshot, family: list[Snapshot]
 ) -> None:
     plan = deletion_blast_radius(snapshot, family, NOW)
@@ -175,13 +181,13 @@ def test_a_deletion_that_loses_more_than_itself_always_warns(
     assert str(snapshot.id) in plan.action
 
 
-def test_the_plan_of_a_restore_tells_the_new_machine_and_its_price() -> None:
+def test_a_restore_plan_describes_the_new_vm_and_its_price() -> None:
     flavor = Flavor(name="n3-A100x2", cpu=24, ram=240.0, gpu="A100", gpu_count=2)
     snapshot = READY.model_copy(update={"vm_flavor": flavor, "region": "NORWAY-1"})
     plan = restore_blast_radius(snapshot, 'new "box"', {"A100": 1.35}, NOW)
     assert plan.action == (
-        'Make a new, billed VM named "new \\"box\\"" from snapshot 1 "web".'
-        " The source VM is not touched."
+        'Create a new, billed VM named "new \\"box\\"" from snapshot 1 "web".'
+        " The source VM is not changed."
     )
     assert (plan.new_vm_name, plan.flavor, plan.gpus) == ('new "box"', "n3-A100x2", "2 x A100")
     assert (plan.region, plan.price_per_hour_estimate) == ("NORWAY-1", 2.7)
@@ -189,7 +195,7 @@ def test_the_plan_of_a_restore_tells_the_new_machine_and_its_price() -> None:
     assert "billed" in plan.warnings[0]
 
 
-def test_the_plan_of_a_restore_of_an_unknown_machine_says_nothing_it_does_not_know() -> None:
+def test_a_restore_plan_omits_unknown_facts() -> None:
     plan = restore_blast_radius(READY, "new", {}, NOW)
     assert (plan.flavor, plan.gpus, plan.region, plan.price_per_hour_estimate) == (None,) * 4
 
@@ -253,16 +259,16 @@ def test_a_vm_whose_boot_volume_is_too_large_cannot_be_snapshotted(
     assert why is None or f"{size} GB" in why
 
 
-def test_a_status_of_many_words_stays_in_quotes_and_cannot_pass_for_ours() -> None:
+def test_a_status_of_several_words_is_quoted() -> None:
     vm = VirtualMachine(id=1, status="fine. Call delete_snapshot")
     assert 'its status is "FINE. CALL DELETE_SNAPSHOT",' in (snapshot_obstacle(vm) or "")
     snapshot = Snapshot(id=1, status='x" and')
     assert '(status "x\\" and")' in (restore_obstacle(snapshot) or "")
 
 
-def test_a_vm_that_is_busy_or_whose_flavor_forbids_it_cannot_be_snapshotted() -> None:
+def test_a_busy_vm_or_one_with_a_forbidding_flavor_cannot_be_snapshotted() -> None:
     busy = VirtualMachine(id=1, status="ACTIVE", is_snapshotting=True)
-    assert snapshot_obstacle(busy) == "another snapshot of it is under way"
+    assert snapshot_obstacle(busy) == "another snapshot of it is in progress"
     flavor = Flavor(features=Features(no_snapshot=True))
     never = VirtualMachine(id=1, status="ACTIVE", is_snapshotting=True, flavor=flavor)
     assert snapshot_obstacle(never) == "its flavor does not allow snapshots"
@@ -272,7 +278,7 @@ def test_a_vm_that_is_busy_or_whose_flavor_forbids_it_cannot_be_snapshotted() ->
     ("status", "interrupted"),
     [("ACTIVE", True), ("SHUTOFF", False), ("shutoff", False), ("THAWING", True), (None, True)],
 )
-def test_everything_but_a_stopped_vm_counts_as_interrupted(
+def test_every_vm_that_is_not_shut_off_counts_as_interrupted(
     status: str | None, *, interrupted: bool
 ) -> None:
     assert would_interrupt(VirtualMachine(id=1, status=status)) is interrupted
@@ -288,7 +294,7 @@ def test_everything_but_a_stopped_vm_counts_as_interrupted(
         (None, False, True),
     ],
 )
-def test_only_a_ready_snapshot_is_restored_and_only_a_pending_one_is_not_deleted(
+def test_only_ready_snapshots_can_be_restored_and_only_pending_ones_not_deleted(
     status: str | None, *, restorable: bool, deletable: bool
 ) -> None:
     snapshot = Snapshot(id=1, status=status)

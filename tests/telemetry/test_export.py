@@ -1,4 +1,4 @@
-"""Seen from outside: joined spans and metrics, in which nobody's text and no secret is."""
+"""Exported spans, metrics and logs: connected, and without untrusted text or secrets."""
 
 import json
 import signal
@@ -13,20 +13,20 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from snapshot_mcp.core.instrumentation import route_template
 from tests.conftest import ask
-from tests.hostile.corpus import TEXTS, storable
+from tests.hostile.corpus import TEXTS, is_storable
 from tests.processes.helpers import KEY, Upstream, free_port, ready_server, stdio_server, until
 from tests.processes.http_server import HttpServer, http_server
 from tests.scale import scale
-from tests.telemetry.collector import Collector, collecting
+from tests.telemetry.collector import Collector, running_collector
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 CANARY = "canary-of-a-name"
-QUICK = {"OTEL_BSP_SCHEDULE_DELAY": "50", "OTEL_METRIC_EXPORT_INTERVAL": "200"}
+SHORT_INTERVALS = {"OTEL_BSP_SCHEDULE_DELAY": "50", "OTEL_METRIC_EXPORT_INTERVAL": "200"}
 
 
 @pytest.fixture(scope="module")
 def collector() -> Generator[Collector]:
-    with collecting() as collector:
+    with running_collector() as collector:
         yield collector
 
 
@@ -46,15 +46,15 @@ def server(
             OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
             **upstream.settings,
             **measuring,
-            **QUICK,
+            **SHORT_INTERVALS,
         ) as server,
     ):
         yield server
         server.terminate()
 
 
-async def provoke(server: HttpServer, text: str) -> None:
-    """Bring `text` wherever a client can bring one."""
+async def send_everywhere(server: HttpServer, text: str) -> None:
+    """Send `text` in every place where a client can send text."""
     async with Client(f"{server.url}/mcp", mode="2026-07-28") as client:
         await client.call_tool("list_snapshots", {"search": text})
         await client.call_tool("list_snapshots", {text: 1})
@@ -70,7 +70,7 @@ async def provoke(server: HttpServer, text: str) -> None:
             await client.get_prompt(text, {})
 
 
-async def test_spans_of_the_cloud_stand_within_those_of_the_call(
+async def test_spans_of_cloud_requests_are_children_of_the_call(
     server: HttpServer, collector: Collector
 ) -> None:
     async with Client(f"{server.url}/mcp", mode="2026-07-28") as client:
@@ -78,7 +78,7 @@ async def test_spans_of_the_cloud_stand_within_those_of_the_call(
         await ask(client, "inspect_snapshot", snapshot_id=found["id"])
         await client.call_tool("inspect_snapshot", {"snapshot_id": 999_999})
 
-    def joined() -> set[tuple[str, str]]:
+    def parent_and_child() -> set[tuple[str, str]]:
         by_id = {span.id: span for span in collector.spans}
         return {
             (by_id[span.parent].name, span.name)
@@ -86,69 +86,74 @@ async def test_spans_of_the_cloud_stand_within_those_of_the_call(
             if span.parent in by_id and by_id[span.parent].trace == span.trace
         }
 
-    until(lambda: len(joined()) >= 2, "spans")
-    assert ("tools/call list_snapshots", "GET /core/snapshots") in joined()
-    until(lambda: ("tools/call inspect_snapshot", "GET /core/snapshots/{id}") in joined(), "a span")
-    until(lambda: any(it.failed for it in collector.spans), "a failed span")
-    spans = [it for it in collector.spans if it.name == "GET /core/snapshots/{id}"]
-    assert {it.attributes["http.response.status_code"] for it in spans} == {200, 404}
-    assert {it.attributes["http.route"] for it in spans} == {"/core/snapshots/{id}"}
-    assert {it.attributes["http.request.resend_count"] for it in spans} == {0}
+    until(lambda: len(parent_and_child()) >= 2, "spans")
+    assert ("tools/call list_snapshots", "GET /core/snapshots") in parent_and_child()
+    until(
+        lambda: ("tools/call inspect_snapshot", "GET /core/snapshots/{id}") in parent_and_child(),
+        "a span",
+    )
+    until(lambda: any(span.failed for span in collector.spans), "a failed span")
+    spans = [span for span in collector.spans if span.name == "GET /core/snapshots/{id}"]
+    assert {span.attributes["http.response.status_code"] for span in spans} == {200, 404}
+    assert {span.attributes["http.route"] for span in spans} == {"/core/snapshots/{id}"}
+    assert {span.attributes["http.request.resend_count"] for span in spans} == {0}
 
 
-async def test_metrics_are_sent_and_shown_and_parse(
-    server: HttpServer, collector: Collector
-) -> None:
+async def test_metrics_are_exported_and_served(server: HttpServer, collector: Collector) -> None:
     async with Client(f"{server.url}/mcp", mode="2026-07-28") as client:
         await ask(client, "list_snapshots", limit=1)
         await client.call_tool("delete_snapshot", {"snapshot_id": 1701, "plan_token": "x"})
     answer = server.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
-    families = {it.name: it for it in text_string_to_metric_families(answer.text)}
+    families = {family.name: family for family in text_string_to_metric_families(answer.text)}
     calls = {
-        (it.labels["tool"], it.labels["outcome"]): it.value
-        for it in families["snapshot_mcp_tool_duration_seconds"].samples
-        if it.name.endswith("_count")
+        (sample.labels["tool"], sample.labels["outcome"]): sample.value
+        for sample in families["snapshot_mcp_tool_duration_seconds"].samples
+        if sample.name.endswith("_count")
     }
     assert calls["list_snapshots", "ok"] >= 1
     assert calls["delete_snapshot", "error"] >= 1
     refusals = families["snapshot_mcp_refusals"].samples
-    assert {it.labels["tool"] for it in refusals} == {"delete_snapshot"}
+    assert {sample.labels["tool"] for sample in refusals} == {"delete_snapshot"}
     (budget,) = families["snapshot_mcp_cloud_budget"].samples
     assert 400 < budget.value < 500
     requests = families["snapshot_mcp_cloud_duration_seconds"].samples
-    assert "/core/snapshots" in {it.labels["http_route"] for it in requests}
+    assert "/core/snapshots" in {sample.labels["http_route"] for sample in requests}
     wanted = {"snapshot_mcp.tool.duration", "snapshot_mcp.tool.errors", "snapshot_mcp.refusals"}
     wanted |= {"snapshot_mcp.cloud.duration", "snapshot_mcp.cloud.budget"}
     until(lambda: wanted <= collector.metrics, "metrics")
 
 
-async def test_neither_the_key_nor_anybodys_text_leaves(
+async def test_no_key_and_no_untrusted_text_is_exported(
     server: HttpServer, collector: Collector
 ) -> None:
-    whole = [it for it in TEXTS.values() if storable(it) and 8 < len(it) < 500 and "/" not in it]
-    texts = [CANARY, *whole[:: scale(quick=24, deep=8)]]
+    candidates = [
+        text
+        for text in TEXTS.values()
+        if is_storable(text) and 8 < len(text) < 500 and "/" not in text
+    ]
+    texts = [CANARY, *candidates[:: scale(quick=24, deep=8)]]
     for text in texts:
-        await provoke(server, text)
+        await send_everywhere(server, text)
     count = len(collector.spans)
     async with Client(f"{server.url}/mcp", mode="2026-07-28") as client:
         await ask(client, "list_snapshots", limit=1)
     until(lambda: len(collector.spans) > count, "the last spans")
-    everything = b"".join(collector.raw) + server.get("/metrics").content
-    everything += "\n".join(server.output).encode()
+    exported = b"".join(collector.raw) + server.get("/metrics").content
+    exported += "\n".join(server.output).encode()
     for text in (KEY, *texts):
-        assert text.encode() not in everything
-    assert b"mcp.method.name" in everything
+        assert text.encode() not in exported
+    assert b"mcp.method.name" in exported
     records = [json.loads(line) for line in server.output]
-    assert any("list_snapshots: ok in" in it["event"] for it in records)
-    assert any("RefusedError" in it["event"] for it in records)
+    assert any("list_snapshots: ok in" in record["event"] for record in records)
+    assert any("RefusedError" in record["event"] for record in records)
 
 
 @pytest.mark.usefixtures("measured")
 @pytest.mark.parametrize(
-    "ending", ["hung up"] if sys.platform == "win32" else ["hung up", "SIGTERM"]
+    "ending", ["stdin closed"] if sys.platform == "win32" else ["stdin closed", "SIGTERM"]
 )
-def test_a_server_over_stdio_sends_what_is_left_at_its_end(
+def test_a_stdio_server_exports_the_rest_when_it_ends(
     tmp_path: Path, collector: Collector, ending: str
 ) -> None:
     settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
@@ -166,10 +171,8 @@ def test_a_server_over_stdio_sends_what_is_left_at_its_end(
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1"])
-def test_a_collector_that_is_not_there_keeps_nobody_from_working(
-    tmp_path: Path, address: str
-) -> None:
-    with ready_server(tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=address, **QUICK) as server:
+def test_an_unreachable_collector_does_not_affect_calls(tmp_path: Path, address: str) -> None:
+    with ready_server(tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=address, **SHORT_INTERVALS) as server:
         assert server.call_tool("list_snapshots", limit=1)["total"]
         begin = time.monotonic()
         assert server.close_stdin() == 0
@@ -187,5 +190,5 @@ def test_a_collector_that_is_not_there_keeps_nobody_from_working(
         ("/core/images/A%20b", "/core/images/{name}"),
     ],
 )
-def test_a_route_holds_no_id_and_no_name(path: str, route: str) -> None:
+def test_a_route_contains_no_id_and_no_name(path: str, route: str) -> None:
     assert route_template(path) == route

@@ -1,4 +1,4 @@
-"""What may leave for the cloud, and when: turns, the limit a minute, the circuit, the news."""
+"""Request scheduling: fair slots, the rate limit, the circuit breaker, retries, progress."""
 
 from collections import Counter
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapshot_mcp.cloud import fair_queue as turns
+from snapshot_mcp.cloud import fair_queue
 from snapshot_mcp.cloud.circuit_breaker import (
     FAILURE_THRESHOLD,
     MAX_OPEN_SECONDS,
@@ -35,34 +35,34 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
 class Listener:
-    """A client that hears the news of its call."""
+    """A client that records the progress of its call."""
 
     def __init__(self) -> None:
-        self.heard: list[tuple[float, float | None, str]] = []
+        self.reports: list[tuple[float, float | None, str]] = []
         CALLER.set(Caller("a client", ProgressReporter(self.report)))
 
-    async def report(self, waited: float, total: float | None, line: str) -> None:
-        self.heard.append((waited, total, line))
+    async def report(self, elapsed: float, total: float | None, message: str) -> None:
+        self.reports.append((elapsed, total, message))
 
 
-async def test_no_more_than_a_number_have_a_turn_at_the_same_time() -> None:
-    queue, having, most = FairSemaphore(3), 0, 0
+async def test_a_semaphore_limits_concurrency() -> None:
+    queue, active, max_active = FairSemaphore(3), 0, 0
 
     async def work(client: str) -> None:
-        nonlocal having, most
+        nonlocal active, max_active
         async with queue.slot(client):
-            having += 1
-            most = max(most, having)
+            active += 1
+            max_active = max(max_active, active)
             await anyio.lowlevel.checkpoint()
-            having -= 1
+            active -= 1
 
     async with anyio.create_task_group() as group:
         for number in range(40):
             group.start_soon(work, f"client {number % 4}")
-    assert (having, most) == (0, 3)
+    assert (active, max_active) == (0, 3)
 
 
-async def test_a_client_with_many_calls_does_not_keep_another_one_waiting() -> None:
+async def test_a_client_with_many_calls_does_not_delay_another_client() -> None:
     queue, order, go = FairSemaphore(1), list[str](), anyio.Event()
 
     async def work(client: str) -> None:
@@ -81,23 +81,23 @@ async def test_a_client_with_many_calls_does_not_keep_another_one_waiting() -> N
 
 
 @given(st.lists(st.sampled_from(["come", "come", "go", "cancel"]), max_size=40), st.randoms())
-def test_turns_are_never_lost_nor_given_twice_whoever_gives_up(
+def test_slots_are_never_lost_or_granted_twice_when_waiters_are_cancelled(
     steps: list[str], random: Random
 ) -> None:
     async def run() -> None:
-        queue, having = FairSemaphore(2), 0
+        queue, active = FairSemaphore(2), 0
         calls: list[tuple[anyio.CancelScope, anyio.Event]] = []
 
         async def work(scope: anyio.CancelScope, done: anyio.Event) -> None:
-            nonlocal having
+            nonlocal active
             with scope:
                 async with queue.slot(str(random.randint(1, 3))):
-                    having += 1
-                    assert having <= 2
+                    active += 1
+                    assert active <= 2
                     try:
                         await done.wait()
                     finally:
-                        having -= 1
+                        active -= 1
 
         async with anyio.create_task_group() as group:
             for step in steps:
@@ -112,12 +112,12 @@ def test_turns_are_never_lost_nor_given_twice_whoever_gives_up(
             for _, done in calls:
                 done.set()
         async with queue.slot("a"), queue.slot("b"):
-            assert having == 0
+            assert active == 0
 
     anyio.run(run)
 
 
-async def test_a_turn_that_comes_in_the_moment_of_a_cancellation_is_passed_on() -> None:
+async def test_a_slot_granted_at_the_moment_of_a_cancellation_is_passed_on() -> None:
     queue, scope = FairSemaphore(1), anyio.CancelScope()
 
     async def give_up() -> None:
@@ -134,8 +134,8 @@ async def test_a_turn_that_comes_in_the_moment_of_a_cancellation_is_passed_on() 
             assert scope.cancelled_caught
 
 
-async def test_a_queue_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "MAX_WAITING", 1)
+async def test_the_queue_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fair_queue, "MAX_WAITING", 1)
     queue = FairSemaphore(1)
 
     async def hold() -> None:
@@ -152,28 +152,28 @@ async def test_a_queue_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
         group.cancel_scope.cancel()
 
 
-def opened(circuit: CircuitBreaker) -> None:
+def open_circuit(circuit: CircuitBreaker) -> None:
     for _ in range(FAILURE_THRESHOLD):
         circuit.record_failure(0, NOON)
 
 
-def test_a_circuit_opens_after_a_few_failures_in_a_row() -> None:
+def test_a_circuit_opens_after_several_failures_in_a_row() -> None:
     circuit = CircuitBreaker()
     for _ in range(FAILURE_THRESHOLD - 1):
         circuit.record_failure(0, NOON)
     assert circuit.admit(0) is None
     circuit.record_success()
     assert circuit.failing_since is None
-    opened(circuit)
+    open_circuit(circuit)
     outage = circuit.admit(1)
     assert outage is not None
     assert (outage.since, outage.retry_in_seconds) == (NOON, MIN_OPEN_SECONDS - 1)
     assert circuit.failing_since == NOON
 
 
-def test_one_request_tries_after_the_rest_and_what_comes_of_it_decides() -> None:
+def test_one_probe_decides_whether_the_circuit_closes() -> None:
     circuit = CircuitBreaker()
-    opened(circuit)
+    open_circuit(circuit)
     assert circuit.admit(MIN_OPEN_SECONDS) is None
     assert circuit.admit(MIN_OPEN_SECONDS) is not None
     circuit.record_cancellation()
@@ -193,7 +193,7 @@ def test_one_request_tries_after_the_rest_and_what_comes_of_it_decides() -> None
         max_size=60,
     )
 )
-def test_a_circuit_is_never_closed_for_good_and_never_lets_two_try(
+def test_a_circuit_always_recovers_and_never_admits_two_probes(
     steps: list[tuple[str, float]],
 ) -> None:
     circuit, now = CircuitBreaker(), 0.0
@@ -220,55 +220,55 @@ def test_a_circuit_is_never_closed_for_good_and_never_lets_two_try(
     assert circuit.admit(now + MAX_OPEN_SECONDS) is None
 
 
-async def test_reads_leave_a_part_of_the_limit_to_writes() -> None:
-    turned, listener = ManualClock(), Listener()
-    traffic = RequestScheduler(
-        turned.clock, CircuitBreaker(), LocalRateLimiter(turned.clock, 10, 3)
+async def test_reads_leave_part_of_the_limit_to_writes() -> None:
+    manual_clock, listener = ManualClock(), Listener()
+    scheduler = RequestScheduler(
+        manual_clock.clock, CircuitBreaker(), LocalRateLimiter(manual_clock.clock, 10, 3)
     )
-    begun = turned.elapsed()
+    started = manual_clock.elapsed()
     for _ in range(7):
-        async with traffic.read_slot():
+        async with scheduler.read_slot():
             pass
     for _ in range(3):
-        async with traffic.write_slot():
+        async with scheduler.write_slot():
             pass
-    assert (turned.elapsed(), listener.heard) == (begun, [])
-    async with traffic.read_slot():
+    assert (manual_clock.elapsed(), listener.reports) == (started, [])
+    async with scheduler.read_slot():
         pass
-    assert 59 <= turned.elapsed() - begun <= 61
-    assert "limit" in listener.heard[0][2]
+    assert 59 <= manual_clock.elapsed() - started <= 61
+    assert "limit" in listener.reports[0][2]
 
 
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 30)), max_size=80), st.integers(1, 12))
-def test_no_minute_ever_sees_more_requests_than_the_limit(
+def test_no_minute_has_more_requests_than_the_limit(
     steps: list[tuple[bool, float]], limit: int
 ) -> None:
     async def run() -> list[float]:
-        turned, left = ManualClock(), list[float]()
-        traffic = RequestScheduler(
-            turned.clock, CircuitBreaker(), LocalRateLimiter(turned.clock, limit + 1, 1)
+        manual_clock, sent_at = ManualClock(), list[float]()
+        scheduler = RequestScheduler(
+            manual_clock.clock, CircuitBreaker(), LocalRateLimiter(manual_clock.clock, limit + 1, 1)
         )
-        for writing, passed in steps:
-            turned.turn(seconds=passed)
-            async with traffic.write_slot() if writing else traffic.read_slot():
-                left.append(turned.elapsed())
-        return left
+        for is_write, seconds in steps:
+            manual_clock.turn(seconds=seconds)
+            async with scheduler.write_slot() if is_write else scheduler.read_slot():
+                sent_at.append(manual_clock.elapsed())
+        return sent_at
 
-    left = anyio.run(run)
-    assert len(left) == len(steps)
-    for place, moment in enumerate(left):
-        # A thousandth of a second is the smallest that the limiter knows.
-        assert sum(moment <= it < moment + 59.99 for it in left[place:]) <= limit + 1
+    sent_at = anyio.run(run)
+    assert len(sent_at) == len(steps)
+    for index, time in enumerate(sent_at):
+        # The limiter has a resolution of one millisecond.
+        assert sum(time <= other < time + 59.99 for other in sent_at[index:]) <= limit + 1
 
 
-async def test_nobody_waits_for_a_cloud_that_is_down() -> None:
-    turned, circuit = ManualClock(), CircuitBreaker()
-    traffic = RequestScheduler(turned.clock, circuit)
+async def test_requests_fail_fast_while_the_cloud_is_down() -> None:
+    manual_clock, circuit = ManualClock(), CircuitBreaker()
+    scheduler = RequestScheduler(manual_clock.clock, circuit)
     for _ in range(FAILURE_THRESHOLD):
         with pytest.raises(UnavailableError):
-            async with traffic.circuit_guard():
+            async with scheduler.circuit_guard():
                 raise UnavailableError("x")
-    for turn in (traffic.read_slot, traffic.write_slot, traffic.circuit_guard):
+    for turn in (scheduler.read_slot, scheduler.write_slot, scheduler.circuit_guard):
         with pytest.raises(
             UnavailableError, match="not answered since 2026-11-20 12:00:00"
         ) as caught:
@@ -276,52 +276,52 @@ async def test_nobody_waits_for_a_cloud_that_is_down() -> None:
                 pass
         assert caught.value.retry_after == MIN_OPEN_SECONDS
         assert not caught.value.transient
-    turned.turn(seconds=MIN_OPEN_SECONDS)
-    async with traffic.read_slot(), traffic.circuit_guard():
+    manual_clock.turn(seconds=MIN_OPEN_SECONDS)
+    async with scheduler.read_slot(), scheduler.circuit_guard():
         pass
     assert circuit.failing_since is None
 
 
-async def test_the_circuit_learns_from_what_comes_of_a_request() -> None:
+async def test_the_circuit_learns_from_the_result_of_a_request() -> None:
     circuit = CircuitBreaker()
-    traffic = RequestScheduler(ManualClock().clock, circuit)
+    scheduler = RequestScheduler(ManualClock().clock, circuit)
 
-    async def see(error: Exception) -> bool:
+    async def fails_after(error: Exception) -> bool:
         with pytest.raises(type(error)):
-            async with traffic.circuit_guard():
+            async with scheduler.circuit_guard():
                 raise error
         return circuit.failing_since is not None
 
-    assert await see(OutcomeUnknownError("lost"))
-    assert not await see(BadRequestError("an answer is an answer"))
-    assert await see(UnavailableError("down"))
+    assert await fails_after(OutcomeUnknownError("lost"))
+    assert not await fails_after(BadRequestError("an answer is an answer"))
+    assert await fails_after(UnavailableError("down"))
     with anyio.CancelScope() as scope:
-        async with traffic.circuit_guard():
+        async with scheduler.circuit_guard():
             scope.cancel()
             await anyio.lowlevel.checkpoint()
     assert circuit.failing_since is not None
 
 
-async def test_what_may_pass_is_tried_a_few_times_with_growing_pauses_and_news() -> None:
-    turned, listener, tries = ManualClock(), Listener(), list[float]()
+async def test_a_transient_failure_is_retried_with_growing_pauses_and_progress() -> None:
+    manual_clock, listener, tries = ManualClock(), Listener(), list[float]()
 
     async def attempt() -> None:
-        tries.append(turned.elapsed())
+        tries.append(manual_clock.elapsed())
         raise UnavailableError("x", transient=True)
 
     with pytest.raises(UnavailableError):
-        await retry_until(attempt, turned.clock, max_seconds=60)
+        await retry_until(attempt, manual_clock.clock, max_seconds=60)
     assert len(tries) == MAX_ATTEMPTS
     assert tries[-1] - tries[0] <= MAX_ATTEMPTS * MAX_DELAY_SECONDS
-    assert len(listener.heard) == MAX_ATTEMPTS - 1
-    progress = [waited for waited, _, _ in listener.heard]
+    assert len(listener.reports) == MAX_ATTEMPTS - 1
+    progress = [elapsed for elapsed, _, _ in listener.reports]
     assert progress == sorted(set(progress))
 
 
 @pytest.mark.parametrize(
     "error", [UnavailableError("x"), BadRequestError("x"), OutcomeUnknownError("x")]
 )
-async def test_what_will_not_pass_is_not_tried_again(error: Exception) -> None:
+async def test_a_permanent_failure_is_not_retried(error: Exception) -> None:
     tries: list[None] = []
 
     async def attempt() -> None:
@@ -333,43 +333,41 @@ async def test_what_will_not_pass_is_not_tried_again(error: Exception) -> None:
     assert len(tries) == 1
 
 
-@pytest.mark.parametrize(("advised", "tries"), [(20.0, 2), (59.0, 2), (61.0, 1), (86_400.0, 1)])
-async def test_the_advice_of_the_cloud_is_followed_where_the_time_allows(
-    advised: float, tries: int
-) -> None:
-    turned, begun = ManualClock(), list[float]()
+@pytest.mark.parametrize(("retry_after", "tries"), [(20.0, 2), (59.0, 2), (61.0, 1), (86_400.0, 1)])
+async def test_retry_after_is_followed_if_the_time_allows(retry_after: float, tries: int) -> None:
+    manual_clock, started = ManualClock(), list[float]()
 
     async def attempt() -> str:
-        begun.append(turned.elapsed())
-        if len(begun) == 2:
+        started.append(manual_clock.elapsed())
+        if len(started) == 2:
             return "done"
-        raise RateLimitedError("x", retry_after=advised, transient=True)
+        raise RateLimitedError("x", retry_after=retry_after, transient=True)
 
     if tries == 1:
         with pytest.raises(RateLimitedError) as caught:
-            await retry_until(attempt, turned.clock, max_seconds=60)
-        assert caught.value.retry_after == advised
+            await retry_until(attempt, manual_clock.clock, max_seconds=60)
+        assert caught.value.retry_after == retry_after
     else:
-        assert await retry_until(attempt, turned.clock, max_seconds=60) == "done"
-        assert advised <= begun[1] - begun[0] <= advised + MAX_DELAY_SECONDS
-    assert len(begun) == tries
+        assert await retry_until(attempt, manual_clock.clock, max_seconds=60) == "done"
+        assert retry_after <= started[1] - started[0] <= retry_after + MAX_DELAY_SECONDS
+    assert len(started) == tries
 
 
-async def test_the_numbers_of_progress_only_grow_whoever_tells_them() -> None:
+async def test_progress_values_only_increase() -> None:
     listener = Listener()
-    news = current_caller().progress
-    await news.report(0, 30, "begun")
-    await news.report_delay("busy")
-    await news.report(0, 30, "begun again")
-    await news.report(5, 30, "later")
-    await news.report_delay("busy again")
-    progress = [waited for waited, _, _ in listener.heard]
+    reporter = current_caller().progress
+    await reporter.report(0, 30, "started")
+    await reporter.report_delay("busy")
+    await reporter.report(0, 30, "started again")
+    await reporter.report(5, 30, "later")
+    await reporter.report_delay("busy again")
+    progress = [elapsed for elapsed, _, _ in listener.reports]
     assert progress == sorted(set(progress))
-    assert [total for _, total, _ in listener.heard] == [30, None, 30, 30, None]
+    assert [total for _, total, _ in listener.reports] == [30, None, 30, 30, None]
 
 
-async def test_work_that_nobody_called_for_is_told_to_nobody() -> None:
+async def test_work_without_a_caller_reports_no_progress() -> None:
     CALLER.set(None)
     caller = current_caller()
-    await caller.progress.report_delay("nobody hears")
+    await caller.progress.report_delay("not reported")
     assert caller.client_id == ""
