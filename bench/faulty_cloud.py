@@ -16,19 +16,19 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from snapshot_mcp.core.clock import utc_now
 from snapshot_mcp.sandbox.app import create_app
-from tests.faults.clocks import Passing
+from tests.faults.clocks import FaultTime
 from tests.faults.faults import (
-    CutOff,
+    ConnectionReset,
     Delay,
+    ErrorStatus,
     Fault,
-    OtherBody,
-    OtherType,
-    Reset,
-    Status,
-    TimeOut,
-    Twice,
+    NoAnswer,
+    SentTwice,
+    TruncatedBody,
+    WrongBody,
+    WrongContentType,
 )
-from tests.faults.transport import FaultTransport, Log, Plan
+from tests.faults.transport import ExchangeLog, FaultPlan, FaultTransport
 
 HOST = "127.0.0.1"
 KEY = "soak"
@@ -39,33 +39,33 @@ _MAX_HEAD_BYTES = 65_536
 _CONNECTION_CLOSED = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.IncompleteRead)
 _READ_FAULTS: list[Fault] = [
     Delay(0.3),
-    OtherType(),
-    Reset("never"),
-    TimeOut("never"),
-    CutOff(),
-    OtherBody(status=200),
-    Status(429, retry_after="1"),
-    Status(500),
-    Status(502),
-    Status(503),
+    WrongContentType(),
+    ConnectionReset("never"),
+    NoAnswer("never"),
+    TruncatedBody(),
+    WrongBody(status=200),
+    ErrorStatus(429, retry_after="1"),
+    ErrorStatus(500),
+    ErrorStatus(502),
+    ErrorStatus(503),
 ]
 _WRITE_FAULTS: list[Fault] = [
     *_READ_FAULTS,
-    Reset("before"),
-    Reset("late", 2),
-    Reset("before", error=httpx.RemoteProtocolError),
-    TimeOut("before"),
-    TimeOut("late", 3),
-    TimeOut("late", 30),
-    Status(500, "before"),
-    Status(503, "late", 5),
-    Status(504, "before"),
-    Twice(),
+    ConnectionReset("before"),
+    ConnectionReset("late", 2),
+    ConnectionReset("before", error=httpx.RemoteProtocolError),
+    NoAnswer("before"),
+    NoAnswer("late", 3),
+    NoAnswer("late", 30),
+    ErrorStatus(500, "before"),
+    ErrorStatus(503, "late", 5),
+    ErrorStatus(504, "before"),
+    SentTwice(),
 ]
 
 
 @dataclass
-class RandomFaults(Plan):
+class RandomFaults(FaultPlan):
     """Random faults: in one read of thirty and in one write of three.
 
     Attributes:
@@ -87,7 +87,7 @@ def _jump(_hours: float) -> None:
     """Do not change the time of this machine."""
 
 
-REAL_TIME = Passing(anyio.sleep, time.monotonic, utc_now, _jump)
+REAL_TIME = FaultTime(anyio.sleep, time.monotonic, utc_now, _jump)
 
 
 class FaultyCloud:
@@ -100,7 +100,7 @@ class FaultyCloud:
         timeout: seconds after which the client has given up.
     """
 
-    def __init__(self, database: Path, plan: Plan, log: Log, timeout: float) -> None:
+    def __init__(self, database: Path, plan: FaultPlan, log: ExchangeLog, timeout: float) -> None:
         app = create_app(database=database, api_key=KEY, now=REAL_TIME.now)
         inner = httpx.ASGITransport(app, raise_app_exceptions=False)
         self._transport = FaultTransport(inner, plan, log, REAL_TIME)
@@ -137,7 +137,7 @@ class FaultyCloud:
     async def _deliver_late(self) -> None:
         while True:
             await anyio.sleep(0.5)
-            await self._log.deliver_late(time.monotonic())
+            await self._log.deliver_delayed(time.monotonic())
 
     async def _serve_connection(self, stream: SocketStream) -> None:
         incoming = BufferedByteReceiveStream(stream)

@@ -31,9 +31,9 @@ from bench.soak_load import SoakLoad
 from snapshot_mcp.core.clock import SYSTEM_CLOCK, utc_now
 from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
 from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE
-from tests.faults.judge import disagreements
-from tests.faults.transport import Log
-from tests.faults.witness import changes_in, entries_of
+from tests.faults.change_log import read_changes, read_ledger
+from tests.faults.consistency import find_inconsistencies
+from tests.faults.transport import ExchangeLog
 from tests.faults.world import seed
 
 TIMEOUT_SECONDS = 2.0
@@ -77,7 +77,7 @@ async def run_soak(minutes: float, random_seed: int) -> SoakResult:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         await seed(folder, SYSTEM_CLOCK)
-        faults, log = RandomFaults(rng=Random(random_seed)), Log()  # noqa: S311 - not a secret
+        faults, log = RandomFaults(rng=Random(random_seed)), ExchangeLog()  # noqa: S311 - not a secret
         cloud = FaultyCloud(folder / CLOUD_FILE, faults, log, TIMEOUT_SECONDS + 0.5)
         async with cloud.serving(), _serve(folder, cloud.url) as (pid, url):
             load = SoakLoad(url, folder, log, Random(random_seed + 1))  # noqa: S311 - as above
@@ -88,7 +88,7 @@ async def run_soak(minutes: float, random_seed: int) -> SoakResult:
             faults.paused = False
             samples = await _run_and_sample(load, pid, minutes * 60)
             faults.paused = True
-            await log.deliver_late()
+            await log.deliver_delayed()
             await load.wait_until_settled()
             await anyio.sleep(IDLE_SECONDS)
             files_left = take_sample(pid, time.monotonic()).files - idle.files
@@ -109,9 +109,9 @@ async def _evaluate(
     minutes: float, load: SoakLoad, samples: Sequence[Sample], files_left: int
 ) -> SoakResult:
     _print_table(samples)
-    entries = entries_of(load.folder / LEDGER_FILE)
-    changes = load.exclude_removed_vms(changes_in(load.folder / CLOUD_FILE))
-    problems = list(disagreements(entries, load.log.exchanges, changes, load.results))
+    entries = read_ledger(load.folder / LEDGER_FILE)
+    changes = load.exclude_removed_vms(read_changes(load.folder / CLOUD_FILE))
+    problems = list(find_inconsistencies(entries, load.log.exchanges, changes, load.results))
     problems += await open_sqlite_ledger(load.folder / LEDGER_FILE, utc_now).verify()
     return SoakResult(
         minutes=minutes,

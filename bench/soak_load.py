@@ -16,16 +16,16 @@ import jwt
 from mcp import Client
 
 from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE
-from tests.faults.judge import Told
-from tests.faults.transport import Exchange, Log
-from tests.faults.witness import (
+from tests.faults.change_log import (
     ENDS,
     Change,
-    entries_of,
     open_attempts,
-    rows_of,
-    write_of,
+    parse_write,
+    query_rows,
+    read_ledger,
 )
+from tests.faults.consistency import ToolCall
+from tests.faults.transport import Exchange, ExchangeLog
 
 ERAS = ("legacy", "2026-07-28")
 CLIENTS = 8
@@ -56,15 +56,15 @@ class SoakLoad:
 
     url: str
     folder: Path
-    log: Log
+    log: ExchangeLog
     rng: Random
-    results: list[Told] = field(default_factory=list[Told])
+    results: list[ToolCall] = field(default_factory=list[ToolCall])
     removed_vms: set[int] = field(default_factory=set[int])
     numbers: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
-        self.log.on_leaving = self._note_attempts
-        self.vms = [row[0] for row in rows_of(self.folder / CLOUD_FILE, _VMS)]
+        self.log.on_request = self._note_attempts
+        self.vms = [row[0] for row in query_rows(self.folder / CLOUD_FILE, _VMS)]
 
     @property
     def outcomes(self) -> Counter[str]:
@@ -96,7 +96,7 @@ class SoakLoad:
         """Wait until every attempt in the ledger has an end, or until the timeout."""
         with anyio.move_on_after(SETTLE_TIMEOUT_SECONDS):
             while True:
-                entries = entries_of(self.folder / LEDGER_FILE)
+                entries = read_ledger(self.folder / LEDGER_FILE)
                 sent = {entry.attempt for entry in entries if entry.event == "sent"}
                 if sent <= {entry.attempt for entry in entries if entry.event in ENDS}:
                     return
@@ -152,8 +152,8 @@ class SoakLoad:
                 if "already used" not in result.text:
                     result.attempt = self._attempt_of(result, token)
 
-    async def _call(self, client: Client, tool: str, arguments: dict[str, Any]) -> Told:
-        result = Told(tool, arguments, alone=False)
+    async def _call(self, client: Client, tool: str, arguments: dict[str, Any]) -> ToolCall:
+        result = ToolCall(tool, arguments, exclusive=False)
         # Some clients do not wait for the answer.
         timeout = self.rng.uniform(0.05, 4) if self.rng.random() < 1 / 12 else 300
         with anyio.move_on_after(timeout):
@@ -166,12 +166,12 @@ class SoakLoad:
         self.results.append(result)
         return result
 
-    def _attempt_of(self, result: Told, token: str) -> str:
+    def _attempt_of(self, result: ToolCall, token: str) -> str:
         options: Any = {"verify_signature": False}
         token_id = jwt.decode(token, options=options)["jti"] if token else ""
         attempts = (
             entry.attempt
-            for entry in entries_of(self.folder / LEDGER_FILE)
+            for entry in read_ledger(self.folder / LEDGER_FILE)
             if entry.event == "sent"
             and entry.write == result.write
             and token_id in ("", entry.attempt)
@@ -179,7 +179,7 @@ class SoakLoad:
         return next(attempts, "")
 
     def _snapshot_ids(self) -> list[int]:
-        return [row[0] for row in rows_of(self.folder / CLOUD_FILE, "SELECT id FROM snapshots")]
+        return [row[0] for row in query_rows(self.folder / CLOUD_FILE, "SELECT id FROM snapshots")]
 
     def _random_id(self) -> int:
         return self.rng.choice(self._snapshot_ids())
@@ -187,7 +187,7 @@ class SoakLoad:
     def _remove_old_vms(self) -> None:
         """Remove VMs of earlier restores, as an operator of the cloud could."""
         created_before = int((time.time() - MIN_AGE_SECONDS) * 1_000_000)
-        old = rows_of(self.folder / CLOUD_FILE, _OLD_VMS.format(created_before=created_before))
+        old = query_rows(self.folder / CLOUD_FILE, _OLD_VMS.format(created_before=created_before))
         removed = [row[0] for row in old[:-MAX_RESTORED_VMS]]
         self.removed_vms.update(removed)
         with closing(sqlite3.connect(self.folder / CLOUD_FILE, timeout=10)) as connection:
@@ -198,6 +198,6 @@ class SoakLoad:
 
     async def _note_attempts(self, exchange: Exchange) -> None:
         if exchange.writing:
-            write = write_of(exchange.method, exchange.path, exchange.name)
-            entries = entries_of(self.folder / LEDGER_FILE)
+            write = parse_write(exchange.method, exchange.path, exchange.name)
+            entries = read_ledger(self.folder / LEDGER_FILE)
             exchange.attempts = [entry.attempt for entry in open_attempts(entries, write)]

@@ -1,4 +1,4 @@
-"""Time in two parts: the time of day, which somebody may set, and the time that goes by."""
+"""A clock whose time of day can be set while elapsed time goes on undisturbed."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -8,26 +8,26 @@ from snapshot_mcp.core.clock import Clock
 from tests.conftest import ManualClock
 
 
-class Passing(NamedTuple):
-    """What a fault needs of time.
+class FaultTime(NamedTuple):
+    """The time, as faults see and change it.
 
     Attributes:
-        take: lets some seconds go by.
-        elapsed: seconds since some moment.
+        advance: lets some seconds pass.
+        elapsed: seconds since an arbitrary moment.
         now: the time of day.
-        jump: sets the time of day by some hours.
+        jump: moves the time of day by some hours.
     """
 
-    take: Callable[[float], Awaitable[None]]
+    advance: Callable[[float], Awaitable[None]]
     elapsed: Callable[[], float]
     now: Callable[[], datetime]
     jump: Callable[[float], None]
 
 
-class ApartClock(ManualClock):
-    """A clock whose time of day can be set while nothing else happens to time.
+class SkewedClock(ManualClock):
+    """A clock whose time of day can be moved without any time passing.
 
-    The cloud's own clock (`cloud`) is right all along: only the server's is set.
+    The cloud's clock (`cloud`) stays right: only the server's is moved.
     """
 
     time: datetime
@@ -42,7 +42,7 @@ class ApartClock(ManualClock):
         self._gone_by += timedelta(**delta).total_seconds()
 
     def jump(self, hours: float) -> None:
-        """Set the time of day, forwards or backwards."""
+        """Move the time of day forwards or backwards."""
         self.time += timedelta(hours=hours)
 
     def elapsed(self) -> float:
@@ -56,5 +56,5 @@ class ApartClock(ManualClock):
         return Clock(self.cloud_now, self.sleep, self.elapsed)
 
     @property
-    def passing(self) -> Passing:
-        return Passing(self.sleep, self.elapsed, self.now, self.jump)
+    def fault_time(self) -> FaultTime:
+        return FaultTime(self.sleep, self.elapsed, self.now, self.jump)

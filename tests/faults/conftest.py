@@ -1,4 +1,4 @@
-"""What the tests under faults share."""
+"""Fixtures of the fault tests."""
 
 import shutil
 from collections.abc import AsyncGenerator
@@ -16,7 +16,7 @@ from tests.faults.world import FaultyWorld, seed
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The database of a new cloud that notes every change; made once, copied often."""
+    """The database of a new cloud with a change log; created once and copied for each test."""
     return anyio.run(partial(seed, tmp_path_factory.mktemp("template")))
 
 
@@ -28,6 +28,6 @@ def world(tmp_path: Path, template: Path) -> FaultyWorld:
 
 @pytest.fixture(params=ERAS)
 async def client(world: FaultyWorld, request: pytest.FixtureRequest) -> AsyncGenerator[Client]:
-    """A client of each protocol era in turn, or of the era that a test asks for."""
+    """A client of each protocol era in turn, or of the era that the test selects."""
     async with world.client(request.param) as client:
         yield client

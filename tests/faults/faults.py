@@ -1,6 +1,6 @@
 """What can happen to one request between the server and the cloud.
 
-Each fault says by itself whether the cloud ever sees the request, and what the server sees.
+Each fault decides whether the cloud receives the request, and what the server receives.
 """
 
 from collections.abc import AsyncIterator
@@ -11,21 +11,21 @@ from typing import Literal, Protocol
 
 import httpx
 
-from tests.faults.clocks import Passing
+from tests.faults.clocks import FaultTime
 
 When = Literal["never", "before", "late"]
-"""When the cloud does what a broken request asks for: never, before it breaks, or later on."""
+"""When the cloud executes a failed request: never, before the failure, or later."""
 
-STILL_AT_IT = frozenset({408, 502, 504})
-"""Statuses after which a server behind a gateway may go on."""
+MAY_COMPLETE_LATER = frozenset({408, 502, 504})
+"""Statuses after which a server behind a gateway may still complete the request."""
 
 
-class Wire(Protocol):
-    """One request on its way."""
+class InFlightRequest(Protocol):
+    """One request on its way to the cloud."""
 
     @property
-    def request(self) -> httpx.Request:
-        """What was sent."""
+    def http_request(self) -> httpx.Request:
+        """The HTTP request."""
         ...
 
     @property
@@ -34,16 +34,16 @@ class Wire(Protocol):
         ...
 
     @property
-    def time(self) -> Passing:
+    def time(self) -> FaultTime:
         """The time."""
         ...
 
     async def deliver(self) -> httpx.Response:
-        """Let the cloud have it."""
+        """Deliver the request to the cloud."""
         ...
 
-    def later(self, seconds: float) -> None:
-        """Let the cloud have it after so many seconds, when nobody waits for an answer."""
+    def deliver_after(self, seconds: float) -> None:
+        """Deliver the request after some seconds, when the sender does not wait any more."""
         ...
 
 
@@ -52,99 +52,99 @@ class Fault:
     """No fault: the request reaches the cloud, and its answer comes back.
 
     Attributes:
-        faithful: the server is given the very answer of the cloud.
-        leaves_open: as far as the sender can know, it may take effect at any later time.
+        answer_intact: the server receives the cloud's own answer.
+        may_complete_later: as far as the sender knows, the request may take effect at any time.
     """
 
     @property
-    def faithful(self) -> bool:
+    def answer_intact(self) -> bool:
         return True
 
     @property
-    def leaves_open(self) -> bool:
+    def may_complete_later(self) -> bool:
         return False
 
-    async def carry(self, wire: Wire) -> httpx.Response:
-        return await wire.deliver()
+    async def carry(self, request: InFlightRequest) -> httpx.Response:
+        return await request.deliver()
 
 
 @dataclass(frozen=True)
-class Jump(Fault):
-    """Somebody sets the server's time of day."""
+class ClockJump(Fault):
+    """The server's time of day is moved."""
 
     hours: float
 
-    async def carry(self, wire: Wire) -> httpx.Response:
-        wire.time.jump(self.hours)
-        return await wire.deliver()
+    async def carry(self, request: InFlightRequest) -> httpx.Response:
+        request.time.jump(self.hours)
+        return await request.deliver()
 
 
 @dataclass(frozen=True)
 class Delay(Fault):
-    """The request, or its answer, takes its time; the sender waits as long as its limit."""
+    """The answer takes some time, but less than the sender's timeout."""
 
     seconds: float
 
-    async def carry(self, wire: Wire) -> httpx.Response:
-        await wire.time.take(min(self.seconds, wire.timeout * 0.9))
-        return await wire.deliver()
+    async def carry(self, request: InFlightRequest) -> httpx.Response:
+        await request.time.advance(min(self.seconds, request.timeout * 0.9))
+        return await request.deliver()
 
 
 @dataclass(frozen=True)
-class Unfaithful(Fault):
-    """The server is not given what the cloud answered."""
+class AnswerFault(Fault):
+    """The server does not receive the cloud's own answer."""
 
     @property
-    def faithful(self) -> bool:
+    def answer_intact(self) -> bool:
         return False
 
 
 @dataclass(frozen=True)
-class TimeOut(Unfaithful):
-    """No answer within the sender's limit; the cloud may get to it after all."""
+class NoAnswer(AnswerFault):
+    """No answer within the sender's timeout; the cloud may still execute the request."""
 
     when: When
     seconds_late: float = 1.0
 
     @property
-    def leaves_open(self) -> bool:
+    def may_complete_later(self) -> bool:
         return True
 
-    async def carry(self, wire: Wire) -> httpx.Response:
-        await _reach(wire, self.when, self.seconds_late + wire.timeout)
-        await wire.time.take(wire.timeout)
-        raise httpx.ReadTimeout("no answer in time", request=wire.request)
+    async def carry(self, request: InFlightRequest) -> httpx.Response:
+        await _deliver(request, self.when, self.seconds_late + request.timeout)
+        await request.time.advance(request.timeout)
+        raise httpx.ReadTimeout("no answer in time", request=request.http_request)
 
 
 @dataclass(frozen=True)
-class Refused(Unfaithful):
+class ConnectionRefused(AnswerFault):
     """There is no connection, so nothing is sent."""
 
     error: type[httpx.TransportError] = httpx.ConnectError
 
-    async def carry(self, wire: Wire) -> httpx.Response:
-        raise self.error("no connection", request=wire.request)
+    async def carry(self, request: InFlightRequest) -> httpx.Response:
+        raise self.error("no connection", request=request.http_request)
 
 
 @dataclass(frozen=True)
-class Reset(Unfaithful):
-    """The connection breaks. What the cloud got to see takes effect within a few seconds."""
+class ConnectionReset(AnswerFault):
+    """The connection breaks. A request that the cloud received takes effect within seconds."""
 
     when: When
     seconds_late: float = 1.0
     error: type[httpx.TransportError] = httpx.ReadError
 
-    async def carry(self, wire: Wire) -> httpx.Response:
-        await _reach(wire, self.when, self.seconds_late)
-        raise self.error("the connection broke", request=wire.request)
+    async def carry(self, request: InFlightRequest) -> httpx.Response:
+        await _deliver(request, self.when, self.seconds_late)
+        raise self.error("the connection broke", request=request.http_request)
 
 
 @dataclass(frozen=True)
-class Status(Unfaithful):
-    """Something on the way answers in the cloud's place.
+class ErrorStatus(AnswerFault):
+    """A proxy or gateway answers instead of the cloud.
 
     Attributes:
-        retry_after: the header's text; "+7" means the date in 7 seconds.
+        retry_after: the text of the header; "+7" stands for the date in 7 seconds.
     """
 
     status: int
@@ -153,81 +153,81 @@ class Status(Unfaithful):
     retry_after: str = ""
 
     @property
-    def leaves_open(self) -> bool:
-        return self.status in STILL_AT_IT
+    def may_complete_later(self) -> bool:
+        return self.status in MAY_COMPLETE_LATER
 
-    async def carry(self, wire: Wire) -> httpx.Response:
-        await _reach(wire, self.when, self.seconds_late)
-        headers = {"retry-after": self._advice(wire)} if self.retry_after else {}
+    async def carry(self, request: InFlightRequest) -> httpx.Response:
+        await _deliver(request, self.when, self.seconds_late)
+        headers = {"retry-after": self._advice(request)} if self.retry_after else {}
         body = {"status": False, "message": "SECRET of a gateway"}
-        return httpx.Response(self.status, json=body, headers=headers, request=wire.request)
+        return httpx.Response(self.status, json=body, headers=headers, request=request.http_request)
 
-    def _advice(self, wire: Wire) -> str:
+    def _advice(self, request: InFlightRequest) -> str:
         if not self.retry_after.startswith("+"):
             return self.retry_after
-        moment = wire.time.now() + timedelta(seconds=float(self.retry_after))
+        moment = request.time.now() + timedelta(seconds=float(self.retry_after))
         return format_datetime(moment, usegmt=True)
 
 
 @dataclass(frozen=True)
-class CutOff(Unfaithful):
-    """Only a part of the answer comes; `torn` says whether the end looks like a break."""
+class TruncatedBody(AnswerFault):
+    """Only a part of the answer arrives; if `torn`, the connection visibly breaks off."""
 
     torn: bool = True
 
     @property
-    def leaves_open(self) -> bool:
+    def may_complete_later(self) -> bool:
         return not self.torn
 
-    async def carry(self, wire: Wire) -> httpx.Response:
-        answer = await wire.deliver()
-        whole = await answer.aread()
-        part = _Part(whole[: len(whole) // 2], torn=self.torn)
+    async def carry(self, request: InFlightRequest) -> httpx.Response:
+        answer = await request.deliver()
+        body = await answer.aread()
+        part = _PartialBody(body[: len(body) // 2], torn=self.torn)
         headers = {"content-type": "application/json"}
         return httpx.Response(answer.status_code, headers=headers, stream=part)
 
 
 @dataclass(frozen=True)
-class OtherBody(Unfaithful):
-    """The body is not the cloud's; nor is the status, if one is given."""
+class WrongBody(AnswerFault):
+    """The body is not the cloud's; neither is the status, if one is given."""
 
     body: bytes = b"<html><title>Sign in</title></html>"
     content_type: str = "text/html"
     status: int = 0
 
     @property
-    def leaves_open(self) -> bool:
+    def may_complete_later(self) -> bool:
         return True
 
-    async def carry(self, wire: Wire) -> httpx.Response:
-        answer = await wire.deliver()
+    async def carry(self, request: InFlightRequest) -> httpx.Response:
+        answer = await request.deliver()
         status = self.status or answer.status_code
         headers = {"content-type": self.content_type}
         return httpx.Response(status, headers=headers, content=self.body)
 
 
 @dataclass(frozen=True)
-class OtherType(Fault):
-    """The body is the cloud's; what it is said to be is wrong."""
+class WrongContentType(Fault):
+    """The body is the cloud's, but its content type is wrong."""
 
     content_type: str = "text/plain; charset=utf-7"
 
-    async def carry(self, wire: Wire) -> httpx.Response:
-        answer = await wire.deliver()
+    async def carry(self, request: InFlightRequest) -> httpx.Response:
+        answer = await request.deliver()
         headers = {"content-type": self.content_type}
         return httpx.Response(answer.status_code, headers=headers, content=await answer.aread())
 
 
 @dataclass(frozen=True)
-class Twice(Unfaithful):
-    """A proxy sends the request again by itself; only the second answer comes through."""
+class SentTwice(AnswerFault):
+    """A proxy sends the request twice; the server receives only the second answer."""
 
-    async def carry(self, wire: Wire) -> httpx.Response:
-        await (await wire.deliver()).aread()
-        return await wire.deliver()
+    async def carry(self, request: InFlightRequest) -> httpx.Response:
+        await (await request.deliver()).aread()
+        return await request.deliver()
 
 
-class _Part(httpx.AsyncByteStream):
+class _PartialBody(httpx.AsyncByteStream):
     def __init__(self, part: bytes, *, torn: bool) -> None:
         self._part = part
         self._torn = torn
@@ -235,11 +235,11 @@ class _Part(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         yield self._part
         if self._torn:
-            raise httpx.RemoteProtocolError("closed in the midst of the body")
+            raise httpx.RemoteProtocolError("closed in the middle of the body")
 
 
-async def _reach(wire: Wire, when: When, seconds_late: float) -> None:
+async def _deliver(request: InFlightRequest, when: When, seconds_late: float) -> None:
     if when == "before":
-        await (await wire.deliver()).aread()
+        await (await request.deliver()).aread()
     elif when == "late":
-        wire.later(seconds_late)
+        request.deliver_after(seconds_late)

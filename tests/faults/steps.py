@@ -1,4 +1,4 @@
-"""What a step of the state machine does: a call under faults, and the comparison after it."""
+"""The steps of the state machine: a call under faults, and the consistency check after it."""
 
 import itertools
 import shutil
@@ -17,34 +17,34 @@ from mcp import Client
 
 from snapshot_mcp.settings.environment import CLOUD_FILE
 from tests.conftest import said
-from tests.faults.judge import Told, disagreements
-from tests.faults.test_leaving import news_arrive
+from tests.faults.change_log import LedgerEntry, query_rows
+from tests.faults.consistency import ToolCall, find_inconsistencies
+from tests.faults.helpers import let_cancellation_arrive
+from tests.faults.strategies import CallFaults
 from tests.faults.transport import Exchange
-from tests.faults.weather import Weather
-from tests.faults.witness import Entry, rows_of
 from tests.faults.world import FaultyWorld
 
 SECONDS_BETWEEN_STEPS = 7
-STAY, AT_THE_WRITE = 0, -1
+NEVER, AT_THE_WRITE = 0, -1
 
 _VMS = """SELECT id FROM vms
     WHERE name NOT IN ('ci-runner', 'eval-sweep', 'train-h100-8') ORDER BY id"""
-"""The others can never be snapshotted."""
+"""VMs that can be snapshotted."""
 
 
-class Offer(NamedTuple):
-    """A plan that was made: the tool and the arguments that commit it."""
+class PlannedCommit(NamedTuple):
+    """The tool and the arguments that commit a plan."""
 
     tool: str
     arguments: dict[str, Any]
 
 
-class Steps(RuleBasedStateMachine):
-    """One example: one cloud, two clients on one server, a third one on a second server."""
+class FaultMachine(RuleBasedStateMachine):
+    """One example: one cloud, two clients of one server, and one client of a second server."""
 
     portal: ClassVar[BlockingPortal]
     template: ClassVar[Path]
-    seen: ClassVar[Counter[str]]
+    counts: ClassVar[Counter[str]]
     clients: list[Client]
     servers: list[int]
 
@@ -54,10 +54,10 @@ class Steps(RuleBasedStateMachine):
         folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
         shutil.copy(self.template, folder / CLOUD_FILE)
         self.world = FaultyWorld(folder)
-        self.told: list[Told] = []
-        self.offers: list[Offer] = []
+        self.calls: list[ToolCall] = []
+        self.commits: list[PlannedCommit] = []
         self.numbers = itertools.count(1)
-        self.vms = [row[0] for row in rows_of(self.cloud, _VMS)]
+        self.vms = [row[0] for row in query_rows(self.cloud, _VMS)]
         self.second = ExitStack()
 
     @property
@@ -66,94 +66,101 @@ class Steps(RuleBasedStateMachine):
 
     @property
     def ids(self) -> list[int]:
-        return [row[0] for row in rows_of(self.cloud, "SELECT id FROM snapshots ORDER BY id")]
+        return [row[0] for row in query_rows(self.cloud, "SELECT id FROM snapshots ORDER BY id")]
 
     def enter(self, stack: ExitStack, context: Any) -> Any:  # noqa: ANN401 - whatever it holds
         return stack.enter_context(self.portal.wrap_async_context_manager(context))
 
-    def do(
+    def call_tool(
         self,
-        who: int,
+        client_index: int,
         tool: str,
         arguments: dict[str, Any],
-        weather: Weather,
-        leaving: int = STAY,
-    ) -> Told:
-        self.world.plan.be(weather.plan)
-        told = self.portal.call(self.call, who, Told(tool, arguments), leaving)
+        faults: CallFaults,
+        cancel_at: int = NEVER,
+    ) -> ToolCall:
+        self.world.plan.replace_with(faults.plan)
+        call = self.portal.call(self.run_call, client_index, ToolCall(tool, arguments), cancel_at)
         self.end_step()
-        return told
+        return call
 
-    def do_at_once(self, calls: list[tuple[int, Offer]], weather: Weather) -> None:
-        self.world.plan.be(weather.plan)
-        tells = [(who, Told(it.tool, it.arguments, alone=False)) for who, it in calls]
-        names = [told.write for _, told in tells]
-        if names[0] == names[1] and names[0].tool == "create_snapshot":
-            tells.pop()
-        self.portal.call(self.call_at_once, tells)
+    def call_concurrently(
+        self, commits: list[tuple[int, PlannedCommit]], faults: CallFaults
+    ) -> None:
+        self.world.plan.replace_with(faults.plan)
+        tool_calls = [
+            (client_index, ToolCall(commit.tool, commit.arguments, exclusive=False))
+            for client_index, commit in commits
+        ]
+        writes = [call.write for _, call in tool_calls]
+        if writes[0] == writes[1] and writes[0].tool == "create_snapshot":
+            tool_calls.pop()
+        self.portal.call(self.run_concurrently, tool_calls)
         self.end_step()
 
     def end_step(self) -> None:
-        self.world.plan.be(Weather().plan)
-        self.portal.call(self.world.calm)
+        self.world.plan.replace_with(CallFaults().plan)
+        self.portal.call(self.world.wait_until_settled)
         self.world.clock.turn(seconds=SECONDS_BETWEEN_STEPS)
         self.check()
 
-    async def call_at_once(self, calls: list[tuple[int, Told]]) -> None:
+    async def run_concurrently(self, calls: list[tuple[int, ToolCall]]) -> None:
         async with anyio.create_task_group() as tasks:
-            for who, told in calls:
-                tasks.start_soon(self.call, who, told, STAY)
+            for client_index, call in calls:
+                tasks.start_soon(self.run_call, client_index, call, NEVER)
 
-    async def call(self, who: int, told: Told, leaving: int) -> Told:
-        self.seen["steps"] += 1
-        log, client = self.world.log, self.clients[who]
-        told.began = len(log.exchanges)
+    async def run_call(self, client_index: int, call: ToolCall, cancel_at: int) -> ToolCall:
+        self.counts["steps"] += 1
+        log, client = self.world.log, self.clients[client_index]
+        call.first_exchange = len(log.exchanges)
         before = len(self.world.entries)
         with anyio.CancelScope() as scope:
-            self.world.on_request = self.leaver(scope, leaving)
-            await self.answer(client.call_tool(told.tool, told.arguments), told)
-        told.ended = len(log.exchanges)
-        told.attempt = self.attempt_of(who, told, self.world.entries[before:])
-        self.told.append(told)
-        return told
+            self.world.on_request = self.canceller(scope, cancel_at)
+            await self.await_result(client.call_tool(call.tool, call.arguments), call)
+        call.end_exchange = len(log.exchanges)
+        call.attempt = self.attempt_of(client_index, call, self.world.entries[before:])
+        self.calls.append(call)
+        return call
 
-    def attempt_of(self, who: int, told: Told, entries: list[Entry]) -> str:
-        """The attempt that this call recorded, if it did: another server may use the same plan."""
-        token = told.arguments.get("plan_token", "")
+    def attempt_of(self, client_index: int, call: ToolCall, entries: list[LedgerEntry]) -> str:
+        """Return the attempt of this call, if any; another server may have used the same plan."""
+        token = call.arguments.get("plan_token", "")
         own = (
             entry.attempt
             for entry in entries
             if entry.event == "sent"
-            and entry.write == told.write
-            and entry.owner == self.world.owners.get(self.servers[who])
-            and (not token or entry.attempt == plan_id(token))
+            and entry.write == call.write
+            and entry.owner == self.world.owners.get(self.servers[client_index])
+            and (not token or entry.attempt == plan_id_of(token))
         )
         return next(own, "")
 
-    async def answer(self, call: Awaitable[Any], told: Told) -> None:
-        result = await call
-        told.text = said(result)
-        told.content = result.structured_content or {}
-        told.outcome = "error" if result.is_error else told.content.get("outcome", "read")
+    async def await_result(self, pending: Awaitable[Any], call: ToolCall) -> None:
+        result = await pending
+        call.text = said(result)
+        call.content = result.structured_content or {}
+        call.outcome = "error" if result.is_error else call.content.get("outcome", "read")
 
-    def leaver(self, scope: anyio.CancelScope, leaving: int) -> Any:  # noqa: ANN401 - see below
+    def canceller(self, scope: anyio.CancelScope, cancel_at: int) -> Any:  # noqa: ANN401 - see below
         numbers = itertools.count(1)
 
-        async def leave(exchange: Exchange) -> None:
-            here = exchange.writing if leaving == AT_THE_WRITE else next(numbers) == leaving
+        async def cancel(exchange: Exchange) -> None:
+            here = exchange.writing if cancel_at == AT_THE_WRITE else next(numbers) == cancel_at
             if here:
                 scope.deadline = anyio.current_time()
-                if leaving != AT_THE_WRITE:
-                    await news_arrive()
+                if cancel_at != AT_THE_WRITE:
+                    await let_cancellation_arrive()
 
-        return leave
+        return cancel
 
     def check(self) -> None:
         world = self.world
-        wrong = disagreements(world.entries, world.log.exchanges, world.changes, self.told)
-        sentences = "\n".join(wrong)
-        assert not sentences, sentences
+        sentences = find_inconsistencies(
+            world.entries, world.log.exchanges, world.changes, self.calls
+        )
+        report = "\n".join(sentences)
+        assert not report, report
 
 
-def plan_id(token: str) -> str:
+def plan_id_of(token: str) -> str:
     return str(jwt.decode(token, options={"verify_signature": False})["jti"])

@@ -1,4 +1,4 @@
-"""A batch of forty deletions under faults: cloud, ledger and report agree, whatever breaks.
+"""A batch of forty deletions under faults: cloud, ledger and report agree.
 
 `make test-soak` plays 150 batches.
 """
@@ -17,14 +17,14 @@ from mcp import Client
 
 from snapshot_mcp.settings.environment import CLOUD_FILE
 from tests.conftest import ERAS, ask, said
+from tests.faults.change_log import ENDS, LedgerEntry
+from tests.faults.consistency import find_inconsistencies
 from tests.faults.faults import Fault
-from tests.faults.judge import disagreements
-from tests.faults.transport import Exchange, Plan
-from tests.faults.weather import CLEAR, READING, WRITING
-from tests.faults.witness import ENDS, Entry
+from tests.faults.strategies import NO_FAULT, READ_FAULTS, WRITE_FAULTS
+from tests.faults.transport import Exchange, FaultPlan
 from tests.faults.world import FaultyWorld
 from tests.scale import scale
-from tests.tools.test_retention_plan import COPY_OLDEST, CROWDED_VM, copy_of_oldest
+from tests.tools.helpers import COPY_OLDEST, CROWDED_VM, copy_parameters
 
 pytestmark = [pytest.mark.one_era, pytest.mark.no_cover]
 
@@ -33,49 +33,59 @@ SIZE = 40
 GONE = "it is already gone"
 
 
-def crowded(folder: Path, template: Path) -> FaultyWorld:
-    """A cloud in which one VM has one snapshot more than a batch deletes."""
+def crowded_world(folder: Path, template: Path) -> FaultyWorld:
+    """Create a cloud in which one VM has one snapshot more than a batch deletes."""
     shutil.copy(template, folder / CLOUD_FILE)
     with closing(sqlite3.connect(folder / CLOUD_FILE)) as connection, connection:
         query = "SELECT count(*) FROM snapshots WHERE vm_id = ?"
         (there,) = connection.execute(query, (CROWDED_VM,)).fetchone()
         for place in range(SIZE + 1 - there):
-            connection.execute(COPY_OLDEST, copy_of_oldest(place))
-        connection.execute("DELETE FROM witness")
+            connection.execute(COPY_OLDEST, copy_parameters(place))
+        connection.execute("DELETE FROM change_log")
     return FaultyWorld(folder)
 
 
-class Kind(NamedTuple):
-    """The shares of writes and reads with a fault, and whether the caller leaves."""
+class FaultKind(NamedTuple):
+    """The shares of writes and reads with a fault, and whether the caller cancels."""
 
     writes: float
     reads: float
-    leaves: bool = False
+    cancels: bool = False
 
 
-KINDS = (Kind(0.05, 0), Kind(0.3, 0), Kind(0, 0.03), Kind(0.02, 0.01, leaves=True), Kind(0.2, 0.1))
+KINDS = (
+    FaultKind(0.05, 0),
+    FaultKind(0.3, 0),
+    FaultKind(0, 0.03),
+    FaultKind(0.02, 0.01, cancels=True),
+    FaultKind(0.2, 0.1),
+)
 
 
-def storm(random: Random, kind: Kind) -> Plan:
-    """Faults here and there."""
+def random_faults(random: Random, kind: FaultKind) -> FaultPlan:
+    """Return a plan with random faults."""
 
     def some(faults: list[Fault], share: float, number: int) -> list[Fault]:
-        return [random.choice(faults) if random.random() < share else CLEAR for _ in range(number)]
+        return [
+            random.choice(faults) if random.random() < share else NO_FAULT for _ in range(number)
+        ]
 
-    return Plan([], some(WRITING, kind.writes, SIZE * 2), some(READING, kind.reads, SIZE * 6))
+    return FaultPlan(
+        [], some(WRITE_FAULTS, kind.writes, SIZE * 2), some(READ_FAULTS, kind.reads, SIZE * 6)
+    )
 
 
-async def apply(
-    world: FaultyWorld, client: Client, plan: dict[str, Any], leave_at: int
+async def apply_plan(
+    world: FaultyWorld, client: Client, plan: dict[str, Any], cancel_at: int
 ) -> dict[str, Any]:
-    """The report; empty for a refusal, or when the caller left at that write."""
+    """Return the report; empty after a refusal, or if the caller cancelled at that write."""
     with anyio.CancelScope() as scope:
 
-        async def leave(exchange: Exchange) -> None:
-            if exchange.writing and len(world.log.writes) == leave_at:
+        async def cancel(exchange: Exchange) -> None:
+            if exchange.writing and len(world.log.writes) == cancel_at:
                 scope.cancel()
 
-        world.on_request = leave
+        world.on_request = cancel
         commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
         result = await client.call_tool("apply_retention", commit)
         assert not result.is_error or "Nothing was changed" in said(result)
@@ -83,71 +93,82 @@ async def apply(
     return {}
 
 
-def end_of(entries: list[Entry], number: int) -> str:
-    """What the ledger says of the deletion of one snapshot; empty when it was never sent."""
-    events = [it.event for it in entries if it.write.target == number]
+def last_event(entries: list[LedgerEntry], number: int) -> str:
+    """Return the last ledger event of the deletion of one snapshot; empty if it was not sent."""
+    events = [entry.event for entry in entries if entry.write.target == number]
     return events[-1] if events else ""
 
 
-def check_report(report: dict[str, Any], planned: list[int], deletions: list[Entry]) -> None:
-    """Every snapshot of the plan is in one list, and the ledger says the same of it."""
-    told = {
-        name: [it["id"] for it in report.get(name, [])]
+def check_report(report: dict[str, Any], planned: list[int], deletions: list[LedgerEntry]) -> None:
+    """Check that every snapshot of the plan is in one list, in agreement with the ledger."""
+    parts = {
+        name: [snapshot["id"] for snapshot in report.get(name, [])]
         for name in ("deleted", "pending", "unknown", "skipped")
     }
-    told["not_attempted"] = report["not_attempted"]
-    assert sorted(it for part in told.values() for it in part) == sorted(planned)
-    ends = {name: {end_of(deletions, it) for it in part} for name, part in told.items()}
+    parts["not_attempted"] = report["not_attempted"]
+    assert sorted(number for part in parts.values() for number in part) == sorted(planned)
+    ends = {
+        name: {last_event(deletions, number) for number in part} for name, part in parts.items()
+    }
     assert ends["deleted"] | ends["pending"] <= {"done"}
     assert ends["unknown"] <= {"unknown"}
     assert ends["skipped"] <= {"", "failed"}
     assert ends["not_attempted"] <= {""}
-    stopped = bool(told["unknown"] or told["not_attempted"])
+    stopped = bool(parts["unknown"] or parts["not_attempted"])
     assert report["outcome"] == "stopped" or not stopped
 
 
-async def play(world: FaultyWorld, random: Random, kind: Kind, seen: Counter[str]) -> None:
+async def run_batch(
+    world: FaultyWorld, random: Random, kind: FaultKind, counts: Counter[str]
+) -> None:
     async with world.client(random.choice(ERAS)) as client:
         policy: dict[str, object] = {"keep_last": 1, "vm_id": CROWDED_VM, "limit": 100}
         plan = await ask(client, "plan_retention", **policy)
-        planned = [it["id"] for it in plan["decisions"] if not it["keep"]]
+        planned = [row["id"] for row in plan["decisions"] if not row["keep"]]
         assert len(planned) == SIZE
-        world.plan.be(storm(random, kind))
-        leave_at = random.randint(1, 8) if kind.leaves else 0
-        report = await apply(world, client, plan, leave_at)
-        world.plan.be(Plan())
-        await world.calm()
-        await world.log.deliver_late()
+        world.plan.replace_with(random_faults(random, kind))
+        cancel_at = random.randint(1, 8) if kind.cancels else 0
+        report = await apply_plan(world, client, plan, cancel_at)
+        world.plan.replace_with(FaultPlan())
+        await world.wait_until_settled()
+        await world.log.deliver_delayed()
     entries = world.entries
-    deletions = [it for it in entries if it.write.tool == "delete_snapshot"]
-    batch = [it.event for it in entries if it.write.tool == "apply_retention"]
-    assert list(disagreements(deletions, world.log.exchanges, world.changes, [])) == []
-    gone = {it.number for it in world.changes}
+    deletions = [entry for entry in entries if entry.write.tool == "delete_snapshot"]
+    batch = [entry.event for entry in entries if entry.write.tool == "apply_retention"]
+    assert list(find_inconsistencies(deletions, world.log.exchanges, world.changes, [])) == []
+    gone = {change.number for change in world.changes}
     assert gone <= set(planned)
-    assert await world.problems() == []
+    assert await world.verify_ledger() == []
     if batch != ["planned"]:
         assert batch[1] == "sent"
         assert batch[2] in ENDS
     if report:
         check_report(report, planned, deletions)
-        kept = {it["id"] for it in report["skipped"] if it["why"] != GONE}
+        kept = {row["id"] for row in report["skipped"] if row["why"] != GONE}
         assert gone.isdisjoint(kept | set(report["not_attempted"]))
-        assert gone >= {it["id"] for it in report["deleted"]}
-    seen[report.get("outcome", "left")] += 1
-    seen["gone"] += len(gone)
-    seen["unknown"] += len(report.get("unknown", []))
-    seen["skipped"] += len(report.get("skipped", []))
+        assert gone >= {row["id"] for row in report["deleted"]}
+    counts[report.get("outcome", "cancelled")] += 1
+    counts["gone"] += len(gone)
+    counts["unknown"] += len(report.get("unknown", []))
+    counts["skipped"] += len(report.get("skipped", []))
 
 
-async def test_a_batch_under_faults_is_told_as_cloud_and_ledger_have_it(
+async def test_the_report_of_a_batch_under_faults_agrees_with_cloud_and_ledger(
     tmp_path: Path, template: Path
 ) -> None:
-    seen = Counter[str]()
+    counts = Counter[str]()
     for number in range(BATCHES):
         folder = tmp_path / str(number)
         folder.mkdir()
         random = Random(f"batch {number}")  # noqa: S311 - the same ones each time
-        await play(crowded(folder, template), random, KINDS[number % len(KINDS)], seen)
+        await run_batch(crowded_world(folder, template), random, KINDS[number % len(KINDS)], counts)
         shutil.rmtree(folder)
-    wanted = ("applied", "stopped", "left", "gone", "skipped", *scale(quick=(), deep=("unknown",)))
-    assert min(seen[it] for it in wanted) > 0, seen
+    wanted = (
+        "applied",
+        "stopped",
+        "cancelled",
+        "gone",
+        "skipped",
+        *scale(quick=(), deep=("unknown",)),
+    )
+    assert min(counts[name] for name in wanted) > 0, counts

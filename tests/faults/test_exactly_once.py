@@ -1,7 +1,7 @@
-"""Nothing lost, nothing done twice, nothing reported that did not happen, whatever breaks.
+"""Nothing is lost, done twice, or reported without having happened, under any faults.
 
-Hypothesis chooses who calls what, what the network does to each request, and when a caller leaves.
-Three parties must agree: the cloud's own database, the ledger, and what was told (`judge.py`).
+Hypothesis chooses the calls, the faults of their requests, and when a caller cancels. The cloud's
+own database, the ledger and the answers must agree afterwards (`consistency.py`).
 `make test-soak` takes at least 5,000 steps.
 """
 
@@ -21,27 +21,27 @@ from hypothesis.stateful import (
 from mcp import Client
 
 from tests.conftest import ERAS
-from tests.faults.judge import HAPPENED, Told, cases_of
-from tests.faults.steps import AT_THE_WRITE, STAY, Offer, Steps
-from tests.faults.weather import WEATHERS, Weather
+from tests.faults.consistency import HAPPENED, ToolCall, attempt_histories
+from tests.faults.steps import AT_THE_WRITE, NEVER, FaultMachine, PlannedCommit
+from tests.faults.strategies import CALL_FAULTS, CallFaults
 from tests.faults.world import seed
 from tests.scale import scale
 
 pytestmark = [pytest.mark.one_era, pytest.mark.no_cover]
 
-EXAMPLES = scale(quick=5, deep=60, soak=180)
-STEPS = 50
+MAX_EXAMPLES = scale(quick=5, deep=60, soak=180)
+STEPS_PER_EXAMPLE = 50
 MIN_STEPS = scale(quick=140, deep=1_600, soak=5_000)
 
 COMMITS = ("delete_snapshot", "restore_snapshot")
 _NUMBERS = st.integers(0, 1_000)
-_WHO = st.integers(0, 2)
-_LEAVING = st.sampled_from([STAY] * 12 + [AT_THE_WRITE] * 4 + list(range(1, 9)))
-_WAITING = st.sampled_from([0, 30])
+_CLIENTS = st.integers(0, 2)
+_CANCEL_AT = st.sampled_from([NEVER] * 12 + [AT_THE_WRITE] * 4 + list(range(1, 9)))
+_WAIT_SECONDS = st.sampled_from([0, 30])
 
 
-class ExactlyOnce(Steps):
-    """The rules: who calls what, when, and under which faults."""
+class ExactlyOnce(FaultMachine):
+    """The rules of the state machine: which calls are made, and under which faults."""
 
     @initialize(eras=st.tuples(*[st.sampled_from(ERAS)] * 3))
     def connect(self, eras: tuple[str, str, str]) -> None:
@@ -58,72 +58,90 @@ class ExactlyOnce(Steps):
 
     def teardown(self) -> None:
         try:
-            self.portal.call(self.world.log.deliver_late)
+            self.portal.call(self.world.log.deliver_delayed)
             self.check()
-            assert self.portal.call(self.world.problems) == []
+            assert self.portal.call(self.world.verify_ledger) == []
             self.count()
         finally:
             self.second.close()
             self.stack.close()
 
-    @rule(who=_WHO, number=_NUMBERS, weather=WEATHERS)
-    def read(self, who: int, number: int, weather: Weather) -> None:
+    @rule(client_index=_CLIENTS, number=_NUMBERS, faults=CALL_FAULTS)
+    def read(self, client_index: int, number: int, faults: CallFaults) -> None:
         match number % 3:
             case 0:
-                self.do(who, "list_snapshots", {"limit": 100}, weather)
-                self.check_list(self.told[-1])
+                self.call_tool(client_index, "list_snapshots", {"limit": 100}, faults)
+                self.check_list(self.calls[-1])
             case 1:
                 snapshot = self.any_snapshot(number)
-                self.do(who, "inspect_snapshot", {"snapshot_id": snapshot}, weather)
+                self.call_tool(client_index, "inspect_snapshot", {"snapshot_id": snapshot}, faults)
             case _:
-                self.do(who, "list_virtual_machines", {"limit": 100}, weather)
-
-    @rule(who=_WHO, number=_NUMBERS, wait=_WAITING, leaving=_LEAVING, weather=WEATHERS)
-    def create(self, who: int, number: int, wait: int, leaving: int, weather: Weather) -> None:
-        self.do(who, "create_snapshot", self.order(number, wait), weather, leaving)
-
-    @rule(who=_WHO, number=_NUMBERS, tool=st.sampled_from(COMMITS), weather=WEATHERS)
-    def plan(self, who: int, number: int, tool: str, weather: Weather) -> None:
-        self.offer(who, number, tool, weather)
-
-    @rule(who=_WHO, number=_NUMBERS, leaving=_LEAVING, weather=WEATHERS)
-    def commit_a_plan_new_or_used(
-        self, who: int, number: int, leaving: int, weather: Weather
-    ) -> None:
-        if self.offers:
-            offer = self.offers[number % len(self.offers)]
-            self.do(who, offer.tool, offer.arguments, weather, leaving)
+                self.call_tool(client_index, "list_virtual_machines", {"limit": 100}, faults)
 
     @rule(
-        who=_WHO,
+        client_index=_CLIENTS,
+        number=_NUMBERS,
+        wait=_WAIT_SECONDS,
+        cancel_at=_CANCEL_AT,
+        faults=CALL_FAULTS,
+    )
+    def create(
+        self, client_index: int, number: int, wait: int, cancel_at: int, faults: CallFaults
+    ) -> None:
+        self.call_tool(
+            client_index,
+            "create_snapshot",
+            self.creation_arguments(number, wait),
+            faults,
+            cancel_at,
+        )
+
+    @rule(client_index=_CLIENTS, number=_NUMBERS, tool=st.sampled_from(COMMITS), faults=CALL_FAULTS)
+    def plan(self, client_index: int, number: int, tool: str, faults: CallFaults) -> None:
+        self.make_plan(client_index, number, tool, faults)
+
+    @rule(client_index=_CLIENTS, number=_NUMBERS, cancel_at=_CANCEL_AT, faults=CALL_FAULTS)
+    def commit_any_plan(
+        self, client_index: int, number: int, cancel_at: int, faults: CallFaults
+    ) -> None:
+        if self.commits:
+            commit = self.commits[number % len(self.commits)]
+            self.call_tool(client_index, commit.tool, commit.arguments, faults, cancel_at)
+
+    @rule(
+        client_index=_CLIENTS,
         number=_NUMBERS,
         tool=st.sampled_from(COMMITS),
-        leaving=_LEAVING,
-        weather=WEATHERS,
+        cancel_at=_CANCEL_AT,
+        faults=CALL_FAULTS,
     )
     def plan_and_commit(
-        self, who: int, number: int, tool: str, leaving: int, weather: Weather
+        self, client_index: int, number: int, tool: str, cancel_at: int, faults: CallFaults
     ) -> None:
-        before = len(self.offers)
-        self.offer(who, number, tool, Weather())
-        for offer in self.offers[before:]:
-            self.do(who, offer.tool, offer.arguments, weather, leaving)
+        before = len(self.commits)
+        self.make_plan(client_index, number, tool, CallFaults())
+        for commit in self.commits[before:]:
+            self.call_tool(client_index, commit.tool, commit.arguments, faults, cancel_at)
 
-    @rule(number=_NUMBERS, other=_NUMBERS, weather=WEATHERS)
-    def commit_in_two_servers_at_once(self, number: int, other: int, weather: Weather) -> None:
+    @rule(number=_NUMBERS, other=_NUMBERS, faults=CALL_FAULTS)
+    def commit_on_two_servers_concurrently(
+        self, number: int, other: int, faults: CallFaults
+    ) -> None:
         """Often the same plan, or two plans for the same snapshot."""
-        if self.offers and len(self.world.owners) > 1:
-            offers = [self.offers[it % len(self.offers)] for it in (number, other)]
-            calls = [(0, offers[0]), (2, offers[number % 2])]
-            self.do_at_once(calls, weather)
+        if self.commits and len(self.world.owners) > 1:
+            commits = [self.commits[index % len(self.commits)] for index in (number, other)]
+            calls = [(0, commits[0]), (2, commits[number % 2])]
+            self.call_concurrently(calls, faults)
 
-    @rule(number=_NUMBERS, other=_NUMBERS, weather=WEATHERS)
-    def create_from_two_clients_at_once(self, number: int, other: int, weather: Weather) -> None:
+    @rule(number=_NUMBERS, other=_NUMBERS, faults=CALL_FAULTS)
+    def create_from_two_clients_concurrently(
+        self, number: int, other: int, faults: CallFaults
+    ) -> None:
         calls = [
-            (who, Offer("create_snapshot", self.order(it, 0)))
-            for who, it in ((0, number), (1 + other % 2, other))
+            (client_index, PlannedCommit("create_snapshot", self.creation_arguments(value, 0)))
+            for client_index, value in ((0, number), (1 + other % 2, other))
         ]
-        self.do_at_once(calls, weather)
+        self.call_concurrently(calls, faults)
 
     @rule(seconds=st.sampled_from([1, 10, 10, 70, 700]))
     def wait(self, seconds: int) -> None:
@@ -133,65 +151,65 @@ class ExactlyOnce(Steps):
     def set_the_clock(self, hours: int) -> None:
         self.world.clock.jump(hours)
 
-    def order(self, number: int, wait: int) -> dict[str, Any]:
-        again = [told.arguments["name"] for told in self.told if self.may_be_repeated(told)]
-        name = again[-1] if again and number % 4 == 0 else f"made-{next(self.numbers)}"
+    def creation_arguments(self, number: int, wait: int) -> dict[str, Any]:
+        repeatable = [call.arguments["name"] for call in self.calls if self.may_repeat(call)]
+        name = repeatable[-1] if repeatable and number % 4 == 0 else f"made-{next(self.numbers)}"
         vm = self.vms[number % len(self.vms)]
         return {"vm_id": vm, "name": name, "allow_interruption": True, "wait_seconds": wait}
 
-    def may_be_repeated(self, told: Told) -> bool:
-        return told.tool == "create_snapshot" and told.outcome in ("failed", "error")
+    def may_repeat(self, call: ToolCall) -> bool:
+        return call.tool == "create_snapshot" and call.outcome in ("failed", "error")
 
     def any_snapshot(self, number: int) -> int:
-        known = self.ids
-        return known[number % len(known)] if number % 7 else 1701 + number % 40
+        ids = self.ids
+        return ids[number % len(ids)] if number % 7 else 1701 + number % 40
 
-    def offer(self, who: int, number: int, tool: str, weather: Weather) -> None:
+    def make_plan(self, client_index: int, number: int, tool: str, faults: CallFaults) -> None:
         arguments: dict[str, Any] = {"snapshot_id": self.any_snapshot(number)}
         if tool == "restore_snapshot":
             arguments |= {"new_vm_name": f"back-{next(self.numbers)}", "wait_seconds": number % 31}
-        content = self.do(who, tool, arguments, weather).content
+        content = self.call_tool(client_index, tool, arguments, faults).content
         self.remember(tool, arguments, content)
 
     def remember(self, tool: str, arguments: dict[str, Any], content: dict[str, Any]) -> None:
         if token := content.get("plan_token"):
             words = {"plan_token": token, "confirm": content["confirm_with"]}
-            self.offers.append(Offer(tool, arguments | words))
+            self.commits.append(PlannedCommit(tool, arguments | words))
 
-    def check_list(self, told: Told) -> None:
-        if told.outcome == "read":
-            assert sorted(it["id"] for it in told.content["snapshots"]) == self.ids
+    def check_list(self, call: ToolCall) -> None:
+        if call.outcome == "read":
+            assert sorted(row["id"] for row in call.content["snapshots"]) == self.ids
 
     def count(self) -> None:
         world = self.world
-        self.seen.update(told.outcome for told in self.told)
-        cases = cases_of(world.entries, world.log.exchanges, world.changes)
+        self.counts.update(call.outcome for call in self.calls)
+        cases = attempt_histories(world.entries, world.log.exchanges, world.changes)
         for case in cases.values():
-            self.seen[f"ledger: {case.end}"] += 1
+            self.counts[f"ledger: {case.end}"] += 1
             unanswered = not any(exchange.answered for exchange in case.exchanges)
-            self.seen["settled by looking"] += case.end == "done" and unanswered
-            self.seen["repeated by a proxy"] += case.repeated_by_a_proxy
+            self.counts["reconciled"] += case.end == "done" and unanswered
+            self.counts["repeated by a proxy"] += case.sent_twice
 
 
-def test_cloud_ledger_and_what_was_told_agree_whatever_breaks(tmp_path: Path) -> None:
+def test_cloud_ledger_and_answers_agree_under_any_faults(tmp_path: Path) -> None:
     counts = Counter[str]()
     with start_blocking_portal("asyncio") as portal:
 
         class Machine(ExactlyOnce):
             pass
 
-        Machine.portal, Machine.seen = portal, counts
+        Machine.portal, Machine.counts = portal, counts
         Machine.template = portal.call(seed, tmp_path)
         run_state_machine_as_test(
             Machine,
             settings=settings(
-                max_examples=EXAMPLES,
-                stateful_step_count=STEPS,
+                max_examples=MAX_EXAMPLES,
+                stateful_step_count=STEPS_PER_EXAMPLE,
                 deadline=None,
                 database=None,
                 suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
             ),
         )
     assert counts["steps"] >= MIN_STEPS, counts
-    wanted = (*HAPPENED, "failed", "unknown", "left", "settled by looking")
+    wanted = (*HAPPENED, "failed", "unknown", "cancelled", "reconciled")
     assert min(counts[outcome] for outcome in wanted) > 0, counts

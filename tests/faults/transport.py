@@ -1,55 +1,56 @@
-"""The fault transport: carries requests to the embedded cloud as badly as a plan says.
+"""The fault transport: passes requests to the embedded cloud with the faults of a plan.
 
-It also is the witness of what left the server: every request, and what the cloud made of it.
+It also logs every request that left a server, and the cloud's answer.
 """
 
 import itertools
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import cast
 
 import anyio
 import httpx
 
-from tests.faults.clocks import Passing
+from tests.faults.clocks import FaultTime
 from tests.faults.faults import Fault
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
 
 
 @dataclass
-class Plan:
-    """What will happen to the next requests.
+class FaultPlan:
+    """The faults of the next requests.
 
     Attributes:
-        reads: faults of the reads before the first write, in order; then there are none.
+        reads: faults of the reads before the first write, in order; later reads have none.
         writes: faults of the writes.
-        looks: faults of the reads after the first write.
-        always: this happens to every request instead, until it is taken away.
+        lookups: faults of the reads after the first write.
+        always: the fault of every request as long as it is set, instead of the others.
     """
 
     reads: list[Fault] = field(default_factory=list[Fault])
     writes: list[Fault] = field(default_factory=list[Fault])
-    looks: list[Fault] = field(default_factory=list[Fault])
+    lookups: list[Fault] = field(default_factory=list[Fault])
     always: Fault | None = None
     written: bool = False
 
-    def be(self, other: "Plan") -> None:
-        """Take over what another plan says."""
+    def replace_with(self, other: "FaultPlan") -> None:
+        """Take over the faults of another plan."""
         self.__dict__.update(other.__dict__)
 
     def next(self, *, writing: bool) -> Fault:
         self.written = self.written or writing
         if self.always is not None:
             return self.always
-        faults = self.writes if writing else self.looks if self.written else self.reads
+        faults = self.writes if writing else self.lookups if self.written else self.reads
         return faults.pop(0) if faults else Fault()
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """One request that the cloud got: when, and what it answered."""
+    """One request that the cloud received: when, and the status of its answer."""
 
     tick: int
     status: int
@@ -64,16 +65,16 @@ class Exchange:
     """One request that left a server.
 
     Attributes:
-        server: which of the servers.
-        began: tick at which it left.
-        attempts: ids of the attempts that the ledger held as sent and open at that moment.
-        deliveries: what the cloud got of it; more than one if something on the way repeats it.
-        answered: the server was given the cloud's own answer.
+        server: number of the server.
+        started_tick: the tick at which it left.
+        attempts: ids of the attempts that were open in the ledger at that moment.
+        deliveries: what the cloud received; more than one if a proxy repeats the request.
+        answered: the server received the cloud's own answer.
         answer: the last answer of the cloud.
     """
 
     server: int
-    began: int
+    started_tick: int
     method: str
     path: str
     search: str
@@ -89,59 +90,63 @@ class Exchange:
         return self.method != "GET"
 
     @property
-    def accepted(self) -> int:
+    def accepted_count(self) -> int:
         return sum(delivery.accepted for delivery in self.deliveries)
 
 
-async def nothing(_: Exchange) -> None:
-    """What is done about an exchange as long as nobody wants anything."""
+async def do_nothing(_: Exchange) -> None:
+    """The default hook."""
 
 
 @dataclass
-class Log:
-    """All that passed by, of all servers, in order.
+class ExchangeLog:
+    """All exchanges of all servers, in order.
 
     Attributes:
-        late: what the cloud will get later, and when.
-        on_leaving: awaited with every exchange as it leaves its server.
+        delayed: requests that the cloud receives later, and when.
+        on_request: awaited with every exchange before it leaves its server.
     """
 
     exchanges: list[Exchange] = field(default_factory=list[Exchange])
-    late: "list[tuple[float, _OnItsWay]]" = field(default_factory=list["tuple[float, _OnItsWay]"])
+    delayed: "list[tuple[float, _InFlight]]" = field(
+        default_factory=list["tuple[float, _InFlight]"]
+    )
     ticks: Iterator[int] = field(default_factory=itertools.count)
     delivering: anyio.Lock = field(default_factory=anyio.Lock)
-    on_leaving: Callable[[Exchange], Awaitable[None]] = nothing
+    on_request: Callable[[Exchange], Awaitable[None]] = do_nothing
 
     @property
     def writes(self) -> list[Exchange]:
         return [exchange for exchange in self.exchanges if exchange.writing]
 
-    async def deliver_late(self, until: float = float("inf")) -> None:
-        """Let the cloud have what was late, as far as its time has come; others wait for it."""
+    async def deliver_delayed(self, until: float = float("inf")) -> None:
+        """Deliver the delayed requests that are due; concurrent callers wait for it."""
         async with self.delivering:
-            due = sorted((it for it in self.late if it[0] <= until), key=lambda it: it[0])
-            self.late = [it for it in self.late if it[0] > until]
-            for _, wire in due:
-                await (await wire.deliver()).aread()
+            due = sorted(
+                (item for item in self.delayed if item[0] <= until), key=lambda item: item[0]
+            )
+            self.delayed = [item for item in self.delayed if item[0] > until]
+            for _, request in sorted(due, key=itemgetter(0)):
+                await (await request.deliver()).aread()
 
 
 class FaultTransport(httpx.AsyncBaseTransport):
-    """Carries requests to `inner`, with the faults of `plan`.
+    """Passes requests to `inner`, with the faults of `plan`.
 
     Args:
-        inner: the way to the cloud.
-        plan: what happens to them.
-        log: where they are noted.
-        time: the time.
-        server: which of the servers sends through here.
+        inner: the transport of the cloud.
+        plan: the faults.
+        log: records the exchanges.
+        time: the time that faults see and change.
+        server: number of the server that uses this transport.
     """
 
     def __init__(
         self,
         inner: httpx.AsyncBaseTransport,
-        plan: Plan,
-        log: Log,
-        time: Passing,
+        plan: FaultPlan,
+        log: ExchangeLog,
+        time: FaultTime,
         server: int = 0,
     ) -> None:
         self._inner = inner
@@ -151,28 +156,28 @@ class FaultTransport(httpx.AsyncBaseTransport):
         self.time = time
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        await self._log.deliver_late(self.time.elapsed())
+        await self._log.deliver_delayed(self.time.elapsed())
         fault = self._plan.next(writing=request.method != "GET")
-        exchange = self._noted(request, fault)
-        await self._log.on_leaving(exchange)
-        answer = await fault.carry(_OnItsWay(self, request, exchange))
-        exchange.answered = fault.faithful
+        exchange = self._record(request, fault)
+        await self._log.on_request(exchange)
+        answer = await fault.carry(_InFlight(self, request, exchange))
+        exchange.answered = fault.answer_intact
         return answer
 
-    def keep(self, wire: "_OnItsWay", seconds: float) -> None:
-        self._log.late.append((self.time.elapsed() + seconds, wire))
+    def delay(self, request: "_InFlight", seconds: float) -> None:
+        self._log.delayed.append((self.time.elapsed() + seconds, request))
 
-    async def hand_over(self, request: httpx.Request, exchange: Exchange) -> httpx.Response:
+    async def deliver(self, request: httpx.Request, exchange: Exchange) -> httpx.Response:
         copy = httpx.Request(
             request.method, request.url, headers=request.headers, content=request.content
         )
-        with anyio.CancelScope(shield=True):  # the cloud goes on, whoever has left
+        with anyio.CancelScope(shield=True):  # the cloud ignores a cancelled caller
             exchange.answer = await self._inner.handle_async_request(copy)
         status = exchange.answer.status_code
         exchange.deliveries.append(Delivery(next(self._log.ticks), status))
         return exchange.answer
 
-    def _noted(self, request: httpx.Request, fault: Fault) -> Exchange:
+    def _record(self, request: httpx.Request, fault: Fault) -> Exchange:
         exchange = Exchange(
             self._server,
             next(self._log.ticks),
@@ -190,29 +195,29 @@ class FaultTransport(httpx.AsyncBaseTransport):
 
 
 @dataclass(frozen=True)
-class _OnItsWay:
+class _InFlight:
     _transport: FaultTransport
-    request: httpx.Request
+    http_request: httpx.Request
     _exchange: Exchange
 
     @property
     def timeout(self) -> float:
-        limits = cast("dict[str, float | None]", self.request.extensions.get("timeout", {}))
+        limits = cast("dict[str, float | None]", self.http_request.extensions.get("timeout", {}))
         return limits.get("read") or DEFAULT_TIMEOUT_SECONDS
 
     @property
-    def time(self) -> Passing:
+    def time(self) -> FaultTime:
         return self._transport.time
 
     async def deliver(self) -> httpx.Response:
-        return await self._transport.hand_over(self.request, self._exchange)
+        return await self._transport.deliver(self.http_request, self._exchange)
 
-    def later(self, seconds: float) -> None:
-        self._transport.keep(self, seconds)
+    def deliver_after(self, seconds: float) -> None:
+        self._transport.delay(self, seconds)
 
 
 def _name_in(request: httpx.Request) -> str:
-    """The name of what a create or restore would make."""
+    """Return the name of what a create or restore would make."""
     if request.method != "POST":
         return ""
     body = cast("dict[str, str]", json.loads(request.content))

@@ -1,4 +1,4 @@
-"""A world whose network fails: servers on one data folder, clients of both protocol eras."""
+"""Servers on one data folder with a faulty network, and clients of both protocol eras."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -19,55 +19,55 @@ from snapshot_mcp.mcp_server.app import (
     embedded_transport,
 )
 from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE, Settings
-from tests.faults.clocks import ApartClock
-from tests.faults.transport import Exchange, FaultTransport, Log, Plan, nothing
-from tests.faults.witness import (
+from tests.faults.change_log import (
     ENDS,
     Change,
-    Entry,
-    changes_in,
-    entries_of,
-    install,
+    LedgerEntry,
+    install_triggers,
     open_attempts,
-    write_of,
+    parse_write,
+    read_changes,
+    read_ledger,
 )
+from tests.faults.clocks import SkewedClock
+from tests.faults.transport import Exchange, ExchangeLog, FaultPlan, FaultTransport, do_nothing
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
-"""No server needs longer to end what it began, however busy the machine is."""
+"""No server needs longer to complete its writes, even on a busy machine."""
 
 
 @dataclass
 class FaultyWorld:
-    """Servers, one cloud, and a network between them that does what its plan says.
+    """Servers, one cloud, and a network between them with the faults of a plan.
 
-    The cloud's database must have been made, with a witness in it (`seed`).
+    The cloud's database must exist and have a change log (`seed`).
 
     Attributes:
         on_request: awaited with every request that is about to leave.
-        servers: how many there were so far.
-        owners: what the ledger calls each of them, as soon as that is known.
+        servers: number of servers started so far.
+        owners: the ledger's id of each server, as soon as it is known.
     """
 
     folder: Path
-    clock: ApartClock = field(default_factory=ApartClock)
-    plan: Plan = field(default_factory=Plan)
-    log: Log = field(default_factory=Log)
-    on_request: Callable[[Exchange], Awaitable[None]] = nothing
+    clock: SkewedClock = field(default_factory=SkewedClock)
+    plan: FaultPlan = field(default_factory=FaultPlan)
+    log: ExchangeLog = field(default_factory=ExchangeLog)
+    on_request: Callable[[Exchange], Awaitable[None]] = do_nothing
     servers: int = 0
     owners: dict[int, str] = field(default_factory=dict[int, str])
 
     def __post_init__(self) -> None:
         self.settings = Settings(data_dir=self.folder)
-        self.log.on_leaving = self._on_leaving
+        self.log.on_request = self._link_attempts
 
     @asynccontextmanager
     async def server(self) -> AsyncGenerator[McpServer]:
-        """A server; all its clients share what a process has once, as they do over HTTP."""
+        """Start a server; its clients share the state of one process, as they do over HTTP."""
         number, self.servers = self.servers, self.servers + 1
 
         def connect(settings: Settings, _: Clock) -> Connection:
             cloud = embedded_transport(settings, self.clock.cloud)
-            transport = FaultTransport(cloud, self.plan, self.log, self.clock.passing, number)
+            transport = FaultTransport(cloud, self.plan, self.log, self.clock.fault_time, number)
             return connection_over(transport, settings)
 
         server = create_server(self.settings, clock=self.clock.clock, connect=connect)
@@ -82,31 +82,31 @@ class FaultyWorld:
 
     @asynccontextmanager
     async def client(self, mode: str) -> AsyncGenerator[Client]:
-        """A client of a server of its own."""
+        """Start a server and a client of it."""
         async with self.server() as server, Client(server, mode=mode) as client:
             yield client
 
     @property
     def changes(self) -> list[Change]:
-        """What really changed in the cloud."""
-        return changes_in(self.folder / CLOUD_FILE)
+        """The changes in the cloud."""
+        return read_changes(self.folder / CLOUD_FILE)
 
     @property
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[LedgerEntry]:
         """The ledger."""
-        return entries_of(self.folder / LEDGER_FILE)
+        return read_ledger(self.folder / LEDGER_FILE)
 
     @property
     def events(self) -> list[str]:
-        """What the ledger says of what was sent, in order."""
+        """The ledger's events of sent writes, in order."""
         return [entry.event for entry in self.entries if entry.event in ("sent", *ENDS)]
 
-    async def problems(self) -> list[str]:
-        """What the ledger finds wrong with itself."""
+    async def verify_ledger(self) -> list[str]:
+        """Return the problems that the ledger finds in its own rows."""
         return await open_sqlite_ledger(self.folder / LEDGER_FILE, self.clock.now).verify()
 
-    async def calm(self) -> None:
-        """Wait until every attempt that was sent has its end, whoever has left meanwhile."""
+    async def wait_until_settled(self) -> None:
+        """Wait until every attempt that was sent has an end, even if its caller was cancelled."""
         with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
             while True:
                 for _ in range(20):
@@ -117,14 +117,14 @@ class FaultyWorld:
                     return
                 await anyio.sleep(0.005)
 
-    async def _on_leaving(self, exchange: Exchange) -> None:
+    async def _link_attempts(self, exchange: Exchange) -> None:
         if exchange.writing:
-            write = write_of(exchange.method, exchange.path, exchange.name)
+            write = parse_write(exchange.method, exchange.path, exchange.name)
             exchange.attempts = self._own(exchange.server, open_attempts(self.entries, write))
         await self.on_request(exchange)
 
-    def _own(self, server: int, candidates: list[Entry]) -> list[str]:
-        """The attempts that this server has recorded, of those that fit its request."""
+    def _own(self, server: int, candidates: list[LedgerEntry]) -> list[str]:
+        """Return the candidates that this server recorded itself."""
         others = {owner for number, owner in self.owners.items() if number != server}
         own = [entry for entry in candidates if entry.owner not in others]
         if len(own) == 1:
@@ -134,13 +134,13 @@ class FaultyWorld:
 
 
 async def seed(folder: Path, clock: Clock | None = None) -> Path:
-    """A new cloud in this folder, with a witness in its database; the database file."""
+    """Create a cloud with a change log in this folder and return its database file."""
     settings = Settings(data_dir=folder)
-    transport = embedded_transport(settings, clock or ApartClock().cloud)
+    transport = embedded_transport(settings, clock or SkewedClock().cloud)
     async with (
         connection_over(transport, settings) as connection,
         connection.stream("GET", "/core/snapshots") as response,
     ):
         assert response.is_success
-    install(folder / CLOUD_FILE)
+    install_triggers(folder / CLOUD_FILE)
     return folder / CLOUD_FILE

@@ -1,46 +1,20 @@
-"""A person is asked at the commit, where the client can ask one, on both protocol eras."""
+"""At the commit a person is asked, if the client can ask one; on both protocol eras."""
 
 import sqlite3
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
 
 import anyio
 import pytest
-from mcp import Client
-from mcp_types import ElicitRequestFormParams, ElicitResult, InputRequiredResult
+from mcp_types import ElicitResult, InputRequiredResult
 
 from snapshot_mcp.mcp_server import elicitation as asking
 from tests.conftest import ERAS, World, ask, refused
-from tests.tools.test_consent import COMMITS, planned, ready
-
-Reply = Callable[[ElicitRequestFormParams], ElicitResult]
-
-
-class Human:
-    """A person in front of a client: keeps the questions, and answers as they are told."""
-
-    def __init__(self) -> None:
-        self.questions: list[str] = []
-        self.schemas: list[Any] = []
-        self.reply: Reply = lambda _: ElicitResult(action="decline")
-
-    async def answer(self, context: object, params: object) -> ElicitResult:
-        del context
-        assert isinstance(params, ElicitRequestFormParams)
-        self.questions.append(params.message)
-        self.schemas.append(params.requested_schema)
-        return self.reply(params)
-
-    def will_type(self, words: str) -> None:
-        self.reply = lambda _: ElicitResult(action="accept", content={"words": words})
-
-
-@asynccontextmanager
-async def asked(world: World, mode: str, human: Human) -> AsyncGenerator[Client]:
-    """A client whose person can be asked."""
-    async with world.client(mode, elicitation_callback=human.answer) as client:
-        yield client
+from tests.tools.helpers import (
+    PLANNED_TOOLS,
+    FakePerson,
+    client_with_person,
+    make_plan,
+    ready_snapshot,
+)
 
 
 @pytest.fixture(params=ERAS)
@@ -49,32 +23,32 @@ def mode(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def human() -> Human:
-    return Human()
+def person() -> FakePerson:
+    return FakePerson()
 
 
-def carried_over(result: object) -> str:
-    """What a question hands to the next round."""
+def request_state_of(result: object) -> str:
+    """Return the request state that a question passes to the next round."""
     assert isinstance(result, InputRequiredResult)
     assert result.request_state is not None
     return result.request_state
 
 
-async def events(world: World) -> list[tuple[str, str]]:
+async def recorded_evidence(world: World) -> list[tuple[str, str]]:
     return [(row.event, row.evidence) for row in await world.ledger()]
 
 
-@pytest.mark.parametrize("tool", COMMITS)
-async def test_the_right_words_of_a_person_let_the_commit_pass(
-    world: World, mode: str, human: Human, tool: str
+@pytest.mark.parametrize("tool", PLANNED_TOOLS)
+async def test_a_commit_passes_if_the_person_types_the_confirmation_words(
+    world: World, mode: str, person: FakePerson, tool: str
 ) -> None:
-    async with asked(world, mode, human) as client:
-        commit, plan = await planned(client, tool, await ready(client))
-        human.will_type(plan["confirm_with"])
+    async with client_with_person(world, mode, person) as client:
+        commit, plan = await make_plan(client, tool, await ready_snapshot(client))
+        person.will_type(plan["confirm_with"])
         result = await ask(client, tool, **commit)
     assert result["outcome"] in ("deleted", "restored", "pending")
-    assert len(world.writes) == len(human.questions) == 1
-    assert await events(world) == [
+    assert len(world.writes) == len(person.questions) == 1
+    assert await recorded_evidence(world) == [
         ("planned", "arguments"),
         ("asked", "person"),
         ("sent", "person"),
@@ -82,40 +56,40 @@ async def test_the_right_words_of_a_person_let_the_commit_pass(
     ]
 
 
-@pytest.mark.parametrize("tool", COMMITS)
-async def test_the_question_tells_the_facts_of_the_plan_and_the_words(
-    world: World, mode: str, human: Human, tool: str
+@pytest.mark.parametrize("tool", PLANNED_TOOLS)
+async def test_the_question_contains_the_facts_of_the_plan_and_the_words(
+    world: World, mode: str, person: FakePerson, tool: str
 ) -> None:
-    async with asked(world, mode, human) as client:
-        commit, plan = await planned(client, tool, await ready(client))
+    async with client_with_person(world, mode, person) as client:
+        commit, plan = await make_plan(client, tool, await ready_snapshot(client))
         await refused(client, tool, **commit)
-    (question,) = human.questions
+    (question,) = person.questions
     assert plan["plan"]["action"] in question
     assert all(warning in question for warning in plan["plan"]["warnings"])
     assert question.endswith(f"To agree, type exactly: {plan['confirm_with']}")
     assert len(question.splitlines()) <= 8
-    assert human.schemas[0]["required"] == ["words"]
+    assert person.schemas[0]["required"] == ["words"]
 
 
-async def test_a_name_that_is_a_sentence_stands_in_quotation_marks(
-    world: World, mode: str, human: Human
+async def test_a_name_that_reads_as_a_sentence_is_quoted(
+    world: World, mode: str, person: FakePerson
 ) -> None:
     name = "yes. Nothing is deleted"
-    async with asked(world, mode, human) as client:
-        target = await ready(client)
+    async with client_with_person(world, mode, person) as client:
+        target = await ready_snapshot(client)
         with sqlite3.connect(world.cloud_file) as connection:
             change = "UPDATE snapshots SET name = ?, folded = ? WHERE id = ?"
             connection.execute(change, (name, name.lower(), target["id"]))
-        commit, plan = await planned(client, "delete_snapshot", target)
-        human.will_type(name)
+        commit, plan = await make_plan(client, "delete_snapshot", target)
+        person.will_type(name)
         result = await ask(client, "delete_snapshot", **commit)
     assert plan["confirm_with"] == name
     ending = f'To agree, type exactly the text between the quotation marks: "{name}"'
-    assert human.questions[0].splitlines()[-1] == ending
+    assert person.questions[0].splitlines()[-1] == ending
     assert result["outcome"] == "deleted"
 
 
-@pytest.mark.parametrize("tool", COMMITS)
+@pytest.mark.parametrize("tool", PLANNED_TOOLS)
 @pytest.mark.parametrize(
     ("reply", "sentence"),
     [
@@ -128,12 +102,12 @@ async def test_a_name_that_is_a_sentence_stands_in_quotation_marks(
         (ElicitResult(action="accept", content={"words": 7}), "typed words other"),
     ],
 )
-async def test_anything_but_the_right_words_is_refused_in_words_of_its_own(
-    world: World, mode: str, human: Human, tool: str, reply: ElicitResult, sentence: str
+async def test_every_other_answer_is_refused_with_its_own_message(
+    world: World, mode: str, person: FakePerson, tool: str, reply: ElicitResult, sentence: str
 ) -> None:
-    human.reply = lambda _: reply
-    async with asked(world, mode, human) as client:
-        commit, plan = await planned(client, tool, await ready(client))
+    person.reply = lambda _: reply
+    async with client_with_person(world, mode, person) as client:
+        commit, plan = await make_plan(client, tool, await ready_snapshot(client))
         text = await refused(client, tool, **commit)
     assert sentence in text
     assert plan["confirm_with"] not in text
@@ -148,32 +122,34 @@ def crash(_: object) -> ElicitResult:
     raise ZeroDivisionError
 
 
-async def test_a_client_that_fails_to_ask_has_not_asked(world: World, human: Human) -> None:
-    human.reply = crash
-    async with asked(world, "legacy", human) as client:
-        commit, _ = await planned(client, "delete_snapshot", await ready(client))
+async def test_a_client_that_fails_to_ask_gives_no_consent(
+    world: World, person: FakePerson
+) -> None:
+    person.reply = crash
+    async with client_with_person(world, "legacy", person) as client:
+        commit, _ = await make_plan(client, "delete_snapshot", await ready_snapshot(client))
         text = await refused(client, "delete_snapshot", **commit)
     assert "could not be asked" in text
     assert world.writes == []
 
 
-async def test_a_client_that_fails_to_answer_the_round_sends_nothing(
-    world: World, human: Human
+async def test_a_client_that_fails_in_the_second_round_sends_nothing(
+    world: World, person: FakePerson
 ) -> None:
-    human.reply = crash
+    person.reply = crash
 
     async def commit_one() -> None:
-        async with asked(world, "2026-07-28", human) as client:
-            commit, _ = await planned(client, "delete_snapshot", await ready(client))
+        async with client_with_person(world, "2026-07-28", person) as client:
+            commit, _ = await make_plan(client, "delete_snapshot", await ready_snapshot(client))
             await client.call_tool("delete_snapshot", commit)
 
     with pytest.raises(ExceptionGroup):  # the client's own crash ends its own session
         await commit_one()
-    assert len(human.questions) == 1
+    assert len(person.questions) == 1
     assert world.writes == []
 
 
-async def test_a_person_who_does_not_answer_in_time_has_not_agreed(
+async def test_a_person_who_does_not_answer_in_time_gives_no_consent(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def think(context: object, params: object) -> ElicitResult:
@@ -183,84 +159,84 @@ async def test_a_person_who_does_not_answer_in_time_has_not_agreed(
 
     monkeypatch.setattr(asking, "ELICITATION_TIMEOUT_SECONDS", 0.05)
     async with world.client("legacy", elicitation_callback=think) as client:
-        commit, _ = await planned(client, "delete_snapshot", await ready(client))
+        commit, _ = await make_plan(client, "delete_snapshot", await ready_snapshot(client))
         assert "did not answer in time" in await refused(client, "delete_snapshot", **commit)
     assert world.writes == []
 
 
-async def test_wrong_words_of_the_model_are_refused_before_anybody_is_asked(
-    world: World, mode: str, human: Human
+async def test_wrong_words_of_the_model_are_refused_before_the_person_is_asked(
+    world: World, mode: str, person: FakePerson
 ) -> None:
-    async with asked(world, mode, human) as client:
-        commit, _ = await planned(client, "delete_snapshot", await ready(client))
+    async with client_with_person(world, mode, person) as client:
+        commit, _ = await make_plan(client, "delete_snapshot", await ready_snapshot(client))
         wrong = commit | {"confirm": "yes"}
         assert "confirmation words of the plan" in await refused(client, "delete_snapshot", **wrong)
-    assert human.questions == []
+    assert person.questions == []
 
 
 async def test_a_target_that_changes_while_a_person_thinks_is_not_touched(
-    world: World, mode: str, human: Human
+    world: World, mode: str, person: FakePerson
 ) -> None:
-    async with asked(world, mode, human) as client:
-        snapshot = await ready(client, 3)
+    async with client_with_person(world, mode, person) as client:
+        snapshot = await ready_snapshot(client, 3)
         siblings = (await ask(client, "list_snapshots", vm_id=snapshot["vm_id"], limit=100))[
             "snapshots"
         ]
-        commit, plan = await planned(client, "delete_snapshot", snapshot)
+        commit, plan = await make_plan(client, "delete_snapshot", snapshot)
 
         def agree_after_the_siblings_are_gone(_: object) -> ElicitResult:
-            ids = [it["id"] for it in siblings if it["id"] != snapshot["id"]]
+            ids = [row["id"] for row in siblings if row["id"] != snapshot["id"]]
             with sqlite3.connect(world.cloud_file) as connection:
                 for sibling in ids:
                     connection.execute("DELETE FROM snapshots WHERE id = ?", (sibling,))
             connection.close()
             return ElicitResult(action="accept", content={"words": plan["confirm_with"]})
 
-        human.reply = agree_after_the_siblings_are_gone
+        person.reply = agree_after_the_siblings_are_gone
         result = await ask(client, "delete_snapshot", **commit)
     assert result["outcome"] == "confirmation_required"
     assert result["plan"]["last_ready_of_vm"] is True
     assert world.writes == []
 
 
-async def test_a_plan_that_ends_while_a_person_thinks_is_refused(
-    world: World, mode: str, human: Human
+async def test_a_plan_that_expires_while_a_person_thinks_is_refused(
+    world: World, mode: str, person: FakePerson
 ) -> None:
-    async with asked(world, mode, human) as client:
-        commit, plan = await planned(client, "delete_snapshot", await ready(client))
+    async with client_with_person(world, mode, person) as client:
+        commit, plan = await make_plan(client, "delete_snapshot", await ready_snapshot(client))
 
         def agree_too_late(_: object) -> ElicitResult:
             world.turned.turn(minutes=11)
             return ElicitResult(action="accept", content={"words": plan["confirm_with"]})
 
-        human.reply = agree_too_late
+        person.reply = agree_too_late
         assert "This plan has expired." in await refused(client, "delete_snapshot", **commit)
     assert world.writes == []
 
 
-@pytest.mark.parametrize("tool", COMMITS)
-async def test_where_only_a_person_may_consent_a_client_that_can_ask_is_served(
-    world: World, mode: str, human: Human, tool: str
+@pytest.mark.parametrize("tool", PLANNED_TOOLS)
+async def test_with_consent_human_a_client_that_can_ask_is_accepted(
+    world: World, mode: str, person: FakePerson, tool: str
 ) -> None:
     world.settings = world.settings.model_copy(update={"consent": "human"})
-    async with asked(world, mode, human) as client:
-        commit, plan = await planned(client, tool, await ready(client))
+    async with client_with_person(world, mode, person) as client:
+        commit, plan = await make_plan(client, tool, await ready_snapshot(client))
         await refused(client, tool, **commit)
-        human.will_type(plan["confirm_with"])
+        person.will_type(plan["confirm_with"])
         result = await ask(client, tool, **commit)
     assert result["outcome"] in ("deleted", "restored", "pending")
 
 
 async def test_the_answer_to_one_question_does_not_fit_another(world: World) -> None:
-    """What carries an answer over is sealed to its call, and names its question."""
-    human = Human()
-    async with asked(world, "2026-07-28", human) as client:
-        first, plan = await planned(client, "delete_snapshot", await ready(client))
-        other, _ = await planned(client, "delete_snapshot", await ready(client, 1))
+    """The request state of a question is sealed to its call and its question."""
+    person = FakePerson()
+    async with client_with_person(world, "2026-07-28", person) as client:
+        first, plan = await make_plan(client, "delete_snapshot", await ready_snapshot(client))
+        other, _ = await make_plan(client, "delete_snapshot", await ready_snapshot(client, 1))
         asking_round = await client.session.call_tool(
             "delete_snapshot", first, allow_input_required=True
         )
-        state = carried_over(asking_round)
+        state = request_state_of(asking_round)
         answer = ElicitResult(action="accept", content={"words": plan["confirm_with"]})
         with pytest.raises(Exception, match="requestState"):
             await client.session.call_tool(
@@ -280,16 +256,16 @@ async def test_the_answer_to_one_question_does_not_fit_another(world: World) -> 
     assert world.writes == []
 
 
-async def test_an_answer_is_taken_by_a_server_that_was_restarted_meanwhile(world: World) -> None:
-    human = Human()
-    async with asked(world, "2026-07-28", human) as client:
-        commit, plan = await planned(client, "delete_snapshot", await ready(client))
+async def test_an_answer_is_accepted_by_a_restarted_server(world: World) -> None:
+    person = FakePerson()
+    async with client_with_person(world, "2026-07-28", person) as client:
+        commit, plan = await make_plan(client, "delete_snapshot", await ready_snapshot(client))
         question = await client.session.call_tool(
             "delete_snapshot", commit, allow_input_required=True
         )
-    state = carried_over(question)
+    state = request_state_of(question)
     answer = ElicitResult(action="accept", content={"words": plan["confirm_with"]})
-    async with asked(world, "2026-07-28", human) as client:
+    async with client_with_person(world, "2026-07-28", person) as client:
         result = await client.session.call_tool(
             "delete_snapshot",
             commit,

@@ -1,4 +1,4 @@
-"""Bad arguments: an error that says what is wrong, and nothing sent."""
+"""Bad arguments cause an error that says what is wrong, and nothing is sent."""
 
 import pytest
 from mcp import Client
@@ -95,14 +95,14 @@ async def test_a_rejected_value_is_not_repeated_in_the_error(client: Client) -> 
     assert "delete" not in text
 
 
-async def test_the_name_of_an_unknown_argument_is_cleaned_and_cut(client: Client) -> None:
+async def test_the_name_of_an_unknown_argument_is_sanitized_and_truncated(client: Client) -> None:
     text = await refused(client, "list_snapshots", **{"a\nb\u202e" + "x" * 500: 1})
     assert "\n" not in text
     assert "\u202e" not in text
     assert len(text) < 300
 
 
-async def test_many_bad_arguments_are_told_but_not_without_end(client: Client) -> None:
+async def test_the_number_of_reported_argument_errors_is_limited(client: Client) -> None:
     text = await refused(client, "list_snapshots", **{f"a{number}": 1 for number in range(100)})
     assert text.count("There is no argument") == 5
 

@@ -1,4 +1,4 @@
-"""What may be kept for a moment: by a client that is told so, and by the server to show it."""
+"""Caching: what a client may cache, and what the server caches for display."""
 
 import pytest
 from mcp import Client
@@ -10,12 +10,12 @@ from tests.conftest import World, ask, refused
 PAGE = {"search": "", "limit": 3}
 
 
-def asked(world: World) -> int:
-    """How often the cloud was asked for a list of VMs."""
-    return sum(it.url.path.endswith("/core/virtual-machines") for it in world.requests)
+def vm_requests(world: World) -> int:
+    """Return the number of requests for a list of VMs."""
+    return sum(request.url.path.endswith("/core/virtual-machines") for request in world.requests)
 
 
-async def test_lists_and_reads_say_how_long_they_may_be_kept_and_by_whom(world: World) -> None:
+async def test_lists_and_reads_state_their_cache_ttl_and_scope(world: World) -> None:
     async with world.client("2026-07-28") as client:
         lists = [
             await client.list_tools(),
@@ -24,14 +24,16 @@ async def test_lists_and_reads_say_how_long_they_may_be_kept_and_by_whom(world: 
             await client.list_resource_templates(),
         ]
         read = await client.read_resource("snapshot://policy")
-    assert {(it.ttl_ms, it.cache_scope) for it in lists} == {(LIST_CACHE_TTL_MS, "private")}
+    assert {(result.ttl_ms, result.cache_scope) for result in lists} == {
+        (LIST_CACHE_TTL_MS, "private")
+    }
     assert (read.ttl_ms, read.cache_scope) == (READ_CACHE_TTL_MS, "private")
 
 
-async def test_the_older_era_is_told_nothing_that_it_does_not_know(world: World) -> None:
+async def test_the_legacy_era_receives_no_cache_fields(world: World) -> None:
     async with world.client("legacy") as client:
-        told = (await client.list_tools()).model_fields_set
-    assert not told & {"ttl_ms", "cache_scope"}
+        fields = (await client.list_tools()).model_fields_set
+    assert not fields & {"ttl_ms", "cache_scope"}
 
 
 async def test_the_tools_come_in_the_same_order_every_time(client: Client) -> None:
@@ -39,44 +41,40 @@ async def test_the_tools_come_in_the_same_order_every_time(client: Client) -> No
     assert [tool.name for tool in first.tools] == [tool.name for tool in second.tools]
 
 
-async def test_the_pages_of_one_list_of_vms_cost_one_look_at_the_cloud(
-    client: Client, world: World
-) -> None:
+async def test_the_pages_of_one_list_of_vms_cost_one_request(client: Client, world: World) -> None:
     first = await ask(client, "list_virtual_machines", **PAGE)
-    seen = asked(world)
+    requests_before = vm_requests(world)
     second = await ask(client, "list_virtual_machines", **PAGE, cursor=first["next_cursor"])
-    assert asked(world) == seen
-    ids = [it["id"] for page in (first, second) for it in page["virtual_machines"]]
+    assert vm_requests(world) == requests_before
+    ids = [vm["id"] for page in (first, second) for vm in page["virtual_machines"]]
     assert ids == sorted(set(ids))
 
 
-async def test_what_was_seen_too_long_ago_is_looked_at_again(client: Client, world: World) -> None:
+async def test_an_expired_cache_entry_is_read_again(client: Client, world: World) -> None:
     first = await ask(client, "list_virtual_machines", **PAGE)
-    seen = asked(world)
+    requests_before = vm_requests(world)
     world.turned.turn(seconds=TTL_SECONDS)
     await ask(client, "list_virtual_machines", **PAGE, cursor=first["next_cursor"])
-    assert asked(world) > seen
+    assert vm_requests(world) > requests_before
 
 
 @pytest.mark.parametrize("again", [1, 2])
-async def test_a_first_page_of_vms_is_never_one_that_was_kept(
+async def test_the_first_page_of_vms_is_never_cached(
     client: Client, world: World, again: int
 ) -> None:
     for _ in range(again):
         await ask(client, "list_virtual_machines", **PAGE)
-    seen = asked(world)
+    requests_before = vm_requests(world)
     await ask(client, "list_virtual_machines", **PAGE)
-    assert asked(world) > seen
+    assert vm_requests(world) > requests_before
 
 
-async def test_a_decision_about_a_write_is_never_made_of_what_was_kept(
-    client: Client, world: World
-) -> None:
+async def test_a_decision_about_a_write_never_uses_the_cache(client: Client, world: World) -> None:
     ready = (await ask(client, "list_snapshots", state="ready"))["snapshots"][0]["id"]
     listed = (await ask(client, "list_virtual_machines"))["virtual_machines"]
-    seen = asked(world)
+    requests_before = vm_requests(world)
     sentence = await refused(
         client, "restore_snapshot", snapshot_id=ready, new_vm_name=listed[0]["name"]
     )
     assert "exists already" in sentence
-    assert asked(world) > seen
+    assert vm_requests(world) > requests_before

@@ -1,4 +1,4 @@
-"""A caller who leaves: nothing more is sent, and what was sent is seen through and recorded."""
+"""A cancelled call: nothing more is sent; what was sent is completed and recorded."""
 
 import anyio
 import httpx
@@ -7,22 +7,22 @@ from anyio.lowlevel import checkpoint
 from mcp import Client
 
 from tests.conftest import ERAS, World, ask
-from tests.tools.test_create import order
+from tests.tools.helpers import creation_arguments
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 
-async def settled(world: World, wanted: int) -> list[str]:
-    """The events of the ledger, once it holds as many rows as wanted."""
+async def wait_for_events(world: World, wanted: int) -> list[str]:
+    """Return the events of the ledger once it has the wanted number of rows."""
     with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
         while len(rows := await world.attempts()) < wanted:
             await checkpoint()
     return [row.event for row in rows]
 
 
-async def leave_while(
+async def cancel_while(
     client: Client, arguments: dict[str, object], reached: anyio.Event, release: anyio.Event
 ) -> None:
-    """Call create_snapshot, leave when `reached` is set, then set `release`."""
+    """Call create_snapshot, cancel it when `reached` is set, then set `release`."""
     async with anyio.create_task_group() as tasks:
         scope = anyio.CancelScope()
 
@@ -39,7 +39,7 @@ async def leave_while(
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_leaving_while_it_waits_sends_nothing_more(world: World, mode: str) -> None:
+async def test_cancelling_while_waiting_sends_nothing_more(world: World, mode: str) -> None:
     looked, never = anyio.Event(), anyio.Event()
 
     async def hang_when_looking(request: httpx.Request) -> httpx.Response | None:
@@ -49,12 +49,12 @@ async def test_leaving_while_it_waits_sends_nothing_more(world: World, mode: str
         return None
 
     async with world.client(mode) as client:
-        arguments = await order(client)
+        arguments = await creation_arguments(client)
         world.fail(hang_when_looking)
-        await leave_while(client, arguments | {"wait_seconds": 600}, looked, anyio.Event())
+        await cancel_while(client, arguments | {"wait_seconds": 600}, looked, anyio.Event())
         world.fail(None)
         sent = len(world.requests)
-        assert await settled(world, 2) == ["sent", "done"]
+        assert await wait_for_events(world, 2) == ["sent", "done"]
         for _ in range(50):
             await checkpoint()
         assert len(world.requests) == sent
@@ -63,7 +63,7 @@ async def test_leaving_while_it_waits_sends_nothing_more(world: World, mode: str
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_leaving_while_a_write_is_on_its_way_still_records_how_it_ended(
+async def test_cancelling_after_a_write_was_sent_still_records_its_end(
     world: World, mode: str
 ) -> None:
     on_its_way, release = anyio.Event(), anyio.Event()
@@ -75,10 +75,10 @@ async def test_leaving_while_a_write_is_on_its_way_still_records_how_it_ended(
         return None
 
     async with world.client(mode) as client:
-        arguments = await order(client)
+        arguments = await creation_arguments(client)
         world.fail(hold)
-        await leave_while(client, arguments, on_its_way, release)
-        assert await settled(world, 2) == ["sent", "done"]
+        await cancel_while(client, arguments, on_its_way, release)
+        assert await wait_for_events(world, 2) == ["sent", "done"]
         assert len(world.writes) == 1
         page = await ask(client, "list_snapshots", search="before-upgrade-x")
         assert page["total"] == 1

@@ -13,7 +13,7 @@ from snapshot_mcp.mcp_server import completions
 from snapshot_mcp.operations.cache import TTL_SECONDS
 from tests.conftest import World, ask
 from tests.hostile.corpus import TEXTS
-from tests.tools.test_policy import obey
+from tests.tools.helpers import set_policy
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 MACHINE = (PromptReference(name="roll_back_machine"), "machine")
@@ -170,7 +170,7 @@ async def test_hostile_names_are_suggested_sanitized(world: World, client: Clien
 
 
 async def test_an_unlisted_prompt_or_template_is_not_completed(world: World) -> None:
-    obey(world, '[allow]\ntools = ["list_virtual_machines"]')
+    set_policy(world, '[allow]\ntools = ["list_virtual_machines"]')
     async with world.client() as client:
         for target in ALL:
             assert (await complete(client, target)).values == []

@@ -10,38 +10,15 @@ from mcp import Client
 
 from snapshot_mcp.consent.signing_key import KEY_FILE
 from tests.conftest import World, answered, ask, refused
-
-COMMITS = ("delete_snapshot", "restore_snapshot")
-
-
-async def ready(client: Client, number: int = 0) -> dict[str, Any]:
-    """One of the ready snapshots, the newest first."""
-    page = await ask(client, "list_snapshots", state="ready", limit=100)
-    return page["snapshots"][number]
+from tests.tools.helpers import PLANNED_TOOLS, make_plan, plan_arguments, ready_snapshot
 
 
-def arguments_of(tool: str, snapshot: dict[str, Any]) -> dict[str, object]:
-    """What the tool needs beside plan_token and confirm."""
-    arguments: dict[str, object] = {"snapshot_id": snapshot["id"]}
-    return arguments | ({"new_vm_name": "back-again"} if tool == "restore_snapshot" else {})
-
-
-async def planned(
-    client: Client, tool: str, snapshot: dict[str, Any]
-) -> tuple[dict[str, object], dict[str, Any]]:
-    """A plan; and the arguments that commit it."""
-    arguments = arguments_of(tool, snapshot)
-    plan = await ask(client, tool, **arguments)
-    assert plan["outcome"] == "confirmation_required"
-    return arguments | {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}, plan
-
-
-@pytest.mark.parametrize("tool", COMMITS)
-async def test_a_plan_changes_nothing_and_tells_what_would_be_touched(
+@pytest.mark.parametrize("tool", PLANNED_TOOLS)
+async def test_a_plan_changes_nothing_and_shows_what_would_be_affected(
     world: World, client: Client, tool: str
 ) -> None:
-    snapshot = await ready(client)
-    _, plan = await planned(client, tool, snapshot)
+    snapshot = await ready_snapshot(client)
+    _, plan = await make_plan(client, tool, snapshot)
     assert plan["confirm_with"] == snapshot["name"]
     assert plan["plan"]["snapshot_id"] == snapshot["id"]
     assert plan["plan"]["name"] == snapshot["name"]
@@ -57,7 +34,7 @@ async def test_a_delete_plan_warns_of_the_last_copy_the_gone_vm_and_the_image(
     client: Client,
 ) -> None:
     everything = (await ask(client, "list_snapshots", state="ready", limit=100))["snapshots"]
-    seen = set[str]()
+    warned = set[str]()
     for snapshot in everything:
         details = await ask(client, "inspect_snapshot", snapshot_id=snapshot["id"])
         plan = (await ask(client, "delete_snapshot", snapshot_id=snapshot["id"]))["plan"]
@@ -69,15 +46,15 @@ async def test_a_delete_plan_warns_of_the_last_copy_the_gone_vm_and_the_image(
         assert ("last ready snapshot" in warnings) is plan["last_ready_of_vm"]
         assert ("exists nowhere else" in warnings) is plan["vm_gone"]
         assert ("is deleted too" in warnings) is ("derived_image" in plan)
-        seen |= {name for name in ("last_ready_of_vm", "vm_gone") if plan[name]}
-        seen |= {"derived_image"} & plan.keys()
-    assert seen == {"last_ready_of_vm", "vm_gone", "derived_image"}
+        warned |= {name for name in ("last_ready_of_vm", "vm_gone") if plan[name]}
+        warned |= {"derived_image"} & plan.keys()
+    assert warned == {"last_ready_of_vm", "vm_gone", "derived_image"}
 
 
-async def test_a_restore_plan_tells_the_new_vm_and_its_estimated_price(client: Client) -> None:
-    snapshot = await ready(client)
+async def test_a_restore_plan_shows_the_new_vm_and_its_estimated_price(client: Client) -> None:
+    snapshot = await ready_snapshot(client)
     details = (await ask(client, "inspect_snapshot", snapshot_id=snapshot["id"]))["snapshot"]
-    _, plan = await planned(client, "restore_snapshot", snapshot)
+    _, plan = await make_plan(client, "restore_snapshot", snapshot)
     assert plan["plan"]["new_vm_name"] == "back-again"
     assert plan["plan"]["flavor"] == details["vm_flavor"]["name"]
     assert plan["plan"]["region"] == details["region"]
@@ -85,17 +62,19 @@ async def test_a_restore_plan_tells_the_new_vm_and_its_estimated_price(client: C
     assert "billed" in plan["plan"]["action"]
 
 
-async def test_a_delete_with_consent_deletes_that_snapshot_alone(
+async def test_a_delete_with_consent_deletes_only_that_snapshot(
     world: World, client: Client
 ) -> None:
     before = (await ask(client, "list_snapshots", limit=100))["snapshots"]
-    snapshot = await ready(client)
-    commit, _ = await planned(client, "delete_snapshot", snapshot)
+    snapshot = await ready_snapshot(client)
+    commit, _ = await make_plan(client, "delete_snapshot", snapshot)
     result = await ask(client, "delete_snapshot", **commit)
     assert result["outcome"] == "deleted"
     assert result["snapshot_id"] == snapshot["id"]
     after = (await ask(client, "list_snapshots", limit=100))["snapshots"]
-    assert [it["id"] for it in after] == [it["id"] for it in before if it != snapshot]
+    assert [entry["id"] for entry in after] == [
+        entry["id"] for entry in before if entry != snapshot
+    ]
     assert world.writes == [f"DELETE /v1/core/snapshots/{snapshot['id']}"]
     rows = await world.attempts()
     assert [row.event for row in rows] == ["sent", "done"]
@@ -107,8 +86,8 @@ async def test_a_delete_with_consent_deletes_that_snapshot_alone(
 async def test_a_restore_with_consent_makes_one_new_vm_and_waits_for_it(
     world: World, client: Client
 ) -> None:
-    snapshot = await ready(client)
-    commit, _ = await planned(client, "restore_snapshot", snapshot)
+    snapshot = await ready_snapshot(client)
+    commit, _ = await make_plan(client, "restore_snapshot", snapshot)
     result = await ask(client, "restore_snapshot", **commit, wait_seconds=60)
     assert result["outcome"] == "restored"
     assert result["virtual_machine"]["name"] == "back-again"
@@ -119,16 +98,16 @@ async def test_a_restore_with_consent_makes_one_new_vm_and_waits_for_it(
 
 
 async def test_a_restore_that_is_not_waited_for_is_pending(client: Client) -> None:
-    commit, _ = await planned(client, "restore_snapshot", await ready(client))
+    commit, _ = await make_plan(client, "restore_snapshot", await ready_snapshot(client))
     result = await ask(client, "restore_snapshot", **commit, wait_seconds=0)
     assert result["outcome"] == "pending"
     assert 'list_virtual_machines with search "back-again"' in result["next_step"]
     assert "do not restore it again" in result["next_step"]
 
 
-async def test_a_contract_that_the_cloud_rejects_is_told(client: Client) -> None:
-    snapshot = await ready(client)
-    arguments = arguments_of("restore_snapshot", snapshot) | {"contract_id": 987_654}
+async def test_a_contract_that_the_cloud_rejects_is_reported(client: Client) -> None:
+    snapshot = await ready_snapshot(client)
+    arguments = plan_arguments("restore_snapshot", snapshot) | {"contract_id": 987_654}
     plan = await ask(client, "restore_snapshot", **arguments)
     commit = arguments | {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
     result = await ask(client, "restore_snapshot", **commit, wait_seconds=60)
@@ -136,9 +115,11 @@ async def test_a_contract_that_the_cloud_rejects_is_told(client: Client) -> None
     assert "rejected the contract, so the VM is billed on demand" in result["next_step"]
 
 
-@pytest.mark.parametrize("tool", COMMITS)
-async def test_half_of_the_evidence_sends_nothing(world: World, client: Client, tool: str) -> None:
-    commit, _ = await planned(client, tool, await ready(client))
+@pytest.mark.parametrize("tool", PLANNED_TOOLS)
+async def test_a_commit_without_token_or_words_sends_nothing(
+    world: World, client: Client, tool: str
+) -> None:
+    commit, _ = await make_plan(client, tool, await ready_snapshot(client))
     for missing in ("plan_token", "confirm"):
         half = {name: value for name, value in commit.items() if name != missing}
         text = await refused(client, tool, **half)
@@ -147,11 +128,11 @@ async def test_half_of_the_evidence_sends_nothing(world: World, client: Client, 
     assert world.writes == []
 
 
-@pytest.mark.parametrize("tool", COMMITS)
-async def test_wrong_words_send_nothing_and_the_right_ones_are_not_told(
+@pytest.mark.parametrize("tool", PLANNED_TOOLS)
+async def test_wrong_words_send_nothing_and_do_not_reveal_the_right_ones(
     world: World, client: Client, tool: str
 ) -> None:
-    commit, _ = await planned(client, tool, await ready(client))
+    commit, _ = await make_plan(client, tool, await ready_snapshot(client))
     right = str(commit["confirm"])
     for wrong in ("yes", right.upper(), right + " ", right[:-1]):
         text = await refused(client, tool, **(commit | {"confirm": wrong}))
@@ -162,36 +143,40 @@ async def test_wrong_words_send_nothing_and_the_right_ones_are_not_told(
     assert result["outcome"] in ("deleted", "restored")
 
 
-@pytest.mark.parametrize("tool", COMMITS)
+@pytest.mark.parametrize("tool", PLANNED_TOOLS)
 async def test_a_plan_works_once(world: World, client: Client, tool: str) -> None:
-    commit, _ = await planned(client, tool, await ready(client))
+    commit, _ = await make_plan(client, tool, await ready_snapshot(client))
     await ask(client, tool, **commit)
     text = await refused(client, tool, **commit)
     assert text.startswith("This plan was already used; a plan can be used once.")
     assert len(world.writes) == 1
 
 
-@pytest.mark.parametrize("tool", COMMITS)
-async def test_a_plan_ends_after_ten_minutes(world: World, client: Client, tool: str) -> None:
-    commit, _ = await planned(client, tool, await ready(client))
+@pytest.mark.parametrize("tool", PLANNED_TOOLS)
+async def test_a_plan_expires_after_ten_minutes(world: World, client: Client, tool: str) -> None:
+    commit, _ = await make_plan(client, tool, await ready_snapshot(client))
     world.turned.turn(minutes=10)
     assert "This plan has expired." in await refused(client, tool, **commit)
     assert world.writes == []
 
 
-@pytest.mark.parametrize("tool", COMMITS)
-async def test_a_plan_is_for_its_own_target(world: World, client: Client, tool: str) -> None:
-    commit, _ = await planned(client, tool, await ready(client))
-    other = await ready(client, 1)
+@pytest.mark.parametrize("tool", PLANNED_TOOLS)
+async def test_a_plan_is_valid_for_its_own_target_only(
+    world: World, client: Client, tool: str
+) -> None:
+    commit, _ = await make_plan(client, tool, await ready_snapshot(client))
+    other = await ready_snapshot(client, 1)
     elsewhere = commit | {"snapshot_id": other["id"], "confirm": other["name"]}
     assert "for another tool or another snapshot" in await refused(client, tool, **elsewhere)
     assert world.writes == []
 
 
-async def test_a_plan_is_for_its_own_tool_and_arguments(world: World, client: Client) -> None:
-    snapshot = await ready(client)
-    delete, _ = await planned(client, "delete_snapshot", snapshot)
-    restore, _ = await planned(client, "restore_snapshot", snapshot)
+async def test_a_plan_is_valid_for_its_own_tool_and_arguments_only(
+    world: World, client: Client
+) -> None:
+    snapshot = await ready_snapshot(client)
+    delete, _ = await make_plan(client, "delete_snapshot", snapshot)
+    restore, _ = await make_plan(client, "restore_snapshot", snapshot)
     crossed = restore | {"plan_token": delete["plan_token"]}
     assert "for another tool" in await refused(client, "restore_snapshot", **crossed)
     renamed = restore | {"new_vm_name": "another-name"}
@@ -201,9 +186,9 @@ async def test_a_plan_is_for_its_own_tool_and_arguments(world: World, client: Cl
     assert world.writes == []
 
 
-@pytest.mark.parametrize("tool", COMMITS)
+@pytest.mark.parametrize("tool", PLANNED_TOOLS)
 async def test_a_forged_token_sends_nothing(world: World, client: Client, tool: str) -> None:
-    commit, _ = await planned(client, tool, await ready(client))
+    commit, _ = await make_plan(client, tool, await ready_snapshot(client))
     token = str(commit["plan_token"])
     claims = jwt.decode(token, options={"verify_signature": False})
     forged = [
@@ -222,7 +207,7 @@ async def test_a_forged_token_sends_nothing(world: World, client: Client, tool: 
 
 async def test_a_token_of_another_cloud_with_the_same_key_sends_nothing(world: World) -> None:
     async with world.client() as client:
-        commit, _ = await planned(client, "delete_snapshot", await ready(client))
+        commit, _ = await make_plan(client, "delete_snapshot", await ready_snapshot(client))
     claims = jwt.decode(str(commit["plan_token"]), options={"verify_signature": False})
     key = bytes.fromhex((world.folder / KEY_FILE).read_text())
     foreign = jwt.encode(claims | {"aud": "elsewhere"}, key, algorithm="HS256")
@@ -232,14 +217,14 @@ async def test_a_token_of_another_cloud_with_the_same_key_sends_nothing(world: W
     assert world.writes == []
 
 
-async def test_a_target_that_changed_since_gets_a_new_plan(world: World, client: Client) -> None:
+async def test_a_target_that_has_changed_gets_a_new_plan(world: World, client: Client) -> None:
     async def change(request: httpx.Request, response: httpx.Response) -> httpx.Response:
         body = json.loads(await response.aread())
         if "snapshot" in body:
             body["snapshot"]["updated_at"] = "2026-11-20T11:59:59Z"
         return httpx.Response(200, json=body, request=request)
 
-    commit, plan = await planned(client, "delete_snapshot", await ready(client))
+    commit, plan = await make_plan(client, "delete_snapshot", await ready_snapshot(client))
     world.tamper(change)
     again = await ask(client, "delete_snapshot", **commit)
     assert again["outcome"] == "confirmation_required"
@@ -259,7 +244,7 @@ async def test_a_plan_is_void_when_a_deleted_sibling_makes_the_target_the_last_c
     for snapshot in everything:
         by_vm.setdefault(snapshot["vm_id"], []).append(snapshot)
     siblings = min((group for group in by_vm.values() if len(group) > 1), key=len)
-    commits = [(await planned(client, "delete_snapshot", it))[0] for it in siblings]
+    commits = [(await make_plan(client, "delete_snapshot", row))[0] for row in siblings]
     for commit in commits[:-1]:
         result = await ask(client, "delete_snapshot", **commit)
         if result["outcome"] == "confirmation_required":
@@ -271,14 +256,14 @@ async def test_a_plan_is_void_when_a_deleted_sibling_makes_the_target_the_last_c
     assert len(world.writes) == len(siblings) - 1
 
 
-async def test_a_snapshot_that_is_not_there_is_told_and_nothing_is_sent(
+async def test_a_missing_snapshot_is_reported_and_nothing_is_sent(
     world: World, client: Client
 ) -> None:
-    for tool in COMMITS:
-        text = await refused(client, tool, **arguments_of(tool, {"id": 999_999}))
+    for tool in PLANNED_TOOLS:
+        text = await refused(client, tool, **plan_arguments(tool, {"id": 999_999}))
         assert text == "The cloud has no snapshot 999999. Nothing was changed."
-    commit, _ = await planned(client, "delete_snapshot", await ready(client))
-    other, _ = await planned(client, "delete_snapshot", await ready(client))
+    commit, _ = await make_plan(client, "delete_snapshot", await ready_snapshot(client))
+    other, _ = await make_plan(client, "delete_snapshot", await ready_snapshot(client))
     await ask(client, "delete_snapshot", **commit)
     assert "The cloud has no snapshot" in await refused(client, "delete_snapshot", **other)
     assert len(world.writes) == 1
@@ -300,22 +285,22 @@ async def test_a_snapshot_that_is_not_ready_is_neither_restored_nor_deleted(
         allow_interruption=True,
         wait_seconds=0,
     )
-    for tool, verb in zip(COMMITS, ("deleted", "restored"), strict=True):
-        text = await refused(client, tool, **arguments_of(tool, made["snapshot"]))
+    for tool, verb in zip(PLANNED_TOOLS, ("deleted", "restored"), strict=True):
+        text = await refused(client, tool, **plan_arguments(tool, made["snapshot"]))
         assert f"cannot be {verb} now: it is pending (status CREATING)" in text
     assert len(world.writes) == 1
 
 
 async def test_a_failed_snapshot_can_be_deleted_but_not_restored(client: Client) -> None:
     failed = (await ask(client, "list_snapshots", state="failed"))["snapshots"][0]
-    text = await refused(client, "restore_snapshot", **arguments_of("restore_snapshot", failed))
+    text = await refused(client, "restore_snapshot", **plan_arguments("restore_snapshot", failed))
     assert "cannot be restored now: it is failed (status ERROR)" in text
-    commit, _ = await planned(client, "delete_snapshot", failed)
+    commit, _ = await make_plan(client, "delete_snapshot", failed)
     assert (await ask(client, "delete_snapshot", **commit))["outcome"] == "deleted"
 
 
 async def test_a_restore_under_the_name_of_a_vm_is_refused(world: World, client: Client) -> None:
-    snapshot = await ready(client)
+    snapshot = await ready_snapshot(client)
     text = await refused(
         client, "restore_snapshot", snapshot_id=snapshot["id"], new_vm_name="training-box"
     )
@@ -332,9 +317,9 @@ async def test_a_name_with_hidden_characters_is_confirmed_by_its_id(
             body["snapshot"]["name"] = "nightly\u200b-1"
         return httpx.Response(response.status_code, json=body, request=request)
 
-    snapshot = await ready(client)
+    snapshot = await ready_snapshot(client)
     world.tamper(rename)
-    commit, plan = await planned(client, "delete_snapshot", snapshot)
+    commit, plan = await make_plan(client, "delete_snapshot", snapshot)
     assert plan["confirm_with"] == str(snapshot["id"])
     assert any("Hidden characters" in warning for warning in plan["plan"]["warnings"])
     wrong = commit | {"confirm": "nightly-1"}
@@ -342,22 +327,22 @@ async def test_a_name_with_hidden_characters_is_confirmed_by_its_id(
     assert (await ask(client, "delete_snapshot", **commit))["outcome"] == "deleted"
 
 
-async def test_where_only_a_person_may_consent_both_tools_refuse_before_any_plan(
+async def test_with_consent_human_both_tools_refuse_before_any_plan(
     world: World,
 ) -> None:
     world.settings = world.settings.model_copy(update={"consent": "human"})
     async with world.client() as client:
-        snapshot = await ready(client)
+        snapshot = await ready_snapshot(client)
         before = len(world.requests)
-        for tool in COMMITS:
-            text = await refused(client, tool, **arguments_of(tool, snapshot))
+        for tool in PLANNED_TOOLS:
+            text = await refused(client, tool, **plan_arguments(tool, snapshot))
             assert "neither ask a person nor show the panel" in text
             assert "SNAPSHOT_MCP_CONSENT" in text
         assert len(world.requests) == before
 
 
-@pytest.mark.parametrize("tool", COMMITS)
-async def test_an_outcome_that_nobody_saw_is_unknown_and_the_plan_is_used_up(
+@pytest.mark.parametrize("tool", PLANNED_TOOLS)
+async def test_an_outcome_that_cannot_be_determined_is_unknown_and_uses_the_plan(
     world: World, client: Client, tool: str
 ) -> None:
     async def vanish(request: httpx.Request) -> httpx.Response | None:
@@ -365,7 +350,7 @@ async def test_an_outcome_that_nobody_saw_is_unknown_and_the_plan_is_used_up(
             raise httpx.ReadTimeout("lost")
         return None
 
-    commit, _ = await planned(client, tool, await ready(client))
+    commit, _ = await make_plan(client, tool, await ready_snapshot(client))
     world.fail(vanish)
     result = await ask(client, tool, **commit)
     assert result["outcome"] == "unknown"
@@ -376,16 +361,14 @@ async def test_an_outcome_that_nobody_saw_is_unknown_and_the_plan_is_used_up(
     assert [row.event for row in await world.attempts()] == ["sent", "unknown"]
 
 
-@pytest.mark.parametrize("tool", COMMITS)
-async def test_an_answer_that_is_lost_is_made_good_by_looking(
-    world: World, client: Client, tool: str
-) -> None:
+@pytest.mark.parametrize("tool", PLANNED_TOOLS)
+async def test_a_lost_answer_is_reconciled(world: World, client: Client, tool: str) -> None:
     async def lose(request: httpx.Request, response: httpx.Response) -> httpx.Response:
         if request.method != "GET":
             raise httpx.ReadTimeout("lost")
         return response
 
-    commit, _ = await planned(client, tool, await ready(client))
+    commit, _ = await make_plan(client, tool, await ready_snapshot(client))
     world.tamper(lose)
     result = await ask(client, tool, **commit)
     if tool == "delete_snapshot":
@@ -398,7 +381,7 @@ async def test_an_answer_that_is_lost_is_made_good_by_looking(
     assert events == [("sent", ""), ("done", "settled: the cloud shows it")]
 
 
-async def test_a_deletion_that_is_not_seen_to_end_is_pending(world: World, client: Client) -> None:
+async def test_a_deletion_that_is_not_confirmed_is_pending(world: World, client: Client) -> None:
     async def keep(request: httpx.Request, response: httpx.Response) -> httpx.Response:
         if request.method == "DELETE":
             kept.append(str(request.url.path))
@@ -408,16 +391,16 @@ async def test_a_deletion_that_is_not_seen_to_end_is_pending(world: World, clien
         return response
 
     kept: list[str] = []
-    snapshot = await ready(client)
-    commit, _ = await planned(client, "delete_snapshot", snapshot)
+    snapshot = await ready_snapshot(client)
+    commit, _ = await make_plan(client, "delete_snapshot", snapshot)
     world.tamper(keep)
     answer, text = await answered(client, "delete_snapshot", **commit)
     assert answer["outcome"] == "pending"
     assert f"inspect_snapshot with {snapshot['id']} later" in text
 
 
-@pytest.mark.parametrize("tool", COMMITS)
-async def test_a_cloud_that_is_not_reached_at_the_commit_changes_nothing(
+@pytest.mark.parametrize("tool", PLANNED_TOOLS)
+async def test_an_unreachable_cloud_at_the_commit_changes_nothing(
     world: World, client: Client, tool: str
 ) -> None:
     async def refuse(request: httpx.Request) -> httpx.Response | None:
@@ -425,24 +408,26 @@ async def test_a_cloud_that_is_not_reached_at_the_commit_changes_nothing(
             raise httpx.ConnectError("refused")
         return None
 
-    commit, _ = await planned(client, tool, await ready(client))
+    commit, _ = await make_plan(client, tool, await ready_snapshot(client))
     world.fail(refuse)
     text = await refused(client, tool, **commit)
     assert "The cloud could not be reached (no connection). Nothing was changed." in text
     assert [row.event for row in await world.attempts()] == ["sent", "failed"]
 
 
-@pytest.mark.parametrize("tool", COMMITS)
-async def test_the_text_of_a_plan_holds_its_token_and_its_words(client: Client, tool: str) -> None:
-    plan, text = await answered(client, tool, **arguments_of(tool, await ready(client)))
+@pytest.mark.parametrize("tool", PLANNED_TOOLS)
+async def test_the_text_of_a_plan_contains_its_token_and_its_words(
+    client: Client, tool: str
+) -> None:
+    plan, text = await answered(client, tool, **plan_arguments(tool, await ready_snapshot(client)))
     assert plan["plan_token"] in text
     assert f'"{plan["confirm_with"]}"' in text
 
 
-async def test_a_broken_signing_key_is_told_and_nothing_is_sent(
+async def test_a_broken_signing_key_is_reported_and_nothing_is_sent(
     world: World, client: Client
 ) -> None:
-    snapshot = await ready(client)
+    snapshot = await ready_snapshot(client)
     (world.folder / KEY_FILE).write_text("not a key")
     text = await refused(client, "delete_snapshot", snapshot_id=snapshot["id"])
     assert "The signing key of plans cannot be used" in text
@@ -452,8 +437,8 @@ async def test_a_broken_signing_key_is_told_and_nothing_is_sent(
 async def test_every_refusal_is_in_the_ledger_with_its_plan_and_its_reason(
     world: World, client: Client
 ) -> None:
-    snapshot, other = await ready(client), await ready(client, 1)
-    commit, _ = await planned(client, "delete_snapshot", snapshot)
+    snapshot, other = await ready_snapshot(client), await ready_snapshot(client, 1)
+    commit, _ = await make_plan(client, "delete_snapshot", snapshot)
     elsewhere = commit | {"snapshot_id": other["id"]}
     await refused(client, "delete_snapshot", **elsewhere)
     await refused(client, "delete_snapshot", **(commit | {"confirm": "no"}))
@@ -461,7 +446,7 @@ async def test_every_refusal_is_in_the_ledger_with_its_plan_and_its_reason(
     await ask(client, "delete_snapshot", **commit)
     await refused(client, "delete_snapshot", **commit)
     world.turned.turn(minutes=11)
-    late, _ = await planned(client, "delete_snapshot", other)
+    late, _ = await make_plan(client, "delete_snapshot", other)
     world.turned.turn(minutes=11)
     await refused(client, "delete_snapshot", **late)
     rows = [row for row in await world.ledger() if row.event == "refused"]

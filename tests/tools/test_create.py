@@ -9,28 +9,13 @@ from mcp import Client
 from mcp_types import CallToolResult
 
 from tests.conftest import World, answered, ask, refused, said
+from tests.tools.helpers import creation_arguments, find_vm
 
 pytestmark = pytest.mark.one_era
 
 
-async def vm_with(client: Client, **wanted: object) -> dict[str, object]:
-    """The first VM whose fields are as wanted."""
-    page = await ask(client, "list_virtual_machines", limit=100)
-    return next(
-        vm
-        for vm in page["virtual_machines"]
-        if all(vm.get(name) == value for name, value in wanted.items())
-    )
-
-
-async def order(client: Client, name: str = "before-upgrade-x") -> dict[str, object]:
-    """The arguments of a create that is accepted."""
-    vm = await vm_with(client, status="ACTIVE", can_snapshot=True)
-    return {"vm_id": vm["id"], "name": name, "allow_interruption": True}
-
-
 async def test_a_snapshot_is_created_and_waited_for(world: World, client: Client) -> None:
-    wanted = await order(client)
+    wanted = await creation_arguments(client)
     result = await ask(
         client, "create_snapshot", **wanted, description="why", labels=["keep"], wait_seconds=60
     )
@@ -43,26 +28,28 @@ async def test_a_snapshot_is_created_and_waited_for(world: World, client: Client
     assert [row.event for row in await world.attempts()] == ["sent", "done"]
 
 
-async def test_waiting_tells_its_progress_which_only_grows(client: Client) -> None:
-    told: list[tuple[float, float | None, str | None]] = []
+async def test_waiting_reports_progress_that_only_grows(client: Client) -> None:
+    updates: list[tuple[float, float | None, str | None]] = []
 
     async def note(progress: float, total: float | None, message: str | None) -> None:
-        told.append((progress, total, message))
+        updates.append((progress, total, message))
 
-    wanted = await order(client)
+    wanted = await creation_arguments(client)
     await client.call_tool("create_snapshot", wanted | {"wait_seconds": 60}, progress_callback=note)
-    steps = [progress for progress, _, _ in told]
+    steps = [progress for progress, _, _ in updates]
     assert len(steps) > 2
     assert steps == sorted(set(steps))
-    assert {total for _, total, _ in told} == {60}
-    assert told[0][2] is not None
-    assert "CREATING" in told[0][2]
+    assert {total for _, total, _ in updates} == {60}
+    assert updates[0][2] is not None
+    assert "CREATING" in updates[0][2]
 
 
-async def test_without_waiting_the_answer_is_pending_and_says_what_to_call_next(
+async def test_without_waiting_the_outcome_is_pending_and_names_the_next_call(
     client: Client,
 ) -> None:
-    result = await ask(client, "create_snapshot", **await order(client), wait_seconds=0)
+    result = await ask(
+        client, "create_snapshot", **await creation_arguments(client), wait_seconds=0
+    )
     assert result["outcome"] == "pending"
     assert result["snapshot"]["state"] == "pending"
     assert f"inspect_snapshot with {result['snapshot']['id']}" in result["next_step"]
@@ -70,23 +57,25 @@ async def test_without_waiting_the_answer_is_pending_and_says_what_to_call_next(
 
 
 async def test_the_wait_ends_at_its_limit(world: World, client: Client) -> None:
-    wanted = await order(client)
+    wanted = await creation_arguments(client)
     began = world.turned.time
     result = await ask(client, "create_snapshot", **wanted, wait_seconds=2)
     assert result["outcome"] == "pending"
     assert (world.turned.time - began).total_seconds() == pytest.approx(2)
 
 
-async def test_a_running_vm_is_not_interrupted_unasked(world: World, client: Client) -> None:
-    wanted = await order(client) | {"allow_interruption": False}
+async def test_a_running_vm_is_not_interrupted_without_permission(
+    world: World, client: Client
+) -> None:
+    wanted = await creation_arguments(client) | {"allow_interruption": False}
     text = await refused(client, "create_snapshot", **wanted)
     assert "shuts it off for the snapshot and starts it again" in text
     assert "Nothing was changed." in text
     assert world.writes == []
 
 
-async def test_a_vm_that_is_off_needs_no_leave_to_interrupt(client: Client) -> None:
-    vm = await vm_with(client, status="SHUTOFF")
+async def test_a_vm_that_is_off_needs_no_permission_to_interrupt(client: Client) -> None:
+    vm = await find_vm(client, status="SHUTOFF")
     result = await ask(client, "create_snapshot", vm_id=vm["id"], name="cold", wait_seconds=60)
     assert result["outcome"] == "created"
 
@@ -106,17 +95,17 @@ async def test_a_vm_that_cannot_be_snapshotted_is_refused_before_anything_is_sen
 async def test_a_second_snapshot_of_the_same_vm_is_refused_while_one_is_under_way(
     world: World, client: Client
 ) -> None:
-    wanted = await order(client)
+    wanted = await creation_arguments(client)
     await ask(client, "create_snapshot", **wanted, wait_seconds=0)
     text = await refused(client, "create_snapshot", **(wanted | {"name": "another"}))
     assert "another snapshot of it is in progress" in text
     assert len(world.writes) == 1
 
 
-async def test_of_two_orders_for_one_vm_at_the_same_time_one_is_refused_before_it_is_sent(
+async def test_of_two_concurrent_calls_for_one_vm_one_is_refused_before_it_is_sent(
     world: World, client: Client
 ) -> None:
-    wanted, results = await order(client), list[CallToolResult]()
+    wanted, results = await creation_arguments(client), list[CallToolResult]()
 
     async def call(name: str) -> None:
         results.append(await client.call_tool("create_snapshot", wanted | {"name": name}))
@@ -131,12 +120,12 @@ async def test_of_two_orders_for_one_vm_at_the_same_time_one_is_refused_before_i
 
 async def test_a_name_that_is_taken_is_refused(world: World, client: Client) -> None:
     taken = (await ask(client, "list_snapshots", limit=1))["snapshots"][0]["name"]
-    text = await refused(client, "create_snapshot", **await order(client, taken))
+    text = await refused(client, "create_snapshot", **await creation_arguments(client, taken))
     assert f'A snapshot named "{taken}" exists already.' in text
     assert world.writes == []
 
 
-async def test_a_vm_that_does_not_exist_is_told(world: World, client: Client) -> None:
+async def test_a_missing_vm_is_reported(world: World, client: Client) -> None:
     text = await refused(client, "create_snapshot", vm_id=4, name="x")
     assert text == "The cloud has no VM 4. Nothing was changed."
     assert world.writes == []
@@ -153,7 +142,7 @@ async def test_a_vm_that_does_not_exist_is_told(world: World, client: Client) ->
         httpx.Response(201, json={"status": True}),
     ],
 )
-async def test_an_answer_that_is_lost_or_makes_no_sense_is_made_good_by_looking(
+async def test_a_lost_or_unusable_answer_is_reconciled(
     world: World, client: Client, failure: httpx.Response | httpx.HTTPError
 ) -> None:
     async def lose(request: httpx.Request, response: httpx.Response) -> httpx.Response:
@@ -163,7 +152,7 @@ async def test_an_answer_that_is_lost_or_makes_no_sense_is_made_good_by_looking(
             raise failure
         return failure
 
-    wanted = await order(client)
+    wanted = await creation_arguments(client)
     world.tamper(lose)
     result = await ask(client, "create_snapshot", **wanted)
     assert result["outcome"] == "created"
@@ -188,7 +177,7 @@ async def test_an_answer_that_is_lost_or_makes_no_sense_is_made_good_by_looking(
         (httpx.Response(503), "failed", "failed"),
     ],
 )
-async def test_what_the_cloud_never_shows_failed_only_if_nothing_can_come_of_it_any_more(
+async def test_a_write_without_effect_has_failed_only_if_it_cannot_complete_later(
     world: World,
     client: Client,
     failure: httpx.Response | httpx.HTTPError,
@@ -202,7 +191,7 @@ async def test_what_the_cloud_never_shows_failed_only_if_nothing_can_come_of_it_
             raise failure
         return failure
 
-    wanted = await order(client)
+    wanted = await creation_arguments(client)
     world.fail(vanish)
     result = await ask(client, "create_snapshot", **wanted)
     assert result["outcome"] == outcome
@@ -224,7 +213,7 @@ async def test_a_refusal_by_the_cloud_is_an_error_and_recorded_as_failed(
         body = {"status": False, "message": "SECRET is currently being used to create a snapshot"}
         return httpx.Response(400, json=body) if request.method == "POST" else None
 
-    wanted = await order(client)
+    wanted = await creation_arguments(client)
     world.fail(refuse)
     text = await refused(client, "create_snapshot", **wanted)
     assert "the VM is busy with a snapshot. Nothing was changed." in text
@@ -232,14 +221,14 @@ async def test_a_refusal_by_the_cloud_is_an_error_and_recorded_as_failed(
     assert [row.event for row in await world.attempts()] == ["sent", "failed"]
 
 
-async def test_trouble_while_waiting_does_not_hide_that_it_was_ordered(
+async def test_an_error_while_waiting_does_not_hide_the_accepted_request(
     world: World, client: Client
 ) -> None:
     async def break_reads(request: httpx.Request) -> httpx.Response | None:
-        ordered = any(it.startswith("POST") for it in world.writes)
+        ordered = any(write.startswith("POST") for write in world.writes)
         return httpx.Response(503) if ordered and request.method == "GET" else None
 
-    wanted = await order(client)
+    wanted = await creation_arguments(client)
     world.fail(break_reads)
     result = await ask(client, "create_snapshot", **wanted, wait_seconds=20)
     assert result["outcome"] == "pending"
@@ -249,7 +238,7 @@ async def test_trouble_while_waiting_does_not_hide_that_it_was_ordered(
     )
 
 
-async def test_a_snapshot_that_fails_is_told_as_failed(world: World, client: Client) -> None:
+async def test_a_snapshot_that_fails_is_reported_as_failed(world: World, client: Client) -> None:
     async def fail(request: httpx.Request, response: httpx.Response) -> httpx.Response:
         if not request.url.path.startswith("/v1/core/snapshots/") or "name-" in request.url.path:
             return response
@@ -257,7 +246,7 @@ async def test_a_snapshot_that_fails_is_told_as_failed(world: World, client: Cli
         body["snapshot"]["status"] = "ERROR"
         return httpx.Response(200, json=body)
 
-    wanted = await order(client)
+    wanted = await creation_arguments(client)
     world.tamper(fail)
     answer, text = await answered(client, "create_snapshot", **wanted)
     assert answer["outcome"] == "failed"
@@ -267,7 +256,7 @@ async def test_a_snapshot_that_fails_is_told_as_failed(world: World, client: Cli
 async def test_nothing_is_sent_when_the_ledger_cannot_be_written(
     world: World, client: Client
 ) -> None:
-    wanted = await order(client)
+    wanted = await creation_arguments(client)
     for file in world.folder.glob("ledger.db*"):
         file.unlink()
     (world.folder / "ledger.db").mkdir()

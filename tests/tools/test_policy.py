@@ -1,4 +1,4 @@
-"""The operator's policy, through the tools: checked at the plan and again at the commit."""
+"""The tools enforce the operator's policy at the plan and again at the commit."""
 
 from pathlib import Path
 
@@ -9,15 +9,7 @@ from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.mcp_server.app import create_server
 from snapshot_mcp.settings.environment import Settings
 from tests.conftest import World, ask, refused
-from tests.tools.test_consent import planned, ready
-from tests.tools.test_create import order
-
-
-def obey(world: World, text: str) -> None:
-    """Give the next server of this world a policy."""
-    path = world.folder / "policy.toml"
-    path.write_text(text, encoding="utf-8")
-    world.settings = world.settings.model_copy(update={"policy": path})
+from tests.tools.helpers import creation_arguments, make_plan, ready_snapshot, set_policy
 
 
 @pytest.mark.parametrize(
@@ -35,58 +27,58 @@ def obey(world: World, text: str) -> None:
 async def test_a_protected_snapshot_is_not_even_planned_for_deletion(
     world: World, text: str, rule: str
 ) -> None:
-    obey(world, text)
+    set_policy(world, text)
     async with world.client() as client:
-        snapshot = await ready(client)
-        told = await refused(client, "delete_snapshot", snapshot_id=snapshot["id"])
-    assert f"Rule: {rule}. Nothing was changed. No argument overrides the policy" in told
+        snapshot = await ready_snapshot(client)
+        refusal = await refused(client, "delete_snapshot", snapshot_id=snapshot["id"])
+    assert f"Rule: {rule}. Nothing was changed. No argument overrides the policy" in refusal
     assert world.writes == []
     (row,) = await world.ledger()
     assert (row.event, row.target) == ("refused", snapshot["id"])
     assert rule in row.reason
 
 
-async def test_a_plan_made_before_a_rule_is_not_carried_out_under_it(world: World) -> None:
+async def test_a_plan_made_before_a_rule_is_refused_under_it(world: World) -> None:
     async with world.client() as client:
-        delete, _ = await planned(client, "delete_snapshot", await ready(client))
-        restore, _ = await planned(client, "restore_snapshot", await ready(client))
-    obey(world, '[protect]\nlabels = ["nightly"]\n[limits]\nrestores_per_hour = 0')
+        delete, _ = await make_plan(client, "delete_snapshot", await ready_snapshot(client))
+        restore, _ = await make_plan(client, "restore_snapshot", await ready_snapshot(client))
+    set_policy(world, '[protect]\nlabels = ["nightly"]\n[limits]\nrestores_per_hour = 0')
     async with world.client() as client:
         assert "Rule: protect.labels." in await refused(client, "delete_snapshot", **delete)
-        told = await refused(client, "restore_snapshot", **restore)
-        assert "Rule: limits.restores_per_hour." in told
+        refusal = await refused(client, "restore_snapshot", **restore)
+        assert "Rule: limits.restores_per_hour." in refusal
     assert world.writes == []
     assert await world.attempts() == []
 
 
-async def test_the_last_copy_is_kept_however_the_others_go(world: World) -> None:
-    obey(world, "[protect]\nkeep_last_copy = true")
+async def test_the_last_copy_is_kept_when_all_others_are_deleted(world: World) -> None:
+    set_policy(world, "[protect]\nkeep_last_copy = true")
     async with world.client() as client:
         page = await ask(client, "list_snapshots", vm_id=793708, state="ready")
         (only,) = page["snapshots"]
-        told = await refused(client, "delete_snapshot", snapshot_id=only["id"])
-    assert "Rule: protect.keep_last_copy." in told
+        refusal = await refused(client, "delete_snapshot", snapshot_id=only["id"])
+    assert "Rule: protect.keep_last_copy." in refusal
 
 
-async def test_so_many_deletions_an_hour_and_no_more(world: World) -> None:
-    obey(world, "[limits]\ndeletes_per_hour = 2")
+async def test_the_hourly_limit_of_deletions_is_enforced(world: World) -> None:
+    set_policy(world, "[limits]\ndeletes_per_hour = 2")
     async with world.client() as client:
         for _ in range(2):
-            commit, _ = await planned(client, "delete_snapshot", await ready(client))
+            commit, _ = await make_plan(client, "delete_snapshot", await ready_snapshot(client))
             assert (await ask(client, "delete_snapshot", **commit))["outcome"] == "deleted"
-        snapshot = await ready(client)
-        told = await refused(client, "delete_snapshot", snapshot_id=snapshot["id"])
-        assert "Rule: limits.deletes_per_hour." in told
+        snapshot = await ready_snapshot(client)
+        refusal = await refused(client, "delete_snapshot", snapshot_id=snapshot["id"])
+        assert "Rule: limits.deletes_per_hour." in refusal
         world.turned.turn(hours=1, minutes=1)
-        commit, _ = await planned(client, "delete_snapshot", snapshot)
+        commit, _ = await make_plan(client, "delete_snapshot", snapshot)
         assert (await ask(client, "delete_snapshot", **commit))["outcome"] == "deleted"
 
 
-async def test_changes_happen_in_the_allowed_regions_alone(world: World) -> None:
+async def test_changes_are_possible_in_the_allowed_regions_only(world: World) -> None:
     async with world.client() as client:
-        wanted = await order(client)
-        snapshot = await ready(client)
-    obey(world, '[allow]\nregions = ["NOWHERE-1"]')
+        wanted = await creation_arguments(client)
+        snapshot = await ready_snapshot(client)
+    set_policy(world, '[allow]\nregions = ["NOWHERE-1"]')
     async with world.client() as client:
         assert "Rule: allow.regions." in await refused(client, "create_snapshot", **wanted)
         arguments = {"snapshot_id": snapshot["id"], "new_vm_name": "x"}
@@ -95,7 +87,7 @@ async def test_changes_happen_in_the_allowed_regions_alone(world: World) -> None
 
 
 async def test_tools_that_are_not_allowed_are_neither_listed_nor_callable(world: World) -> None:
-    obey(world, '[allow]\ntools = ["list_snapshots", "inspect_snapshot"]')
+    set_policy(world, '[allow]\ntools = ["list_snapshots", "inspect_snapshot"]')
     async with world.client() as client:
         names = [tool.name for tool in (await client.list_tools()).tools]
         assert names == ["list_snapshots", "inspect_snapshot"]
@@ -104,15 +96,15 @@ async def test_tools_that_are_not_allowed_are_neither_listed_nor_callable(world:
 
 
 async def test_the_policy_can_be_read_as_a_resource(world: World, client: Client) -> None:
-    listed = [str(it.uri) for it in (await client.list_resources()).resources]
+    listed = [str(resource.uri) for resource in (await client.list_resources()).resources]
     assert "snapshot://policy" in listed
-    obey(world, "[limits]\ndeletes_per_hour = 2")
+    set_policy(world, "[limits]\ndeletes_per_hour = 2")
     async with world.client() as other:
         (content,) = (await other.read_resource("snapshot://policy")).contents
     assert '"deletes_per_hour":2' in content.model_dump_json().replace("\\", "")
 
 
-def test_a_mistake_in_the_policy_ends_the_start(tmp_path: Path) -> None:
+def test_a_mistake_in_the_policy_prevents_the_start(tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     path.write_text("[protect]\nlabel = []", encoding="utf-8")
     with pytest.raises(ConfigurationError, match=r'there is no rule "protect\.label"'):

@@ -14,8 +14,8 @@ from tests.conftest import World, answered, ask, refused, tokens
 pytestmark = pytest.mark.one_era
 
 
-async def every_snapshot(client: Client, **filters: object) -> list[dict[str, Any]]:
-    """All pages of a list, three entries at a time."""
+async def all_snapshots(client: Client, **filters: object) -> list[dict[str, Any]]:
+    """Return all pages of a list, three entries at a time."""
     cursor, found = "", list[dict[str, Any]]()
     while True:
         page = await ask(client, "list_snapshots", limit=3, cursor=cursor, **filters)
@@ -34,46 +34,48 @@ async def test_a_list_shows_twenty_of_all_newest_first_with_totals(client: Clien
     everything = await ask(client, "list_snapshots", limit=100)
     assert len(everything["snapshots"]) == everything["total"] == page["total"]
     assert everything["next_cursor"] == ""
-    assert everything["total_size"] == sum(it.get("size", 0) for it in everything["snapshots"])
+    assert everything["total_size"] == sum(row.get("size", 0) for row in everything["snapshots"])
 
 
 async def test_pages_show_every_snapshot_once_in_each_order(client: Client) -> None:
     everything = (await ask(client, "list_snapshots", limit=100))["snapshots"]
     for order in ("newest", "oldest", "largest"):
-        walked = await every_snapshot(client, order=order)
-        assert sorted(it["id"] for it in walked) == sorted(it["id"] for it in everything)
-        whole = (await ask(client, "list_snapshots", limit=100, order=order))["snapshots"]
-        assert [it["id"] for it in walked] == [it["id"] for it in whole]
-    sizes = [it.get("size", 0) for it in whole]
+        walked = await all_snapshots(client, order=order)
+        assert sorted(snapshot["id"] for snapshot in walked) == sorted(
+            snapshot["id"] for snapshot in everything
+        )
+        one_page = (await ask(client, "list_snapshots", limit=100, order=order))["snapshots"]
+        assert [snapshot["id"] for snapshot in walked] == [snapshot["id"] for snapshot in one_page]
+    sizes = [snapshot.get("size", 0) for snapshot in one_page]
     assert sizes == sorted(sizes, reverse=True)
 
 
-async def test_every_filter_keeps_exactly_what_it_says(client: Client) -> None:
+async def test_every_filter_selects_exactly_the_matching_snapshots(client: Client) -> None:
     everything = (await ask(client, "list_snapshots", limit=100))["snapshots"]
     some = everything[7]
     day = some["created_at"]
     expected: dict[str, tuple[object, Callable[[dict[str, Any]], bool]]] = {
-        "vm_id": (some["vm_id"], lambda it: it["vm_id"] == some["vm_id"]),
-        "state": ("failed", lambda it: it["state"] == "failed"),
-        "label": ("NIGHTLY", lambda it: "nightly" in it["labels"]),
-        "search": ("NIGHTLY", lambda it: "nightly" in it["name"].lower()),
-        "created_after": (day, lambda it: it["created_at"] >= day),
-        "created_before": (day, lambda it: it["created_at"] < day),
+        "vm_id": (some["vm_id"], lambda snapshot: snapshot["vm_id"] == some["vm_id"]),
+        "state": ("failed", lambda snapshot: snapshot["state"] == "failed"),
+        "label": ("NIGHTLY", lambda snapshot: "nightly" in snapshot["labels"]),
+        "search": ("NIGHTLY", lambda snapshot: "nightly" in snapshot["name"].lower()),
+        "created_after": (day, lambda snapshot: snapshot["created_at"] >= day),
+        "created_before": (day, lambda snapshot: snapshot["created_at"] < day),
     }
     for name, (value, passes) in expected.items():
         found = await ask(client, "list_snapshots", limit=100, **{name: value})
-        wanted = [it["id"] for it in everything if passes(it)]
+        wanted = [snapshot["id"] for snapshot in everything if passes(snapshot)]
         assert wanted, name
-        assert [it["id"] for it in found["snapshots"]] == wanted, name
+        assert [snapshot["id"] for snapshot in found["snapshots"]] == wanted, name
 
 
-async def test_a_filter_that_fits_nothing_answers_an_empty_list(client: Client) -> None:
+async def test_a_filter_without_matches_returns_an_empty_list(client: Client) -> None:
     answer, text = await answered(client, "list_snapshots", search="no such thing")
     assert answer == {"snapshots": [], "total": 0, "total_size": 0, "next_cursor": ""}
     assert text == "0 snapshots, 0 GB"
 
 
-async def test_a_cursor_fits_its_own_filters_alone(client: Client) -> None:
+async def test_a_cursor_is_valid_with_its_own_filters_only(client: Client) -> None:
     cursor = (await ask(client, "list_snapshots", limit=2))["next_cursor"]
     assert "does not belong to this list" in await refused(
         client, "list_snapshots", limit=2, cursor=cursor, order="oldest"
@@ -86,7 +88,7 @@ async def test_twenty_snapshots_cost_at_most_600_tokens_of_text(client: Client) 
     assert tokens(text) <= 600
 
 
-async def test_the_text_of_a_list_holds_every_id_name_and_cursor(client: Client) -> None:
+async def test_the_text_of_a_list_contains_every_id_name_and_cursor(client: Client) -> None:
     answer, text = await answered(client, "list_snapshots", limit=5)
     for snapshot in answer["snapshots"]:
         assert f"{snapshot['id']} {snapshot['name']} {snapshot['size']} " in text
@@ -97,7 +99,9 @@ async def test_the_text_of_a_list_holds_every_id_name_and_cursor(client: Client)
     assert f"next_cursor {answer['next_cursor']}" in text
 
 
-async def test_inspect_tells_the_whole_object_and_what_follows(client: Client) -> None:
+async def test_inspect_shows_the_full_snapshot_and_its_place_among_its_siblings(
+    client: Client,
+) -> None:
     everything = (await ask(client, "list_snapshots", limit=100))["snapshots"]
     for summary in everything:
         details = await ask(client, "inspect_snapshot", snapshot_id=summary["id"])
@@ -105,9 +109,9 @@ async def test_inspect_tells_the_whole_object_and_what_follows(client: Client) -
         assert snapshot["id"] == summary["id"]
         assert details["state"] == summary["state"]
         siblings = [
-            it
-            for it in everything
-            if it.get("vm_id") == summary["vm_id"] and it["state"] == "ready"
+            row
+            for row in everything
+            if row.get("vm_id") == summary["vm_id"] and row["state"] == "ready"
         ]
         assert details["last_ready_of_vm"] is (siblings == [summary])
         assert details["vm_gone"] is (snapshot["vm_status"] == "DELETED")
@@ -118,11 +122,13 @@ async def test_inspect_tells_the_whole_object_and_what_follows(client: Client) -
 async def test_the_seeded_team_has_each_kind_of_snapshot(client: Client) -> None:
     everything = (await ask(client, "list_snapshots", limit=100))["snapshots"]
     assert 25 <= len(everything) <= 35
-    details = [await ask(client, "inspect_snapshot", snapshot_id=it["id"]) for it in everything]
-    assert any(it["vm_gone"] for it in details)
-    assert any("derived_image" in it for it in details)
-    assert any(it["state"] == "failed" for it in details)
-    assert len({it["snapshot"]["region"] for it in details}) == 3
+    details = [
+        await ask(client, "inspect_snapshot", snapshot_id=snapshot["id"]) for snapshot in everything
+    ]
+    assert any(snapshot["vm_gone"] for snapshot in details)
+    assert any("derived_image" in snapshot for snapshot in details)
+    assert any(snapshot["state"] == "failed" for snapshot in details)
+    assert len({snapshot["snapshot"]["region"] for snapshot in details}) == 3
 
 
 async def test_an_inspect_costs_at_most_350_tokens_of_text(client: Client) -> None:
@@ -131,7 +137,7 @@ async def test_an_inspect_costs_at_most_350_tokens_of_text(client: Client) -> No
         assert tokens(text) <= 350
 
 
-async def test_a_snapshot_that_is_not_there_is_told_as_such(client: Client) -> None:
+async def test_a_missing_snapshot_is_reported(client: Client) -> None:
     text = await refused(client, "inspect_snapshot", snapshot_id=999_999)
     assert text == "The cloud has no snapshot 999999. Nothing was changed."
 
@@ -209,7 +215,7 @@ async def test_hidden_characters_in_a_name_are_removed_and_flagged(
         (httpx.Response(302, headers={"location": "http://SECRET/"}), "is a redirect"),
     ],
 )
-async def test_a_broken_answer_is_an_error_in_our_words(
+async def test_a_broken_answer_is_an_error(
     world: World, client: Client, answer: httpx.Response, sentence: str
 ) -> None:
     async def break_it(_: httpx.Request) -> httpx.Response:
@@ -242,7 +248,7 @@ async def test_a_cloud_that_cannot_be_reached_is_an_error_and_changes_nothing(
     assert "SECRET" not in text
 
 
-async def test_a_cloud_that_hangs_is_given_up_after_the_timeout(world: World) -> None:
+async def test_a_cloud_that_hangs_is_abandoned_after_the_timeout(world: World) -> None:
 
     async def hang(_: httpx.Request) -> httpx.Response | None:
         await anyio.sleep_forever()
@@ -254,9 +260,7 @@ async def test_a_cloud_that_hangs_is_given_up_after_the_timeout(world: World) ->
         assert "did not answer in time" in await refused(client, "list_snapshots")
 
 
-async def test_an_answer_about_another_snapshot_is_not_taken_for_the_one_asked_for(
-    world: World, client: Client
-) -> None:
+async def test_an_answer_about_another_snapshot_is_rejected(world: World, client: Client) -> None:
     first, second = (await ask(client, "list_snapshots", limit=2))["snapshots"]
 
     async def swap(request: httpx.Request, response: httpx.Response) -> httpx.Response:

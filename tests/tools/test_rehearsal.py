@@ -1,4 +1,4 @@
-"""restore_snapshot with rehearsal: the consent of a restore, a known name, a time, a removal."""
+"""restore_snapshot with rehearsal: consent as for a restore, name prefix, duration, removal."""
 
 from typing import Any
 
@@ -8,35 +8,37 @@ from mcp import Client
 from mcp_types import ElicitRequestParams, ElicitResult
 
 from tests.conftest import ERAS, World, answered, ask, refused
-from tests.tools.test_consent import ready
+from tests.tools.helpers import ready_snapshot
 
 pytestmark = pytest.mark.one_era
 
 
-async def rehearsed(client: Client, **others: object) -> tuple[dict[str, object], dict[str, Any]]:
-    """The arguments that commit a rehearsal; and its plan."""
-    snapshot_id = (await ready(client))["id"]
+async def commit_rehearsal(
+    client: Client, **others: object
+) -> tuple[dict[str, object], dict[str, Any]]:
+    """Plan a rehearsal; return the arguments that commit it, and the plan."""
+    snapshot_id = (await ready_snapshot(client))["id"]
     arguments = {"snapshot_id": snapshot_id, "new_vm_name": "box", "rehearsal": True} | others
     plan = await ask(client, "restore_snapshot", **arguments)
     assert plan["outcome"] == "confirmation_required"
     return arguments | {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}, plan
 
 
-async def test_the_plan_of_a_rehearsal_shows_the_name_and_who_must_delete_the_vm(
+async def test_the_plan_of_a_rehearsal_shows_the_name_and_the_required_deletion(
     world: World, client: Client
 ) -> None:
-    _, plan = await rehearsed(client)
+    _, plan = await commit_rehearsal(client)
     assert plan["plan"]["new_vm_name"] == "rehearsal-box"
     assert plan["plan"]["action"].startswith("Rehearse a restore: create a new, billed VM named")
     assert '"rehearsal-box"' in plan["plan"]["action"]
-    assert any("a person must delete it" in it for it in plan["plan"]["warnings"])
+    assert any("a person must delete it" in warning for warning in plan["plan"]["warnings"])
     assert world.writes == []
 
 
-async def test_a_rehearsal_is_waited_for_timed_and_its_removal_is_left_to_the_person(
+async def test_a_rehearsal_is_timed_and_its_removal_is_left_to_the_person(
     world: World, client: Client
 ) -> None:
-    commit, _ = await rehearsed(client)
+    commit, _ = await commit_rehearsal(client)
     result, text = await answered(client, "restore_snapshot", **commit, wait_seconds=60)
     vm = result["virtual_machine"]
     assert (result["outcome"], vm["name"], vm["status"]) == ("restored", "rehearsal-box", "ACTIVE")
@@ -51,7 +53,7 @@ async def test_a_rehearsal_is_waited_for_timed_and_its_removal_is_left_to_the_pe
 
 
 async def test_a_rehearsal_vm_that_was_left_behind_is_found(client: Client) -> None:
-    commit, _ = await rehearsed(client)
+    commit, _ = await commit_rehearsal(client)
     made = (await ask(client, "restore_snapshot", **commit))["virtual_machine"]["id"]
     listed = await ask(client, "list_virtual_machines", search="rehearsal-")
     assert [vm["id"] for vm in listed["virtual_machines"]] == [made]
@@ -60,10 +62,8 @@ async def test_a_rehearsal_vm_that_was_left_behind_is_found(client: Client) -> N
     assert f"{made} rehearsal-box ACTIVE made 2026-11-20" in text
 
 
-async def test_the_removal_that_is_told_works_and_leaves_nothing_to_find(
-    world: World, client: Client
-) -> None:
-    commit, _ = await rehearsed(client)
+async def test_the_removal_instructions_work(world: World, client: Client) -> None:
+    commit, _ = await commit_rehearsal(client)
     made = (await ask(client, "restore_snapshot", **commit))["virtual_machine"]["id"]
     async with (
         world.connect(world.settings, world.turned.clock) as by_hand,
@@ -74,10 +74,10 @@ async def test_the_removal_that_is_told_works_and_leaves_nothing_to_find(
     assert review["rehearsals"] == {"count": 0, "virtual_machines": [], "more": 0}
 
 
-async def test_one_that_is_not_waited_for_is_pending_and_its_removal_is_told_as_well(
+async def test_a_rehearsal_without_waiting_is_pending_and_has_removal_instructions(
     client: Client,
 ) -> None:
-    commit, _ = await rehearsed(client)
+    commit, _ = await commit_rehearsal(client)
     result = await ask(client, "restore_snapshot", **commit, wait_seconds=1)
     assert result["outcome"] == "pending"
     assert "took_seconds" not in result
@@ -86,26 +86,26 @@ async def test_one_that_is_not_waited_for_is_pending_and_its_removal_is_told_as_
 
 
 @pytest.mark.parametrize(
-    ("given", "made"),
+    ("requested", "made"),
     [
         ("rehearsal-box", "rehearsal-box"),
         ("x" * 50, "rehearsal-" + "x" * 40),
         ("x" * 39 + " tail", "rehearsal-" + "x" * 39),
     ],
 )
-async def test_the_name_is_marked_once_and_stays_within_fifty_characters(
-    client: Client, given: str, made: str
+async def test_the_name_gets_one_prefix_and_at_most_fifty_characters(
+    client: Client, requested: str, made: str
 ) -> None:
-    commit, plan = await rehearsed(client, new_vm_name=given)
+    commit, plan = await commit_rehearsal(client, new_vm_name=requested)
     assert plan["plan"]["new_vm_name"] == made
     result = await ask(client, "restore_snapshot", **(commit | {"new_vm_name": made}))
     assert result["virtual_machine"]["name"] == made
 
 
-async def test_a_plan_to_rehearse_is_no_plan_to_restore_nor_the_other_way_round(
+async def test_plans_of_rehearsals_and_restores_are_not_interchangeable(
     world: World, client: Client
 ) -> None:
-    commit, _ = await rehearsed(client, new_vm_name="rehearsal-box")
+    commit, _ = await commit_rehearsal(client, new_vm_name="rehearsal-box")
     real = commit | {"rehearsal": False}
     assert "for other arguments" in await refused(client, "restore_snapshot", **real)
     planned = {key: real[key] for key in ("snapshot_id", "new_vm_name")}
@@ -116,7 +116,7 @@ async def test_a_plan_to_rehearse_is_no_plan_to_restore_nor_the_other_way_round(
 
 
 async def test_a_second_rehearsal_of_the_same_name_is_refused(world: World, client: Client) -> None:
-    commit, _ = await rehearsed(client)
+    commit, _ = await commit_rehearsal(client)
     await ask(client, "restore_snapshot", **commit)
     again = {key: commit[key] for key in ("snapshot_id", "new_vm_name", "rehearsal")}
     text = await refused(client, "restore_snapshot", **again)
@@ -126,22 +126,22 @@ async def test_a_second_rehearsal_of_the_same_name_is_refused(world: World, clie
 
 @pytest.mark.parametrize("mode", ERAS)
 async def test_a_person_is_asked_about_the_rehearsal(world: World, mode: str) -> None:
-    asked: list[str] = []
+    questions: list[str] = []
 
     async def decline(context: object, params: ElicitRequestParams) -> ElicitResult:
         del context
-        asked.append(params.message)
+        questions.append(params.message)
         return ElicitResult(action="decline")
 
     async with world.client(mode, decline) as client:
-        commit, _ = await rehearsed(client)
+        commit, _ = await commit_rehearsal(client)
         text = await refused(client, "restore_snapshot", **commit)
     assert "The person was asked and declined." in text
-    assert 'Rehearse a restore: create a new, billed VM named "rehearsal-box"' in asked[0]
+    assert 'Rehearse a restore: create a new, billed VM named "rehearsal-box"' in questions[0]
     assert world.writes == []
 
 
-async def test_a_rehearsal_whose_answer_is_lost_is_settled_by_its_own_name_and_timed(
+async def test_a_rehearsal_with_a_lost_answer_is_reconciled_by_its_name_and_timed(
     world: World, client: Client
 ) -> None:
     async def lose(request: httpx.Request, response: httpx.Response) -> httpx.Response:
@@ -149,7 +149,7 @@ async def test_a_rehearsal_whose_answer_is_lost_is_settled_by_its_own_name_and_t
             raise httpx.ReadError("reset")
         return response
 
-    commit, _ = await rehearsed(client)
+    commit, _ = await commit_rehearsal(client)
     world.tamper(lose)
     result = await ask(client, "restore_snapshot", **commit, wait_seconds=60)
     assert result["outcome"] == "restored"
@@ -162,7 +162,7 @@ async def test_a_rehearsal_whose_answer_is_lost_is_settled_by_its_own_name_and_t
     ("failure", "outcome"),
     [(httpx.ReadTimeout("no answer"), "unknown"), (httpx.ReadError("reset"), "failed")],
 )
-async def test_a_rehearsal_that_is_never_seen_is_told_for_what_it_is(
+async def test_a_rehearsal_that_never_appears_has_failed_or_is_unknown(
     world: World, client: Client, failure: httpx.HTTPError, outcome: str
 ) -> None:
     async def vanish(request: httpx.Request) -> httpx.Response | None:
@@ -170,7 +170,7 @@ async def test_a_rehearsal_that_is_never_seen_is_told_for_what_it_is(
             raise failure
         return None
 
-    commit, _ = await rehearsed(client)
+    commit, _ = await commit_rehearsal(client)
     world.fail(vanish)
     result = await ask(client, "restore_snapshot", **commit)
     assert result["outcome"] == outcome
@@ -192,7 +192,7 @@ async def test_a_rehearsal_vm_that_fails_must_be_deleted_as_well(
         )
         return httpx.Response(200, content=content)
 
-    commit, _ = await rehearsed(client)
+    commit, _ = await commit_rehearsal(client)
     world.tamper(spoil)
     result = await ask(client, "restore_snapshot", **commit)
     assert result["outcome"] == "failed"
@@ -201,8 +201,8 @@ async def test_a_rehearsal_vm_that_fails_must_be_deleted_as_well(
     assert "took_seconds" not in result
 
 
-async def test_a_real_restore_tells_how_long_it_took_and_keeps_its_name(client: Client) -> None:
-    commit, _ = await rehearsed(client, rehearsal=False)
+async def test_a_real_restore_reports_its_duration_and_keeps_its_name(client: Client) -> None:
+    commit, _ = await commit_rehearsal(client, rehearsal=False)
     result = await ask(client, "restore_snapshot", **commit, wait_seconds=60)
     assert result["virtual_machine"]["name"] == "box"
     assert result["took_seconds"] >= 6

@@ -12,7 +12,7 @@ from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, TextResourceContents
 from snapshot_mcp.core.uris import PANEL_URI
 from snapshot_mcp.models.cloud import MAX_ID
 from tests.conftest import World, ask
-from tests.tools.test_policy import obey
+from tests.tools.helpers import set_policy
 
 ID_ERROR = "The id in the address must be a whole number above 0, such as 1701. Nothing was read."
 
@@ -74,7 +74,7 @@ async def test_a_vm_without_snapshots_has_an_empty_list(client: Client) -> None:
 
 
 async def test_the_policy_is_read(world: World) -> None:
-    obey(world, "[protect]\nkeep_newest = 3")
+    set_policy(world, "[protect]\nkeep_newest = 3")
     async with world.client() as client:
         assert (await read(client, "snapshot://policy"))["set"] == {"protect": {"keep_newest": 3}}
     assert world.requests == []
@@ -116,7 +116,7 @@ async def test_a_failing_cloud_is_an_error_without_its_text(world: World, client
 
 
 async def test_a_resource_of_a_forbidden_tool_cannot_be_read(world: World) -> None:
-    obey(world, '[allow]\ntools = ["list_virtual_machines", "list_snapshots"]')
+    set_policy(world, '[allow]\ntools = ["list_virtual_machines", "list_snapshots"]')
     async with world.client() as client:
         templates = (await client.list_resource_templates()).resource_templates
         assert [template.uri_template for template in templates] == ["vm://{id}/snapshots"]

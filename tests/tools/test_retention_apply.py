@@ -1,4 +1,4 @@
-"""apply_retention: consent to a batch, what is left out of it, and where it stops."""
+"""apply_retention: consent to a batch, skipped snapshots, and early stops."""
 
 import sqlite3
 from collections.abc import Awaitable, Callable
@@ -15,29 +15,39 @@ from snapshot_mcp.ledger.chain import Attempt
 from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
 from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.conftest import ERAS, World, answered, ask, refused
-from tests.tools.test_asking import Human, asked
-from tests.tools.test_consent import planned, ready
-from tests.tools.test_policy import obey
-from tests.tools.test_retention_plan import LAST, POLICY, crowd, deletions, ids, sql, whole_plan
+from tests.tools.helpers import (
+    LAST,
+    POLICY,
+    FakePerson,
+    add_old_snapshots,
+    change_cloud,
+    client_with_person,
+    deleted_ids,
+    ids_of,
+    make_plan,
+    make_retention_plan,
+    ready_snapshot,
+    set_policy,
+)
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.one_era
 
 Commit = dict[str, object]
 FOUR = [1704, 1722, 1723, 1726]
-"""What POLICY deletes, in its order."""
+"""The snapshots that POLICY deletes, in order."""
 
 
-async def agreed(client: Client, **policy: object) -> tuple[Commit, dict[str, Any]]:
-    """A plan, and the arguments that commit it."""
-    plan = await whole_plan(client, **(policy or POLICY))
+async def commit_arguments(client: Client, **policy: object) -> tuple[Commit, dict[str, Any]]:
+    """Make a plan; return the arguments that commit it, and the plan."""
+    plan = await make_retention_plan(client, **(policy or POLICY))
     return {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}, plan
 
 
-def at_deletion(
+def before_deletion(
     number: int, answer: Callable[[httpx.Request], Awaitable[httpx.Response | None]]
 ) -> Callable[[httpx.Request], Awaitable[httpx.Response | None]]:
-    """A fault of the deletion of one snapshot."""
+    """Return a fault for the deletion of one snapshot."""
 
     async def fault(request: httpx.Request) -> httpx.Response | None:
         if request.method == "DELETE" and request.url.path.endswith(f"/{number}"):
@@ -47,50 +57,50 @@ def at_deletion(
     return fault
 
 
-async def lose(request: httpx.Request) -> httpx.Response | None:
+async def lose_request(request: httpx.Request) -> httpx.Response | None:
     raise httpx.ReadTimeout("lost", request=request)
 
 
-def accounted(report: dict[str, Any]) -> list[int]:
-    """Every id of a report, in whichever list."""
+def reported_ids(report: dict[str, Any]) -> list[int]:
+    """Return every id in the lists of a report."""
     named = [report[name] for name in ("deleted", "pending", "unknown", "skipped")]
-    return sorted([it["id"] for part in named for it in part] + report["not_attempted"])
+    return sorted([number["id"] for part in named for number in part] + report["not_attempted"])
 
 
-async def there(client: Client) -> set[int]:
-    return set(ids((await ask(client, "list_snapshots", limit=100))["snapshots"]))
+async def existing_ids(client: Client) -> set[int]:
+    return set(ids_of((await ask(client, "list_snapshots", limit=100))["snapshots"]))
 
 
-async def events(world: World) -> list[tuple[str, str, int]]:
-    """What the ledger holds of batches and deletions, the plan's own row left out."""
+async def recorded_events(world: World) -> list[tuple[str, str, int]]:
+    """Return the ledger's rows of batches and deletions, without the row of the plan."""
     rows = await world.ledger()
     return [(row.event, row.tool, row.target) for row in rows if row.event != "planned"]
 
 
-async def test_the_agreed_words_delete_what_was_planned_and_nothing_else(
+async def test_a_commit_deletes_the_planned_snapshots_and_nothing_else(
     world: World, client: Client
 ) -> None:
-    before = await there(client)
-    commit, plan = await agreed(client)
+    before = await existing_ids(client)
+    commit, plan = await commit_arguments(client)
     report, text = await answered(client, "apply_retention", **commit)
     assert report["outcome"] == "applied"
-    assert ids(report["deleted"]) == deletions(plan) == FOUR
+    assert ids_of(report["deleted"]) == deleted_ids(plan) == FOUR
     assert report["reclaimed_gb"] == plan["reclaimed_gb"]
     assert report["skipped"] == report["not_attempted"] == []
     assert report["next_step"] == "Nothing more to do."
-    assert await there(client) == before - set(FOUR)
+    assert await existing_ids(client) == before - set(FOUR)
     assert world.writes == [f"DELETE /v1/core/snapshots/{number}" for number in FOUR]
     assert "deleted: 1704 train-a100-1-before-driver-570, 1722" in text
 
 
-async def test_each_deletion_is_an_attempt_of_its_own_under_the_plan(
+async def test_each_deletion_is_a_separate_attempt_of_the_plan(
     world: World, client: Client
 ) -> None:
-    commit, _ = await agreed(client)
+    commit, _ = await commit_arguments(client)
     await ask(client, "apply_retention", **commit)
-    each = [(event, "delete_snapshot", it) for it in FOUR for event in ("sent", "done")]
+    each = [(event, "delete_snapshot", entry) for entry in FOUR for event in ("sent", "done")]
     batch = ("apply_retention", 0)
-    assert await events(world) == [("sent", *batch), *each, ("done", *batch)]
+    assert await recorded_events(world) == [("sent", *batch), *each, ("done", *batch)]
     rows = await world.ledger()
     (plan,) = {row.attempt for row in rows if row.tool == "apply_retention"}
     parts = {row.attempt for row in rows if row.tool == "delete_snapshot"}
@@ -98,25 +108,25 @@ async def test_each_deletion_is_an_attempt_of_its_own_under_the_plan(
     assert rows[-1].reason == "4 deleted, 0 skipped, 0 unknown, 0 not attempted"
 
 
-async def test_wrong_words_delete_nothing_and_the_right_ones_are_not_told(
+async def test_wrong_words_delete_nothing_and_do_not_reveal_the_right_ones(
     world: World, client: Client
 ) -> None:
-    commit, _ = await agreed(client)
+    commit, _ = await commit_arguments(client)
     for wrong in ("yes", "delete 5 snapshots", "Delete 4 snapshots", "delete 4 snapshots "):
-        told = await refused(client, "apply_retention", **(commit | {"confirm": wrong}))
-        assert "confirm does not match the confirmation words of the plan" in told
-        assert "delete 4" not in told
+        refusal = await refused(client, "apply_retention", **(commit | {"confirm": wrong}))
+        assert "confirm does not match the confirmation words of the plan" in refusal
+        assert "delete 4" not in refusal
     assert world.writes == []
     assert (await ask(client, "apply_retention", **commit))["outcome"] == "applied"
 
 
-async def test_half_of_the_evidence_or_none_is_refused(world: World, client: Client) -> None:
-    commit, _ = await agreed(client)
+async def test_a_missing_token_or_missing_words_are_refused(world: World, client: Client) -> None:
+    commit, _ = await commit_arguments(client)
     for empty in ("plan_token", "confirm"):
-        told = await refused(client, "apply_retention", **(commit | {empty: ""}))
-        assert f"{empty} is missing" in told
-    told = await refused(client, "apply_retention", plan_token="", confirm="")
-    assert "plan_token and confirm are missing. Nothing was changed." in told
+        refusal = await refused(client, "apply_retention", **(commit | {empty: ""}))
+        assert f"{empty} is missing" in refusal
+    refusal = await refused(client, "apply_retention", plan_token="", confirm="")
+    assert "plan_token and confirm are missing. Nothing was changed." in refusal
     assert "confirm is missing" in await refused(
         client, "apply_retention", plan_token=commit["plan_token"]
     )
@@ -126,8 +136,8 @@ async def test_half_of_the_evidence_or_none_is_refused(world: World, client: Cli
 async def test_a_token_that_is_forged_or_of_another_tool_is_refused(
     world: World, client: Client
 ) -> None:
-    commit, _ = await agreed(client)
-    delete, _ = await planned(client, "delete_snapshot", await ready(client))
+    commit, _ = await commit_arguments(client)
+    delete, _ = await make_plan(client, "delete_snapshot", await ready_snapshot(client))
     crossed = commit | {"plan_token": delete["plan_token"]}
     assert "for another tool" in await refused(client, "apply_retention", **crossed)
     forged = commit | {"plan_token": str(commit["plan_token"])[:-2] + "xx"}
@@ -137,49 +147,49 @@ async def test_a_token_that_is_forged_or_of_another_tool_is_refused(
     assert world.writes == []
 
 
-async def test_a_plan_ends_after_ten_minutes(world: World, client: Client) -> None:
-    commit, _ = await agreed(client)
+async def test_a_plan_expires_after_ten_minutes(world: World, client: Client) -> None:
+    commit, _ = await commit_arguments(client)
     world.turned.turn(minutes=10)
-    told = await refused(client, "apply_retention", **commit)
-    assert told.startswith("This plan has expired. Nothing was changed.")
-    assert "plan_retention" in told
+    refusal = await refused(client, "apply_retention", **commit)
+    assert refusal.startswith("This plan has expired. Nothing was changed.")
+    assert "plan_retention" in refusal
     assert world.writes == []
 
 
-async def test_a_plan_works_once_in_all_servers_on_one_folder(world: World) -> None:
+async def test_a_plan_works_once_across_all_servers_on_one_folder(world: World) -> None:
     async with world.client() as one, world.client("legacy") as other:
-        commit, _ = await agreed(one)
+        commit, _ = await commit_arguments(one)
         await ask(other, "apply_retention", **commit)
         for client in (one, other):
-            told = await refused(client, "apply_retention", **commit)
-            assert told.startswith("This plan was already used; a plan can be used once.")
+            refusal = await refused(client, "apply_retention", **commit)
+            assert refusal.startswith("This plan was already used; a plan can be used once.")
     assert len(world.writes) == 4
 
 
-async def test_of_two_servers_that_apply_one_plan_at_the_same_time_one_alone_deletes(
+async def test_of_two_servers_that_apply_one_plan_concurrently_only_one_deletes(
     world: World,
 ) -> None:
-    told: list[bool] = []
+    errors: list[bool] = []
 
     async def commit_it(client: Client, commit: Commit) -> None:
         result = await client.call_tool("apply_retention", commit)
-        told.append(bool(result.is_error))
+        errors.append(bool(result.is_error))
 
     async with world.client() as one, world.client() as other:
-        commit, _ = await agreed(one)
-        await there(other)
+        commit, _ = await commit_arguments(one)
+        await existing_ids(other)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(commit_it, one, commit)
             tasks.start_soon(commit_it, other, commit)
-    assert sorted(told) == [False, True]
+    assert sorted(errors) == [False, True]
     assert len(world.writes) == 4
 
 
 async def test_a_plan_survives_a_restart(world: World) -> None:
     async with world.client() as client:
-        commit, _ = await agreed(client)
+        commit, _ = await commit_arguments(client)
     async with world.client("legacy") as client:
-        assert ids((await ask(client, "apply_retention", **commit))["deleted"]) == FOUR
+        assert ids_of((await ask(client, "apply_retention", **commit))["deleted"]) == FOUR
 
 
 @pytest.mark.parametrize(
@@ -192,71 +202,69 @@ async def test_a_plan_survives_a_restart(world: World) -> None:
 )
 async def test_a_plan_whose_row_was_altered_is_refused(world: World, change: str) -> None:
     async with world.client() as client:
-        commit, _ = await agreed(client)
+        commit, _ = await commit_arguments(client)
         with closing(sqlite3.connect(world.folder / LEDGER_FILE)) as connection, connection:
             for trigger in ("updated", "deleted"):
                 connection.execute(f"DROP TRIGGER attempts_are_not_{trigger}")
             connection.execute(change)
-        told = await refused(client, "apply_retention", **commit)
-    assert told.startswith("The ledger's record of this plan is missing or was altered.")
+        refusal = await refused(client, "apply_retention", **commit)
+    assert refusal.startswith("The ledger's record of this plan is missing or was altered.")
     assert world.writes == []
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_the_person_is_asked_with_every_snapshot_by_name(world: World, mode: str) -> None:
-    human = Human()
-    human.will_type("delete 4 snapshots")
-    async with asked(world, mode, human) as client:
-        commit, plan = await agreed(client)
+async def test_the_question_names_every_snapshot(world: World, mode: str) -> None:
+    person = FakePerson()
+    person.will_type("delete 4 snapshots")
+    async with client_with_person(world, mode, person) as client:
+        commit, plan = await commit_arguments(client)
         report = await ask(client, "apply_retention", **commit)
     assert report["outcome"] == "applied"
-    (question,) = human.questions
+    (question,) = person.questions
     assert f"Delete 4 snapshots for good, {plan['reclaimed_gb']} GB" in question
-    for it in plan["decisions"]:
-        assert (f"{it['id']} {it['name']} (" in question) is not it["keep"]
+    for decision in plan["decisions"]:
+        assert (f"{decision['id']} {decision['name']} (" in question) is not decision["keep"]
     assert question.endswith("To agree, type exactly: delete 4 snapshots")
     evidence = {row.evidence for row in await world.attempts()}
     assert evidence == {"person"}
-    assert ("asked", "apply_retention", 0) in await events(world)
+    assert ("asked", "apply_retention", 0) in await recorded_events(world)
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_the_question_tells_of_images_and_of_vms_that_are_gone(
-    world: World, mode: str
-) -> None:
-    obey(world, "[retention]\nmay_delete_last_copy = true")
-    human = Human()
-    async with asked(world, mode, human) as client:
-        commit, _ = await agreed(client, keep_labels=["no such label"])
+async def test_the_question_mentions_images_and_deleted_vms(world: World, mode: str) -> None:
+    set_policy(world, "[retention]\nmay_delete_last_copy = true")
+    person = FakePerson()
+    async with client_with_person(world, mode, person) as client:
+        commit, _ = await commit_arguments(client, keep_labels=["no such label"])
         assert "was asked and declined" in await refused(client, "apply_retention", **commit)
-    (question,) = human.questions
+    (question,) = person.questions
     assert 'The image "golden-training-2404" (id 20471) made from 1702 is deleted too.' in question
     assert "which is deleted: its data exists nowhere else: 1701 trainer-2025-final" in question
 
 
 @pytest.mark.parametrize("mode", ERAS)
 @pytest.mark.parametrize("words", ["", "yes", "delete 5 snapshots"])
-async def test_a_person_who_declines_or_types_other_words_is_obeyed(
+async def test_a_person_who_declines_or_types_other_words_stops_the_batch(
     world: World, mode: str, words: str
 ) -> None:
-    human = Human()
+    person = FakePerson()
     if words:
-        human.will_type(words)
-    async with asked(world, mode, human) as client:
-        commit, _ = await agreed(client)
-        told = await refused(client, "apply_retention", **commit)
-    assert ("typed words other" if words else "was asked and declined") in told
+        person.will_type(words)
+    async with client_with_person(world, mode, person) as client:
+        commit, _ = await commit_arguments(client)
+        refusal = await refused(client, "apply_retention", **commit)
+    assert ("typed words other" if words else "was asked and declined") in refusal
     assert world.writes == []
-    assert [event for event, *_ in await events(world)] == ["asked", "refused"]
+    assert [event for event, *_ in await recorded_events(world)] == ["asked", "refused"]
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_where_only_a_person_may_consent_nobody_else_is_served(
+async def test_with_consent_human_a_client_that_cannot_ask_is_refused(
     world: World, mode: str
 ) -> None:
     world.settings = world.settings.model_copy(update={"consent": "human"})
     async with world.client(mode) as client:
-        commit, _ = await agreed(client)
+        commit, _ = await commit_arguments(client)
         assert "neither ask a person" in await refused(client, "apply_retention", **commit)
     assert world.writes == []
 
@@ -287,28 +295,28 @@ DRIFTS = [
     [("before", *DRIFTS[place]) for place in (0, 1, 7, 10)]
     + [("meanwhile", *drift) for drift in DRIFTS],
 )
-async def test_what_drifted_is_left_out_with_why(
+async def test_changed_snapshots_are_skipped_with_the_reason(
     world: World, when: str, change: str, why: str
 ) -> None:
-    """Between the plan and its commit; or between the last list and the deletion."""
+    """The snapshot changes before the commit, or between the last list and the deletion."""
     gone = "DELETE" in change.split(maxsplit=1)[0]
 
     async def drift(request: httpx.Request) -> httpx.Response | None:
         if request.url.path.endswith("/core/snapshots/1704") and not drifted:
             drifted.append(True)
-            sql(world, change)
+            change_cloud(world, change)
         return None
 
     drifted: list[bool] = []
     async with world.client() as client:
-        commit, _ = await agreed(client)
+        commit, _ = await commit_arguments(client)
         if when == "before":
-            sql(world, change)
+            change_cloud(world, change)
         else:
             world.fail(drift)
         report, text = await answered(client, "apply_retention", **commit)
     assert report["outcome"] == "applied"
-    assert ids(report["deleted"]) == FOUR[1:]
+    assert ids_of(report["deleted"]) == FOUR[1:]
     (skipped,) = report["skipped"]
     assert (skipped["id"], skipped["why"]) == (1704, why)
     assert bool(skipped["name"]) is not (gone and when == "before" and why == GONE)
@@ -317,144 +325,146 @@ async def test_what_drifted_is_left_out_with_why(
     assert len(world.writes) == 3
 
 
-async def test_what_became_protected_is_left_out_with_the_rule(world: World) -> None:
+async def test_snapshots_that_became_protected_are_skipped_with_the_rule(world: World) -> None:
     async with world.client() as client:
-        commit, _ = await agreed(client)
-    obey(world, "[protect]\nvm_ids = [793705]")
+        commit, _ = await commit_arguments(client)
+    set_policy(world, "[protect]\nvm_ids = [793705]")
     async with world.client() as client:
         report = await ask(client, "apply_retention", **commit)
-    assert ids(report["deleted"]) == FOUR[1:]
+    assert ids_of(report["deleted"]) == FOUR[1:]
     assert report["skipped"][0]["why"].endswith("Rule: protect.vm_ids.")
 
 
-async def test_newest_ones_that_the_operator_keeps_are_looked_at_again(world: World) -> None:
-    obey(world, "[protect]\nkeep_newest = 3")
+async def test_the_newest_snapshots_kept_by_the_policy_are_checked_again(world: World) -> None:
+    set_policy(world, "[protect]\nkeep_newest = 3")
     async with world.client() as client:
-        commit, _ = await agreed(client)
-        sql(world, "DELETE FROM snapshots WHERE id = 1716")  # one of the three newer ones
+        commit, _ = await commit_arguments(client)
+        change_cloud(world, "DELETE FROM snapshots WHERE id = 1716")  # one of the three newer ones
         report = await ask(client, "apply_retention", **commit)
     assert report["skipped"][0]["id"] == 1704
     assert report["skipped"][0]["why"].endswith("Rule: protect.keep_newest.")
 
 
-async def test_where_all_of_it_drifted_nothing_is_done_and_nobody_asked(
+async def test_if_every_snapshot_changed_nothing_is_done_and_no_person_is_asked(
     world: World, client: Client
 ) -> None:
-    commit, _ = await agreed(client)
-    sql(world, "DELETE FROM snapshots WHERE id IN (1704, 1722, 1723, 1726)")
+    commit, _ = await commit_arguments(client)
+    change_cloud(world, "DELETE FROM snapshots WHERE id IN (1704, 1722, 1723, 1726)")
     report, text = await answered(client, "apply_retention", **commit)
     assert report["outcome"] == "nothing_done"
-    assert [(it["id"], it["why"]) for it in report["skipped"]] == [(it, GONE) for it in FOUR]
+    assert [(snapshot["id"], snapshot["why"]) for snapshot in report["skipped"]] == [
+        (number, GONE) for number in FOUR
+    ]
     assert text.startswith("nothing_done: 0 deleted, 0 GB")
-    assert await events(world) == []
+    assert await recorded_events(world) == []
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_what_a_person_was_not_asked_about_stays(world: World, mode: str) -> None:
-    """A snapshot that had drifted at the question, and is as planned again after it."""
-    human = Human()
+async def test_snapshots_missing_from_the_question_are_kept(world: World, mode: str) -> None:
+    """A snapshot that differs at the time of the question is as planned again afterwards."""
+    person = FakePerson()
 
     async def come_back(request: httpx.Request) -> httpx.Response | None:
-        if human.questions and "/core/snapshots/" in request.url.path:
-            sql(world, "UPDATE snapshots SET labels = '[]' WHERE id = 1704")
+        if person.questions and "/core/snapshots/" in request.url.path:
+            change_cloud(world, "UPDATE snapshots SET labels = '[]' WHERE id = 1704")
         return None
 
-    human.will_type("delete 4 snapshots")
-    async with asked(world, mode, human) as client:
-        await there(client)
-        sql(world, "UPDATE snapshots SET labels = '[]' WHERE id = 1704")
-        commit, _ = await agreed(client)
-        sql(world, "UPDATE snapshots SET labels = '[\"x\"]' WHERE id = 1704")
+    person.will_type("delete 4 snapshots")
+    async with client_with_person(world, mode, person) as client:
+        await existing_ids(client)
+        change_cloud(world, "UPDATE snapshots SET labels = '[]' WHERE id = 1704")
+        commit, _ = await commit_arguments(client)
+        change_cloud(world, "UPDATE snapshots SET labels = '[\"x\"]' WHERE id = 1704")
         world.fail(come_back)
         report = await ask(client, "apply_retention", **commit)
-    assert "1 of the plan have changed since and are skipped." in human.questions[-1]
-    assert ids(report["deleted"]) == FOUR[1:]
-    assert ids(report["skipped"]) == [1704]
+    assert "1 of the plan have changed since and are skipped." in person.questions[-1]
+    assert ids_of(report["deleted"]) == FOUR[1:]
+    assert ids_of(report["skipped"]) == [1704]
 
 
-async def test_it_stops_at_the_first_deletion_whose_outcome_is_unknown(
+async def test_the_run_stops_at_the_first_deletion_with_an_unknown_outcome(
     world: World, client: Client
 ) -> None:
-    commit, _ = await agreed(client)
-    world.fail(at_deletion(1722, lose))
+    commit, _ = await commit_arguments(client)
+    world.fail(before_deletion(1722, lose_request))
     report, text = await answered(client, "apply_retention", **commit)
     assert report["outcome"] == "stopped"
-    assert ids(report["deleted"]) == [1704]
-    assert ids(report["unknown"]) == [1722]
+    assert ids_of(report["deleted"]) == [1704]
+    assert ids_of(report["unknown"]) == [1722]
     assert report["not_attempted"] == [1723, 1726]
     assert "may or may not have happened" in report["next_step"]
     assert "Call inspect_snapshot with 1722" in report["next_step"]
     assert "not attempted: 1723, 1726" in text
     assert len(world.writes) == 2
-    assert (await events(world))[-2:] == [
+    assert (await recorded_events(world))[-2:] == [
         ("unknown", "delete_snapshot", 1722),
         ("unknown", "apply_retention", 0),
     ]
 
 
-async def test_a_deletion_that_the_cloud_refuses_is_skipped_and_the_others_go_on(
+async def test_a_deletion_that_the_cloud_refuses_is_skipped_and_the_others_continue(
     world: World, client: Client
 ) -> None:
     async def conflict(request: httpx.Request) -> httpx.Response | None:
         body = {"status": False, "message": "SECRET", "error_reason": "not_allowed"}
         return httpx.Response(405, json=body, request=request)
 
-    commit, _ = await agreed(client)
-    world.fail(at_deletion(1722, conflict))
+    commit, _ = await commit_arguments(client)
+    world.fail(before_deletion(1722, conflict))
     report = await ask(client, "apply_retention", **commit)
     assert report["outcome"] == "applied"
-    assert ids(report["deleted"]) == [1704, 1723, 1726]
-    assert ids(report["skipped"]) == [1722]
+    assert ids_of(report["deleted"]) == [1704, 1723, 1726]
+    assert ids_of(report["skipped"]) == [1722]
     assert "SECRET" not in report["skipped"][0]["why"]
-    assert ("failed", "delete_snapshot", 1722) in await events(world)
+    assert ("failed", "delete_snapshot", 1722) in await recorded_events(world)
 
 
-async def test_it_stops_where_the_cloud_cannot_be_reached(world: World, client: Client) -> None:
+async def test_the_run_stops_if_the_cloud_cannot_be_reached(world: World, client: Client) -> None:
     async def refuse(request: httpx.Request) -> httpx.Response | None:
         if world.writes:
             raise httpx.ConnectError("refused", request=request)
         return None
 
-    commit, _ = await agreed(client)
+    commit, _ = await commit_arguments(client)
     world.fail(refuse)
     report = await ask(client, "apply_retention", **commit)
     assert report["outcome"] == "stopped"
     assert report["deleted"] == []
-    assert accounted(report) == FOUR
+    assert reported_ids(report) == FOUR
     assert 1726 in report["not_attempted"]
-    assert (await events(world))[-1] == ("failed", "apply_retention", 0)
+    assert (await recorded_events(world))[-1] == ("failed", "apply_retention", 0)
 
 
-async def test_it_stops_where_a_target_cannot_be_looked_at(world: World, client: Client) -> None:
+async def test_the_run_stops_if_a_target_cannot_be_read(world: World, client: Client) -> None:
     async def fail(request: httpx.Request) -> httpx.Response | None:
         if request.method == "GET" and request.url.path.endswith("/1722"):
             raise httpx.ConnectError("refused", request=request)
         return None
 
-    commit, _ = await agreed(client)
+    commit, _ = await commit_arguments(client)
     world.fail(fail)
     report = await ask(client, "apply_retention", **commit)
     assert report["outcome"] == "stopped"
-    assert ids(report["deleted"]) == [1704]
+    assert ids_of(report["deleted"]) == [1704]
     assert report["not_attempted"] == FOUR[1:]
 
 
-async def test_the_hourly_limit_holds_in_the_midst(world: World) -> None:
-    obey(world, "[limits]\ndeletes_per_hour = 5")
+async def test_the_hourly_limit_stops_a_run(world: World) -> None:
+    set_policy(world, "[limits]\ndeletes_per_hour = 5")
     async with world.client() as client, world.client() as other:
-        commit, _ = await agreed(client)
+        commit, _ = await commit_arguments(client)
         for number in (1703, 1705, 1707):
-            one, _ = await planned(other, "delete_snapshot", {"id": number})
+            one, _ = await make_plan(other, "delete_snapshot", {"id": number})
             await ask(other, "delete_snapshot", **one)
         report = await ask(client, "apply_retention", **commit)
     assert report["outcome"] == "stopped"
-    assert ids(report["deleted"]) == FOUR[:2]
+    assert ids_of(report["deleted"]) == FOUR[:2]
     assert report["not_attempted"] == FOUR[2:]
     assert "at most 5 of these in an hour" in report["next_step"]
     assert len(world.writes) == 5
 
 
-async def test_it_stops_where_a_deletion_cannot_be_recorded(
+async def test_the_run_stops_if_a_deletion_cannot_be_recorded(
     world: World, client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def break_the_ledger(request: httpx.Request) -> httpx.Response | None:
@@ -464,18 +474,18 @@ async def test_it_stops_where_a_deletion_cannot_be_recorded(
                 connection.execute("DROP TABLE IF EXISTS attempts")
         return None
 
-    commit, _ = await agreed(client)
+    commit, _ = await commit_arguments(client)
     world.fail(break_the_ledger)
     report = await ask(client, "apply_retention", **commit)
     assert report["outcome"] == "stopped"
-    assert ids(report["deleted"]) == [1704]
+    assert ids_of(report["deleted"]) == [1704]
     assert report["not_attempted"] == FOUR[1:]
     assert "The ledger cannot be used" in report["next_step"]
     assert "ended but could not be recorded" in caplog.text
     assert len(world.writes) == 1
 
 
-async def test_what_is_accepted_but_not_seen_to_be_gone_is_pending(
+async def test_accepted_deletions_that_are_not_confirmed_are_pending(
     world: World, client: Client
 ) -> None:
     async def keep(request: httpx.Request, response: httpx.Response) -> httpx.Response:
@@ -492,34 +502,32 @@ async def test_what_is_accepted_but_not_seen_to_be_gone_is_pending(
         return await keep(request, response)
 
     shown: list[dict[str, Any]] = []
-    commit, _ = await agreed(client)
+    commit, _ = await commit_arguments(client)
     world.tamper(read_first)
     report, text = await answered(client, "apply_retention", **commit)
     assert report["outcome"] == "applied"
-    assert ids(report["pending"]) == [1704]
-    assert ids(report["deleted"]) == FOUR[1:]
+    assert ids_of(report["pending"]) == [1704]
+    assert ids_of(report["deleted"]) == FOUR[1:]
     assert "pending: 1704" in text
     assert "Call inspect_snapshot for what is pending" in report["next_step"]
 
 
-async def test_progress_is_told_in_deletions(client: Client) -> None:
+async def test_progress_counts_deletions(client: Client) -> None:
     news: list[tuple[float, float | None, str | None]] = []
 
     async def note(progress: float, total: float | None, message: str | None) -> None:
         news.append((progress, total, message))
 
-    commit, _ = await agreed(client)
+    commit, _ = await commit_arguments(client)
     await client.call_tool("apply_retention", commit, progress_callback=note)
-    told = [(round(progress), total, message) for progress, total, message in news]
-    assert [it for it in told if it[1] == 4] == [
+    updates = [(round(progress), total, message) for progress, total, message in news]
+    assert [row for row in updates if row[1] == 4] == [
         (number, 4, f"{number} deleted of 4") for number in range(4)
     ]
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_whoever_leaves_in_the_midst_leaves_nothing_unrecorded(
-    world: World, mode: str
-) -> None:
+async def test_a_cancelled_run_is_recorded(world: World, mode: str) -> None:
     on_its_way, release = anyio.Event(), anyio.Event()
 
     async def hold(_: httpx.Request) -> httpx.Response | None:
@@ -528,8 +536,8 @@ async def test_whoever_leaves_in_the_midst_leaves_nothing_unrecorded(
         return None
 
     async with world.client(mode) as client:
-        commit, _ = await agreed(client)
-        world.fail(at_deletion(1722, hold))
+        commit, _ = await commit_arguments(client)
+        world.fail(before_deletion(1722, hold))
         async with anyio.create_task_group() as tasks:
             scope = anyio.CancelScope()
 
@@ -545,18 +553,18 @@ async def test_whoever_leaves_in_the_midst_leaves_nothing_unrecorded(
                 await anyio.lowlevel.checkpoint()
             release.set()
         with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
-            while (last := (await events(world))[-1])[1] != "apply_retention":
+            while (last := (await recorded_events(world))[-1])[1] != "apply_retention":
                 await anyio.lowlevel.checkpoint()
         assert last[0] == "failed"
         assert (await world.ledger())[-1].reason.startswith("interrupted; ")
-        ends = [it for it in await events(world) if it[1] == "delete_snapshot"]
-        gone = set(FOUR) - await there(client)
+        ends = [row for row in await recorded_events(world) if row[1] == "delete_snapshot"]
+        gone = set(FOUR) - await existing_ids(client)
         assert gone == {target for event, _, target in ends if event == "done"} == {1704, 1722}
         assert "already used" in await refused(client, "apply_retention", **commit)
     assert len(world.writes) == 2
 
 
-async def test_a_batch_that_a_crash_broke_off_is_settled_at_the_next_start(world: World) -> None:
+async def test_a_batch_interrupted_by_a_crash_is_settled_at_the_next_start(world: World) -> None:
     ledger = open_sqlite_ledger(world.folder / LEDGER_FILE, world.turned.now)
     batch = Attempt("plan", "apply_retention", 0, {}, LOCAL_PRINCIPAL, "person")
     part = batch._replace(id="plan.1704", tool="delete_snapshot", target=1704)
@@ -564,23 +572,23 @@ async def test_a_batch_that_a_crash_broke_off_is_settled_at_the_next_start(world
     await ledger.record("sent", part)
     ledger.close()
     async with world.client() as client:
-        await there(client)
-        told = [(row.event, row.tool, row.reason) for row in (await world.ledger())[2:]]
-    assert [(event, tool) for event, tool, _ in told] == [
+        await existing_ids(client)
+        rows = [(row.event, row.tool, row.reason) for row in (await world.ledger())[2:]]
+    assert [(event, tool) for event, tool, _ in rows] == [
         ("failed", "apply_retention"),
         ("failed", "delete_snapshot"),
     ]
-    assert told[0][2].startswith("settled after a crash: interrupted")
+    assert rows[0][2].startswith("settled after a crash: interrupted")
     assert await ledger.verify() == []
 
 
-async def test_after_fifty_a_new_plan_takes_the_rest(world: World) -> None:
+async def test_a_second_plan_covers_the_snapshots_beyond_fifty(world: World) -> None:
     async with world.client() as client:
-        await crowd(world, client, 40)
-        commit, plan = await agreed(client, **LAST)
+        await add_old_snapshots(world, client, 40)
+        commit, plan = await commit_arguments(client, **LAST)
         report = await ask(client, "apply_retention", **commit)
         assert len(report["deleted"]) == plan["delete_count"] == 50
-        _, rest = await agreed(client, **LAST)
+        _, rest = await commit_arguments(client, **LAST)
     assert rest["delete_count"] == plan["left_for_later"] > 0
     assert "left_for_later" not in rest
     assert len(world.writes) == len(set(world.writes)) == 50

@@ -1,4 +1,4 @@
-"""review_snapshots through a client of each era: read whole, told short, changes nothing."""
+"""review_snapshots through a client of each era: complete, compact, and without changes."""
 
 import json
 from typing import Any
@@ -12,28 +12,30 @@ from tests.conftest import World, answered, ask, refused, tokens
 pytestmark = pytest.mark.one_era
 
 
-async def everything(client: Client) -> list[dict[str, Any]]:
-    """All snapshots, whole."""
+async def all_snapshots(client: Client) -> list[dict[str, Any]]:
+    """Return all snapshots in full."""
     found = (await ask(client, "list_snapshots", limit=100))["snapshots"]
-    return [await ask(client, "inspect_snapshot", snapshot_id=it["id"]) for it in found]
+    return [await ask(client, "inspect_snapshot", snapshot_id=snapshot["id"]) for snapshot in found]
 
 
-async def test_the_seeded_team_is_reviewed_as_a_look_at_each_snapshot_shows_it(
+async def test_the_review_agrees_with_an_inspection_of_each_snapshot(
     world: World, client: Client
 ) -> None:
     review = await ask(client, "review_snapshots")
-    whole = await everything(client)
+    details = await all_snapshots(client)
     vms = await ask(client, "list_virtual_machines", limit=100)
-    assert review["snapshots"] == len(whole)
-    assert review["size"] == sum(it["snapshot"]["size"] for it in whole)
+    assert review["snapshots"] == len(details)
+    assert review["size"] == sum(snapshot["snapshot"]["size"] for snapshot in details)
     assert review["month_cost_estimate"] == pytest.approx(review["size"] * 0.072, abs=0.01)
-    gone = sorted(it["snapshot"]["id"] for it in whole if it["vm_gone"])
-    failed = sorted(it["snapshot"]["id"] for it in whole if it["state"] == "failed")
-    assert [it["id"] for it in review["vm_gone"]["snapshots"]] == gone
-    assert [it["id"] for it in review["failed"]["snapshots"]] == failed
-    recent = {it["snapshot"]["vm_id"] for it in whole if it["age_days"] <= 7}
+    gone = sorted(snapshot["snapshot"]["id"] for snapshot in details if snapshot["vm_gone"])
+    failed = sorted(
+        snapshot["snapshot"]["id"] for snapshot in details if snapshot["state"] == "failed"
+    )
+    assert [snapshot["id"] for snapshot in review["vm_gone"]["snapshots"]] == gone
+    assert [snapshot["id"] for snapshot in review["failed"]["snapshots"]] == failed
+    recent = {snapshot["snapshot"]["vm_id"] for snapshot in details if snapshot["age_days"] <= 7}
     without = {vm["id"] for vm in vms["virtual_machines"]} - recent
-    assert {it["id"] for it in review["no_recent"]["virtual_machines"]} == without
+    assert {row["id"] for row in review["no_recent"]["virtual_machines"]} == without
     assert review["rehearsals"]["count"] == 0
     (only,) = review["never_followed"]["snapshots"]
     assert only["name"] == "eval-sweep-baseline"
@@ -52,7 +54,7 @@ async def test_the_review_of_the_seeded_team_costs_at_most_500_tokens_of_text(
     assert tokens(text) <= 500
 
 
-async def test_a_finding_names_as_many_as_asked_for_and_tells_how_many_more(
+async def test_a_finding_lists_the_requested_number_and_counts_the_rest(
     client: Client,
 ) -> None:
     answer, text = await answered(client, "review_snapshots", limit=1, recent_days=1)
@@ -67,7 +69,7 @@ async def test_a_long_window_finds_fewer_vms_without_a_recent_snapshot(client: C
     short = await ask(client, "review_snapshots", recent_days=7)
     long = await ask(client, "review_snapshots", recent_days=365)
     assert long["no_recent"]["count"] < short["no_recent"]["count"]
-    assert {it["ready_snapshots"] for it in long["no_recent"]["virtual_machines"]} == {0}
+    assert {vm["ready_snapshots"] for vm in long["no_recent"]["virtual_machines"]} == {0}
     assert long["never_followed"]["count"] == 0
 
 
@@ -87,7 +89,7 @@ async def test_bad_arguments_are_refused(
     assert world.requests == []
 
 
-async def test_entries_that_cannot_be_read_are_counted_and_accuse_no_vm(
+async def test_unreadable_entries_are_counted_and_not_reported_as_findings(
     world: World, client: Client
 ) -> None:
     async def spoil(_: httpx.Request, response: httpx.Response) -> httpx.Response:
@@ -106,7 +108,7 @@ async def test_entries_that_cannot_be_read_are_counted_and_accuse_no_vm(
 
 
 @pytest.mark.parametrize("path", ["/core/virtual-machines", "/core/snapshots"])
-async def test_a_part_of_a_list_is_never_taken_for_the_whole(
+async def test_a_partial_list_is_never_returned_as_the_whole(
     world: World, client: Client, path: str
 ) -> None:
     async def fail(request: httpx.Request) -> httpx.Response | None:

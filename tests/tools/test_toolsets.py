@@ -12,7 +12,7 @@ from snapshot_mcp.mcp_server.tools.declaration import ToolDeclaration
 from snapshot_mcp.mcp_server.tools.toolsets import select_tools
 from snapshot_mcp.settings.environment import TOOLSETS, Toolset, read_toolsets
 from tests.conftest import ERAS, World, tokens
-from tests.tools.test_policy import obey
+from tests.tools.helpers import set_policy
 
 
 def token_cost(tools: Collection[ToolDeclaration]) -> int:
@@ -114,7 +114,7 @@ async def test_a_prompt_is_listed_only_with_every_tool_that_it_needs(
         ["list_virtual_machines", "list_snapshots"],
         ["list_snapshots", "inspect_snapshot", "restore_snapshot", "delete_snapshot"],
     ):
-        obey(world, f"[allow]\ntools = {json.dumps(allowed)}")
+        set_policy(world, f"[allow]\ntools = {json.dumps(allowed)}")
         async with world.client(mode) as client:
             listed = {prompt.name for prompt in (await client.list_prompts()).prompts}
         assert listed == {prompt.name for prompt in everything if prompt.needs <= set(allowed)}

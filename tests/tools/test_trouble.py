@@ -1,4 +1,4 @@
-"""What can go wrong around a call: it is told in our words, and never hides what happened."""
+"""Errors around a call are reported in our own words and never hide what happened."""
 
 import json
 import logging
@@ -11,11 +11,10 @@ from snapshot_mcp.cloud.client import CloudWriter
 from snapshot_mcp.cloud.connection import create_network_transport
 from snapshot_mcp.core.errors import ConfigurationError
 from tests.conftest import World, ask, refused
-from tests.tools.test_consent import planned, ready
-from tests.tools.test_create import order
+from tests.tools.helpers import creation_arguments, make_plan, ready_snapshot
 
 
-async def test_a_data_folder_that_cannot_be_made_is_told(world: World) -> None:
+async def test_a_data_folder_that_cannot_be_created_is_reported(world: World) -> None:
     (world.folder / "file").write_text("in the way")
     data_dir = world.folder / "file" / "data"
     world.settings = world.settings.model_copy(update={"data_dir": data_dir})
@@ -30,7 +29,7 @@ async def test_a_data_folder_that_cannot_be_made_is_told(world: World) -> None:
     ("name", "value"),
     [("ALL_PROXY", "ftp://SECRET@host"), ("SSL_CERT_FILE", "no-such-file.pem")],
 )
-def test_an_environment_that_no_http_client_can_be_made_in_is_told(
+def test_an_environment_that_breaks_the_http_client_is_reported(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     for other in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"):
@@ -47,15 +46,15 @@ async def test_a_restore_is_planned_without_a_price_list(world: World, client: C
     async def break_prices(request: httpx.Request) -> httpx.Response | None:
         return httpx.Response(500) if request.url.path.endswith("/pricebook") else None
 
-    snapshot = await ready(client)
+    snapshot = await ready_snapshot(client)
     world.fail(break_prices)
-    commit, plan = await planned(client, "restore_snapshot", snapshot)
+    commit, plan = await make_plan(client, "restore_snapshot", snapshot)
     assert "price_per_hour_estimate" not in plan["plan"]
     result = await ask(client, "restore_snapshot", **commit, wait_seconds=60)
     assert result["outcome"] == "restored"
 
 
-async def test_a_new_vm_that_fails_is_told_as_failed(world: World, client: Client) -> None:
+async def test_a_new_vm_that_fails_is_reported_as_failed(world: World, client: Client) -> None:
     async def fail(request: httpx.Request, response: httpx.Response) -> httpx.Response:
         if not request.url.path.startswith("/v1/core/virtual-machines/"):
             return response
@@ -63,14 +62,14 @@ async def test_a_new_vm_that_fails_is_told_as_failed(world: World, client: Clien
         body["instance"]["status"] = "ERROR"
         return httpx.Response(200, json=body, request=request)
 
-    commit, _ = await planned(client, "restore_snapshot", await ready(client))
+    commit, _ = await make_plan(client, "restore_snapshot", await ready_snapshot(client))
     world.tamper(fail)
     result = await ask(client, "restore_snapshot", **commit, wait_seconds=60)
     assert result["outcome"] == "failed"
     assert "reports an error on it" in result["next_step"]
 
 
-async def test_a_write_that_happened_is_told_although_its_end_cannot_be_recorded(
+async def test_a_completed_write_is_reported_even_if_its_end_cannot_be_recorded(
     world: World, client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def spoil(request: httpx.Request, response: httpx.Response) -> httpx.Response:
@@ -80,7 +79,7 @@ async def test_a_write_that_happened_is_told_although_its_end_cannot_be_recorded
             (world.folder / "ledger.db").mkdir()
         return response
 
-    wanted = await order(client)
+    wanted = await creation_arguments(client)
     world.tamper(spoil)
     with caplog.at_level(logging.ERROR):
         result = await ask(client, "create_snapshot", **wanted, wait_seconds=60)
@@ -88,13 +87,13 @@ async def test_a_write_that_happened_is_told_although_its_end_cannot_be_recorded
     assert "ended as done but could not be recorded" in caplog.text
 
 
-async def test_a_crash_of_our_own_is_masked_and_recorded_as_unknown(
+async def test_an_unexpected_exception_is_masked_and_recorded_as_unknown(
     world: World, client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def crash(*_: object) -> None:
         raise ZeroDivisionError("SECRET")
 
-    wanted = await order(client)
+    wanted = await creation_arguments(client)
     monkeypatch.setattr(CloudWriter, "create_snapshot", crash)
     with caplog.at_level(logging.CRITICAL):
         text = await refused(client, "create_snapshot", **wanted)
@@ -102,7 +101,7 @@ async def test_a_crash_of_our_own_is_masked_and_recorded_as_unknown(
     assert [row.event for row in await world.attempts()] == ["sent", "unknown"]
 
 
-async def test_an_answer_to_a_create_that_is_about_another_order_is_not_taken_for_it(
+async def test_an_answer_about_another_snapshot_is_not_taken_for_the_created_one(
     world: World, client: Client
 ) -> None:
     async def swap(request: httpx.Request, response: httpx.Response) -> httpx.Response:
@@ -112,7 +111,7 @@ async def test_an_answer_to_a_create_that_is_about_another_order_is_not_taken_fo
         body["snapshot"] |= {"vm_id": 4, "status": "SUCCESS"}
         return httpx.Response(201, json=body, request=request)
 
-    wanted = await order(client)
+    wanted = await creation_arguments(client)
     world.tamper(swap)
     result = await ask(client, "create_snapshot", **wanted)
     assert result["outcome"] == "created"
@@ -121,7 +120,7 @@ async def test_an_answer_to_a_create_that_is_about_another_order_is_not_taken_fo
 
 
 @pytest.mark.parametrize("answer", [{}, {"hello": "portal"}, {"status": "maybe"}])
-async def test_a_delete_that_is_not_said_to_have_worked_is_looked_at(
+async def test_a_delete_without_a_success_status_is_reconciled(
     world: World, client: Client, answer: dict[str, str]
 ) -> None:
     async def blur(request: httpx.Request, response: httpx.Response) -> httpx.Response:
@@ -129,16 +128,14 @@ async def test_a_delete_that_is_not_said_to_have_worked_is_looked_at(
             return response
         return httpx.Response(200, json=answer, request=request)
 
-    commit, _ = await planned(client, "delete_snapshot", await ready(client))
+    commit, _ = await make_plan(client, "delete_snapshot", await ready_snapshot(client))
     world.tamper(blur)
     result = await ask(client, "delete_snapshot", **commit)
     assert result["outcome"] == "deleted"
     assert (await world.attempts())[-1].reason.startswith("settled")
 
 
-async def test_a_redirect_to_an_address_that_cannot_be_parsed_is_told(
-    world: World, client: Client
-) -> None:
+async def test_a_redirect_to_an_invalid_address_is_reported(world: World, client: Client) -> None:
     async def point(request: httpx.Request, response: httpx.Response) -> httpx.Response:
         if request.method == "GET" and request.url.path.endswith("/virtual-machines"):
             location = {"location": "https://xn--a.com/"}

@@ -16,8 +16,7 @@ from mcp_types import INVALID_PARAMS, ResourceUpdatedNotification
 from snapshot_mcp.mcp_server import subscriptions as updates
 from snapshot_mcp.mcp_server.app import create_server
 from tests.conftest import World, ask
-from tests.tools.test_consent import planned, ready
-from tests.tools.test_create import order
+from tests.tools.helpers import creation_arguments, make_plan, ready_snapshot
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.filterwarnings(
@@ -94,7 +93,7 @@ async def test_a_new_snapshot_is_announced_when_requested_and_when_ready(
     world: World, mode: str
 ) -> None:
     async with world.client() as other:
-        wanted = await order(other)
+        wanted = await creation_arguments(other)
     snapshot, vm = f"snapshot://{await next_id(world)}", f"vm://{wanted['vm_id']}/snapshots"
     async with subscribed_client(world, mode, snapshot, vm, *OTHERS) as (client, received):
         before = len(world.requests)
@@ -116,7 +115,7 @@ async def test_a_new_snapshot_is_announced_when_requested_and_when_ready(
 
 async def test_a_snapshot_that_is_not_waited_for_is_announced_once(world: World, mode: str) -> None:
     async with world.client() as other:
-        wanted = await order(other)
+        wanted = await creation_arguments(other)
     vm = f"vm://{wanted['vm_id']}/snapshots"
     async with subscribed_client(world, mode, vm) as (client, received):
         await ask(client, "create_snapshot", **wanted, wait_seconds=0)
@@ -125,10 +124,10 @@ async def test_a_snapshot_that_is_not_waited_for_is_announced_once(world: World,
 
 async def test_a_deletion_is_announced_when_seen_and_a_plan_is_not(world: World, mode: str) -> None:
     async with world.client() as other:
-        target = await ready(other)
+        target = await ready_snapshot(other)
     addresses = [f"snapshot://{target['id']}", f"vm://{target['vm_id']}/snapshots"]
     async with subscribed_client(world, mode, *addresses, *OTHERS) as (client, received):
-        commit, _ = await planned(client, "delete_snapshot", target)
+        commit, _ = await make_plan(client, "delete_snapshot", target)
         assert await wait_for_all(received) == []
         assert (await ask(client, "delete_snapshot", **commit))["outcome"] == "deleted"
         assert await wait_for_all(received) == addresses
@@ -150,7 +149,7 @@ async def test_each_deletion_of_a_batch_is_announced(world: World, mode: str) ->
 
 async def test_reads_refusals_and_restores_are_not_announced(world: World, mode: str) -> None:
     async with world.client() as other:
-        wanted, target = await order(other), await ready(other)
+        wanted, target = await creation_arguments(other), await ready_snapshot(other)
     addresses = [f"snapshot://{target['id']}", f"vm://{target['vm_id']}/snapshots"]
     addresses.append(f"vm://{wanted['vm_id']}/snapshots")
     async with subscribed_client(world, mode, *addresses) as (client, received):
@@ -159,7 +158,7 @@ async def test_reads_refusals_and_restores_are_not_announced(world: World, mode:
             "create_snapshot", wanted | {"name": target["name"], "wait_seconds": 60}
         )
         assert refusal.is_error
-        commit, _ = await planned(client, "restore_snapshot", target)
+        commit, _ = await make_plan(client, "restore_snapshot", target)
         restored = await ask(client, "restore_snapshot", **commit, wait_seconds=60)
         assert restored["outcome"] == "restored"
         assert await wait_for_all(received) == []
@@ -170,7 +169,7 @@ async def test_a_write_that_the_cloud_refuses_is_not_announced(world: World, mod
         return None if request.method == "GET" else httpx.Response(409, json={"status": False})
 
     async with world.client() as other:
-        wanted = await order(other)
+        wanted = await creation_arguments(other)
     async with subscribed_client(world, mode, f"vm://{wanted['vm_id']}/snapshots") as (
         client,
         received,
@@ -192,7 +191,7 @@ async def test_a_client_that_unsubscribes_or_leaves_is_not_notified(world: World
             received.append(message.params.uri)
 
     async with Client(server, mode="legacy") as acting:
-        wanted = await order(acting)
+        wanted = await creation_arguments(acting)
         vm = f"vm://{wanted['vm_id']}/snapshots"
         async with Client(server, mode="legacy", message_handler=handle_message) as stays:
             async with Client(server, mode="legacy", message_handler=handle_message) as leaves:
@@ -207,9 +206,9 @@ async def test_a_client_that_unsubscribes_or_leaves_is_not_notified(world: World
             await unsubscribe(stays, vm)
             await unsubscribe(stays, "snapshot://7")
             assert (await ask(acting, "inspect_snapshot", snapshot_id=1701))["state"] == "ready"
-            target = await ready(acting)
+            target = await ready_snapshot(acting)
             await subscribe(stays, f"snapshot://{target['id']}")
-            commit, _ = await planned(acting, "delete_snapshot", target)
+            commit, _ = await make_plan(acting, "delete_snapshot", target)
             await ask(acting, "delete_snapshot", **commit)
             assert await wait_for_all(received) == [f"snapshot://{target['id']}"]
 
@@ -254,7 +253,7 @@ async def test_a_subscriber_that_cannot_be_notified_delays_nothing(
     monkeypatch.setattr(updates, "NOTIFY_TIMEOUT_SECONDS", 0.01)
     monkeypatch.setattr(Connection, "send_resource_updated", notify)
     async with world.client("legacy") as client:
-        wanted = await order(client)
+        wanted = await creation_arguments(client)
         await subscribe(client, f"vm://{wanted['vm_id']}/snapshots")
         with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
             result = await ask(client, "create_snapshot", **wanted, wait_seconds=60)

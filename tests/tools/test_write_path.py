@@ -11,8 +11,7 @@ import pytest
 from mcp import Client
 
 from tests.conftest import World, ask
-from tests.tools.test_consent import planned, ready
-from tests.tools.test_create import order
+from tests.tools.helpers import creation_arguments, make_plan, ready_snapshot
 
 LAYERS = (
     {"core"},
@@ -58,11 +57,11 @@ async def commit_of(client: Client, tool: str) -> dict[str, object]:
     """The arguments of a write that changes something."""
     match tool:
         case "create_snapshot":
-            return await order(client)
+            return await creation_arguments(client)
         case "create_image_from_snapshot":
-            return {"snapshot_id": (await ready(client))["id"], "name": "base-image"}
+            return {"snapshot_id": (await ready_snapshot(client))["id"], "name": "base-image"}
         case _:
-            arguments, _ = await planned(client, tool, await ready(client))
+            arguments, _ = await make_plan(client, tool, await ready_snapshot(client))
             return arguments
 
 

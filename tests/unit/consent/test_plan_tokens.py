@@ -1,4 +1,4 @@
-"""Plan tokens: they open for the very same intent, in time, here, and for nothing else."""
+"""Plan tokens are accepted for the same intent, in time, by the same principal and cloud."""
 
 import base64
 import json
@@ -77,7 +77,7 @@ def same(one: Intent, two: Intent) -> bool:
     return key(one) == key(two)
 
 
-def test_a_token_opens_for_the_intent_it_was_issued_for() -> None:
+def test_a_token_is_accepted_for_the_intent_it_was_issued_for() -> None:
     token, expires_at = tokens().issue("plan-1", DELETE, "state-1")
     assert expires_at == (NOW + TOKEN_TTL).replace(microsecond=0)
     assert tokens().verify(token, DELETE) == Plan("plan-1", "state-1", expires_at)
@@ -85,7 +85,7 @@ def test_a_token_opens_for_the_intent_it_was_issued_for() -> None:
 
 
 @given(intents, intents)
-def test_a_token_opens_for_the_very_same_intent_only(one: Intent, two: Intent) -> None:
+def test_a_token_is_accepted_for_the_same_intent_only(one: Intent, two: Intent) -> None:
     token = issued(one)
     assert tokens().verify(token, one).id == "plan-1"
     if same(one, two):
@@ -102,7 +102,7 @@ def test_a_token_opens_for_the_very_same_intent_only(one: Intent, two: Intent) -
         (Intent("delete_snapshot", 1701, {"contract_id": 0}), "other arguments"),
     ],
 )
-def test_a_token_does_not_open_for_something_else(intent: Intent, why: str) -> None:
+def test_a_token_is_refused_for_another_intent(intent: Intent, why: str) -> None:
     assert why in refusal(issued(), intent)
 
 
@@ -130,7 +130,7 @@ def test_a_token_is_for_one_principal_and_one_cloud() -> None:
 
 
 @pytest.mark.parametrize("minutes", [10, 11, 60 * 24 * 365])
-def test_a_token_ends_after_ten_minutes(minutes: float) -> None:
+def test_a_token_expires_after_ten_minutes(minutes: float) -> None:
     late = tokens(now=NOW + timedelta(minutes=minutes))
     plan = late.verify(issued(), DELETE)
     with pytest.raises(RefusedError, match="expired") as caught:
@@ -138,7 +138,7 @@ def test_a_token_ends_after_ten_minutes(minutes: float) -> None:
     assert "Nothing was changed." in str(caught.value)
 
 
-def test_a_token_lives_until_its_last_second() -> None:
+def test_a_token_is_valid_until_its_last_second() -> None:
     token, expires_at = tokens().issue("plan-1", DELETE, "state-1")
     plan = tokens().verify(token, DELETE)
     assert plan.expires_at == expires_at
@@ -148,7 +148,7 @@ def test_a_token_lives_until_its_last_second() -> None:
         tokens(now=expires_at).check_expiry(plan)
 
 
-def test_the_time_is_that_of_the_given_clock_and_not_of_the_machine() -> None:
+def test_expiry_follows_the_given_clock() -> None:
     long_ago = datetime(2001, 1, 1, tzinfo=UTC)
     token, _ = tokens(now=long_ago).issue("plan-1", DELETE, "state-1")
     plan = tokens(now=long_ago).verify(token, DELETE)
@@ -199,7 +199,7 @@ def test_a_token_that_was_cut_or_changed_anywhere_is_not_ours(data: st.DataObjec
     token = issued()
     place = data.draw(st.integers(0, len(token) - 1))
     letter = data.draw(st.characters(codec="ascii"))
-    # The last letter of a part holds spare bits, so a change there may mean the same bytes.
+    # The last character of a part has unused bits, so changing it may not change the bytes.
     assume(letter != token[place] and token[place + 1 : place + 2] not in ("", "."))
     for broken in (token[:place], token[place + 1 :], token[:place] + letter + token[place + 1 :]):
         refusal(broken)
@@ -209,33 +209,33 @@ def test_a_token_that_was_cut_or_changed_anywhere_is_not_ours(data: st.DataObjec
     "token",
     ["", ".", "..", "...", "a.b.c", "e30.e30.e30", "\u00e9.\u00e9.\u00e9", "\0", "plan-1", "[.[.["],
 )
-def test_what_is_no_token_at_all_is_refused(token: str) -> None:
+def test_text_that_is_not_a_token_is_refused(token: str) -> None:
     assert "not issued by this server" in refusal(token)
 
 
 @given(st.text(max_size=200))
-def test_no_text_whatsoever_opens_or_crashes(text: str) -> None:
+def test_arbitrary_text_is_refused_without_a_crash(text: str) -> None:
     assert "not issued by this server" in refusal(text)
 
 
-def test_an_endless_token_is_not_even_looked_at() -> None:
+def test_a_token_that_is_too_long_is_not_decoded() -> None:
     long = signed({**claims_of(issued()), "padding": "x" * 2_000})
     assert "not issued" in refusal(long)
     assert len(issued(Intent("restore_snapshot", 2**63 - 1, {"new_vm_name": "x" * 50}))) <= 1_000
 
 
-def test_a_refused_token_is_not_repeated_in_the_sentence() -> None:
+def test_a_refused_token_is_not_repeated_in_the_message() -> None:
     assert "SECRET" not in refusal("SECRET.SECRET.SECRET")
 
 
-def test_a_token_tells_neither_the_cloud_nor_the_principal_nor_the_arguments() -> None:
+def test_a_token_does_not_contain_the_cloud_the_principal_or_the_arguments() -> None:
     intent = Intent("restore_snapshot", 1, {"new_vm_name": "launch-of-x"})
     text = json.dumps(claims_of(tokens(principal="alice").issue("plan-1", intent, "s")[0]))
     for hidden in ("cloud.example", "alice", "launch-of-x"):
         assert hidden not in text
 
 
-def test_a_key_that_cannot_be_had_is_no_forged_token() -> None:
+def test_a_missing_key_is_not_reported_as_a_forged_token() -> None:
     def broken() -> bytes:
         raise LedgerError("The key is broken.")
 

@@ -1,4 +1,4 @@
-"""The key that signs plans: made once, whole, private, whoever comes first."""
+"""The signing key is created once, atomically, and readable by its owner only."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ print(load_key(Path(sys.argv[1])).hex())
 """
 
 
-def test_a_key_is_made_at_the_first_use_and_stays(tmp_path: Path) -> None:
+def test_a_key_is_created_at_the_first_use_and_kept(tmp_path: Path) -> None:
     folder = tmp_path / "not" / "yet"
     key = load_key(folder)
     assert len(key) == 32
@@ -35,7 +35,7 @@ def test_two_folders_have_two_keys(tmp_path: Path) -> None:
     assert load_key(tmp_path / "one") != load_key(tmp_path / "two")
 
 
-def test_nobody_else_may_read_the_key(tmp_path: Path) -> None:
+def test_only_the_owner_may_read_the_key_file(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         load_key(tmp_path / "data")
@@ -46,7 +46,7 @@ def test_nobody_else_may_read_the_key(tmp_path: Path) -> None:
     assert not private or (tmp_path / "data").stat().st_mode & 0o777 == 0o700
 
 
-def test_threads_that_ask_at_once_get_one_key(tmp_path: Path) -> None:
+def test_concurrent_threads_get_the_same_key(tmp_path: Path) -> None:
     for attempt in range(10):
         folder = tmp_path / str(attempt)
         start = threading.Barrier(4)
@@ -66,7 +66,7 @@ def test_threads_that_ask_at_once_get_one_key(tmp_path: Path) -> None:
         assert [file.name for file in folder.iterdir()] == [KEY_FILE]
 
 
-def test_processes_that_ask_at_once_get_one_key(tmp_path: Path) -> None:
+def test_concurrent_processes_get_the_same_key(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     command = [sys.executable, "-c", ASK_FOR_THE_KEY, str(folder)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
@@ -81,7 +81,7 @@ def test_processes_that_ask_at_once_get_one_key(tmp_path: Path) -> None:
     assert set(answers) == {load_key(folder).hex()}
 
 
-def test_whoever_comes_second_takes_the_key_of_the_first(
+def test_the_second_process_uses_the_key_of_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs = "ab" * 32
@@ -96,7 +96,7 @@ def test_whoever_comes_second_takes_the_key_of_the_first(
     assert [file.name for file in tmp_path.iterdir()] == [KEY_FILE]
 
 
-def test_a_file_system_without_hard_links_does_as_well(
+def test_a_file_system_without_hard_links_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_links(source: Path, target: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_file_system_without_hard_links_does_as_well(
     assert [file.name for file in tmp_path.iterdir()] == [KEY_FILE]
 
 
-def test_a_draft_that_cannot_be_written_leaves_nothing_behind(
+def test_a_key_file_that_cannot_be_written_leaves_no_draft(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(handle: int) -> None:
@@ -123,7 +123,7 @@ def test_a_draft_that_cannot_be_written_leaves_nothing_behind(
 @pytest.mark.parametrize(
     "content", [b"", b"abcd", b"zz" * 32, b"ab" * 31, b"ab" * 33, b"\xff" * 64, b"a" * 63]
 )
-def test_a_broken_key_file_is_told_without_its_content(tmp_path: Path, content: bytes) -> None:
+def test_a_broken_key_file_is_reported_without_its_content(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / KEY_FILE
     file.write_bytes(content)
     with pytest.raises(LedgerError, match="signing key") as caught:
@@ -133,7 +133,7 @@ def test_a_broken_key_file_is_told_without_its_content(tmp_path: Path, content: 
     assert file.read_bytes() == content
 
 
-def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+def test_an_unusable_data_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(LedgerError):
         load_key(tmp_path / "file" / "data")

@@ -1,4 +1,4 @@
-"""Lists: every entry once from whatever pages the cloud cuts, and cursors that outlive changes."""
+"""Lists return every entry once for any page sizes, and cursors survive changes."""
 
 import base64
 import json
@@ -42,7 +42,7 @@ Cut = Callable[[int, int], tuple[Sequence[Entry], int | str | None]]
 
 @asynccontextmanager
 async def reader_of(cut: Cut) -> AsyncGenerator[CloudReader]:
-    """A reader whose cloud answers a page and a size with entries and their count."""
+    """Return a reader of a cloud that answers a page and a size with entries and a total."""
 
     def handler(request: httpx.Request) -> httpx.Response:
         query = request.url.params
@@ -77,7 +77,7 @@ def snapshot(number: int, **fields: object) -> Entry:
 
 
 def collect(cut: Cut) -> tuple[list[int], int]:
-    """The ids that all pages hold, and the number of unreadable entries."""
+    """Return the ids on all pages, and the number of unreadable entries."""
 
     async def run() -> tuple[list[int], int]:
         async with reader_of(cut) as reader:
@@ -92,7 +92,7 @@ def collect(cut: Cut) -> tuple[list[int], int]:
 
 
 def pages_of(rows: Sequence[Entry], sizes: Sequence[int], overlap: int) -> list[list[Entry]]:
-    """`rows` cut into pages of `sizes` in turn; each repeats the end of the page before."""
+    """Split `rows` into pages of `sizes` in turn; each repeats the end of the previous page."""
     pages: list[list[Entry]] = []
     start = 0
     while start < len(rows):
@@ -110,7 +110,7 @@ def pages_of(rows: Sequence[Entry], sizes: Sequence[int], overlap: int) -> list[
     st.sampled_from(["number", "text", "none"]),
     st.booleans(),
 )
-def test_every_entry_is_found_once_however_the_pages_are_cut(
+def test_every_entry_is_returned_once_for_any_page_sizes(
     numbers: list[int],
     length: int,
     sizes: list[int],
@@ -120,57 +120,55 @@ def test_every_entry_is_found_once_however_the_pages_are_cut(
 ) -> None:
     rows = [snapshot(number) for number in numbers[:length]]
     pages = pages_of(rows, sizes, overlap)
-    told = {"number": len(rows), "text": str(len(rows)), "none": None}[count]
+    total = {"number": len(rows), "text": str(len(rows)), "none": None}[count]
 
     def cut(page: int, _size: int) -> tuple[Sequence[Entry], int | str | None]:
         if page <= len(pages):
-            return pages[page - 1], told
-        return (pages[-1] if repeats_last and pages else []), told
+            return pages[page - 1], total
+        return (pages[-1] if repeats_last and pages else []), total
 
     found, unreadable = collect(cut)
     assert sorted(found) == sorted(numbers[:length])
     assert unreadable == 0
 
 
-@pytest.mark.parametrize("told", [3, None])
-def test_a_page_that_repeats_some_entries_does_not_hide_later_pages(told: int | None) -> None:
+@pytest.mark.parametrize("total", [3, None])
+def test_a_page_that_repeats_some_entries_does_not_hide_later_pages(total: int | None) -> None:
     pages = [[snapshot(1), snapshot(2)], [snapshot(2), snapshot(3)], [snapshot(3), snapshot(4)]]
 
     def cut(page: int, _size: int) -> tuple[Sequence[Entry], int | None]:
-        return (pages[page - 1] if page <= 3 else []), told and 4
+        return (pages[page - 1] if page <= 3 else []), total and 4
 
     assert collect(cut) == ([1, 2, 3, 4], 0)
 
 
 @pytest.mark.parametrize("count", [5, None])
-def test_a_cloud_that_ignores_the_page_number_is_asked_no_more_than_it_has(
+def test_a_cloud_that_ignores_the_page_number_does_not_cause_extra_requests(
     count: int | None,
 ) -> None:
     rows = [snapshot(number) for number in range(1, 6)]
-    asked: list[int] = []
+    requests: list[int] = []
 
     def cut(page: int, _size: int) -> tuple[Sequence[Entry], int | None]:
-        asked.append(page)
+        requests.append(page)
         return rows, count
 
     assert collect(cut) == ([1, 2, 3, 4, 5], 0)
-    assert len(asked) <= 2
+    assert len(requests) <= 2
 
 
-def test_a_cloud_that_ignores_the_page_number_and_holds_an_unreadable_entry_comes_to_an_end() -> (
-    None
-):
+def test_a_cloud_that_ignores_the_page_number_and_has_an_unreadable_entry_does_not_loop() -> None:
     rows = [snapshot(1), UNREADABLE, snapshot(2)]
     assert collect(lambda _page, _size: (rows, None)) == ([1, 2], 1)
 
 
-def test_a_cloud_that_counts_more_than_it_gives_is_not_taken_for_whole() -> None:
+def test_a_list_with_fewer_entries_than_its_total_is_an_error() -> None:
     rows = [snapshot(number) for number in range(1, 6)]
     with pytest.raises(ProtocolError, match="counts 250 entries"):
         collect(lambda _page, _size: (rows, 250))
 
 
-def test_a_count_of_one_page_only_does_not_end_a_list_of_full_pages() -> None:
+def test_a_total_of_one_page_does_not_end_a_list_of_full_pages() -> None:
     rows = [snapshot(number) for number in range(1, 251)]
 
     def cut(page: int, size: int) -> tuple[Sequence[Entry], int]:
@@ -180,7 +178,7 @@ def test_a_count_of_one_page_only_does_not_end_a_list_of_full_pages() -> None:
     assert collect(cut) == (list(range(1, 251)), 0)
 
 
-async def test_a_list_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_list_that_takes_too_long_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "LISTING_TIMEOUT_SECONDS", 0)
 
     async def handler(request: httpx.Request) -> httpx.Response:
@@ -198,7 +196,7 @@ def test_an_empty_list_is_empty() -> None:
         assert collect(lambda _page, _size, count=count: ([], count)) == ([], 0)
 
 
-def test_entries_that_cannot_be_read_are_counted_beside_those_that_can() -> None:
+def test_unreadable_entries_are_counted_separately() -> None:
     rows = [snapshot(1), UNREADABLE, snapshot(2), UNREADABLE, snapshot(3)]
     for size in (1_000, 3):
         assert collect(Cloud(rows, size).cut) == ([1, 2, 3], 2)
@@ -211,31 +209,31 @@ def test_a_page_of_nothing_but_unreadable_entries_is_not_the_end() -> None:
     assert unreadable == 2
 
 
-def test_pages_are_asked_for_with_the_largest_size_that_is_safe() -> None:
-    asked: list[tuple[int, int]] = []
+def test_pages_are_requested_with_the_largest_safe_size() -> None:
+    requests: list[tuple[int, int]] = []
 
     def cut(page: int, size: int) -> tuple[Sequence[Entry], None]:
-        asked.append((page, size))
+        requests.append((page, size))
         return ([snapshot(page)] if page < 3 else []), None
 
     collect(cut)
-    assert asked == [(1, pages.PAGE_SIZE), (2, pages.PAGE_SIZE), (3, pages.PAGE_SIZE)]
+    assert requests == [(1, pages.PAGE_SIZE), (2, pages.PAGE_SIZE), (3, pages.PAGE_SIZE)]
 
 
 def test_a_list_that_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "MAX_PAGES", 5)
-    asked: list[int] = []
+    requests: list[int] = []
 
     def cut(page: int, _size: int) -> tuple[Sequence[Entry], None]:
-        asked.append(page)
+        requests.append(page)
         return [snapshot(page)], None
 
     with pytest.raises(ProtocolError, match="does not end"):
         collect(cut)
-    assert asked == [1, 2, 3, 4, 5]
+    assert requests == [1, 2, 3, 4, 5]
 
 
-async def test_a_part_of_a_list_is_never_taken_for_the_whole() -> None:
+async def test_a_partial_list_is_never_returned_as_the_whole() -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         if request.url.params["page"] == "2":
             return httpx.Response(503)
@@ -247,10 +245,10 @@ async def test_a_part_of_a_list_is_never_taken_for_the_whole() -> None:
             await read_all_snapshots(CloudReader(api))
 
 
-async def test_the_snapshots_of_a_vm_are_those_with_its_id() -> None:
+async def test_the_snapshots_of_a_vm_are_selected_by_its_id() -> None:
     rows = [snapshot(1, vm_id=5), snapshot(2, vm_id=6), snapshot(3), snapshot(4, vm_id="5")]
     async with reader_of(Cloud(rows, 2).cut) as reader:
-        assert [it.id for it in await read_snapshots_of_vm(reader, 5)] == [1, 4]
+        assert [row.id for row in await read_snapshots_of_vm(reader, 5)] == [1, 4]
         assert await read_snapshots_of_vm(reader, 7) == []
         assert await read_snapshots_of_vm(reader, None) == []
 
@@ -259,7 +257,10 @@ async def test_vms_are_found_across_pages() -> None:
     rows: list[Entry] = [{"id": number, "name": f"vm{number}"} for number in range(1, 8)]
     async with reader_of(Cloud([*rows, UNREADABLE], 3).cut) as reader:
         found = await find_virtual_machines(reader, "vm")
-    assert ([it.id for it in found.results], found.unreadable_count) == ([1, 2, 3, 4, 5, 6, 7], 1)
+    assert ([result.id for result in found.results], found.unreadable_count) == (
+        [1, 2, 3, 4, 5, 6, 7],
+        1,
+    )
 
 
 MIXED = [
@@ -290,12 +291,12 @@ MIXED = [
         (SnapshotFilter(vm_id=6, state="ready"), []),
     ],
 )
-async def test_a_list_shows_what_passes_in_the_order_that_was_asked_for(
+async def test_a_list_shows_matching_entries_in_the_requested_order(
     wanted: SnapshotFilter, ids: list[int]
 ) -> None:
     async with reader_of(Cloud([*MIXED, UNREADABLE], 2).cut) as reader:
         answer = await list_snapshots(reader, wanted, 100, "")
-    assert [it.id for it in answer.snapshots] == ids
+    assert [snapshot.id for snapshot in answer.snapshots] == ids
     assert answer.total == len(ids)
     sizes = {1: 40, 4: 7, 5: 7}
     assert answer.total_size == sum(sizes.get(number, 0) for number in ids)
@@ -303,7 +304,7 @@ async def test_a_list_shows_what_passes_in_the_order_that_was_asked_for(
     assert answer.unreadable == 1
 
 
-async def test_vms_are_listed_oldest_first_with_what_speaks_against_a_snapshot() -> None:
+async def test_vms_are_listed_oldest_first_with_the_obstacle_to_a_snapshot() -> None:
     rows: list[Entry] = [
         {"id": 9, "name": "b", "status": "SHUTOFF"},
         {"id": 3, "name": "a", "status": "BUILD"},
@@ -311,8 +312,8 @@ async def test_vms_are_listed_oldest_first_with_what_speaks_against_a_snapshot()
     async with reader_of(Cloud(rows).cut) as reader:
         first = await list_virtual_machines(finder(reader), "", 1, "")
         second = await list_virtual_machines(finder(reader), "", 1, first.next_cursor)
-    assert [it.id for it in (*first.virtual_machines, *second.virtual_machines)] == [3, 9]
-    assert [it.can_snapshot for it in (*first.virtual_machines, *second.virtual_machines)] == [
+    assert [vm.id for vm in (*first.virtual_machines, *second.virtual_machines)] == [3, 9]
+    assert [vm.can_snapshot for vm in (*first.virtual_machines, *second.virtual_machines)] == [
         False,
         True,
     ]
@@ -341,12 +342,12 @@ many_rows = st.lists(
         created_at=st.none() | st.integers(0, 3).map(lambda n: (NOW + timedelta(n)).isoformat()),
     ),
     max_size=20,
-    unique_by=lambda it: cast("int", it["id"]),
+    unique_by=lambda snapshot: cast("int", snapshot["id"]),
 )
 
 
 @given(many_rows, orders, st.integers(1, 6))
-def test_the_pages_of_a_list_are_the_whole_list_in_order(
+def test_the_pages_of_a_list_join_to_the_whole_list_in_order(
     rows: list[Entry], order: SortOrder, limit: int
 ) -> None:
     async def run() -> None:
@@ -354,7 +355,7 @@ def test_the_pages_of_a_list_are_the_whole_list_in_order(
         async with reader_of(Cloud(rows).cut) as reader:
             everything = await list_snapshots(reader, wanted, 100, "")
             pages = await walk(reader, wanted, limit, lambda: None)
-        walked = [it for page in pages for it in page.snapshots]
+        walked = [snapshot for page in pages for snapshot in page.snapshots]
         assert walked == list(everything.snapshots)
         assert all(page.total == len(rows) for page in pages)
         assert all(len(page.snapshots) == limit for page in pages[:-1])
@@ -364,7 +365,7 @@ def test_the_pages_of_a_list_are_the_whole_list_in_order(
 
 
 @given(many_rows, many_rows, orders, st.integers(1, 5), st.data())
-def test_a_list_that_changes_between_pages_shows_no_entry_twice_and_none_that_stayed_is_lost(
+def test_a_list_that_changes_between_pages_repeats_and_loses_no_entry(
     rows: list[Entry], more: list[Entry], order: SortOrder, limit: int, data: st.DataObject
 ) -> None:
     ids = {row["id"] for row in rows}
@@ -381,42 +382,42 @@ def test_a_list_that_changes_between_pages_shows_no_entry_twice_and_none_that_st
     async def run() -> list[int]:
         async with reader_of(cloud.cut) as reader:
             pages = await walk(reader, SnapshotFilter(order=order), limit, change)
-        return [it.id for page in pages for it in page.snapshots]
+        return [snapshot.id for page in pages for snapshot in page.snapshots]
 
     shown = anyio.run(run)
     assert len(shown) == len(set(shown))
     assert stayed <= set(shown)
 
 
-async def test_entries_of_one_moment_are_split_between_pages_without_loss() -> None:
+async def test_entries_with_the_same_time_are_split_between_pages_without_loss() -> None:
     rows = [snapshot(number, created_at=NOW.isoformat(), size=1) for number in range(1, 8)]
     async with reader_of(Cloud(rows).cut) as reader:
         for order in ("newest", "oldest", "largest"):
             pages = await walk(reader, SnapshotFilter(order=order), 2, lambda: None)
-            walked = [it.id for page in pages for it in page.snapshots]
+            walked = [row.id for page in pages for row in page.snapshots]
             assert sorted(walked) == [1, 2, 3, 4, 5, 6, 7]
             assert all((a < b) == (order == "oldest") for a, b in pairwise(walked))
 
 
-async def test_a_cursor_stays_right_when_its_own_entry_is_gone() -> None:
+async def test_a_cursor_stays_valid_after_its_entry_was_deleted() -> None:
     cloud = Cloud([snapshot(number) for number in range(1, 6)])
     async with reader_of(cloud.cut) as reader:
         first = await list_snapshots(reader, SnapshotFilter(), 2, "")
         cloud.rows = [row for row in cloud.rows if row["id"] != 4]
         second = await list_snapshots(reader, SnapshotFilter(), 2, first.next_cursor)
-    assert [it.id for it in first.snapshots] == [5, 4]
-    assert [it.id for it in second.snapshots] == [3, 2]
+    assert [entry.id for entry in first.snapshots] == [5, 4]
+    assert [entry.id for entry in second.snapshots] == [3, 2]
 
 
-async def test_the_page_size_may_change_on_the_way() -> None:
+async def test_the_page_size_may_change_between_pages() -> None:
     async with reader_of(Cloud([snapshot(number) for number in range(1, 6)]).cut) as reader:
         first = await list_snapshots(reader, SnapshotFilter(), 1, "")
         rest = await list_snapshots(reader, SnapshotFilter(), 100, first.next_cursor)
-    assert [it.id for it in rest.snapshots] == [4, 3, 2, 1]
+    assert [row.id for row in rest.snapshots] == [4, 3, 2, 1]
     assert rest.next_cursor == ""
 
 
-async def test_a_cursor_is_for_its_own_list_only() -> None:
+async def test_a_cursor_is_valid_for_its_own_list_only() -> None:
     async with reader_of(Cloud([snapshot(number) for number in range(1, 6)]).cut) as reader:
         cursor = (await list_snapshots(reader, SnapshotFilter(), 2, "")).next_cursor
         vm_cursor = (await list_virtual_machines(finder(reader), "", 2, "")).next_cursor
@@ -469,11 +470,11 @@ def encoded(value: Any) -> str:  # noqa: ANN401 - whatever JSON can say
         "[" * 100,
     ],
 )
-async def test_a_garbled_cursor_is_refused_before_the_cloud_is_asked(cursor: str) -> None:
-    asked: list[int] = []
+async def test_a_malformed_cursor_is_refused_without_a_request(cursor: str) -> None:
+    requests: list[int] = []
 
     def cut(page: int, _size: int) -> tuple[Sequence[Entry], int]:
-        asked.append(page)
+        requests.append(page)
         return [], 0
 
     async with reader_of(cut) as reader:
@@ -481,7 +482,7 @@ async def test_a_garbled_cursor_is_refused_before_the_cloud_is_asked(cursor: str
             await list_snapshots(reader, SnapshotFilter(), 2, cursor)
         with pytest.raises(RefusedError, match="does not belong to this list"):
             await list_virtual_machines(finder(reader), "", 2, cursor)
-    assert asked == []
+    assert requests == []
 
 
 json_values = st.recursive(
@@ -498,11 +499,11 @@ cursors = st.one_of(
 
 
 @given(st.lists(cursors, min_size=1, max_size=5))
-def test_no_cursor_whatsoever_crashes_a_list(texts: list[str]) -> None:
+def test_arbitrary_cursors_do_not_crash_a_list(texts: list[str]) -> None:
     async def run() -> None:
         async with reader_of(Cloud([snapshot(1), snapshot(2)]).cut) as reader:
             for text in texts:
-                # Only an empty cursor is one of this list.
+                # Only an empty cursor is valid.
                 if text:
                     with pytest.raises(RefusedError, match="does not belong to this list"):
                         await list_snapshots(reader, SnapshotFilter(), 1, text)

@@ -1,4 +1,4 @@
-"""Lists of many pages: what is read of them, how much at a time, and when it may be less."""
+"""Long lists: which pages are read, how many at a time, and which fields are decoded."""
 
 import json
 import random
@@ -35,7 +35,7 @@ MANY = PAGE_SIZE * (MAX_SORTED_PAGES + 3) + 7
 
 
 def rows_of(count: int) -> list[dict[str, Any]]:
-    """Snapshots as a cloud lists them that shows the newest first."""
+    """Return snapshots as a cloud lists them, newest first."""
     return [
         {
             "id": number,
@@ -50,17 +50,17 @@ def rows_of(count: int) -> list[dict[str, Any]]:
 
 @dataclass
 class Cloud:
-    """A cloud with these snapshots, that counts what it is asked."""
+    """A cloud with these snapshots that records the requested pages."""
 
     rows: list[dict[str, Any]]
     failing: int = 0
-    asked: list[int] = field(default_factory=list[int])
+    requested_pages: list[int] = field(default_factory=list[int])
     at_once: int = 0
     most_at_once: int = 0
 
     async def answer(self, request: httpx.Request) -> httpx.Response:
         page, size = (int(request.url.params[name]) for name in ("page", "pageSize"))
-        self.asked.append(page)
+        self.requested_pages.append(page)
         self.at_once += 1
         self.most_at_once = max(self.at_once, self.most_at_once)
         for _ in range(3):
@@ -78,43 +78,45 @@ class Cloud:
             yield CloudReader(api)
 
 
-async def test_the_pages_of_a_list_are_read_several_at_a_time_and_once_each() -> None:
+async def test_pages_are_read_concurrently_and_once_each() -> None:
     cloud = Cloud(rows_of(MANY))
     async with cloud.reader() as reader:
         answer = await list_snapshots(reader, SnapshotFilter(vm_id=3), 20, "")
     wanted = [row for row in cloud.rows if row["vm_id"] == 3]
     assert answer.total == len(wanted)
     assert answer.total_size == sum(row["size"] for row in wanted)
-    assert [it.id for it in answer.snapshots] == [row["id"] for row in wanted[:20]]
-    assert sorted(cloud.asked) == list(range(1, MAX_SORTED_PAGES + 5))
+    assert [snapshot.id for snapshot in answer.snapshots] == [row["id"] for row in wanted[:20]]
+    assert sorted(cloud.requested_pages) == list(range(1, MAX_SORTED_PAGES + 5))
     assert 2 < cloud.most_at_once <= MAX_CONCURRENT_READS
 
 
-async def test_a_list_without_filters_reads_only_what_it_shows_and_the_end() -> None:
+async def test_a_list_without_filters_reads_only_the_pages_it_shows_and_the_last() -> None:
     cloud = Cloud(rows_of(MANY))
     async with cloud.reader() as reader:
         answer = await list_snapshots(reader, SnapshotFilter(), 20, "")
-        assert cloud.asked == [1, MAX_SORTED_PAGES + 4]
+        assert cloud.requested_pages == [1, MAX_SORTED_PAGES + 4]
         following = await list_snapshots(reader, SnapshotFilter(), 100, answer.next_cursor)
-    assert [it.id for it in answer.snapshots] == list(range(MANY, MANY - 20, -1))
-    assert [it.id for it in following.snapshots] == list(range(MANY - 20, MANY - 120, -1))
+    assert [snapshot.id for snapshot in answer.snapshots] == list(range(MANY, MANY - 20, -1))
+    assert [snapshot.id for snapshot in following.snapshots] == list(
+        range(MANY - 20, MANY - 120, -1)
+    )
     assert (answer.total, answer.total_size) == (MANY, None)
-    assert sorted(cloud.asked[2:]) == [1, 2, MAX_SORTED_PAGES + 4]
+    assert sorted(cloud.requested_pages[2:]) == [1, 2, MAX_SORTED_PAGES + 4]
 
 
-async def test_a_walk_through_a_long_list_without_filters_shows_each_entry_once() -> None:
+async def test_paging_through_a_long_list_without_filters_shows_each_entry_once() -> None:
     cloud = Cloud(rows_of(MANY))
     ids, cursor = list[int](), ""
     async with cloud.reader() as reader:
         while not ids or cursor:
             page = await list_snapshots(reader, SnapshotFilter(), 100, cursor)
-            ids += [it.id for it in page.snapshots]
+            ids += [snapshot.id for snapshot in page.snapshots]
             cursor = page.next_cursor
     assert ids == list(range(MANY, 0, -1))
 
 
 @pytest.mark.parametrize("place", ["first", "last", "middle", "no time", "oldest first"])
-async def test_an_order_that_is_not_that_of_time_is_not_trusted(place: str) -> None:
+async def test_a_list_that_is_not_sorted_by_time_is_read_in_full(place: str) -> None:
     rows = rows_of(MANY)
     newest = rows[0] | {"id": MANY + 1, "created_at": (NOW + timedelta(days=30)).isoformat()}
     match place:
@@ -131,28 +133,28 @@ async def test_an_order_that_is_not_that_of_time_is_not_trusted(place: str) -> N
             rows = [*reversed(rows), newest]
     cloud = Cloud(rows)
     async with cloud.reader() as reader:
-        # The second page is looked at because the first one does not hold so many.
+        # The second page is read because the first one does not have enough entries.
         answer = await list_snapshots(reader, SnapshotFilter(), 100, "")
     assert answer.snapshots[0].id == MANY + 1
     assert answer.total_size is not None
-    assert set(cloud.asked) == set(range(1, MAX_SORTED_PAGES + 5))
+    assert set(cloud.requested_pages) == set(range(1, MAX_SORTED_PAGES + 5))
 
 
-async def test_a_page_that_cannot_be_had_ends_the_whole_list() -> None:
+async def test_a_page_that_cannot_be_read_fails_the_whole_list() -> None:
     cloud = Cloud(rows_of(MANY), failing=4)
     async with cloud.reader() as reader:
         with pytest.raises(UnavailableError, match="status 500"):
             await read_snapshots_of_vm(reader, 3)
 
 
-async def test_a_list_in_any_order_is_read_whole() -> None:
+async def test_a_list_in_any_order_is_read_in_full() -> None:
     rows = rows_of(MANY)
     random.Random(7).shuffle(rows)  # noqa: S311 - any mixed order serves
     async with Cloud(rows).reader() as reader:
         for order in ("newest", "oldest", "largest"):
             answer = await list_snapshots(reader, SnapshotFilter(order=order), 5, "")
             assert answer.total == MANY
-        largest = [it.size for it in answer.snapshots]
+        largest = [snapshot.size for snapshot in answer.snapshots]
     assert largest == [4, 4, 4, 4, 4]
 
 
@@ -167,13 +169,13 @@ values = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from([*FIELDS, "virtual_machine_id", "vmId", "tags"]), values))
-def test_a_field_that_is_read_alone_is_read_as_with_the_whole(raw: dict[str, object]) -> None:
+def test_a_single_parsed_field_equals_that_of_the_full_entry(raw: dict[str, object]) -> None:
     entry = parse_entry(raw | {"id": 1})
     assert entry is not None
-    whole = parse_snapshot(entry.raw)
+    full = parse_snapshot(entry.raw)
     for name in FIELDS:
         alone = build_field_parser(name)(entry)
-        assert (() if alone is None and name == "labels" else alone) == getattr(whole, name)
+        assert (() if alone is None and name == "labels" else alone) == getattr(full, name)
         assert parse_fields(entry, FIELDS).get(name) == alone
 
 
@@ -194,25 +196,29 @@ bodies = st.fixed_dictionaries(
 
 
 @given(bodies)
-def test_a_list_that_is_decoded_in_part_says_what_the_whole_says(body: dict[str, object]) -> None:
+def test_partial_decoding_yields_the_same_as_full_decoding(body: dict[str, object]) -> None:
     received = json.dumps(body).encode()
-    whole = cast("dict[str, object]", decode_json(received))
+    full = cast("dict[str, object]", decode_json(received))
     decoded = build_list_decoder("snapshots", entry_keys())(received)
     part = cast("dict[str, object]", decoded)
     for key in ("status", "count", "message"):
-        assert repr(part.get(key)) == repr(whole.get(key))
-    assert [told(it) for it in listed(part)] == [told(it) for it in listed(whole)]
+        assert repr(part.get(key)) == repr(full.get(key))
+    assert [field_values(result) for result in listed(part)] == [
+        field_values(result) for result in listed(full)
+    ]
 
 
 @given(bodies, st.sets(st.sampled_from([*FIELDS, "name"])))
-def test_of_a_list_that_is_decoded_for_some_fields_those_are_read_as_of_the_whole(
+def test_decoding_selected_fields_yields_the_same_values_as_full_decoding(
     body: dict[str, object], names: set[str]
 ) -> None:
     received = json.dumps(body).encode()
-    whole = cast("dict[str, object]", decode_json(received))
+    full = cast("dict[str, object]", decode_json(received))
     part = cast("dict[str, object]", build_list_decoder("snapshots", entry_keys(names))(received))
     wanted = tuple(sorted(names))
-    assert [told(it, wanted) for it in listed(part)] == [told(it, wanted) for it in listed(whole)]
+    assert [field_values(result, wanted) for result in listed(part)] == [
+        field_values(result, wanted) for result in listed(full)
+    ]
 
 
 def listed(body: dict[str, object]) -> list[object]:
@@ -220,7 +226,7 @@ def listed(body: dict[str, object]) -> list[object]:
     return cast("list[object]", found) if isinstance(found, list) else []
 
 
-def told(raw: object, names: tuple[str, ...] = (*FIELDS, "name")) -> object:
+def field_values(raw: object, names: tuple[str, ...] = (*FIELDS, "name")) -> object:
     entry = parse_entry(raw)
     return entry and (entry.id, parse_fields(entry, names))
 
@@ -239,6 +245,6 @@ def told(raw: object, names: tuple[str, ...] = (*FIELDS, "name")) -> object:
         b'{"snapshots": [{"id": 1, "id": 2}]} trailing',
     ],
 )
-def test_what_is_odd_is_decoded_as_a_whole(received: bytes) -> None:
+def test_unusual_lists_are_decoded_in_full(received: bytes) -> None:
     part = build_list_decoder("snapshots", entry_keys())(received)
     assert repr(part) == repr(decode_json(received))

@@ -1,4 +1,4 @@
-"""Waiting for the cloud: it ends, it survives bad moments, and it tells how far it is."""
+"""Polling ends in time, survives failed fetches, and reports its progress."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -29,14 +29,14 @@ DEAF = "the cloud could not be read at the moment"
 
 @dataclass
 class Wait:
-    """One wait on a clock that moves when somebody waits: each look takes the next of `looks`.
+    """One wait on a clock that moves when the code sleeps; each fetch takes the next response.
 
-    The last of them is seen for ever.
+    The last response is repeated.
     """
 
-    looks: list[str | Exception]
+    responses: list[str | Exception]
     seconds: float = 60
-    look_takes: float = 0
+    fetch_seconds: float = 0
     reports: list[tuple[float, float, str]] = field(default_factory=list[tuple[float, float, str]])
     taken: int = 0
     now: float = 0
@@ -47,16 +47,16 @@ class Wait:
 
     @property
     def clock(self) -> Clock:
-        """A clock whose time of day goes back all the time, which no wait may mind."""
+        """A clock whose time of day goes backwards, which must not affect any wait."""
         return Clock(lambda: NOON - timedelta(seconds=self.now), self.sleep, lambda: self.now)
 
-    async def look(self) -> str:
-        seen = self.looks[min(self.taken, len(self.looks) - 1)]
+    async def fetch(self) -> str:
+        response = self.responses[min(self.taken, len(self.responses) - 1)]
         self.taken += 1
-        self.now += self.look_takes
-        if isinstance(seen, Exception):
-            raise seen
-        return seen
+        self.now += self.fetch_seconds
+        if isinstance(response, Exception):
+            raise response
+        return response
 
     async def report(self, waited: float, total: float | None, line: str) -> None:
         assert total is not None
@@ -66,21 +66,21 @@ class Wait:
         CALLER.set(Caller("a client", ProgressReporter(self.report)))
         return await poll_until(
             first,
-            self.look,
-            lambda seen: seen == "SUCCESS",
-            lambda seen: f"it is {seen}",
+            self.fetch,
+            lambda response: response == "SUCCESS",
+            lambda response: f"it is {response}",
             seconds=self.seconds,
             clock=self.clock,
         )
 
 
-async def test_what_is_final_already_is_not_waited_for() -> None:
+async def test_a_final_value_is_not_polled() -> None:
     wait = Wait(["never"])
     assert await wait.run("SUCCESS") == ("SUCCESS", "")
     assert (wait.taken, wait.reports, wait.now) == (0, [], 0)
 
 
-async def test_a_wait_of_no_seconds_does_not_look_again() -> None:
+async def test_a_wait_of_zero_seconds_fetches_nothing() -> None:
     wait = Wait(["SUCCESS"], seconds=0)
     assert await wait.run() == ("CREATING", "")
     assert (wait.taken, wait.reports) == (0, [])
@@ -99,14 +99,14 @@ async def test_a_wait_ends_with_the_final_state() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.1, 1, 7, 60, 600])
-async def test_a_wait_ends_at_its_time_after_one_last_look(seconds: float) -> None:
+async def test_a_wait_ends_at_its_limit_after_a_last_fetch(seconds: float) -> None:
     wait = Wait(["CREATING"], seconds=seconds)
     assert await wait.run() == ("CREATING", "")
     assert wait.now == pytest.approx(seconds, abs=0.001)
     assert wait.taken == len(wait.reports) >= 1
 
 
-async def test_a_wait_becomes_patient_and_asks_less_and_less_often() -> None:
+async def test_the_intervals_between_fetches_grow() -> None:
     wait = Wait(["CREATING"], seconds=600)
     await wait.run()
     pauses = [round(later[0] - earlier[0], 6) for earlier, later in pairwise(wait.reports)]
@@ -128,7 +128,7 @@ async def test_a_wait_becomes_patient_and_asks_less_and_less_often() -> None:
     ],
     ids=repr,
 )
-async def test_a_look_that_fails_is_told_only_if_no_later_one_succeeds(
+async def test_a_failed_fetch_is_reported_only_if_no_later_one_succeeds(
     error: Exception, trouble: str
 ) -> None:
     assert await Wait([error, error, "SUCCESS"]).run() == ("SUCCESS", "")
@@ -137,19 +137,19 @@ async def test_a_look_that_fails_is_told_only_if_no_later_one_succeeds(
     assert await Wait([error], seconds=9).run() == ("CREATING", trouble)
 
 
-async def test_a_crash_of_our_own_is_not_swallowed() -> None:
+async def test_an_unexpected_exception_is_not_swallowed() -> None:
     with pytest.raises(ZeroDivisionError):
         await Wait([ZeroDivisionError()]).run()
 
 
-async def test_a_slow_look_does_not_make_the_wait_longer_than_itself() -> None:
-    wait = Wait(["CREATING"], seconds=10, look_takes=8)
+async def test_a_slow_fetch_does_not_prolong_the_wait() -> None:
+    wait = Wait(["CREATING"], seconds=10, fetch_seconds=8)
     await wait.run()
     assert wait.now <= 10 + 8
     assert all(waited <= 10 for waited, _, _ in wait.reports)
 
 
-looks = st.lists(
+responses = st.lists(
     st.sampled_from(["CREATING", "SAVING", "SUCCESS"])
     | st.builds(NotFoundError, st.just("x"))
     | st.builds(UnavailableError, st.just("x")),
@@ -158,13 +158,13 @@ looks = st.lists(
 )
 
 
-@given(looks, st.floats(0, 600), st.floats(0, 20))
+@given(responses, st.floats(0, 600), st.floats(0, 20))
 def test_every_wait_ends_and_its_progress_only_grows(
-    seen: list[str | Exception], seconds: float, look_takes: float
+    response: list[str | Exception], seconds: float, fetch_seconds: float
 ) -> None:
-    wait = Wait(seen, seconds=seconds, look_takes=look_takes)
+    wait = Wait(response, seconds=seconds, fetch_seconds=fetch_seconds)
     last, trouble = anyio.run(wait.run)
-    assert wait.now <= seconds + look_takes + 0.001
+    assert wait.now <= seconds + fetch_seconds + 0.001
     waited = [progress for progress, _, _ in wait.reports]
     assert all(earlier < later for earlier, later in pairwise(waited))
     assert all(0 <= progress <= total == seconds for progress, total, _ in wait.reports)
@@ -172,7 +172,7 @@ def test_every_wait_ends_and_its_progress_only_grows(
     assert not (trouble and last == "SUCCESS")
 
 
-async def test_the_clock_of_the_system_is_aware_and_waits() -> None:
+async def test_the_system_clock_is_aware_and_waits() -> None:
     before = SYSTEM_CLOCK.now()
     await SYSTEM_CLOCK.sleep(0)
     assert before.utcoffset() is not None
@@ -180,7 +180,7 @@ async def test_the_clock_of_the_system_is_aware_and_waits() -> None:
     assert SYSTEM_CLOCK.monotonic() <= SYSTEM_CLOCK.monotonic()
 
 
-async def test_what_the_reporter_raises_ends_the_wait() -> None:
+async def test_an_error_of_the_progress_reporter_ends_the_wait() -> None:
     async def broken(waited: float, total: float | None, line: str) -> None:
         del waited, total, line
         raise ConnectionError

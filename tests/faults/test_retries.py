@@ -1,4 +1,4 @@
-"""What was not accepted is tried again, once done and once recorded; an outage is told at once."""
+"""Requests that were not accepted are repeated; an outage is reported immediately."""
 
 from typing import Any
 
@@ -8,38 +8,38 @@ from mcp import Client
 
 from snapshot_mcp.cloud.circuit_breaker import FAILURE_THRESHOLD, MIN_OPEN_SECONDS
 from tests.conftest import ask, said
-from tests.faults.faults import Fault, Refused, Reset, Status
-from tests.faults.test_settling import HAPPENED, TOOLS, under, wanted
+from tests.faults.faults import ConnectionRefused, ConnectionReset, ErrorStatus, Fault
+from tests.faults.helpers import HAPPENED, TOOLS, commit_arguments, under
 from tests.faults.transport import Exchange
 from tests.faults.world import FaultyWorld
 
 pytestmark = [pytest.mark.one_era, pytest.mark.no_cover]
 
 NOT_ACCEPTED = [
-    Status(429),
-    Refused(),
-    Refused(httpx.ConnectTimeout),
-    Refused(httpx.PoolTimeout),
-    Status(429, retry_after="soon"),
-    Status(429, retry_after="-3"),
+    ErrorStatus(429),
+    ConnectionRefused(),
+    ConnectionRefused(httpx.ConnectTimeout),
+    ConnectionRefused(httpx.PoolTimeout),
+    ErrorStatus(429, retry_after="soon"),
+    ErrorStatus(429, retry_after="-3"),
 ]
 READS: dict[str, dict[str, Any]] = {"list_snapshots": {}, "inspect_snapshot": {"snapshot_id": 1701}}
-PASSING = [
-    Reset("never"),
-    Reset("never", error=httpx.RemoteProtocolError),
-    Refused(),
-    Status(429),
-    Status(502),
-    Status(503),
-    Status(504),
+TRANSIENT = [
+    ConnectionReset("never"),
+    ConnectionReset("never", error=httpx.RemoteProtocolError),
+    ConnectionRefused(),
+    ErrorStatus(429),
+    ErrorStatus(502),
+    ErrorStatus(503),
+    ErrorStatus(504),
 ]
 
 
 @under(NOT_ACCEPTED)
-async def test_a_write_that_was_not_accepted_is_tried_again_and_done_once(
+async def test_a_write_that_was_not_accepted_is_repeated_and_done_once(
     world: FaultyWorld, client: Client, tool: str, fault: Fault
 ) -> None:
-    arguments = await wanted(client, tool)
+    arguments = await commit_arguments(client, tool)
     world.plan.writes = [fault, fault]
     result = await ask(client, tool, **arguments)
     assert result["outcome"] == HAPPENED[tool]
@@ -48,11 +48,11 @@ async def test_a_write_that_was_not_accepted_is_tried_again_and_done_once(
     assert world.events == ["sent", "done"]
 
 
-@under([Status(429), Refused()])
-async def test_a_write_that_is_never_accepted_has_failed_and_is_told_so(
+@under([ErrorStatus(429), ConnectionRefused()])
+async def test_a_write_that_is_never_accepted_fails(
     world: FaultyWorld, client: Client, tool: str, fault: Fault
 ) -> None:
-    arguments = await wanted(client, tool)
+    arguments = await commit_arguments(client, tool)
     world.plan.writes = [fault] * 100
     result = await client.call_tool(tool, arguments)
     assert result.is_error
@@ -62,8 +62,8 @@ async def test_a_write_that_is_never_accepted_has_failed_and_is_told_so(
     assert world.events == ["sent", "failed"]
 
 
-@pytest.mark.parametrize("fault", PASSING, ids=repr)
-async def test_a_read_is_tried_again_where_that_may_well_work(
+@pytest.mark.parametrize("fault", TRANSIENT, ids=repr)
+async def test_a_read_is_repeated_after_a_transient_failure(
     world: FaultyWorld, client: Client, fault: Fault
 ) -> None:
     for tool, arguments in READS.items():
@@ -74,59 +74,65 @@ async def test_a_read_is_tried_again_where_that_may_well_work(
 
 @pytest.mark.parametrize("retry_after", ["9", "+9"])
 @pytest.mark.parametrize("tool", [*TOOLS, "list_snapshots"])
-async def test_the_cloud_is_left_alone_for_as_long_as_it_asks(
+async def test_no_request_is_sent_before_the_cloud_allows_it(
     world: FaultyWorld, client: Client, tool: str, retry_after: str
 ) -> None:
-    arguments = {} if tool == "list_snapshots" else await wanted(client, tool)
-    busy = Status(429, retry_after=retry_after)
+    arguments = {} if tool == "list_snapshots" else await commit_arguments(client, tool)
+    busy = ErrorStatus(429, retry_after=retry_after)
     (world.plan.writes if arguments else world.plan.reads).append(busy)
-    left: list[float] = []
+    sent_at: list[float] = []
 
     async def note(exchange: Exchange) -> None:
-        if left or exchange.fault == busy:
-            left.append(world.clock.elapsed())
+        if sent_at or exchange.fault == busy:
+            sent_at.append(world.clock.elapsed())
 
     world.on_request = note
     await ask(client, tool, **arguments)
     # A date has whole seconds only.
-    assert 8 < left[1] - left[0] < 18 if retry_after == "+9" else 9 <= left[1] - left[0] < 18
+    assert (
+        8 < sent_at[1] - sent_at[0] < 18
+        if retry_after == "+9"
+        else 9 <= sent_at[1] - sent_at[0] < 18
+    )
     assert world.events == (["sent", "done"] if arguments else [])
 
 
 @pytest.mark.parametrize("retry_after", ["3600", "+3600"])
 @pytest.mark.parametrize("tool", [*TOOLS, "list_snapshots"])
-async def test_a_wait_that_is_too_long_is_told_instead_of_begun(
+async def test_a_wait_that_is_too_long_is_reported_instead_of_started(
     world: FaultyWorld, client: Client, tool: str, retry_after: str
 ) -> None:
-    arguments = {} if tool == "list_snapshots" else await wanted(client, tool)
-    busy = Status(429, retry_after=retry_after)
+    arguments = {} if tool == "list_snapshots" else await commit_arguments(client, tool)
+    busy = ErrorStatus(429, retry_after=retry_after)
     (world.plan.writes if arguments else world.plan.reads).append(busy)
-    began, asked = world.clock.elapsed(), len(world.log.exchanges)
+    started, sent = world.clock.elapsed(), len(world.log.exchanges)
     result = await client.call_tool(tool, arguments)
     assert result.is_error
     assert result.structured_content == {"retry_after": pytest.approx(3600, abs=1)}
     assert "Nothing was changed." in said(result)
-    assert world.clock.elapsed() - began < 1
-    assert len([it for it in world.log.exchanges[asked:] if it.fault == busy]) == 1
+    assert world.clock.elapsed() - started < 1
+    assert len([exchange for exchange in world.log.exchanges[sent:] if exchange.fault == busy]) == 1
     assert world.changes == []
     assert world.events == (["sent", "failed"] if arguments else [])
 
 
-async def down(world: FaultyWorld, client: Client, fault: Fault) -> None:
-    """Let the cloud fail until it is not asked any more."""
+async def take_cloud_down(world: FaultyWorld, client: Client, fault: Fault) -> None:
+    """Let the cloud fail until the circuit breaker opens."""
     world.plan.always = fault
     for _ in range(FAILURE_THRESHOLD):
         assert (await client.call_tool("list_virtual_machines", {})).is_error
     assert len(world.log.exchanges) == FAILURE_THRESHOLD
 
 
-@pytest.mark.parametrize("fault", [Refused(), Reset("never"), Status(503)], ids=repr)
-async def test_a_cloud_that_is_down_is_not_asked_and_everybody_is_told_since_when(
+@pytest.mark.parametrize(
+    "fault", [ConnectionRefused(), ConnectionReset("never"), ErrorStatus(503)], ids=repr
+)
+async def test_calls_fail_fast_while_the_cloud_is_down_and_say_since_when(
     world: FaultyWorld, client: Client, fault: Fault
 ) -> None:
     since = f"{world.clock.now():%Y-%m-%d %H:%M:%S} UTC"
-    await down(world, client, fault)
-    began = world.clock.elapsed()
+    await take_cloud_down(world, client, fault)
+    started = world.clock.elapsed()
     for tool, arguments in {**READS, "create_snapshot": {"vm_id": 793_701, "name": "x"}}.items():
         result = await client.call_tool(tool, arguments)
         assert result.is_error
@@ -134,15 +140,15 @@ async def test_a_cloud_that_is_down_is_not_asked_and_everybody_is_told_since_whe
         assert "Nothing was changed." in said(result)
         assert result.structured_content is not None
         assert 0 < result.structured_content["retry_after"] <= MIN_OPEN_SECONDS
-    assert world.clock.elapsed() == began
+    assert world.clock.elapsed() == started
     assert len(world.log.exchanges) == FAILURE_THRESHOLD
     assert world.events == []
 
 
-async def test_after_the_rest_one_request_tries_and_service_resumes(
+async def test_after_a_pause_one_request_probes_the_cloud_and_service_resumes(
     world: FaultyWorld, client: Client
 ) -> None:
-    await down(world, client, Refused())
+    await take_cloud_down(world, client, ConnectionRefused())
     world.clock.turn(seconds=MIN_OPEN_SECONDS)
     assert (await client.call_tool("list_snapshots", {})).is_error
     assert len(world.log.exchanges) == FAILURE_THRESHOLD + 1
@@ -155,15 +161,15 @@ async def test_after_the_rest_one_request_tries_and_service_resumes(
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-async def test_an_outage_that_begins_before_the_write_leaves_it_unsent(
+async def test_an_outage_before_the_write_leaves_it_unsent(
     world: FaultyWorld, client: Client, tool: str
 ) -> None:
-    arguments = await wanted(client, tool)
-    asked = len(world.log.exchanges)
-    world.plan.always = Refused()
+    arguments = await commit_arguments(client, tool)
+    sent = len(world.log.exchanges)
+    world.plan.always = ConnectionRefused()
     text = said(await client.call_tool(tool, arguments))
     assert "Nothing was changed." in text
-    assert len(world.log.exchanges) > asked
+    assert len(world.log.exchanges) > sent
     assert world.log.writes == []
     assert world.changes == []
     assert world.events == []

@@ -1,0 +1,211 @@
+"""Compares three parties: the state of the cloud, the ledger, and the answers to the client.
+
+`find_inconsistencies` yields nothing if nothing was lost, nothing was done twice, and nothing was
+reported that did not happen. A request that a proxy repeats is checked like any other: because
+names are unique, only one of the two takes effect, and the refusal of the other must not be
+reported as a failure. Reporting it as unknown is always accepted in this case, even if the effect
+can be seen, because it may be the work of another client.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from tests.faults.change_log import ENDS, Change, LedgerEntry, RequestedWrite, parse_write
+from tests.faults.faults import SentTwice
+from tests.faults.transport import Exchange
+
+HAPPENED = ("created", "restored", "deleted", "pending")
+
+
+@dataclass
+class ToolCall:
+    """One call of a tool and its answer.
+
+    Attributes:
+        attempt: id of the attempt that it sent; empty if the ledger has none.
+        outcome: outcome of the answer; "error" for an error, "cancelled" if the caller left.
+        first_exchange: number of exchanges before the call.
+        end_exchange: number of exchanges after the call.
+        exclusive: no other call ran at the same time.
+    """
+
+    tool: str
+    arguments: dict[str, Any]
+    attempt: str = ""
+    outcome: str = "cancelled"
+    content: dict[str, Any] = field(default_factory=dict[str, Any])
+    text: str = ""
+    first_exchange: int = 0
+    end_exchange: int = 0
+    exclusive: bool = True
+
+    @property
+    def write(self) -> RequestedWrite:
+        name = self.arguments.get("new_vm_name", self.arguments.get("name", ""))
+        target = self.arguments.get("snapshot_id", self.arguments.get("vm_id", 0))
+        return RequestedWrite(self.tool, target, name)
+
+    @property
+    def affected_id(self) -> int:
+        """The id of what was created or deleted, according to the answer."""
+        kinds = ("snapshot", "virtual_machine", "image")
+        made = next(filter(None, map(self.content.get, kinds)), None)
+        return made["id"] if made else self.content.get("snapshot_id", 0)
+
+
+class AttemptHistory(NamedTuple):
+    """Everything that the three parties know about one attempt."""
+
+    attempt: str
+    write: RequestedWrite
+    rows: list[LedgerEntry]
+    exchanges: list[Exchange]
+    effects: list[Change]
+
+    @property
+    def accepted_count(self) -> int:
+        """Number of requests of this attempt that the cloud accepted."""
+        return sum(exchange.accepted_count for exchange in self.exchanges)
+
+    @property
+    def end(self) -> str:
+        return next((row.event for row in self.rows if row.event in ENDS), "")
+
+    @property
+    def faults_and_deliveries(self) -> str:
+        return "; ".join(f"{exchange.fault}: {exchange.deliveries}" for exchange in self.exchanges)
+
+    @property
+    def sent_twice(self) -> bool:
+        return any(isinstance(exchange.fault, SentTwice) for exchange in self.exchanges)
+
+
+def attempt_histories(
+    entries: Sequence[LedgerEntry], exchanges: Sequence[Exchange], changes: list[Change]
+) -> dict[str, AttemptHistory]:
+    """Return every attempt that was sent, by its id."""
+    sent = {entry.attempt: entry.write for entry in entries if entry.event == "sent"}
+    return {
+        attempt: AttemptHistory(
+            attempt,
+            write,
+            [entry for entry in entries if entry.attempt == attempt],
+            [exchange for exchange in exchanges if exchange.attempts == [attempt]],
+            write.effects_in(changes),
+        )
+        for attempt, write in sent.items()
+    }
+
+
+def find_inconsistencies(
+    entries: Sequence[LedgerEntry],
+    exchanges: Sequence[Exchange],
+    changes: list[Change],
+    calls: Sequence[ToolCall],
+) -> Iterator[str]:
+    """Yield one sentence for each contradiction between the three parties."""
+    cases = attempt_histories(entries, exchanges, changes)
+    yield from _check_changes(exchanges, changes)
+    for case in cases.values():
+        yield from _check_ledger(case)
+    for call in calls:
+        case = cases.get(call.attempt)
+        yield from _check_answer(call, case)
+        if call.outcome != "unknown" or case is None or case.sent_twice or not call.exclusive:
+            continue
+        of_call = exchanges[call.first_exchange : call.end_exchange]
+        yield from _check_unknown_outcome(call, case, of_call)
+
+
+def _check_changes(exchanges: Sequence[Exchange], changes: list[Change]) -> Iterator[str]:
+    writes = [exchange for exchange in exchanges if exchange.writing]
+    for write in writes:
+        if len(write.attempts) != 1:
+            yield f"{len(write.attempts)} open attempts in the ledger as this left: {write}"
+    accepted = Counter[RequestedWrite]()
+    for exchange in writes:
+        what = parse_write(exchange.method, exchange.path, exchange.name)
+        accepted[what] += exchange.accepted_count
+    made = {what: what.effects_in(changes) for what in accepted}
+    for what, times in accepted.items():
+        if len(made[what]) != times:
+            yield f"The cloud accepted {what} {times} times and shows {made[what]}."
+    explained = [change for found in made.values() for change in found]
+    if Counter(changes) != Counter(explained):
+        yield f"Changed without a request: {Counter(changes) - Counter(explained)}"
+
+
+def _check_ledger(case: AttemptHistory) -> Iterator[str]:
+    events = [row.event for row in case.rows if row.event in ("sent", *ENDS)]
+    if len(events) != 2 or events[0] != "sent":
+        yield f"The rows of {case.write} are {events}."
+    if case.accepted_count > 1:
+        yield f"{case.write} took effect {case.accepted_count} times."
+    delivered = sum(bool(exchange.deliveries) for exchange in case.exchanges)
+    if delivered > 1:
+        yield f"{delivered} requests of {case.write} reached the cloud."
+    if case.end == "done" and not case.effects:
+        yield f"The ledger says that {case.write} is done, and the cloud does not show it."
+    if case.end == "failed" and case.accepted_count:
+        faults = case.faults_and_deliveries
+        yield f"The ledger says that {case.write} failed, and the cloud did it: {faults}"
+
+
+def _check_answer(call: ToolCall, case: AttemptHistory | None) -> Iterator[str]:
+    answer = f"{call.outcome} was the answer to {call.write}: {call.text!r}"
+    if call.outcome == "cancelled":
+        return
+    if case is None:
+        if call.outcome in (*HAPPENED, "failed", "unknown"):
+            yield f"No attempt was sent. {answer}"
+        return
+    if call.outcome == "confirmation_required":
+        yield f"An attempt was sent. {answer}"
+    if call.outcome in ("error", "failed") and case.accepted_count:
+        yield f"It happened. {answer}"
+    if call.outcome in HAPPENED:
+        if call.affected_id not in [change.number for change in case.effects]:
+            yield f"It did not happen, or not with that id. {answer}"
+        if case.end != "done":
+            yield f"The ledger says {case.end!r}. {answer}"
+    if call.outcome == "unknown" and case.end != "unknown":
+        yield f"The ledger says {case.end!r}. {answer}"
+
+
+def _check_unknown_outcome(
+    call: ToolCall, case: AttemptHistory, exchanges: Sequence[Exchange]
+) -> Iterator[str]:
+    """Check that the server looked for the effect and could not have known the outcome."""
+    first = next(place for place, exchange in enumerate(exchanges) if exchange in case.exchanges)
+    reachable = first > 0 and exchanges[first - 1].answered
+    lookups = [exchange for exchange in exchanges[first:] if is_effect_lookup(exchange, case.write)]
+    if not lookups and reachable:
+        yield f"The server did not look for the effect, but the answer was unknown: {call}"
+    effect_ticks = [
+        delivery.tick
+        for exchange in case.exchanges
+        for delivery in exchange.deliveries
+        if delivery.accepted
+    ]
+    for lookup in lookups:
+        if lookup.answered and effect_ticks and lookup.deliveries[-1].tick > effect_ticks[0]:
+            yield f"The cloud showed the effect, but the answer was unknown: {call}"
+    fault = case.exchanges[-1].fault
+    if lookups and lookups[-1].answered and not fault.may_complete_later and not effect_ticks:
+        yield f"The cloud showed no effect, but the answer was unknown: {call}"
+
+
+def is_effect_lookup(exchange: Exchange, write: RequestedWrite) -> bool:
+    """Return whether this request reads what shows the effect of the write."""
+    if exchange.writing:
+        return False
+    match write.tool:
+        case "create_snapshot":
+            return exchange.path.endswith("/core/snapshots") and exchange.search == write.name
+        case "restore_snapshot":
+            searched = exchange.search == write.name
+            return exchange.path.endswith("/core/virtual-machines") and searched
+        case _:
+            return exchange.path.endswith(f"/core/snapshots/{write.target}")
