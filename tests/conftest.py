@@ -179,7 +179,11 @@ class WatchedTransport(httpx.AsyncBaseTransport):
     @property
     def writes(self) -> list[str]:
         """Method and path of every request that could change something."""
-        return [f"{it.method} {it.url.path}" for it in self.requests if it.method != "GET"]
+        return [
+            f"{request.method} {request.url.path}"
+            for request in self.requests
+            if request.method != "GET"
+        ]
 
 
 @asynccontextmanager

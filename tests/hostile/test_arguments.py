@@ -35,7 +35,7 @@ from tests.hostile.argument_strategies import (
 from tests.hostile.harness import FOREIGN_TEXT
 from tests.hostile.visible_text import hidden_characters
 from tests.scale import scale
-from tests.tools.test_definitions import NAMES
+from tests.tools.tool_names import NAMES
 
 pytestmark = pytest.mark.no_cover
 

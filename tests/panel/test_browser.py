@@ -26,7 +26,7 @@ from tests.panel.panel_host import (
     serve_host_page,
 )
 from tests.processes.helpers import free_port
-from tests.processes.test_http import HttpServer, http_server
+from tests.processes.http_server import HttpServer, http_server
 
 pytestmark = pytest.mark.browser
 

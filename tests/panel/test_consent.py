@@ -13,7 +13,7 @@ from snapshot_mcp.mcp_server.panel.page import PAGE
 from snapshot_mcp.mcp_server.tools.handlers import PANEL_META
 from snapshot_mcp.mcp_server.tools.toolsets import TOOLS
 from tests.conftest import ERAS, World, ask, refused
-from tests.tools.test_definitions import NAMES
+from tests.tools.tool_names import NAMES
 from tests.tools.toolsnaps import assert_matches_toolsnap
 
 PANEL_ONLY_TOOLS = ["panel_snapshots", "panel_virtual_machine", "commit_from_panel"]

@@ -153,7 +153,7 @@ async def find_ids(cloud_process: ServerProcess) -> tuple[list[int], list[int]]:
     ) as client:
         address = f"{cloud_process.url}/v1/core/virtual-machines?page=1&pageSize=100"
         vms = (await client.get(address)).json()["instances"]
-    return [it["id"] for it in snapshots], [it["id"] for it in vms]
+    return [snapshot["id"] for snapshot in snapshots], [entry["id"] for entry in vms]
 
 
 async def ledger(folder: Path, url: str) -> list[Row]:

@@ -6,13 +6,10 @@ from mcp import Client
 from pydantic import BaseModel
 
 from snapshot_mcp.mcp_server.app import create_server
-from snapshot_mcp.mcp_server.tools.toolsets import TOOLS
 from snapshot_mcp.settings.environment import Settings
 from tests.conftest import ERAS, World
+from tests.tools.tool_names import NAMES, READING
 from tests.tools.toolsnaps import TOOLSNAPS, assert_matches_toolsnap
-
-NAMES = [tool.name for tool in TOOLS]
-READING = [tool.name for tool in TOOLS if tool.effect == "reads"]
 
 
 def dump(definition: BaseModel) -> object:

@@ -12,7 +12,7 @@ from snapshot_mcp.mcp_server.app import create_server
 from snapshot_mcp.mcp_server.instructions import instructions
 from snapshot_mcp.settings.environment import Settings
 from tests.conftest import tokens
-from tests.tools.test_definitions import NAMES, READING
+from tests.tools.tool_names import NAMES, READING
 
 PLANNING = ["delete_snapshot", "restore_snapshot", "plan_retention", "apply_retention"]
 
