@@ -1,7 +1,7 @@
-"""The real stack for tests: MCP client -> server -> HTTP client -> embedded cloud on disk.
+"""Fixtures with the real stack: MCP client -> server -> HTTP client -> embedded cloud on disk.
 
-Only two things are given from outside: the clock, which a test may turn, and the transport, which
-counts what goes by and can be told to fail.
+Tests replace only the clock, which they advance, and the transport, which records requests and
+injects faults.
 """
 
 import gc
@@ -94,8 +94,8 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def every_schema_is_checked_once() -> Generator[None]:
-    """Each client checks the output schema of each tool; a process need not do it each time."""
+def check_each_schema_once() -> Generator[None]:
+    """Check the output schema of each tool once per process, although each client checks it."""
     check = Draft202012Validator.check_schema
     sound = set[str]()
 
@@ -112,10 +112,10 @@ def every_schema_is_checked_once() -> Generator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def measuring() -> Generator[dict[str, str]]:
-    """What makes coverage follow into the processes that tests start; taken from them here.
+    """Remove the variables that make coverage measure the processes that tests start; yield them.
 
-    It nearly doubles the time of a process. Those of a few tests, which ask for `measured`, and
-    those that a few files share, run every line that only a process of its own can.
+    Measuring nearly doubles the time of a process. The processes of the tests that use `measured`,
+    and those that several tests share, run every line that only a separate process can run.
     """
     taken = {name: os.environ.pop(name) for name in COVERAGE_VARIABLES if name in os.environ}
     yield taken
@@ -124,7 +124,7 @@ def measuring() -> Generator[dict[str, str]]:
 
 @pytest.fixture
 def measured(measuring: dict[str, str]) -> Generator[None]:
-    """Coverage follows into the processes that this test starts."""
+    """Make coverage measure the processes that this test starts."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in measuring.items():
             patch.setenv(name, value)
@@ -132,7 +132,7 @@ def measured(measuring: dict[str, str]) -> Generator[None]:
 
 
 class ManualClock:
-    """A clock that only moves when somebody waits or a test turns it."""
+    """A clock that moves only when the code under test sleeps or a test advances it."""
 
     def __init__(self) -> None:
         self.time = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -140,23 +140,23 @@ class ManualClock:
     def now(self) -> datetime:
         return self.time
 
-    def turn(self, **delta: float) -> None:
+    def advance(self, **delta: float) -> None:
         self.time += timedelta(**delta)
 
     async def sleep(self, seconds: float) -> None:
         await anyio.lowlevel.checkpoint()
-        self.turn(seconds=seconds)
+        self.advance(seconds=seconds)
 
-    def elapsed(self) -> float:
+    def monotonic(self) -> float:
         return self.time.timestamp()
 
     @property
     def clock(self) -> Clock:
-        return Clock(self.now, self.sleep, self.elapsed)
+        return Clock(self.now, self.sleep, self.monotonic)
 
 
-class WatchedTransport(httpx.AsyncBaseTransport):
-    """Passes requests on to the embedded cloud, keeps count, and fails where it is told to."""
+class RecordingTransport(httpx.AsyncBaseTransport):
+    """Passes requests on to the embedded cloud, records them, and injects the faults of a test."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
         self.inner = inner
@@ -187,10 +187,10 @@ class WatchedTransport(httpx.AsyncBaseTransport):
 
 
 @asynccontextmanager
-async def api_over(
+async def open_api_client(
     transport: httpx.AsyncBaseTransport, *, seconds: float = 10, clock: Clock | None = None
 ) -> AsyncGenerator[ApiClient]:
-    """The way out over this transport alone, with a clock that only moves when it waits."""
+    """Open an API client over this transport, with a clock that moves only when it sleeps."""
     clock = clock or ManualClock().clock
     async with Connection(transport, CLOUD_URL, "key", seconds) as connection:
         yield ApiClient(
@@ -200,12 +200,12 @@ async def api_over(
 
 @dataclass
 class World:
-    """A server, its clock, its cloud, and what went between them."""
+    """A server with its clock, its cloud, and the requests between them."""
 
     folder: Path
-    turned: ManualClock = field(default_factory=ManualClock)
+    manual_clock: ManualClock = field(default_factory=ManualClock)
     settings: Settings = field(default_factory=Settings)
-    transports: list[WatchedTransport] = field(default_factory=list[WatchedTransport])
+    transports: list[RecordingTransport] = field(default_factory=list[RecordingTransport])
     before: Fault | None = None
     after: Callable[[httpx.Request, httpx.Response], Awaitable[httpx.Response]] | None = None
 
@@ -213,7 +213,7 @@ class World:
         self.settings = self.settings.model_copy(update={"data_dir": self.folder})
 
     def connect(self, settings: Settings, clock: Clock) -> Connection:
-        watched = WatchedTransport(embedded_transport(settings, clock))
+        watched = RecordingTransport(embedded_transport(settings, clock))
         watched.before, watched.after = self.before, self.after
         self.transports.append(watched)
         return connection_over(watched, settings)
@@ -226,8 +226,8 @@ class World:
         *,
         panel: bool = False,
     ) -> AsyncGenerator[Client]:
-        """An MCP client of a new server on this world's data folder; one that shows the panel?"""
-        server = create_server(self.settings, clock=self.turned.clock, connect=self.connect)
+        """Open an MCP client of a new server on the data folder; `panel` makes it show panels."""
+        server = create_server(self.settings, clock=self.manual_clock.clock, connect=self.connect)
         async with Client(
             server,
             mode=mode,
@@ -237,7 +237,7 @@ class World:
             yield client
 
     def fail(self, fault: Fault | None) -> None:
-        """Let `fault` answer requests, now and on later connections."""
+        """Answer requests with `fault`, on current and later connections."""
         self.before = fault
         for transport in self.transports:
             transport.before = fault
@@ -245,7 +245,7 @@ class World:
     def tamper(
         self, change: Callable[[httpx.Request, httpx.Response], Awaitable[httpx.Response]] | None
     ) -> None:
-        """Let `change` replace answers of the cloud, now and on later connections."""
+        """Replace the cloud's responses by those of `change`, on current and later connections."""
         self.after = change
         for transport in self.transports:
             transport.after = change
@@ -260,10 +260,10 @@ class World:
         return [write for transport in self.transports for write in transport.writes]
 
     async def ledger(self) -> list[Row]:
-        return await open_sqlite_ledger(self.folder / LEDGER_FILE, self.turned.now).rows()
+        return await open_sqlite_ledger(self.folder / LEDGER_FILE, self.manual_clock.now).rows()
 
     async def attempts(self) -> list[Row]:
-        """The rows of what was sent and of how it ended."""
+        """Return the rows of the attempts that were sent, and of their outcomes."""
         ends = ("sent", "done", "failed", "unknown")
         return [row for row in await self.ledger() if row.event in ends]
 
@@ -279,40 +279,42 @@ def world(tmp_path: Path) -> World:
 
 @pytest.fixture(params=ERAS)
 async def client(world: World, request: pytest.FixtureRequest) -> AsyncGenerator[Client]:
-    """A client of each protocol era in turn."""
+    """Open a client of each protocol era in turn."""
     async with world.client(request.param) as client:
         yield client
 
 
-def said(result: CallToolResult) -> str:
-    """The text of a result."""
+def result_text(result: CallToolResult) -> str:
+    """Return the text of a result."""
     return "\n".join(part.text for part in result.content if isinstance(part, TextContent))
 
 
-async def answered(client: Client, tool: str, /, **arguments: object) -> tuple[dict[str, Any], str]:
-    """Call a tool that must succeed; its structured content and its text."""
+async def call_tool_with_text(
+    client: Client, tool: str, /, **arguments: object
+) -> tuple[dict[str, Any], str]:
+    """Call a tool that must succeed; return its structured content and its text."""
     result = await client.call_tool(tool, dict(arguments))
-    assert not result.is_error, said(result)
+    assert not result.is_error, result_text(result)
     content: object = result.structured_content
     assert isinstance(content, dict)
-    return cast("dict[str, Any]", content), said(result)
+    return cast("dict[str, Any]", content), result_text(result)
 
 
-async def ask(client: Client, tool: str, /, **arguments: object) -> dict[str, Any]:
-    """Call a tool that must succeed; its structured content."""
-    return (await answered(client, tool, **arguments))[0]
+async def call_tool(client: Client, tool: str, /, **arguments: object) -> dict[str, Any]:
+    """Call a tool that must succeed; return its structured content."""
+    return (await call_tool_with_text(client, tool, **arguments))[0]
 
 
-async def refused(client: Client, tool: str, /, **arguments: object) -> str:
-    """Call a tool that must answer with an error; its text."""
+async def call_tool_error(client: Client, tool: str, /, **arguments: object) -> str:
+    """Call a tool that must fail; return the text of the error."""
     result = await client.call_tool(tool, dict(arguments))
-    assert result.is_error, said(result)
+    assert result.is_error, result_text(result)
     content = cast("dict[str, Any]", result.structured_content or {})
     assert content.keys() <= {"retry_after"}
-    return said(result)
+    return result_text(result)
 
 
-def tokens(text: str) -> int:
-    """How many o200k tokens `text` costs."""
+def count_tokens(text: str) -> int:
+    """Return the number of o200k tokens of `text`."""
     vocabulary: Any = importlib.import_module("rs_bpe")  # it has no types
     return vocabulary.openai.o200k_base().count(text)

@@ -38,7 +38,7 @@ class SkewedClock(ManualClock):
         self._gone_by = 0.0
 
     def turn(self, **delta: float) -> None:
-        super().turn(**delta)
+        super().advance(**delta)
         self._gone_by += timedelta(**delta).total_seconds()
 
     def jump(self, hours: float) -> None:

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine
 from mcp import Client
 
 from snapshot_mcp.settings.environment import CLOUD_FILE
-from tests.conftest import said
+from tests.conftest import result_text
 from tests.faults.change_log import LedgerEntry, query_rows
 from tests.faults.consistency import ToolCall, find_inconsistencies
 from tests.faults.helpers import let_cancellation_arrive
@@ -137,7 +137,7 @@ class FaultMachine(RuleBasedStateMachine):
 
     async def await_result(self, pending: Awaitable[Any], call: ToolCall) -> None:
         result = await pending
-        call.text = said(result)
+        call.text = result_text(result)
         call.content = result.structured_content or {}
         call.outcome = "error" if result.is_error else call.content.get("outcome", "read")
 

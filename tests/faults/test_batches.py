@@ -16,7 +16,7 @@ import pytest
 from mcp import Client
 
 from snapshot_mcp.settings.environment import CLOUD_FILE
-from tests.conftest import ERAS, ask, said
+from tests.conftest import ERAS, call_tool, result_text
 from tests.faults.change_log import ENDS, LedgerEntry
 from tests.faults.consistency import find_inconsistencies
 from tests.faults.faults import Fault
@@ -88,7 +88,7 @@ async def apply_plan(
         world.on_request = cancel
         commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
         result = await client.call_tool("apply_retention", commit)
-        assert not result.is_error or "Nothing was changed" in said(result)
+        assert not result.is_error or "Nothing was changed" in result_text(result)
         return result.structured_content or {}
     return {}
 
@@ -123,7 +123,7 @@ async def run_batch(
 ) -> None:
     async with world.client(random.choice(ERAS)) as client:
         policy: dict[str, object] = {"keep_last": 1, "vm_id": CROWDED_VM, "limit": 100}
-        plan = await ask(client, "plan_retention", **policy)
+        plan = await call_tool(client, "plan_retention", **policy)
         planned = [row["id"] for row in plan["decisions"] if not row["keep"]]
         assert len(planned) == SIZE
         world.plan.replace_with(random_faults(random, kind))

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from mcp import Client
 
-from tests.conftest import ask
+from tests.conftest import call_tool
 from tests.faults.faults import (
     ClockJump,
     ConnectionReset,
@@ -77,7 +77,7 @@ async def test_a_write_that_took_effect_without_an_answer_is_reported_with_its_i
 ) -> None:
     arguments = await commit_arguments(client, tool)
     world.plan.writes = [fault]
-    result = await ask(client, tool, **arguments)
+    result = await call_tool(client, tool, **arguments)
     assert result["outcome"] == HAPPENED[tool]
     assert [change.number for change in world.changes] == [affected_id(result)]
     assert len(world.log.writes) == 1
@@ -91,7 +91,7 @@ async def test_a_write_that_broke_before_it_took_effect_has_failed_and_can_be_re
 ) -> None:
     arguments = await commit_arguments(client, tool)
     world.plan.writes = [fault]
-    result = await ask(client, tool, **arguments)
+    result = await call_tool(client, tool, **arguments)
     assert result["outcome"] == "failed"
     assert "it was not done" in result["next_step"]
     assert "Nothing was changed" in result["next_step"]
@@ -101,7 +101,7 @@ async def test_a_write_that_broke_before_it_took_effect_has_failed_and_can_be_re
     assert world.events == ["sent", "failed"]
     assert [entry.reason for entry in world.entries if entry.event == "failed"] != [""]
     again = await commit_arguments(client, tool)
-    assert (await ask(client, tool, **again))["outcome"] == HAPPENED[tool]
+    assert (await call_tool(client, tool, **again))["outcome"] == HAPPENED[tool]
     assert len(world.changes) == 1
 
 
@@ -111,7 +111,7 @@ async def test_a_write_that_may_still_take_effect_is_unknown_and_says_how_to_che
 ) -> None:
     arguments = await commit_arguments(client, tool)
     world.plan.writes = [fault]
-    result = await ask(client, tool, **arguments)
+    result = await call_tool(client, tool, **arguments)
     assert result["outcome"] == "unknown"
     assert LOOKUP_HINTS[tool] in result["next_step"]
     assert "do not repeat it" in result["next_step"]
@@ -136,7 +136,7 @@ async def test_the_outcome_is_unknown_if_the_cloud_cannot_be_read(
     arguments = await commit_arguments(client, tool)
     world.plan.writes = [ConnectionReset(when)]
     world.plan.lookups = [fault] * 100
-    result = await ask(client, tool, **arguments)
+    result = await call_tool(client, tool, **arguments)
     assert result["outcome"] == "unknown"
     assert LOOKUP_HINTS[tool] in result["next_step"]
     assert world.events == ["sent", "unknown"]
@@ -151,7 +151,7 @@ async def test_an_effect_is_found_even_if_the_first_lookups_fail(
     arguments = await commit_arguments(client, tool)
     world.plan.writes = [ConnectionReset("before")]
     world.plan.lookups = [WrongBody(status=200), ConnectionReset("never"), ErrorStatus(500)]
-    result = await ask(client, tool, **arguments)
+    result = await call_tool(client, tool, **arguments)
     assert result["outcome"] == HAPPENED[tool]
     assert world.events == ["sent", "done"]
 
@@ -160,10 +160,10 @@ async def test_a_snapshot_with_a_longer_name_is_not_mistaken_for_the_effect(
     world: FaultyWorld, client: Client
 ) -> None:
     first = await creation_arguments(client, "before-upgrade-x-2")
-    await ask(client, "create_snapshot", **first, wait_seconds=60)
+    await call_tool(client, "create_snapshot", **first, wait_seconds=60)
     world.clock.turn(minutes=1)
     world.plan.writes = [ConnectionReset("never")]
-    result = await ask(
+    result = await call_tool(
         client, "create_snapshot", **await creation_arguments(client, "before-upgrade-x")
     )
     assert result["outcome"] == "failed"
@@ -177,7 +177,7 @@ async def test_a_change_of_the_time_of_day_does_not_affect_the_outcome(
     arguments = await commit_arguments(client, tool)
     world.plan.writes = [ConnectionReset("late", 5)]
     world.plan.lookups = [fault, fault, ClockJump(7), fault]
-    result = await ask(client, tool, **arguments)
+    result = await call_tool(client, tool, **arguments)
     assert result["outcome"] == HAPPENED[tool]
     assert world.events == ["sent", "done"]
     assert await world.verify_ledger() == []
@@ -189,7 +189,7 @@ async def test_a_write_that_a_proxy_sends_twice_is_done_once_and_reported_as_don
 ) -> None:
     arguments = await commit_arguments(client, tool)
     world.plan.writes = [SentTwice()]
-    result = await ask(client, tool, **arguments)
+    result = await call_tool(client, tool, **arguments)
     assert [delivery.accepted for delivery in world.log.writes[0].deliveries] == [True, False]
     assert result["outcome"] == HAPPENED[tool]
     assert [change.number for change in world.changes] == [affected_id(result)]
@@ -203,7 +203,7 @@ async def test_a_restore_or_image_that_a_proxy_sends_twice_is_unknown(
     # A VM or image with that name may hold another snapshot.
     arguments = await commit_arguments(client, tool)
     world.plan.writes = [SentTwice()]
-    result = await ask(client, tool, **arguments)
+    result = await call_tool(client, tool, **arguments)
     assert result["outcome"] == "unknown"
     assert "may have sent it twice" in result["next_step"]
     assert len(world.changes) == 1
@@ -217,7 +217,7 @@ async def test_a_repeated_write_is_unknown_if_the_cloud_cannot_be_read(
     arguments = await commit_arguments(client, tool)
     world.plan.writes = [SentTwice()]
     world.plan.lookups = [WrongBody(status=200)] * 100
-    result = await ask(client, tool, **arguments)
+    result = await call_tool(client, tool, **arguments)
     assert result["outcome"] == "unknown"
     assert len(world.changes) == 1
     assert world.events == ["sent", "unknown"]
@@ -229,6 +229,6 @@ async def test_a_404_page_of_a_gateway_does_not_show_that_a_snapshot_is_gone(
     arguments = await commit_arguments(client, "delete_snapshot")
     world.plan.writes = [ConnectionReset("never")]
     world.plan.lookups = [WrongBody(status=404)] * 100
-    result = await ask(client, "delete_snapshot", **arguments)
+    result = await call_tool(client, "delete_snapshot", **arguments)
     assert result["outcome"] == "unknown"
     assert world.changes == []

@@ -7,7 +7,7 @@ import pytest
 from mcp import Client
 
 from snapshot_mcp.cloud.circuit_breaker import FAILURE_THRESHOLD, MIN_OPEN_SECONDS
-from tests.conftest import ask, said
+from tests.conftest import call_tool, result_text
 from tests.faults.faults import ConnectionRefused, ConnectionReset, ErrorStatus, Fault
 from tests.faults.helpers import HAPPENED, TOOLS, commit_arguments, under
 from tests.faults.transport import Exchange
@@ -41,7 +41,7 @@ async def test_a_write_that_was_not_accepted_is_repeated_and_done_once(
 ) -> None:
     arguments = await commit_arguments(client, tool)
     world.plan.writes = [fault, fault]
-    result = await ask(client, tool, **arguments)
+    result = await call_tool(client, tool, **arguments)
     assert result["outcome"] == HAPPENED[tool]
     assert [len(write.deliveries) for write in world.log.writes] == [0, 0, 1]
     assert len(world.changes) == 1
@@ -56,7 +56,7 @@ async def test_a_write_that_is_never_accepted_fails(
     world.plan.writes = [fault] * 100
     result = await client.call_tool(tool, arguments)
     assert result.is_error
-    assert "Nothing was changed." in said(result)
+    assert "Nothing was changed." in result_text(result)
     assert 1 < len(world.log.writes) < 10
     assert world.changes == []
     assert world.events == ["sent", "failed"]
@@ -68,7 +68,7 @@ async def test_a_read_is_repeated_after_a_transient_failure(
 ) -> None:
     for tool, arguments in READS.items():
         world.plan.reads = [fault, fault]
-        await ask(client, tool, **arguments)
+        await call_tool(client, tool, **arguments)
     assert sum(exchange.fault == fault for exchange in world.log.exchanges) == 4
 
 
@@ -87,7 +87,7 @@ async def test_no_request_is_sent_before_the_cloud_allows_it(
             sent_at.append(world.clock.elapsed())
 
     world.on_request = note
-    await ask(client, tool, **arguments)
+    await call_tool(client, tool, **arguments)
     # A date has whole seconds only.
     assert (
         8 < sent_at[1] - sent_at[0] < 18
@@ -109,7 +109,7 @@ async def test_a_wait_that_is_too_long_is_reported_instead_of_started(
     result = await client.call_tool(tool, arguments)
     assert result.is_error
     assert result.structured_content == {"retry_after": pytest.approx(3600, abs=1)}
-    assert "Nothing was changed." in said(result)
+    assert "Nothing was changed." in result_text(result)
     assert world.clock.elapsed() - started < 1
     assert len([exchange for exchange in world.log.exchanges[sent:] if exchange.fault == busy]) == 1
     assert world.changes == []
@@ -136,8 +136,8 @@ async def test_calls_fail_fast_while_the_cloud_is_down_and_say_since_when(
     for tool, arguments in {**READS, "create_snapshot": {"vm_id": 793_701, "name": "x"}}.items():
         result = await client.call_tool(tool, arguments)
         assert result.is_error
-        assert f"has not answered since {since}" in said(result)
-        assert "Nothing was changed." in said(result)
+        assert f"has not answered since {since}" in result_text(result)
+        assert "Nothing was changed." in result_text(result)
         assert result.structured_content is not None
         assert 0 < result.structured_content["retry_after"] <= MIN_OPEN_SECONDS
     assert world.clock.elapsed() == started
@@ -156,8 +156,8 @@ async def test_after_a_pause_one_request_probes_the_cloud_and_service_resumes(
     assert len(world.log.exchanges) == FAILURE_THRESHOLD + 1
     world.plan.always = None
     world.clock.turn(seconds=2 * MIN_OPEN_SECONDS)
-    assert (await ask(client, "list_snapshots"))["total"] > 0
-    assert (await ask(client, "list_virtual_machines"))["total"] > 0
+    assert (await call_tool(client, "list_snapshots"))["total"] > 0
+    assert (await call_tool(client, "list_virtual_machines"))["total"] > 0
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -167,7 +167,7 @@ async def test_an_outage_before_the_write_leaves_it_unsent(
     arguments = await commit_arguments(client, tool)
     sent = len(world.log.exchanges)
     world.plan.always = ConnectionRefused()
-    text = said(await client.call_tool(tool, arguments))
+    text = result_text(await client.call_tool(tool, arguments))
     assert "Nothing was changed." in text
     assert len(world.log.exchanges) > sent
     assert world.log.writes == []

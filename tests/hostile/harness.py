@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from snapshot_mcp.mcp_server.app import create_server
 from snapshot_mcp.settings.environment import CLOUD_FILE, Settings
-from tests.conftest import ManualClock, ask, said
+from tests.conftest import ManualClock, call_tool, result_text
 from tests.hostile.raw_cloud import KEY, Misbehavior, RawCloud, ReceivedRequest
 
 TIMEOUT_SECONDS = 2.0
@@ -76,8 +76,8 @@ class Harness:
 
     async def start(self) -> None:
         """Read the honest results, and back up the database of the cloud."""
-        listed = await ask(self.client, "list_snapshots", limit=100)
-        vms = await ask(self.client, "list_virtual_machines", limit=100)
+        listed = await call_tool(self.client, "list_snapshots", limit=100)
+        vms = await call_tool(self.client, "list_virtual_machines", limit=100)
         objects = [*listed["snapshots"], *vms["virtual_machines"]]
         self._ids = {cloud_object["name"]: cloud_object["id"] for cloud_object in objects}
         self.reads = [
@@ -85,7 +85,7 @@ class Harness:
             ToolCall("list_snapshots", {"search": "box-weekly"}),
         ]
         self.honest_results = [
-            await ask(self.client, read.tool, **read.arguments) for read in self.reads
+            await call_tool(self.client, read.tool, **read.arguments) for read in self.reads
         ]
         self.cloud.never_executed = (
             _NEVER_CREATED.encode(),
@@ -116,14 +116,14 @@ class Harness:
 
     def _skip_backoff(self) -> None:
         # After repeated failures, the server sends nothing to the cloud for up to a minute.
-        self.clock.turn(seconds=70)
+        self.clock.advance(seconds=70)
 
     def _new_name(self, prefix: str) -> str:
         self._number += 1
         return f"{prefix}-{self._number}"
 
     async def _plan(self, tool: str, arguments: dict[str, Any]) -> dict[str, object]:
-        plan = await ask(self.client, tool, **arguments)
+        plan = await call_tool(self.client, tool, **arguments)
         return {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
 
     async def call_during(self, call: ToolCall, misbehavior: Misbehavior) -> CallToolResult:
@@ -136,7 +136,9 @@ class Harness:
         finally:
             self.cloud.misbehavior = None
         writes = [request for request in self.cloud.requests[before:] if request.method != "GET"]
-        assert len(writes) == call.is_write, f"{call} was sent {len(writes)} times: {said(result)}"
+        assert len(writes) == call.is_write, (
+            f"{call} was sent {len(writes)} times: {result_text(result)}"
+        )
         return result
 
     async def assert_next_calls_work(self) -> None:
@@ -149,7 +151,7 @@ class Harness:
         creation = {"vm_id": self._ids[_SPARE_VM], "name": self._new_name("after-all")}
         result = await self.client.call_tool("create_snapshot", creation | {"wait_seconds": 0})
         assert facts_of(result)["outcome"] == "pending"
-        self.clock.turn(minutes=30)
+        self.clock.advance(minutes=30)
 
 
 @asynccontextmanager
@@ -177,7 +179,7 @@ def stable_facts(content: dict[str, Any]) -> dict[str, Any]:
 
 def facts_of(result: CallToolResult) -> dict[str, Any]:
     """Return the stable facts of a read that must have succeeded."""
-    assert not result.is_error, said(result)
+    assert not result.is_error, result_text(result)
     return stable_facts(cast("dict[str, Any]", result.structured_content))
 
 
@@ -192,16 +194,18 @@ def assert_own_sentence(text: str) -> None:
 
 def assert_error(result: CallToolResult) -> None:
     """Check that the result is an error in the server's own words."""
-    assert result.is_error, said(result)
+    assert result.is_error, result_text(result)
     assert cast("dict[str, Any]", result.structured_content or {}).keys() <= {"retry_after"}
-    assert_own_sentence(said(result))
+    assert_own_sentence(result_text(result))
 
 
 def assert_truthful(call: ToolCall, result: CallToolResult) -> None:
     """Check that the result of a write is true: no false success, no false denial."""
     if result.is_error:
         assert_error(result)
-        assert not (call.executed and "Nothing was changed" in said(result)), said(result)
+        assert not (call.executed and "Nothing was changed" in result_text(result)), result_text(
+            result
+        )
         return
     content = cast("dict[str, Any]", result.structured_content)
     assert_own_sentence(content["next_step"])

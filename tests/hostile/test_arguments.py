@@ -25,7 +25,7 @@ from snapshot_mcp.core.sanitize import is_sanitized
 from snapshot_mcp.mcp_server.tools.arguments import parse_time
 from snapshot_mcp.models.cloud import MAX_ID
 from snapshot_mcp.rules.retention_policy import parse_span
-from tests.conftest import World, ask, said
+from tests.conftest import World, call_tool, result_text
 from tests.hostile.argument_strategies import (
     Arguments,
     KnownObjects,
@@ -103,7 +103,7 @@ class ToolTester:
 
     async def _ask(self, tool: str, snapshot_id: int = 0) -> dict[str, Any]:
         arguments: Arguments = {"snapshot_id": snapshot_id} if snapshot_id else {"limit": 100}
-        return await ask(self._client, tool, **arguments)
+        return await call_tool(self._client, tool, **arguments)
 
     def call(self, tool: str, arguments: Arguments) -> tuple[CallToolResult, list[str]]:
         """Return the result, and the requests that were sent."""
@@ -166,7 +166,7 @@ def decode_lists(arguments: Arguments, tool: Tool) -> Arguments:
 def call_and_check(tester: ToolTester, tool: Tool, arguments: Arguments) -> str:
     """Call the tool and compare the result with its definition; return a label for the outcome."""
     result, sent = tester.call(tool.name, arguments)
-    text = said(result)
+    text = result_text(result)
     arguments = decode_lists(arguments, tool)
     if not fits(arguments, tool.input_schema):
         assert result.is_error, arguments

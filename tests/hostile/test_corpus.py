@@ -18,7 +18,15 @@ from snapshot_mcp.core.sanitize import quote_unless_word
 from snapshot_mcp.ledger.chain import Row
 from snapshot_mcp.ledger.formatting import format_json, format_text
 from snapshot_mcp.mcp_server.app import create_server
-from tests.conftest import ERAS, World, answered, ask, refused, said, tokens
+from tests.conftest import (
+    ERAS,
+    World,
+    call_tool,
+    call_tool_error,
+    call_tool_with_text,
+    count_tokens,
+    result_text,
+)
 from tests.hostile.corpus import TEXTS, is_storable
 from tests.hostile.visible_text import (
     harmless_twin,
@@ -131,7 +139,7 @@ def check_case(checker: SkeletonChecker, name: str, text: str, output: str) -> N
 
 def text_and_problems(result: CallToolResult) -> tuple[str, list[str]]:
     content: object = result.structured_content
-    return said(result), [] if content is None else json_problems(content)
+    return result_text(result), [] if content is None else json_problems(content)
 
 
 def test_the_corpus_is_large() -> None:
@@ -174,14 +182,14 @@ async def test_the_status_of_a_vm_is_quoted_when_its_snapshot_is_refused(
     checker = SkeletonChecker()
     planter.untouched = _UNTOUCHED - {"status"}
     async with world.client() as client:
-        vm = (await ask(client, "list_virtual_machines"))["virtual_machines"][0]
+        vm = (await call_tool(client, "list_virtual_machines"))["virtual_machines"][0]
         for name, text in cases(2):
             planter.text = text
             check_case(
                 checker,
                 name,
                 text,
-                await refused(client, "create_snapshot", vm_id=vm["id"], name="safe"),
+                await call_tool_error(client, "create_snapshot", vm_id=vm["id"], name="safe"),
             )
     assert checker.problems == []
     assert world.writes == []
@@ -206,9 +214,9 @@ async def test_a_hostile_text_does_not_change_the_lines_and_words_of_a_question(
     async with world.client(mode, elicitation_callback=decline) as client:
         for name, text in cases(ERAS.index(mode)):
             planter.text = text
-            plan = await ask(client, tool, **SURFACES[tool])
+            plan = await call_tool(client, tool, **SURFACES[tool])
             commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
-            refusals.add(await refused(client, tool, **SURFACES[tool], **commit))
+            refusals.add(await call_tool_error(client, tool, **SURFACES[tool], **commit))
             question = questions.pop()
             check_case(checker, name, text, question)
             assert requested_words(question) == plan["confirm_with"], name
@@ -231,9 +239,9 @@ async def test_an_error_does_not_repeat_the_message_of_the_cloud(
     async with world.client() as client:
         for _, text in corpus_part(STATUSES.index(status), len(STATUSES)):  # noqa: B007 - `fail` writes it
             world.fail(None)
-            await ask(client, "inspect_snapshot", **PLAN)  # otherwise it looks like an outage
+            await call_tool(client, "inspect_snapshot", **PLAN)  # otherwise it looks like an outage
             world.fail(fail)
-            messages.add(await refused(client, tool, **PLAN))
+            messages.add(await call_tool_error(client, tool, **PLAN))
     assert len(messages) == 1
     assert hidden_characters(messages.pop()) == []
 
@@ -246,7 +254,7 @@ async def test_a_rejected_argument_name_is_quoted(world: World) -> None:
                 continue  # such a text cannot be sent as JSON
             result = await client.call_tool("inspect_snapshot", PLAN | {text: text})
             assert result.is_error
-            check_case(checker, name, text, said(result))
+            check_case(checker, name, text, result_text(result))
     assert checker.problems == []
 
 
@@ -265,18 +273,18 @@ async def test_a_progress_message_is_one_clean_line(world: World, planter: TextP
     planter.untouched = _UNTOUCHED - {"status"}
     world.tamper(change)
     async with world.client() as client:
-        vms = (await ask(client, "list_virtual_machines", limit=100))["virtual_machines"]
+        vms = (await call_tool(client, "list_virtual_machines", limit=100))["virtual_machines"]
         order = {"vm_id": next(vm["id"] for vm in vms if vm["can_snapshot"]), "wait_seconds": 5}
         for number, (name, text) in enumerate(cases(5)):
             planter.text = text
-            world.turned.turn(hours=1)
+            world.manual_clock.advance(hours=1)
             order |= {"name": f"safe-{number}", "allow_interruption": True}
             result = await client.call_tool("create_snapshot", order, progress_callback=hear)
-            assert not result.is_error, said(result)
+            assert not result.is_error, result_text(result)
             made = cast("dict[str, Any]", result.structured_content)["snapshot"]
             assert all("\n" not in message for message in heard)
             assert heard[-1] != heard[0]
-            output = "\n".join([heard[0], heard[-1], said(result)])
+            output = "\n".join([heard[0], heard[-1], result_text(result)])
             own_text = output.replace(str(made["id"]), "ID").replace(f"{made['size']} GB", "SIZE")
             check_case(checker, name, text, own_text)
             heard.clear()
@@ -288,10 +296,12 @@ async def test_the_ledger_shows_the_name_of_a_client_sanitized(
 ) -> None:
     checker = SkeletonChecker()
     for name, text in cases(6):
-        server = create_server(world.settings, clock=world.turned.clock, connect=world.connect)
+        server = create_server(
+            world.settings, clock=world.manual_clock.clock, connect=world.connect
+        )
         info = Implementation(name=text, version="1")
         async with Client(server, client_info=info, mode="2026-07-28") as client:
-            await refused(client, "delete_snapshot", **PLAN, confirm="x")
+            await call_tool_error(client, "delete_snapshot", **PLAN, confirm="x")
         row = (await world.ledger())[-1]
         output = format_text([row])
         assert "\n" not in output
@@ -317,16 +327,16 @@ def test_a_tampered_ledger_is_shown_sanitized() -> None:
 
 async def test_stored_texts_are_shown_sanitized(world: World) -> None:
     async with world.client() as client:
-        await ask(client, "list_snapshots")
+        await call_tool(client, "list_snapshots")
         stored = store_texts(world)
-        page, output = await answered(client, "list_snapshots", limit=100)
+        page, output = await call_tool_with_text(client, "list_snapshots", limit=100)
         assert hidden_characters(output) == json_problems(page) == []
         assert {snapshot["id"] for snapshot in page["snapshots"]} >= stored.keys()
         for snapshot_id, name in stored.items():
             for tool in ("inspect_snapshot", "delete_snapshot"):
-                answer, output = await answered(client, tool, snapshot_id=snapshot_id)
+                answer, output = await call_tool_with_text(client, tool, snapshot_id=snapshot_id)
                 assert hidden_characters(output) == json_problems(answer) == [], name
-                assert tokens(output) <= 900, name
+                assert count_tokens(output) <= 900, name
 
 
 def store_texts(world: World) -> dict[int, str]:
@@ -359,7 +369,9 @@ async def test_a_hostile_description_does_not_make_an_inspection_expensive(
     async with world.client() as client:
         for name, text in TEXTS.items():
             planter.text = text
-            costs[name] = tokens((await answered(client, "inspect_snapshot", **PLAN))[1])
+            costs[name] = count_tokens(
+                (await call_tool_with_text(client, "inspect_snapshot", **PLAN))[1]
+            )
     assert max(costs.values()) <= 900, costs
     ordinary = {name: cost for name, cost in costs.items() if len(TEXTS[name]) <= 200}
     assert max(ordinary.values()) <= 400, ordinary

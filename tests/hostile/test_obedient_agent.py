@@ -33,7 +33,7 @@ from mcp.client.session import ElicitationFnT
 from mcp_types import ElicitRequestFormParams, ElicitResult
 
 from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE
-from tests.conftest import ERAS, World, ask, said
+from tests.conftest import ERAS, World, call_tool, result_text
 from tests.hostile.agent import COMMIT_TOOLS, Agent, OfferedPlan
 from tests.hostile.corpus import FAKE_TOKEN, TEXTS, is_storable
 from tests.hostile.visible_text import requested_words
@@ -187,7 +187,7 @@ class ObedientAgent(RuleBasedStateMachine):
             self.problems.append(f"words of another target: {params.message!r}")
         words = self.words_to_type(asked, right)
         if self.reply.kind == "late":
-            self.world.turned.turn(minutes=11)
+            self.world.manual_clock.advance(minutes=11)
         elif words == right:
             self.counts[asked.tool] += 1
             self.approvals.append(asked)
@@ -214,7 +214,10 @@ class ObedientAgent(RuleBasedStateMachine):
         self.reply = reply
         client = self.clients[who]
         result = self.portal.call(client.call_tool, tool, arguments)
-        text, content = said(result), cast("dict[str, Any] | None", result.structured_content)
+        text, content = (
+            result_text(result),
+            cast("dict[str, Any] | None", result.structured_content),
+        )
         assert "Error executing tool" not in text, (tool, arguments)
         self.agent.read(text, content)
         self.counts["panel"] += tool == "commit_from_panel"
@@ -313,7 +316,7 @@ class ObedientAgent(RuleBasedStateMachine):
 
     @rule(minutes=st.sampled_from([1, 9, 11]))
     def wait(self, minutes: int) -> None:
-        self.world.turned.turn(minutes=minutes)
+        self.world.manual_clock.advance(minutes=minutes)
 
     @invariant()
     def only_approved_writes_have_happened(self) -> None:
@@ -368,7 +371,7 @@ def approval_for_question(question: str) -> Approval | None:
 async def seed_cloud(folder: Path) -> Path:
     world = World(folder)
     async with world.client() as client:
-        await ask(client, "list_snapshots")
+        await call_tool(client, "list_snapshots")
     plant_texts(world.cloud_file)
     return world.cloud_file
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 import anyio
 import pytest
 
-from tests.conftest import ask, said
+from tests.conftest import call_tool, result_text
 from tests.hostile import replies
 from tests.hostile.harness import (
     REMOTE_TEXT,
@@ -92,7 +92,7 @@ async def test_an_unusual_reply_that_is_true_is_accepted(
         result = await harness.call_during(call, misbehavior)
         assert_truthful(call, result)
         assert not result.is_error
-        assert REMOTE_TEXT not in said(result)
+        assert REMOTE_TEXT not in result_text(result)
     await harness.assert_next_calls_work()
     assert REMOTE_TEXT.encode() not in b"".join(request.head for request in harness.cloud.requests)
 
@@ -154,7 +154,7 @@ async def test_a_reply_about_another_snapshot_is_an_error(
 async def test_a_write_answered_with_older_objects_is_not_a_success(
     harness: Harness, tool: str
 ) -> None:
-    vm = (await ask(harness.client, "list_virtual_machines"))["virtual_machines"][0]
+    vm = (await call_tool(harness.client, "list_virtual_machines"))["virtual_machines"][0]
     snapshot = harness.honest_results[0]["snapshot"]
     body = {"status": True, "snapshot": {"id": snapshot["id"]}, "instance": {"id": vm["id"]}}
     misbehavior = replies.alter_body(lambda _: json.dumps(body).encode())
@@ -163,4 +163,4 @@ async def test_a_write_answered_with_older_objects_is_not_a_success(
         call.arguments["wait_seconds"] = 60
     result = await harness.call_during(call, misbehavior)
     content: object = result.structured_content or {}
-    assert cast("dict[str, Any]", content).get("outcome") not in SUCCESSES, said(result)
+    assert cast("dict[str, Any]", content).get("outcome") not in SUCCESSES, result_text(result)

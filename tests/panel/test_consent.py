@@ -12,7 +12,7 @@ from snapshot_mcp.core.uris import PANEL_URI
 from snapshot_mcp.mcp_server.panel.page import PAGE
 from snapshot_mcp.mcp_server.tools.handlers import PANEL_META
 from snapshot_mcp.mcp_server.tools.toolsets import TOOLS
-from tests.conftest import ERAS, World, ask, refused
+from tests.conftest import ERAS, World, call_tool, call_tool_error
 from tests.tools.tool_names import NAMES
 from tests.tools.toolsnaps import assert_matches_toolsnap
 
@@ -30,7 +30,7 @@ async def client(world: World, request: pytest.FixtureRequest) -> AsyncGenerator
 
 async def make_plan(client: Client, tool: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Make a plan and return it with the arguments of `commit_from_panel` that commit it."""
-    snapshot_id = (await ask(client, "list_snapshots", state="ready"))["snapshots"][0]["id"]
+    snapshot_id = (await call_tool(client, "list_snapshots", state="ready"))["snapshots"][0]["id"]
     if tool == "apply_retention":
         planning_tool, planning_arguments = "plan_retention", {"keep_last": 2}
         commit: dict[str, Any] = {}
@@ -69,7 +69,7 @@ async def test_confirmation_in_the_panel_counts_as_human_consent(
 ) -> None:
     plan, commit = await make_plan(client, tool)
     assert "The panel shows this plan" in plan["next_step"]
-    (result,) = (await ask(client, "commit_from_panel", **commit)).values()
+    (result,) = (await call_tool(client, "commit_from_panel", **commit)).values()
     assert result["outcome"] in ("deleted", "pending", "restored", "applied")
     sent = [row for row in await world.ledger() if row.event == "sent" and row.tool == tool]
     assert [row.evidence for row in sent] == ["panel"]
@@ -84,7 +84,7 @@ async def test_commit_requires_the_nonce_of_the_plan(
     _, other = await make_plan(client, tool)
     assert commit["nonce"] != other["nonce"]
     for nonce in ("", other["nonce"], commit["nonce"][:-1], "ü"):
-        error = await refused(client, "commit_from_panel", **commit | {"nonce": nonce})
+        error = await call_tool_error(client, "commit_from_panel", **commit | {"nonce": nonce})
         assert error.startswith("This call did not come from the panel that shows this plan.")
     assert world.writes == []
 
@@ -94,7 +94,7 @@ async def test_model_cannot_commit_without_the_panel(
     world: World, client: Client, tool: str
 ) -> None:
     _, commit = await make_plan(client, tool)
-    error = await refused(client, tool, **model_commit(commit))
+    error = await call_tool_error(client, tool, **model_commit(commit))
     assert error.startswith("The person approves this plan in the panel, and has not done so yet.")
     assert world.writes == []
 
@@ -104,9 +104,9 @@ async def test_model_cannot_commit_even_if_any_consent_is_accepted(
 ) -> None:
     async with world.client(panel=True) as client:
         _, commit = await make_plan(client, "delete_snapshot")
-        error = await refused(client, "delete_snapshot", **model_commit(commit))
+        error = await call_tool_error(client, "delete_snapshot", **model_commit(commit))
         assert "in the panel" in error
-        await ask(client, "commit_from_panel", **commit)
+        await call_tool(client, "commit_from_panel", **commit)
     assert len(world.writes) == 1
 
 
@@ -114,25 +114,25 @@ async def test_wrong_confirmation_changes_nothing_and_can_be_corrected(
     world: World, client: Client
 ) -> None:
     _, commit = await make_plan(client, "delete_snapshot")
-    error = await refused(client, "commit_from_panel", **commit | {"words": "yes"})
+    error = await call_tool_error(client, "commit_from_panel", **commit | {"words": "yes"})
     assert (
         error == "The typed words are not the confirmation words of the plan. Nothing was changed."
     )
     assert world.writes == []
-    await ask(client, "commit_from_panel", **commit)
+    await call_tool(client, "commit_from_panel", **commit)
     assert len(world.writes) == 1
 
 
 async def test_used_expired_or_mismatched_plan_is_rejected(world: World, client: Client) -> None:
     _, commit = await make_plan(client, "delete_snapshot")
-    await ask(client, "commit_from_panel", **commit)
-    assert "was already used" in await refused(client, "commit_from_panel", **commit)
+    await call_tool(client, "commit_from_panel", **commit)
+    assert "was already used" in await call_tool_error(client, "commit_from_panel", **commit)
     _, unused = await make_plan(client, "delete_snapshot")
     for mismatch in ({"snapshot_id": 1}, {"tool": "apply_retention"}):
-        error = await refused(client, "commit_from_panel", **unused | mismatch)
+        error = await call_tool_error(client, "commit_from_panel", **unused | mismatch)
         assert "is for another tool or another snapshot" in error
-    world.turned.turn(minutes=11)
-    assert "has expired" in await refused(client, "commit_from_panel", **unused)
+    world.manual_clock.advance(minutes=11)
+    assert "has expired" in await call_tool_error(client, "commit_from_panel", **unused)
     assert len(world.writes) == 1
 
 
@@ -141,7 +141,7 @@ async def test_incomplete_commit_does_not_create_a_plan(
     world: World, client: Client, missing: str
 ) -> None:
     _, commit = await make_plan(client, "delete_snapshot")
-    error = await refused(client, "commit_from_panel", **commit | {missing: ""})
+    error = await call_tool_error(client, "commit_from_panel", **commit | {missing: ""})
     assert error == "plan_token or words are empty. Nothing was changed."
     assert world.writes == []
 
@@ -153,7 +153,7 @@ async def test_client_without_the_panel_gets_no_panel_tools_and_cannot_commit(
         _, commit = await make_plan(with_panel, "delete_snapshot")
         assert await tool_names(without_panel) == NAMES
         assert await tool_names(with_panel) == [*NAMES, *PANEL_ONLY_TOOLS]
-        error = await refused(without_panel, "commit_from_panel", **commit)
+        error = await call_tool_error(without_panel, "commit_from_panel", **commit)
         assert error.startswith("This call did not come from the panel")
         target = {"snapshot_id": commit["snapshot_id"]}
         result = await without_panel.call_tool("delete_snapshot", target)
@@ -166,14 +166,14 @@ async def test_outdated_plan_is_replaced_by_a_plan_with_its_own_nonce(
 ) -> None:
     plan, commit = await make_plan(client, "delete_snapshot")
     vm_id = plan["plan"]["vm_id"]
-    siblings = await ask(client, "list_snapshots", vm_id=vm_id, state="ready")
+    siblings = await call_tool(client, "list_snapshots", vm_id=vm_id, state="ready")
     sibling_id = next(
         sibling["id"] for sibling in siblings["snapshots"] if sibling["id"] != commit["snapshot_id"]
     )
     # Delete another snapshot of the VM, which makes the first plan outdated.
     result = await client.call_tool("delete_snapshot", {"snapshot_id": sibling_id})
     sibling_plan = cast("dict[str, Any]", result.structured_content)
-    await ask(
+    await call_tool(
         client,
         "commit_from_panel",
         tool="delete_snapshot",
@@ -188,7 +188,7 @@ async def test_outdated_plan_is_replaced_by_a_plan_with_its_own_nonce(
     new_nonce = panel_nonce(result)
     assert new_nonce != commit["nonce"]
     new_commit = commit | {"plan_token": new_plan["plan_token"], "nonce": new_nonce}
-    await ask(client, "commit_from_panel", **new_commit)
+    await call_tool(client, "commit_from_panel", **new_commit)
     assert len(world.writes) == 2
 
 
@@ -205,10 +205,10 @@ async def test_client_with_elicitation_asks_for_the_models_commit_but_not_for_th
 
     async with world.client(elicitation_callback=decline, panel=True) as client:
         _, commit = await make_plan(client, "delete_snapshot")
-        error = await refused(client, "delete_snapshot", **model_commit(commit))
+        error = await call_tool_error(client, "delete_snapshot", **model_commit(commit))
         assert "declined" in error
         assert len(questions) == 1
-        await ask(client, "commit_from_panel", **commit)
+        await call_tool(client, "commit_from_panel", **commit)
     assert len(questions) == 1
     assert len(world.writes) == 1
 
@@ -218,12 +218,12 @@ async def test_panel_cannot_commit_with_a_tool_that_is_not_offered(world: World)
         _, commit = await make_plan(client, "delete_snapshot")
     world.settings = world.settings.model_copy(update={"toolsets": ("retention",)})
     async with world.client(panel=True) as client:
-        error = await refused(client, "commit_from_panel", **commit)
+        error = await call_tool_error(client, "commit_from_panel", **commit)
         assert error == "This server does not offer delete_snapshot. Nothing was changed."
     world.settings = world.settings.model_copy(update={"read_only": True})
     async with world.client(panel=True) as client:
         assert "commit_from_panel" not in await tool_names(client)
-        assert (await ask(client, "panel_snapshots"))["actions"] == ["plan_retention"]
+        assert (await call_tool(client, "panel_snapshots"))["actions"] == ["plan_retention"]
     assert world.writes == []
 
 
@@ -251,8 +251,8 @@ async def test_page_is_linked_to_its_tools_and_may_not_load_anything(client: Cli
 async def test_panel_snapshots_returns_the_data_of_the_timeline(
     world: World, client: Client
 ) -> None:
-    listed = (await ask(client, "list_snapshots", limit=100))["snapshots"]
-    shown = await ask(client, "panel_snapshots")
+    listed = (await call_tool(client, "list_snapshots", limit=100))["snapshots"]
+    shown = await call_tool(client, "panel_snapshots")
     assert [snapshot["id"] for snapshot in shown["snapshots"]] == [
         snapshot["id"] for snapshot in listed
     ]
@@ -260,15 +260,15 @@ async def test_panel_snapshots_returns_the_data_of_the_timeline(
     assert any("derived_image" in snapshot for snapshot in shown["snapshots"])
     assert any(snapshot.get("vm_gone") for snapshot in shown["snapshots"])
     vm_id = listed[0]["vm_id"]
-    of_vm = await ask(client, "panel_snapshots", vm_id=vm_id)
+    of_vm = await call_tool(client, "panel_snapshots", vm_id=vm_id)
     assert {snapshot["vm_id"] for snapshot in of_vm["snapshots"]} == {vm_id}
     assert world.writes == []
 
 
 async def test_panel_virtual_machine_returns_one_vm(world: World, client: Client) -> None:
-    vm = (await ask(client, "list_virtual_machines"))["virtual_machines"][0]
-    result = await ask(client, "panel_virtual_machine", vm_id=vm["id"])
+    vm = (await call_tool(client, "list_virtual_machines"))["virtual_machines"][0]
+    result = await call_tool(client, "panel_virtual_machine", vm_id=vm["id"])
     assert result["name"] == vm["name"]
-    error = await refused(client, "panel_virtual_machine", vm_id=1)
+    error = await call_tool_error(client, "panel_virtual_machine", vm_id=1)
     assert error == "The cloud has no VM 1. Nothing was changed."
     assert world.writes == []

@@ -7,7 +7,7 @@ import anyio
 import pytest
 from mcp import Client
 
-from tests.conftest import ERAS, ask
+from tests.conftest import ERAS, call_tool
 from tests.processes.helpers import Upstream, free_port, never_respond, until
 from tests.processes.http_server import HttpServer, http_server
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
@@ -38,7 +38,7 @@ async def test_clients_that_disconnect_leave_no_connection_and_no_queue_place_be
                     await client.call_tool("list_snapshots", {})
 
         async with Client(f"{server.url}/mcp", mode=mode) as client:
-            total = (await ask(client, "list_snapshots"))["total"]
+            total = (await call_tool(client, "list_snapshots"))["total"]
         before = open_files(server)
         earlier = len(upstream.requests)
         upstream.replacement = never_respond
@@ -60,4 +60,4 @@ async def test_clients_that_disconnect_leave_no_connection_and_no_queue_place_be
         if mode == ERAS[1]:  # in the legacy era, the circuit breaker is open for a while
             with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
                 async with Client(f"{server.url}/mcp", mode=mode) as client:
-                    assert (await ask(client, "list_snapshots"))["total"] == total
+                    assert (await call_tool(client, "list_snapshots"))["total"] == total

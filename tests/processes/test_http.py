@@ -11,7 +11,7 @@ import pytest
 from mcp import Client
 
 from snapshot_mcp import __version__
-from tests.conftest import ERAS, ask
+from tests.conftest import ERAS, call_tool
 from tests.processes.conftest import Command
 from tests.processes.helpers import (
     EMBEDDED_NOTE,
@@ -92,7 +92,7 @@ async def test_a_client_of_each_era_lists_the_tools_and_creates_with_progress(
 
     async with Client(f"{server.url}/mcp", mode=mode) as client:
         assert {tool.name for tool in (await client.list_tools()).tools} == TOOLS
-        vms = await ask(client, "list_virtual_machines", search=search)
+        vms = await call_tool(client, "list_virtual_machines", search=search)
         arguments: dict[str, object] = {
             "vm_id": vms["virtual_machines"][0]["id"],
             "name": f"over-http-{mode}",
@@ -104,7 +104,7 @@ async def test_a_client_of_each_era_lists_the_tools_and_creates_with_progress(
         )
         assert result.structured_content, result
         assert result.structured_content["outcome"] == "pending"
-        listed = await ask(client, "list_snapshots", search="over-http-" + mode)
+        listed = await call_tool(client, "list_snapshots", search="over-http-" + mode)
         assert [snapshot["name"] for snapshot in listed["snapshots"]] == [arguments["name"]]
     assert len(reported) >= 2
     assert reported == sorted(set(reported))

@@ -10,7 +10,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
-from tests.conftest import ERAS, ask, refused
+from tests.conftest import ERAS, call_tool, call_tool_error
 from tests.processes.helpers import (
     COMMANDS,
     EMBEDDED_NOTE,
@@ -53,12 +53,16 @@ async def test_a_client_of_each_era_lists_and_calls_the_tools(mode: str, tmp_pat
     with tempfile.TemporaryFile("w+") as errors:
         async with Client(stdio_client(parameters, errlog=errors), mode=mode) as client:
             assert {tool.name for tool in (await client.list_tools()).tools} == TOOLS
-            page = await ask(client, "list_snapshots", state="ready", limit=1)
-            plan = await ask(client, "delete_snapshot", snapshot_id=page["snapshots"][0]["id"])
+            page = await call_tool(client, "list_snapshots", state="ready", limit=1)
+            plan = await call_tool(
+                client, "delete_snapshot", snapshot_id=page["snapshots"][0]["id"]
+            )
             assert plan["outcome"] == "confirmation_required"
             assert (
                 "no vm 1"
-                in (await refused(client, "create_snapshot", vm_id=1, name="nothing")).lower()
+                in (
+                    await call_tool_error(client, "create_snapshot", vm_id=1, name="nothing")
+                ).lower()
             )
         errors.seek(0)
         assert errors.read().splitlines() == [EMBEDDED_NOTE]

@@ -11,7 +11,7 @@ from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult
 
-from tests.conftest import ERAS, said
+from tests.conftest import ERAS, result_text
 
 CALL_TIMEOUT_SECONDS = 240
 KEEP_LAST = 4
@@ -171,7 +171,7 @@ class Load:
             content: Any = result.structured_content or {}
             outcomes = ("deleted", "pending", "unknown")
             reported = [
-                ReportedChange(tool, "", row["id"], outcome, said(result), client_number)
+                ReportedChange(tool, "", row["id"], outcome, result_text(result), client_number)
                 for outcome in outcomes
                 for row in content.get(outcome, [])
             ]
@@ -193,7 +193,7 @@ class Load:
             result = await client.call_tool(tool, dict(arguments))
             content: Any = result.structured_content or {}
             outcome = "refused" if result.is_error else str(content.get("outcome"))
-            text = said(result)
+            text = result_text(result)
             if outcome in ("created", "pending") and tool == "create_snapshot":
                 target = content["snapshot"]["id"]
                 self.snapshots.append(target)

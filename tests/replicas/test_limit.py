@@ -9,7 +9,7 @@ import pytest
 from mcp import Client
 
 from snapshot_mcp.cloud.rate_limit import REQUESTS_PER_MINUTE, RESERVED_FOR_WRITES
-from tests.conftest import ERAS, ask
+from tests.conftest import ERAS, call_tool
 from tests.postgres.server import Server
 from tests.processes.helpers import KEY
 from tests.replicas.processes import cloud, replicas
@@ -57,15 +57,15 @@ async def burst(urls: Sequence[str]) -> list[int]:
 
     async def reads(client: Client, place: int) -> None:
         for _ in numbers:
-            await ask(client, "list_virtual_machines", limit=1)
+            await call_tool(client, "list_virtual_machines", limit=1)
             read[place] += 1
 
     async def writes(client: Client) -> None:
-        vms = (await ask(client, "list_virtual_machines", limit=100))["virtual_machines"]
+        vms = (await call_tool(client, "list_virtual_machines", limit=100))["virtual_machines"]
         able = [vm["id"] for vm in vms if vm["can_snapshot"]]
         for vm in able[:SNAPSHOTS]:
             arguments = {"vm_id": vm, "name": f"burst-{vm}", "allow_interruption": True}
-            await ask(client, "create_snapshot", **arguments, wait_seconds=0)
+            await call_tool(client, "create_snapshot", **arguments, wait_seconds=0)
 
     async with (
         Client(f"{urls[0]}/mcp", mode=ERAS[1]) as first,

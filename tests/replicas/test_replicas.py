@@ -18,7 +18,7 @@ from snapshot_mcp.cloud.rate_limit import REQUESTS_PER_MINUTE
 from snapshot_mcp.core.clock import utc_now
 from snapshot_mcp.ledger.backend import open_ledger_backend
 from snapshot_mcp.ledger.chain import Row
-from tests.conftest import ERAS, SHOWS_PANELS, ask, refused
+from tests.conftest import ERAS, SHOWS_PANELS, call_tool, call_tool_error
 from tests.postgres.server import Server
 from tests.processes.helpers import KEY, environment, run_command
 from tests.replicas.load import Load, ReportedChange
@@ -249,9 +249,9 @@ async def test_each_request_of_a_session_can_reach_another_replica(
         ):
             for _ in range(4):
                 assert (await client.list_tools()).tools
-                await ask(client, "list_snapshots", limit=1)
-            target = (await ask(client, "list_snapshots", limit=1))["snapshots"][0]["id"]
-            plan = await ask(client, "delete_snapshot", snapshot_id=target)
+                await call_tool(client, "list_snapshots", limit=1)
+            target = (await call_tool(client, "list_snapshots", limit=1))["snapshots"][0]["id"]
+            plan = await call_tool(client, "delete_snapshot", snapshot_id=target)
             commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
             assert await client.call_tool("delete_snapshot", {"snapshot_id": target} | commit)
     assert {request.status for request in front.forwarded} <= {200, 202, 405}
@@ -273,14 +273,16 @@ async def test_a_replica_can_neither_ask_legacy_clients_nor_show_them_the_panel(
         async with Client(
             f"{replica.url}/mcp", mode=era, elicitation_callback=decline, extensions=SHOWS_PANELS
         ) as client:
-            target = (await ask(client, "list_snapshots", limit=1))["snapshots"][0]["id"]
+            target = (await call_tool(client, "list_snapshots", limit=1))["snapshots"][0]["id"]
             if era == "legacy":
-                text = await refused(client, "delete_snapshot", snapshot_id=target)
+                text = await call_tool_error(client, "delete_snapshot", snapshot_id=target)
                 assert "can neither ask a person nor show the panel" in text
             else:
-                plan = await ask(client, "delete_snapshot", snapshot_id=target)
+                plan = await call_tool(client, "delete_snapshot", snapshot_id=target)
                 commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
-                text = await refused(client, "delete_snapshot", snapshot_id=target, **commit)
+                text = await call_tool_error(
+                    client, "delete_snapshot", snapshot_id=target, **commit
+                )
                 assert "declined" in text
 
 

@@ -31,7 +31,7 @@ from snapshot_mcp.transports.http.scopes import (
     required_scopes,
 )
 from snapshot_mcp.transports.http.token_verifier import LEEWAY_SECONDS
-from tests.conftest import ERAS, SHOWS_PANELS, ask, refused
+from tests.conftest import ERAS, SHOWS_PANELS, call_tool, call_tool_error
 from tests.service.conftest import Service
 from tests.service.raw_requests import LEGACY, MODERN, bearer_headers, open_session
 from tests.service.raw_requests import send_request as send_raw_request
@@ -117,14 +117,14 @@ async def test_a_plan_can_only_be_used_by_its_principal(service: Service, mode: 
         connect_client(service, alice_token, mode) as alice,
         connect_client(service, bob_token, mode) as bob,
     ):
-        listed = await ask(alice, "list_snapshots", state="ready", limit=1)
+        listed = await call_tool(alice, "list_snapshots", state="ready", limit=1)
         target = {"snapshot_id": listed["snapshots"][0]["id"]}
-        plan = await ask(alice, "delete_snapshot", **target)
+        plan = await call_tool(alice, "delete_snapshot", **target)
         commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
-        error = await refused(bob, "delete_snapshot", **target, **commit)
+        error = await call_tool_error(bob, "delete_snapshot", **target, **commit)
         assert "made for someone else" in error
         assert service.upstream.writes == []
-        result = await ask(alice, "delete_snapshot", **target, **commit)
+        result = await call_tool(alice, "delete_snapshot", **target, **commit)
         assert result["outcome"] in {"deleted", "pending"}
     names = {name: f"{service.issuer.url}#{name}-{mode}" for name in ("alice", "bob")}
     rows = [row for row in ledger_rows(service) if row[2] in names.values()]
@@ -166,7 +166,7 @@ async def test_a_client_discovers_the_issuer_and_gets_a_token(
         httpx2.AsyncClient(auth=provider, timeout=ANSWER_TIMEOUT_SECONDS, trust_env=False) as http,
         Client(streamable_http_client(address, http_client=http)) as client,
     ):
-        assert (await ask(client, "list_snapshots", limit=1))["total"] > 0
+        assert (await call_tool(client, "list_snapshots", limit=1))["total"] > 0
     assert token_store.tokens is not None
     assert token_store.tokens.scope == READ
 
@@ -175,7 +175,7 @@ async def seconds_to_begin(service: Service) -> int:
     """Whole seconds that suffice to begin a conversation, however busy the machine is just now."""
     start = monotonic()
     async with connect_client(service, service.issuer.token(READ), ERAS[1]) as client:
-        await ask(client, "list_virtual_machines", search="notebook")
+        await call_tool(client, "list_virtual_machines", search="notebook")
     return 2 + int(4 * (monotonic() - start))
 
 
@@ -206,7 +206,7 @@ async def test_a_running_call_is_not_cut_off_when_its_token_expires(service: Ser
     lifetime = await seconds_to_begin(service)
     token = service.issuer.token(ALL, exp=int(time()) + lifetime - LEEWAY_SECONDS)
     async with connect_client(service, token, ERAS[1]) as client:
-        vms = await ask(client, "list_virtual_machines", search="notebook")
+        vms = await call_tool(client, "list_virtual_machines", search="notebook")
         result: list[CallToolResult] = []
 
         async def create() -> None:

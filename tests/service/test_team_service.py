@@ -89,10 +89,10 @@ def test_a_quota_counts_any_sixty_seconds_of_each_principal() -> None:
     manual_clock = ManualClock()
     quotas = Quotas(2, manual_clock.clock)
     assert [quotas.seconds_until_permitted("a") for _ in range(2)] == [0, 0]
-    manual_clock.turn(seconds=20)
+    manual_clock.advance(seconds=20)
     assert quotas.seconds_until_permitted("a") == pytest.approx(40, abs=0.1)
     assert quotas.seconds_until_permitted("b") == 0
-    manual_clock.turn(seconds=41)
+    manual_clock.advance(seconds=41)
     assert quotas.seconds_until_permitted("a") == 0
 
 

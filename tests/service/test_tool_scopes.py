@@ -12,7 +12,7 @@ from mcp.server.auth.provider import AccessToken
 from snapshot_mcp.mcp_server.app import create_server
 from snapshot_mcp.transports.http.scope_middleware import ToolScopeMiddleware
 from snapshot_mcp.transports.http.scopes import DELETE, READ, SCOPES, WRITE
-from tests.conftest import ERAS, World, ask
+from tests.conftest import ERAS, World, call_tool
 
 
 @asynccontextmanager
@@ -20,7 +20,7 @@ async def client_with(
     world: World, mode: str, scopes: Sequence[str] | None
 ) -> AsyncGenerator[Client]:
     """Connect a client in memory with a token of these scopes; None for no token."""
-    server = create_server(world.settings, clock=world.turned.clock, connect=world.connect)
+    server = create_server(world.settings, clock=world.manual_clock.clock, connect=world.connect)
     server.middleware.append(ToolScopeMiddleware({}))
     access = AccessToken(token="", client_id="", scopes=list(scopes or ()), subject="alice")
     reset_token = auth_context_var.set(None if scopes is None else AuthenticatedUser(access))
@@ -49,7 +49,7 @@ async def test_a_tool_beyond_the_scopes_is_rejected_before_anything_is_sent(
 @pytest.mark.parametrize("mode", ERAS)
 async def test_a_tool_within_the_scopes_works(world: World, mode: str) -> None:
     async with client_with(world, mode, [READ]) as client:
-        assert (await ask(client, "list_snapshots", limit=1))["total"] > 0
+        assert (await call_tool(client, "list_snapshots", limit=1))["total"] > 0
 
 
 async def test_an_unauthenticated_caller_may_do_nothing(world: World) -> None:

@@ -12,7 +12,7 @@ from mcp import Client, MCPError
 from prometheus_client.parser import text_string_to_metric_families
 
 from snapshot_mcp.core.instrumentation import route_template
-from tests.conftest import ask
+from tests.conftest import call_tool
 from tests.hostile.corpus import TEXTS, is_storable
 from tests.processes.helpers import KEY, Upstream, free_port, ready_server, stdio_server, until
 from tests.processes.http_server import HttpServer, http_server
@@ -58,7 +58,7 @@ async def send_everywhere(server: HttpServer, text: str) -> None:
     async with Client(f"{server.url}/mcp", mode="2026-07-28") as client:
         await client.call_tool("list_snapshots", {"search": text})
         await client.call_tool("list_snapshots", {text: 1})
-        vm = (await ask(client, "list_virtual_machines", limit=1))["virtual_machines"][0]
+        vm = (await call_tool(client, "list_virtual_machines", limit=1))["virtual_machines"][0]
         arguments = {"vm_id": vm["id"], "name": text[:50], "description": text, "labels": [text]}
         await client.call_tool("create_snapshot", arguments | {"allow_interruption": True})
         await client.call_tool("delete_snapshot", {"snapshot_id": 1701, "plan_token": text})
@@ -74,8 +74,8 @@ async def test_spans_of_cloud_requests_are_children_of_the_call(
     server: HttpServer, collector: Collector
 ) -> None:
     async with Client(f"{server.url}/mcp", mode="2026-07-28") as client:
-        found = (await ask(client, "list_snapshots", limit=1))["snapshots"][0]
-        await ask(client, "inspect_snapshot", snapshot_id=found["id"])
+        found = (await call_tool(client, "list_snapshots", limit=1))["snapshots"][0]
+        await call_tool(client, "inspect_snapshot", snapshot_id=found["id"])
         await client.call_tool("inspect_snapshot", {"snapshot_id": 999_999})
 
     def parent_and_child() -> set[tuple[str, str]]:
@@ -101,7 +101,7 @@ async def test_spans_of_cloud_requests_are_children_of_the_call(
 
 async def test_metrics_are_exported_and_served(server: HttpServer, collector: Collector) -> None:
     async with Client(f"{server.url}/mcp", mode="2026-07-28") as client:
-        await ask(client, "list_snapshots", limit=1)
+        await call_tool(client, "list_snapshots", limit=1)
         await client.call_tool("delete_snapshot", {"snapshot_id": 1701, "plan_token": "x"})
     answer = server.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
@@ -137,7 +137,7 @@ async def test_no_key_and_no_untrusted_text_is_exported(
         await send_everywhere(server, text)
     count = len(collector.spans)
     async with Client(f"{server.url}/mcp", mode="2026-07-28") as client:
-        await ask(client, "list_snapshots", limit=1)
+        await call_tool(client, "list_snapshots", limit=1)
     until(lambda: len(collector.spans) > count, "the last spans")
     exported = b"".join(collector.raw) + server.get("/metrics").content
     exported += "\n".join(server.output).encode()

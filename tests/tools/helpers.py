@@ -8,7 +8,7 @@ from typing import Any
 from mcp import Client
 from mcp_types import ElicitRequestFormParams, ElicitResult
 
-from tests.conftest import World, ask
+from tests.conftest import World, call_tool
 
 PLANNED_TOOLS = ("delete_snapshot", "restore_snapshot")
 Reply = Callable[[ElicitRequestFormParams], ElicitResult]
@@ -25,7 +25,7 @@ COPY_OLDEST = """INSERT INTO snapshots (name, folded, description, labels, vm_id
 
 async def ready_snapshot(client: Client, number: int = 0) -> dict[str, Any]:
     """Return one of the ready snapshots; 0 is the newest."""
-    page = await ask(client, "list_snapshots", state="ready", limit=100)
+    page = await call_tool(client, "list_snapshots", state="ready", limit=100)
     return page["snapshots"][number]
 
 
@@ -40,14 +40,14 @@ async def make_plan(
 ) -> tuple[dict[str, object], dict[str, Any]]:
     """Make a plan; return the arguments that commit it, and the plan."""
     arguments = plan_arguments(tool, snapshot)
-    plan = await ask(client, tool, **arguments)
+    plan = await call_tool(client, tool, **arguments)
     assert plan["outcome"] == "confirmation_required"
     return arguments | {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}, plan
 
 
 async def find_vm(client: Client, **wanted: object) -> dict[str, object]:
     """Return the first VM with these field values."""
-    page = await ask(client, "list_virtual_machines", limit=100)
+    page = await call_tool(client, "list_virtual_machines", limit=100)
     return next(
         vm
         for vm in page["virtual_machines"]
@@ -107,7 +107,7 @@ def copy_parameters(place: int) -> dict[str, object]:
 
 async def add_old_snapshots(world: World, client: Client, number: int) -> None:
     """Add snapshots to one VM, each a day older than the previous one."""
-    await ask(client, "list_snapshots", limit=1)
+    await call_tool(client, "list_snapshots", limit=1)
     with closing(sqlite3.connect(world.cloud_file, timeout=10)) as connection, connection:
         for place in range(number):
             connection.execute(COPY_OLDEST, copy_parameters(place))
@@ -119,7 +119,7 @@ def deleted_ids(plan: dict[str, Any]) -> list[int]:
 
 async def make_retention_plan(client: Client, **policy: object) -> dict[str, Any]:
     """Make a plan whose first page has every decision."""
-    plan = await ask(client, "plan_retention", **policy, limit=100)
+    plan = await call_tool(client, "plan_retention", **policy, limit=100)
     assert plan["next_cursor"] == ""
     return plan
 

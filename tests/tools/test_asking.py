@@ -7,7 +7,7 @@ import pytest
 from mcp_types import ElicitResult, InputRequiredResult
 
 from snapshot_mcp.mcp_server import elicitation as asking
-from tests.conftest import ERAS, World, ask, refused
+from tests.conftest import ERAS, World, call_tool, call_tool_error
 from tests.tools.helpers import (
     PLANNED_TOOLS,
     FakePerson,
@@ -45,7 +45,7 @@ async def test_a_commit_passes_if_the_person_types_the_confirmation_words(
     async with client_with_person(world, mode, person) as client:
         commit, plan = await make_plan(client, tool, await ready_snapshot(client))
         person.will_type(plan["confirm_with"])
-        result = await ask(client, tool, **commit)
+        result = await call_tool(client, tool, **commit)
     assert result["outcome"] in ("deleted", "restored", "pending")
     assert len(world.writes) == len(person.questions) == 1
     assert await recorded_evidence(world) == [
@@ -62,7 +62,7 @@ async def test_the_question_contains_the_facts_of_the_plan_and_the_words(
 ) -> None:
     async with client_with_person(world, mode, person) as client:
         commit, plan = await make_plan(client, tool, await ready_snapshot(client))
-        await refused(client, tool, **commit)
+        await call_tool_error(client, tool, **commit)
     (question,) = person.questions
     assert plan["plan"]["action"] in question
     assert all(warning in question for warning in plan["plan"]["warnings"])
@@ -82,7 +82,7 @@ async def test_a_name_that_reads_as_a_sentence_is_quoted(
             connection.execute(change, (name, name.lower(), target["id"]))
         commit, plan = await make_plan(client, "delete_snapshot", target)
         person.will_type(name)
-        result = await ask(client, "delete_snapshot", **commit)
+        result = await call_tool(client, "delete_snapshot", **commit)
     assert plan["confirm_with"] == name
     ending = f'To agree, type exactly the text between the quotation marks: "{name}"'
     assert person.questions[0].splitlines()[-1] == ending
@@ -108,7 +108,7 @@ async def test_every_other_answer_is_refused_with_its_own_message(
     person.reply = lambda _: reply
     async with client_with_person(world, mode, person) as client:
         commit, plan = await make_plan(client, tool, await ready_snapshot(client))
-        text = await refused(client, tool, **commit)
+        text = await call_tool_error(client, tool, **commit)
     assert sentence in text
     assert plan["confirm_with"] not in text
     assert world.writes == []
@@ -128,7 +128,7 @@ async def test_a_client_that_fails_to_ask_gives_no_consent(
     person.reply = crash
     async with client_with_person(world, "legacy", person) as client:
         commit, _ = await make_plan(client, "delete_snapshot", await ready_snapshot(client))
-        text = await refused(client, "delete_snapshot", **commit)
+        text = await call_tool_error(client, "delete_snapshot", **commit)
     assert "could not be asked" in text
     assert world.writes == []
 
@@ -160,7 +160,9 @@ async def test_a_person_who_does_not_answer_in_time_gives_no_consent(
     monkeypatch.setattr(asking, "ELICITATION_TIMEOUT_SECONDS", 0.05)
     async with world.client("legacy", elicitation_callback=think) as client:
         commit, _ = await make_plan(client, "delete_snapshot", await ready_snapshot(client))
-        assert "did not answer in time" in await refused(client, "delete_snapshot", **commit)
+        assert "did not answer in time" in await call_tool_error(
+            client, "delete_snapshot", **commit
+        )
     assert world.writes == []
 
 
@@ -170,7 +172,9 @@ async def test_wrong_words_of_the_model_are_refused_before_the_person_is_asked(
     async with client_with_person(world, mode, person) as client:
         commit, _ = await make_plan(client, "delete_snapshot", await ready_snapshot(client))
         wrong = commit | {"confirm": "yes"}
-        assert "confirmation words of the plan" in await refused(client, "delete_snapshot", **wrong)
+        assert "confirmation words of the plan" in await call_tool_error(
+            client, "delete_snapshot", **wrong
+        )
     assert person.questions == []
 
 
@@ -179,7 +183,7 @@ async def test_a_target_that_changes_while_a_person_thinks_is_not_touched(
 ) -> None:
     async with client_with_person(world, mode, person) as client:
         snapshot = await ready_snapshot(client, 3)
-        siblings = (await ask(client, "list_snapshots", vm_id=snapshot["vm_id"], limit=100))[
+        siblings = (await call_tool(client, "list_snapshots", vm_id=snapshot["vm_id"], limit=100))[
             "snapshots"
         ]
         commit, plan = await make_plan(client, "delete_snapshot", snapshot)
@@ -193,7 +197,7 @@ async def test_a_target_that_changes_while_a_person_thinks_is_not_touched(
             return ElicitResult(action="accept", content={"words": plan["confirm_with"]})
 
         person.reply = agree_after_the_siblings_are_gone
-        result = await ask(client, "delete_snapshot", **commit)
+        result = await call_tool(client, "delete_snapshot", **commit)
     assert result["outcome"] == "confirmation_required"
     assert result["plan"]["last_ready_of_vm"] is True
     assert world.writes == []
@@ -206,11 +210,13 @@ async def test_a_plan_that_expires_while_a_person_thinks_is_refused(
         commit, plan = await make_plan(client, "delete_snapshot", await ready_snapshot(client))
 
         def agree_too_late(_: object) -> ElicitResult:
-            world.turned.turn(minutes=11)
+            world.manual_clock.advance(minutes=11)
             return ElicitResult(action="accept", content={"words": plan["confirm_with"]})
 
         person.reply = agree_too_late
-        assert "This plan has expired." in await refused(client, "delete_snapshot", **commit)
+        assert "This plan has expired." in await call_tool_error(
+            client, "delete_snapshot", **commit
+        )
     assert world.writes == []
 
 
@@ -221,9 +227,9 @@ async def test_with_consent_human_a_client_that_can_ask_is_accepted(
     world.settings = world.settings.model_copy(update={"consent": "human"})
     async with client_with_person(world, mode, person) as client:
         commit, plan = await make_plan(client, tool, await ready_snapshot(client))
-        await refused(client, tool, **commit)
+        await call_tool_error(client, tool, **commit)
         person.will_type(plan["confirm_with"])
-        result = await ask(client, tool, **commit)
+        result = await call_tool(client, tool, **commit)
     assert result["outcome"] in ("deleted", "restored", "pending")
 
 
@@ -274,5 +280,5 @@ async def test_an_answer_is_accepted_by_a_restarted_server(world: World) -> None
         )
         assert not result.is_error
         with pytest.raises(AssertionError):
-            await ask(client, "delete_snapshot", **commit)
+            await call_tool(client, "delete_snapshot", **commit)
     assert len(world.writes) == 1

@@ -3,7 +3,7 @@
 import pytest
 from mcp import Client
 
-from tests.conftest import World, refused
+from tests.conftest import World, call_tool_error
 
 pytestmark = pytest.mark.one_era
 
@@ -30,7 +30,7 @@ NAME = {"vm_id": 1, "name": "x"}
 async def test_an_id_is_a_positive_whole_number(
     world: World, client: Client, tool: str, value: object, sentence: str
 ) -> None:
-    text = await refused(client, tool, snapshot_id=value)
+    text = await call_tool_error(client, tool, snapshot_id=value)
     assert text == f"{sentence} Nothing was changed. Correct the arguments and call again."
     assert world.requests == []
 
@@ -84,29 +84,31 @@ async def test_an_id_is_a_positive_whole_number(
 async def test_a_bad_argument_is_named_and_nothing_is_sent(
     world: World, client: Client, tool: str, arguments: dict[str, object], sentence: str
 ) -> None:
-    text = await refused(client, tool, **arguments)
+    text = await call_tool_error(client, tool, **arguments)
     assert sentence in text
     assert text.endswith("Nothing was changed. Correct the arguments and call again.")
     assert world.requests == []
 
 
 async def test_a_rejected_value_is_not_repeated_in_the_error(client: Client) -> None:
-    text = await refused(client, "inspect_snapshot", snapshot_id="delete everything now")
+    text = await call_tool_error(client, "inspect_snapshot", snapshot_id="delete everything now")
     assert "delete" not in text
 
 
 async def test_the_name_of_an_unknown_argument_is_sanitized_and_truncated(client: Client) -> None:
-    text = await refused(client, "list_snapshots", **{"a\nb\u202e" + "x" * 500: 1})
+    text = await call_tool_error(client, "list_snapshots", **{"a\nb\u202e" + "x" * 500: 1})
     assert "\n" not in text
     assert "\u202e" not in text
     assert len(text) < 300
 
 
 async def test_the_number_of_reported_argument_errors_is_limited(client: Client) -> None:
-    text = await refused(client, "list_snapshots", **{f"a{number}": 1 for number in range(100)})
+    text = await call_tool_error(
+        client, "list_snapshots", **{f"a{number}": 1 for number in range(100)}
+    )
     assert text.count("There is no argument") == 5
 
 
 async def test_a_tool_that_does_not_exist_is_an_error(client: Client) -> None:
-    text = await refused(client, "delete_everything")
+    text = await call_tool_error(client, "delete_everything")
     assert "delete_everything" in text

@@ -5,7 +5,7 @@ from mcp import Client
 
 from snapshot_mcp.mcp_server.app import LIST_CACHE_TTL_MS, READ_CACHE_TTL_MS
 from snapshot_mcp.operations.cache import TTL_SECONDS
-from tests.conftest import World, ask, refused
+from tests.conftest import World, call_tool, call_tool_error
 
 PAGE = {"search": "", "limit": 3}
 
@@ -42,19 +42,19 @@ async def test_the_tools_come_in_the_same_order_every_time(client: Client) -> No
 
 
 async def test_the_pages_of_one_list_of_vms_cost_one_request(client: Client, world: World) -> None:
-    first = await ask(client, "list_virtual_machines", **PAGE)
+    first = await call_tool(client, "list_virtual_machines", **PAGE)
     requests_before = vm_requests(world)
-    second = await ask(client, "list_virtual_machines", **PAGE, cursor=first["next_cursor"])
+    second = await call_tool(client, "list_virtual_machines", **PAGE, cursor=first["next_cursor"])
     assert vm_requests(world) == requests_before
     ids = [vm["id"] for page in (first, second) for vm in page["virtual_machines"]]
     assert ids == sorted(set(ids))
 
 
 async def test_an_expired_cache_entry_is_read_again(client: Client, world: World) -> None:
-    first = await ask(client, "list_virtual_machines", **PAGE)
+    first = await call_tool(client, "list_virtual_machines", **PAGE)
     requests_before = vm_requests(world)
-    world.turned.turn(seconds=TTL_SECONDS)
-    await ask(client, "list_virtual_machines", **PAGE, cursor=first["next_cursor"])
+    world.manual_clock.advance(seconds=TTL_SECONDS)
+    await call_tool(client, "list_virtual_machines", **PAGE, cursor=first["next_cursor"])
     assert vm_requests(world) > requests_before
 
 
@@ -63,17 +63,17 @@ async def test_the_first_page_of_vms_is_never_cached(
     client: Client, world: World, again: int
 ) -> None:
     for _ in range(again):
-        await ask(client, "list_virtual_machines", **PAGE)
+        await call_tool(client, "list_virtual_machines", **PAGE)
     requests_before = vm_requests(world)
-    await ask(client, "list_virtual_machines", **PAGE)
+    await call_tool(client, "list_virtual_machines", **PAGE)
     assert vm_requests(world) > requests_before
 
 
 async def test_a_decision_about_a_write_never_uses_the_cache(client: Client, world: World) -> None:
-    ready = (await ask(client, "list_snapshots", state="ready"))["snapshots"][0]["id"]
-    listed = (await ask(client, "list_virtual_machines"))["virtual_machines"]
+    ready = (await call_tool(client, "list_snapshots", state="ready"))["snapshots"][0]["id"]
+    listed = (await call_tool(client, "list_virtual_machines"))["virtual_machines"]
     requests_before = vm_requests(world)
-    sentence = await refused(
+    sentence = await call_tool_error(
         client, "restore_snapshot", snapshot_id=ready, new_vm_name=listed[0]["name"]
     )
     assert "exists already" in sentence

@@ -6,7 +6,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 from mcp import Client
 
-from tests.conftest import ERAS, World, ask
+from tests.conftest import ERAS, World, call_tool
 from tests.tools.helpers import creation_arguments
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
@@ -58,7 +58,7 @@ async def test_cancelling_while_waiting_sends_nothing_more(world: World, mode: s
         for _ in range(50):
             await checkpoint()
         assert len(world.requests) == sent
-        page = await ask(client, "list_snapshots", search="before-upgrade-x")
+        page = await call_tool(client, "list_snapshots", search="before-upgrade-x")
         assert page["total"] == 1
 
 
@@ -80,5 +80,5 @@ async def test_cancelling_after_a_write_was_sent_still_records_its_end(
         await cancel_while(client, arguments, on_its_way, release)
         assert await wait_for_events(world, 2) == ["sent", "done"]
         assert len(world.writes) == 1
-        page = await ask(client, "list_snapshots", search="before-upgrade-x")
+        page = await call_tool(client, "list_snapshots", search="before-upgrade-x")
         assert page["total"] == 1

@@ -11,7 +11,7 @@ from mcp_types import Completion, PromptReference, ResourceTemplateReference
 from snapshot_mcp.core.sanitize import sanitize
 from snapshot_mcp.mcp_server import completions
 from snapshot_mcp.operations.cache import TTL_SECONDS
-from tests.conftest import World, ask
+from tests.conftest import World, call_tool
 from tests.hostile.corpus import TEXTS
 from tests.tools.helpers import set_policy
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
@@ -30,10 +30,12 @@ async def complete(client: Client, target: Target, typed: str = "") -> Completio
 
 
 async def test_names_of_machines_and_snapshots_complete(client: Client) -> None:
-    vms = (await ask(client, "list_virtual_machines", limit=100))["virtual_machines"]
+    vms = (await call_tool(client, "list_virtual_machines", limit=100))["virtual_machines"]
     assert set((await complete(client, MACHINE)).values) == {vm["name"] for vm in vms}
     assert (await complete(client, MACHINE, "TRAINING")).values == ["training-box"]
-    snapshots = (await ask(client, "list_snapshots", limit=100, search="nightly"))["snapshots"]
+    snapshots = (await call_tool(client, "list_snapshots", limit=100, search="nightly"))[
+        "snapshots"
+    ]
     found = await complete(client, SNAPSHOT, "nightly")
     assert set(found.values) == {snapshot["name"] for snapshot in snapshots}
     assert (found.total, found.has_more) == (len(found.values), False)
@@ -47,7 +49,7 @@ async def test_names_that_start_with_the_text_come_first(client: Client) -> None
 
 
 async def test_ids_are_completed_by_digits_and_by_name(client: Client) -> None:
-    snapshots = (await ask(client, "list_snapshots", limit=100))["snapshots"]
+    snapshots = (await call_tool(client, "list_snapshots", limit=100))["snapshots"]
     ids = [str(snapshot["id"]) for snapshot in snapshots]
     assert (await complete(client, SNAPSHOT_ID, "171")).values == sorted(
         (number for number in ids if number.startswith("171")), reverse=True
@@ -56,14 +58,14 @@ async def test_ids_are_completed_by_digits_and_by_name(client: Client) -> None:
     assert str(some["id"]) in (await complete(client, SNAPSHOT_ID, some["name"])).values
     assert (await complete(client, VM_ID, "79370")).total == 8
     (vm_id,) = (await complete(client, VM_ID, "training-box")).values
-    assert (await ask(client, "list_snapshots", vm_id=int(vm_id)))["total"] > 0
+    assert (await call_tool(client, "list_snapshots", vm_id=int(vm_id)))["total"] > 0
 
 
 async def test_a_completion_is_one_read(world: World, client: Client) -> None:
     calls = 0
     for target in ALL:
         for typed in ("", "1", "b", "nothing-is-called-so", "\u202e%00'; --"):
-            world.turned.turn(seconds=TTL_SECONDS)
+            world.manual_clock.advance(seconds=TTL_SECONDS)
             await complete(client, target, typed)
             calls += 1
             assert len(world.requests) == calls
@@ -144,7 +146,7 @@ async def test_at_most_100_values_are_suggested_and_the_rest_is_counted(
     for count, total in ((130, 130), (5_000, None), (None, None)):
         body["count"] = count
         for target in ALL:
-            world.turned.turn(seconds=TTL_SECONDS)
+            world.manual_clock.advance(seconds=TTL_SECONDS)
             found = await complete(client, target, "web")
             assert len(found.values) == len(set(found.values)) == 100
             assert (found.total, found.has_more) == (total, True)

@@ -8,7 +8,7 @@ import pytest
 from mcp import Client
 from mcp_types import CallToolResult
 
-from tests.conftest import World, answered, ask, refused, said
+from tests.conftest import World, call_tool, call_tool_error, call_tool_with_text, result_text
 from tests.tools.helpers import creation_arguments, find_vm
 
 pytestmark = pytest.mark.one_era
@@ -16,12 +16,12 @@ pytestmark = pytest.mark.one_era
 
 async def test_a_snapshot_is_created_and_waited_for(world: World, client: Client) -> None:
     wanted = await creation_arguments(client)
-    result = await ask(
+    result = await call_tool(
         client, "create_snapshot", **wanted, description="why", labels=["keep"], wait_seconds=60
     )
     assert result["outcome"] == "created"
     assert result["snapshot"]["state"] == "ready"
-    details = await ask(client, "inspect_snapshot", snapshot_id=result["snapshot"]["id"])
+    details = await call_tool(client, "inspect_snapshot", snapshot_id=result["snapshot"]["id"])
     assert details["snapshot"]["description"] == "why"
     assert details["snapshot"]["labels"] == ["keep"]
     assert details["snapshot"]["vm_id"] == wanted["vm_id"]
@@ -47,7 +47,7 @@ async def test_waiting_reports_progress_that_only_grows(client: Client) -> None:
 async def test_without_waiting_the_outcome_is_pending_and_names_the_next_call(
     client: Client,
 ) -> None:
-    result = await ask(
+    result = await call_tool(
         client, "create_snapshot", **await creation_arguments(client), wait_seconds=0
     )
     assert result["outcome"] == "pending"
@@ -58,17 +58,17 @@ async def test_without_waiting_the_outcome_is_pending_and_names_the_next_call(
 
 async def test_the_wait_ends_at_its_limit(world: World, client: Client) -> None:
     wanted = await creation_arguments(client)
-    began = world.turned.time
-    result = await ask(client, "create_snapshot", **wanted, wait_seconds=2)
+    began = world.manual_clock.time
+    result = await call_tool(client, "create_snapshot", **wanted, wait_seconds=2)
     assert result["outcome"] == "pending"
-    assert (world.turned.time - began).total_seconds() == pytest.approx(2)
+    assert (world.manual_clock.time - began).total_seconds() == pytest.approx(2)
 
 
 async def test_a_running_vm_is_not_interrupted_without_permission(
     world: World, client: Client
 ) -> None:
     wanted = await creation_arguments(client) | {"allow_interruption": False}
-    text = await refused(client, "create_snapshot", **wanted)
+    text = await call_tool_error(client, "create_snapshot", **wanted)
     assert "shuts it off for the snapshot and starts it again" in text
     assert "Nothing was changed." in text
     assert world.writes == []
@@ -76,16 +76,18 @@ async def test_a_running_vm_is_not_interrupted_without_permission(
 
 async def test_a_vm_that_is_off_needs_no_permission_to_interrupt(client: Client) -> None:
     vm = await find_vm(client, status="SHUTOFF")
-    result = await ask(client, "create_snapshot", vm_id=vm["id"], name="cold", wait_seconds=60)
+    result = await call_tool(
+        client, "create_snapshot", vm_id=vm["id"], name="cold", wait_seconds=60
+    )
     assert result["outcome"] == "created"
 
 
 async def test_a_vm_that_cannot_be_snapshotted_is_refused_before_anything_is_sent(
     world: World, client: Client
 ) -> None:
-    for vm in (await ask(client, "list_virtual_machines", limit=100))["virtual_machines"]:
+    for vm in (await call_tool(client, "list_virtual_machines", limit=100))["virtual_machines"]:
         if not vm["can_snapshot"]:
-            text = await refused(
+            text = await call_tool_error(
                 client, "create_snapshot", vm_id=vm["id"], name="x", allow_interruption=True
             )
             assert f"VM {vm['id']} cannot be snapshotted now: {vm['why_not']}." in text
@@ -96,8 +98,8 @@ async def test_a_second_snapshot_of_the_same_vm_is_refused_while_one_is_under_wa
     world: World, client: Client
 ) -> None:
     wanted = await creation_arguments(client)
-    await ask(client, "create_snapshot", **wanted, wait_seconds=0)
-    text = await refused(client, "create_snapshot", **(wanted | {"name": "another"}))
+    await call_tool(client, "create_snapshot", **wanted, wait_seconds=0)
+    text = await call_tool_error(client, "create_snapshot", **(wanted | {"name": "another"}))
     assert "another snapshot of it is in progress" in text
     assert len(world.writes) == 1
 
@@ -114,19 +116,21 @@ async def test_of_two_concurrent_calls_for_one_vm_one_is_refused_before_it_is_se
         group.start_soon(call, "one")
         group.start_soon(call, "other")
     assert sorted(result.is_error for result in results) == [False, True]
-    assert any("cannot be snapshotted now" in said(result) for result in results)
+    assert any("cannot be snapshotted now" in result_text(result) for result in results)
     assert len(world.writes) == 1
 
 
 async def test_a_name_that_is_taken_is_refused(world: World, client: Client) -> None:
-    taken = (await ask(client, "list_snapshots", limit=1))["snapshots"][0]["name"]
-    text = await refused(client, "create_snapshot", **await creation_arguments(client, taken))
+    taken = (await call_tool(client, "list_snapshots", limit=1))["snapshots"][0]["name"]
+    text = await call_tool_error(
+        client, "create_snapshot", **await creation_arguments(client, taken)
+    )
     assert f'A snapshot named "{taken}" exists already.' in text
     assert world.writes == []
 
 
 async def test_a_missing_vm_is_reported(world: World, client: Client) -> None:
-    text = await refused(client, "create_snapshot", vm_id=4, name="x")
+    text = await call_tool_error(client, "create_snapshot", vm_id=4, name="x")
     assert text == "The cloud has no VM 4. Nothing was changed."
     assert world.writes == []
 
@@ -154,9 +158,9 @@ async def test_a_lost_or_unusable_answer_is_reconciled(
 
     wanted = await creation_arguments(client)
     world.tamper(lose)
-    result = await ask(client, "create_snapshot", **wanted)
+    result = await call_tool(client, "create_snapshot", **wanted)
     assert result["outcome"] == "created"
-    made = await ask(client, "inspect_snapshot", snapshot_id=result["snapshot"]["id"])
+    made = await call_tool(client, "inspect_snapshot", snapshot_id=result["snapshot"]["id"])
     assert made["snapshot"]["name"] == wanted["name"]
     assert len(world.writes) == 1
     events = [(row.event, row.reason) for row in await world.attempts()]
@@ -193,7 +197,7 @@ async def test_a_write_without_effect_has_failed_only_if_it_cannot_complete_late
 
     wanted = await creation_arguments(client)
     world.fail(vanish)
-    result = await ask(client, "create_snapshot", **wanted)
+    result = await call_tool(client, "create_snapshot", **wanted)
     assert result["outcome"] == outcome
     assert "snapshot" not in result
     if outcome == "unknown":
@@ -203,7 +207,7 @@ async def test_a_write_without_effect_has_failed_only_if_it_cannot_complete_late
         assert "it was not done" in result["next_step"]
     assert len(world.writes) == 1
     assert [row.event for row in await world.attempts()] == ["sent", event]
-    assert (await ask(client, "list_snapshots", search=wanted["name"]))["total"] == 0
+    assert (await call_tool(client, "list_snapshots", search=wanted["name"]))["total"] == 0
 
 
 async def test_a_refusal_by_the_cloud_is_an_error_and_recorded_as_failed(
@@ -215,7 +219,7 @@ async def test_a_refusal_by_the_cloud_is_an_error_and_recorded_as_failed(
 
     wanted = await creation_arguments(client)
     world.fail(refuse)
-    text = await refused(client, "create_snapshot", **wanted)
+    text = await call_tool_error(client, "create_snapshot", **wanted)
     assert "the VM is busy with a snapshot. Nothing was changed." in text
     assert "SECRET" not in text
     assert [row.event for row in await world.attempts()] == ["sent", "failed"]
@@ -230,7 +234,7 @@ async def test_an_error_while_waiting_does_not_hide_the_accepted_request(
 
     wanted = await creation_arguments(client)
     world.fail(break_reads)
-    result = await ask(client, "create_snapshot", **wanted, wait_seconds=20)
+    result = await call_tool(client, "create_snapshot", **wanted, wait_seconds=20)
     assert result["outcome"] == "pending"
     assert (
         "The cloud accepted it, but the cloud could not be read at the moment."
@@ -248,7 +252,7 @@ async def test_a_snapshot_that_fails_is_reported_as_failed(world: World, client:
 
     wanted = await creation_arguments(client)
     world.tamper(fail)
-    answer, text = await answered(client, "create_snapshot", **wanted)
+    answer, text = await call_tool_with_text(client, "create_snapshot", **wanted)
     assert answer["outcome"] == "failed"
     assert "it cannot be restored" in text
 
@@ -260,7 +264,7 @@ async def test_nothing_is_sent_when_the_ledger_cannot_be_written(
     for file in world.folder.glob("ledger.db*"):
         file.unlink()
     (world.folder / "ledger.db").mkdir()
-    text = await refused(client, "create_snapshot", **wanted)
+    text = await call_tool_error(client, "create_snapshot", **wanted)
     assert "The ledger cannot be used" in text
     assert "Nothing was changed" in text
     assert world.writes == []

@@ -13,7 +13,7 @@ from mcp_types import CallToolResult
 from snapshot_mcp.ledger.chain import Attempt
 from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
 from snapshot_mcp.settings.environment import LEDGER_FILE
-from tests.conftest import World, answered, ask, refused, said
+from tests.conftest import World, call_tool, call_tool_error, call_tool_with_text, result_text
 from tests.tools.helpers import make_plan, ready_snapshot, set_policy
 
 pytestmark = pytest.mark.one_era
@@ -33,13 +33,13 @@ async def image_arguments(client: Client) -> dict[str, object]:
 
 async def read_derived_image(client: Client, snapshot_id: object) -> dict[str, Any]:
     """Return the image that the cloud shows for a snapshot."""
-    details = await ask(client, "inspect_snapshot", snapshot_id=snapshot_id)
+    details = await call_tool(client, "inspect_snapshot", snapshot_id=snapshot_id)
     return details["snapshot"].get("custom_image", {})
 
 
 async def test_an_image_is_created_shown_and_recorded(world: World, client: Client) -> None:
     wanted = await image_arguments(client)
-    result, text = await answered(client, CREATE_IMAGE, **wanted)
+    result, text = await call_tool_with_text(client, CREATE_IMAGE, **wanted)
     shown = await read_derived_image(client, wanted["snapshot_id"])
     assert result["outcome"] == "created"
     assert result["image"]["id"] == shown["id"]
@@ -60,8 +60,8 @@ async def test_a_deletion_planned_before_the_image_gets_a_new_plan_with_it(
 ) -> None:
     snapshot = await ready_snapshot(client)
     commit, _ = await make_plan(client, "delete_snapshot", snapshot)
-    await ask(client, CREATE_IMAGE, snapshot_id=snapshot["id"], name="base-image")
-    result = await ask(client, "delete_snapshot", **commit)
+    await call_tool(client, CREATE_IMAGE, snapshot_id=snapshot["id"], name="base-image")
+    result = await call_tool(client, "delete_snapshot", **commit)
     assert result["outcome"] == "confirmation_required"
     assert '"base-image"' in result["plan"]["derived_image"]
     assert len(world.writes) == 1
@@ -70,8 +70,8 @@ async def test_a_deletion_planned_before_the_image_gets_a_new_plan_with_it(
 async def test_an_impossible_image_is_refused_before_anything_is_sent(
     world: World, client: Client
 ) -> None:
-    golden = (await ask(client, "list_snapshots", search=GOLDEN))["snapshots"][0]
-    failed = (await ask(client, "list_snapshots", state="failed"))["snapshots"][0]
+    golden = (await call_tool(client, "list_snapshots", search=GOLDEN))["snapshots"][0]
+    failed = (await call_tool(client, "list_snapshots", state="failed"))["snapshots"][0]
     other = (await ready_snapshot(client))["id"]
     cases: list[tuple[int, str, str]] = [
         (golden["id"], "x", 'it already has an image, "golden-training-2404", and can have only'),
@@ -80,7 +80,7 @@ async def test_an_impossible_image_is_refused_before_anything_is_sent(
         (999_999, "x", "The cloud has no snapshot 999999."),
     ]
     for snapshot_id, name, sentence in cases:
-        text = await refused(client, CREATE_IMAGE, snapshot_id=snapshot_id, name=name)
+        text = await call_tool_error(client, CREATE_IMAGE, snapshot_id=snapshot_id, name=name)
         assert sentence in text
         assert "Nothing was changed." in text
     assert world.writes == []
@@ -89,7 +89,7 @@ async def test_an_impossible_image_is_refused_before_anything_is_sent(
 
 async def test_the_name_of_a_public_image_is_taken(world: World, client: Client) -> None:
     snapshot_id = (await ready_snapshot(client))["id"]
-    await ask(client, "inspect_snapshot", snapshot_id=snapshot_id)
+    await call_tool(client, "inspect_snapshot", snapshot_id=snapshot_id)
 
     async def tell(request: httpx.Request, response: httpx.Response) -> httpx.Response:
         if not request.url.path.endswith("/core/images"):
@@ -98,9 +98,9 @@ async def test_the_name_of_a_public_image_is_taken(world: World, client: Client)
         return httpx.Response(200, json={"images": ["odd", {"images": None}, group]})
 
     world.tamper(tell)
-    text = await refused(client, CREATE_IMAGE, snapshot_id=snapshot_id, name="taken")
+    text = await call_tool_error(client, CREATE_IMAGE, snapshot_id=snapshot_id, name="taken")
     assert 'An image named "taken" exists already.' in text
-    assert (await ask(client, CREATE_IMAGE, snapshot_id=snapshot_id, name="no id"))[
+    assert (await call_tool(client, CREATE_IMAGE, snapshot_id=snapshot_id, name="no id"))[
         "outcome"
     ] == "created"
 
@@ -110,11 +110,11 @@ async def test_the_policy_forbids_regions_and_tools(world: World) -> None:
         wanted = await image_arguments(client)
     set_policy(world, '[allow]\nregions = ["NOWHERE-1"]')
     async with world.client() as client:
-        assert "Rule: allow.regions." in await refused(client, CREATE_IMAGE, **wanted)
+        assert "Rule: allow.regions." in await call_tool_error(client, CREATE_IMAGE, **wanted)
     set_policy(world, '[allow]\ntools = ["list_snapshots"]')
     async with world.client() as client:
         assert [tool.name for tool in (await client.list_tools()).tools] == ["list_snapshots"]
-        assert CREATE_IMAGE in await refused(client, CREATE_IMAGE, **wanted)
+        assert CREATE_IMAGE in await call_tool_error(client, CREATE_IMAGE, **wanted)
     assert world.writes == []
 
 
@@ -141,7 +141,7 @@ async def test_a_lost_or_unusable_answer_is_reconciled(
 
     wanted = await image_arguments(client)
     world.tamper(lose)
-    result = await ask(client, CREATE_IMAGE, **wanted)
+    result = await call_tool(client, CREATE_IMAGE, **wanted)
     assert result["outcome"] == "created"
     assert result["image"]["id"] == (await read_derived_image(client, wanted["snapshot_id"]))["id"]
     assert len(world.writes) == 1
@@ -174,7 +174,7 @@ async def test_an_image_that_never_appears_has_failed_or_is_unknown(
 
     wanted = await image_arguments(client)
     world.fail(vanish)
-    result = await ask(client, CREATE_IMAGE, **wanted)
+    result = await call_tool(client, CREATE_IMAGE, **wanted)
     assert result["outcome"] == outcome
     assert sentence in result["next_step"]
     assert "image" not in result
@@ -193,7 +193,7 @@ async def test_an_image_is_found_in_the_list_of_images(world: World, client: Cli
 
     wanted = await image_arguments(client)
     world.tamper(hide)
-    result = await ask(client, CREATE_IMAGE, **wanted)
+    result = await call_tool(client, CREATE_IMAGE, **wanted)
     assert result["outcome"] == "created"
     assert result["image"]["name"] == "base-image"
 
@@ -208,7 +208,7 @@ async def test_an_accepted_image_that_is_not_shown_is_pending_with_its_id(
 
     wanted = await image_arguments(client)
     world.fail(promise)
-    result = await ask(client, CREATE_IMAGE, **wanted)
+    result = await call_tool(client, CREATE_IMAGE, **wanted)
     assert result["outcome"] == "pending"
     assert result["image"] == {"id": 31, "name": "base-image", "labels": []}
     assert f"inspect_snapshot with {wanted['snapshot_id']} later" in result["next_step"]
@@ -234,7 +234,7 @@ async def test_a_refusal_by_the_cloud_is_an_error_and_recorded_as_failed(
 
     wanted = await image_arguments(client)
     world.fail(refuse)
-    text = await refused(client, CREATE_IMAGE, **wanted)
+    text = await call_tool_error(client, CREATE_IMAGE, **wanted)
     assert sentence in text
     assert "Nothing was changed." in text
     assert "SECRET" not in text
@@ -251,7 +251,7 @@ async def test_a_refusal_while_an_image_with_the_name_appears_is_unknown(
 
     wanted = await image_arguments(client)
     world.tamper(refuse)
-    result = await ask(client, CREATE_IMAGE, **wanted)
+    result = await call_tool(client, CREATE_IMAGE, **wanted)
     assert result["outcome"] == "unknown"
     assert "may have sent it twice" in result["next_step"]
     assert [row.event for row in await world.attempts()] == ["sent", "unknown"]
@@ -269,7 +269,7 @@ async def test_of_two_concurrent_calls_one_is_refused_before_it_is_sent(
         group.start_soon(call, "one")
         group.start_soon(call, "other")
     assert sorted(result.is_error for result in results) == [False, True]
-    assert any("it already has an image" in said(result) for result in results)
+    assert any("it already has an image" in result_text(result) for result in results)
     assert len(world.writes) == 1
 
 
@@ -283,16 +283,16 @@ async def test_an_image_left_open_by_a_crash_is_settled_at_the_next_start(
         snapshot = await ready_snapshot(client)
         if happened != "never":
             name = "other" if happened == "another image" else "left-open"
-            await ask(client, CREATE_IMAGE, snapshot_id=snapshot["id"], name=name)
+            await call_tool(client, CREATE_IMAGE, snapshot_id=snapshot["id"], name=name)
         if happened == "with its snapshot":
             commit, _ = await make_plan(client, "delete_snapshot", snapshot)
-            await ask(client, "delete_snapshot", **commit)
-    with closing(open_sqlite_ledger(world.folder / LEDGER_FILE, world.turned.now)) as crashed:
+            await call_tool(client, "delete_snapshot", **commit)
+    with closing(open_sqlite_ledger(world.folder / LEDGER_FILE, world.manual_clock.now)) as crashed:
         arguments = {"name": "left-open", "labels": ["keep"]}
         attempt = Attempt("left", CREATE_IMAGE, snapshot["id"], arguments, "local", "arguments")
         await crashed.record("sent", attempt)
     async with world.client() as client:
-        await ask(client, "list_snapshots")
+        await call_tool(client, "list_snapshots")
     events = [(row.event, row.reason) for row in await world.ledger() if row.attempt == "left"]
     shown = "shows" if happened == "on the snapshot" else "does not show"
     end = "done" if happened == "on the snapshot" else "failed"
@@ -300,25 +300,29 @@ async def test_an_image_left_open_by_a_crash_is_settled_at_the_next_start(
 
 
 async def test_events_are_listed_newest_first_in_pages(client: Client) -> None:
-    snapshot_id = (await ask(client, "list_snapshots", search=GOLDEN))["snapshots"][0]["id"]
-    history, text = await answered(client, "list_snapshot_events", snapshot_id=snapshot_id)
+    snapshot_id = (await call_tool(client, "list_snapshots", search=GOLDEN))["snapshots"][0]["id"]
+    history, text = await call_tool_with_text(
+        client, "list_snapshot_events", snapshot_id=snapshot_id
+    )
     times = [event["time"] for event in history["events"]]
     assert times == sorted(times, reverse=True)
     assert history["total"] == len(history["events"]) == 3
     assert history["next_cursor"] == ""
     assert history["events"][0]["message"] == "Image 20471 was made from the snapshot."
     assert '"Image 20471 was made from the snapshot."' in text
-    first = await ask(client, "list_snapshot_events", snapshot_id=snapshot_id, limit=2)
-    rest = await ask(
+    first = await call_tool(client, "list_snapshot_events", snapshot_id=snapshot_id, limit=2)
+    rest = await call_tool(
         client, "list_snapshot_events", snapshot_id=snapshot_id, cursor=first["next_cursor"]
     )
     assert [*first["events"], *rest["events"]] == history["events"]
     other = {"snapshot_id": snapshot_id + 1, "cursor": first["next_cursor"]}
-    assert "does not belong to this list" in await refused(client, "list_snapshot_events", **other)
+    assert "does not belong to this list" in await call_tool_error(
+        client, "list_snapshot_events", **other
+    )
 
 
 async def test_events_of_a_missing_snapshot_are_an_error(client: Client) -> None:
-    text = await refused(client, "list_snapshot_events", snapshot_id=999_999)
+    text = await call_tool_error(client, "list_snapshot_events", snapshot_id=999_999)
     assert text == "The cloud has no history of snapshot 999999. Nothing was changed."
 
 
@@ -342,7 +346,9 @@ async def test_hostile_and_foreign_events_are_sanitized_quoted_or_omitted(
 
     snapshot_id = (await ready_snapshot(client))["id"]
     world.tamper(tell)
-    answer, text = await answered(client, "list_snapshot_events", snapshot_id=snapshot_id)
+    answer, text = await call_tool_with_text(
+        client, "list_snapshot_events", snapshot_id=snapshot_id
+    )
     assert [event["id"] for event in answer["events"]] == [7, 4, 5]
     assert (answer["total"], answer["unreadable"]) == (3, 3)
     assert len(answer["events"][0]["message"]) == 300
@@ -368,6 +374,6 @@ async def test_a_broken_list_of_events_is_an_error(
         return answer
 
     world.fail(break_it)
-    text = await refused(client, "list_snapshot_events", snapshot_id=1701)
+    text = await call_tool_error(client, "list_snapshot_events", snapshot_id=1701)
     assert sentence in text
     assert "SECRET" not in text

@@ -8,7 +8,7 @@ from mcp import Client
 from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.mcp_server.app import create_server
 from snapshot_mcp.settings.environment import Settings
-from tests.conftest import World, ask, refused
+from tests.conftest import World, call_tool, call_tool_error
 from tests.tools.helpers import creation_arguments, make_plan, ready_snapshot, set_policy
 
 
@@ -30,7 +30,7 @@ async def test_a_protected_snapshot_is_not_even_planned_for_deletion(
     set_policy(world, text)
     async with world.client() as client:
         snapshot = await ready_snapshot(client)
-        refusal = await refused(client, "delete_snapshot", snapshot_id=snapshot["id"])
+        refusal = await call_tool_error(client, "delete_snapshot", snapshot_id=snapshot["id"])
     assert f"Rule: {rule}. Nothing was changed. No argument overrides the policy" in refusal
     assert world.writes == []
     (row,) = await world.ledger()
@@ -44,8 +44,8 @@ async def test_a_plan_made_before_a_rule_is_refused_under_it(world: World) -> No
         restore, _ = await make_plan(client, "restore_snapshot", await ready_snapshot(client))
     set_policy(world, '[protect]\nlabels = ["nightly"]\n[limits]\nrestores_per_hour = 0')
     async with world.client() as client:
-        assert "Rule: protect.labels." in await refused(client, "delete_snapshot", **delete)
-        refusal = await refused(client, "restore_snapshot", **restore)
+        assert "Rule: protect.labels." in await call_tool_error(client, "delete_snapshot", **delete)
+        refusal = await call_tool_error(client, "restore_snapshot", **restore)
         assert "Rule: limits.restores_per_hour." in refusal
     assert world.writes == []
     assert await world.attempts() == []
@@ -54,9 +54,9 @@ async def test_a_plan_made_before_a_rule_is_refused_under_it(world: World) -> No
 async def test_the_last_copy_is_kept_when_all_others_are_deleted(world: World) -> None:
     set_policy(world, "[protect]\nkeep_last_copy = true")
     async with world.client() as client:
-        page = await ask(client, "list_snapshots", vm_id=793708, state="ready")
+        page = await call_tool(client, "list_snapshots", vm_id=793708, state="ready")
         (only,) = page["snapshots"]
-        refusal = await refused(client, "delete_snapshot", snapshot_id=only["id"])
+        refusal = await call_tool_error(client, "delete_snapshot", snapshot_id=only["id"])
     assert "Rule: protect.keep_last_copy." in refusal
 
 
@@ -65,13 +65,13 @@ async def test_the_hourly_limit_of_deletions_is_enforced(world: World) -> None:
     async with world.client() as client:
         for _ in range(2):
             commit, _ = await make_plan(client, "delete_snapshot", await ready_snapshot(client))
-            assert (await ask(client, "delete_snapshot", **commit))["outcome"] == "deleted"
+            assert (await call_tool(client, "delete_snapshot", **commit))["outcome"] == "deleted"
         snapshot = await ready_snapshot(client)
-        refusal = await refused(client, "delete_snapshot", snapshot_id=snapshot["id"])
+        refusal = await call_tool_error(client, "delete_snapshot", snapshot_id=snapshot["id"])
         assert "Rule: limits.deletes_per_hour." in refusal
-        world.turned.turn(hours=1, minutes=1)
+        world.manual_clock.advance(hours=1, minutes=1)
         commit, _ = await make_plan(client, "delete_snapshot", snapshot)
-        assert (await ask(client, "delete_snapshot", **commit))["outcome"] == "deleted"
+        assert (await call_tool(client, "delete_snapshot", **commit))["outcome"] == "deleted"
 
 
 async def test_changes_are_possible_in_the_allowed_regions_only(world: World) -> None:
@@ -80,9 +80,11 @@ async def test_changes_are_possible_in_the_allowed_regions_only(world: World) ->
         snapshot = await ready_snapshot(client)
     set_policy(world, '[allow]\nregions = ["NOWHERE-1"]')
     async with world.client() as client:
-        assert "Rule: allow.regions." in await refused(client, "create_snapshot", **wanted)
+        assert "Rule: allow.regions." in await call_tool_error(client, "create_snapshot", **wanted)
         arguments = {"snapshot_id": snapshot["id"], "new_vm_name": "x"}
-        assert "Rule: allow.regions." in await refused(client, "restore_snapshot", **arguments)
+        assert "Rule: allow.regions." in await call_tool_error(
+            client, "restore_snapshot", **arguments
+        )
     assert world.writes == []
 
 
@@ -91,7 +93,9 @@ async def test_tools_that_are_not_allowed_are_neither_listed_nor_callable(world:
     async with world.client() as client:
         names = [tool.name for tool in (await client.list_tools()).tools]
         assert names == ["list_snapshots", "inspect_snapshot"]
-        assert "delete_snapshot" in await refused(client, "delete_snapshot", snapshot_id=1701)
+        assert "delete_snapshot" in await call_tool_error(
+            client, "delete_snapshot", snapshot_id=1701
+        )
     assert world.writes == []
 
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from mcp import Client
 
-from tests.conftest import World, answered, ask, refused, tokens
+from tests.conftest import World, call_tool, call_tool_error, call_tool_with_text, count_tokens
 
 pytestmark = pytest.mark.one_era
 
@@ -18,7 +18,7 @@ async def all_snapshots(client: Client, **filters: object) -> list[dict[str, Any
     """Return all pages of a list, three entries at a time."""
     cursor, found = "", list[dict[str, Any]]()
     while True:
-        page = await ask(client, "list_snapshots", limit=3, cursor=cursor, **filters)
+        page = await call_tool(client, "list_snapshots", limit=3, cursor=cursor, **filters)
         found += page["snapshots"]
         cursor = page["next_cursor"]
         if not cursor:
@@ -26,32 +26,32 @@ async def all_snapshots(client: Client, **filters: object) -> list[dict[str, Any
 
 
 async def test_a_list_shows_twenty_of_all_newest_first_with_totals(client: Client) -> None:
-    page = await ask(client, "list_snapshots")
+    page = await call_tool(client, "list_snapshots")
     times = [snapshot["created_at"] for snapshot in page["snapshots"]]
     assert len(times) == 20
     assert times == sorted(times, reverse=True)
     assert page["total"] > 20
-    everything = await ask(client, "list_snapshots", limit=100)
+    everything = await call_tool(client, "list_snapshots", limit=100)
     assert len(everything["snapshots"]) == everything["total"] == page["total"]
     assert everything["next_cursor"] == ""
     assert everything["total_size"] == sum(row.get("size", 0) for row in everything["snapshots"])
 
 
 async def test_pages_show_every_snapshot_once_in_each_order(client: Client) -> None:
-    everything = (await ask(client, "list_snapshots", limit=100))["snapshots"]
+    everything = (await call_tool(client, "list_snapshots", limit=100))["snapshots"]
     for order in ("newest", "oldest", "largest"):
         walked = await all_snapshots(client, order=order)
         assert sorted(snapshot["id"] for snapshot in walked) == sorted(
             snapshot["id"] for snapshot in everything
         )
-        one_page = (await ask(client, "list_snapshots", limit=100, order=order))["snapshots"]
+        one_page = (await call_tool(client, "list_snapshots", limit=100, order=order))["snapshots"]
         assert [snapshot["id"] for snapshot in walked] == [snapshot["id"] for snapshot in one_page]
     sizes = [snapshot.get("size", 0) for snapshot in one_page]
     assert sizes == sorted(sizes, reverse=True)
 
 
 async def test_every_filter_selects_exactly_the_matching_snapshots(client: Client) -> None:
-    everything = (await ask(client, "list_snapshots", limit=100))["snapshots"]
+    everything = (await call_tool(client, "list_snapshots", limit=100))["snapshots"]
     some = everything[7]
     day = some["created_at"]
     expected: dict[str, tuple[object, Callable[[dict[str, Any]], bool]]] = {
@@ -63,33 +63,35 @@ async def test_every_filter_selects_exactly_the_matching_snapshots(client: Clien
         "created_before": (day, lambda snapshot: snapshot["created_at"] < day),
     }
     for name, (value, passes) in expected.items():
-        found = await ask(client, "list_snapshots", limit=100, **{name: value})
+        found = await call_tool(client, "list_snapshots", limit=100, **{name: value})
         wanted = [snapshot["id"] for snapshot in everything if passes(snapshot)]
         assert wanted, name
         assert [snapshot["id"] for snapshot in found["snapshots"]] == wanted, name
 
 
 async def test_a_filter_without_matches_returns_an_empty_list(client: Client) -> None:
-    answer, text = await answered(client, "list_snapshots", search="no such thing")
+    answer, text = await call_tool_with_text(client, "list_snapshots", search="no such thing")
     assert answer == {"snapshots": [], "total": 0, "total_size": 0, "next_cursor": ""}
     assert text == "0 snapshots, 0 GB"
 
 
 async def test_a_cursor_is_valid_with_its_own_filters_only(client: Client) -> None:
-    cursor = (await ask(client, "list_snapshots", limit=2))["next_cursor"]
-    assert "does not belong to this list" in await refused(
+    cursor = (await call_tool(client, "list_snapshots", limit=2))["next_cursor"]
+    assert "does not belong to this list" in await call_tool_error(
         client, "list_snapshots", limit=2, cursor=cursor, order="oldest"
     )
-    assert "does not belong to this list" in await refused(client, "list_snapshots", cursor="%%%")
+    assert "does not belong to this list" in await call_tool_error(
+        client, "list_snapshots", cursor="%%%"
+    )
 
 
 async def test_twenty_snapshots_cost_at_most_600_tokens_of_text(client: Client) -> None:
-    _, text = await answered(client, "list_snapshots", limit=20)
-    assert tokens(text) <= 600
+    _, text = await call_tool_with_text(client, "list_snapshots", limit=20)
+    assert count_tokens(text) <= 600
 
 
 async def test_the_text_of_a_list_contains_every_id_name_and_cursor(client: Client) -> None:
-    answer, text = await answered(client, "list_snapshots", limit=5)
+    answer, text = await call_tool_with_text(client, "list_snapshots", limit=5)
     for snapshot in answer["snapshots"]:
         assert f"{snapshot['id']} {snapshot['name']} {snapshot['size']} " in text
         assert f" {snapshot['vm_id']} " in text
@@ -102,9 +104,9 @@ async def test_the_text_of_a_list_contains_every_id_name_and_cursor(client: Clie
 async def test_inspect_shows_the_full_snapshot_and_its_place_among_its_siblings(
     client: Client,
 ) -> None:
-    everything = (await ask(client, "list_snapshots", limit=100))["snapshots"]
+    everything = (await call_tool(client, "list_snapshots", limit=100))["snapshots"]
     for summary in everything:
-        details = await ask(client, "inspect_snapshot", snapshot_id=summary["id"])
+        details = await call_tool(client, "inspect_snapshot", snapshot_id=summary["id"])
         snapshot = details["snapshot"]
         assert snapshot["id"] == summary["id"]
         assert details["state"] == summary["state"]
@@ -120,10 +122,11 @@ async def test_inspect_shows_the_full_snapshot_and_its_place_among_its_siblings(
 
 
 async def test_the_seeded_team_has_each_kind_of_snapshot(client: Client) -> None:
-    everything = (await ask(client, "list_snapshots", limit=100))["snapshots"]
+    everything = (await call_tool(client, "list_snapshots", limit=100))["snapshots"]
     assert 25 <= len(everything) <= 35
     details = [
-        await ask(client, "inspect_snapshot", snapshot_id=snapshot["id"]) for snapshot in everything
+        await call_tool(client, "inspect_snapshot", snapshot_id=snapshot["id"])
+        for snapshot in everything
     ]
     assert any(snapshot["vm_gone"] for snapshot in details)
     assert any("derived_image" in snapshot for snapshot in details)
@@ -132,18 +135,18 @@ async def test_the_seeded_team_has_each_kind_of_snapshot(client: Client) -> None
 
 
 async def test_an_inspect_costs_at_most_350_tokens_of_text(client: Client) -> None:
-    for summary in (await ask(client, "list_snapshots", limit=100))["snapshots"]:
-        _, text = await answered(client, "inspect_snapshot", snapshot_id=summary["id"])
-        assert tokens(text) <= 350
+    for summary in (await call_tool(client, "list_snapshots", limit=100))["snapshots"]:
+        _, text = await call_tool_with_text(client, "inspect_snapshot", snapshot_id=summary["id"])
+        assert count_tokens(text) <= 350
 
 
 async def test_a_missing_snapshot_is_reported(client: Client) -> None:
-    text = await refused(client, "inspect_snapshot", snapshot_id=999_999)
+    text = await call_tool_error(client, "inspect_snapshot", snapshot_id=999_999)
     assert text == "The cloud has no snapshot 999999. Nothing was changed."
 
 
 async def test_vms_are_listed_with_whether_they_can_be_snapshotted(client: Client) -> None:
-    page = await ask(client, "list_virtual_machines", limit=100)
+    page = await call_tool(client, "list_virtual_machines", limit=100)
     assert page["total"] == len(page["virtual_machines"]) == 8
     assert page["next_cursor"] == ""
     for vm in page["virtual_machines"]:
@@ -153,11 +156,11 @@ async def test_vms_are_listed_with_whether_they_can_be_snapshotted(client: Clien
 
 
 async def test_vms_are_paged_and_searched(client: Client) -> None:
-    first = await ask(client, "list_virtual_machines", limit=5)
-    second = await ask(client, "list_virtual_machines", limit=5, cursor=first["next_cursor"])
+    first = await call_tool(client, "list_virtual_machines", limit=5)
+    second = await call_tool(client, "list_virtual_machines", limit=5, cursor=first["next_cursor"])
     ids = [vm["id"] for page in (first, second) for vm in page["virtual_machines"]]
     assert len(set(ids)) == len(ids) == first["total"] == second["total"]
-    found = await ask(client, "list_virtual_machines", search="TRAINING-BOX")
+    found = await call_tool(client, "list_virtual_machines", search="TRAINING-BOX")
     assert [vm["name"] for vm in found["virtual_machines"]] == ["training-box"]
 
 
@@ -170,9 +173,9 @@ async def test_entries_without_an_id_are_counted_as_unreadable_and_not_shown(
         body["snapshots"][1] = "not even an object"
         return httpx.Response(200, json=body, request=request)
 
-    total = (await ask(client, "list_snapshots"))["total"]
+    total = (await call_tool(client, "list_snapshots"))["total"]
     world.tamper(spoil)
-    answer, text = await answered(client, "list_snapshots", limit=100)
+    answer, text = await call_tool_with_text(client, "list_snapshots", limit=100)
     assert answer["unreadable"] == 2
     assert answer["total"] == total - 2
     assert "2 entries could not be read" in text
@@ -187,9 +190,9 @@ async def test_hidden_characters_in_a_name_are_removed_and_flagged(
             body["snapshot"]["name"] = 'safe\u202ename\n2000 "other" ready\U000e0041'
         return httpx.Response(200, json=body, request=request)
 
-    first = (await ask(client, "list_snapshots", limit=1))["snapshots"][0]
+    first = (await call_tool(client, "list_snapshots", limit=1))["snapshots"][0]
     world.tamper(rename)
-    answer, text = await answered(client, "inspect_snapshot", snapshot_id=first["id"])
+    answer, text = await call_tool_with_text(client, "inspect_snapshot", snapshot_id=first["id"])
     assert answer["snapshot"]["name"] == 'safename 2000 "other" ready'
     assert answer["snapshot"]["altered"] == ["name"]
     assert '"safename 2000 \\"other\\" ready"' in text
@@ -222,7 +225,7 @@ async def test_a_broken_answer_is_an_error(
         return answer
 
     world.fail(break_it)
-    text = await refused(client, "list_snapshots")
+    text = await call_tool_error(client, "list_snapshots")
     assert sentence in text
     assert "SECRET" not in text
 
@@ -242,7 +245,7 @@ async def test_a_cloud_that_cannot_be_reached_is_an_error_and_changes_nothing(
         raise error
 
     world.fail(fail)
-    text = await refused(client, "list_snapshots")
+    text = await call_tool_error(client, "list_snapshots")
     assert sentence in text
     assert "Nothing was changed." in text
     assert "SECRET" not in text
@@ -257,11 +260,11 @@ async def test_a_cloud_that_hangs_is_abandoned_after_the_timeout(world: World) -
     world.settings = world.settings.model_copy(update={"timeout": 0.05})
     world.fail(hang)
     async with world.client() as client:
-        assert "did not answer in time" in await refused(client, "list_snapshots")
+        assert "did not answer in time" in await call_tool_error(client, "list_snapshots")
 
 
 async def test_an_answer_about_another_snapshot_is_rejected(world: World, client: Client) -> None:
-    first, second = (await ask(client, "list_snapshots", limit=2))["snapshots"]
+    first, second = (await call_tool(client, "list_snapshots", limit=2))["snapshots"]
 
     async def swap(request: httpx.Request, response: httpx.Response) -> httpx.Response:
         body = json.loads(await response.aread())
@@ -270,5 +273,5 @@ async def test_an_answer_about_another_snapshot_is_rejected(world: World, client
         return httpx.Response(200, json=body, request=request)
 
     world.tamper(swap)
-    text = await refused(client, "inspect_snapshot", snapshot_id=first["id"])
+    text = await call_tool_error(client, "inspect_snapshot", snapshot_id=first["id"])
     assert "answer is not about id" in text

@@ -7,7 +7,7 @@ import pytest
 from mcp import Client
 from mcp_types import ElicitRequestParams, ElicitResult
 
-from tests.conftest import ERAS, World, answered, ask, refused
+from tests.conftest import ERAS, World, call_tool, call_tool_error, call_tool_with_text
 from tests.tools.helpers import ready_snapshot
 
 pytestmark = pytest.mark.one_era
@@ -19,7 +19,7 @@ async def commit_rehearsal(
     """Plan a rehearsal; return the arguments that commit it, and the plan."""
     snapshot_id = (await ready_snapshot(client))["id"]
     arguments = {"snapshot_id": snapshot_id, "new_vm_name": "box", "rehearsal": True} | others
-    plan = await ask(client, "restore_snapshot", **arguments)
+    plan = await call_tool(client, "restore_snapshot", **arguments)
     assert plan["outcome"] == "confirmation_required"
     return arguments | {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}, plan
 
@@ -39,7 +39,7 @@ async def test_a_rehearsal_is_timed_and_its_removal_is_left_to_the_person(
     world: World, client: Client
 ) -> None:
     commit, _ = await commit_rehearsal(client)
-    result, text = await answered(client, "restore_snapshot", **commit, wait_seconds=60)
+    result, text = await call_tool_with_text(client, "restore_snapshot", **commit, wait_seconds=60)
     vm = result["virtual_machine"]
     assert (result["outcome"], vm["name"], vm["status"]) == ("restored", "rehearsal-box", "ACTIVE")
     assert 6 <= result["took_seconds"] <= 9  # the embedded cloud takes 6 s
@@ -54,23 +54,23 @@ async def test_a_rehearsal_is_timed_and_its_removal_is_left_to_the_person(
 
 async def test_a_rehearsal_vm_that_was_left_behind_is_found(client: Client) -> None:
     commit, _ = await commit_rehearsal(client)
-    made = (await ask(client, "restore_snapshot", **commit))["virtual_machine"]["id"]
-    listed = await ask(client, "list_virtual_machines", search="rehearsal-")
+    made = (await call_tool(client, "restore_snapshot", **commit))["virtual_machine"]["id"]
+    listed = await call_tool(client, "list_virtual_machines", search="rehearsal-")
     assert [vm["id"] for vm in listed["virtual_machines"]] == [made]
-    review, text = await answered(client, "review_snapshots")
+    review, text = await call_tool_with_text(client, "review_snapshots")
     assert [vm["id"] for vm in review["rehearsals"]["virtual_machines"]] == [made]
     assert f"{made} rehearsal-box ACTIVE made 2026-11-20" in text
 
 
 async def test_the_removal_instructions_work(world: World, client: Client) -> None:
     commit, _ = await commit_rehearsal(client)
-    made = (await ask(client, "restore_snapshot", **commit))["virtual_machine"]["id"]
+    made = (await call_tool(client, "restore_snapshot", **commit))["virtual_machine"]["id"]
     async with (
-        world.connect(world.settings, world.turned.clock) as by_hand,
+        world.connect(world.settings, world.manual_clock.clock) as by_hand,
         by_hand.stream("DELETE", f"/core/virtual-machines/{made}") as response,
     ):
         assert response.status_code == 200
-    review = await ask(client, "review_snapshots")
+    review = await call_tool(client, "review_snapshots")
     assert review["rehearsals"] == {"count": 0, "virtual_machines": [], "more": 0}
 
 
@@ -78,7 +78,7 @@ async def test_a_rehearsal_without_waiting_is_pending_and_has_removal_instructio
     client: Client,
 ) -> None:
     commit, _ = await commit_rehearsal(client)
-    result = await ask(client, "restore_snapshot", **commit, wait_seconds=1)
+    result = await call_tool(client, "restore_snapshot", **commit, wait_seconds=1)
     assert result["outcome"] == "pending"
     assert "took_seconds" not in result
     assert 'list_virtual_machines with search "rehearsal-box"' in result["next_step"]
@@ -98,7 +98,7 @@ async def test_the_name_gets_one_prefix_and_at_most_fifty_characters(
 ) -> None:
     commit, plan = await commit_rehearsal(client, new_vm_name=requested)
     assert plan["plan"]["new_vm_name"] == made
-    result = await ask(client, "restore_snapshot", **(commit | {"new_vm_name": made}))
+    result = await call_tool(client, "restore_snapshot", **(commit | {"new_vm_name": made}))
     assert result["virtual_machine"]["name"] == made
 
 
@@ -107,19 +107,19 @@ async def test_plans_of_rehearsals_and_restores_are_not_interchangeable(
 ) -> None:
     commit, _ = await commit_rehearsal(client, new_vm_name="rehearsal-box")
     real = commit | {"rehearsal": False}
-    assert "for other arguments" in await refused(client, "restore_snapshot", **real)
+    assert "for other arguments" in await call_tool_error(client, "restore_snapshot", **real)
     planned = {key: real[key] for key in ("snapshot_id", "new_vm_name")}
-    plan = await ask(client, "restore_snapshot", **planned)
+    plan = await call_tool(client, "restore_snapshot", **planned)
     crossed = commit | {"plan_token": plan["plan_token"]}
-    assert "for other arguments" in await refused(client, "restore_snapshot", **crossed)
+    assert "for other arguments" in await call_tool_error(client, "restore_snapshot", **crossed)
     assert world.writes == []
 
 
 async def test_a_second_rehearsal_of_the_same_name_is_refused(world: World, client: Client) -> None:
     commit, _ = await commit_rehearsal(client)
-    await ask(client, "restore_snapshot", **commit)
+    await call_tool(client, "restore_snapshot", **commit)
     again = {key: commit[key] for key in ("snapshot_id", "new_vm_name", "rehearsal")}
-    text = await refused(client, "restore_snapshot", **again)
+    text = await call_tool_error(client, "restore_snapshot", **again)
     assert 'A VM named "rehearsal-box" exists already.' in text
     assert len(world.writes) == 1
 
@@ -135,7 +135,7 @@ async def test_a_person_is_asked_about_the_rehearsal(world: World, mode: str) ->
 
     async with world.client(mode, decline) as client:
         commit, _ = await commit_rehearsal(client)
-        text = await refused(client, "restore_snapshot", **commit)
+        text = await call_tool_error(client, "restore_snapshot", **commit)
     assert "The person was asked and declined." in text
     assert 'Rehearse a restore: create a new, billed VM named "rehearsal-box"' in questions[0]
     assert world.writes == []
@@ -151,7 +151,7 @@ async def test_a_rehearsal_with_a_lost_answer_is_reconciled_by_its_name_and_time
 
     commit, _ = await commit_rehearsal(client)
     world.tamper(lose)
-    result = await ask(client, "restore_snapshot", **commit, wait_seconds=60)
+    result = await call_tool(client, "restore_snapshot", **commit, wait_seconds=60)
     assert result["outcome"] == "restored"
     assert result["virtual_machine"]["name"] == "rehearsal-box"
     assert result["took_seconds"] >= 6
@@ -172,7 +172,7 @@ async def test_a_rehearsal_that_never_appears_has_failed_or_is_unknown(
 
     commit, _ = await commit_rehearsal(client)
     world.fail(vanish)
-    result = await ask(client, "restore_snapshot", **commit)
+    result = await call_tool(client, "restore_snapshot", **commit)
     assert result["outcome"] == outcome
     assert "took_seconds" not in result
     if outcome == "unknown":
@@ -194,7 +194,7 @@ async def test_a_rehearsal_vm_that_fails_must_be_deleted_as_well(
 
     commit, _ = await commit_rehearsal(client)
     world.tamper(spoil)
-    result = await ask(client, "restore_snapshot", **commit)
+    result = await call_tool(client, "restore_snapshot", **commit)
     assert result["outcome"] == "failed"
     assert "reports an error on it" in result["next_step"]
     assert "DELETE /core/virtual-machines/" in result["next_step"]
@@ -203,7 +203,7 @@ async def test_a_rehearsal_vm_that_fails_must_be_deleted_as_well(
 
 async def test_a_real_restore_reports_its_duration_and_keeps_its_name(client: Client) -> None:
     commit, _ = await commit_rehearsal(client, rehearsal=False)
-    result = await ask(client, "restore_snapshot", **commit, wait_seconds=60)
+    result = await call_tool(client, "restore_snapshot", **commit, wait_seconds=60)
     assert result["virtual_machine"]["name"] == "box"
     assert result["took_seconds"] >= 6
     assert result["next_step"] == "It is billed until it is deleted."

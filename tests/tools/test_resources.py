@@ -11,7 +11,7 @@ from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, TextResourceContents
 
 from snapshot_mcp.core.uris import PANEL_URI
 from snapshot_mcp.models.cloud import MAX_ID
-from tests.conftest import World, ask
+from tests.conftest import World, call_tool
 from tests.tools.helpers import set_policy
 
 ID_ERROR = "The id in the address must be a whole number above 0, such as 1701. Nothing was read."
@@ -53,18 +53,18 @@ async def test_the_policy_the_panel_and_two_templates_are_listed(client: Client)
 
 
 async def test_a_snapshot_is_read_as_inspect_snapshot_shows_it(client: Client) -> None:
-    snapshots = (await ask(client, "list_snapshots", limit=100))["snapshots"]
+    snapshots = (await call_tool(client, "list_snapshots", limit=100))["snapshots"]
     for number, summary in enumerate(snapshots):
         details = await read(client, f"snapshot://{summary['id']}")
         assert details["snapshot"]["id"] == summary["id"]
         if number % 5 == 0:
-            assert details == await ask(client, "inspect_snapshot", snapshot_id=summary["id"])
+            assert details == await call_tool(client, "inspect_snapshot", snapshot_id=summary["id"])
 
 
 async def test_the_snapshots_of_a_vm_are_read_as_list_snapshots_shows_them(client: Client) -> None:
-    everything = (await ask(client, "list_snapshots", limit=100))["snapshots"]
+    everything = (await call_tool(client, "list_snapshots", limit=100))["snapshots"]
     for vm_id in {snapshot["vm_id"] for snapshot in everything}:
-        listed = await ask(client, "list_snapshots", vm_id=vm_id, limit=100)
+        listed = await call_tool(client, "list_snapshots", vm_id=vm_id, limit=100)
         assert listed["total"] > 0
         assert await read(client, f"vm://{vm_id}/snapshots") == listed
 

@@ -14,7 +14,7 @@ from snapshot_mcp.core.request_context import LOCAL_PRINCIPAL
 from snapshot_mcp.ledger.chain import Attempt
 from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
 from snapshot_mcp.settings.environment import LEDGER_FILE
-from tests.conftest import ERAS, World, answered, ask, refused
+from tests.conftest import ERAS, World, call_tool, call_tool_error, call_tool_with_text
 from tests.tools.helpers import (
     LAST,
     POLICY,
@@ -68,7 +68,7 @@ def reported_ids(report: dict[str, Any]) -> list[int]:
 
 
 async def existing_ids(client: Client) -> set[int]:
-    return set(ids_of((await ask(client, "list_snapshots", limit=100))["snapshots"]))
+    return set(ids_of((await call_tool(client, "list_snapshots", limit=100))["snapshots"]))
 
 
 async def recorded_events(world: World) -> list[tuple[str, str, int]]:
@@ -82,7 +82,7 @@ async def test_a_commit_deletes_the_planned_snapshots_and_nothing_else(
 ) -> None:
     before = await existing_ids(client)
     commit, plan = await commit_arguments(client)
-    report, text = await answered(client, "apply_retention", **commit)
+    report, text = await call_tool_with_text(client, "apply_retention", **commit)
     assert report["outcome"] == "applied"
     assert ids_of(report["deleted"]) == deleted_ids(plan) == FOUR
     assert report["reclaimed_gb"] == plan["reclaimed_gb"]
@@ -97,7 +97,7 @@ async def test_each_deletion_is_a_separate_attempt_of_the_plan(
     world: World, client: Client
 ) -> None:
     commit, _ = await commit_arguments(client)
-    await ask(client, "apply_retention", **commit)
+    await call_tool(client, "apply_retention", **commit)
     each = [(event, "delete_snapshot", entry) for entry in FOUR for event in ("sent", "done")]
     batch = ("apply_retention", 0)
     assert await recorded_events(world) == [("sent", *batch), *each, ("done", *batch)]
@@ -113,21 +113,21 @@ async def test_wrong_words_delete_nothing_and_do_not_reveal_the_right_ones(
 ) -> None:
     commit, _ = await commit_arguments(client)
     for wrong in ("yes", "delete 5 snapshots", "Delete 4 snapshots", "delete 4 snapshots "):
-        refusal = await refused(client, "apply_retention", **(commit | {"confirm": wrong}))
+        refusal = await call_tool_error(client, "apply_retention", **(commit | {"confirm": wrong}))
         assert "confirm does not match the confirmation words of the plan" in refusal
         assert "delete 4" not in refusal
     assert world.writes == []
-    assert (await ask(client, "apply_retention", **commit))["outcome"] == "applied"
+    assert (await call_tool(client, "apply_retention", **commit))["outcome"] == "applied"
 
 
 async def test_a_missing_token_or_missing_words_are_refused(world: World, client: Client) -> None:
     commit, _ = await commit_arguments(client)
     for empty in ("plan_token", "confirm"):
-        refusal = await refused(client, "apply_retention", **(commit | {empty: ""}))
+        refusal = await call_tool_error(client, "apply_retention", **(commit | {empty: ""}))
         assert f"{empty} is missing" in refusal
-    refusal = await refused(client, "apply_retention", plan_token="", confirm="")
+    refusal = await call_tool_error(client, "apply_retention", plan_token="", confirm="")
     assert "plan_token and confirm are missing. Nothing was changed." in refusal
-    assert "confirm is missing" in await refused(
+    assert "confirm is missing" in await call_tool_error(
         client, "apply_retention", plan_token=commit["plan_token"]
     )
     assert world.writes == []
@@ -139,18 +139,20 @@ async def test_a_token_that_is_forged_or_of_another_tool_is_refused(
     commit, _ = await commit_arguments(client)
     delete, _ = await make_plan(client, "delete_snapshot", await ready_snapshot(client))
     crossed = commit | {"plan_token": delete["plan_token"]}
-    assert "for another tool" in await refused(client, "apply_retention", **crossed)
+    assert "for another tool" in await call_tool_error(client, "apply_retention", **crossed)
     forged = commit | {"plan_token": str(commit["plan_token"])[:-2] + "xx"}
-    assert "was not issued by this server" in await refused(client, "apply_retention", **forged)
+    assert "was not issued by this server" in await call_tool_error(
+        client, "apply_retention", **forged
+    )
     crossed = delete | {"plan_token": commit["plan_token"]}
-    assert "for another tool" in await refused(client, "delete_snapshot", **crossed)
+    assert "for another tool" in await call_tool_error(client, "delete_snapshot", **crossed)
     assert world.writes == []
 
 
 async def test_a_plan_expires_after_ten_minutes(world: World, client: Client) -> None:
     commit, _ = await commit_arguments(client)
-    world.turned.turn(minutes=10)
-    refusal = await refused(client, "apply_retention", **commit)
+    world.manual_clock.advance(minutes=10)
+    refusal = await call_tool_error(client, "apply_retention", **commit)
     assert refusal.startswith("This plan has expired. Nothing was changed.")
     assert "plan_retention" in refusal
     assert world.writes == []
@@ -159,9 +161,9 @@ async def test_a_plan_expires_after_ten_minutes(world: World, client: Client) ->
 async def test_a_plan_works_once_across_all_servers_on_one_folder(world: World) -> None:
     async with world.client() as one, world.client("legacy") as other:
         commit, _ = await commit_arguments(one)
-        await ask(other, "apply_retention", **commit)
+        await call_tool(other, "apply_retention", **commit)
         for client in (one, other):
-            refusal = await refused(client, "apply_retention", **commit)
+            refusal = await call_tool_error(client, "apply_retention", **commit)
             assert refusal.startswith("This plan was already used; a plan can be used once.")
     assert len(world.writes) == 4
 
@@ -189,7 +191,7 @@ async def test_a_plan_survives_a_restart(world: World) -> None:
     async with world.client() as client:
         commit, _ = await commit_arguments(client)
     async with world.client("legacy") as client:
-        assert ids_of((await ask(client, "apply_retention", **commit))["deleted"]) == FOUR
+        assert ids_of((await call_tool(client, "apply_retention", **commit))["deleted"]) == FOUR
 
 
 @pytest.mark.parametrize(
@@ -207,7 +209,7 @@ async def test_a_plan_whose_row_was_altered_is_refused(world: World, change: str
             for trigger in ("updated", "deleted"):
                 connection.execute(f"DROP TRIGGER attempts_are_not_{trigger}")
             connection.execute(change)
-        refusal = await refused(client, "apply_retention", **commit)
+        refusal = await call_tool_error(client, "apply_retention", **commit)
     assert refusal.startswith("The ledger's record of this plan is missing or was altered.")
     assert world.writes == []
 
@@ -218,7 +220,7 @@ async def test_the_question_names_every_snapshot(world: World, mode: str) -> Non
     person.will_type("delete 4 snapshots")
     async with client_with_person(world, mode, person) as client:
         commit, plan = await commit_arguments(client)
-        report = await ask(client, "apply_retention", **commit)
+        report = await call_tool(client, "apply_retention", **commit)
     assert report["outcome"] == "applied"
     (question,) = person.questions
     assert f"Delete 4 snapshots for good, {plan['reclaimed_gb']} GB" in question
@@ -236,7 +238,9 @@ async def test_the_question_mentions_images_and_deleted_vms(world: World, mode: 
     person = FakePerson()
     async with client_with_person(world, mode, person) as client:
         commit, _ = await commit_arguments(client, keep_labels=["no such label"])
-        assert "was asked and declined" in await refused(client, "apply_retention", **commit)
+        assert "was asked and declined" in await call_tool_error(
+            client, "apply_retention", **commit
+        )
     (question,) = person.questions
     assert 'The image "golden-training-2404" (id 20471) made from 1702 is deleted too.' in question
     assert "which is deleted: its data exists nowhere else: 1701 trainer-2025-final" in question
@@ -252,7 +256,7 @@ async def test_a_person_who_declines_or_types_other_words_stops_the_batch(
         person.will_type(words)
     async with client_with_person(world, mode, person) as client:
         commit, _ = await commit_arguments(client)
-        refusal = await refused(client, "apply_retention", **commit)
+        refusal = await call_tool_error(client, "apply_retention", **commit)
     assert ("typed words other" if words else "was asked and declined") in refusal
     assert world.writes == []
     assert [event for event, *_ in await recorded_events(world)] == ["asked", "refused"]
@@ -265,7 +269,7 @@ async def test_with_consent_human_a_client_that_cannot_ask_is_refused(
     world.settings = world.settings.model_copy(update={"consent": "human"})
     async with world.client(mode) as client:
         commit, _ = await commit_arguments(client)
-        assert "neither ask a person" in await refused(client, "apply_retention", **commit)
+        assert "neither ask a person" in await call_tool_error(client, "apply_retention", **commit)
     assert world.writes == []
 
 
@@ -314,7 +318,7 @@ async def test_changed_snapshots_are_skipped_with_the_reason(
             change_cloud(world, change)
         else:
             world.fail(drift)
-        report, text = await answered(client, "apply_retention", **commit)
+        report, text = await call_tool_with_text(client, "apply_retention", **commit)
     assert report["outcome"] == "applied"
     assert ids_of(report["deleted"]) == FOUR[1:]
     (skipped,) = report["skipped"]
@@ -330,7 +334,7 @@ async def test_snapshots_that_became_protected_are_skipped_with_the_rule(world: 
         commit, _ = await commit_arguments(client)
     set_policy(world, "[protect]\nvm_ids = [793705]")
     async with world.client() as client:
-        report = await ask(client, "apply_retention", **commit)
+        report = await call_tool(client, "apply_retention", **commit)
     assert ids_of(report["deleted"]) == FOUR[1:]
     assert report["skipped"][0]["why"].endswith("Rule: protect.vm_ids.")
 
@@ -340,7 +344,7 @@ async def test_the_newest_snapshots_kept_by_the_policy_are_checked_again(world: 
     async with world.client() as client:
         commit, _ = await commit_arguments(client)
         change_cloud(world, "DELETE FROM snapshots WHERE id = 1716")  # one of the three newer ones
-        report = await ask(client, "apply_retention", **commit)
+        report = await call_tool(client, "apply_retention", **commit)
     assert report["skipped"][0]["id"] == 1704
     assert report["skipped"][0]["why"].endswith("Rule: protect.keep_newest.")
 
@@ -350,7 +354,7 @@ async def test_if_every_snapshot_changed_nothing_is_done_and_no_person_is_asked(
 ) -> None:
     commit, _ = await commit_arguments(client)
     change_cloud(world, "DELETE FROM snapshots WHERE id IN (1704, 1722, 1723, 1726)")
-    report, text = await answered(client, "apply_retention", **commit)
+    report, text = await call_tool_with_text(client, "apply_retention", **commit)
     assert report["outcome"] == "nothing_done"
     assert [(snapshot["id"], snapshot["why"]) for snapshot in report["skipped"]] == [
         (number, GONE) for number in FOUR
@@ -376,7 +380,7 @@ async def test_snapshots_missing_from_the_question_are_kept(world: World, mode: 
         commit, _ = await commit_arguments(client)
         change_cloud(world, "UPDATE snapshots SET labels = '[\"x\"]' WHERE id = 1704")
         world.fail(come_back)
-        report = await ask(client, "apply_retention", **commit)
+        report = await call_tool(client, "apply_retention", **commit)
     assert "1 of the plan have changed since and are skipped." in person.questions[-1]
     assert ids_of(report["deleted"]) == FOUR[1:]
     assert ids_of(report["skipped"]) == [1704]
@@ -387,7 +391,7 @@ async def test_the_run_stops_at_the_first_deletion_with_an_unknown_outcome(
 ) -> None:
     commit, _ = await commit_arguments(client)
     world.fail(before_deletion(1722, lose_request))
-    report, text = await answered(client, "apply_retention", **commit)
+    report, text = await call_tool_with_text(client, "apply_retention", **commit)
     assert report["outcome"] == "stopped"
     assert ids_of(report["deleted"]) == [1704]
     assert ids_of(report["unknown"]) == [1722]
@@ -411,7 +415,7 @@ async def test_a_deletion_that_the_cloud_refuses_is_skipped_and_the_others_conti
 
     commit, _ = await commit_arguments(client)
     world.fail(before_deletion(1722, conflict))
-    report = await ask(client, "apply_retention", **commit)
+    report = await call_tool(client, "apply_retention", **commit)
     assert report["outcome"] == "applied"
     assert ids_of(report["deleted"]) == [1704, 1723, 1726]
     assert ids_of(report["skipped"]) == [1722]
@@ -427,7 +431,7 @@ async def test_the_run_stops_if_the_cloud_cannot_be_reached(world: World, client
 
     commit, _ = await commit_arguments(client)
     world.fail(refuse)
-    report = await ask(client, "apply_retention", **commit)
+    report = await call_tool(client, "apply_retention", **commit)
     assert report["outcome"] == "stopped"
     assert report["deleted"] == []
     assert reported_ids(report) == FOUR
@@ -443,7 +447,7 @@ async def test_the_run_stops_if_a_target_cannot_be_read(world: World, client: Cl
 
     commit, _ = await commit_arguments(client)
     world.fail(fail)
-    report = await ask(client, "apply_retention", **commit)
+    report = await call_tool(client, "apply_retention", **commit)
     assert report["outcome"] == "stopped"
     assert ids_of(report["deleted"]) == [1704]
     assert report["not_attempted"] == FOUR[1:]
@@ -455,8 +459,8 @@ async def test_the_hourly_limit_stops_a_run(world: World) -> None:
         commit, _ = await commit_arguments(client)
         for number in (1703, 1705, 1707):
             one, _ = await make_plan(other, "delete_snapshot", {"id": number})
-            await ask(other, "delete_snapshot", **one)
-        report = await ask(client, "apply_retention", **commit)
+            await call_tool(other, "delete_snapshot", **one)
+        report = await call_tool(client, "apply_retention", **commit)
     assert report["outcome"] == "stopped"
     assert ids_of(report["deleted"]) == FOUR[:2]
     assert report["not_attempted"] == FOUR[2:]
@@ -476,7 +480,7 @@ async def test_the_run_stops_if_a_deletion_cannot_be_recorded(
 
     commit, _ = await commit_arguments(client)
     world.fail(break_the_ledger)
-    report = await ask(client, "apply_retention", **commit)
+    report = await call_tool(client, "apply_retention", **commit)
     assert report["outcome"] == "stopped"
     assert ids_of(report["deleted"]) == [1704]
     assert report["not_attempted"] == FOUR[1:]
@@ -504,7 +508,7 @@ async def test_accepted_deletions_that_are_not_confirmed_are_pending(
     shown: list[dict[str, Any]] = []
     commit, _ = await commit_arguments(client)
     world.tamper(read_first)
-    report, text = await answered(client, "apply_retention", **commit)
+    report, text = await call_tool_with_text(client, "apply_retention", **commit)
     assert report["outcome"] == "applied"
     assert ids_of(report["pending"]) == [1704]
     assert ids_of(report["deleted"]) == FOUR[1:]
@@ -560,12 +564,12 @@ async def test_a_cancelled_run_is_recorded(world: World, mode: str) -> None:
         ends = [row for row in await recorded_events(world) if row[1] == "delete_snapshot"]
         gone = set(FOUR) - await existing_ids(client)
         assert gone == {target for event, _, target in ends if event == "done"} == {1704, 1722}
-        assert "already used" in await refused(client, "apply_retention", **commit)
+        assert "already used" in await call_tool_error(client, "apply_retention", **commit)
     assert len(world.writes) == 2
 
 
 async def test_a_batch_interrupted_by_a_crash_is_settled_at_the_next_start(world: World) -> None:
-    ledger = open_sqlite_ledger(world.folder / LEDGER_FILE, world.turned.now)
+    ledger = open_sqlite_ledger(world.folder / LEDGER_FILE, world.manual_clock.now)
     batch = Attempt("plan", "apply_retention", 0, {}, LOCAL_PRINCIPAL, "person")
     part = batch._replace(id="plan.1704", tool="delete_snapshot", target=1704)
     await ledger.record("sent", batch)
@@ -586,7 +590,7 @@ async def test_a_second_plan_covers_the_snapshots_beyond_fifty(world: World) -> 
     async with world.client() as client:
         await add_old_snapshots(world, client, 40)
         commit, plan = await commit_arguments(client, **LAST)
-        report = await ask(client, "apply_retention", **commit)
+        report = await call_tool(client, "apply_retention", **commit)
         assert len(report["deleted"]) == plan["delete_count"] == 50
         _, rest = await commit_arguments(client, **LAST)
     assert rest["delete_count"] == plan["left_for_later"] > 0

@@ -8,7 +8,7 @@ import pytest
 from mcp import Client
 
 from snapshot_mcp.rules.cost import estimate_monthly_cost
-from tests.conftest import World, answered, ask, refused, tokens
+from tests.conftest import World, call_tool, call_tool_error, call_tool_with_text, count_tokens
 from tests.tools.helpers import (
     LAST,
     POLICY,
@@ -38,7 +38,7 @@ def decision_on(plan: dict[str, Any], number: int) -> dict[str, Any]:
 async def test_a_plan_decides_on_every_snapshot_with_reasons_and_changes_nothing(
     world: World, client: Client
 ) -> None:
-    everything = (await ask(client, "list_snapshots", limit=100))["snapshots"]
+    everything = (await call_tool(client, "list_snapshots", limit=100))["snapshots"]
     plan = await make_retention_plan(client, **POLICY)
     assert sorted(ids_of(plan["decisions"])) == sorted(ids_of(everything))
     assert all(decision["reasons"] for decision in plan["decisions"])
@@ -74,7 +74,7 @@ async def test_reasons_name_the_rule_its_place_and_its_period(modern_client: Cli
 
 
 async def test_the_saved_cost_is_an_estimate_by_the_gigabyte(modern_client: Client) -> None:
-    plan, text = await answered(modern_client, "plan_retention", **POLICY, limit=100)
+    plan, text = await call_tool_with_text(modern_client, "plan_retention", **POLICY, limit=100)
     size = sum(decision["size"] for decision in plan["decisions"] if not decision["keep"])
     assert plan["reclaimed_gb"] == size
     assert plan["saved_per_month_estimate"] == estimate_monthly_cost(size)
@@ -93,12 +93,14 @@ async def test_the_ledger_records_the_plan_with_its_snapshots(world: World, clie
 async def test_the_pages_of_one_plan_show_each_decision_once_and_have_one_token(
     world: World, client: Client
 ) -> None:
-    page = await ask(client, "plan_retention", **POLICY, limit=7)
+    page = await call_tool(client, "plan_retention", **POLICY, limit=7)
     shown_ids = ids_of(page["decisions"])
     totals = {name: page[name] for name in ("total", "keep_count", "delete_count", "reclaimed_gb")}
     assert "plan_token" in page
     while page["next_cursor"]:
-        page = await ask(client, "plan_retention", **POLICY, limit=7, cursor=page["next_cursor"])
+        page = await call_tool(
+            client, "plan_retention", **POLICY, limit=7, cursor=page["next_cursor"]
+        )
         shown_ids += ids_of(page["decisions"])
         assert "plan_token" not in page
         assert "expires_at" not in page
@@ -111,15 +113,19 @@ async def test_the_pages_of_one_plan_show_each_decision_once_and_have_one_token(
 async def test_a_cursor_is_refused_if_the_decisions_have_changed(
     world: World, modern_client: Client
 ) -> None:
-    page = await ask(modern_client, "plan_retention", **POLICY, limit=5)
+    page = await call_tool(modern_client, "plan_retention", **POLICY, limit=5)
     cursor = page["next_cursor"]
     other = POLICY | {"keep_daily": 2}
-    refusal = await refused(modern_client, "plan_retention", **other, limit=5, cursor=cursor)
+    refusal = await call_tool_error(
+        modern_client, "plan_retention", **other, limit=5, cursor=cursor
+    )
     assert "does not belong to these decisions" in refusal
     assert "Nothing was changed." in refusal
-    await refused(modern_client, "plan_retention", **POLICY, cursor="tomorrow")
+    await call_tool_error(modern_client, "plan_retention", **POLICY, cursor="tomorrow")
     change_cloud(world, "DELETE FROM snapshots WHERE id = 1726")
-    refusal = await refused(modern_client, "plan_retention", **POLICY, limit=5, cursor=cursor)
+    refusal = await call_tool_error(
+        modern_client, "plan_retention", **POLICY, limit=5, cursor=cursor
+    )
     assert "snapshots have changed" in refusal
 
 
@@ -142,7 +148,7 @@ async def test_an_empty_or_invalid_policy_is_refused(
     world: World, arguments: dict[str, object], sentence: str
 ) -> None:
     async with world.client() as client:
-        refusal = await refused(client, "plan_retention", **arguments)
+        refusal = await call_tool_error(client, "plan_retention", **arguments)
     assert sentence in refusal
     assert "Nothing was changed." in refusal
     assert await world.ledger() == []
@@ -151,7 +157,7 @@ async def test_an_empty_or_invalid_policy_is_refused(
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "Europe", "../etc/passwd", "", "x" * 300, "\0"])
 async def test_an_unknown_time_zone_is_refused(world: World, zone: str) -> None:
     async with world.client() as client:
-        refusal = await refused(client, "plan_retention", keep_daily=1, time_zone=zone)
+        refusal = await call_tool_error(client, "plan_retention", keep_daily=1, time_zone=zone)
     assert "time_zone must be the name of a time zone such as UTC or Europe/Berlin" in refusal
 
 
@@ -162,7 +168,7 @@ async def test_days_begin_in_the_given_time_zone(modern_client: Client) -> None:
 
 
 async def test_a_plan_without_deletions_has_no_token(world: World, client: Client) -> None:
-    plan, text = await answered(client, "plan_retention", keep_last=-1)
+    plan, text = await call_tool_with_text(client, "plan_retention", keep_last=-1)
     assert plan["outcome"] == "nothing_to_delete"
     assert plan["delete_count"] == plan["reclaimed_gb"] == 0
     assert {"plan_token", "confirm_with", "expires_at"}.isdisjoint(plan)
@@ -215,7 +221,7 @@ async def test_snapshots_protected_by_the_policy_are_kept_with_the_rule(world: W
 
 
 async def test_unfinished_snapshots_are_kept(world: World, modern_client: Client) -> None:
-    await ask(modern_client, "list_snapshots", limit=1)
+    await call_tool(modern_client, "list_snapshots", limit=1)
     change_cloud(world, "UPDATE snapshots SET outcome = 'CREATING' WHERE id = 1704")
     change_cloud(world, "UPDATE snapshots SET outcome = 'THAWING' WHERE id = 1722")
     plan = await make_retention_plan(modern_client, **LAST)
@@ -224,7 +230,7 @@ async def test_unfinished_snapshots_are_kept(world: World, modern_client: Client
 
 
 async def test_an_image_that_is_deleted_too_is_mentioned(modern_client: Client) -> None:
-    plan, text = await answered(modern_client, "plan_retention", **LAST, limit=100)
+    plan, text = await call_tool_with_text(modern_client, "plan_retention", **LAST, limit=100)
     reason = decision_on(plan, 1702)["reasons"][1]
     assert reason == 'the image "golden-training-2404" (id 20471) made from it is deleted too'
     assert reason in text
@@ -257,10 +263,10 @@ async def test_a_plan_has_no_more_deletions_than_the_hourly_limit_allows(world: 
         assert plan["delete_count"] == 3
         assert plan["confirm_with"] == "delete 3 snapshots"
         commit = {"plan_token": plan["plan_token"], "confirm": "delete 3 snapshots"}
-        assert len((await ask(client, "apply_retention", **commit))["deleted"]) == 3
-        refusal = await refused(client, "plan_retention", **LAST)
+        assert len((await call_tool(client, "apply_retention", **commit))["deleted"]) == 3
+        refusal = await call_tool_error(client, "plan_retention", **LAST)
         assert "Rule: limits.deletes_per_hour. Nothing was changed." in refusal
-        nothing = await ask(client, "plan_retention", keep_last=-1)
+        nothing = await call_tool(client, "plan_retention", keep_last=-1)
         assert nothing["outcome"] == "nothing_to_delete"
     assert (await world.ledger())[-1].event == "refused"
 
@@ -268,12 +274,12 @@ async def test_a_plan_has_no_more_deletions_than_the_hourly_limit_allows(world: 
 async def test_a_read_only_server_still_plans(world: World) -> None:
     world.settings = world.settings.model_copy(update={"read_only": True})
     async with world.client() as client:
-        assert (await ask(client, "plan_retention", **LAST))["delete_count"] > 0
+        assert (await call_tool(client, "plan_retention", **LAST))["delete_count"] > 0
 
 
 async def test_the_text_of_twenty_decisions_is_compact(modern_client: Client) -> None:
-    plan, text = await answered(modern_client, "plan_retention", **POLICY)
+    plan, text = await call_tool_with_text(modern_client, "plan_retention", **POLICY)
     assert len(plan["decisions"]) == 20
     assert plan["plan_token"] in text
     assert "next_cursor " in text
-    assert tokens(text) <= 1_100
+    assert count_tokens(text) <= 1_100

@@ -7,23 +7,26 @@ import httpx
 import pytest
 from mcp import Client
 
-from tests.conftest import World, answered, ask, refused, tokens
+from tests.conftest import World, call_tool, call_tool_error, call_tool_with_text, count_tokens
 
 pytestmark = pytest.mark.one_era
 
 
 async def all_snapshots(client: Client) -> list[dict[str, Any]]:
     """Return all snapshots in full."""
-    found = (await ask(client, "list_snapshots", limit=100))["snapshots"]
-    return [await ask(client, "inspect_snapshot", snapshot_id=snapshot["id"]) for snapshot in found]
+    found = (await call_tool(client, "list_snapshots", limit=100))["snapshots"]
+    return [
+        await call_tool(client, "inspect_snapshot", snapshot_id=snapshot["id"])
+        for snapshot in found
+    ]
 
 
 async def test_the_review_agrees_with_an_inspection_of_each_snapshot(
     world: World, client: Client
 ) -> None:
-    review = await ask(client, "review_snapshots")
+    review = await call_tool(client, "review_snapshots")
     details = await all_snapshots(client)
-    vms = await ask(client, "list_virtual_machines", limit=100)
+    vms = await call_tool(client, "list_virtual_machines", limit=100)
     assert review["snapshots"] == len(details)
     assert review["size"] == sum(snapshot["snapshot"]["size"] for snapshot in details)
     assert review["month_cost_estimate"] == pytest.approx(review["size"] * 0.072, abs=0.01)
@@ -46,18 +49,18 @@ async def test_the_review_agrees_with_an_inspection_of_each_snapshot(
 async def test_the_review_of_the_seeded_team_costs_at_most_500_tokens_of_text(
     client: Client,
 ) -> None:
-    answer, text = await answered(client, "review_snapshots")
+    answer, text = await call_tool_with_text(client, "review_snapshots")
     for finding in ("vm_gone", "failed", "never_followed"):
         for named in answer[finding]["snapshots"]:
             assert f"{named['id']} {named['name']} {named['size']} " in text
     assert "(an estimate)" in text
-    assert tokens(text) <= 500
+    assert count_tokens(text) <= 500
 
 
 async def test_a_finding_lists_the_requested_number_and_counts_the_rest(
     client: Client,
 ) -> None:
-    answer, text = await answered(client, "review_snapshots", limit=1, recent_days=1)
+    answer, text = await call_tool_with_text(client, "review_snapshots", limit=1, recent_days=1)
     finding = answer["no_recent"]
     assert len(finding["virtual_machines"]) == 1
     assert finding["more"] == finding["count"] - 1 > 0
@@ -66,8 +69,8 @@ async def test_a_finding_lists_the_requested_number_and_counts_the_rest(
 
 
 async def test_a_long_window_finds_fewer_vms_without_a_recent_snapshot(client: Client) -> None:
-    short = await ask(client, "review_snapshots", recent_days=7)
-    long = await ask(client, "review_snapshots", recent_days=365)
+    short = await call_tool(client, "review_snapshots", recent_days=7)
+    long = await call_tool(client, "review_snapshots", recent_days=365)
     assert long["no_recent"]["count"] < short["no_recent"]["count"]
     assert {vm["ready_snapshots"] for vm in long["no_recent"]["virtual_machines"]} == {0}
     assert long["never_followed"]["count"] == 0
@@ -85,7 +88,7 @@ async def test_a_long_window_finds_fewer_vms_without_a_recent_snapshot(client: C
 async def test_bad_arguments_are_refused(
     world: World, client: Client, arguments: dict[str, object], complaint: str
 ) -> None:
-    assert complaint in await refused(client, "review_snapshots", **arguments)
+    assert complaint in await call_tool_error(client, "review_snapshots", **arguments)
     assert world.requests == []
 
 
@@ -101,7 +104,7 @@ async def test_unreadable_entries_are_counted_and_not_reported_as_findings(
         return httpx.Response(200, json=body)
 
     world.tamper(spoil)
-    answer, text = await answered(client, "review_snapshots")
+    answer, text = await call_tool_with_text(client, "review_snapshots")
     assert answer["unreadable"] == 3
     assert "3 entries could not be read" in text
     assert answer["vm_gone"]["count"] == 0
@@ -116,7 +119,7 @@ async def test_a_partial_list_is_never_returned_as_the_whole(
         return broken if request.url.path.endswith(path) else None
 
     world.fail(fail)
-    text = await refused(client, "review_snapshots")
+    text = await call_tool_error(client, "review_snapshots")
     assert "The cloud failed on the list of" in text
     assert "Nothing was changed." in text
     assert "SECRET" not in text

@@ -11,7 +11,7 @@ from snapshot_mcp.mcp_server.prompt_files import load_prompts, prompt_folder
 from snapshot_mcp.mcp_server.tools.declaration import ToolDeclaration
 from snapshot_mcp.mcp_server.tools.toolsets import select_tools
 from snapshot_mcp.settings.environment import TOOLSETS, Toolset, read_toolsets
-from tests.conftest import ERAS, World, tokens
+from tests.conftest import ERAS, World, count_tokens
 from tests.tools.helpers import set_policy
 
 
@@ -28,7 +28,7 @@ def token_cost(tools: Collection[ToolDeclaration]) -> int:
         )
         for tool in tools
     ]
-    return sum(map(tokens, definitions))
+    return sum(map(count_tokens, definitions))
 
 
 def test_the_core_definitions_cost_at_most_1300_tokens() -> None:

@@ -10,7 +10,7 @@ from mcp import Client
 from snapshot_mcp.cloud.client import CloudWriter
 from snapshot_mcp.cloud.connection import create_network_transport
 from snapshot_mcp.core.errors import ConfigurationError
-from tests.conftest import World, ask, refused
+from tests.conftest import World, call_tool, call_tool_error
 from tests.tools.helpers import creation_arguments, make_plan, ready_snapshot
 
 
@@ -19,7 +19,7 @@ async def test_a_data_folder_that_cannot_be_created_is_reported(world: World) ->
     data_dir = world.folder / "file" / "data"
     world.settings = world.settings.model_copy(update={"data_dir": data_dir})
     async with world.client() as client:
-        text = await refused(client, "list_snapshots")
+        text = await call_tool_error(client, "list_snapshots")
     assert "The data folder cannot be created" in text
     assert "SNAPSHOT_MCP_DATA_DIR" in text
     assert str(world.folder) not in text
@@ -50,7 +50,7 @@ async def test_a_restore_is_planned_without_a_price_list(world: World, client: C
     world.fail(break_prices)
     commit, plan = await make_plan(client, "restore_snapshot", snapshot)
     assert "price_per_hour_estimate" not in plan["plan"]
-    result = await ask(client, "restore_snapshot", **commit, wait_seconds=60)
+    result = await call_tool(client, "restore_snapshot", **commit, wait_seconds=60)
     assert result["outcome"] == "restored"
 
 
@@ -64,7 +64,7 @@ async def test_a_new_vm_that_fails_is_reported_as_failed(world: World, client: C
 
     commit, _ = await make_plan(client, "restore_snapshot", await ready_snapshot(client))
     world.tamper(fail)
-    result = await ask(client, "restore_snapshot", **commit, wait_seconds=60)
+    result = await call_tool(client, "restore_snapshot", **commit, wait_seconds=60)
     assert result["outcome"] == "failed"
     assert "reports an error on it" in result["next_step"]
 
@@ -82,7 +82,7 @@ async def test_a_completed_write_is_reported_even_if_its_end_cannot_be_recorded(
     wanted = await creation_arguments(client)
     world.tamper(spoil)
     with caplog.at_level(logging.ERROR):
-        result = await ask(client, "create_snapshot", **wanted, wait_seconds=60)
+        result = await call_tool(client, "create_snapshot", **wanted, wait_seconds=60)
     assert result["outcome"] == "created"
     assert "ended as done but could not be recorded" in caplog.text
 
@@ -96,7 +96,7 @@ async def test_an_unexpected_exception_is_masked_and_recorded_as_unknown(
     wanted = await creation_arguments(client)
     monkeypatch.setattr(CloudWriter, "create_snapshot", crash)
     with caplog.at_level(logging.CRITICAL):
-        text = await refused(client, "create_snapshot", **wanted)
+        text = await call_tool_error(client, "create_snapshot", **wanted)
     assert text == "Error executing tool create_snapshot"
     assert [row.event for row in await world.attempts()] == ["sent", "unknown"]
 
@@ -113,7 +113,7 @@ async def test_an_answer_about_another_snapshot_is_not_taken_for_the_created_one
 
     wanted = await creation_arguments(client)
     world.tamper(swap)
-    result = await ask(client, "create_snapshot", **wanted)
+    result = await call_tool(client, "create_snapshot", **wanted)
     assert result["outcome"] == "created"
     assert result["snapshot"]["vm_id"] == wanted["vm_id"]
     assert (await world.attempts())[-1].reason.startswith("settled")
@@ -130,7 +130,7 @@ async def test_a_delete_without_a_success_status_is_reconciled(
 
     commit, _ = await make_plan(client, "delete_snapshot", await ready_snapshot(client))
     world.tamper(blur)
-    result = await ask(client, "delete_snapshot", **commit)
+    result = await call_tool(client, "delete_snapshot", **commit)
     assert result["outcome"] == "deleted"
     assert (await world.attempts())[-1].reason.startswith("settled")
 
@@ -143,5 +143,5 @@ async def test_a_redirect_to_an_invalid_address_is_reported(world: World, client
         return response
 
     world.tamper(point)
-    text = await refused(client, "list_virtual_machines")
+    text = await call_tool_error(client, "list_virtual_machines")
     assert "Nothing was changed." in text

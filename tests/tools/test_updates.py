@@ -15,7 +15,7 @@ from mcp_types import INVALID_PARAMS, ResourceUpdatedNotification
 
 from snapshot_mcp.mcp_server import subscriptions as updates
 from snapshot_mcp.mcp_server.app import create_server
-from tests.conftest import World, ask
+from tests.conftest import World, call_tool
 from tests.tools.helpers import creation_arguments, make_plan, ready_snapshot
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
@@ -46,7 +46,7 @@ async def subscribed_client(
         if isinstance(message, ResourceUpdatedNotification):
             received.append(message.params.uri)
 
-    server = create_server(world.settings, clock=world.turned.clock, connect=world.connect)
+    server = create_server(world.settings, clock=world.manual_clock.clock, connect=world.connect)
     if mode == "legacy":
         async with Client(server, mode=mode, message_handler=handle_legacy) as client:
             for address in addresses:
@@ -85,7 +85,7 @@ def mode(request: pytest.FixtureRequest) -> str:
 
 async def next_id(world: World) -> int:
     async with world.client() as client:
-        page = await ask(client, "list_snapshots", limit=100)
+        page = await call_tool(client, "list_snapshots", limit=100)
     return max(snapshot["id"] for snapshot in page["snapshots"]) + 1
 
 
@@ -97,7 +97,7 @@ async def test_a_new_snapshot_is_announced_when_requested_and_when_ready(
     snapshot, vm = f"snapshot://{await next_id(world)}", f"vm://{wanted['vm_id']}/snapshots"
     async with subscribed_client(world, mode, snapshot, vm, *OTHERS) as (client, received):
         before = len(world.requests)
-        result = await ask(client, "create_snapshot", **wanted, wait_seconds=60)
+        result = await call_tool(client, "create_snapshot", **wanted, wait_seconds=60)
         assert (result["outcome"], result["snapshot"]["id"]) == (
             "created",
             int(snapshot.rpartition("/")[2]),
@@ -118,7 +118,7 @@ async def test_a_snapshot_that_is_not_waited_for_is_announced_once(world: World,
         wanted = await creation_arguments(other)
     vm = f"vm://{wanted['vm_id']}/snapshots"
     async with subscribed_client(world, mode, vm) as (client, received):
-        await ask(client, "create_snapshot", **wanted, wait_seconds=0)
+        await call_tool(client, "create_snapshot", **wanted, wait_seconds=0)
         assert await wait_for_all(received) == [vm]
 
 
@@ -129,20 +129,20 @@ async def test_a_deletion_is_announced_when_seen_and_a_plan_is_not(world: World,
     async with subscribed_client(world, mode, *addresses, *OTHERS) as (client, received):
         commit, _ = await make_plan(client, "delete_snapshot", target)
         assert await wait_for_all(received) == []
-        assert (await ask(client, "delete_snapshot", **commit))["outcome"] == "deleted"
+        assert (await call_tool(client, "delete_snapshot", **commit))["outcome"] == "deleted"
         assert await wait_for_all(received) == addresses
 
 
 async def test_each_deletion_of_a_batch_is_announced(world: World, mode: str) -> None:
     async with world.client() as other:
-        plan = await ask(other, "plan_retention", keep_last=1, limit=100)
+        plan = await call_tool(other, "plan_retention", keep_last=1, limit=100)
     deleted_ids = [decision["id"] for decision in plan["decisions"] if not decision["keep"]]
     assert len(deleted_ids) > 1
     kept_id = next(decision["id"] for decision in plan["decisions"] if decision["keep"])
     addresses = [f"snapshot://{number}" for number in [*deleted_ids, kept_id]]
     async with subscribed_client(world, mode, *addresses) as (client, received):
         commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
-        report = await ask(client, "apply_retention", **commit)
+        report = await call_tool(client, "apply_retention", **commit)
         assert [snapshot["id"] for snapshot in report["deleted"]] == deleted_ids
         assert await wait_for_all(received) == addresses[:-1]
 
@@ -159,7 +159,7 @@ async def test_reads_refusals_and_restores_are_not_announced(world: World, mode:
         )
         assert refusal.is_error
         commit, _ = await make_plan(client, "restore_snapshot", target)
-        restored = await ask(client, "restore_snapshot", **commit, wait_seconds=60)
+        restored = await call_tool(client, "restore_snapshot", **commit, wait_seconds=60)
         assert restored["outcome"] == "restored"
         assert await wait_for_all(received) == []
 
@@ -180,7 +180,7 @@ async def test_a_write_that_the_cloud_refuses_is_not_announced(world: World, mod
 
 
 async def test_a_client_that_unsubscribes_or_leaves_is_not_notified(world: World) -> None:
-    server = create_server(world.settings, clock=world.turned.clock, connect=world.connect)
+    server = create_server(world.settings, clock=world.manual_clock.clock, connect=world.connect)
     entry = server.get_request_handler("resources/subscribe")
     bus = cast("Any", entry).handler.__self__
     assert isinstance(bus, updates.Subscriptions)
@@ -200,16 +200,18 @@ async def test_a_client_that_unsubscribes_or_leaves_is_not_notified(world: World
             assert not bus._legacy  # pyright: ignore[reportPrivateUsage]
             await subscribe(stays, vm)
             await subscribe(stays, vm)
-            await ask(acting, "create_snapshot", **wanted, wait_seconds=0)
+            await call_tool(acting, "create_snapshot", **wanted, wait_seconds=0)
             assert await wait_for_all(received) == [vm]
             await unsubscribe(stays, vm)
             await unsubscribe(stays, vm)
             await unsubscribe(stays, "snapshot://7")
-            assert (await ask(acting, "inspect_snapshot", snapshot_id=1701))["state"] == "ready"
+            assert (await call_tool(acting, "inspect_snapshot", snapshot_id=1701))[
+                "state"
+            ] == "ready"
             target = await ready_snapshot(acting)
             await subscribe(stays, f"snapshot://{target['id']}")
             commit, _ = await make_plan(acting, "delete_snapshot", target)
-            await ask(acting, "delete_snapshot", **commit)
+            await call_tool(acting, "delete_snapshot", **commit)
             assert await wait_for_all(received) == [f"snapshot://{target['id']}"]
 
 
@@ -256,7 +258,7 @@ async def test_a_subscriber_that_cannot_be_notified_delays_nothing(
         wanted = await creation_arguments(client)
         await subscribe(client, f"vm://{wanted['vm_id']}/snapshots")
         with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
-            result = await ask(client, "create_snapshot", **wanted, wait_seconds=60)
+            result = await call_tool(client, "create_snapshot", **wanted, wait_seconds=60)
     assert result["outcome"] == "created"
     assert [row.event for row in await world.attempts()] == ["sent", "done"]
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from mcp import Client
 
-from tests.conftest import World, ask
+from tests.conftest import World, call_tool
 from tests.tools.helpers import creation_arguments, make_plan, ready_snapshot
 
 LAYERS = (
@@ -79,7 +79,7 @@ async def test_a_write_passes_few_files_and_goes_down_through_the_layers(
 
     arguments = await commit_of(client, tool)
     world.fail(record_path)
-    await ask(client, tool, **arguments)
+    await call_tool(client, tool, **arguments)
     (path,) = paths
     assert {"consent/gate.py", "consent/write_once.py", "cloud/connection.py"} <= set(path)
     assert len(set(path)) <= MAX_FILES
@@ -103,7 +103,7 @@ async def test_a_lower_layer_calls_a_higher_one_only_through_its_ports(
     arguments = await commit_of(client, tool)
     sys.setprofile(note_call)
     try:
-        await ask(client, tool, **arguments)
+        await call_tool(client, tool, **arguments)
     finally:
         sys.setprofile(None)
     assert upward

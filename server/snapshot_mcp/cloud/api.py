@@ -179,7 +179,7 @@ class ApiClient:
         except ProtocolError as error:
             raise outcome_unknown_error(subject, "the answer does not match the request") from error
         except Exception as error:
-            # The request may have been sent, whatever the error is.
+            # After any other error, the request may have been sent.
             broken = isinstance(error, (httpx.NetworkError, httpx.ProtocolError))
             raise outcome_unknown_error(
                 subject, _describe_failure(error), may_complete_later=not broken

@@ -188,6 +188,6 @@ async def _collect_rest(
 
 
 def _is_complete(entry_count: int, last: list[object], total: int | None) -> bool:
-    # After a full page the next one is read, whatever the total says. A server with a smaller page
-    # size than requested always sends short pages.
+    # After a full page the next one is read even if the total says otherwise. A server whose page
+    # size is smaller than requested always sends short pages.
     return not last or (total is not None and entry_count >= total and len(last) < PAGE_SIZE)

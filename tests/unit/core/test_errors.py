@@ -8,7 +8,7 @@ import pytest
 from snapshot_mcp.core import errors
 from snapshot_mcp.core.errors import CloudError, error_kind
 from snapshot_mcp.core.instrumentation import OBSERVER, Observer, observe_call
-from tests.conftest import World, ask, refused
+from tests.conftest import World, call_tool, call_tool_error
 
 KINDS: dict[type[Exception], str] = {
     errors.ConfigurationError: "ConfigurationError",
@@ -65,9 +65,9 @@ async def test_a_failed_row_names_the_kind_of_error_as_before(world: World) -> N
         return httpx.Response(409, json={}) if request.method == "POST" else None
 
     async with world.client() as client:
-        vms = (await ask(client, "list_virtual_machines"))["virtual_machines"]
+        vms = (await call_tool(client, "list_virtual_machines"))["virtual_machines"]
         world.fail(conflict)
         arguments = {"vm_id": vms[0]["id"], "name": "new", "allow_interruption": True}
-        await refused(client, "create_snapshot", **arguments)
+        await call_tool_error(client, "create_snapshot", **arguments)
     rows = await world.attempts()
     assert [(row.event, row.reason) for row in rows] == [("sent", ""), ("failed", "Conflict")]

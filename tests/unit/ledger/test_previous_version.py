@@ -15,7 +15,7 @@ from snapshot_mcp.ledger.backend import open_ledger_backend
 from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import attempt_from_row
 from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE
-from tests.conftest import World, ask
+from tests.conftest import World, call_tool
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "previous_version"
 FINISHED = "sent done refused sent failed refused planned sent done"
@@ -44,14 +44,14 @@ def old_world(world: World, request: pytest.FixtureRequest) -> World:
         with psycopg.connect(url) as connection:
             connection.execute(decompress("ledger.sql"))
         world.settings = world.settings.model_copy(update={"database_url": SecretStr(url)})
-    world.turned.turn(minutes=30)
+    world.manual_clock.advance(minutes=30)
     return world
 
 
 @contextmanager
 def ledger_of(world: World) -> Generator[Ledger]:
     url = world.settings.database_url
-    with open_ledger_backend(world.folder, url, world.turned.now) as backend:
+    with open_ledger_backend(world.folder, url, world.manual_clock.now) as backend:
         yield backend.ledger
 
 
@@ -73,7 +73,7 @@ async def test_data_of_the_previous_version_opens_verifies_and_recovers(
 
         async with old_world.client() as client:
             name = "made-before-the-crash"
-            listed = await ask(client, "list_snapshots", search=name)
+            listed = await call_tool(client, "list_snapshots", search=name)
         assert [snapshot["name"] for snapshot in listed["snapshots"]] == [name]
         recovered = (await ledger.rows())[ROWS:]
         assert tuple(row.tool for row in recovered) == UNSETTLED

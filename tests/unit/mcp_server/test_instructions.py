@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from snapshot_mcp.mcp_server.app import create_server
 from snapshot_mcp.mcp_server.instructions import instructions
 from snapshot_mcp.settings.environment import Settings
-from tests.conftest import tokens
+from tests.conftest import count_tokens
 from tests.tools.tool_names import NAMES, READING
 
 PLANNING = ["delete_snapshot", "restore_snapshot", "plan_retention", "apply_retention"]
@@ -46,7 +46,7 @@ def test_the_sentence_agrees_with_the_number_of_tools() -> None:
 
 
 def test_the_instructions_cost_at_most_200_tokens() -> None:
-    assert tokens(instructions(NAMES, embedded=True, read_only=False)) <= 200
+    assert count_tokens(instructions(NAMES, embedded=True, read_only=False)) <= 200
 
 
 def test_a_read_only_server_does_not_mention_changes() -> None:

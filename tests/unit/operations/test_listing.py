@@ -30,7 +30,7 @@ from snapshot_mcp.operations.listing import (
     read_snapshots_of_vm,
 )
 from snapshot_mcp.operations.requests import SnapshotFilter, SortOrder
-from tests.conftest import api_over
+from tests.conftest import open_api_client
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -51,7 +51,7 @@ async def reader_of(cut: Cut) -> AsyncGenerator[CloudReader]:
         return httpx.Response(200, json=body)
 
     transport = httpx.MockTransport(handler)
-    async with api_over(transport) as api:
+    async with open_api_client(transport) as api:
         yield CloudReader(api)
 
 
@@ -186,7 +186,7 @@ async def test_a_list_that_takes_too_long_is_abandoned(monkeypatch: pytest.Monke
         return httpx.Response(200, json={"snapshots": [snapshot(int(request.url.params["page"]))]})
 
     transport = httpx.MockTransport(handler)
-    async with api_over(transport) as api:
+    async with open_api_client(transport) as api:
         with pytest.raises(UnavailableError, match="whole list within"):
             await read_all_snapshots(CloudReader(api))
 
@@ -240,7 +240,7 @@ async def test_a_partial_list_is_never_returned_as_the_whole() -> None:
         return httpx.Response(200, json={"snapshots": [snapshot(1)], "count": 2})
 
     transport = httpx.MockTransport(handler)
-    async with api_over(transport) as api:
+    async with open_api_client(transport) as api:
         with pytest.raises(UnavailableError):
             await read_all_snapshots(CloudReader(api))
 

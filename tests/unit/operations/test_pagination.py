@@ -28,7 +28,7 @@ from snapshot_mcp.core.errors import UnavailableError
 from snapshot_mcp.operations.listing import MAX_SORTED_PAGES, list_snapshots, read_snapshots_of_vm
 from snapshot_mcp.operations.pagination import PAGE_SIZE
 from snapshot_mcp.operations.requests import SnapshotFilter
-from tests.conftest import api_over
+from tests.conftest import open_api_client
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 MANY = PAGE_SIZE * (MAX_SORTED_PAGES + 3) + 7
@@ -74,7 +74,7 @@ class Cloud:
     @asynccontextmanager
     async def reader(self) -> AsyncGenerator[CloudReader]:
         transport = httpx.MockTransport(self.answer)
-        async with api_over(transport) as api:
+        async with open_api_client(transport) as api:
             yield CloudReader(api)
 
 

@@ -17,7 +17,7 @@ from snapshot_mcp.models.review import Review
 from snapshot_mcp.rules.cost import estimate_monthly_cost
 from snapshot_mcp.rules.rehearsal import is_rehearsal, rehearsal_name
 from snapshot_mcp.rules.review import GROWTH_DAYS, ReviewedVm, Reviewer
-from tests.conftest import tokens
+from tests.conftest import count_tokens
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 BOX = ReviewedVm(5, "box", "ACTIVE", NOW - timedelta(days=90))
@@ -188,7 +188,7 @@ def test_twenty_findings_cost_at_most_500_tokens_of_text() -> None:
     ]
     text = as_text(reviewed([*gone, *failed], [*vms, *left]))
     assert text.count("\n") >= 20 + 4
-    assert tokens(text) <= 500
+    assert count_tokens(text) <= 500
 
 
 def test_untrusted_text_is_quoted_unless_it_is_one_plain_word() -> None:

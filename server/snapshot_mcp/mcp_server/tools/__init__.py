@@ -1,1 +1,1 @@
-"""The way in: the tools that a model calls."""
+"""The tools that a model calls."""
