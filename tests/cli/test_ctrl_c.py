@@ -93,6 +93,7 @@ def seconds_to_question(folder: Path, words: Iterable[str]) -> float:
     return seconds
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(scale(quick=300, deep=1_800, soak=7_200))
 def test_ctrl_c_at_any_moment_around_the_question_deletes_nothing(
     tmp_path: Path, snapshot: str

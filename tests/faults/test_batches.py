@@ -153,6 +153,7 @@ async def run_batch(
     counts["skipped"] += len(report.get("skipped", []))
 
 
+@pytest.mark.slow
 async def test_the_report_of_a_batch_under_faults_agrees_with_cloud_and_ledger(
     tmp_path: Path, template: Path
 ) -> None:

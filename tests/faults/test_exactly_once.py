@@ -191,6 +191,7 @@ class ExactlyOnce(FaultMachine):
             self.counts["repeated by a proxy"] += case.sent_twice
 
 
+@pytest.mark.slow
 def test_cloud_ledger_and_answers_agree_under_any_faults(tmp_path: Path) -> None:
     counts = Counter[str]()
     with start_blocking_portal("asyncio") as portal:

@@ -125,7 +125,7 @@ def corpus_part(part: int, parts: int) -> list[tuple[str, str]]:
     return list(TEXTS.items())[slice(None) if ALL_TEXTS else slice(part % parts, None, parts)]
 
 
-def cases(part: int, parts: int = 8) -> Iterator[tuple[str, str]]:
+def cases(part: int, parts: int = 16) -> Iterator[tuple[str, str]]:
     """Yield the harmless twins, then a part of the corpus."""
     yield from (("twin", text) for text in sorted({harmless_twin(text) for text in TEXTS.values()}))
     yield from corpus_part(part, parts)

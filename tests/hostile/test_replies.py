@@ -59,6 +59,7 @@ async def test_a_broken_reply_is_an_own_error_and_never_a_success(
     await harness.assert_next_calls_work()
 
 
+@pytest.mark.slow
 async def test_an_endless_reply_is_ended_by_the_timeout_of_the_call(
     tmp_path: Path,
 ) -> None:

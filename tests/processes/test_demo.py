@@ -28,6 +28,7 @@ def connector(settings: Settings) -> Callable[[], AbstractAsyncContextManager[Cl
     return connect
 
 
+@pytest.mark.slow
 def test_the_demo_succeeds_and_prints_the_restored_vm(tmp_path: Path) -> None:
     untouched = tmp_path / "untouched"
     ended = run_command("demo", env=environment(untouched, NO_COLOR="1"), within=TIMEOUT_SECONDS)

@@ -128,6 +128,7 @@ def test_a_port_in_use_is_reported_and_its_server_keeps_running(
     assert server.is_up()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("measured")
 def test_every_signal_ends_the_server_and_frees_its_port_immediately(
     tmp_path: Path,

@@ -90,6 +90,7 @@ def test_invalid_input_gets_only_json_rpc_output_and_the_server_stays_usable(
         assert "Traceback" not in server.stderr
 
 
+@pytest.mark.slow
 def test_a_cancelled_call_ends_and_the_server_continues(tmp_path: Path) -> None:
     with stdio_server(tmp_path) as server:
         server.initialize()
@@ -124,6 +125,7 @@ def test_a_cancelled_call_ends_and_the_server_continues(tmp_path: Path) -> None:
         assert "Traceback" not in server.stderr
 
 
+@pytest.mark.slow
 def test_the_key_appears_nowhere_even_if_every_call_fails(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}/v1"
     settings = {"SNAPSHOT_MCP_API_KEY": KEY, "SNAPSHOT_MCP_API_URL": url}
@@ -164,6 +166,7 @@ def test_closing_stdin_during_a_wait_ends_the_server(tmp_path: Path) -> None:
         assert server.process.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("measured")
 @pytest.mark.parametrize("end_signal", SIGNALS, ids=lambda end_signal: end_signal.name)
 def test_a_signal_ends_the_server_while_its_stdin_is_still_open(

@@ -149,6 +149,7 @@ async def test_no_key_and_no_untrusted_text_is_exported(
     assert any("RefusedError" in record["event"] for record in records)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("measured")
 @pytest.mark.parametrize(
     "ending", ["stdin closed"] if sys.platform == "win32" else ["stdin closed", "SIGTERM"]
@@ -170,6 +171,7 @@ def test_a_stdio_server_exports_the_rest_when_it_ends(
     assert {"tools/call list_virtual_machines", "GET /core/virtual-machines"} <= names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1"])
 def test_an_unreachable_collector_does_not_affect_calls(tmp_path: Path, address: str) -> None:
     with ready_server(tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=address, **SHORT_INTERVALS) as server:
