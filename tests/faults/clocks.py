@@ -1,4 +1,4 @@
-"""A clock whose time of day can be set while elapsed time goes on undisturbed."""
+"""A clock whose time of day can be set without affecting its monotonic time."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -13,13 +13,13 @@ class FaultTime(NamedTuple):
 
     Attributes:
         advance: lets some seconds pass.
-        elapsed: seconds since an arbitrary moment.
+        monotonic: seconds since an arbitrary moment.
         now: the time of day.
         jump: moves the time of day by some hours.
     """
 
     advance: Callable[[float], Awaitable[None]]
-    elapsed: Callable[[], float]
+    monotonic: Callable[[], float]
     now: Callable[[], datetime]
     jump: Callable[[float], None]
 
@@ -34,27 +34,27 @@ class SkewedClock(ManualClock):
 
     def __init__(self) -> None:
         super().__init__()
-        self._born = self.time
-        self._gone_by = 0.0
+        self._start = self.time
+        self._elapsed_seconds = 0.0
 
-    def turn(self, **delta: float) -> None:
+    def advance(self, **delta: float) -> None:
         super().advance(**delta)
-        self._gone_by += timedelta(**delta).total_seconds()
+        self._elapsed_seconds += timedelta(**delta).total_seconds()
 
     def jump(self, hours: float) -> None:
         """Move the time of day forwards or backwards."""
         self.time += timedelta(hours=hours)
 
-    def elapsed(self) -> float:
-        return self._gone_by
+    def monotonic(self) -> float:
+        return self._elapsed_seconds
 
     def cloud_now(self) -> datetime:
-        return self._born + timedelta(seconds=self._gone_by)
+        return self._start + timedelta(seconds=self._elapsed_seconds)
 
     @property
     def cloud(self) -> Clock:
-        return Clock(self.cloud_now, self.sleep, self.elapsed)
+        return Clock(self.cloud_now, self.sleep, self.monotonic)
 
     @property
     def fault_time(self) -> FaultTime:
-        return FaultTime(self.sleep, self.elapsed, self.now, self.jump)
+        return FaultTime(self.sleep, self.monotonic, self.now, self.jump)

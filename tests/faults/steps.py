@@ -101,7 +101,7 @@ class FaultMachine(RuleBasedStateMachine):
     def end_step(self) -> None:
         self.world.plan.replace_with(CallFaults().plan)
         self.portal.call(self.world.wait_until_settled)
-        self.world.clock.turn(seconds=SECONDS_BETWEEN_STEPS)
+        self.world.clock.advance(seconds=SECONDS_BETWEEN_STEPS)
         self.check()
 
     async def run_concurrently(self, calls: list[tuple[int, ToolCall]]) -> None:

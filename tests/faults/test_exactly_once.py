@@ -145,7 +145,7 @@ class ExactlyOnce(FaultMachine):
 
     @rule(seconds=st.sampled_from([1, 10, 10, 70, 700]))
     def wait(self, seconds: int) -> None:
-        self.world.clock.turn(seconds=seconds)
+        self.world.clock.advance(seconds=seconds)
 
     @rule(hours=st.sampled_from([-26, -1, 1, 26]))
     def set_the_clock(self, hours: int) -> None:

@@ -161,7 +161,7 @@ async def test_a_snapshot_with_a_longer_name_is_not_mistaken_for_the_effect(
 ) -> None:
     first = await creation_arguments(client, "before-upgrade-x-2")
     await call_tool(client, "create_snapshot", **first, wait_seconds=60)
-    world.clock.turn(minutes=1)
+    world.clock.advance(minutes=1)
     world.plan.writes = [ConnectionReset("never")]
     result = await call_tool(
         client, "create_snapshot", **await creation_arguments(client, "before-upgrade-x")

@@ -84,7 +84,7 @@ async def test_no_request_is_sent_before_the_cloud_allows_it(
 
     async def note(exchange: Exchange) -> None:
         if sent_at or exchange.fault == busy:
-            sent_at.append(world.clock.elapsed())
+            sent_at.append(world.clock.monotonic())
 
     world.on_request = note
     await call_tool(client, tool, **arguments)
@@ -105,12 +105,12 @@ async def test_a_wait_that_is_too_long_is_reported_instead_of_started(
     arguments = {} if tool == "list_snapshots" else await commit_arguments(client, tool)
     busy = ErrorStatus(429, retry_after=retry_after)
     (world.plan.writes if arguments else world.plan.reads).append(busy)
-    started, sent = world.clock.elapsed(), len(world.log.exchanges)
+    started, sent = world.clock.monotonic(), len(world.log.exchanges)
     result = await client.call_tool(tool, arguments)
     assert result.is_error
     assert result.structured_content == {"retry_after": pytest.approx(3600, abs=1)}
     assert "Nothing was changed." in result_text(result)
-    assert world.clock.elapsed() - started < 1
+    assert world.clock.monotonic() - started < 1
     assert len([exchange for exchange in world.log.exchanges[sent:] if exchange.fault == busy]) == 1
     assert world.changes == []
     assert world.events == (["sent", "failed"] if arguments else [])
@@ -132,7 +132,7 @@ async def test_calls_fail_fast_while_the_cloud_is_down_and_say_since_when(
 ) -> None:
     since = f"{world.clock.now():%Y-%m-%d %H:%M:%S} UTC"
     await take_cloud_down(world, client, fault)
-    started = world.clock.elapsed()
+    started = world.clock.monotonic()
     for tool, arguments in {**READS, "create_snapshot": {"vm_id": 793_701, "name": "x"}}.items():
         result = await client.call_tool(tool, arguments)
         assert result.is_error
@@ -140,7 +140,7 @@ async def test_calls_fail_fast_while_the_cloud_is_down_and_say_since_when(
         assert "Nothing was changed." in result_text(result)
         assert result.structured_content is not None
         assert 0 < result.structured_content["retry_after"] <= MIN_OPEN_SECONDS
-    assert world.clock.elapsed() == started
+    assert world.clock.monotonic() == started
     assert len(world.log.exchanges) == FAILURE_THRESHOLD
     assert world.events == []
 
@@ -149,13 +149,13 @@ async def test_after_a_pause_one_request_probes_the_cloud_and_service_resumes(
     world: FaultyWorld, client: Client
 ) -> None:
     await take_cloud_down(world, client, ConnectionRefused())
-    world.clock.turn(seconds=MIN_OPEN_SECONDS)
+    world.clock.advance(seconds=MIN_OPEN_SECONDS)
     assert (await client.call_tool("list_snapshots", {})).is_error
     assert len(world.log.exchanges) == FAILURE_THRESHOLD + 1
     assert (await client.call_tool("list_snapshots", {})).is_error
     assert len(world.log.exchanges) == FAILURE_THRESHOLD + 1
     world.plan.always = None
-    world.clock.turn(seconds=2 * MIN_OPEN_SECONDS)
+    world.clock.advance(seconds=2 * MIN_OPEN_SECONDS)
     assert (await call_tool(client, "list_snapshots"))["total"] > 0
     assert (await call_tool(client, "list_virtual_machines"))["total"] > 0
 

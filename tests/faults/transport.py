@@ -156,7 +156,7 @@ class FaultTransport(httpx.AsyncBaseTransport):
         self.time = time
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        await self._log.deliver_delayed(self.time.elapsed())
+        await self._log.deliver_delayed(self.time.monotonic())
         fault = self._plan.next(writing=request.method != "GET")
         exchange = self._record(request, fault)
         await self._log.on_request(exchange)
@@ -165,7 +165,7 @@ class FaultTransport(httpx.AsyncBaseTransport):
         return answer
 
     def delay(self, request: "_InFlight", seconds: float) -> None:
-        self._log.delayed.append((self.time.elapsed() + seconds, request))
+        self._log.delayed.append((self.time.monotonic() + seconds, request))
 
     async def deliver(self, request: httpx.Request, exchange: Exchange) -> httpx.Response:
         copy = httpx.Request(
