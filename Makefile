@@ -58,7 +58,7 @@ wheel: .venv/.demo
 	$(BIN)/python -m venv build/wheel/venv
 	build/wheel/venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt build/wheel/*.whl
 	cd build/wheel && venv/bin/snapshot-mcp --version
-	cd build/wheel && venv/bin/python -c 'from snapshot_mcp.mcp_server.prompts import load_prompts; print([prompt.name for prompt in load_prompts()]); assert len(load_prompts()) >= 5'
+	cd build/wheel && venv/bin/python -c 'from snapshot_mcp.mcp_server.prompt_files import load_prompts; print([prompt.name for prompt in load_prompts()]); assert len(load_prompts()) >= 5'
 
 # Generate the parts of the documentation that come from the code.
 reference: .venv/.dev

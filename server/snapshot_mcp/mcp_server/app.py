@@ -64,11 +64,8 @@ def create_server(
     """
     policy = _load_policy(settings)
     allows = _tool_filter(policy)
-    tools = [
-        tool
-        for tool in select_tools(read_only=settings.read_only, toolsets=settings.toolsets)
-        if allows(tool.name)
-    ]
+    selected = select_tools(read_only=settings.read_only, toolsets=settings.toolsets)
+    tools = [tool for tool in selected if allows(tool.name)]
     listed = frozenset(tool.name for tool in tools)
     panel_tools = select_panel_tools(listed)
     loaded_prompts = load_prompts(tools=listed)
@@ -83,9 +80,7 @@ def create_server(
         version=__version__,
         instructions=instructions(listed, embedded=settings.embedded, read_only=settings.read_only),
         cache_hints=_cache_hints(),
-        lifespan=_lifespan(
-            settings, policy, clock, circuit or CircuitBreaker(), connect or connect_cloud
-        ),
+        lifespan=_lifespan(settings, policy, clock, circuit, connect),
         get_tool_input_schema=tool_handlers.input_schema,
         on_list_tools=tool_handlers.list_tools,
         on_call_tool=tool_handlers.call_tool,
@@ -110,9 +105,11 @@ def _lifespan(
     settings: Settings,
     policy: "Policy | None",
     clock: Clock,
-    circuit: CircuitBreaker,
-    connect: Connect,
+    circuit: CircuitBreaker | None,
+    connect: Connect | None,
 ) -> Callable[[McpServer], AbstractAsyncContextManager[OperationsFactory]]:
+    circuit, connect = circuit or CircuitBreaker(), connect or connect_cloud
+
     @asynccontextmanager
     async def lifespan(_: McpServer) -> AsyncGenerator[OperationsFactory]:
         async with AsyncExitStack() as stack:
