@@ -108,7 +108,7 @@ def test_ctrl_c_at_any_moment_around_the_question_deletes_nothing(
             terminal.read_for(usual + EARLIEST_SECONDS + press * step)
             terminal.type(CTRL_C)
             ends[assert_clean_end(terminal)] += 1
-    print("exit codes:", ends)  # noqa: T201 - how many came before the question, and how many after
+    print("exit codes:", ends)  # noqa: T201 - shows how many presses came before and after the question
     assert_kept(tmp_path, snapshot)
 
 

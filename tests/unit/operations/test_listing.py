@@ -442,7 +442,7 @@ async def test_a_cursor_is_valid_for_its_own_list_only() -> None:
             await list_virtual_machines(finder(reader), "s", 2, vm_cursor)
 
 
-def encoded(value: Any) -> str:  # noqa: ANN401 - whatever JSON can say
+def encoded(value: Any) -> str:  # noqa: ANN401 - any JSON value
     return base64.urlsafe_b64encode(json.dumps(value).encode()).decode()
 
 

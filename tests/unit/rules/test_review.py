@@ -201,7 +201,7 @@ def test_untrusted_text_is_quoted_unless_it_is_one_plain_word() -> None:
 
 
 def memory_of(count: int) -> int:
-    """Return the peak of bytes while `number` snapshots of five VMs are reviewed."""
+    """Return the peak memory in bytes of a review of `count` snapshots of five VMs."""
     tracemalloc.start()
     try:
         reviewed(shot(number, number % 40, vm_id=number % 5) for number in range(1, count))
