@@ -86,8 +86,8 @@ def assert_kept(folder: Path, snapshot: str) -> None:
 def seconds_to_question(folder: Path, words: Iterable[str]) -> float:
     """Return the time from the first line of output to the question."""
     with at_terminal(folder, "call", *words) as terminal:
-        began = terminal.read_until(NOTE)
-        seconds = terminal.read_until(QUESTION) - began
+        started = terminal.read_until(NOTE)
+        seconds = terminal.read_until(QUESTION) - started
         terminal.type(CTRL_C)
         assert assert_clean_end(terminal) == exit_codes.NOT_CONFIRMED
     return seconds

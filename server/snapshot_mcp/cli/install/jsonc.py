@@ -92,7 +92,7 @@ def parse_object(text: str, start: int) -> JsonObject:
 
 def _skip_blanks(text: str, position: int) -> int:
     match = _BLANK.match(text, position)
-    return match.end() if match else at
+    return match.end() if match else position
 
 
 def _blank(text: str) -> str:
