@@ -172,14 +172,14 @@ _REASONS: Mapping[str, str] = {
 
 def _recognize_reason(body: object) -> str:
     """Return a reason in our own words: the cloud's text is recognized, never relayed."""
-    message = remote_message(body).lower()
+    message = _remote_message(body).lower()
     return next(
         (reason for fragment, reason in _REASONS.items() if fragment in message),
         "the reason is unknown",
     )
 
 
-def remote_message(body: object) -> str:
+def _remote_message(body: object) -> str:
     """Return the cloud's message about a failure, sanitized; only for the log."""
     message = cast("Mapping[str, object]", body).get("message") if isinstance(body, Mapping) else ""
     return sanitize(message).text if isinstance(message, str) else ""

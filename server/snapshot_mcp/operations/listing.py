@@ -35,7 +35,7 @@ from snapshot_mcp.operations.pagination import (
 from snapshot_mcp.operations.requests import SnapshotFilter
 from snapshot_mcp.rules.eligibility import snapshot_obstacle
 
-MAX_SORTED_PAGES = 5
+MAX_PAGES_READ_COMPLETELY = 5
 """A list with at most this number of pages is always read completely, so its totals are exact."""
 
 
@@ -128,7 +128,7 @@ async def _list_from_first_pages(
     """
     first = fetched[1] = await fetch(1)
     count = count_pages(first)
-    if count <= MAX_SORTED_PAGES:
+    if count <= MAX_PAGES_READ_COMPLETELY:
         return None
     last = fetched[count] = await fetch(count)
     if not _is_newest_first(first, last):
