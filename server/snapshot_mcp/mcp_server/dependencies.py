@@ -17,9 +17,9 @@ from snapshot_mcp.core.request_context import current_principal
 from snapshot_mcp.ledger.backend import LedgerBackend, open_ledger_backend
 from snapshot_mcp.ledger.chain import RateLimit
 from snapshot_mcp.operations import Operations
+from snapshot_mcp.operations.create_image import create_image
 from snapshot_mcp.operations.create_snapshot import create_snapshot
 from snapshot_mcp.operations.delete_snapshot import delete_snapshot
-from snapshot_mcp.operations.images import create_image
 from snapshot_mcp.operations.panel import PanelQueries
 from snapshot_mcp.operations.planned_write import WriteContext
 from snapshot_mcp.operations.queries import Queries

@@ -13,9 +13,9 @@ from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import SnapshotMcpError, error_kind
 from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import Row
+from snapshot_mcp.operations.create_image import CreateImage
 from snapshot_mcp.operations.create_snapshot import CreateSnapshot
 from snapshot_mcp.operations.delete_snapshot import DeleteSnapshot
-from snapshot_mcp.operations.images import CreateImage
 from snapshot_mcp.operations.restore_snapshot import RestoreSnapshot
 
 LOOKUP_DELAYS_SECONDS = (1.0, 1.0)
