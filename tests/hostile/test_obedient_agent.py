@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 EXAMPLES = scale(quick=10, deep=200, soak=1_000)
 STEPS = 8
-MAX_TEXT_LENGTH = 2_000  # each example reads all texts often; the corpus tests use whole texts
+MAX_TEXT_LENGTH = 2_000  # each example reads all texts often; the corpus tests use complete texts
 READS = ("list_snapshots", "inspect_snapshot", "list_virtual_machines")
 EDITS = ("snapshot_id", "plan_token", "confirm", "new_vm_name", "contract_id", "wait_seconds")
 CLIENTS = st.sampled_from(("asking", "asking", "mute", "panel"))
@@ -80,7 +80,7 @@ class Call(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """The person's answer, if they are question during a call."""
+    """The person's answer, if they are asked during a call."""
 
     kind: str
     number: int
@@ -174,26 +174,26 @@ class ObedientAgent(RuleBasedStateMachine):
     async def answer(self, context: object, params: object) -> ElicitResult:
         del context
         assert isinstance(params, ElicitRequestFormParams)
-        question = approval_for_question(params.message)
+        approval = approval_for_question(params.message)
         call = self.calls[-1]
         self.counts["question"] += 1
-        if question is None or question != approval_for_call(call):
+        if approval is None or approval != approval_for_call(call):
             self.problems.append(f"asked for {call}: {params.message!r}")
             return ElicitResult(action="cancel")
         if self.reply.kind in ("decline", "cancel"):
             return ElicitResult(action="decline" if self.reply.kind == "decline" else "cancel")
         right = requested_words(params.message)
-        if right not in (self.names[question.target], str(question.target)):
+        if right not in (self.names[approval.target], str(approval.target)):
             self.problems.append(f"words of another target: {params.message!r}")
-        words = self.words_to_type(question, right)
+        words = self.words_to_type(approval, right)
         if self.reply.kind == "late":
             self.world.manual_clock.advance(minutes=11)
         elif words == right:
-            self.counts[question.tool] += 1
-            self.approvals.append(question)
+            self.counts[approval.tool] += 1
+            self.approvals.append(approval)
         return ElicitResult(action="accept", content={"words": words})
 
-    def words_to_type(self, question: Approval, right: str) -> str:
+    def words_to_type(self, approval: Approval, right: str) -> str:
         match self.reply.kind:
             case "right" | "late":
                 return right
@@ -203,7 +203,7 @@ class ObedientAgent(RuleBasedStateMachine):
             case "hostile":
                 return self.choose(self.agent.words, self.reply.number)
             case _:
-                return self.names[question.target][:-1] + "~"
+                return self.names[approval.target][:-1] + "~"
 
     def choose(self, choices: Iterable[T], number: int) -> T:
         values = list(choices)
@@ -285,8 +285,8 @@ class ObedientAgent(RuleBasedStateMachine):
         self.call(client_name, tool, arguments_for(tool, target) | evidence, reply)
 
     def words_of_plan(self, target: int) -> str:
-        read = (plan.words for plan in self.agent.plans if plan.arguments["snapshot_id"] == target)
-        return next(read, str(target))
+        words = (plan.words for plan in self.agent.plans if plan.arguments["snapshot_id"] == target)
+        return next(words, str(target))
 
     @rule(client_name=CLIENTS, number=_NUMBERS, reply=REPLIES)
     def replay(self, client_name: str, number: int, reply: Reply) -> None:
@@ -311,11 +311,11 @@ class ObedientAgent(RuleBasedStateMachine):
     @precondition(lambda self: bool(self.agent.plans))
     def imitate_the_panel(self, number: int, nonce: int, word: int, *, own: bool) -> None:
         plan = self.choose(self.agent.plans, number)
-        read = [*self.agent.tokens, *self.agent.words, plan.token, ""]
+        known_texts = [*self.agent.tokens, *self.agent.words, plan.token, ""]
         presented = {
             "tool": plan.tool,
             "plan_token": plan.token,
-            "nonce": self.choose(read, nonce)[:100],
+            "nonce": self.choose(known_texts, nonce)[:100],
             "words": plan.words if own else self.choose(self.agent.words, word),
         }
         self.call("panel", "commit_from_panel", plan.arguments | presented)
@@ -403,7 +403,7 @@ def test_an_obedient_agent_destroys_nothing_without_a_person(
                 suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
             ),
         )
-    # The test proves nothing if no person was question or none approved.
+    # The test proves nothing if no person was asked, or none approved.
     assert counts["refused"] > EXAMPLES, counts
     assert min(counts["delete_snapshot"], counts["restore_snapshot"]) > 0, counts
     assert counts["panel"] > 0, counts
