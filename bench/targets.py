@@ -60,7 +60,7 @@ class _Medians:
         )
 
 
-def judge_targets(measures: Measures) -> list[Verdict]:
+def evaluate_targets(measures: Measures) -> list[Verdict]:
     """Return the verdict on every target."""
     medians = _Medians(measures)
     return [

@@ -78,7 +78,7 @@ def postgres() -> Generator["Server"]:
 
 @pytest.fixture(params=["file", pytest.param("postgres", marks=pytest.mark.postgres)])
 def ledger_kind(request: pytest.FixtureRequest) -> Generator["LedgerKind"]:
-    """Each kind of ledger in turn, for the promises that both keep."""
+    """Each kind of ledger in turn, for the guarantees of both."""
     from tests.unit.ledger.ledger_kinds import DatabaseLedgers, FileLedgers  # noqa: PLC0415 - few tests need it
 
     if request.param == "file":

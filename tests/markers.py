@@ -20,7 +20,7 @@ _ERA = re.compile("|".join(map(re.escape, ERAS)))
 
 
 def find_era_twins(items: Iterable[pytest.Item]) -> set[pytest.Item]:
-    """Return, of each pair of `one_era` tests that differ only in the era, the one to postpone."""
+    """Return one test of each pair of `one_era` tests that differ only in the era."""
     pairs = defaultdict[str, list[pytest.Item]](list)
     for item in items:
         if item.get_closest_marker("one_era"):
@@ -40,9 +40,9 @@ def is_measured(item: pytest.Item) -> bool:
 
 
 def add_derived_markers(items: list[pytest.Item]) -> None:
-    """Add `slow` and `no_cover` where they follow from the test, and put the unmeasured last.
+    """Add `slow` and `no_cover` where they follow from the test, and put unmeasured tests last.
 
-    Coverage must be the first to see what is imported late, hence the order.
+    A module that is imported late must be imported by a measured test first.
     """
     for item in find_era_twins(items):
         item.add_marker("slow")

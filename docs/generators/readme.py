@@ -93,7 +93,7 @@ def main_settings_table() -> str:
 
 
 async def conversation() -> str:
-    """Delete a snapshot of a new embedded cloud, and return what everybody says.
+    """Delete a snapshot of a new embedded cloud, and return the conversation as text.
 
     The lines of the server and of the client's form come from the real server.
     """

@@ -86,8 +86,8 @@ def assert_kept(folder: Path, snapshot: str) -> None:
 def seconds_to_question(folder: Path, words: Iterable[str]) -> float:
     """Return the time from the first line of output to the question."""
     with at_terminal(folder, "call", *words) as terminal:
-        began = terminal.read_until(NOTE)
-        seconds = terminal.read_until(QUESTION) - began
+        started = terminal.read_until(NOTE)
+        seconds = terminal.read_until(QUESTION) - started
         terminal.type(CTRL_C)
         assert assert_clean_end(terminal) == exit_codes.NOT_CONFIRMED
     return seconds
@@ -108,7 +108,7 @@ def test_ctrl_c_at_any_moment_around_the_question_deletes_nothing(
             terminal.read_for(usual + EARLIEST_SECONDS + press * step)
             terminal.type(CTRL_C)
             ends[assert_clean_end(terminal)] += 1
-    print("exit codes:", ends)  # noqa: T201 - how many came before the question, and how many after
+    print("exit codes:", ends)  # noqa: T201 - shows how many presses came before and after the question
     assert_kept(tmp_path, snapshot)
 
 

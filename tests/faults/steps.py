@@ -68,7 +68,7 @@ class FaultMachine(RuleBasedStateMachine):
     def ids(self) -> list[int]:
         return [row[0] for row in query_rows(self.cloud, "SELECT id FROM snapshots ORDER BY id")]
 
-    def enter(self, stack: ExitStack, context: Any) -> Any:  # noqa: ANN401 - any context manager
+    def enter(self, stack: ExitStack, context: Any) -> Any:  # noqa: ANN401 - any value
         return stack.enter_context(self.portal.wrap_async_context_manager(context))
 
     def call_tool(

@@ -363,7 +363,7 @@ async def test_a_thousand_snapshots_render_quickly(
             f"\nfirst paint after {format_times(first_paint)} ms, 1,000 snapshots rendered after"
             f" {format_times(rendered)} ms; page: {page_bytes:,} bytes gzipped\n"
         )
-    # The limits leave room for a busy machine; the printed times show the actual performance.
+    # The limits allow for a busy machine; the printed times show the actual performance.
     assert min(first_paint) < MAX_FIRST_PAINT_MS
     assert min(rendered) < MAX_OVERVIEW_RENDERED_MS
     assert page_bytes < MAX_COMPRESSED_PAGE_BYTES

@@ -27,7 +27,7 @@ def count_leases(shared: SharedDatabase) -> int:
     return int(row[0])
 
 
-async def until(shared: SharedDatabase, number: int) -> None:
+async def wait_for_leases(shared: SharedDatabase, number: int) -> None:
     with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
         while await anyio.to_thread.run_sync(count_leases, shared) != number:  # noqa: ASYNC110 - there is no event
             await anyio.sleep(0.01)
@@ -49,7 +49,7 @@ async def test_attempts_of_a_process_with_a_lost_session_are_not_settled(
         assert shared.server.drop_connections(shared.name) >= 1
         # Check immediately: nothing is written before the lease is renewed.
         assert await other.unsettled() == []
-        await until(shared, 1)
+        await wait_for_leases(shared, 1)
     await ledger.record("done", ATTEMPT)
     assert [row.event for row in await other.rows()] == ["sent", "done"]
 
@@ -69,12 +69,12 @@ async def test_recovery_waits_for_a_lost_session_to_come_back(
     monkeypatch.setattr(Database, "dedicated_connection", refuse)
     shared.server.drop_connections(shared.name)
 
-    async def look() -> None:
+    async def read_unsettled() -> None:
         found.extend(await other.unsettled())
 
     async with anyio.create_task_group() as group:
-        await until(shared, 0)
-        group.start_soon(look)
+        await wait_for_leases(shared, 0)
+        group.start_soon(read_unsettled)
         for _ in range(3):
             assert await anyio.to_thread.run_sync(
                 lambda: tried.acquire(timeout=ANSWER_TIMEOUT_SECONDS)
@@ -90,11 +90,11 @@ async def test_a_closed_ledger_does_not_renew_its_lease(
     ledger, other = shared.ledger(), shared.ledger()
     await ledger.record("sent", ATTEMPT)
     ledger.close()
-    await until(shared, 0)
+    await wait_for_leases(shared, 0)
     assert await wait_for_unsettled(other) == [ATTEMPT.id]
     with suppress(LedgerError):
         await other.record("sent", ATTEMPT._replace(id="plan-2"))
-    await until(shared, 1)
+    await wait_for_leases(shared, 1)
 
 
 async def test_closing_does_not_wait_for_a_session_that_is_being_opened(
@@ -115,7 +115,7 @@ async def test_closing_does_not_wait_for_a_session_that_is_being_opened(
     with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
         await anyio.to_thread.run_sync(ledger.close)
     may_continue.set()
-    await until(shared, 0)
+    await wait_for_leases(shared, 0)
 
 
 def test_a_session_after_an_error_is_new_and_holds_no_lock(shared: SharedDatabase) -> None:

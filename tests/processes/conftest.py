@@ -1,4 +1,4 @@
-"""The command line within the test process, for commands that exit_request by themselves."""
+"""The command line within the test process, for commands that end by themselves."""
 
 import gc
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr("os.environ", dict(env))
         try:
             code: object = main(arguments)
-        except SystemExit as exit_request:  # the parser's
+        except SystemExit as exit_request:  # raised by the parser
             code = exit_request.code
         finally:
             monkeypatch.undo()

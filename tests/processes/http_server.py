@@ -29,7 +29,7 @@ class HttpServer:
 
     @property
     def output(self) -> list[str]:
-        """The header_items of stdout and stderr combined."""
+        """The lines of stdout and stderr combined."""
         self._output.seek(0)
         return self._output.read().decode().splitlines()
 

@@ -1,4 +1,4 @@
-"""A command at a pseudo-terminal of its own, where Ctrl-C is a key. POSIX only."""
+"""A command at its own pseudo-terminal, where tests can press Ctrl-C. POSIX only."""
 
 import os
 import pty
@@ -17,7 +17,7 @@ from tests.waiting import ANSWER_TIMEOUT_SECONDS, START_TIMEOUT_SECONDS
 CTRL_C = "\x03"
 CTRL_D = "\x04"
 
-# Ctrl-C reaches only the processes of the terminal's session, so the terminal must control one.
+# Ctrl-C reaches only the terminal's session, so the process takes the terminal as its own.
 _TAKE_TERMINAL = f"""
 import fcntl, os, sys
 fcntl.ioctl(0, {termios.TIOCSCTTY}, 0)
@@ -26,10 +26,10 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 class PseudoTerminal:
-    """What the process shows, and the keyboard.
+    """The keyboard and the screen of a process.
 
     Attributes:
-        shown: everything that the process has shown so far.
+        shown: the complete output of the process so far.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], controller: int) -> None:
@@ -39,12 +39,12 @@ class PseudoTerminal:
         self._is_open = True
 
     def type(self, text: str) -> None:
-        """Press keys; nothing happens when the process is gone."""
+        """Press keys; do nothing if the process has ended."""
         with suppress(OSError):
             os.write(self._controller, text.encode())
 
     def read_until(self, text: str, within: float = START_TIMEOUT_SECONDS) -> float:
-        """Read until the process has shown `text`; when that was."""
+        """Read until the process has shown `text`, and return the time at that moment."""
         deadline = monotonic() + within
         while text not in self.shown:
             assert self._read(deadline), f"{text!r} was not shown: {self.shown}"
@@ -57,7 +57,7 @@ class PseudoTerminal:
             pass
 
     def end(self, within: float = ANSWER_TIMEOUT_SECONDS) -> int:
-        """Read until the process ends; its exit code."""
+        """Read until the process ends, and return its exit code."""
         deadline = monotonic() + within
         while self._read(deadline):
             pass
@@ -65,15 +65,15 @@ class PseudoTerminal:
         return self.process.wait(within)
 
     def _read(self, deadline: float) -> bool:
-        """Read a piece; False when there was none until the deadline, or the process is gone."""
+        """Read some output; return False at the deadline, or when the process has ended."""
         left = max(0.0, deadline - monotonic())
         if not self._is_open or not select.select([self._controller], [], [], left)[0]:
             return False
-        piece = b""
-        with suppress(OSError):  # so Linux tells the end
-            piece = os.read(self._controller, 4_096)
-        self.shown += piece.decode(errors="replace")
-        self._is_open = bool(piece)
+        chunk = b""
+        with suppress(OSError):  # Linux reports the end of the process as an error
+            chunk = os.read(self._controller, 4_096)
+        self.shown += chunk.decode(errors="replace")
+        self._is_open = bool(chunk)
         return self._is_open
 
 
@@ -81,7 +81,7 @@ class PseudoTerminal:
 def at_terminal(
     folder: Path, *words: str, command: Sequence[str] = MODULE
 ) -> Generator[PseudoTerminal]:
-    """Run a command at a terminal; it is killed in the end, should it still run."""
+    """Run a command at a terminal, and kill it at the end if it still runs."""
     controller, terminal = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _TAKE_TERMINAL, *command, *words],

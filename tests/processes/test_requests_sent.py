@@ -218,7 +218,7 @@ def test_a_cloud_is_used_again_after_an_outage(tmp_path: Path) -> None:
             text = server.call_tool_error(tool, **arguments)
             assert "could not be reached" in text or "has not answered since" in text
         with upstream.serve():
-            # After a few failures, no requests are sent for a while; then one call tries new_plan.
+            # After a few failures, no requests are sent for a while; then one call tries again.
             until(lambda: succeeds(server, "list_snapshots"), "the end of the outage")
             assert server.call_tool("delete_snapshot", **commit)["outcome"] == "deleted"
         assert upstream.writes == [write_request("delete_snapshot", commit)]

@@ -58,8 +58,8 @@ class Proxy:
         headers = [header for header in request.headers.raw if header[0] not in _HOP_BY_HOP_HEADERS]
         path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         first = next(self._turn)
-        for place in range(len(self._targets)):
-            target = self._targets[(first + place) % len(self._targets)]
+        for offset in range(len(self._targets)):
+            target = self._targets[(first + offset) % len(self._targets)]
             forwarded = self._client.build_request(
                 request.method, target + path, headers=headers, content=body
             )

@@ -37,7 +37,7 @@ async def test_replicas_that_need_more_than_the_rate_limit_wait(
             }
             for replica in processes:
                 await anyio.to_thread.run_sync(lambda process=replica: process.start(**settings))
-            read = await burst([process.url for process in processes])
+            read = await read_and_write([process.url for process in processes])
             arrivals, forwarded = sorted(cloud_proxy.arrivals), cloud_proxy.forwarded
     maximum = max_in_a_minute(arrivals)
     minutes = Counter(int((at - arrivals[0]) // 60) for at in arrivals)
@@ -46,25 +46,25 @@ async def test_replicas_that_need_more_than_the_rate_limit_wait(
     assert sum(request.method != "GET" for request in forwarded) == SNAPSHOTS
     assert sum(read) == READS
     assert min(read) >= READS / 10
-    # Reads used their whole part and writes came on top, but the limit was never exceeded.
+    # Reads used their full share and writes were added, but the limit was never exceeded.
     assert REQUESTS_PER_MINUTE - RESERVED_FOR_WRITES < maximum <= REQUESTS_PER_MINUTE
     assert minutes[1] >= 50
 
 
-async def burst(urls: Sequence[str]) -> list[int]:
+async def read_and_write(urls: Sequence[str]) -> list[int]:
     """Read from both replicas as fast as possible; return the number of answers of each."""
     numbers, read = iter(range(READS)), [0 for _ in urls]
 
-    async def reads(client: Client, place: int) -> None:
+    async def read_repeatedly(client: Client, replica: int) -> None:
         for _ in numbers:
             await call_tool(client, "list_virtual_machines", limit=1)
-            read[place] += 1
+            read[replica] += 1
 
-    async def writes(client: Client) -> None:
+    async def create_snapshots(client: Client) -> None:
         vms = (await call_tool(client, "list_virtual_machines", limit=100))["virtual_machines"]
-        able = [vm["id"] for vm in vms if vm["can_snapshot"]]
-        for vm in able[:SNAPSHOTS]:
-            arguments = {"vm_id": vm, "name": f"burst-{vm}", "allow_interruption": True}
+        vm_ids = [vm["id"] for vm in vms if vm["can_snapshot"]]
+        for vm_id in vm_ids[:SNAPSHOTS]:
+            arguments = {"vm_id": vm_id, "name": f"burst-{vm_id}", "allow_interruption": True}
             await call_tool(client, "create_snapshot", **arguments, wait_seconds=0)
 
     async with (
@@ -72,8 +72,8 @@ async def burst(urls: Sequence[str]) -> list[int]:
         Client(f"{urls[1]}/mcp", mode=ERAS[1]) as second,
         anyio.create_task_group() as group,
     ):
-        group.start_soon(writes, first)
-        for place, client in enumerate((first, second)):
+        group.start_soon(create_snapshots, first)
+        for replica, client in enumerate((first, second)):
             for _ in range(READERS):
-                group.start_soon(reads, client, place)
+                group.start_soon(read_repeatedly, client, replica)
     return read

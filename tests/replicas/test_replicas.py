@@ -176,7 +176,7 @@ def find_contradiction(
     reported: ReportedChange,
     rows: Sequence[Row],
     forwarded: Sequence[ForwardedRequest],
-    there: set[int],
+    remaining: set[int],
 ) -> str:
     """Return how a reported change contradicts the ledger or the cloud; empty if it does not."""
     accepted = [
@@ -190,7 +190,7 @@ def find_contradiction(
         events = {row.event for row in rows if row.target == reported.snapshot_id}
     if reported.outcome in DONE and not (done and "done" in events):
         return f"{reported} was reported, but the ledger has {events} and the cloud {done}"
-    if reported.outcome == "deleted" and reported.snapshot_id in there:
+    if reported.outcome == "deleted" and reported.snapshot_id in remaining:
         return f"{reported} was reported, but the snapshot exists"
     if reported.outcome == "failed" and done:
         return f"{reported} was reported, but it was done"

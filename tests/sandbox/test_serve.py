@@ -110,7 +110,7 @@ def test_completed_writes_survive_a_killed_process(database: Path) -> None:
         try:
             assert enough.wait(ANSWER_TIMEOUT_SECONDS)
         finally:
-            server.process.kill()  # the writers, for which the pool waits, go on until then
+            server.process.kill()  # the pool waits for the writers, which end now
         for writer in writers:
             writer.result(ANSWER_TIMEOUT_SECONDS)
     with start_sandbox(database) as server:

@@ -172,7 +172,7 @@ async def test_a_client_discovers_the_issuer_and_gets_a_token(
 
 
 async def seconds_to_begin(service: Service) -> int:
-    """Whole seconds that suffice to begin a conversation, however busy the machine is just now."""
+    """Return whole seconds that are enough to open a stream, even on a busy machine."""
     start = monotonic()
     async with connect_client(service, service.issuer.token(READ), ERAS[1]) as client:
         await call_tool(client, "list_virtual_machines", search="notebook")
@@ -183,7 +183,7 @@ async def seconds_to_begin(service: Service) -> int:
 async def test_a_stream_ends_when_its_token_expires(service: Service, era: str) -> None:
     lifetime = await seconds_to_begin(service)
     token = service.issuer.token(READ, exp=int(time()) + lifetime - LEEWAY_SECONDS)
-    # A stream that nothing ends would last until the time-out of the reading.
+    # A stream that stays open would exceed the read timeout.
     assert await to_thread.run_sync(_listen, service, era, token) == 200
 
 

@@ -112,7 +112,7 @@ def _run_sandbox(port: int) -> int:
 def _serve(arguments: "argparse.Namespace | None" = None) -> int:
     from snapshot_mcp.settings.environment import read_settings  # noqa: PLC0415 - keeps --version fast
 
-    # Objects created at the start live until the end, and collecting garbage takes a tenth of it.
+    # Objects created at the start live until the end; collection would take a tenth of the start.
     gc.disable()
     settings = _apply_options(read_settings(os.environ), arguments)
     http_settings = None

@@ -80,7 +80,7 @@ class Terminal:
         with _recorded_interrupts() as interrupts:
             self.say(question)
             words = await _read_line(interrupts)
-        # Ctrl-C may come after Enter; it still wins until the handler of the event loop is back.
+        # Ctrl-C also declines after Enter, until the event loop handles the signal again.
         return "" if interrupts else words
 
 
@@ -103,8 +103,8 @@ async def _read_line(interrupts: list[int]) -> str:
     """Read what the person types; it is empty at the end of input and after Ctrl-C.
 
     The thread is a daemon, because after Ctrl-C it still waits for a line and must not keep the
-    process alive. Polling works on every platform, and whichever thread the signal arrives in:
-    Python runs the handler when the main thread wakes up.
+    process alive. Polling works on every platform and in whichever thread the signal arrives,
+    because Python runs the handler when the main thread wakes up.
     """
     lines: list[str] = []
     reader = Thread(target=_read_stdin_line, args=(lines,), daemon=True)

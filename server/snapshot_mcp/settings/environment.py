@@ -114,7 +114,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
 
 def non_empty_values(environment: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the environment without the placeholders that desktop clients leave for no value."""
+    """Return the environment without the placeholders of empty options in desktop clients."""
     return {
         name: value
         for name, value in environment.items()

@@ -27,7 +27,7 @@ def load_policy(path: Path, tools: Sequence[str]) -> Policy:
 
     Args:
         path: the file.
-        tools: the names of all tools, which are those that `allow.tools` may contain.
+        tools: the names of all tools; `allow.tools` may contain no others.
 
     Raises:
         ConfigurationError: the file does not exist, cannot be read, or is not a valid policy.
@@ -38,25 +38,25 @@ def load_policy(path: Path, tools: Sequence[str]) -> Policy:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise _policy_error(_describe_error(first)) from None
-    for place, name in enumerate(policy.allow.tools or (), start=1):
+    for position, name in enumerate(policy.allow.tools or (), start=1):
         if name not in tools:
             *most, last = map(repr, tools)
             expected = f"{', '.join(most)} or {last}"
-            raise _policy_error(f'entry {place} of "allow.tools" must be one of {expected}')
+            raise _policy_error(f'entry {position} of "allow.tools" must be one of {expected}')
     return policy
 
 
 def dump_policy(policy: Policy) -> str:
     """Return the policy as JSON: the rules that are set, and the defaults of the others."""
-    set_here = policy.model_dump(mode="json", exclude_unset=True)
+    sections = policy.model_dump(mode="json", exclude_unset=True)
     defaults = {
-        section: {rule: value for rule, value in rules.items() if rule not in chosen}
+        section: {rule: value for rule, value in rules.items() if rule not in set_rules}
         for section, rules in Policy().model_dump(mode="json").items()
-        if (chosen := set_here.get(section, {})).keys() < rules.keys()
+        if (set_rules := sections.get(section, {})).keys() < rules.keys()
     }
     about = "The operator's policy. No call can override a rule; defaults restrict nothing."
-    chosen = {section: rules for section, rules in set_here.items() if rules}
-    return to_json({"about": about, "set": chosen, "defaults": defaults}).decode()
+    non_empty = {section: rules for section, rules in sections.items() if rules}
+    return to_json({"about": about, "set": non_empty, "defaults": defaults}).decode()
 
 
 def _read_file(path: Path) -> bytes:
@@ -86,9 +86,9 @@ def _parse(text: str) -> dict[str, object]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        where = _LINE_IN_ERROR.search(str(error))
-        place = f"line {where.group(1)}" if where else "the end of the file"
-        raise _policy_error(f"{place} is not TOML, or repeats a key") from None
+        match = _LINE_IN_ERROR.search(str(error))
+        location = f"line {match.group(1)}" if match else "the end of the file"
+        raise _policy_error(f"{location} is not TOML, or repeats a key") from None
     except (ValueError, RecursionError):
         raise _policy_error("a number is too long, or lists are nested too deeply") from None
 

@@ -65,7 +65,7 @@ class OpenTelemetryObserver:
     def record_request(self, method: str, route: str, retries: int) -> Generator[ReportStatus]:
         """Record one request, as described in `Observer.record_request`."""
         attributes: dict[str, str | int] = {"http.request.method": method, "http.route": route}
-        begin = time.perf_counter()
+        started = time.perf_counter()
         with self._tracer.start_as_current_span(
             f"{method} {route}",
             kind=SpanKind.CLIENT,
@@ -88,7 +88,7 @@ class OpenTelemetryObserver:
                 span.set_status(StatusCode.ERROR)
                 raise
             finally:
-                self._requests.record(time.perf_counter() - begin, attributes)
+                self._requests.record(time.perf_counter() - started, attributes)
                 if retries:
                     self._retries.add(1, {"http.request.method": method})
 

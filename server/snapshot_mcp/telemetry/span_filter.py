@@ -1,4 +1,4 @@
-"""Filter of exported spans: only known names and attributes leave, no untrusted text.
+"""Filter of exported spans: only known names and attributes are sent, and no untrusted text.
 
 The SDK's own spans contain names from the client, and the texts of exceptions.
 """
@@ -55,14 +55,15 @@ class SpanFilter(SpanExporter):
         return self._inner.force_flush(timeout_millis)
 
     def _filter(self, span: ReadableSpan) -> ReadableSpan:
-        ours = span.instrumentation_scope is not None and span.instrumentation_scope.name == SCOPE
+        scope = span.instrumentation_scope
+        is_own = scope is not None and scope.name == SCOPE
         attributes = dict(span.attributes or {})
         return ReadableSpan(
-            name=span.name if ours else self._filter_name(span.name),
+            name=span.name if is_own else self._filter_name(span.name),
             context=span.context,
             parent=span.parent,
             resource=span.resource,
-            attributes=attributes if ours else self._filter_attributes(attributes),
+            attributes=attributes if is_own else self._filter_attributes(attributes),
             kind=span.kind,
             status=Status(span.status.status_code),
             start_time=span.start_time,

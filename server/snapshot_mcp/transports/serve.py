@@ -74,19 +74,19 @@ def serve_http(settings: Settings, http_settings: "HttpSettings", *, host: str, 
     )
     _resume_garbage_collection()
     config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=DRAIN_TIMEOUT_SECONDS)
-    with _observe(settings, shows=settings.metrics):
+    with _observe(settings, serve_metrics=settings.metrics):
         Server(config).run(sockets=[listener])
 
 
 def _resume_garbage_collection() -> None:
-    """Turn collection on again, without the objects of the start, which all stay alive."""
+    """Turn garbage collection on again, except for the objects of the start: they stay alive."""
     gc.freeze()
     gc.enable()
 
 
-def _observe(settings: Settings, *, shows: bool = False) -> AbstractContextManager[None]:
+def _observe(settings: Settings, *, serve_metrics: bool = False) -> AbstractContextManager[None]:
     """Record spans and metrics if the settings ask for either."""
-    if not settings.exports and not shows:
+    if not settings.exports and not serve_metrics:
         return nullcontext()
     from snapshot_mcp.mcp_server.prompt_files import load_prompts  # noqa: PLC0415 - only with telemetry
     from snapshot_mcp.mcp_server.tools.toolsets import TOOLS  # noqa: PLC0415 - as above
@@ -94,7 +94,7 @@ def _observe(settings: Settings, *, shows: bool = False) -> AbstractContextManag
 
     tools = {tool.name for tool in TOOLS}
     names = tools | {prompt.name for prompt in load_prompts()}
-    return observe_process(os.environ, names, export=settings.exports, serve_metrics=shows)
+    return observe_process(os.environ, names, export=settings.exports, serve_metrics=serve_metrics)
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -1,4 +1,4 @@
-// The form in which the user types the confirmation text of a plan. The model has no access to it.
+// The form in which the user types the confirmation words of a plan. The model has no access to it.
 
 import { createElement, replaceChildren, submitOnEnter } from "./elements.js";
 import { formatTimestamp } from "./formatting.js";
@@ -7,11 +7,11 @@ import type { ToolResult } from "./tool-result.js";
 const MAX_INPUT_LENGTH = 200;
 
 export interface Confirmation {
-  /** The text that the user has to type. */
+  /** The confirmation words that the user has to type. */
   expectedText: string;
   buttonLabel: string;
   expiresAt: number | null;
-  /** Sends the text as the user typed it; the server compares it. */
+  /** Sends the words as the user typed them; the server compares them. */
   commit: (typedText: string) => Promise<ToolResult>;
   onCommitted: (result: ToolResult) => void;
   onCancel: () => void;

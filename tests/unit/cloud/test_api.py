@@ -1,4 +1,4 @@
-"""HTTP calls: limits, checks of the answer, and typed errors. A transport plays the cloud."""
+"""HTTP calls: limits, checks of the answer, and typed errors. A transport answers for the cloud."""
 
 import gzip
 import json

@@ -31,26 +31,26 @@ def tokens(
     return PlanTokens(key=lambda: key, principal=lambda: principal, cloud=cloud, now=lambda: now)
 
 
-def issued(intent: Intent = DELETE) -> str:
+def issue_token(intent: Intent = DELETE) -> str:
     return tokens().issue("plan-1", intent, "state-1")[0]
 
 
-def refusal(token: str, intent: Intent = DELETE, opener: PlanTokens | None = None) -> str:
+def refusal_message(token: str, intent: Intent = DELETE, opener: PlanTokens | None = None) -> str:
     with pytest.raises(RefusedError) as caught:
         (opener or tokens()).verify(token, intent)
     assert "Nothing was changed." in str(caught.value)
     return str(caught.value)
 
 
-def claims_of(token: str) -> dict[str, Any]:
+def decode_claims(token: str) -> dict[str, Any]:
     return jwt.decode(token, KEY, algorithms=["HS256"], options={"verify_signature": False})
 
 
-def signed(claims: Mapping[str, object], key: bytes = KEY, algorithm: str = "HS256") -> str:
+def sign_claims(claims: Mapping[str, object], key: bytes = KEY, algorithm: str = "HS256") -> str:
     return jwt.encode(dict(claims), key, algorithm=algorithm)
 
 
-def encoded(part: object) -> str:
+def encode_part(part: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
 
 
@@ -86,12 +86,12 @@ def test_a_token_is_accepted_for_the_intent_it_was_issued_for() -> None:
 
 @given(intents, intents)
 def test_a_token_is_accepted_for_the_same_intent_only(one: Intent, two: Intent) -> None:
-    token = issued(one)
+    token = issue_token(one)
     assert tokens().verify(token, one).id == "plan-1"
     if same(one, two):
         assert tokens().verify(token, two).id == "plan-1"
     else:
-        refusal(token, two)
+        refusal_message(token, two)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_token_is_accepted_for_the_same_intent_only(one: Intent, two: Intent) 
     ],
 )
 def test_a_token_is_refused_for_another_intent(intent: Intent, why: str) -> None:
-    assert why in refusal(issued(), intent)
+    assert why in refusal_message(issue_token(), intent)
 
 
 @pytest.mark.parametrize(
@@ -118,21 +118,21 @@ def test_a_token_is_refused_for_another_intent(intent: Intent, why: str) -> None
     ],
 )
 def test_every_argument_counts(arguments: Mapping[str, Argument]) -> None:
-    token = issued(Intent("restore_snapshot", 1, {"contract_id": 7, "new_vm_name": "web"}))
+    token = issue_token(Intent("restore_snapshot", 1, {"contract_id": 7, "new_vm_name": "web"}))
     same_in_other_order = Intent("restore_snapshot", 1, {"new_vm_name": "web", "contract_id": 7})
     assert tokens().verify(token, same_in_other_order).id == "plan-1"
-    assert "other arguments" in refusal(token, Intent("restore_snapshot", 1, arguments))
+    assert "other arguments" in refusal_message(token, Intent("restore_snapshot", 1, arguments))
 
 
 def test_a_token_is_for_one_principal_and_one_cloud() -> None:
     for opener in (tokens(principal="other"), tokens(cloud="https://cloud.example/v2")):
-        assert "someone else or another cloud" in refusal(issued(), opener=opener)
+        assert "someone else or another cloud" in refusal_message(issue_token(), opener=opener)
 
 
 @pytest.mark.parametrize("minutes", [10, 11, 60 * 24 * 365])
 def test_a_token_expires_after_ten_minutes(minutes: float) -> None:
     late = tokens(now=NOW + timedelta(minutes=minutes))
-    plan = late.verify(issued(), DELETE)
+    plan = late.verify(issue_token(), DELETE)
     with pytest.raises(RefusedError, match="expired") as caught:
         late.check_expiry(plan)
     assert "Nothing was changed." in str(caught.value)
@@ -158,51 +158,57 @@ def test_expiry_follows_the_given_clock() -> None:
 
 
 def test_a_token_signed_with_another_key_is_not_ours() -> None:
-    assert "not issued by this server" in refusal(issued(), opener=tokens(key=OTHER_KEY))
-    assert "not issued" in refusal(signed(claims_of(issued()), OTHER_KEY))
+    assert "not issued by this server" in refusal_message(
+        issue_token(), opener=tokens(key=OTHER_KEY)
+    )
+    assert "not issued" in refusal_message(sign_claims(decode_claims(issue_token()), OTHER_KEY))
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "nOnE"])
 def test_a_token_without_a_signature_is_not_ours(algorithm: str) -> None:
-    claims = claims_of(issued())
-    header = encoded({"alg": algorithm, "typ": "JWT"})
-    for signature in ("", issued().rpartition(".")[2]):
-        assert "not issued" in refusal(f"{header}.{encoded(claims)}.{signature}")
+    claims = decode_claims(issue_token())
+    header = encode_part({"alg": algorithm, "typ": "JWT"})
+    for signature in ("", issue_token().rpartition(".")[2]):
+        assert "not issued" in refusal_message(f"{header}.{encode_part(claims)}.{signature}")
 
 
 @pytest.mark.parametrize("algorithm", ["HS384", "HS512"])
 def test_a_token_of_another_algorithm_is_not_ours_even_with_our_key(algorithm: str) -> None:
     key = KEY * 2
-    token = signed(claims_of(issued()), key, algorithm)
-    assert "not issued" in refusal(token, opener=tokens(key=key))
+    token = sign_claims(decode_claims(issue_token()), key, algorithm)
+    assert "not issued" in refusal_message(token, opener=tokens(key=key))
 
 
-@pytest.mark.parametrize("claim", sorted(claims_of(issued())))
+@pytest.mark.parametrize("claim", sorted(decode_claims(issue_token())))
 def test_a_token_without_one_of_its_claims_is_not_ours(claim: str) -> None:
-    claims = {name: value for name, value in claims_of(issued()).items() if name != claim}
-    assert "not issued" in refusal(signed(claims))
+    claims = {name: value for name, value in decode_claims(issue_token()).items() if name != claim}
+    assert "not issued" in refusal_message(sign_claims(claims))
 
 
 def test_a_token_claims_what_it_is_bound_to() -> None:
-    assert set(claims_of(issued())) >= {"jti", "sub", "arg", "st", "aud", "exp"}
+    assert set(decode_claims(issue_token())) >= {"jti", "sub", "arg", "st", "aud", "exp"}
 
 
 def test_a_claim_that_was_changed_breaks_the_signature() -> None:
-    header, _, signature = issued().split(".")
-    claims = claims_of(issued()) | {"sub": "delete_snapshot/1702"}
-    forged = f"{header}.{encoded(claims)}.{signature}"
-    assert "not issued" in refusal(forged, Intent("delete_snapshot", 1702, {}))
+    header, _, signature = issue_token().split(".")
+    claims = decode_claims(issue_token()) | {"sub": "delete_snapshot/1702"}
+    forged = f"{header}.{encode_part(claims)}.{signature}"
+    assert "not issued" in refusal_message(forged, Intent("delete_snapshot", 1702, {}))
 
 
 @given(st.data())
 def test_a_token_that_was_cut_or_changed_anywhere_is_not_ours(data: st.DataObject) -> None:
-    token = issued()
-    place = data.draw(st.integers(0, len(token) - 1))
+    token = issue_token()
+    position = data.draw(st.integers(0, len(token) - 1))
     letter = data.draw(st.characters(codec="ascii"))
     # The last character of a part has unused bits, so changing it may not change the bytes.
-    assume(letter != token[place] and token[place + 1 : place + 2] not in ("", "."))
-    for broken in (token[:place], token[place + 1 :], token[:place] + letter + token[place + 1 :]):
-        refusal(broken)
+    assume(letter != token[position] and token[position + 1 : position + 2] not in ("", "."))
+    for broken in (
+        token[:position],
+        token[position + 1 :],
+        token[:position] + letter + token[position + 1 :],
+    ):
+        refusal_message(broken)
 
 
 @pytest.mark.parametrize(
@@ -210,27 +216,29 @@ def test_a_token_that_was_cut_or_changed_anywhere_is_not_ours(data: st.DataObjec
     ["", ".", "..", "...", "a.b.c", "e30.e30.e30", "\u00e9.\u00e9.\u00e9", "\0", "plan-1", "[.[.["],
 )
 def test_text_that_is_not_a_token_is_refused(token: str) -> None:
-    assert "not issued by this server" in refusal(token)
+    assert "not issued by this server" in refusal_message(token)
 
 
 @given(st.text(max_size=200))
 def test_arbitrary_text_is_refused_without_a_crash(text: str) -> None:
-    assert "not issued by this server" in refusal(text)
+    assert "not issued by this server" in refusal_message(text)
 
 
 def test_a_token_that_is_too_long_is_not_decoded() -> None:
-    long = signed({**claims_of(issued()), "padding": "x" * 2_000})
-    assert "not issued" in refusal(long)
-    assert len(issued(Intent("restore_snapshot", 2**63 - 1, {"new_vm_name": "x" * 50}))) <= 1_000
+    long = sign_claims({**decode_claims(issue_token()), "padding": "x" * 2_000})
+    assert "not issued" in refusal_message(long)
+    assert (
+        len(issue_token(Intent("restore_snapshot", 2**63 - 1, {"new_vm_name": "x" * 50}))) <= 1_000
+    )
 
 
 def test_a_refused_token_is_not_repeated_in_the_message() -> None:
-    assert "SECRET" not in refusal("SECRET.SECRET.SECRET")
+    assert "SECRET" not in refusal_message("SECRET.SECRET.SECRET")
 
 
 def test_a_token_does_not_contain_the_cloud_the_principal_or_the_arguments() -> None:
     intent = Intent("restore_snapshot", 1, {"new_vm_name": "launch-of-x"})
-    text = json.dumps(claims_of(tokens(principal="alice").issue("plan-1", intent, "s")[0]))
+    text = json.dumps(decode_claims(tokens(principal="alice").issue("plan-1", intent, "s")[0]))
     for hidden in ("cloud.example", "alice", "launch-of-x"):
         assert hidden not in text
 
@@ -241,7 +249,7 @@ def test_a_missing_key_is_not_reported_as_a_forged_token() -> None:
 
     opener = PlanTokens(key=broken, principal=lambda: "local", cloud=CLOUD, now=lambda: NOW)
     with pytest.raises(LedgerError):
-        opener.verify(issued(), DELETE)
+        opener.verify(issue_token(), DELETE)
     with pytest.raises(LedgerError):
         opener.issue("plan-1", DELETE, "state-1")
 

@@ -52,11 +52,11 @@ def test_concurrent_threads_get_the_same_key(tmp_path: Path) -> None:
         start = threading.Barrier(4)
         keys: list[bytes] = []
 
-        def ask(folder: Path = folder, start: threading.Barrier = start) -> None:
+        def load_together(folder: Path = folder, start: threading.Barrier = start) -> None:
             start.wait(ANSWER_TIMEOUT_SECONDS)
             keys.append(load_key(folder))  # noqa: B023 - joined before the next round
 
-        threads = [threading.Thread(target=ask, daemon=True) for _ in range(4)]
+        threads = [threading.Thread(target=load_together, daemon=True) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -84,25 +84,25 @@ def test_concurrent_processes_get_the_same_key(tmp_path: Path) -> None:
 def test_the_second_process_uses_the_key_of_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    theirs = "ab" * 32
+    first_key = "ab" * 32
     link = os.link
 
-    def beaten(source: Path, target: Path) -> None:
-        target.write_text(theirs, encoding="ascii")
+    def link_after_another(source: Path, target: Path) -> None:
+        target.write_text(first_key, encoding="ascii")
         link(source, target)
 
-    monkeypatch.setattr(os, "link", beaten)
-    assert load_key(tmp_path).hex() == theirs
+    monkeypatch.setattr(os, "link", link_after_another)
+    assert load_key(tmp_path).hex() == first_key
     assert [file.name for file in tmp_path.iterdir()] == [KEY_FILE]
 
 
 def test_a_file_system_without_hard_links_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_links(source: Path, target: Path) -> None:
+    def refuse_link(source: Path, target: Path) -> None:
         raise PermissionError(1, "no hard links here", str(source), None, str(target))
 
-    monkeypatch.setattr(os, "link", no_links)
+    monkeypatch.setattr(os, "link", refuse_link)
     key = load_key(tmp_path)
     assert load_key(tmp_path) == key
     assert [file.name for file in tmp_path.iterdir()] == [KEY_FILE]
@@ -111,10 +111,10 @@ def test_a_file_system_without_hard_links_works(
 def test_a_key_file_that_cannot_be_written_leaves_no_draft(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(handle: int) -> None:
+    def fail_for_lack_of_space(handle: int) -> None:
         raise OSError(28, "no space left", str(handle))
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", fail_for_lack_of_space)
     with pytest.raises(LedgerError):
         load_key(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -442,7 +442,7 @@ async def test_a_cursor_is_valid_for_its_own_list_only() -> None:
             await list_virtual_machines(finder(reader), "s", 2, vm_cursor)
 
 
-def encoded(value: Any) -> str:  # noqa: ANN401 - whatever JSON can say
+def encode_cursor(value: Any) -> str:  # noqa: ANN401 - any JSON value
     return base64.urlsafe_b64encode(json.dumps(value).encode()).decode()
 
 
@@ -458,15 +458,15 @@ def encoded(value: Any) -> str:  # noqa: ANN401 - whatever JSON can say
         "2",
         "=" * 200,
         "A" * 10_000,
-        encoded(None),
-        encoded([1, 2]),
-        encoded([1, 2, 3]),
-        encoded([1, 2, 3, 4]),
-        encoded([1.0, 2.0, 3.0]),
-        encoded([True, True, True]),
-        encoded(["1", "2", "3"]),
-        encoded([[1], [2], [3]]),
-        encoded({"0": 1, "1": 2, "2": 3}),
+        encode_cursor(None),
+        encode_cursor([1, 2]),
+        encode_cursor([1, 2, 3]),
+        encode_cursor([1, 2, 3, 4]),
+        encode_cursor([1.0, 2.0, 3.0]),
+        encode_cursor([True, True, True]),
+        encode_cursor(["1", "2", "3"]),
+        encode_cursor([[1], [2], [3]]),
+        encode_cursor({"0": 1, "1": 2, "2": 3}),
         "[" * 100,
     ],
 )
@@ -494,7 +494,7 @@ cursors = st.one_of(
     st.text(max_size=60),
     st.text(st.characters(), max_size=20),
     st.binary(max_size=60).map(lambda raw: base64.urlsafe_b64encode(raw).decode()),
-    json_values.map(encoded),
+    json_values.map(encode_cursor),
 )
 
 

@@ -119,11 +119,11 @@ async def test_paging_through_a_long_list_without_filters_shows_each_entry_once(
     assert ids == list(range(MANY, 0, -1))
 
 
-@pytest.mark.parametrize("place", ["first", "last", "middle", "no time", "oldest first"])
-async def test_a_list_that_is_not_sorted_by_time_is_read_in_full(place: str) -> None:
+@pytest.mark.parametrize("anomaly", ["first", "last", "middle", "no time", "oldest first"])
+async def test_a_list_that_is_not_sorted_by_time_is_read_in_full(anomaly: str) -> None:
     rows = rows_of(MANY)
     newest = rows[0] | {"id": MANY + 1, "created_at": (NOW + timedelta(days=30)).isoformat()}
-    match place:
+    match anomaly:
         case "first":
             rows.insert(50, newest)
         case "last":

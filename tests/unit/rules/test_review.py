@@ -23,7 +23,7 @@ NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 BOX = ReviewedVm(5, "box", "ACTIVE", NOW - timedelta(days=90))
 
 
-def shot(number: int, days: float | None = 1, **others: Any) -> Snapshot:  # noqa: ANN401 - fields
+def make_snapshot(number: int, days: float | None = 1, **others: Any) -> Snapshot:  # noqa: ANN401 - fields
     """Return a ready snapshot of the VM "box", `days` old."""
     taken = None if days is None else NOW - timedelta(days=days)
     usual = {"status": "SUCCESS", "vm_id": 5, "vm_name": "box", "vm_status": "ACTIVE", "size": 10}
@@ -31,7 +31,7 @@ def shot(number: int, days: float | None = 1, **others: Any) -> Snapshot:  # noq
     return Snapshot.model_validate({"id": number} | fields)
 
 
-def reviewed(
+def make_review(
     snapshots: Iterable[Snapshot],
     vms: Iterable[ReviewedVm] = (BOX,),
     *,
@@ -53,29 +53,39 @@ def ids(finding: Any) -> list[int]:  # noqa: ANN401 - of snapshots or of VMs
 
 
 def test_an_empty_account_has_no_findings() -> None:
-    found = reviewed([], [])
+    found = make_review([], [])
     assert (found.snapshots, found.size, found.month_cost_estimate) == (0, 0, 0)
     assert as_text(found).count("\n") == 0
 
 
 def test_a_vm_is_gone_if_its_status_is_deleted_or_it_is_not_listed() -> None:
-    deleted = shot(1, vm_id=6, vm_status="DELETED")
-    unlisted = shot(2, vm_id=7, vm_status=None, size=30)
-    alive = [shot(3, vm_status=None), shot(4, vm_id=8, vm_status="ACTIVE"), shot(5, vm_id=None)]
-    found = reviewed([deleted, unlisted, *alive])
+    deleted = make_snapshot(1, vm_id=6, vm_status="DELETED")
+    unlisted = make_snapshot(2, vm_id=7, vm_status=None, size=30)
+    alive = [
+        make_snapshot(3, vm_status=None),
+        make_snapshot(4, vm_id=8, vm_status="ACTIVE"),
+        make_snapshot(5, vm_id=None),
+    ]
+    found = make_review([deleted, unlisted, *alive])
     assert ids(found.vm_gone) == [2, 1]
     assert (found.vm_gone.count, found.vm_gone.size) == (2, 40)
-    assert ids(reviewed([deleted, unlisted], all_listed=False).vm_gone) == [1]
+    assert ids(make_review([deleted, unlisted], all_listed=False).vm_gone) == [1]
 
 
 def test_a_deleted_vm_in_the_list_is_not_reported_as_unprotected() -> None:
-    found = reviewed([shot(1, vm_status=None)], [BOX._replace(status="DELETED")])
+    found = make_review([make_snapshot(1, vm_status=None)], [BOX._replace(status="DELETED")])
     assert ids(found.vm_gone) == [1]
     assert (found.virtual_machines, found.no_recent.count) == (0, 0)
 
 
 def test_failed_snapshots_are_found_and_do_not_protect() -> None:
-    found = reviewed([shot(1, 1, status="ERROR"), shot(2, 20), shot(3, 1, status="CREATING")])
+    found = make_review(
+        [
+            make_snapshot(1, 1, status="ERROR"),
+            make_snapshot(2, 20),
+            make_snapshot(3, 1, status="CREATING"),
+        ]
+    )
     assert ids(found.failed) == [1]
     assert ids(found.no_recent) == [5]
     assert found.no_recent.virtual_machines[0].last_snapshot == NOW - timedelta(days=20)
@@ -85,43 +95,43 @@ def test_failed_snapshots_are_found_and_do_not_protect() -> None:
 @pytest.mark.parametrize(
     ("snapshots", "expected"),
     [
-        ([shot(1, 8)], [1]),
-        ([shot(1, 7)], []),  # still recent
-        ([shot(1, 8), shot(2, 1)], []),
-        ([shot(1, 8), shot(2, 9)], []),  # it follows another one
-        ([shot(1, 8), shot(2, 1, status="ERROR")], [1]),
-        ([shot(1, None)], []),
-        ([shot(1, 8, vm_id=None)], []),
-        ([shot(1, 8, vm_status="DELETED")], []),  # reported as an orphan
+        ([make_snapshot(1, 8)], [1]),
+        ([make_snapshot(1, 7)], []),  # still recent
+        ([make_snapshot(1, 8), make_snapshot(2, 1)], []),
+        ([make_snapshot(1, 8), make_snapshot(2, 9)], []),  # it follows another one
+        ([make_snapshot(1, 8), make_snapshot(2, 1, status="ERROR")], [1]),
+        ([make_snapshot(1, None)], []),
+        ([make_snapshot(1, 8, vm_id=None)], []),
+        ([make_snapshot(1, 8, vm_status="DELETED")], []),  # reported as an orphan
     ],
 )
 def test_never_followed_means_the_only_ready_and_not_recent_snapshot_of_a_vm(
     snapshots: list[Snapshot], expected: list[int]
 ) -> None:
-    assert ids(reviewed(snapshots).never_followed) == expected
+    assert ids(make_review(snapshots).never_followed) == expected
 
 
 @pytest.mark.parametrize(
     ("snapshots", "recent_days", "expected"),
     [
         ([], 7, [5]),
-        ([shot(1, 7)], 7, []),
-        ([shot(1, 7.01)], 7, [5]),
-        ([shot(1, 7.01)], 8, []),
-        ([shot(1, -1)], 7, []),
-        ([shot(1, 30), shot(2, None)], 7, []),  # this one may be recent
-        ([shot(1, 1, vm_id=6)], 7, [5]),
+        ([make_snapshot(1, 7)], 7, []),
+        ([make_snapshot(1, 7.01)], 7, [5]),
+        ([make_snapshot(1, 7.01)], 8, []),
+        ([make_snapshot(1, -1)], 7, []),
+        ([make_snapshot(1, 30), make_snapshot(2, None)], 7, []),  # this one may be recent
+        ([make_snapshot(1, 1, vm_id=6)], 7, [5]),
     ],
 )
 def test_vms_without_a_recent_ready_snapshot_are_found(
     snapshots: list[Snapshot], recent_days: int, expected: list[int]
 ) -> None:
-    assert ids(reviewed(snapshots, recent_days=recent_days).no_recent) == expected
+    assert ids(make_review(snapshots, recent_days=recent_days).no_recent) == expected
 
 
 def test_vms_without_any_snapshot_come_first_then_the_oldest() -> None:
     vms = [BOX._replace(id=number) for number in (1, 2, 3)]
-    found = reviewed([shot(1, 20, vm_id=1), shot(2, 40, vm_id=2)], vms)
+    found = make_review([make_snapshot(1, 20, vm_id=1), make_snapshot(2, 40, vm_id=2)], vms)
     assert ids(found.no_recent) == [3, 2, 1]
     assert "3 box never" in as_text(found)
 
@@ -129,7 +139,7 @@ def test_vms_without_any_snapshot_come_first_then_the_oldest() -> None:
 def test_rehearsal_vms_are_found_oldest_first_and_not_reported_as_unprotected() -> None:
     young = ReviewedVm(8, "rehearsal-b", "ACTIVE", NOW)
     old = ReviewedVm(9, "rehearsal-a", "SHUTOFF", NOW - timedelta(days=3))
-    found = reviewed([], [young, old])
+    found = make_review([], [young, old])
     assert ids(found.rehearsals) == [9, 8]
     assert found.no_recent.count == 0
     text = as_text(found)
@@ -139,14 +149,14 @@ def test_rehearsal_vms_are_found_oldest_first_and_not_reported_as_unprotected() 
 
 def test_growth_covers_thirty_days_by_vm_largest_first() -> None:
     snapshots = [
-        shot(1, 31, size=100),
-        shot(2, 30, size=3),
-        shot(3, 1, size=4),
-        shot(4, 1, vm_id=6, vm_name="gone", size=9),
-        shot(5, 40, vm_id=7, size=50),
-        shot(6, None, size=1),
+        make_snapshot(1, 31, size=100),
+        make_snapshot(2, 30, size=3),
+        make_snapshot(3, 1, size=4),
+        make_snapshot(4, 1, vm_id=6, vm_name="gone", size=9),
+        make_snapshot(5, 40, vm_id=7, size=50),
+        make_snapshot(6, None, size=1),
     ]
-    found = reviewed(snapshots).growth
+    found = make_review(snapshots).growth
     assert (found.count, found.size) == (2, 16)
     first, second = found.virtual_machines
     assert (first.vm_id, first.vm_name, first.recent_count, first.recent_size) == (6, "gone", 1, 9)
@@ -154,7 +164,7 @@ def test_growth_covers_thirty_days_by_vm_largest_first() -> None:
 
 
 def test_an_unknown_size_counts_as_zero_and_is_reported() -> None:
-    found = reviewed([shot(1, size=None), shot(2, size=10)])
+    found = make_review([make_snapshot(1, size=None), make_snapshot(2, size=10)])
     assert (found.size, found.size_not_known) == (10, 1)
     assert "1 are of unknown size" in as_text(found)
 
@@ -166,7 +176,7 @@ def test_a_gigabyte_costs_about_seven_cents_a_month() -> None:
 
 def test_twenty_findings_cost_at_most_500_tokens_of_text() -> None:
     gone = [
-        shot(
+        make_snapshot(
             1700 + number,
             3 * number,
             vm_id=793_650,
@@ -176,7 +186,7 @@ def test_twenty_findings_cost_at_most_500_tokens_of_text() -> None:
         for number in range(5)
     ]
     failed = [
-        shot(1710 + number, number, status="ERROR", name=f"box-nightly-{number}")
+        make_snapshot(1710 + number, number, status="ERROR", name=f"box-nightly-{number}")
         for number in range(5)
     ]
     vms = [
@@ -186,7 +196,7 @@ def test_twenty_findings_cost_at_most_500_tokens_of_text() -> None:
         ReviewedVm(793_800 + number, f"rehearsal-box-{number}", "ACTIVE", NOW)
         for number in range(3)
     ]
-    text = as_text(reviewed([*gone, *failed], [*vms, *left]))
+    text = as_text(make_review([*gone, *failed], [*vms, *left]))
     assert text.count("\n") >= 20 + 4
     assert count_tokens(text) <= 500
 
@@ -194,25 +204,27 @@ def test_twenty_findings_cost_at_most_500_tokens_of_text() -> None:
 def test_untrusted_text_is_quoted_unless_it_is_one_plain_word() -> None:
     odd = 'x" 1 2\\'
     vm = ReviewedVm(5, f"rehearsal-{odd}", odd, None)
-    text = as_text(reviewed([shot(1, name=odd, vm_name=odd, status="ERROR")], [vm]))
+    text = as_text(make_review([make_snapshot(1, name=odd, vm_name=odd, status="ERROR")], [vm]))
     assert text.count('"x\\" 1 2\\\\"') == 2
     assert text.count('"rehearsal-x\\" 1 2\\\\"') == 2
     assert odd not in text.replace('\\"', "")
 
 
-def memory_of(count: int) -> int:
-    """Return the peak of bytes while `number` snapshots of five VMs are reviewed."""
+def measure_peak_memory(count: int) -> int:
+    """Return the peak memory in bytes of a review of `count` snapshots of five VMs."""
     tracemalloc.start()
     try:
-        reviewed(shot(number, number % 40, vm_id=number % 5) for number in range(1, count))
+        make_review(
+            make_snapshot(number, number % 40, vm_id=number % 5) for number in range(1, count)
+        )
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
 
 
 def test_memory_does_not_grow_with_the_number_of_snapshots() -> None:
-    memory_of(10)  # allocations that happen once
-    assert memory_of(2_000) < 2 * memory_of(200)
+    measure_peak_memory(10)  # allocations that happen once
+    assert measure_peak_memory(2_000) < 2 * measure_peak_memory(200)
 
 
 snapshots = st.builds(
@@ -243,18 +255,18 @@ machines = st.lists(
 def test_the_order_of_snapshots_does_not_matter(
     history: list[Snapshot], vms: list[ReviewedVm], days: int, max_entries: int, dice: Random
 ) -> None:
-    found = reviewed(history, vms, recent_days=days, max_entries=max_entries)
+    found = make_review(history, vms, recent_days=days, max_entries=max_entries)
     mixed, mixed_vms = list(history), list(vms)
     dice.shuffle(mixed)
     dice.shuffle(mixed_vms)
-    assert reviewed(mixed, mixed_vms, recent_days=days, max_entries=max_entries) == found
+    assert make_review(mixed, mixed_vms, recent_days=days, max_entries=max_entries) == found
 
 
 @given(histories, machines, st.integers(1, 40), st.integers(1, 5))
 def test_every_finding_matches_a_simple_count(
     history: list[Snapshot], vms: list[ReviewedVm], days: int, max_entries: int
 ) -> None:
-    found = reviewed(history, vms, recent_days=days, max_entries=max_entries)
+    found = make_review(history, vms, recent_days=days, max_entries=max_entries)
     living = {vm.id for vm in vms if vm.status != "DELETED"}
     left = {vm.id for vm in vms if vm.id in living and is_rehearsal(vm.name)}
     recent = NOW - timedelta(days=days)
@@ -290,7 +302,7 @@ def test_every_finding_matches_a_simple_count(
 def test_findings_are_limited_and_report_the_number_of_other_entries(
     history: list[Snapshot], vms: list[ReviewedVm], max_entries: int
 ) -> None:
-    found = reviewed(history, vms, max_entries=max_entries)
+    found = make_review(history, vms, max_entries=max_entries)
     for finding in (found.vm_gone, found.failed, found.never_followed):
         assert len(finding.snapshots) == min(finding.count, max_entries)
         assert len(finding.snapshots) + finding.more == finding.count
@@ -306,7 +318,7 @@ def test_findings_are_limited_and_report_the_number_of_other_entries(
 def test_a_never_followed_snapshot_is_alone_and_its_listed_vm_has_no_recent_one(
     history: list[Snapshot], vms: list[ReviewedVm]
 ) -> None:
-    found = reviewed(history, vms, max_entries=60)
+    found = make_review(history, vms, max_entries=60)
     for named in found.never_followed.snapshots:
         alike = [
             snapshot.id

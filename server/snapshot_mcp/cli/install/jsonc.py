@@ -78,21 +78,21 @@ def parse_object(text: str, start: int) -> JsonObject:
     """Return the object whose opening brace is at `start`; the text must be valid JSON."""
     decoder = JSONDecoder()
     members: list[Member] = []
-    at = _skip_blanks(text, start + 1)
-    while text[at] != "}":
-        key, key_end = cast("tuple[str, int]", decoder.raw_decode(text, at))
+    position = _skip_blanks(text, start + 1)
+    while text[position] != "}":
+        key, key_end = cast("tuple[str, int]", decoder.raw_decode(text, position))
         value_start = _skip_blanks(text, _skip_blanks(text, key_end) + 1)
         value, end = cast("tuple[object, int]", decoder.raw_decode(text, value_start))
-        members.append(Member(key, value, at, value_start, end))
-        at = _skip_blanks(text, end)
-        if text[at] == ",":
-            at = _skip_blanks(text, at + 1)
-    return JsonObject(start, at, tuple(members))
+        members.append(Member(key, value, position, value_start, end))
+        position = _skip_blanks(text, end)
+        if text[position] == ",":
+            position = _skip_blanks(text, position + 1)
+    return JsonObject(start, position, tuple(members))
 
 
-def _skip_blanks(text: str, at: int) -> int:
-    match = _BLANK.match(text, at)
-    return match.end() if match else at
+def _skip_blanks(text: str, position: int) -> int:
+    match = _BLANK.match(text, position)
+    return match.end() if match else position
 
 
 def _blank(text: str) -> str:

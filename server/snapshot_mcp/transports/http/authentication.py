@@ -107,7 +107,7 @@ def _rate_limited(seconds: float) -> ErrorResponse:
 
 
 def _is_stream(scope: Scope) -> bool:
-    """Return whether it is a request for a stream, of either era, which ends with its token."""
+    """Return whether the request opens a stream, in either era. A stream ends with its token."""
     # Source: the SDK rejects a message of 2026-07-28 whose header names another method.
     method = Headers(scope=scope).get("mcp-method")
     return scope["method"] == "GET" or method == "subscriptions/listen"

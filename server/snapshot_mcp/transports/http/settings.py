@@ -59,7 +59,7 @@ class HttpSettings(BaseModel):
 
     @property
     def host_names(self) -> tuple[str, ...]:
-        """The names by which clients on other machines may call this service."""
+        """The host names under which clients on other machines reach this service."""
         audience_host = urlsplit(self.audience).netloc if self.audience else ""
         return (*self.allowed_hosts, *([audience_host] if audience_host else ()))
 
@@ -128,8 +128,8 @@ def _check_issuer(values: Mapping[str, str]) -> None:
         )
     for name in (_ISSUER, _AUDIENCE, _JWKS_URL):
         if url := values.get(name):
-            why = "it decides which tokens are trusted"
-            validate_url(name, url, example="https://login.example", reason=why)
+            reason = "it decides which tokens are trusted"
+            validate_url(name, url, example="https://login.example", reason=reason)
 
 
 def _read_static_tokens(values: Mapping[str, str]) -> tuple[StaticToken, ...]:
