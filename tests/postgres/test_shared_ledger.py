@@ -227,10 +227,10 @@ async def test_an_unresponsive_database_is_reported_within_the_time_limit(
     ledger = shared.ledger()
     await ledger.record("planned", ATTEMPT)
     with paused(shared.server):
-        begin = time.monotonic()
+        started = time.monotonic()
         with pytest.raises(LedgerError, match="Nothing was changed") as caught:
             await ledger.record("sent", ATTEMPT)
-        assert time.monotonic() - begin < 15  # without the limit, 20 s
+        assert time.monotonic() - started < 15  # without the limit, 20 s
     assert "SNAPSHOT_MCP_DATABASE_URL" in str(caught.value)
     assert PASSWORD not in repr(caught.value.__cause__)
     assert await ledger.was_sent("no such plan") is False
@@ -245,12 +245,12 @@ async def test_nothing_is_sent_if_the_database_cannot_be_used(
         "wrong password": shared.server.url(shared.name, password="other"),  # noqa: S106 - a wrong password
         "no such database": shared.server.url("nowhere"),
     }
-    begin = time.monotonic()
+    started = time.monotonic()
     with open_ledger_backend(None, SecretStr(urls[address]), now) as backend:  # pyright: ignore[reportArgumentType] - no folder is touched
         with pytest.raises(LedgerError, match="Nothing was changed") as caught:
             await backend.ledger.record("sent", ATTEMPT)
         assert PASSWORD not in str(caught.value)
-    assert time.monotonic() - begin < ANSWER_TIMEOUT_SECONDS
+    assert time.monotonic() - started < ANSWER_TIMEOUT_SECONDS
 
 
 # Shared by replicas.
@@ -317,11 +317,11 @@ async def test_the_rate_limit_holds_across_replicas_and_reserves_requests_for_wr
     async def send(rate_limiter: SharedRateLimiter) -> None:
         for _ in range(20):
             if await rate_limiter.try_acquire("reads") == 0:
-                assert await until(rate_limiter) == 0
+                assert await acquire(rate_limiter) == 0
                 permitted.append("read")
 
-    async def until(rate_limiter: SharedRateLimiter) -> float:
-        # Wait for a moment if another replica is counting.
+    async def acquire(rate_limiter: SharedRateLimiter) -> float:
+        # If another replica is counting, try again after a moment.
         while 0 < (seconds := await rate_limiter.try_acquire("all")) < 1:  # noqa: ASYNC110 - as above
             await anyio.sleep(seconds)
         return seconds
@@ -330,7 +330,7 @@ async def test_the_rate_limit_holds_across_replicas_and_reserves_requests_for_wr
         for rate_limiter in rate_limiters:
             group.start_soon(send, rate_limiter)
     assert permitted == ["read"] * 25
-    assert [await until(rate_limiters[number % 3]) == 0 for number in range(6)] == [True] * 5 + [
+    assert [await acquire(rate_limiters[number % 3]) == 0 for number in range(6)] == [True] * 5 + [
         False
     ]
     assert 50 < await rate_limiters[0].try_acquire("all") <= 61

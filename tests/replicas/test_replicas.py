@@ -80,9 +80,9 @@ async def test_replicas_do_nothing_twice_keep_the_rate_limit_and_report_correctl
                     await anyio.to_thread.run_sync(second.start)
                     for _ in range(2):
                         await Load(front.url, 10, tokens, is_allowed).work(0)
-            rows = await ledger(tmp_path, url)
+            rows = await read_ledger(tmp_path, url)
             snapshots = {
-                snapshot["id"]: snapshot for snapshot in await all_snapshots(cloud_process)
+                snapshot["id"]: snapshot for snapshot in await list_all_snapshots(cloud_process)
             }
             forwarded, arrivals = cloud_proxy.forwarded, cloud_proxy.arrivals
     reported = load.reported
@@ -101,7 +101,7 @@ async def test_replicas_do_nothing_twice_keep_the_rate_limit_and_report_correctl
     assert [
         find_contradiction(change, rows, forwarded, set(snapshots)) for change in reported
     ].count("") == len(reported)
-    assert find_unended(rows) == []
+    assert find_unsettled(rows) == []
     assert find_unauthorized(reported, rows) == []
     assert load.forbidden >= CALLS / 50
     done = run_command("ledger", "verify", env=environment(tmp_path, SNAPSHOT_MCP_DATABASE_URL=url))
@@ -131,7 +131,7 @@ async def kill_and_restart(load: Load, replica: ServerProcess) -> None:
         await anyio.to_thread.run_sync(action)
 
 
-async def all_snapshots(cloud_process: ServerProcess) -> list[dict[str, int]]:
+async def list_all_snapshots(cloud_process: ServerProcess) -> list[dict[str, int]]:
     async with httpx.AsyncClient(
         headers={"api_key": KEY}, timeout=ANSWER_TIMEOUT_SECONDS
     ) as client:
@@ -147,7 +147,7 @@ async def all_snapshots(cloud_process: ServerProcess) -> list[dict[str, int]]:
 
 async def find_ids(cloud_process: ServerProcess) -> tuple[list[int], list[int]]:
     """Return the ids of the initial snapshots and VMs."""
-    snapshots = await all_snapshots(cloud_process)
+    snapshots = await list_all_snapshots(cloud_process)
     async with httpx.AsyncClient(
         headers={"api_key": KEY}, timeout=ANSWER_TIMEOUT_SECONDS
     ) as client:
@@ -156,7 +156,7 @@ async def find_ids(cloud_process: ServerProcess) -> tuple[list[int], list[int]]:
     return [snapshot["id"] for snapshot in snapshots], [entry["id"] for entry in vms]
 
 
-async def ledger(folder: Path, url: str) -> list[Row]:
+async def read_ledger(folder: Path, url: str) -> list[Row]:
     with open_ledger_backend(folder, SecretStr(url), utc_now) as backend:
         assert await backend.ledger.unsettled() == []
         return await backend.ledger.rows()
@@ -225,7 +225,7 @@ def find_unauthorized(reported: Sequence[ReportedChange], rows: Sequence[Row]) -
     return done
 
 
-def find_unended(rows: Sequence[Row]) -> list[str]:
+def find_unsettled(rows: Sequence[Row]) -> list[str]:
     """Return the attempts that were sent and have no outcome in the ledger."""
     sent = {row.attempt for row in rows if row.event == "sent"}
     return sorted(sent - {row.attempt for row in rows if row.event in ENDS})

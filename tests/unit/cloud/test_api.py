@@ -64,18 +64,18 @@ def raise_error(error: Exception) -> Handler:
     return fail
 
 
-def unchanged(body: object) -> object:
+def return_unchanged(body: object) -> object:
     return body
 
 
 async def read(transport: Handler | httpx.AsyncBaseTransport, seconds: float = 10.0) -> object:
     async with open_api(transport, seconds=seconds) as api:
-        return await api.read("/core/snapshots/1701", "snapshot 1701", unchanged)
+        return await api.read("/core/snapshots/1701", "snapshot 1701", return_unchanged)
 
 
 async def write(transport: Handler | httpx.AsyncBaseTransport, seconds: float = 10.0) -> object:
     async with open_api(transport, seconds=seconds) as api:
-        return await api.write("DELETE", "/core/snapshots/1701", "the deletion", unchanged)
+        return await api.write("DELETE", "/core/snapshots/1701", "the deletion", return_unchanged)
 
 
 Call = Callable[[Handler | httpx.AsyncBaseTransport], Awaitable[object]]
@@ -392,9 +392,9 @@ async def test_a_missing_object_and_a_missing_api_call_have_different_messages(
 ) -> None:
     async with open_api(respond_with(404, {"status": False, "message": SECRET})) as api:
         with pytest.raises(NotFoundError, match=message):
-            await api.read("/core", subject, unchanged)
+            await api.read("/core", subject, return_unchanged)
         with pytest.raises(NotFoundError, match="does not exist"):
-            await api.write("DELETE", "/core", subject, unchanged)
+            await api.write("DELETE", "/core", subject, return_unchanged)
 
 
 @pytest.mark.parametrize(

@@ -157,15 +157,17 @@ identified = st.tuples(objects, st.integers(min_value=1, max_value=MAX_ID)).map(
 )
 
 
-def all_texts(value: object) -> list[str]:
+def collect_texts(value: object) -> list[str]:
     if isinstance(value, str):
         return [value]
     if isinstance(value, FrozenModel):
         return [
-            text for name in type(value).model_fields for text in all_texts(getattr(value, name))
+            text
+            for name in type(value).model_fields
+            for text in collect_texts(getattr(value, name))
         ]
     entries = cast("tuple[object, ...]", value) if isinstance(value, tuple) else ()
-    return [text for entry in entries for text in all_texts(entry)]
+    return [text for entry in entries for text in collect_texts(entry)]
 
 
 @given(values)
@@ -189,7 +191,7 @@ def test_an_object_with_an_id_is_always_parsed_into_the_declared_types(
 @given(identified)
 def test_all_parsed_text_is_sanitized(raw: Mapping[str, object]) -> None:
     for parsed in (parse_snapshot(raw), parse_virtual_machine(raw)):
-        for text in all_texts(parsed):
+        for text in collect_texts(parsed):
             assert is_sanitized(text, 2_000)
 
 

@@ -21,7 +21,7 @@ CLOUD = "https://cloud.example/v1"
 DELETE = Intent("delete_snapshot", 1701, {})
 
 
-def tokens(
+def make_tokens(
     *,
     key: bytes = KEY,
     principal: str = "local",
@@ -32,12 +32,12 @@ def tokens(
 
 
 def issue_token(intent: Intent = DELETE) -> str:
-    return tokens().issue("plan-1", intent, "state-1")[0]
+    return make_tokens().issue("plan-1", intent, "state-1")[0]
 
 
 def refusal_message(token: str, intent: Intent = DELETE, opener: PlanTokens | None = None) -> str:
     with pytest.raises(RefusedError) as caught:
-        (opener or tokens()).verify(token, intent)
+        (opener or make_tokens()).verify(token, intent)
     assert "Nothing was changed." in str(caught.value)
     return str(caught.value)
 
@@ -70,7 +70,7 @@ intents = st.builds(
 )
 
 
-def same(one: Intent, two: Intent) -> bool:
+def is_same_intent(one: Intent, two: Intent) -> bool:
     def key(intent: Intent) -> tuple[str, int, str]:
         return intent.tool, intent.target, json.dumps(intent.arguments, sort_keys=True)
 
@@ -78,18 +78,18 @@ def same(one: Intent, two: Intent) -> bool:
 
 
 def test_a_token_is_accepted_for_the_intent_it_was_issued_for() -> None:
-    token, expires_at = tokens().issue("plan-1", DELETE, "state-1")
+    token, expires_at = make_tokens().issue("plan-1", DELETE, "state-1")
     assert expires_at == (NOW + TOKEN_TTL).replace(microsecond=0)
-    assert tokens().verify(token, DELETE) == Plan("plan-1", "state-1", expires_at)
+    assert make_tokens().verify(token, DELETE) == Plan("plan-1", "state-1", expires_at)
     assert timedelta(minutes=9) < expires_at - NOW <= timedelta(minutes=10)
 
 
 @given(intents, intents)
 def test_a_token_is_accepted_for_the_same_intent_only(one: Intent, two: Intent) -> None:
     token = issue_token(one)
-    assert tokens().verify(token, one).id == "plan-1"
-    if same(one, two):
-        assert tokens().verify(token, two).id == "plan-1"
+    assert make_tokens().verify(token, one).id == "plan-1"
+    if is_same_intent(one, two):
+        assert make_tokens().verify(token, two).id == "plan-1"
     else:
         refusal_message(token, two)
 
@@ -120,18 +120,18 @@ def test_a_token_is_refused_for_another_intent(intent: Intent, why: str) -> None
 def test_every_argument_counts(arguments: Mapping[str, Argument]) -> None:
     token = issue_token(Intent("restore_snapshot", 1, {"contract_id": 7, "new_vm_name": "web"}))
     same_in_other_order = Intent("restore_snapshot", 1, {"new_vm_name": "web", "contract_id": 7})
-    assert tokens().verify(token, same_in_other_order).id == "plan-1"
+    assert make_tokens().verify(token, same_in_other_order).id == "plan-1"
     assert "other arguments" in refusal_message(token, Intent("restore_snapshot", 1, arguments))
 
 
 def test_a_token_is_for_one_principal_and_one_cloud() -> None:
-    for opener in (tokens(principal="other"), tokens(cloud="https://cloud.example/v2")):
+    for opener in (make_tokens(principal="other"), make_tokens(cloud="https://cloud.example/v2")):
         assert "someone else or another cloud" in refusal_message(issue_token(), opener=opener)
 
 
 @pytest.mark.parametrize("minutes", [10, 11, 60 * 24 * 365])
 def test_a_token_expires_after_ten_minutes(minutes: float) -> None:
-    late = tokens(now=NOW + timedelta(minutes=minutes))
+    late = make_tokens(now=NOW + timedelta(minutes=minutes))
     plan = late.verify(issue_token(), DELETE)
     with pytest.raises(RefusedError, match="expired") as caught:
         late.check_expiry(plan)
@@ -139,27 +139,27 @@ def test_a_token_expires_after_ten_minutes(minutes: float) -> None:
 
 
 def test_a_token_is_valid_until_its_last_second() -> None:
-    token, expires_at = tokens().issue("plan-1", DELETE, "state-1")
-    plan = tokens().verify(token, DELETE)
+    token, expires_at = make_tokens().issue("plan-1", DELETE, "state-1")
+    plan = make_tokens().verify(token, DELETE)
     assert plan.expires_at == expires_at
     for moment in (NOW, expires_at - timedelta(microseconds=1)):
-        tokens(now=moment).check_expiry(plan)
+        make_tokens(now=moment).check_expiry(plan)
     with pytest.raises(RefusedError, match="expired"):
-        tokens(now=expires_at).check_expiry(plan)
+        make_tokens(now=expires_at).check_expiry(plan)
 
 
 def test_expiry_follows_the_given_clock() -> None:
     long_ago = datetime(2001, 1, 1, tzinfo=UTC)
-    token, _ = tokens(now=long_ago).issue("plan-1", DELETE, "state-1")
-    plan = tokens(now=long_ago).verify(token, DELETE)
-    tokens(now=long_ago).check_expiry(plan)
+    token, _ = make_tokens(now=long_ago).issue("plan-1", DELETE, "state-1")
+    plan = make_tokens(now=long_ago).verify(token, DELETE)
+    make_tokens(now=long_ago).check_expiry(plan)
     with pytest.raises(RefusedError, match="expired"):
-        tokens().check_expiry(plan)
+        make_tokens().check_expiry(plan)
 
 
 def test_a_token_signed_with_another_key_is_not_ours() -> None:
     assert "not issued by this server" in refusal_message(
-        issue_token(), opener=tokens(key=OTHER_KEY)
+        issue_token(), opener=make_tokens(key=OTHER_KEY)
     )
     assert "not issued" in refusal_message(sign_claims(decode_claims(issue_token()), OTHER_KEY))
 
@@ -176,7 +176,7 @@ def test_a_token_without_a_signature_is_not_ours(algorithm: str) -> None:
 def test_a_token_of_another_algorithm_is_not_ours_even_with_our_key(algorithm: str) -> None:
     key = KEY * 2
     token = sign_claims(decode_claims(issue_token()), key, algorithm)
-    assert "not issued" in refusal_message(token, opener=tokens(key=key))
+    assert "not issued" in refusal_message(token, opener=make_tokens(key=key))
 
 
 @pytest.mark.parametrize("claim", sorted(decode_claims(issue_token())))
@@ -238,7 +238,7 @@ def test_a_refused_token_is_not_repeated_in_the_message() -> None:
 
 def test_a_token_does_not_contain_the_cloud_the_principal_or_the_arguments() -> None:
     intent = Intent("restore_snapshot", 1, {"new_vm_name": "launch-of-x"})
-    text = json.dumps(decode_claims(tokens(principal="alice").issue("plan-1", intent, "s")[0]))
+    text = json.dumps(decode_claims(make_tokens(principal="alice").issue("plan-1", intent, "s")[0]))
     for hidden in ("cloud.example", "alice", "launch-of-x"):
         assert hidden not in text
 

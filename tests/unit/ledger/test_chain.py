@@ -95,7 +95,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def tampered(file: Path) -> Generator[sqlite3.Connection]:
+def open_for_tampering(file: Path) -> Generator[sqlite3.Connection]:
     """Open a ledger without its triggers, and restore them afterwards."""
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         query = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
@@ -113,7 +113,7 @@ def verify_altered(
 ) -> list[str]:
     copy = folder / "ledger.db"
     shutil.copy(filled, copy)
-    with tampered(copy) as connection:
+    with open_for_tampering(copy) as connection:
         change(connection)
     return anyio.run(sqlite_ledger(folder).verify)
 
@@ -356,7 +356,7 @@ async def test_ten_thousand_rows_are_verified(tmp_path: Path) -> None:
     begin = time.perf_counter()
     assert await sqlite_ledger(tmp_path).verify() == []
     print(f"10,000 rows verified in {time.perf_counter() - begin:.2f} s")  # noqa: T201 - with -s
-    with tampered(tmp_path / "ledger.db") as connection:
+    with open_for_tampering(tmp_path / "ledger.db") as connection:
         connection.execute("UPDATE attempts SET reason = 'x' WHERE id = 7777")
     assert await sqlite_ledger(tmp_path).verify() == [
         "Row 7777: it was altered; its fields do not match its hash."
@@ -515,7 +515,7 @@ async def test_an_unreadable_owner_file_is_reported(tmp_path: Path) -> None:
 async def test_an_invalid_owner_id_opens_no_file(filled: Path, tmp_path: Path) -> None:
     shutil.copy(filled, tmp_path / "ledger.db")
     (tmp_path / "owners").mkdir()
-    with tampered(tmp_path / "ledger.db") as connection:
+    with open_for_tampering(tmp_path / "ledger.db") as connection:
         connection.execute("DELETE FROM attempts WHERE id > 2")
         connection.execute("UPDATE attempts SET owner = '../ledger'")
     assert [row.id for row in await sqlite_ledger(tmp_path).unsettled()] == [2]

@@ -49,7 +49,7 @@ def old_world(world: World, request: pytest.FixtureRequest) -> World:
 
 
 @contextmanager
-def ledger_of(world: World) -> Generator[Ledger]:
+def open_ledger(world: World) -> Generator[Ledger]:
     url = world.settings.database_url
     with open_ledger_backend(world.folder, url, world.manual_clock.now) as backend:
         yield backend.ledger
@@ -58,7 +58,7 @@ def ledger_of(world: World) -> Generator[Ledger]:
 async def test_data_of_the_previous_version_opens_verifies_and_recovers(
     old_world: World, request: pytest.FixtureRequest
 ) -> None:
-    with ledger_of(old_world) as ledger:
+    with open_ledger(old_world) as ledger:
         assert await ledger.verify() == []
         rows = await ledger.rows()
         assert len(rows) == ROWS

@@ -32,7 +32,7 @@ async def wait_for_unsettled(ledger_kind: LedgerKind, folder: Path) -> Row:
     return rows[0]
 
 
-async def events(ledger: Ledger) -> list[str]:
+async def read_events(ledger: Ledger) -> list[str]:
     return [row.event for row in await ledger.rows()]
 
 
@@ -63,8 +63,8 @@ async def test_only_one_of_several_processes_settles_an_attempt(
     async with anyio.create_task_group() as group:
         for number in range(OTHERS):
             group.start_soon(settle, "done" if number % 2 else "failed")
-    assert (await events(ledger_kind.open(tmp_path)))[:1] == ["sent"]
-    assert len(await events(ledger_kind.open(tmp_path))) == 2
+    assert (await read_events(ledger_kind.open(tmp_path)))[:1] == ["sent"]
+    assert len(await read_events(ledger_kind.open(tmp_path))) == 2
     assert await ledger_kind.open(tmp_path).verify() == []
 
 
@@ -76,7 +76,7 @@ async def test_an_attempt_with_an_outcome_is_not_settled(
     ledger = ledger_kind.open(tmp_path)
     await ledger.record(event, ATTEMPT)
     await ledger.settle(sent, "failed", "late")
-    assert await events(ledger) == ["sent", event]
+    assert await read_events(ledger) == ["sent", event]
 
 
 async def test_an_outcome_before_the_sent_row_does_not_count(
@@ -87,7 +87,7 @@ async def test_an_outcome_before_the_sent_row_does_not_count(
     assert sent.id == 2
     ledger = ledger_kind.open(tmp_path)
     await ledger.settle(sent, "done", "seen")
-    assert await events(ledger) == ["failed", "sent", "done"]
+    assert await read_events(ledger) == ["failed", "sent", "done"]
     assert await ledger.unsettled() == []
 
 
@@ -99,9 +99,9 @@ async def test_attempts_of_a_live_process_are_not_settled(
     (sent,) = await other.rows()
     for ledger in (other, alive):
         await ledger.settle(sent, "failed", "not seen")
-    assert await events(other) == ["sent"]
+    assert await read_events(other) == ["sent"]
     await alive.record("done", ATTEMPT)
-    assert await events(other) == ["sent", "done"]
+    assert await read_events(other) == ["sent", "done"]
 
 
 async def test_a_process_that_reconnects_within_the_grace_time_is_not_settled(

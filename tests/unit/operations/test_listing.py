@@ -91,7 +91,9 @@ def collect(cut: Cut) -> tuple[list[int], int]:
     return anyio.run(run)
 
 
-def pages_of(rows: Sequence[Entry], sizes: Sequence[int], overlap: int) -> list[list[Entry]]:
+def split_into_pages(
+    rows: Sequence[Entry], sizes: Sequence[int], overlap: int
+) -> list[list[Entry]]:
     """Split `rows` into pages of `sizes` in turn; each repeats the end of the previous page."""
     pages: list[list[Entry]] = []
     start = 0
@@ -119,7 +121,7 @@ def test_every_entry_is_returned_once_for_any_page_sizes(
     repeats_last: bool,  # noqa: FBT001 - as above
 ) -> None:
     rows = [snapshot(number) for number in numbers[:length]]
-    pages = pages_of(rows, sizes, overlap)
+    pages = split_into_pages(rows, sizes, overlap)
     total = {"number": len(rows), "text": str(len(rows)), "none": None}[count]
 
     def cut(page: int, _size: int) -> tuple[Sequence[Entry], int | str | None]:

@@ -38,7 +38,7 @@ NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 MANY = PAGE_SIZE * (MAX_PAGES_READ_COMPLETELY + 3) + 7
 
 
-def rows_of(count: int) -> list[dict[str, Any]]:
+def make_rows(count: int) -> list[dict[str, Any]]:
     """Return snapshots as a cloud lists them, newest first."""
     return [
         {
@@ -83,7 +83,7 @@ class Cloud:
 
 
 async def test_pages_are_read_concurrently_and_once_each() -> None:
-    cloud = Cloud(rows_of(MANY))
+    cloud = Cloud(make_rows(MANY))
     async with cloud.reader() as reader:
         answer = await list_snapshots(reader, SnapshotFilter(vm_id=3), 20, "")
     wanted = [row for row in cloud.rows if row["vm_id"] == 3]
@@ -95,7 +95,7 @@ async def test_pages_are_read_concurrently_and_once_each() -> None:
 
 
 async def test_a_list_without_filters_reads_only_the_pages_it_shows_and_the_last() -> None:
-    cloud = Cloud(rows_of(MANY))
+    cloud = Cloud(make_rows(MANY))
     async with cloud.reader() as reader:
         answer = await list_snapshots(reader, SnapshotFilter(), 20, "")
         assert cloud.requested_pages == [1, MAX_PAGES_READ_COMPLETELY + 4]
@@ -109,7 +109,7 @@ async def test_a_list_without_filters_reads_only_the_pages_it_shows_and_the_last
 
 
 async def test_paging_through_a_long_list_without_filters_shows_each_entry_once() -> None:
-    cloud = Cloud(rows_of(MANY))
+    cloud = Cloud(make_rows(MANY))
     ids, cursor = list[int](), ""
     async with cloud.reader() as reader:
         while not ids or cursor:
@@ -121,7 +121,7 @@ async def test_paging_through_a_long_list_without_filters_shows_each_entry_once(
 
 @pytest.mark.parametrize("anomaly", ["first", "last", "middle", "no time", "oldest first"])
 async def test_a_list_that_is_not_sorted_by_time_is_read_in_full(anomaly: str) -> None:
-    rows = rows_of(MANY)
+    rows = make_rows(MANY)
     newest = rows[0] | {"id": MANY + 1, "created_at": (NOW + timedelta(days=30)).isoformat()}
     match anomaly:
         case "first":
@@ -145,14 +145,14 @@ async def test_a_list_that_is_not_sorted_by_time_is_read_in_full(anomaly: str) -
 
 
 async def test_a_page_that_cannot_be_read_fails_the_whole_list() -> None:
-    cloud = Cloud(rows_of(MANY), failing=4)
+    cloud = Cloud(make_rows(MANY), failing=4)
     async with cloud.reader() as reader:
         with pytest.raises(UnavailableError, match="status 500"):
             await read_snapshots_of_vm(reader, 3)
 
 
 async def test_a_list_in_any_order_is_read_in_full() -> None:
-    rows = rows_of(MANY)
+    rows = make_rows(MANY)
     random.Random(7).shuffle(rows)  # noqa: S311 - any mixed order serves
     async with Cloud(rows).reader() as reader:
         for order in ("newest", "oldest", "largest"):

@@ -175,7 +175,7 @@ def test_a_gigabyte_costs_about_seven_cents_a_month() -> None:
 
 
 def test_twenty_findings_cost_at_most_500_tokens_of_text() -> None:
-    gone = [
+    orphans = [
         make_snapshot(
             1700 + number,
             3 * number,
@@ -192,11 +192,11 @@ def test_twenty_findings_cost_at_most_500_tokens_of_text() -> None:
     vms = [
         ReviewedVm(793_700 + number, f"train-a100-{number}", "ACTIVE", NOW) for number in range(5)
     ]
-    left = [
+    rehearsals = [
         ReviewedVm(793_800 + number, f"rehearsal-box-{number}", "ACTIVE", NOW)
         for number in range(3)
     ]
-    text = as_text(make_review([*gone, *failed], [*vms, *left]))
+    text = as_text(make_review([*orphans, *failed], [*vms, *rehearsals]))
     assert text.count("\n") >= 20 + 4
     assert count_tokens(text) <= 500
 

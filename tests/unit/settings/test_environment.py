@@ -38,7 +38,7 @@ def key_of(settings: Settings) -> str | None:
     return settings.api_key.get_secret_value() if settings.api_key else None
 
 
-def refusal(environment: dict[str, str]) -> str:
+def refusal_message(environment: dict[str, str]) -> str:
     with pytest.raises(ConfigurationError) as caught:
         read_settings(environment)
     return str(caught.value)
@@ -98,7 +98,7 @@ def test_an_empty_variable_of_ours_does_not_hide_the_vendors() -> None:
 def test_a_key_that_http_headers_cannot_carry_is_refused_and_not_shown(
     name: str, broken: str
 ) -> None:
-    sentence = refusal({name: broken})
+    sentence = refusal_message({name: broken})
     assert name in sentence
     assert broken not in sentence
 
@@ -176,7 +176,7 @@ def test_an_address_is_accepted_without_its_trailing_slash(
 def test_an_address_that_is_invalid_or_would_expose_the_key_is_refused(
     name: str, address: str
 ) -> None:
-    sentence = refusal({"SNAPSHOT_MCP_API_KEY": KEY, name: address})
+    sentence = refusal_message({"SNAPSHOT_MCP_API_KEY": KEY, name: address})
     assert name in sentence
     assert KEY not in sentence
     assert "secret" not in sentence
@@ -187,21 +187,21 @@ def test_an_address_that_is_invalid_or_would_expose_the_key_is_refused(
     ["https://api\t.example/v1", "https://api.example/v\n1", "https://api.example/\x01"],
 )
 def test_an_address_with_a_control_character_is_refused(address: str) -> None:
-    assert "SNAPSHOT_MCP_API_URL" in refusal(
+    assert "SNAPSHOT_MCP_API_URL" in refusal_message(
         {"SNAPSHOT_MCP_API_KEY": KEY, "SNAPSHOT_MCP_API_URL": address}
     )
 
 
 @pytest.mark.parametrize("address", ["https://api.example/v1?", "https://api.example/v1#"])
 def test_an_address_with_an_empty_query_or_fragment_is_refused(address: str) -> None:
-    assert "SNAPSHOT_MCP_API_URL" in refusal(
+    assert "SNAPSHOT_MCP_API_URL" in refusal_message(
         {"SNAPSHOT_MCP_API_KEY": KEY, "SNAPSHOT_MCP_API_URL": address}
     )
 
 
 @pytest.mark.parametrize("name", ["SNAPSHOT_MCP_API_URL", "HYPERSTACK_API_URL"])
 def test_an_address_without_a_key_is_refused(name: str) -> None:
-    sentence = refusal({name: "https://api.example/v1"})
+    sentence = refusal_message({name: "https://api.example/v1"})
     assert name in sentence
     assert "SNAPSHOT_MCP_API_KEY" in sentence
 
@@ -231,7 +231,7 @@ def test_the_default_data_folder_is_the_platforms() -> None:
 
 @pytest.mark.parametrize("value", ["data", "./data", "../data", "~no-such-user-at-all/data"])
 def test_a_data_folder_that_is_not_absolute_is_refused(value: str) -> None:
-    assert "SNAPSHOT_MCP_DATA_DIR" in refusal({"SNAPSHOT_MCP_DATA_DIR": value})
+    assert "SNAPSHOT_MCP_DATA_DIR" in refusal_message({"SNAPSHOT_MCP_DATA_DIR": value})
     with pytest.raises(ConfigurationError, match="SNAPSHOT_MCP_DATA_DIR"):
         read_data_folder({"SNAPSHOT_MCP_DATA_DIR": value})
 
@@ -241,7 +241,7 @@ def test_a_data_folder_that_is_a_file_or_a_broken_link_is_refused(tmp_path: Path
     file.write_text("x")
     link.symlink_to(tmp_path / "nowhere")
     for value in (file, link):
-        assert "SNAPSHOT_MCP_DATA_DIR" in refusal({"SNAPSHOT_MCP_DATA_DIR": str(value)})
+        assert "SNAPSHOT_MCP_DATA_DIR" in refusal_message({"SNAPSHOT_MCP_DATA_DIR": str(value)})
 
 
 @pytest.mark.parametrize("value", ["1", "true", "TRUE", "Yes", "on", " on "])
@@ -256,7 +256,7 @@ def test_read_only_mode_can_be_switched_off(value: str) -> None:
 
 @pytest.mark.parametrize("value", ["2", "y", "truthy", "enabled", "-"])
 def test_an_unclear_switch_is_refused(value: str) -> None:
-    assert "SNAPSHOT_MCP_READ_ONLY" in refusal({"SNAPSHOT_MCP_READ_ONLY": value})
+    assert "SNAPSHOT_MCP_READ_ONLY" in refusal_message({"SNAPSHOT_MCP_READ_ONLY": value})
 
 
 @pytest.mark.parametrize(("value", "read"), [("auto", "auto"), ("HUMAN", "human"), ("", "auto")])
@@ -266,7 +266,7 @@ def test_consent_is_auto_or_human(value: str, read: str) -> None:
 
 @pytest.mark.parametrize("value", ["none", "person", "automatic", "off"])
 def test_an_unknown_consent_level_is_refused(value: str) -> None:
-    assert "SNAPSHOT_MCP_CONSENT" in refusal({"SNAPSHOT_MCP_CONSENT": value})
+    assert "SNAPSHOT_MCP_CONSENT" in refusal_message({"SNAPSHOT_MCP_CONSENT": value})
 
 
 @pytest.mark.parametrize(("value", "read"), [("1", 1.0), ("0.5", 0.5), ("300", 300.0), ("", 10.0)])
@@ -278,14 +278,14 @@ def test_the_time_limit_is_in_seconds(value: str, read: float) -> None:
     "value", ["0", "-1", "300.1", "1e9", "nan", "inf", "-inf", "ten", "10s", "1,5"]
 )
 def test_a_time_limit_out_of_range_is_refused(value: str) -> None:
-    assert "SNAPSHOT_MCP_TIMEOUT" in refusal({"SNAPSHOT_MCP_TIMEOUT": value})
+    assert "SNAPSHOT_MCP_TIMEOUT" in refusal_message({"SNAPSHOT_MCP_TIMEOUT": value})
 
 
 def test_the_policy_path_must_be_absolute(tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     assert read_settings({"SNAPSHOT_MCP_POLICY": str(path)}).policy == path
     assert read_settings({"SNAPSHOT_MCP_POLICY": " "}).policy is None
-    assert "SNAPSHOT_MCP_POLICY" in refusal({"SNAPSHOT_MCP_POLICY": "policy.toml"})
+    assert "SNAPSHOT_MCP_POLICY" in refusal_message({"SNAPSHOT_MCP_POLICY": "policy.toml"})
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_the_policy_path_must_be_absolute(tmp_path: Path) -> None:
     ],
 )
 def test_the_error_for_another_setting_does_not_show_the_key(name: str, value: str) -> None:
-    sentence = refusal({"SNAPSHOT_MCP_API_KEY": KEY, name: value})
+    sentence = refusal_message({"SNAPSHOT_MCP_API_KEY": KEY, name: value})
     assert name in sentence
     assert KEY not in sentence
 
@@ -319,7 +319,7 @@ def test_the_database_address_is_read_and_never_shown(address: str) -> None:
     "address", ["mysql://a:canary@host/db", "host=a password=canary", "postgresql://canary\n@a/b"]
 )
 def test_an_invalid_database_address_is_refused_and_not_shown(address: str) -> None:
-    sentence = refusal({"SNAPSHOT_MCP_DATABASE_URL": address})
+    sentence = refusal_message({"SNAPSHOT_MCP_DATABASE_URL": address})
     assert "postgresql://" in sentence
     assert "canary" not in sentence
 
@@ -328,7 +328,7 @@ def test_a_database_without_its_client_library_is_refused_with_the_install_comma
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "psycopg_pool", None)
-    sentence = refusal({"SNAPSHOT_MCP_DATABASE_URL": "postgresql://host/db"})
+    sentence = refusal_message({"SNAPSHOT_MCP_DATABASE_URL": "postgresql://host/db"})
     assert "pip install 'snapshot-mcp[service]'" in sentence
 
 
