@@ -41,7 +41,7 @@ def test_one_era_of_each_case_is_postponed_and_both_eras_get_their_share() -> No
             item(f"tools/test_create.py::test_a[{ERAS[0]}-x]", "one_era"),
             item(f"tools/test_create.py::test_a[{ERAS[1]}-y]", "one_era"),
         ],
-        [item(f"tools/test_asking.py::test_a[{era}]") for era in ERAS],
+        [item(f"tools/test_elicitation.py::test_a[{era}]") for era in ERAS],
     ],
     ids=["no twin", "different cases", "both eras matter"],
 )

@@ -1,4 +1,4 @@
-"""Compares three parties: the state of the cloud, the ledger, and the answers to the client.
+"""Comparison of three parties: the state of the cloud, the ledger, and the answers to the client.
 
 `find_inconsistencies` yields nothing if nothing was lost, nothing was done twice, and nothing was
 reported that did not happen. A request that a proxy repeats is checked like any other: because
@@ -115,8 +115,8 @@ def find_inconsistencies(
         yield from _check_answer(call, case)
         if call.outcome != "unknown" or case is None or case.sent_twice or not call.exclusive:
             continue
-        of_call = exchanges[call.first_exchange : call.end_exchange]
-        yield from _check_unknown_outcome(call, case, of_call)
+        call_exchanges = exchanges[call.first_exchange : call.end_exchange]
+        yield from _check_unknown_outcome(call, case, call_exchanges)
 
 
 def _check_changes(exchanges: Sequence[Exchange], changes: list[Change]) -> Iterator[str]:
@@ -126,13 +126,13 @@ def _check_changes(exchanges: Sequence[Exchange], changes: list[Change]) -> Iter
             yield f"{len(write.attempts)} open attempts in the ledger as this left: {write}"
     accepted = Counter[RequestedWrite]()
     for exchange in writes:
-        what = parse_write(exchange.method, exchange.path, exchange.name)
-        accepted[what] += exchange.accepted_count
-    made = {what: what.effects_in(changes) for what in accepted}
-    for what, times in accepted.items():
-        if len(made[what]) != times:
-            yield f"The cloud accepted {what} {times} times and shows {made[what]}."
-    explained = [change for found in made.values() for change in found]
+        requested = parse_write(exchange.method, exchange.path, exchange.name)
+        accepted[requested] += exchange.accepted_count
+    effects = {requested: requested.effects_in(changes) for requested in accepted}
+    for requested, count in accepted.items():
+        if len(effects[requested]) != count:
+            yield f"The cloud accepted {requested} {count} times and shows {effects[requested]}."
+    explained = [change for requested in effects for change in effects[requested]]
     if Counter(changes) != Counter(explained):
         yield f"Changed without a request: {Counter(changes) - Counter(explained)}"
 
@@ -178,7 +178,7 @@ def _check_unknown_outcome(
     call: ToolCall, case: AttemptHistory, exchanges: Sequence[Exchange]
 ) -> Iterator[str]:
     """Check that the server looked for the effect and could not have known the outcome."""
-    first = next(place for place, exchange in enumerate(exchanges) if exchange in case.exchanges)
+    first = next(index for index, exchange in enumerate(exchanges) if exchange in case.exchanges)
     reachable = first > 0 and exchanges[first - 1].answered
     lookups = [exchange for exchange in exchanges[first:] if is_effect_lookup(exchange, case.write)]
     if not lookups and reachable:

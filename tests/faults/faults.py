@@ -1,4 +1,4 @@
-"""What can happen to one request between the server and the cloud.
+"""Faults of one request between the server and the cloud.
 
 Each fault decides whether the cloud receives the request, and what the server receives.
 """
@@ -14,7 +14,7 @@ import httpx
 from tests.faults.clocks import FaultTime
 
 When = Literal["never", "before", "late"]
-"""When the cloud executes a failed request: never, before the failure, or later."""
+"""The time when the cloud executes a failed request: never, before the failure, or later."""
 
 MAY_COMPLETE_LATER = frozenset({408, 502, 504})
 """Statuses after which a server behind a gateway may still complete the request."""

@@ -141,12 +141,12 @@ class FaultMachine(RuleBasedStateMachine):
         call.content = result.structured_content or {}
         call.outcome = "error" if result.is_error else call.content.get("outcome", "read")
 
-    def canceller(self, scope: anyio.CancelScope, cancel_at: int) -> Any:  # noqa: ANN401 - see below
+    def canceller(self, scope: anyio.CancelScope, cancel_at: int) -> Any:  # noqa: ANN401 - an async hook
         numbers = itertools.count(1)
 
         async def cancel(exchange: Exchange) -> None:
-            here = exchange.writing if cancel_at == AT_THE_WRITE else next(numbers) == cancel_at
-            if here:
+            reached = exchange.writing if cancel_at == AT_THE_WRITE else next(numbers) == cancel_at
+            if reached:
                 scope.deadline = anyio.current_time()
                 if cancel_at != AT_THE_WRITE:
                     await let_cancellation_arrive()

@@ -115,7 +115,7 @@ _SELDOM = st.sampled_from([False] * 9 + [True])
 
 CALL_FAULTS = st.builds(
     CallFaults,
-    _SELDOM.flatmap(lambda storm: _OUTAGES if storm else _mostly_empty_lists_of(READ_FAULTS, 3)),
-    _SELDOM.flatmap(lambda storm: _OUTAGES if storm else _lists_of(WRITE_FAULTS, 2)),
-    _SELDOM.flatmap(lambda storm: _OUTAGES if storm else _mostly_empty_lists_of(READ_FAULTS, 4)),
+    _SELDOM.flatmap(lambda outage: _OUTAGES if outage else _mostly_empty_lists_of(READ_FAULTS, 3)),
+    _SELDOM.flatmap(lambda outage: _OUTAGES if outage else _lists_of(WRITE_FAULTS, 2)),
+    _SELDOM.flatmap(lambda outage: _OUTAGES if outage else _mostly_empty_lists_of(READ_FAULTS, 4)),
 )

@@ -127,7 +127,7 @@ class ExactlyOnce(FaultMachine):
     def commit_on_two_servers_concurrently(
         self, number: int, other: int, faults: CallFaults
     ) -> None:
-        """Often the same plan, or two plans for the same snapshot."""
+        """Commit two plans, which are often the same or for the same snapshot."""
         if self.commits and len(self.world.owners) > 1:
             commits = [self.commits[index % len(self.commits)] for index in (number, other)]
             calls = [(0, commits[0]), (2, commits[number % 2])]
@@ -152,12 +152,12 @@ class ExactlyOnce(FaultMachine):
         self.world.clock.jump(hours)
 
     def creation_arguments(self, number: int, wait: int) -> dict[str, Any]:
-        repeatable = [call.arguments["name"] for call in self.calls if self.may_repeat(call)]
+        repeatable = [call.arguments["name"] for call in self.calls if self.is_repeatable(call)]
         name = repeatable[-1] if repeatable and number % 4 == 0 else f"made-{next(self.numbers)}"
         vm = self.vms[number % len(self.vms)]
         return {"vm_id": vm, "name": name, "allow_interruption": True, "wait_seconds": wait}
 
-    def may_repeat(self, call: ToolCall) -> bool:
+    def is_repeatable(self, call: ToolCall) -> bool:
         return call.tool == "create_snapshot" and call.outcome in ("failed", "error")
 
     def any_snapshot(self, number: int) -> int:
@@ -169,9 +169,9 @@ class ExactlyOnce(FaultMachine):
         if tool == "restore_snapshot":
             arguments |= {"new_vm_name": f"back-{next(self.numbers)}", "wait_seconds": number % 31}
         content = self.call_tool(client_index, tool, arguments, faults).content
-        self.remember(tool, arguments, content)
+        self.store_commit(tool, arguments, content)
 
-    def remember(self, tool: str, arguments: dict[str, Any], content: dict[str, Any]) -> None:
+    def store_commit(self, tool: str, arguments: dict[str, Any], content: dict[str, Any]) -> None:
         if token := content.get("plan_token"):
             words = {"plan_token": token, "confirm": content["confirm_with"]}
             self.commits.append(PlannedCommit(tool, arguments | words))

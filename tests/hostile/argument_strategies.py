@@ -14,7 +14,7 @@ Arguments = dict[str, Any]
 Schema = dict[str, Any]
 
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=60)
-# As pairs, because Hypothesis would print the long texts when it describes the strategy.
+# Stored as pairs, because Hypothesis would print the long texts when it describes the strategy.
 _LONG_TEXTS = st.sampled_from(
     [("x", 100_000), ("\u202e", 2_000), ("e\u0301", 500), ("\U0001f4be", 301)]
 )
@@ -44,7 +44,7 @@ _UNKNOWN_NAMES = st.one_of(
     st.just(5_000).map(lambda length: "x" * length),
 )
 
-# As a careless client sends values: "3" for 3, 1 for true, a list for its only entry.
+# Conversions that careless clients make: "3" for 3, 1 for true, a list for its only entry.
 _CONVERSIONS: list[Callable[[Any], object]] = [
     str,
     json.dumps,

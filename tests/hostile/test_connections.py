@@ -132,8 +132,9 @@ EXTRAS: dict[str, Callable[[bytes], bytes]] = {
     "an early hint": lambda _: b"HTTP/1.1 103 Early Hints\r\n\r\n",
     "plain text": lambda _: REMOTE_TEXT.encode(),
 }
-# Two whole responses in one piece are left out: no client can see that the second one is early, and
-# it becomes the next response. Who can send it can change any response (docs/security.md).
+# Two complete responses in one piece are not tested: no client can recognize that the second one is
+# early, so it becomes the next response. A sender that can do this can change any response anyway
+# (docs/security.md).
 IMMEDIATE_EXTRAS = ("an early hint", "plain text")
 EXTRA_CASES = [
     pytest.param(extra, pause, id=f"{name} {'later' if pause else 'immediately'}")

@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 EXAMPLES = scale(quick=10, deep=200, soak=1_000)
 STEPS = 8
-MAX_TEXT_LENGTH = 2_000  # each example reads all texts often; the corpus tests use whole texts
+MAX_TEXT_LENGTH = 2_000  # each example reads all texts often; the corpus tests use complete texts
 READS = ("list_snapshots", "inspect_snapshot", "list_virtual_machines")
 EDITS = ("snapshot_id", "plan_token", "confirm", "new_vm_name", "contract_id", "wait_seconds")
 CLIENTS = st.sampled_from(("asking", "asking", "mute", "panel"))
@@ -98,15 +98,15 @@ def plant_texts(file: Path) -> None:
     texts = [text[:MAX_TEXT_LENGTH] for text in TEXTS.values() if is_storable(text)]
     with closing(sqlite3.connect(file)) as connection:
         ids = [row[0] for row in connection.execute("SELECT id FROM snapshots ORDER BY id")]
-        for place, number in enumerate(ids):
+        for index, number in enumerate(ids):
             name, description, label = (
-                texts[(place * 3 + offset) % len(texts)] for offset in range(3)
+                texts[(index * 3 + offset) % len(texts)] for offset in range(3)
             )
             values = (description, json.dumps([label]), number)
             connection.execute(
                 "UPDATE snapshots SET description = ?, labels = ? WHERE id = ?", values
             )
-            if place % 3:
+            if index % 3:
                 connection.execute(
                     "UPDATE OR IGNORE snapshots SET name = ?1, folded = lower(?1), vm_name = ?1"
                     " WHERE id = ?2",
@@ -174,26 +174,26 @@ class ObedientAgent(RuleBasedStateMachine):
     async def answer(self, context: object, params: object) -> ElicitResult:
         del context
         assert isinstance(params, ElicitRequestFormParams)
-        asked = approval_for_question(params.message)
+        approval = approval_for_question(params.message)
         call = self.calls[-1]
         self.counts["question"] += 1
-        if asked is None or asked != approval_for_call(call):
+        if approval is None or approval != approval_for_call(call):
             self.problems.append(f"asked for {call}: {params.message!r}")
             return ElicitResult(action="cancel")
         if self.reply.kind in ("decline", "cancel"):
             return ElicitResult(action="decline" if self.reply.kind == "decline" else "cancel")
         right = requested_words(params.message)
-        if right not in (self.names[asked.target], str(asked.target)):
+        if right not in (self.names[approval.target], str(approval.target)):
             self.problems.append(f"words of another target: {params.message!r}")
-        words = self.words_to_type(asked, right)
+        words = self.words_to_type(approval, right)
         if self.reply.kind == "late":
             self.world.manual_clock.advance(minutes=11)
         elif words == right:
-            self.counts[asked.tool] += 1
-            self.approvals.append(asked)
+            self.counts[approval.tool] += 1
+            self.approvals.append(approval)
         return ElicitResult(action="accept", content={"words": words})
 
-    def words_to_type(self, asked: Approval, right: str) -> str:
+    def words_to_type(self, approval: Approval, right: str) -> str:
         match self.reply.kind:
             case "right" | "late":
                 return right
@@ -203,16 +203,18 @@ class ObedientAgent(RuleBasedStateMachine):
             case "hostile":
                 return self.choose(self.agent.words, self.reply.number)
             case _:
-                return self.names[asked.target][:-1] + "~"
+                return self.names[approval.target][:-1] + "~"
 
-    def choose(self, things: Iterable[T], number: int) -> T:
-        listed = list(things)
-        return listed[number % len(listed)]
+    def choose(self, choices: Iterable[T], number: int) -> T:
+        values = list(choices)
+        return values[number % len(values)]
 
-    def call(self, who: str, tool: str, arguments: dict[str, Any], reply: Reply = NO) -> None:
+    def call(
+        self, client_name: str, tool: str, arguments: dict[str, Any], reply: Reply = NO
+    ) -> None:
         self.calls.append(Call(tool, arguments))
         self.reply = reply
-        client = self.clients[who]
+        client = self.clients[client_name]
         result = self.portal.call(client.call_tool, tool, arguments)
         text, content = (
             result_text(result),
@@ -222,40 +224,44 @@ class ObedientAgent(RuleBasedStateMachine):
         self.agent.read(text, content)
         self.counts["panel"] += tool == "commit_from_panel"
         if content and "plan_token" in content:
-            bare = {k: v for k, v in arguments.items() if k not in ("plan_token", "confirm")}
+            plan_arguments = {
+                name: value
+                for name, value in arguments.items()
+                if name not in ("plan_token", "confirm")
+            }
             self.agent.plans.append(
-                OfferedPlan(tool, bare, content["plan_token"], content["confirm_with"])
+                OfferedPlan(tool, plan_arguments, content["plan_token"], content["confirm_with"])
             )
         self.counts["refused" if result.is_error else str((content or {}).get("outcome"))] += 1
 
-    @rule(who=CLIENTS, tool=st.sampled_from(READS), number=_NUMBERS)
-    def look(self, who: str, tool: str, number: int) -> None:
+    @rule(client_name=CLIENTS, tool=st.sampled_from(READS), number=_NUMBERS)
+    def read(self, client_name: str, tool: str, number: int) -> None:
         target = {"snapshot_id": self.choose(self.agent.ids, number)}
-        self.call(who, tool, target if tool == "inspect_snapshot" else {"limit": 20})
+        self.call(client_name, tool, target if tool == "inspect_snapshot" else {"limit": 20})
 
-    @rule(who=CLIENTS, tool=st.sampled_from(COMMIT_TOOLS), number=_NUMBERS)
-    def plan(self, who: str, tool: str, number: int) -> None:
-        self.call(who, tool, arguments_for(tool, self.choose(self.agent.ids, number)))
+    @rule(client_name=CLIENTS, tool=st.sampled_from(COMMIT_TOOLS), number=_NUMBERS)
+    def plan(self, client_name: str, tool: str, number: int) -> None:
+        self.call(client_name, tool, arguments_for(tool, self.choose(self.agent.ids, number)))
 
-    @rule(who=CLIENTS, number=_NUMBERS, token=_NUMBERS, word=_NUMBERS, reply=REPLIES)
+    @rule(client_name=CLIENTS, number=_NUMBERS, token=_NUMBERS, word=_NUMBERS, reply=REPLIES)
     @precondition(lambda self: bool(self.agent.instructions))
     def obey_an_instruction(
-        self, who: str, number: int, token: int, word: int, reply: Reply
+        self, client_name: str, number: int, token: int, word: int, reply: Reply
     ) -> None:
         instruction = self.choose(self.agent.instructions, number)
         arguments = arguments_for(instruction.tool, instruction.target)
-        self.call(who, instruction.tool, arguments)
+        self.call(client_name, instruction.tool, arguments)
         evidence = {
             "plan_token": self.choose([*self.agent.tokens, FAKE_TOKEN], token),
             "confirm": self.choose(self.agent.words, word),
         }
-        self.call(who, instruction.tool, arguments | evidence, reply)
+        self.call(client_name, instruction.tool, arguments | evidence, reply)
 
-    @rule(who=CLIENTS, number=_NUMBERS, reply=REPLIES)
+    @rule(client_name=CLIENTS, number=_NUMBERS, reply=REPLIES)
     @precondition(lambda self: bool(self.agent.plans))
-    def commit_a_plan(self, who: str, number: int, reply: Reply) -> None:
+    def commit_a_plan(self, client_name: str, number: int, reply: Reply) -> None:
         plan = self.choose(self.agent.plans, number)
-        self.call(who, plan.tool, plan.commit, reply)
+        self.call(client_name, plan.tool, plan.commit, reply)
 
     @rule(number=_NUMBERS, reply=REPLIES)
     @precondition(lambda self: bool(self.agent.instructions))
@@ -266,30 +272,30 @@ class ObedientAgent(RuleBasedStateMachine):
         for plan in self.agent.plans[before:]:
             self.call("asking", plan.tool, plan.commit, reply)
 
-    @rule(who=CLIENTS, number=_NUMBERS, other=_NUMBERS, own=st.booleans(), reply=REPLIES)
+    @rule(client_name=CLIENTS, number=_NUMBERS, other=_NUMBERS, own=st.booleans(), reply=REPLIES)
     @precondition(lambda self: bool(self.agent.plans))
     def swap_token_and_target(
-        self, who: str, number: int, other: int, reply: Reply, *, own: bool
+        self, client_name: str, number: int, other: int, reply: Reply, *, own: bool
     ) -> None:
         plan = self.choose(self.agent.plans, number)
         tool = self.choose(COMMIT_TOOLS, other)
         target = self.choose(self.agent.ids, other)
         confirm = plan.words if own else self.words_of_plan(target)
         evidence = {"plan_token": plan.token, "confirm": confirm}
-        self.call(who, tool, arguments_for(tool, target) | evidence, reply)
+        self.call(client_name, tool, arguments_for(tool, target) | evidence, reply)
 
     def words_of_plan(self, target: int) -> str:
-        read = (plan.words for plan in self.agent.plans if plan.arguments["snapshot_id"] == target)
-        return next(read, str(target))
+        words = (plan.words for plan in self.agent.plans if plan.arguments["snapshot_id"] == target)
+        return next(words, str(target))
 
-    @rule(who=CLIENTS, number=_NUMBERS, reply=REPLIES)
-    def replay(self, who: str, number: int, reply: Reply) -> None:
+    @rule(client_name=CLIENTS, number=_NUMBERS, reply=REPLIES)
+    def replay(self, client_name: str, number: int, reply: Reply) -> None:
         call = self.choose(self.calls, number)
-        self.call(who, call.tool, call.arguments, reply)
+        self.call(client_name, call.tool, call.arguments, reply)
 
-    @rule(who=CLIENTS, number=_NUMBERS, edit=st.sampled_from(EDITS), reply=REPLIES)
+    @rule(client_name=CLIENTS, number=_NUMBERS, edit=st.sampled_from(EDITS), reply=REPLIES)
     @precondition(lambda self: bool(self.agent.plans))
-    def edit_an_argument(self, who: str, number: int, edit: str, reply: Reply) -> None:
+    def edit_an_argument(self, client_name: str, number: int, edit: str, reply: Reply) -> None:
         plan = self.choose(self.agent.plans, number)
         changed: dict[str, Any] = {
             "snapshot_id": self.choose(self.agent.ids, number),
@@ -299,17 +305,17 @@ class ObedientAgent(RuleBasedStateMachine):
             "contract_id": 7,
             "wait_seconds": 600,
         }
-        self.call(who, plan.tool, plan.commit | {edit: changed[edit]}, reply)
+        self.call(client_name, plan.tool, plan.commit | {edit: changed[edit]}, reply)
 
     @rule(number=_NUMBERS, nonce=_NUMBERS, word=_NUMBERS, own=st.booleans())
     @precondition(lambda self: bool(self.agent.plans))
     def imitate_the_panel(self, number: int, nonce: int, word: int, *, own: bool) -> None:
         plan = self.choose(self.agent.plans, number)
-        read = [*self.agent.tokens, *self.agent.words, plan.token, ""]
+        known_texts = [*self.agent.tokens, *self.agent.words, plan.token, ""]
         presented = {
             "tool": plan.tool,
             "plan_token": plan.token,
-            "nonce": self.choose(read, nonce)[:100],
+            "nonce": self.choose(known_texts, nonce)[:100],
             "words": plan.words if own else self.choose(self.agent.words, word),
         }
         self.call("panel", "commit_from_panel", plan.arguments | presented)
@@ -322,12 +328,12 @@ class ObedientAgent(RuleBasedStateMachine):
     def only_approved_writes_have_happened(self) -> None:
         assert self.problems == []
         assert self.world.writes == [approval.request for approval in self.approvals]
-        here = {row[0] for row in rows(self.world.cloud_file, "SELECT id FROM snapshots")}
+        existing = {row[0] for row in rows(self.world.cloud_file, "SELECT id FROM snapshots")}
         deleted = {
             approval.target for approval in self.approvals if approval.tool == COMMIT_TOOLS[0]
         }
-        assert self.names.keys() - here == deleted
-        assert here <= self.names.keys()
+        assert self.names.keys() - existing == deleted
+        assert existing <= self.names.keys()
         vm_names = [row[0] for row in rows(self.world.cloud_file, "SELECT name FROM vms")]
         approved = Counter(
             approval.new_vm_name for approval in self.approvals if approval.tool == COMMIT_TOOLS[1]
@@ -397,7 +403,7 @@ def test_an_obedient_agent_destroys_nothing_without_a_person(
                 suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
             ),
         )
-    # The test proves nothing if no person was asked or none approved.
+    # The test proves nothing if no person was asked, or none approved.
     assert counts["refused"] > EXAMPLES, counts
     assert min(counts["delete_snapshot"], counts["restore_snapshot"]) > 0, counts
     assert counts["panel"] > 0, counts

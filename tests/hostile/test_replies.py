@@ -67,7 +67,7 @@ async def test_an_endless_reply_is_ended_by_the_timeout_of_the_call(
         folder = tmp_path / str(number)
         folder.mkdir()
         async with AsyncExitStack() as stack:
-            async with starting:  # if all started together, none would be in time
+            async with starting:  # if all started together, all would time out
                 own = await stack.enter_async_context(open_harness(folder))
             assert_error(await own.call_during(own.reads[0], misbehavior))
             for tool, executed in selected_writes(number):

@@ -1,4 +1,4 @@
-"""Helpers of the tool tests: plans, people, policies, and changes behind the server's back."""
+"""Helpers of the tool tests: plans, people, policies, and changes made without the server."""
 
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Iterable

@@ -7,7 +7,7 @@ from tests.conftest import World, call_tool_error
 
 pytestmark = pytest.mark.one_era
 
-NAME = {"vm_id": 1, "name": "x"}
+VALID = {"vm_id": 1, "name": "x"}
 
 
 @pytest.mark.parametrize("tool", ["inspect_snapshot", "delete_snapshot"])
@@ -53,20 +53,24 @@ async def test_an_id_is_a_positive_whole_number(
         ("list_snapshots", {"vm_id": 0}, "vm_id must be at least 1."),
         ("list_snapshots", {"created_after": "yesterday"}, "created_after must be a date or time"),
         ("list_snapshots", {"created_before": "2026-13-01"}, "created_before must be a date or"),
-        ("create_snapshot", NAME | {"name": ""}, "name must not be empty."),
-        ("create_snapshot", NAME | {"name": "n" * 51}, "name must have at most 50 characters."),
-        ("create_snapshot", NAME | {"name": "a\nb"}, "name must not contain line breaks"),
-        ("create_snapshot", NAME | {"name": "a\u202eb"}, "name must not contain line breaks"),
-        ("create_snapshot", NAME | {"name": " a"}, "name must not contain line breaks"),
-        ("create_snapshot", NAME | {"labels": "x"}, "labels must be a list."),
-        ("create_snapshot", NAME | {"labels": [1]}, "labels[0] must be text."),
-        ("create_snapshot", NAME | {"labels": ["x"] * 21}, "labels must have at most 20 entries."),
-        ("create_snapshot", NAME | {"description": "d" * 301}, "description must have at most 300"),
-        ("create_snapshot", NAME | {"allow_interruption": "yes"}, "must be true or false."),
-        ("create_snapshot", NAME | {"allow_interruption": 1}, "must be true or false."),
-        ("create_snapshot", NAME | {"wait_seconds": 601}, "wait_seconds must be at most 600."),
-        ("create_snapshot", NAME | {"wait_seconds": -1}, "wait_seconds must be at least 0."),
-        ("create_snapshot", NAME | {"wait_seconds": 1.5}, "wait_seconds must be a whole number."),
+        ("create_snapshot", VALID | {"name": ""}, "name must not be empty."),
+        ("create_snapshot", VALID | {"name": "n" * 51}, "name must have at most 50 characters."),
+        ("create_snapshot", VALID | {"name": "a\nb"}, "name must not contain line breaks"),
+        ("create_snapshot", VALID | {"name": "a\u202eb"}, "name must not contain line breaks"),
+        ("create_snapshot", VALID | {"name": " a"}, "name must not contain line breaks"),
+        ("create_snapshot", VALID | {"labels": "x"}, "labels must be a list."),
+        ("create_snapshot", VALID | {"labels": [1]}, "labels[0] must be text."),
+        ("create_snapshot", VALID | {"labels": ["x"] * 21}, "labels must have at most 20 entries."),
+        (
+            "create_snapshot",
+            VALID | {"description": "d" * 301},
+            "description must have at most 300",
+        ),
+        ("create_snapshot", VALID | {"allow_interruption": "yes"}, "must be true or false."),
+        ("create_snapshot", VALID | {"allow_interruption": 1}, "must be true or false."),
+        ("create_snapshot", VALID | {"wait_seconds": 601}, "wait_seconds must be at most 600."),
+        ("create_snapshot", VALID | {"wait_seconds": -1}, "wait_seconds must be at least 0."),
+        ("create_snapshot", VALID | {"wait_seconds": 1.5}, "wait_seconds must be a whole number."),
         (
             "restore_snapshot",
             {"snapshot_id": 1, "new_vm_name": "v" * 51},

@@ -58,11 +58,11 @@ async def test_an_expired_cache_entry_is_read_again(client: Client, world: World
     assert vm_requests(world) > requests_before
 
 
-@pytest.mark.parametrize("again", [1, 2])
+@pytest.mark.parametrize("earlier_calls", [1, 2])
 async def test_the_first_page_of_vms_is_never_cached(
-    client: Client, world: World, again: int
+    client: Client, world: World, earlier_calls: int
 ) -> None:
-    for _ in range(again):
+    for _ in range(earlier_calls):
         await call_tool(client, "list_virtual_machines", **PAGE)
     requests_before = vm_requests(world)
     await call_tool(client, "list_virtual_machines", **PAGE)

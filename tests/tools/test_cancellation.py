@@ -40,18 +40,18 @@ async def cancel_while(
 
 @pytest.mark.parametrize("mode", ERAS)
 async def test_cancelling_while_waiting_sends_nothing_more(world: World, mode: str) -> None:
-    looked, never = anyio.Event(), anyio.Event()
+    poll_started, never = anyio.Event(), anyio.Event()
 
-    async def hang_when_looking(request: httpx.Request) -> httpx.Response | None:
+    async def hang_on_poll(request: httpx.Request) -> httpx.Response | None:
         if world.writes and request.method == "GET":
-            looked.set()
+            poll_started.set()
             await never.wait()
         return None
 
     async with world.client(mode) as client:
         arguments = await creation_arguments(client)
-        world.fail(hang_when_looking)
-        await cancel_while(client, arguments | {"wait_seconds": 600}, looked, anyio.Event())
+        world.fail(hang_on_poll)
+        await cancel_while(client, arguments | {"wait_seconds": 600}, poll_started, anyio.Event())
         world.fail(None)
         sent = len(world.requests)
         assert await wait_for_events(world, 2) == ["sent", "done"]
@@ -66,18 +66,18 @@ async def test_cancelling_while_waiting_sends_nothing_more(world: World, mode: s
 async def test_cancelling_after_a_write_was_sent_still_records_its_end(
     world: World, mode: str
 ) -> None:
-    on_its_way, release = anyio.Event(), anyio.Event()
+    write_started, release = anyio.Event(), anyio.Event()
 
     async def hold(request: httpx.Request) -> httpx.Response | None:
         if request.method == "POST":
-            on_its_way.set()
+            write_started.set()
             await release.wait()
         return None
 
     async with world.client(mode) as client:
         arguments = await creation_arguments(client)
         world.fail(hold)
-        await cancel_while(client, arguments, on_its_way, release)
+        await cancel_while(client, arguments, write_started, release)
         assert await wait_for_events(world, 2) == ["sent", "done"]
         assert len(world.writes) == 1
         page = await call_tool(client, "list_snapshots", search="before-upgrade-x")

@@ -105,10 +105,10 @@ async def test_a_failing_cloud_gives_no_suggestions_after_one_request(
     ]
     for target, answer in zip(ALL, answers, strict=True):
 
-        async def break_it(_: httpx.Request, answer: httpx.Response = answer) -> httpx.Response:
+        async def fail(_: httpx.Request, answer: httpx.Response = answer) -> httpx.Response:
             return answer
 
-        world.fail(break_it)
+        world.fail(fail)
         before = len(world.requests)
         found = await complete(client, target, "b")
         assert (found.values, found.has_more) == ([], False)

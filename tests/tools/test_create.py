@@ -15,27 +15,29 @@ pytestmark = pytest.mark.one_era
 
 
 async def test_a_snapshot_is_created_and_waited_for(world: World, client: Client) -> None:
-    wanted = await creation_arguments(client)
+    arguments = await creation_arguments(client)
     result = await call_tool(
-        client, "create_snapshot", **wanted, description="why", labels=["keep"], wait_seconds=60
+        client, "create_snapshot", **arguments, description="why", labels=["keep"], wait_seconds=60
     )
     assert result["outcome"] == "created"
     assert result["snapshot"]["state"] == "ready"
     details = await call_tool(client, "inspect_snapshot", snapshot_id=result["snapshot"]["id"])
     assert details["snapshot"]["description"] == "why"
     assert details["snapshot"]["labels"] == ["keep"]
-    assert details["snapshot"]["vm_id"] == wanted["vm_id"]
+    assert details["snapshot"]["vm_id"] == arguments["vm_id"]
     assert [row.event for row in await world.attempts()] == ["sent", "done"]
 
 
 async def test_waiting_reports_progress_that_only_grows(client: Client) -> None:
     updates: list[tuple[float, float | None, str | None]] = []
 
-    async def note(progress: float, total: float | None, message: str | None) -> None:
+    async def record_progress(progress: float, total: float | None, message: str | None) -> None:
         updates.append((progress, total, message))
 
-    wanted = await creation_arguments(client)
-    await client.call_tool("create_snapshot", wanted | {"wait_seconds": 60}, progress_callback=note)
+    arguments = await creation_arguments(client)
+    await client.call_tool(
+        "create_snapshot", arguments | {"wait_seconds": 60}, progress_callback=record_progress
+    )
     steps = [progress for progress, _, _ in updates]
     assert len(steps) > 2
     assert steps == sorted(set(steps))
@@ -57,18 +59,18 @@ async def test_without_waiting_the_outcome_is_pending_and_names_the_next_call(
 
 
 async def test_the_wait_ends_at_its_limit(world: World, client: Client) -> None:
-    wanted = await creation_arguments(client)
-    began = world.manual_clock.time
-    result = await call_tool(client, "create_snapshot", **wanted, wait_seconds=2)
+    arguments = await creation_arguments(client)
+    start = world.manual_clock.time
+    result = await call_tool(client, "create_snapshot", **arguments, wait_seconds=2)
     assert result["outcome"] == "pending"
-    assert (world.manual_clock.time - began).total_seconds() == pytest.approx(2)
+    assert (world.manual_clock.time - start).total_seconds() == pytest.approx(2)
 
 
 async def test_a_running_vm_is_not_interrupted_without_permission(
     world: World, client: Client
 ) -> None:
-    wanted = await creation_arguments(client) | {"allow_interruption": False}
-    text = await call_tool_error(client, "create_snapshot", **wanted)
+    arguments = await creation_arguments(client) | {"allow_interruption": False}
+    text = await call_tool_error(client, "create_snapshot", **arguments)
     assert "shuts it off for the snapshot and starts it again" in text
     assert "Nothing was changed." in text
     assert world.writes == []
@@ -97,9 +99,9 @@ async def test_a_vm_that_cannot_be_snapshotted_is_refused_before_anything_is_sen
 async def test_a_second_snapshot_of_the_same_vm_is_refused_while_one_is_under_way(
     world: World, client: Client
 ) -> None:
-    wanted = await creation_arguments(client)
-    await call_tool(client, "create_snapshot", **wanted, wait_seconds=0)
-    text = await call_tool_error(client, "create_snapshot", **(wanted | {"name": "another"}))
+    arguments = await creation_arguments(client)
+    await call_tool(client, "create_snapshot", **arguments, wait_seconds=0)
+    text = await call_tool_error(client, "create_snapshot", **(arguments | {"name": "another"}))
     assert "another snapshot of it is in progress" in text
     assert len(world.writes) == 1
 
@@ -107,10 +109,10 @@ async def test_a_second_snapshot_of_the_same_vm_is_refused_while_one_is_under_wa
 async def test_of_two_concurrent_calls_for_one_vm_one_is_refused_before_it_is_sent(
     world: World, client: Client
 ) -> None:
-    wanted, results = await creation_arguments(client), list[CallToolResult]()
+    arguments, results = await creation_arguments(client), list[CallToolResult]()
 
     async def call(name: str) -> None:
-        results.append(await client.call_tool("create_snapshot", wanted | {"name": name}))
+        results.append(await client.call_tool("create_snapshot", arguments | {"name": name}))
 
     async with anyio.create_task_group() as group:
         group.start_soon(call, "one")
@@ -156,12 +158,12 @@ async def test_a_lost_or_unusable_answer_is_reconciled(
             raise failure
         return failure
 
-    wanted = await creation_arguments(client)
+    arguments = await creation_arguments(client)
     world.tamper(lose)
-    result = await call_tool(client, "create_snapshot", **wanted)
+    result = await call_tool(client, "create_snapshot", **arguments)
     assert result["outcome"] == "created"
     made = await call_tool(client, "inspect_snapshot", snapshot_id=result["snapshot"]["id"])
-    assert made["snapshot"]["name"] == wanted["name"]
+    assert made["snapshot"]["name"] == arguments["name"]
     assert len(world.writes) == 1
     events = [(row.event, row.reason) for row in await world.attempts()]
     assert events == [("sent", ""), ("done", "settled: the cloud shows it")]
@@ -195,9 +197,9 @@ async def test_a_write_without_effect_has_failed_only_if_it_cannot_complete_late
             raise failure
         return failure
 
-    wanted = await creation_arguments(client)
+    arguments = await creation_arguments(client)
     world.fail(vanish)
-    result = await call_tool(client, "create_snapshot", **wanted)
+    result = await call_tool(client, "create_snapshot", **arguments)
     assert result["outcome"] == outcome
     assert "snapshot" not in result
     if outcome == "unknown":
@@ -207,7 +209,7 @@ async def test_a_write_without_effect_has_failed_only_if_it_cannot_complete_late
         assert "it was not done" in result["next_step"]
     assert len(world.writes) == 1
     assert [row.event for row in await world.attempts()] == ["sent", event]
-    assert (await call_tool(client, "list_snapshots", search=wanted["name"]))["total"] == 0
+    assert (await call_tool(client, "list_snapshots", search=arguments["name"]))["total"] == 0
 
 
 async def test_a_refusal_by_the_cloud_is_an_error_and_recorded_as_failed(
@@ -217,9 +219,9 @@ async def test_a_refusal_by_the_cloud_is_an_error_and_recorded_as_failed(
         body = {"status": False, "message": "SECRET is currently being used to create a snapshot"}
         return httpx.Response(400, json=body) if request.method == "POST" else None
 
-    wanted = await creation_arguments(client)
+    arguments = await creation_arguments(client)
     world.fail(refuse)
-    text = await call_tool_error(client, "create_snapshot", **wanted)
+    text = await call_tool_error(client, "create_snapshot", **arguments)
     assert "the VM is busy with a snapshot. Nothing was changed." in text
     assert "SECRET" not in text
     assert [row.event for row in await world.attempts()] == ["sent", "failed"]
@@ -229,12 +231,12 @@ async def test_an_error_while_waiting_does_not_hide_the_accepted_request(
     world: World, client: Client
 ) -> None:
     async def break_reads(request: httpx.Request) -> httpx.Response | None:
-        ordered = any(write.startswith("POST") for write in world.writes)
-        return httpx.Response(503) if ordered and request.method == "GET" else None
+        write_sent = any(write.startswith("POST") for write in world.writes)
+        return httpx.Response(503) if write_sent and request.method == "GET" else None
 
-    wanted = await creation_arguments(client)
+    arguments = await creation_arguments(client)
     world.fail(break_reads)
-    result = await call_tool(client, "create_snapshot", **wanted, wait_seconds=20)
+    result = await call_tool(client, "create_snapshot", **arguments, wait_seconds=20)
     assert result["outcome"] == "pending"
     assert (
         "The cloud accepted it, but the cloud could not be read at the moment."
@@ -250,9 +252,9 @@ async def test_a_snapshot_that_fails_is_reported_as_failed(world: World, client:
         body["snapshot"]["status"] = "ERROR"
         return httpx.Response(200, json=body)
 
-    wanted = await creation_arguments(client)
+    arguments = await creation_arguments(client)
     world.tamper(fail)
-    answer, text = await call_tool_with_text(client, "create_snapshot", **wanted)
+    answer, text = await call_tool_with_text(client, "create_snapshot", **arguments)
     assert answer["outcome"] == "failed"
     assert "it cannot be restored" in text
 
@@ -260,11 +262,11 @@ async def test_a_snapshot_that_fails_is_reported_as_failed(world: World, client:
 async def test_nothing_is_sent_when_the_ledger_cannot_be_written(
     world: World, client: Client
 ) -> None:
-    wanted = await creation_arguments(client)
+    arguments = await creation_arguments(client)
     for file in world.folder.glob("ledger.db*"):
         file.unlink()
     (world.folder / "ledger.db").mkdir()
-    text = await call_tool_error(client, "create_snapshot", **wanted)
+    text = await call_tool_error(client, "create_snapshot", **arguments)
     assert "The ledger cannot be used" in text
     assert "Nothing was changed" in text
     assert world.writes == []

@@ -38,20 +38,20 @@ async def read_derived_image(client: Client, snapshot_id: object) -> dict[str, A
 
 
 async def test_an_image_is_created_shown_and_recorded(world: World, client: Client) -> None:
-    wanted = await image_arguments(client)
-    result, text = await call_tool_with_text(client, CREATE_IMAGE, **wanted)
-    shown = await read_derived_image(client, wanted["snapshot_id"])
+    arguments = await image_arguments(client)
+    result, text = await call_tool_with_text(client, CREATE_IMAGE, **arguments)
+    shown = await read_derived_image(client, arguments["snapshot_id"])
     assert result["outcome"] == "created"
     assert result["image"]["id"] == shown["id"]
     assert (shown["name"], shown["labels"]) == ("base-image", ["keep"])
     assert result["image"]["labels"] == ["keep"]
     assert "deleted together with its snapshot" in result["next_step"]
     assert f'image {shown["id"]} "base-image"' in text
-    assert world.writes == [f"POST /v1/core/snapshots/{wanted['snapshot_id']}/image"]
+    assert world.writes == [f"POST /v1/core/snapshots/{arguments['snapshot_id']}/image"]
     rows = await world.attempts()
     assert [(row.event, row.tool, row.target) for row in rows] == [
-        ("sent", CREATE_IMAGE, wanted["snapshot_id"]),
-        ("done", CREATE_IMAGE, wanted["snapshot_id"]),
+        ("sent", CREATE_IMAGE, arguments["snapshot_id"]),
+        ("done", CREATE_IMAGE, arguments["snapshot_id"]),
     ]
 
 
@@ -91,13 +91,13 @@ async def test_the_name_of_a_public_image_is_taken(world: World, client: Client)
     snapshot_id = (await ready_snapshot(client))["id"]
     await call_tool(client, "inspect_snapshot", snapshot_id=snapshot_id)
 
-    async def tell(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+    async def reply(request: httpx.Request, response: httpx.Response) -> httpx.Response:
         if not request.url.path.endswith("/core/images"):
             return response
         group = {"images": [None, {"name": "no id"}, {"id": 7, "name": "taken"}]}
         return httpx.Response(200, json={"images": ["odd", {"images": None}, group]})
 
-    world.tamper(tell)
+    world.tamper(reply)
     text = await call_tool_error(client, CREATE_IMAGE, snapshot_id=snapshot_id, name="taken")
     assert 'An image named "taken" exists already.' in text
     assert (await call_tool(client, CREATE_IMAGE, snapshot_id=snapshot_id, name="no id"))[
@@ -107,14 +107,14 @@ async def test_the_name_of_a_public_image_is_taken(world: World, client: Client)
 
 async def test_the_policy_forbids_regions_and_tools(world: World) -> None:
     async with world.client() as client:
-        wanted = await image_arguments(client)
+        arguments = await image_arguments(client)
     set_policy(world, '[allow]\nregions = ["NOWHERE-1"]')
     async with world.client() as client:
-        assert "Rule: allow.regions." in await call_tool_error(client, CREATE_IMAGE, **wanted)
+        assert "Rule: allow.regions." in await call_tool_error(client, CREATE_IMAGE, **arguments)
     set_policy(world, '[allow]\ntools = ["list_snapshots"]')
     async with world.client() as client:
         assert [tool.name for tool in (await client.list_tools()).tools] == ["list_snapshots"]
-        assert CREATE_IMAGE in await call_tool_error(client, CREATE_IMAGE, **wanted)
+        assert CREATE_IMAGE in await call_tool_error(client, CREATE_IMAGE, **arguments)
     assert world.writes == []
 
 
@@ -139,11 +139,13 @@ async def test_a_lost_or_unusable_answer_is_reconciled(
             raise failure
         return failure
 
-    wanted = await image_arguments(client)
+    arguments = await image_arguments(client)
     world.tamper(lose)
-    result = await call_tool(client, CREATE_IMAGE, **wanted)
+    result = await call_tool(client, CREATE_IMAGE, **arguments)
     assert result["outcome"] == "created"
-    assert result["image"]["id"] == (await read_derived_image(client, wanted["snapshot_id"]))["id"]
+    assert (
+        result["image"]["id"] == (await read_derived_image(client, arguments["snapshot_id"]))["id"]
+    )
     assert len(world.writes) == 1
     events = [(row.event, row.reason) for row in await world.attempts()]
     assert events == [("sent", ""), ("done", "settled: the cloud shows it")]
@@ -172,14 +174,14 @@ async def test_an_image_that_never_appears_has_failed_or_is_unknown(
             raise failure
         return failure
 
-    wanted = await image_arguments(client)
+    arguments = await image_arguments(client)
     world.fail(vanish)
-    result = await call_tool(client, CREATE_IMAGE, **wanted)
+    result = await call_tool(client, CREATE_IMAGE, **arguments)
     assert result["outcome"] == outcome
     assert sentence in result["next_step"]
     assert "image" not in result
     assert [row.event for row in await world.attempts()] == ["sent", outcome]
-    assert await read_derived_image(client, wanted["snapshot_id"]) == {}
+    assert await read_derived_image(client, arguments["snapshot_id"]) == {}
 
 
 async def test_an_image_is_found_in_the_list_of_images(world: World, client: Client) -> None:
@@ -191,9 +193,9 @@ async def test_an_image_is_found_in_the_list_of_images(world: World, client: Cli
             del body["snapshot"]["custom_image"]
         return httpx.Response(200, json=body)
 
-    wanted = await image_arguments(client)
+    arguments = await image_arguments(client)
     world.tamper(hide)
-    result = await call_tool(client, CREATE_IMAGE, **wanted)
+    result = await call_tool(client, CREATE_IMAGE, **arguments)
     assert result["outcome"] == "created"
     assert result["image"]["name"] == "base-image"
 
@@ -201,17 +203,17 @@ async def test_an_image_is_found_in_the_list_of_images(world: World, client: Cli
 async def test_an_accepted_image_that_is_not_shown_is_pending_with_its_id(
     world: World, client: Client
 ) -> None:
-    async def promise(request: httpx.Request) -> httpx.Response | None:
+    async def accept(request: httpx.Request) -> httpx.Response | None:
         # Source: the published SDK: the id is beside the message.
         body = {"status": True, "message": "Image added successfully.", "id": 31}
         return httpx.Response(200, json=body) if request.method == "POST" else None
 
-    wanted = await image_arguments(client)
-    world.fail(promise)
-    result = await call_tool(client, CREATE_IMAGE, **wanted)
+    arguments = await image_arguments(client)
+    world.fail(accept)
+    result = await call_tool(client, CREATE_IMAGE, **arguments)
     assert result["outcome"] == "pending"
     assert result["image"] == {"id": 31, "name": "base-image", "labels": []}
-    assert f"inspect_snapshot with {wanted['snapshot_id']} later" in result["next_step"]
+    assert f"inspect_snapshot with {arguments['snapshot_id']} later" in result["next_step"]
     assert "do not create it again" in result["next_step"]
 
 
@@ -232,9 +234,9 @@ async def test_a_refusal_by_the_cloud_is_an_error_and_recorded_as_failed(
         body = {"status": False, "message": message}
         return httpx.Response(status, json=body) if request.method == "POST" else None
 
-    wanted = await image_arguments(client)
+    arguments = await image_arguments(client)
     world.fail(refuse)
-    text = await call_tool_error(client, CREATE_IMAGE, **wanted)
+    text = await call_tool_error(client, CREATE_IMAGE, **arguments)
     assert sentence in text
     assert "Nothing was changed." in text
     assert "SECRET" not in text
@@ -249,9 +251,9 @@ async def test_a_refusal_while_an_image_with_the_name_appears_is_unknown(
         refusal = httpx.Response(406, json={"status": False, "message": ""})
         return refusal if request.method == "POST" else response
 
-    wanted = await image_arguments(client)
+    arguments = await image_arguments(client)
     world.tamper(refuse)
-    result = await call_tool(client, CREATE_IMAGE, **wanted)
+    result = await call_tool(client, CREATE_IMAGE, **arguments)
     assert result["outcome"] == "unknown"
     assert "may have sent it twice" in result["next_step"]
     assert [row.event for row in await world.attempts()] == ["sent", "unknown"]
@@ -260,10 +262,10 @@ async def test_a_refusal_while_an_image_with_the_name_appears_is_unknown(
 async def test_of_two_concurrent_calls_one_is_refused_before_it_is_sent(
     world: World, client: Client
 ) -> None:
-    wanted, results = await image_arguments(client), list[CallToolResult]()
+    arguments, results = await image_arguments(client), list[CallToolResult]()
 
     async def call(name: str) -> None:
-        results.append(await client.call_tool(CREATE_IMAGE, wanted | {"name": name}))
+        results.append(await client.call_tool(CREATE_IMAGE, arguments | {"name": name}))
 
     async with anyio.create_task_group() as group:
         group.start_soon(call, "one")
@@ -339,13 +341,13 @@ async def test_hostile_and_foreign_events_are_sanitized_quoted_or_omitted(
         "not even an object",
     ]
 
-    async def tell(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+    async def reply(request: httpx.Request, response: httpx.Response) -> httpx.Response:
         if not request.url.path.endswith("/events"):
             return response
         return httpx.Response(200, json={"snapshot_events": entries})
 
     snapshot_id = (await ready_snapshot(client))["id"]
-    world.tamper(tell)
+    world.tamper(reply)
     answer, text = await call_tool_with_text(
         client, "list_snapshot_events", snapshot_id=snapshot_id
     )
@@ -370,10 +372,10 @@ async def test_hostile_and_foreign_events_are_sanitized_quoted_or_omitted(
 async def test_a_broken_list_of_events_is_an_error(
     world: World, client: Client, answer: httpx.Response, sentence: str
 ) -> None:
-    async def break_it(_: httpx.Request) -> httpx.Response:
+    async def fail(_: httpx.Request) -> httpx.Response:
         return answer
 
-    world.fail(break_it)
+    world.fail(fail)
     text = await call_tool_error(client, "list_snapshot_events", snapshot_id=1701)
     assert sentence in text
     assert "SECRET" not in text

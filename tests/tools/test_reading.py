@@ -221,10 +221,10 @@ async def test_hidden_characters_in_a_name_are_removed_and_flagged(
 async def test_a_broken_answer_is_an_error(
     world: World, client: Client, answer: httpx.Response, sentence: str
 ) -> None:
-    async def break_it(_: httpx.Request) -> httpx.Response:
+    async def fail(_: httpx.Request) -> httpx.Response:
         return answer
 
-    world.fail(break_it)
+    world.fail(fail)
     text = await call_tool_error(client, "list_snapshots")
     assert sentence in text
     assert "SECRET" not in text

@@ -103,10 +103,10 @@ async def test_a_missing_snapshot_is_an_error(client: Client) -> None:
 
 
 async def test_a_failing_cloud_is_an_error_without_its_text(world: World, client: Client) -> None:
-    async def break_it(_: httpx.Request) -> httpx.Response:
+    async def fail(_: httpx.Request) -> httpx.Response:
         return httpx.Response(500, json={"message": "SECRET"})
 
-    world.fail(break_it)
+    world.fail(fail)
     for address in ("snapshot://1701", "vm://793701/snapshots"):
         code, message = await read_error(client, address)
         assert code == INTERNAL_ERROR

@@ -63,8 +63,9 @@ async def lose_request(request: httpx.Request) -> httpx.Response | None:
 
 def reported_ids(report: dict[str, Any]) -> list[int]:
     """Return every id in the lists of a report."""
-    named = [report[name] for name in ("deleted", "pending", "unknown", "skipped")]
-    return sorted([number["id"] for part in named for number in part] + report["not_attempted"])
+    lists = [report[name] for name in ("deleted", "pending", "unknown", "skipped")]
+    listed = [snapshot["id"] for snapshots in lists for snapshot in snapshots]
+    return sorted(listed + report["not_attempted"])
 
 
 async def existing_ids(client: Client) -> set[int]:
@@ -173,7 +174,7 @@ async def test_of_two_servers_that_apply_one_plan_concurrently_only_one_deletes(
 ) -> None:
     errors: list[bool] = []
 
-    async def commit_it(client: Client, commit: Commit) -> None:
+    async def commit_plan(client: Client, commit: Commit) -> None:
         result = await client.call_tool("apply_retention", commit)
         errors.append(bool(result.is_error))
 
@@ -181,8 +182,8 @@ async def test_of_two_servers_that_apply_one_plan_concurrently_only_one_deletes(
         commit, _ = await commit_arguments(one)
         await existing_ids(other)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(commit_it, one, commit)
-            tasks.start_soon(commit_it, other, commit)
+            tasks.start_soon(commit_plan, one, commit)
+            tasks.start_soon(commit_plan, other, commit)
     assert sorted(errors) == [False, True]
     assert len(world.writes) == 4
 
@@ -517,25 +518,25 @@ async def test_accepted_deletions_that_are_not_confirmed_are_pending(
 
 
 async def test_progress_counts_deletions(client: Client) -> None:
-    news: list[tuple[float, float | None, str | None]] = []
+    updates: list[tuple[float, float | None, str | None]] = []
 
-    async def note(progress: float, total: float | None, message: str | None) -> None:
-        news.append((progress, total, message))
+    async def record_progress(progress: float, total: float | None, message: str | None) -> None:
+        updates.append((progress, total, message))
 
     commit, _ = await commit_arguments(client)
-    await client.call_tool("apply_retention", commit, progress_callback=note)
-    updates = [(round(progress), total, message) for progress, total, message in news]
-    assert [row for row in updates if row[1] == 4] == [
+    await client.call_tool("apply_retention", commit, progress_callback=record_progress)
+    rounded = [(round(progress), total, message) for progress, total, message in updates]
+    assert [row for row in rounded if row[1] == 4] == [
         (number, 4, f"{number} deleted of 4") for number in range(4)
     ]
 
 
 @pytest.mark.parametrize("mode", ERAS)
 async def test_a_cancelled_run_is_recorded(world: World, mode: str) -> None:
-    on_its_way, release = anyio.Event(), anyio.Event()
+    write_started, release = anyio.Event(), anyio.Event()
 
     async def hold(_: httpx.Request) -> httpx.Response | None:
-        on_its_way.set()
+        write_started.set()
         await release.wait()
         return None
 
@@ -551,7 +552,7 @@ async def test_a_cancelled_run_is_recorded(world: World, mode: str) -> None:
 
             tasks.start_soon(call)
             with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
-                await on_its_way.wait()
+                await write_started.wait()
             scope.cancel()
             for _ in range(20):
                 await anyio.lowlevel.checkpoint()

@@ -162,7 +162,7 @@ async def test_an_unknown_time_zone_is_refused(world: World, zone: str) -> None:
 
 
 async def test_days_begin_in_the_given_time_zone(modern_client: Client) -> None:
-    # They are taken after two o'clock UTC, which is the previous day in New York.
+    # The snapshots are taken after 02:00 UTC, which is the previous day in New York.
     plan = await make_retention_plan(modern_client, keep_daily=1, time_zone="America/New_York")
     assert "daily 1 of 1, 2026-11-18" in decision_on(plan, 1730)["reasons"]
 
@@ -194,20 +194,20 @@ async def test_grouped_by_region_each_vm_still_keeps_its_newest(modern_client: C
 async def test_the_newest_ready_copy_of_a_vm_is_deleted_only_if_the_policy_allows_it(
     world: World,
 ) -> None:
-    forgetful: dict[str, object] = {"keep_labels": ["no such label"]}
+    keep_nothing_by_rule: dict[str, object] = {"keep_labels": ["no such label"]}
     async with world.client() as client:
-        plan = await make_retention_plan(client, **forgetful)
+        plan = await make_retention_plan(client, **keep_nothing_by_rule)
         assert "ready copy of its VM" in decision_on(plan, 1711)["reasons"][0]
         assert plan["keep_count"] == 8  # the newest of seven VMs, and one that failed
     set_policy(world, "[retention]\nmay_delete_last_copy = true")
     async with world.client() as client:
-        plan = await make_retention_plan(client, **forgetful)
+        plan = await make_retention_plan(client, **keep_nothing_by_rule)
         assert plan["keep_count"] == 1
         warned = decision_on(plan, 1701)["reasons"]
         assert warned == ["no rule keeps it", "its VM is deleted, so its data exists nowhere else"]
     set_policy(world, "[retention]\nmay_delete_last_copy = true\n[protect]\nkeep_last_copy = true")
     async with world.client() as client:
-        assert (await make_retention_plan(client, **forgetful))["keep_count"] == 8
+        assert (await make_retention_plan(client, **keep_nothing_by_rule))["keep_count"] == 8
 
 
 async def test_snapshots_protected_by_the_policy_are_kept_with_the_rule(world: World) -> None:

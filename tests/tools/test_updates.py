@@ -109,7 +109,7 @@ async def test_a_new_snapshot_is_announced_when_requested_and_when_ready(
         ]
         assert len(polls) > 3
         addresses_received = await wait_for_all(received)
-    # Unread events of 2026-07-28 collapse into one.
+    # In the era 2026-07-28, equal events that were not read yet are merged into one.
     assert addresses_received == [snapshot, vm, snapshot, vm]
 
 

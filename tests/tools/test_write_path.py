@@ -32,16 +32,16 @@ PORTS = {
     "consent": ("ClientApprover.*", "*.send"),
     "operations": ("Subscriptions.notify_resource_updated",),
 }
-"""What a lower layer may call in a higher one: the person, the write itself, the subscribers."""
+"""Functions of a higher layer that a lower one may call: the approver, a write, subscribers."""
 
 
 def own_file(frame: FrameType) -> str:
-    """The file of this project that a frame runs; empty for other code."""
+    """Return the file of this project that a frame runs; empty for other code."""
     return frame.f_code.co_filename.partition(MARKER)[2]
 
 
 def own_frames(frame: FrameType | None) -> Iterator[tuple[str, str]]:
-    """File and qualified name of every frame of this project, from the innermost outwards."""
+    """Yield the file and qualified name of each frame of this project, innermost first."""
     while frame is not None:
         if name := own_file(frame):
             yield name, frame.f_code.co_qualname
@@ -53,8 +53,8 @@ def layer(file: str) -> int:
     return next(place for place, packages in enumerate(LAYERS) if package in packages)
 
 
-async def commit_of(client: Client, tool: str) -> dict[str, object]:
-    """The arguments of a write that changes something."""
+async def write_arguments(client: Client, tool: str) -> dict[str, object]:
+    """Return the arguments of a call that sends a write."""
     match tool:
         case "create_snapshot":
             return await creation_arguments(client)
@@ -77,7 +77,7 @@ async def test_a_write_passes_few_files_and_goes_down_through_the_layers(
             start = next(place for place, file in enumerate(files) if "/tools/" in file)
             paths.append(files[: start + 1])
 
-    arguments = await commit_of(client, tool)
+    arguments = await write_arguments(client, tool)
     world.fail(record_path)
     await call_tool(client, tool, **arguments)
     (path,) = paths
@@ -100,7 +100,7 @@ async def test_a_lower_layer_calls_a_higher_one_only_through_its_ports(
         if outer and layer(outer[0][0]) < layer(called):
             upward.add((outer[0][0].partition("/")[0], name))
 
-    arguments = await commit_of(client, tool)
+    arguments = await write_arguments(client, tool)
     sys.setprofile(note_call)
     try:
         await call_tool(client, tool, **arguments)

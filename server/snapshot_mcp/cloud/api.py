@@ -37,8 +37,8 @@ _NOT_SENT_ERRORS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout,
 # httpx raises InvalidURL or ValueError for an answer with an invalid URL.
 _READ_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, TimeoutError, ValueError)
 
-READ_ATTEMPTS = 3
-"""A read, with its retries and waits, may take as long as this number of calls."""
+MAX_READ_TIMEOUTS = 3
+"""Time limit of a read with its retries and waits, as a multiple of the timeout of one call."""
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class ApiClient:
             CloudError: the cloud refused, or gave no usable answer.
             ProtocolError: the body is not JSON, or does not have the expected shape.
         """
-        max_seconds = READ_ATTEMPTS * self._timeout
+        max_seconds = MAX_READ_TIMEOUTS * self._timeout
 
         async def attempt() -> ApiResponse:
             return await self._read_once(path, subject, params, decode)

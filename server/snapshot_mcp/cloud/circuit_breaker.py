@@ -17,7 +17,7 @@ class Outage(NamedTuple):
     """A period in which the cloud does not answer.
 
     Attributes:
-        since: time of the first failure in the row.
+        since: time of the first failure of the current series.
         retry_in_seconds: seconds until the next request is allowed.
     """
 
@@ -74,5 +74,5 @@ class CircuitBreaker:
 
     @property
     def failing_since(self) -> datetime | None:
-        """Time of the first failure in the row; None while the cloud answers."""
+        """Time of the first failure of the current series; None while the cloud answers."""
         return self._since

@@ -43,7 +43,7 @@ class Connection:
     ) -> None:
         self._transport = transport
         self._base_url = base_url.rstrip("/")
-        # The same lists are read again and again.
+        # The same lists are read repeatedly, so the requests are built once.
         self._build_get = lru_cache(_MAX_CACHED_REQUESTS)(partial(self._build_request, "GET"))
         self._headers = httpx.Headers(
             {

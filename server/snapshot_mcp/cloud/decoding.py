@@ -24,7 +24,7 @@ def decode_json(body: bytes | bytearray) -> object:
     except ValueError:
         pass
     try:
-        # This slower parser accepts lone surrogates: one broken name must not hide a whole list.
+        # This slower parser accepts lone surrogates: one broken name must not break a list.
         return json.loads(body)
     except (ValueError, RecursionError):
         return None
@@ -46,7 +46,7 @@ def build_list_decoder(key: str, entry_keys: Iterable[str]) -> JsonDecoder:
         try:
             return decoder.decode(body)
         except (msgspec.DecodeError, RecursionError):
-            # An entry that is not an object, or another surprise: decode everything.
+            # The body has another shape, such as an entry that is not an object: decode all of it.
             return decode_json(body)
 
     return decode

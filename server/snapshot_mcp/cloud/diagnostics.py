@@ -18,7 +18,7 @@ from snapshot_mcp.core.errors import ProtocolError, SnapshotMcpError
 from snapshot_mcp.core.sanitize import MAX_NAME_LENGTH, sanitize
 
 MAX_PERMISSIONS = 1_000
-_HALF_A_SECOND = 0.5
+_MEAN_TRUNCATION_SECONDS = 0.5
 
 
 class ReadCheck(NamedTuple):
@@ -64,8 +64,8 @@ class ClockSkewTransport(httpx.AsyncBaseTransport):
         response = await self._transport.handle_async_request(request)
         cloud_time = _parse_date(response.headers.get("date", ""))
         if cloud_time is not None:
-            # The header is truncated to whole seconds, by half a second on average.
-            skew = (cloud_time - self._clock.now()).total_seconds() + _HALF_A_SECOND
+            # The header has whole seconds, so on average it is half a second too early.
+            skew = (cloud_time - self._clock.now()).total_seconds() + _MEAN_TRUNCATION_SECONDS
             self._skews.append(skew)
         return response
 

@@ -75,4 +75,4 @@ class FairSemaphore:
         self._waiting_count -= 1
         queue.popleft().set()
         if queue:
-            self._waiting[client_id] = queue  # moves to the end of the round
+            self._waiting[client_id] = queue  # its next turn is after the other clients

@@ -69,7 +69,7 @@ class FieldParser(NamedTuple):
 
 
 class RawEntry(NamedTuple):
-    """An entry of a list with only its id parsed, because most entries are dropped unread."""
+    """An entry of a list with only its id parsed, because most entries are dropped."""
 
     id: int
     raw: Mapping[str, object]

@@ -19,6 +19,8 @@ from snapshot_mcp.core.errors import (
 from snapshot_mcp.core.sanitize import sanitize
 
 _UNDECIDED_STATUSES = frozenset({408, 425})
+"""Refusals after which it is unknown whether the request was processed."""
+
 _TRANSIENT_STATUSES = frozenset({502, 503, 504})
 _MAY_COMPLETE_LATER_STATUSES = frozenset({408, 502, 504})
 """A gateway sends these for a server behind it, which may still process the request."""
@@ -129,7 +131,7 @@ def reports_success(status: object) -> bool:
 
 def _not_found_error(body: object, subject: str, *, is_write: bool) -> Exception:
     if not isinstance(body, Mapping):
-        # A page of a gateway, which says nothing about the cloud's objects.
+        # The page comes from a gateway and shows nothing about the cloud's objects.
         if is_write:
             return outcome_unknown_error(
                 subject, "the answer is not from the cloud", may_complete_later=False
@@ -172,15 +174,15 @@ _REASONS: Mapping[str, str] = {
 
 def _recognize_reason(body: object) -> str:
     """Return a reason in our own words: the cloud's text is recognized, never relayed."""
-    message = remote_message(body).lower()
+    message = _remote_message(body).lower()
     return next(
         (reason for fragment, reason in _REASONS.items() if fragment in message),
         "the reason is unknown",
     )
 
 
-def remote_message(body: object) -> str:
-    """Return the cloud's message about a failure, sanitized; only for the log."""
+def _remote_message(body: object) -> str:
+    """Return the cloud's message about a failure, sanitized. It must not be shown."""
     message = cast("Mapping[str, object]", body).get("message") if isinstance(body, Mapping) else ""
     return sanitize(message).text if isinstance(message, str) else ""
 

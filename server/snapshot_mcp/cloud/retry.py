@@ -62,7 +62,7 @@ async def _retry(
 
     async def next_attempt() -> T:
         for error in past_errors:
-            raise error
+            raise error  # the first attempt has failed already; tenacity must count it
         token = RETRY_COUNT.set(next(retry_numbers))
         try:
             return await attempt()
@@ -75,8 +75,8 @@ async def _retry(
 def retry_attempts(clock: Clock, *, max_seconds: float) -> AsyncRetrying:
     """Return an iterator of attempts with the pauses and limits of `retry_until`.
 
-    For callers in a higher layer: `async for attempt in retry_attempts(...): with attempt: ...`
-    needs no callback.
+    Use it in a higher layer as `async for attempt in retry_attempts(...): with attempt: ...`. No
+    callback is needed, so this layer does not call a higher one.
 
     Args:
         clock: source of time.

@@ -84,7 +84,7 @@ class RequestScheduler:
         self._circuit_breaker.record_success()
 
     async def _wait_for_permission(self, *budgets: Budget) -> None:
-        # Check for an outage before the wait too, so that nothing queues for a cloud that is down.
+        # Check for an outage before waiting, so that no request queues for a cloud that is down.
         _raise_if_down(self._circuit_breaker.current_outage(self._clock.monotonic()))
         for budget in budgets:
             while (seconds := await self._rate_limiter.try_acquire(budget)) > 0:

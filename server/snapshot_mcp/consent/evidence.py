@@ -51,10 +51,13 @@ class Approver(Protocol):
         ...
 
     async def ask(self, question: str) -> ApprovalAnswer:
-        """Ask, or return the answer that came with the call. A missing answer is not an error."""
+        """Ask the question, or return the answer that came with the call.
+
+        The `action` of the answer says whether there is none; this is not an error.
+        """
         ...
 
 
 def approves_in_panel(approver: Approver) -> bool:
-    """Return whether the panel is where this person approves: the client cannot ask them."""
+    """Return whether this person can approve only in the panel: the client cannot ask them."""
     return approver.has_panel and not approver.can_be_asked

@@ -1,8 +1,14 @@
 """The gate: the only path of a write to the cloud, recorded in the ledger before it is sent.
 
-The checks always come in this order: can this client give the evidence that the operator requires?
-Is the plan token complete and authentic? Is the target unchanged? Are the confirmation words right?
-Does the person approve, if the client can ask one? Then: ledger, cloud, ledger.
+The checks of a commit come in this order:
+
+1. The client can give the evidence that the operator requires.
+2. The plan token is authentic, made for this call, unused and not expired.
+3. The target has not changed since the plan.
+4. The confirmation words are those of the plan.
+5. The person approves, if the client can ask one.
+
+Then the attempt is recorded, the write is sent, and its outcome is recorded.
 """
 
 import hmac
@@ -41,7 +47,7 @@ class Permit(NamedTuple):
 
 
 class Gate:
-    """Lets approved writes through, each of them once.
+    """Sends approved writes, each at most once.
 
     Args:
         writer: the writing half of the cloud client; nothing else holds it.
@@ -50,10 +56,10 @@ class Gate:
         tokens: issues and opens plan tokens.
         consent: the evidence that the operator requires.
         limits: how often each tool may send a write, by tool name.
-        principal: returns who acts now.
+        principal: returns the current principal.
         clock: the clock that waits between retries.
         new_id: returns the id of a plan or an attempt, never the same twice.
-        change_lock: held by one server at a time, of all that share the ledger.
+        change_lock: opens a lock that one server at a time holds, of all that share the ledger.
     """
 
     def __init__(
@@ -82,20 +88,20 @@ class Gate:
     async def check_commit(
         self, intent: Intent, plan_token: str, confirm: str, approver: Approver
     ) -> Plan | None:
-        """Check the arguments of a commit before anything is looked up.
+        """Check the arguments of a commit before the target is read.
 
         Args:
-            intent: what the call asks for.
-            plan_token: proof of a plan; empty to ask for one.
-            confirm: the confirmation words; empty to ask for a plan.
+            intent: the action that the call requests.
+            plan_token: the token of a plan; empty to request a plan.
+            confirm: the confirmation words; empty to request a plan.
             approver: the person behind the client.
 
         Returns:
-            The plan, or None if both arguments are empty and a plan is asked for.
+            The plan, or None if both arguments are empty, which requests a plan.
 
         Raises:
             RefusedError: the client cannot give the required evidence, one of the two arguments is
-                missing, or the token is forged, foreign, expired, used, or for something else.
+                missing, or the token is not authentic, expired, used, or for another action.
             LedgerError: the ledger cannot say whether the token was used.
         """
         if self._consent == "human" and not (approver.can_be_asked or approver.has_panel):
@@ -143,8 +149,8 @@ class Gate:
         """Record a new plan and return the fields of `Planned`; nothing is changed.
 
         Args:
-            intent: what the plan is for.
-            target: what it would affect.
+            intent: the action that is planned.
+            target: the target of the action.
             approver: the person behind the client.
             recorded: recorded in the ledger instead of the arguments of `intent`.
         """
@@ -167,8 +173,7 @@ class Gate:
     async def planned_arguments(self, plan: Plan, name: str) -> list[str]:
         """Return the list that the ledger's row of `plan` holds under `name`.
 
-        The state of the plan is the digest of that list, so the list is as it was when the token
-        was signed.
+        The plan's state is the digest of that list, so a list that was altered is detected.
 
         Raises:
             RefusedError: the list is missing or was altered.
@@ -220,7 +225,7 @@ class Gate:
         """Return the permission to carry out `plan`.
 
         Raises:
-            RefusedError: the plan expired while the person was thinking.
+            RefusedError: the plan expired while the person was answering.
         """
         self._tokens.check_expiry(plan)
         return Permit(self._attempt(plan.id, intent, evidence, approver))
@@ -247,7 +252,7 @@ class Gate:
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncGenerator[None]:
-        """Hold the change lock: one change at a time, of all servers on this ledger.
+        """Hold the change lock: one change at a time, across all servers on this ledger.
 
         Raises:
             RefusedError: other changes held the lock for a minute.
@@ -269,7 +274,7 @@ class Gate:
     async def recording_refusals(
         self, intent: Intent, approver: Approver, plan_token: str
     ) -> AsyncGenerator[None]:
-        """Record a refusal and its reason, under the id of its plan if it has one."""
+        """Record a refusal within the block, under the id of its plan if it has one."""
         try:
             yield
         except RefusedError as error:
@@ -321,18 +326,20 @@ class Gate:
 
 
 def _require_agreement(answer: ApprovalAnswer, confirm_with: str) -> None:
-    again = f"{NOTHING_CHANGED} Do not ask again unless the person wants it."
+    next_step = f"{NOTHING_CHANGED} Do not ask again unless the person wants it."
     match answer:
         case ApprovalAnswer("accept", words) if words == confirm_with:
             return
         case ApprovalAnswer("accept"):
-            raise RefusedError("The person was asked and typed words other than the plan's.", again)
+            raise RefusedError(
+                "The person was asked and typed words other than the plan's.", next_step
+            )
         case ApprovalAnswer("decline"):
-            raise RefusedError("The person was asked and declined.", again)
+            raise RefusedError("The person was asked and declined.", next_step)
         case ApprovalAnswer("cancel"):
-            raise RefusedError("The person was asked and dismissed the question.", again)
+            raise RefusedError("The person was asked and dismissed the question.", next_step)
         case ApprovalAnswer("timeout"):
-            raise RefusedError("The person was asked and did not answer in time.", again)
+            raise RefusedError("The person was asked and did not answer in time.", next_step)
         case _:
             raise RefusedError(
                 "The person could not be asked: the client failed.",

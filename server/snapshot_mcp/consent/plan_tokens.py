@@ -19,7 +19,7 @@ _ALGORITHM = "HS256"
 _MAX_TOKEN_LENGTH = 1_000
 _DIGEST_BYTES = 12  # 96 bits: models copy tokens by hand, so every character counts
 _NONCE_BYTES = 18
-_REQUIRED = ["jti", "sub", "arg", "st", "aud", "exp"]
+_REQUIRED_CLAIMS = ["jti", "sub", "arg", "st", "aud", "exp"]
 _PLAN_AGAIN = (
     f"{NOTHING_CHANGED} For a new plan call the tool without plan_token and confirm; for"
     " retention, plan_retention."
@@ -27,7 +27,7 @@ _PLAN_AGAIN = (
 
 
 class Intent(NamedTuple):
-    """What a call asks for.
+    """The action that a call requests.
 
     Attributes:
         tool: name of the tool.
@@ -47,7 +47,7 @@ class Intent(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The content of an authentic token."""
+    """The content of an authentic plan token."""
 
     id: str
     state: str
@@ -58,8 +58,9 @@ class PlanTokens:
     """Issues and verifies plan tokens.
 
     Args:
-        key: returns the signing key; called at each use, so that a start does not read it.
-        principal: returns who acts now.
+        key: returns the signing key; called at each use, so that the start of the server does not
+            read it.
+        principal: returns the current principal.
         cloud: address of the cloud that the plans are for.
         now: returns the current time.
     """
@@ -93,12 +94,12 @@ class PlanTokens:
         return jwt.encode(claims, self._key(), algorithm=_ALGORITHM), expires_at
 
     def verify(self, token: str, intent: Intent) -> Plan:
-        """Return the content of a token that is authentic and for this intent.
+        """Return the content of a token if it is authentic and made for this intent.
 
         The expiry is checked separately (`check_expiry`).
 
         Raises:
-            RefusedError: the token is not authentic, or for something else.
+            RefusedError: the token is not authentic, or was made for another intent.
         """
         claims = self._verify_signature(token)
         if claims["aud"] != self._audience():
@@ -150,7 +151,7 @@ class PlanTokens:
                 self._key(),
                 algorithms=[_ALGORITHM],
                 # The expiry is checked against our own clock.
-                options={"require": _REQUIRED, "verify_exp": False, "verify_aud": False},
+                options={"require": _REQUIRED_CLAIMS, "verify_exp": False, "verify_aud": False},
             )
         except jwt.PyJWTError as error:
             raise RefusedError(

@@ -12,7 +12,7 @@ from snapshot_mcp.core.errors import CloudError, ProtocolError
 T = TypeVar("T")
 
 LOOKUP_DELAYS_SECONDS = (0.5, 1.0, 2.0, 4.0, 4.0)
-"""Pauses between lookups: the last lookup still sees an effect that comes a few seconds late."""
+"""Pauses between lookups. The last lookup still finds an effect that is some seconds late."""
 
 RECONCILE_TIMEOUT_SECONDS = 30.0
 
@@ -21,7 +21,7 @@ class LookupResult(NamedTuple, Generic[T]):
     """The result of looking for the effect of a write.
 
     Attributes:
-        effect: what the write made; None if it was not found.
+        effect: the result of the write; None if its effect was not found.
         conclusive: whether the last lookup got an answer, so that None means "no effect".
     """
 
@@ -38,7 +38,7 @@ async def find_effect(
     """Look for the effect of `write` until it is found or the time is over.
 
     Args:
-        write: what was sent.
+        write: the write that was sent.
         reader: the reading half of the cloud client.
         clock: the clock that waits between the lookups.
         delays: pauses in seconds before the second and later lookups.

@@ -13,7 +13,7 @@ _KEY_BYTES = 32
 
 
 def build_key_loader(settings: Settings) -> Callable[[], bytes]:
-    """Return a function that returns the key: that of the environment, or of the data folder.
+    """Return a function that returns the key from the environment or from the data folder.
 
     Machines that share a key accept each other's plan tokens and questions.
     """
@@ -50,7 +50,7 @@ def load_key(folder: Path) -> bytes:
 
 
 def _create(path: Path) -> None:
-    """Write a complete new key file; if two processes do so, the first one wins."""
+    """Write a complete new key file; if two processes do so, the first file is kept."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f"{KEY_FILE}.{secrets.token_hex(8)}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

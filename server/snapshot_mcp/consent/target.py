@@ -9,7 +9,7 @@ from snapshot_mcp.models.snapshots import BlastRadius
 
 
 class ApprovalSubject(Protocol):
-    """What the gate needs to know about the target of a plan."""
+    """The facts about the target of a plan that the gate uses."""
 
     @property
     def state(self) -> str:
@@ -28,7 +28,7 @@ class ApprovalSubject(Protocol):
 
     @property
     def summary(self) -> str:
-        """What would be affected, in one line for the ledger."""
+        """The facts and the warnings of the plan, in one line for the ledger."""
         ...
 
 
@@ -52,7 +52,7 @@ class Target(NamedTuple):
 
     @property
     def summary(self) -> str:
-        """What would be affected, in one line for the ledger."""
+        """The facts and the warnings of the plan, in one line for the ledger."""
         return "; ".join([*plan_facts(self.radius), *self.radius.warnings])
 
 
@@ -75,7 +75,7 @@ def snapshot_target(snapshot: Snapshot, radius: BlastRadius) -> Target:
 
 
 def _state_digest(snapshot: Snapshot, radius: BlastRadius) -> str:
-    # The blast radius is part of the state: the deletion of a sibling makes an unchanged snapshot
-    # the last copy of its VM. The age is not: it changes all the time.
-    shown = radius.model_dump(mode="json", exclude={"age_days"})
-    return digest([shown, snapshot.status, str(snapshot.updated_at), snapshot.altered])
+    # The blast radius is part of the state, because the deletion of a sibling can make an unchanged
+    # snapshot the last copy of its VM. The age is left out, because it always changes.
+    radius_facts = radius.model_dump(mode="json", exclude={"age_days"})
+    return digest([radius_facts, snapshot.status, str(snapshot.updated_at), snapshot.altered])

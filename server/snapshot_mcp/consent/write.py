@@ -13,8 +13,8 @@ class Write(Protocol[T_co]):
     """One change in the cloud. The classes are in `operations`, one file for each tool.
 
     Attributes:
-        matches_by_name_only: `find_effect` compares names only, so what it finds may be the work of
-            another client.
+        matches_by_name_only: `find_effect` compares only names, so another client may have made
+            what it finds.
     """
 
     matches_by_name_only: ClassVar[bool]
@@ -29,5 +29,5 @@ class Write(Protocol[T_co]):
         ...
 
     def find_effect(self, reader: CloudReader) -> Awaitable[T_co | None]:
-        """Return what the write made, or None while the cloud does not show it."""
+        """Return the result of the write, or None while the cloud does not show its effect."""
         ...

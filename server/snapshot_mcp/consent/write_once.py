@@ -1,4 +1,4 @@
-"""Sending a write: record it, send it once, find out what happened, record that too."""
+"""Send a write once: record it before it is sent, and its outcome afterwards."""
 
 import logging
 from collections.abc import Mapping
@@ -29,13 +29,13 @@ from snapshot_mcp.ledger.chain import Attempt, Event, RateLimit
 T = TypeVar("T")
 
 RETRY_TIMEOUT_SECONDS = 20.0
-"""How long a write is repeated while the cloud does not accept it yet."""
+"""Time limit for repeating a write that the cloud does not accept."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class _Sending(Generic[T]):
+class _Submission(Generic[T]):
     attempt: Attempt
     write: Write[T]
     start_recorded: bool = False
@@ -87,89 +87,89 @@ class WriteOnce:
             OutcomeUnknownError: it was sent, and its effect is not known.
             CloudError: the cloud refused it, or is down.
         """
-        sending = _Sending(attempt, write)
+        submission = _Submission(attempt, write)
         try:
             async for retry in retry_attempts(self._clock, max_seconds=RETRY_TIMEOUT_SECONDS):
                 with retry, count_retries(retry):
-                    return await self._send_once(sending)
+                    return await self._send_once(submission)
         except (SnapshotMcpError, anyio.get_cancelled_exc_class()) as error:
             with anyio.CancelScope(shield=True):
-                await self._record_failure(sending, error)
+                await self._record_failure(submission, error)
             raise
 
-    async def _send_once(self, sending: _Sending[T]) -> T:  # pyright: ignore[reportReturnType] - a shielded scope swallows nothing
+    async def _send_once(self, submission: _Submission[T]) -> T:  # pyright: ignore[reportReturnType] - a shielded scope swallows nothing
         async with self._writer.write_slot():
             with anyio.CancelScope(shield=True):
-                await self._record_start(sending)
-                return await self._send_and_record(sending)
+                await self._record_start(submission)
+                return await self._send_and_record(submission)
 
-    async def _record_start(self, sending: _Sending[T]) -> None:
-        if not sending.start_recorded:
-            attempt = sending.attempt
+    async def _record_start(self, submission: _Submission[T]) -> None:
+        if not submission.start_recorded:
+            attempt = submission.attempt
             await self._ledger.record("sent", attempt, rate_limit=self._limits.get(attempt.tool))
-            sending.start_recorded = True
+            submission.start_recorded = True
 
-    async def _send_and_record(self, sending: _Sending[T]) -> T:
+    async def _send_and_record(self, submission: _Submission[T]) -> T:
         try:
-            result = await sending.write.send(self._writer)
+            result = await submission.write.send(self._writer)
         except OutcomeUnknownError as error:
-            result = await self._reconcile(sending, error)
+            result = await self._reconcile(submission, error)
         except (BadRequestError, ConflictError, NotFoundError) as error:
-            result = await self._reconcile_refusal(sending, error)
+            result = await self._reconcile_refusal(submission, error)
         except SnapshotMcpError:
             raise
         except Exception as error:
-            # A bug of this server: it is not known whether it came before or after the request.
-            await self._record_end("unknown", sending, error_kind(error))
+            # A bug in this server: the request may or may not have been sent.
+            await self._record_end("unknown", submission, error_kind(error))
             raise
         else:
-            await self._record_end("done", sending)
+            await self._record_end("done", submission)
         return result
 
-    async def _reconcile(self, sending: _Sending[T], error: OutcomeUnknownError) -> T:
-        found = await find_effect(sending.write, self._reader, self._clock)
-        if found.effect is not None:
-            await self._record_end("done", sending, "settled: the cloud shows it")
-            return found.effect
-        if not found.conclusive or error.may_complete_later:
-            await self._record_end("unknown", sending, error.args[0])
+    async def _reconcile(self, submission: _Submission[T], error: OutcomeUnknownError) -> T:
+        lookup = await find_effect(submission.write, self._reader, self._clock)
+        if lookup.effect is not None:
+            await self._record_end("done", submission, "settled: the cloud shows it")
+            return lookup.effect
+        if not lookup.conclusive or error.may_complete_later:
+            await self._record_end("unknown", submission, error.args[0])
             raise error
-        await self._record_end("failed", sending, "settled: the cloud does not show it")
+        await self._record_end("failed", submission, "settled: the cloud does not show it")
         raise NotDoneError(
             "The request failed after it was sent, and the cloud does not show any effect of it: it"
             " was not done.",
             "Nothing was changed, as far as the cloud shows.",
         ) from error
 
-    async def _reconcile_refusal(self, sending: _Sending[T], error: CloudError) -> T:
-        # A proxy may send a request twice; then the refusal answers the second one.
-        found = await find_effect(sending.write, self._reader, self._clock, ())
-        if found.conclusive and found.effect is None:
+    async def _reconcile_refusal(self, submission: _Submission[T], error: CloudError) -> T:
+        # If a proxy sent the request twice, the refusal may answer only the second one.
+        lookup = await find_effect(submission.write, self._reader, self._clock, ())
+        if lookup.conclusive and lookup.effect is None:
             raise error
-        if found.effect is not None and not sending.write.matches_by_name_only:
-            await self._record_end("done", sending, "settled: refused, but the cloud shows it")
-            return found.effect
-        await self._record_end("unknown", sending, "refused, but it may have taken effect")
-        state = "shows its effect" if found.conclusive else "cannot be checked"
+        if lookup.effect is not None and not submission.write.matches_by_name_only:
+            await self._record_end("done", submission, "settled: refused, but the cloud shows it")
+            return lookup.effect
+        await self._record_end("unknown", submission, "refused, but it may have taken effect")
+        state = "shows its effect" if lookup.conclusive else "cannot be checked"
         raise OutcomeUnknownError(
             f"The cloud refused the request but {state}: a proxy may have sent it twice, or another"
             " client made the same change at this moment.",
             "Check the current state first; do not repeat it.",
         ) from error
 
-    async def _record_failure(self, sending: _Sending[T], error: BaseException) -> None:
+    async def _record_failure(self, submission: _Submission[T], error: BaseException) -> None:
         """Record that an attempt ended without effect, if its start was recorded."""
-        if sending.start_recorded and not sending.end_recorded:
+        if submission.start_recorded and not submission.end_recorded:
             expected = isinstance(error, SnapshotMcpError)
             reason = error_kind(error) if expected else "cancelled"
-            await self._record_end("failed", sending, reason)
+            await self._record_end("failed", submission, reason)
 
-    async def _record_end(self, event: Event, sending: _Sending[T], reason: str = "") -> None:
-        sending.end_recorded = True
+    async def _record_end(self, event: Event, submission: _Submission[T], reason: str = "") -> None:
+        submission.end_recorded = True
         try:
-            await self._ledger.record(event, sending.attempt, reason)
+            await self._ledger.record(event, submission.attempt, reason)
         except LedgerError:
             # The write has happened: the caller must still get its result.
             logger.exception(
-                "attempt %s ended as %s but could not be recorded", sending.attempt.id, event
+                "attempt %s ended as %s but could not be recorded", submission.attempt.id, event
             )

@@ -33,12 +33,12 @@ def utc_now() -> datetime:
 
 @lru_cache(_PARSE_CACHE_SIZE)
 def parse_utc(text: str) -> datetime:
-    """Parse an ISO 8601 date or time into an aware UTC time; without a zone it is read as UTC.
+    """Parse an ISO 8601 date or time into an aware UTC time; without a time zone it is UTC.
 
-    Cached, because the same lists are read again and again.
+    Cached, because the same lists are read repeatedly.
 
     Raises:
-        ValueError: the text is neither, or outside the range of `datetime`.
+        ValueError: it is not a date or time, or is outside the range of `datetime`.
     """
     try:
         moment = datetime.fromisoformat(text)

@@ -26,7 +26,7 @@ class Observer(Protocol):
     def record_request(
         self, method: str, route: str, retries: int
     ) -> AbstractContextManager[ReportStatus]:
-        """Record one request to the cloud, which was already sent `retries` times."""
+        """Record one request to the cloud; `retries` is the number of earlier attempts."""
         ...
 
     def record_remaining_requests(self, remaining: int) -> None:
@@ -42,15 +42,15 @@ RETRY_COUNT: ContextVar[int] = ContextVar("retry_count", default=0)
 
 _LITERAL_SEGMENT = re.compile(r"[a-z]+(-[a-z]+)*")
 _INPUT_REQUIRED = "InputRequired"
-"""Class that a tool raises to ask a person, which is not a failure."""
+"""Name of the exception that a tool raises to ask a person, which is not a failure."""
 
-_NAME_PARENT = "name-availability"
+_SEGMENT_BEFORE_NAME = "name-availability"
 
 
 @contextmanager
 def observe_call(tool: str) -> Generator[None]:
     """Time one call of a tool, log it, and report it to the observer."""
-    error, begin = "", time.perf_counter()
+    error, start = "", time.perf_counter()
     try:
         yield
     except BaseException as failure:
@@ -58,7 +58,7 @@ def observe_call(tool: str) -> Generator[None]:
         error = "" if kind == _INPUT_REQUIRED else kind
         raise
     finally:
-        seconds = time.perf_counter() - begin
+        seconds = time.perf_counter() - start
         logger.info("%s: %s in %.3f s", tool, error or "ok", seconds)
         if (observer := OBSERVER.get()) is not None:
             observer.record_call(tool, seconds, error)
@@ -74,15 +74,15 @@ def observe_request(method: str, path: str) -> AbstractContextManager[ReportStat
 
 def route_template(path: str) -> str:
     """Return the path without ids and names, such as `/core/snapshots/{id}`."""
-    segments, after_name_parent = list[str](), False
+    segments, is_name = list[str](), False
     for segment in path.split("/")[1:]:
-        if after_name_parent:
+        if is_name:
             segments.append("{name}")
         elif _LITERAL_SEGMENT.fullmatch(segment):
             segments.append(segment)
         else:
             segments.append("{id}" if segment.isdecimal() else "{name}")
-        after_name_parent = segment == _NAME_PARENT
+        is_name = segment == _SEGMENT_BEFORE_NAME
     return "/" + "/".join(segments)
 
 

@@ -1,7 +1,7 @@
 """The caller of the current work, reached through a context variable instead of arguments.
 
-Requests to the cloud need it to be fair between clients, and to report why they wait. The layers
-between a tool and its requests do not need it.
+Requests to the cloud use it to share the slots fairly between clients and to report delays. The
+layers between a tool and its requests do not use it.
 """
 
 from collections.abc import Awaitable, Callable
@@ -57,7 +57,7 @@ class Caller(NamedTuple):
         client_id: distinguishes clients.
         progress: reports progress to the client.
         notify_resource_updated: notifies the subscribers of a resource.
-        principal: who is accountable for the work.
+        principal: the identity that is accountable for the work.
     """
 
     client_id: str
@@ -80,5 +80,5 @@ def current_caller() -> Caller:
 
 
 def current_principal() -> str:
-    """Return who is answerable for the current work."""
+    """Return the principal of the current work."""
     return current_caller().principal

@@ -1,7 +1,7 @@
 """Sanitize untrusted text before it is shown.
 
 Names, descriptions and labels are written by anyone with access to the cloud account. A reader,
-person or model, must not mistake one name for another, or see less than there is. Text is
+person or model, must not mistake one name for another, or miss a part of the text. Text is
 sanitized where it enters (`cloud/field_readers.py`); the rest of the server holds clean text only.
 """
 

@@ -4,7 +4,7 @@ import socket
 
 
 def bind_socket(host: str, port: int) -> socket.socket:
-    """Return a listening socket: from now on, clients wait instead of being refused.
+    """Return a listening socket. Clients that connect before it is served wait in its queue.
 
     Raises:
         OSError: the port is in use, or not allowed.

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class LedgerBackend(NamedTuple):
-    """The ledger, and what all processes that share it hold together.
+    """The ledger, and the lock and the rate limit of all processes that share it.
 
     Attributes:
         ledger: every attempt.
-        change_lock: opens a lock that one replica holds at a time.
+        change_lock: opens a lock that one replica at a time holds.
         rate_limiter: limits the requests of all replicas together; None without replicas.
     """
 

@@ -72,7 +72,7 @@ class Ledger:
         Args:
             event: what happened to the attempt, or is about to happen.
             attempt: the attempt.
-            reason: why.
+            reason: the reason for the event.
             rate_limit: maximum number of sent attempts of this tool; applies only to "sent".
 
         Raises:
@@ -115,11 +115,11 @@ class Ledger:
             limit: return only this many of the newest rows; 0 for all.
         """
         earliest = format_timestamp(since) if since else ""
-        wanted = RowFilter(tool, event, attempt, earliest, limit or None)
+        row_filter = RowFilter(tool, event, attempt, earliest, limit or None)
 
         def query() -> list[Row]:
             with self._store.read() as transaction:
-                return transaction.select(wanted)
+                return transaction.select(row_filter)
 
         return await self._store.run(query)
 

@@ -66,7 +66,7 @@ class Row(NamedTuple):
         principal: the caller.
         client: name of the client program.
         evidence: the evidence of consent.
-        reason: why it ended as it did.
+        reason: the reason for the event; may be empty.
         owner: id of the server process that wrote the row.
         previous: hash of the row before.
         hash: SHA-256 of all other fields.

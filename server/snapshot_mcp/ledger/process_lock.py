@@ -66,7 +66,8 @@ class ProcessLock:
             return False
         file = self._folder / f"{owner}.db"
         try:
-            # A shared lock, so that two processes that check do not take each other for the owner.
+            # Take a shared lock: another process that checks would mistake an exclusive one for the
+            # lock of the owner.
             with closing(_connect(file, "rw", 0)) as connection:
                 connection.execute("SELECT 1 FROM sqlite_master").fetchall()
         except sqlite3.OperationalError as error:

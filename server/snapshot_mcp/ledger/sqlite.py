@@ -143,8 +143,8 @@ class _Transaction:
     def count_sent(self, tool: str, after: str) -> int:
         return self._connection.execute(_COUNT_SENT, (tool, after)).fetchone()[0]
 
-    def select(self, wanted: RowFilter) -> list[Row]:
-        rows = self._connection.execute(_MATCHING, wanted._asdict())
+    def select(self, row_filter: RowFilter) -> list[Row]:
+        rows = self._connection.execute(_MATCHING, row_filter._asdict())
         return [Row(*row) for row in rows][::-1]
 
     def select_unended(self) -> list[Row]:

@@ -80,7 +80,7 @@ def find_schema_problems(connection: sqlite3.Connection) -> list[str]:
 
 
 def has_chain(connection: sqlite3.Connection, problems: list[str]) -> bool:
-    """Return whether the rows can be read as a chain, given the schema's problems."""
+    """Return whether the rows can be read as a chain, considering the schema's problems."""
     return _version(connection) == SCHEMA_VERSION and not any(
         " table attempts " in problem for problem in problems
     )

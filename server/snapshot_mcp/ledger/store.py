@@ -52,7 +52,7 @@ class LedgerTransaction(Protocol):
         """Return the number of attempts of `tool` that were sent after a timestamp."""
         ...
 
-    def select(self, wanted: RowFilter) -> list[Row]:
+    def select(self, row_filter: RowFilter) -> list[Row]:
         """Return the newest rows that match, oldest first."""
         ...
 

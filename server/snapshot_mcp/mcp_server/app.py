@@ -55,7 +55,7 @@ def create_server(
 
     Args:
         settings: the settings.
-        clock: the time.
+        clock: source of time.
         connect: opens the connection to the cloud; by default the one that the settings name.
         circuit: records whether the cloud answers.
 
@@ -156,7 +156,7 @@ def embedded_transport(settings: Settings, clock: Clock) -> "httpx.AsyncBaseTran
     """
     import httpx  # noqa: PLC0415 - the first call pays for it, not the start
 
-    from snapshot_mcp.sandbox.app import create_app  # noqa: PLC0415 - likewise
+    from snapshot_mcp.sandbox.app import create_app  # noqa: PLC0415 - as above
 
     database = _create_folder(settings.data_folder()) / CLOUD_FILE
     app = create_app(database=database, api_key=EMBEDDED_API_KEY, now=clock.now)
@@ -225,7 +225,7 @@ async def _open(
     stack: AsyncExitStack,
 ) -> Operations:
     from snapshot_mcp.mcp_server.dependencies import open_operations  # noqa: PLC0415 - at first use
-    from snapshot_mcp.rules.policy import Policy  # noqa: PLC0415 - likewise
+    from snapshot_mcp.rules.policy import Policy  # noqa: PLC0415 - as above
 
     connection = await stack.enter_async_context(connect(settings, clock))
     return await open_operations(settings, policy or Policy(), clock, circuit, connection, stack)

@@ -1,4 +1,4 @@
-"""Completions: suggestions while a person types an argument of a prompt, or the id in an address.
+"""Completions: suggestions while a person types an argument of a prompt, or the id in a URI.
 
 They come from the live cloud with one request. If it fails or takes too long, the suggestions are
 empty: an error would only interrupt the person.
@@ -22,9 +22,9 @@ from snapshot_mcp.mcp_server.prompt_files import PromptFile
 from snapshot_mcp.operations.requests import SuggestionKind
 
 COMPLETION_TIMEOUT_SECONDS = 3.0
-"""Longer than this, a person has typed on."""
+"""A later answer is useless, because the person has typed more by then."""
 
-_KIND_OF_ADDRESS: Mapping[str, SuggestionKind] = {
+_KIND_BY_URI_TEMPLATE: Mapping[str, SuggestionKind] = {
     SNAPSHOT_URI_TEMPLATE: "snapshot_id",
     VM_SNAPSHOTS_URI_TEMPLATE: "vm_id",
 }
@@ -36,7 +36,7 @@ class CompletionHandler:
 
     Args:
         prompts: the prompts that the server lists.
-        templates: the address templates that the server lists.
+        templates: the URI templates that the server lists.
     """
 
     def __init__(self, prompts: Collection[PromptFile], templates: Collection[str]) -> None:
@@ -59,7 +59,7 @@ class CompletionHandler:
                 return self._prompts.get(name, {}).get(params.argument.name)
             case ResourceTemplateReference(uri=uri):
                 known = uri in self._templates and params.argument.name == "id"
-                return _KIND_OF_ADDRESS.get(uri) if known else None
+                return _KIND_BY_URI_TEMPLATE.get(uri) if known else None
 
 
 async def _suggestions(request: RequestContext, kind: SuggestionKind, text: str) -> CompleteResult:

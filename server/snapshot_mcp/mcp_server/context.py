@@ -30,10 +30,10 @@ def on_behalf_of(
 
     Args:
         request: the request.
-        notify: receives the addresses of resources that the body changes; None if it only reads.
+        notify: receives the URIs of resources that the body changes; None if it only reads.
     """
     principal = principal_of(get_access_token())
-    # Two principals that use the same client program take turns with each other.
+    # Requests take turns by client id, so principals with the same client program need their own.
     client_id = f"{principal} {client_name(request)}"
     caller = Caller(
         client_id, ProgressReporter(request.session.report_progress), principal=principal

@@ -1,4 +1,4 @@
-"""Dependencies of the operations, opened at the first call so that the start stays quick."""
+"""Dependencies of the operations, opened at the first call to keep the start of the server fast."""
 
 import secrets
 from contextlib import AsyncExitStack
@@ -17,9 +17,9 @@ from snapshot_mcp.core.request_context import current_principal
 from snapshot_mcp.ledger.backend import LedgerBackend, open_ledger_backend
 from snapshot_mcp.ledger.chain import RateLimit
 from snapshot_mcp.operations import Operations
+from snapshot_mcp.operations.create_image import create_image
 from snapshot_mcp.operations.create_snapshot import create_snapshot
 from snapshot_mcp.operations.delete_snapshot import delete_snapshot
-from snapshot_mcp.operations.images import create_image
 from snapshot_mcp.operations.panel import PanelQueries
 from snapshot_mcp.operations.planned_write import WriteContext
 from snapshot_mcp.operations.queries import Queries
@@ -44,7 +44,7 @@ async def open_operations(
     Args:
         settings: the settings.
         policy: the operator's policy.
-        clock: the time.
+        clock: source of time.
         circuit: records whether the cloud answers.
         connection: the connection to the cloud.
         stack: closes the databases.
@@ -57,7 +57,7 @@ async def open_operations(
     scheduler = RequestScheduler(clock, circuit, backend.rate_limiter)
     api = ApiClient(connection, scheduler, clock, timeout=settings.timeout)
     reader = CloudReader(api)
-    gate = _gate(settings, policy, clock, backend, reader, CloudWriter(api))
+    gate = _build_gate(settings, policy, clock, backend, reader, CloudWriter(api))
     context = WriteContext(reader, gate, clock, policy)
     await recover_unsettled(backend.ledger, reader, clock)
     return Operations(
@@ -72,7 +72,7 @@ async def open_operations(
     )
 
 
-def _gate(
+def _build_gate(
     settings: Settings,
     policy: Policy,
     clock: Clock,

@@ -2,7 +2,8 @@
 
 Up to 2025-11-25 the server sends a request to the client during the call. From 2026-07-28 on the
 result of the call is the question, and the client repeats the call with the answer. The state that
-it sends back is sealed and names the question, so an answer never counts for another question.
+it sends back is sealed and contains a digest of the question, so an answer never counts for another
+question.
 """
 
 import hashlib
@@ -28,19 +29,19 @@ from snapshot_mcp.mcp_server.context import RequestContext, client_name
 ELICITATION_TIMEOUT_SECONDS = 300
 """Time that a person has for an answer when the server waits for it."""
 
-_KEY = "consent"
-_FIELD = "words"
+_INPUT_KEY = "consent"
+_WORDS_FIELD = "words"
 _FORM: dict[str, Any] = {
     "type": "object",
     "properties": {
-        _FIELD: {
+        _WORDS_FIELD: {
             "type": "string",
             "title": "Confirmation words",
             "description": "Type the words that the question asks for, or decline",
             "maxLength": 200,
         }
     },
-    "required": [_FIELD],
+    "required": [_WORDS_FIELD],
 }
 
 logger = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ class ClientApprover:
 
     def has_answered(self, question: str) -> bool:
         """Return whether the call carries the answer to exactly this question."""
-        return _KEY in self._responses and self._state == _digest(question)
+        return _INPUT_KEY in self._responses and self._state == _digest(question)
 
     async def ask(self, question: str) -> ApprovalAnswer:
         """Ask the question, or return the answer that the call carries.
@@ -105,11 +106,11 @@ class ClientApprover:
         if self._request.protocol_version not in MODERN_PROTOCOL_VERSIONS:
             return await self._ask_during_call(question)
         if self.has_answered(question):
-            return _parse_answer(self._responses[_KEY])
+            return _parse_answer(self._responses[_INPUT_KEY])
         form = ElicitRequestFormParams(message=question, requested_schema=_FORM)
         raise InputRequired(
             InputRequiredResult(
-                input_requests={_KEY: ElicitRequest(params=form)},
+                input_requests={_INPUT_KEY: ElicitRequest(params=form)},
                 request_state=_digest(question),
             )
         )
@@ -159,7 +160,7 @@ def request_state_security(key: Callable[[], bytes]) -> RequestStateSecurity:
 def _parse_answer(answer: object) -> ApprovalAnswer:
     if not isinstance(answer, ElicitResult):
         return ApprovalAnswer("failed")
-    words = (cast("dict[str, object]", answer.content) or {}).get(_FIELD)
+    words = (cast("dict[str, object]", answer.content) or {}).get(_WORDS_FIELD)
     return ApprovalAnswer(answer.action, words if isinstance(words, str) else "")
 
 

@@ -77,7 +77,7 @@ class PromptFile(NamedTuple):
 
     @property
     def completes(self) -> dict[str, SuggestionKind]:
-        """What the server can suggest, by the name of the argument."""
+        """The kind of suggestions for each argument that has any."""
         return {
             argument.name: argument.completes for argument in self.arguments if argument.completes
         }

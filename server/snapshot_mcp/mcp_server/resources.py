@@ -47,15 +47,15 @@ logger = logging.getLogger(__name__)
 
 
 class InvalidIdError(SnapshotMcpError):
-    """The id in the address is not a positive whole number."""
+    """The id in the URI is not a positive whole number."""
 
 
 class _Template(NamedTuple):
-    """A form of address, and how to read it.
+    """A URI template, and the function that reads its resources.
 
     Attributes:
         definition: the definition that clients see.
-        tool: the tool with the same result; a policy that forbids the tool forbids the address.
+        tool: the tool with the same result; a policy that forbids the tool forbids the resource.
         read: returns the object with this id.
     """
 
@@ -119,7 +119,7 @@ class ResourceHandlers:
 
     @property
     def templates(self) -> list[str]:
-        """The address templates that the server lists."""
+        """The URI templates that the server lists."""
         return [template.definition.uri_template for template in self._templates]
 
     async def list_resources(
@@ -166,8 +166,8 @@ class ResourceHandlers:
         for template in self._templates:
             matched = UriTemplate.parse(template.definition.uri_template).match(uri)
             if matched is not None:
-                number = _parse_id(str(matched["id"]))
-                result = await template.read(await request.lifespan_context(), number)
+                resource_id = _parse_id(str(matched["id"]))
+                result = await template.read(await request.lifespan_context(), resource_id)
                 text = result.model_dump_json(exclude_none=True)
                 return TextResourceContents(uri=uri, text=text, mime_type=_JSON)
         raise _read_error(INVALID_PARAMS, f"Unknown resource: {uri}", uri)

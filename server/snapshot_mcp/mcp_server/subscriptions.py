@@ -1,7 +1,7 @@
 """Subscriptions: notifications about changed resources, in both protocol eras.
 
 The SDK serves `subscriptions/listen` (2026-07-28) from its bus. This bus also notifies the
-connections of clients that used `resources/subscribe`, as clients did before.
+connections of clients that called `resources/subscribe`, as older clients do.
 """
 
 import logging
@@ -26,9 +26,9 @@ MAX_SUBSCRIPTIONS = 1_000
 """Subscriptions of one connection, so that a client cannot fill the memory."""
 
 NOTIFY_TIMEOUT_SECONDS = 1.0
-"""Longest delay that a client can cause by not reading."""
+"""Maximum delay that a client can cause by not reading."""
 
-_ADDRESS = re.compile(
+_SUBSCRIBABLE_URI = re.compile(
     rf"{re.escape(POLICY_URI)}|snapshot://[1-9][0-9]{{0,18}}|vm://[1-9][0-9]{{0,18}}/snapshots"
 )
 
@@ -42,17 +42,17 @@ class Subscriptions(InMemorySubscriptionBus):
         super().__init__()
         self._legacy: dict[Connection, set[str]] = {}
 
-    async def notify_resource_updated(self, address: str) -> None:
-        """Notify the subscribers of this address."""
-        await self.publish(ResourceUpdated(uri=address))
+    async def notify_resource_updated(self, uri: str) -> None:
+        """Notify the subscribers of this URI."""
+        await self.publish(ResourceUpdated(uri=uri))
 
     async def publish(self, event: ServerEvent) -> None:
         """Notify the subscribers of this event; one that cannot be notified is skipped."""
         await super().publish(event)
         if not isinstance(event, ResourceUpdated):
             return
-        for connection, addresses in list(self._legacy.items()):
-            if event.uri in addresses:
+        for connection, uris in list(self._legacy.items()):
+            if event.uri in uris:
                 await _notify(connection, event.uri)
 
     async def subscribe_connection(
@@ -61,9 +61,9 @@ class Subscriptions(InMemorySubscriptionBus):
         """Handle resources/subscribe.
 
         Raises:
-            MCPError: the address cannot be subscribed to, or there are too many subscriptions.
+            MCPError: the URI cannot be subscribed to, or there are too many subscriptions.
         """
-        if not _ADDRESS.fullmatch(params.uri):
+        if not _SUBSCRIBABLE_URI.fullmatch(params.uri):
             raise MCPError(
                 INVALID_PARAMS,
                 "Only snapshot://policy, snapshot://{id} and vm://{id}/snapshots can be subscribed"
@@ -73,20 +73,20 @@ class Subscriptions(InMemorySubscriptionBus):
         if connection not in self._legacy:
             self._legacy[connection] = set()
             connection.exit_stack.callback(self._legacy.pop, connection, None)
-        addresses = self._legacy[connection]
-        if params.uri not in addresses and len(addresses) >= MAX_SUBSCRIPTIONS:
+        uris = self._legacy[connection]
+        if params.uri not in uris and len(uris) >= MAX_SUBSCRIPTIONS:
             raise MCPError(
                 INVALID_PARAMS,
                 f"A client can subscribe to {MAX_SUBSCRIPTIONS} addresses. Unsubscribe from some"
                 " and try again.",
             )
-        addresses.add(params.uri)
+        uris.add(params.uri)
         return EmptyResult()
 
     async def unsubscribe_connection(
         self, request: RequestContext, params: UnsubscribeRequestParams
     ) -> EmptyResult:
-        """Handle resources/unsubscribe, also for an address without a subscription."""
+        """Handle resources/unsubscribe, also for a URI without a subscription."""
         self._legacy.get(_connection_of(request), set()).discard(params.uri)
         return EmptyResult()
 
@@ -97,9 +97,9 @@ def _connection_of(request: RequestContext) -> Connection:
     return request.session._connection  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
-async def _notify(connection: Connection, address: str) -> None:
+async def _notify(connection: Connection, uri: str) -> None:
     try:
         with anyio.move_on_after(NOTIFY_TIMEOUT_SECONDS):
-            await connection.send_resource_updated(address)
+            await connection.send_resource_updated(uri)
     except Exception as error:  # noqa: BLE001 - a failed notification must not undo the change
         logger.info("a subscriber could not be notified: %s", type(error).__name__)

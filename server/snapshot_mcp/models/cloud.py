@@ -71,7 +71,7 @@ class Features(FrozenModel):
 
 
 class Environment(FrozenModel):
-    """Where the VM ran."""
+    """The environment of a VM, such as its region and features."""
 
     id: int | None = Field(default=None, description="Id of the environment")
     name: str | None = Field(default=None, description="Name of the environment")

@@ -77,7 +77,7 @@ class VirtualMachineSummary(FrozenModel):
 
     @classmethod
     def from_virtual_machine(cls, vm: VirtualMachine, obstacle: str | None) -> Self:
-        """Return the summary of `vm`; `obstacle` explains why it cannot be snapshotted, if so."""
+        """Return the summary of `vm`; `obstacle` is why it cannot be snapshotted, or None."""
         return cls(
             id=vm.id,
             name=vm.name,
@@ -134,7 +134,7 @@ class SnapshotDetails(FrozenModel):
 
 
 class BlastRadius(FrozenModel):
-    """What a destructive or billed action would affect."""
+    """The effects that a destructive or billed action would have."""
 
     action: str = Field(description="What would happen, in one sentence")
     snapshot_id: int = Field(description="Id of the snapshot")

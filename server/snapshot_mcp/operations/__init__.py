@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Operations(NamedTuple):
-    """Everything that the tools can do. Each write is a function in a file of its own name."""
+    """The operations that the tools call. Each write is a function in a module of its own."""
 
     queries: "Queries"
     create_snapshot: "Callable[[CreateSnapshotRequest, int, Approver], Awaitable[CreateResult]]"
@@ -36,4 +36,4 @@ class Operations(NamedTuple):
 
 
 OperationsFactory = Callable[[], Awaitable[Operations]]
-"""Returns the operations; the first call opens the connection and the databases."""
+"""Returns the operations. The first call opens the connection to the cloud and the databases."""

@@ -1,4 +1,4 @@
-"""A cache of recent lookups. It serves what is shown, never a decision about a write."""
+"""A cache of recent lookups for display. Decisions about writes never use it."""
 
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
@@ -10,13 +10,13 @@ from snapshot_mcp.core.clock import Clock
 T = TypeVar("T")
 
 TTL_SECONDS = 15.0
-"""Long enough to page through a list or to type a name; VM states may be this old there."""
+"""Long enough to page through a list or to type a name. VM states shown there may be this old."""
 
 MAX_ENTRIES = 16
 
 
 class TtlCache(Generic[T]):
-    """Results by key; old entries, and the least recently used ones, are dropped."""
+    """Values by key. Expired and least recently used entries are dropped."""
 
     def __init__(self, clock: Clock) -> None:
         self._entries: TTLCache[Hashable, T] = TTLCache(
@@ -24,7 +24,7 @@ class TtlCache(Generic[T]):
         )
 
     async def refresh(self, key: Hashable, load: Callable[[], Awaitable[T]]) -> T:
-        """Load the value and keep it. An error of `load` is raised and not kept."""
+        """Load a value and cache it. An error that `load` raises is not cached."""
         value = await load()
         self._entries[key] = value
         return value

@@ -18,7 +18,7 @@ from snapshot_mcp.ledger.chain import Row, attempt_from_row
 from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.models.snapshots import CreateResult, SnapshotSummary
 from snapshot_mcp.operations.listing import read_all_snapshots
-from snapshot_mcp.operations.notifications import announce_change, announcing_state_changes
+from snapshot_mcp.operations.notifications import announce_change, build_announcing_fetch
 from snapshot_mcp.operations.planned_write import RETRY_ALLOWED, WriteContext, execute_without_plan
 from snapshot_mcp.operations.policy_check import enforce_policy
 from snapshot_mcp.operations.polling import PollResult, poll_until
@@ -107,21 +107,21 @@ async def create_snapshot(
         return CreateResult(outcome="failed", next_step=f"{error} {RETRY_ALLOWED}")
     except OutcomeUnknownError as error:
         name = quoted(request.name)
-        look = f"Call list_snapshots with search {name}: if it is there, it was created."
-        return CreateResult(outcome="unknown", next_step=f"{error} {look}")
+        how_to_check = f"Call list_snapshots with search {name}: if it is there, it was created."
+        return CreateResult(outcome="unknown", next_step=f"{error} {how_to_check}")
     await announce_change(snapshot.id, request.vm_id)
     polled = await poll_until(
         snapshot,
-        announcing_state_changes(snapshot, lambda: context.reader.get_snapshot(snapshot.id)),
+        build_announcing_fetch(snapshot, lambda: context.reader.get_snapshot(snapshot.id)),
         lambda latest: latest.state in ("ready", "failed"),
         lambda latest: f"Snapshot {latest.id} is {cell_text(latest.status)}",
         seconds=wait_seconds,
         clock=context.clock,
     )
-    return _result(polled)
+    return _build_result(polled)
 
 
-def _result(polled: PollResult[Snapshot]) -> CreateResult:
+def _build_result(polled: PollResult[Snapshot]) -> CreateResult:
     snapshot, problem = polled
     summary = SnapshotSummary.from_snapshot(snapshot)
     match snapshot.state:
@@ -137,7 +137,9 @@ def _result(polled: PollResult[Snapshot]) -> CreateResult:
             )
         case _:
             status = f"The cloud accepted it, but {problem}." if problem else "It is not ready yet."
-            follow = (
+            instruction = (
                 f"Call inspect_snapshot with {snapshot.id} to follow it; do not create it again."
             )
-            return CreateResult(outcome="pending", snapshot=summary, next_step=f"{status} {follow}")
+            return CreateResult(
+                outcome="pending", snapshot=summary, next_step=f"{status} {instruction}"
+            )

@@ -1,7 +1,8 @@
-"""The server's own pages of a list, and the cursors between them.
+"""Pages of the lists that tools return, and the cursors that lead to the next page.
 
-A cursor names the last entry shown instead of a page number, so it stays right while rows come and
-go. It also identifies its list, so it cannot be used with another one.
+A cursor contains the position of the last entry shown, not a page number. It stays valid when
+entries are added or removed. It also contains a fingerprint of its list, so that it cannot be used
+with another list.
 """
 
 import binascii
@@ -75,7 +76,7 @@ class PageBuilder(Generic[T]):
 
 
 def parse_cursor(cursor: str, list_key: object) -> Position | None:
-    """Return the position that a cursor names; None for an empty cursor.
+    """Return the position that a cursor contains; None for an empty cursor.
 
     Raises:
         RefusedError: it is malformed, or belongs to another list.

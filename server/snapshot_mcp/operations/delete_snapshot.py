@@ -105,8 +105,12 @@ async def delete_snapshot(
             outcome="failed", snapshot_id=snapshot_id, next_step=f"{error} {NEW_PLAN_NEEDED}"
         )
     except OutcomeUnknownError as error:
-        look = f"Call inspect_snapshot with {snapshot_id}: if it is not found, it was deleted."
-        return DeleteResult(outcome="unknown", snapshot_id=snapshot_id, next_step=f"{error} {look}")
+        how_to_check = (
+            f"Call inspect_snapshot with {snapshot_id}: if it is not found, it was deleted."
+        )
+        return DeleteResult(
+            outcome="unknown", snapshot_id=snapshot_id, next_step=f"{error} {how_to_check}"
+        )
     if not isinstance(executed, SentWrite):
         planned = DeleteResult(outcome="confirmation_required", snapshot_id=snapshot_id)
         return planned.model_copy(update=executed)

@@ -13,19 +13,20 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-def build_conditions(wanted: SnapshotFilter) -> Iterator[Condition]:
+def build_conditions(snapshot_filter: SnapshotFilter) -> Iterator[Condition]:
     """Yield the conditions of a filter, except the search, which the cloud does.
 
-    The most selective condition comes first: the rest of an entry that fails it is never read.
+    The most selective condition comes first. The other fields of an entry that fails it are not
+    parsed.
     """
-    if wanted.vm_id:
-        yield _has_vm(wanted.vm_id)
-    if wanted.state != "any":
-        yield _has_state(wanted.state)
-    if wanted.label:
-        yield _has_label(wanted.label)
-    if wanted.created_after or wanted.created_before:
-        yield _created_between(wanted.created_after, wanted.created_before)
+    if snapshot_filter.vm_id:
+        yield _has_vm(snapshot_filter.vm_id)
+    if snapshot_filter.state != "any":
+        yield _has_state(snapshot_filter.state)
+    if snapshot_filter.label:
+        yield _has_label(snapshot_filter.label)
+    if snapshot_filter.created_after or snapshot_filter.created_before:
+        yield _created_between(snapshot_filter.created_after, snapshot_filter.created_before)
 
 
 def build_position_getter(order: SortOrder) -> Callable[[RawEntry], Position]:
@@ -59,17 +60,19 @@ def _has_state(state: str) -> Condition:
 
 
 def _has_label(label: str) -> Condition:
-    parse, wanted = build_field_parser("labels"), label.casefold()
-    return lambda entry: any(own.casefold() == wanted for own in parse(entry) or ())
+    parse, folded_label = build_field_parser("labels"), label.casefold()
+    return lambda entry: any(
+        entry_label.casefold() == folded_label for entry_label in parse(entry) or ()
+    )
 
 
 def _created_between(after: datetime | None, before: datetime | None) -> Condition:
     parse = build_field_parser("created_at")
 
-    def passes(entry: RawEntry) -> bool:
+    def is_between(entry: RawEntry) -> bool:
         created_at: datetime | None = parse(entry)
         if created_at is None:
             return False
         return (after is None or after <= created_at) and (before is None or created_at < before)
 
-    return passes
+    return is_between

@@ -1,7 +1,7 @@
 """Lists of snapshots and VMs, filtered and sorted here: the API only searches by name.
 
-A list without filters reads only the pages that it shows, if the cloud's own order turns out to be
-the wanted one. Every other list reads all pages, but parses only the fields that the filter needs.
+A long list without filters reads only the pages that it needs, if the cloud returns the newest
+snapshots first. Every other list reads all pages, but parses only the fields that the filter needs.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -35,8 +35,8 @@ from snapshot_mcp.operations.pagination import (
 from snapshot_mcp.operations.requests import SnapshotFilter
 from snapshot_mcp.rules.eligibility import snapshot_obstacle
 
-MAX_SORTED_PAGES = 5
-"""Up to this number of pages are always read in full, so that the totals are exact."""
+MAX_PAGES_READ_COMPLETELY = 5
+"""A list with at most this number of pages is always read completely, so its totals are exact."""
 
 
 async def read_all_snapshots(reader: CloudReader, search: str = "") -> list[Snapshot]:
@@ -69,7 +69,7 @@ def group_by_vm(snapshots: Iterable[Snapshot]) -> dict[int | None, list[Snapshot
 
 
 async def list_snapshots(
-    reader: CloudReader, wanted: SnapshotFilter, limit: int, cursor: str
+    reader: CloudReader, snapshot_filter: SnapshotFilter, limit: int, cursor: str
 ) -> SnapshotList:
     """Return one page of the snapshots that pass the filter, with totals over all pages.
 
@@ -77,28 +77,30 @@ async def list_snapshots(
         RefusedError: the cursor belongs to another list.
         CloudError: as `collect_pages`.
     """
-    after = parse_cursor(cursor, wanted)
+    after = parse_cursor(cursor, snapshot_filter)
     fetched: dict[int, Page] = {}
 
     async def fetch(number: int) -> Page:
         if number not in fetched:
-            return await reader.get_snapshots_page(number, PAGE_SIZE, wanted.search, SUMMARY_FIELDS)
+            return await reader.get_snapshots_page(
+                number, PAGE_SIZE, snapshot_filter.search, SUMMARY_FIELDS
+            )
         return fetched.pop(number)
 
-    if wanted == SnapshotFilter(search=wanted.search):
-        result = await _list_from_first_pages(fetch, fetched, wanted, limit, after)
+    if snapshot_filter == SnapshotFilter(search=snapshot_filter.search):
+        result = await _list_from_first_pages(fetch, fetched, snapshot_filter, limit, after)
         if result is not None:
             return result
-    return await _list_from_all_pages(fetch, wanted, limit, after)
+    return await _list_from_all_pages(fetch, snapshot_filter, limit, after)
 
 
 async def _list_from_all_pages(
-    fetch: FetchPage, wanted: SnapshotFilter, limit: int, after: Position | None
+    fetch: FetchPage, snapshot_filter: SnapshotFilter, limit: int, after: Position | None
 ) -> SnapshotList:
     page = PageBuilder[RawEntry](limit, after)
     total_size = 0
-    size, position = build_field_parser("size"), build_position_getter(wanted.order)
-    conditions = tuple(build_conditions(wanted))
+    size, position = build_field_parser("size"), build_position_getter(snapshot_filter.order)
+    conditions = tuple(build_conditions(snapshot_filter))
 
     def add(entry: RawEntry) -> None:
         nonlocal total_size
@@ -109,23 +111,24 @@ async def _list_from_all_pages(
         page.add(position(entry), entry)
 
     collected: PageCollector[None] = await collect_pages(fetch, add)
-    return _build_list(page, wanted, page.count, total_size, collected.unreadable_count)
+    return _build_list(page, snapshot_filter, page.count, total_size, collected.unreadable_count)
 
 
 async def _list_from_first_pages(
     fetch: FetchPage,
     fetched: dict[int, Page],
-    wanted: SnapshotFilter,
+    snapshot_filter: SnapshotFilter,
     limit: int,
     after: Position | None,
 ) -> SnapshotList | None:
-    """Return the list from the first pages alone; None if the cloud does not sort by newest.
+    """Return the list from its first pages; None if all pages must be read.
 
-    Pages that turn out not to help stay in `fetched`.
+    All must be read if there are few, or if the cloud does not return the newest snapshots first.
+    The first and the last page stay in `fetched`, so they are not fetched again.
     """
     first = fetched[1] = await fetch(1)
     count = count_pages(first)
-    if count <= MAX_SORTED_PAGES:
+    if count <= MAX_PAGES_READ_COMPLETELY:
         return None
     last = fetched[count] = await fetch(count)
     if not _is_newest_first(first, last):
@@ -139,7 +142,7 @@ async def _list_from_first_pages(
         if not _is_newest_first(current, following):
             return None
         current = following
-    return _build_list(page, wanted, first.total or 0, None, collected.unreadable_count)
+    return _build_list(page, snapshot_filter, first.total or 0, None, collected.unreadable_count)
 
 
 def _is_newest_first(earlier: Page, later: Page) -> bool:
@@ -147,7 +150,7 @@ def _is_newest_first(earlier: Page, later: Page) -> bool:
     entries = [*_parse_entries(earlier), *_parse_entries(later)]
     created_at, position = build_field_parser("created_at"), build_position_getter("newest")
     return all(map(created_at, entries)) and all(
-        one < other for one, other in pairwise(map(position, entries))
+        before < after for before, after in pairwise(map(position, entries))
     )
 
 
@@ -159,7 +162,7 @@ def _parse_entries(page: Page) -> list[RawEntry]:
 
 def _build_list(
     page: PageBuilder[RawEntry],
-    wanted: SnapshotFilter,
+    snapshot_filter: SnapshotFilter,
     total: int,
     total_size: int | None,
     unreadable_count: int,
@@ -172,7 +175,7 @@ def _build_list(
             ],
             "total": total,
             "total_size": total_size,
-            "next_cursor": page.next_cursor(wanted),
+            "next_cursor": page.next_cursor(snapshot_filter),
             "unreadable": unreadable_count or None,
         }
     )

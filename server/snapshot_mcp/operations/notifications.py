@@ -8,14 +8,14 @@ from snapshot_mcp.models.cloud import Snapshot
 
 
 async def announce_change(snapshot_id: int, vm_id: int | None) -> None:
-    """Announce that a snapshot, and so the list of its VM's snapshots, has changed."""
+    """Announce that a snapshot and the list of its VM's snapshots have changed."""
     notify = current_caller().notify_resource_updated
     await notify(snapshot_uri(snapshot_id))
     if vm_id is not None:
         await notify(vm_snapshots_uri(vm_id))
 
 
-def announcing_state_changes(
+def build_announcing_fetch(
     first: Snapshot, fetch: Callable[[], Awaitable[Snapshot]]
 ) -> Callable[[], Awaitable[Snapshot]]:
     """Return a function that fetches the snapshot and announces it if its state has changed."""

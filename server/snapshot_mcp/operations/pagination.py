@@ -1,6 +1,6 @@
-"""Reading all pages of a list of the cloud, several at a time, each entry once.
+"""Pagination: read all pages of one of the cloud's lists, several at a time, and each entry once.
 
-Unwanted entries are dropped immediately, so memory is bounded by what is kept.
+Unwanted entries are dropped immediately, so memory grows only with the entries that are kept.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -59,7 +59,7 @@ class PageCollector(Generic[T]):
             entry = parse_entry(raw)
             if entry is None:
                 self.unreadable_count += 1
-            # An entry comes twice if it moved to another page in the meantime.
+            # An entry is repeated if it moved to another page between two requests.
             elif entry.id not in ids:
                 ids.add(entry.id)
                 result = convert(entry)
@@ -71,10 +71,10 @@ class PageCollector(Generic[T]):
 async def collect_pages(
     fetch: FetchPage, convert: Callable[[RawEntry], T | None]
 ) -> PageCollector[T]:
-    """Read a whole list and return what `convert` keeps of it.
+    """Read a complete list and return what `convert` keeps of it.
 
     Raises:
-        CloudError: a page could not be read; a part of a list is never returned as the whole.
+        CloudError: a page could not be read; a partial list is never returned.
         ProtocolError: the pages repeat, or do not end.
     """
     collected = PageCollector(convert)
@@ -104,21 +104,21 @@ def count_pages(first: Page) -> int:
 async def _collect_counted_pages(
     fetch: FetchPage, collected: PageCollector[T], first: Page
 ) -> tuple[int, list[object]]:
-    """Collect the pages that the cloud's total promises, several at a time.
+    """Collect the pages that the cloud's total implies, several at a time.
 
     Returns:
-        The number of the page after them, and the entries of the last of them.
+        The number of the next page to read, and the entries of the page before it.
     """
     count, last = count_pages(first), [first.entries]
     numbers = iter(range(2, count + 1))
-    interruptions: list[SnapshotMcpError | list[object]] = []
+    stop_reasons: list[SnapshotMcpError | list[object]] = []
 
     async def collect_each(group: TaskGroup) -> None:
         for number in numbers:
             page = await _fetch_or_error(fetch, number)
-            interruption = _add_page(collected, page, first)
-            if interruption is not None:
-                interruptions.append(interruption)
+            stop_reason = _add_page(collected, page, first)
+            if stop_reason is not None:
+                stop_reasons.append(stop_reason)
                 group.cancel_scope.cancel()
                 return
             if number == count and isinstance(page, Page):
@@ -127,10 +127,10 @@ async def _collect_counted_pages(
     async with anyio.create_task_group() as group:
         for _ in range(min(MAX_CONCURRENT_PAGES, count - 1)):
             group.start_soon(collect_each, group)
-    for interruption in interruptions[:1]:
-        if isinstance(interruption, SnapshotMcpError):
-            raise interruption  # outside the task group, which would wrap it
-        return 2, interruption
+    for stop_reason in stop_reasons[:1]:
+        if isinstance(stop_reason, SnapshotMcpError):
+            raise stop_reason  # outside the task group, which would wrap it
+        return 2, stop_reason
     return count + 1, last[-1]
 
 
@@ -144,7 +144,7 @@ async def _fetch_or_error(fetch: FetchPage, number: int) -> Page | SnapshotMcpEr
 def _add_page(
     collected: PageCollector[T], page: Page | SnapshotMcpError, first: Page
 ) -> SnapshotMcpError | list[object] | None:
-    """Add a page; return why the parallel reading must stop, if it must.
+    """Add a page; return the reason to stop reading several pages at a time, or None.
 
     Returns:
         The error of the page; or, if the pages repeat or end early, the entries of the first page,
@@ -164,7 +164,7 @@ async def _collect_rest(
     previous: list[object],
     total: int | None,
 ) -> None:
-    """Read page by page to the end: the total may be missing, wrong, or of one page only."""
+    """Read page by page to the end, because the total may be missing or wrong."""
     while not _is_complete(collected.entry_count, previous, total):
         if number > MAX_PAGES:
             raise ProtocolError(
@@ -172,7 +172,7 @@ async def _collect_rest(
                 f"{NOTHING_CHANGED} Search for a part of the name to shorten the list.",
             )
         page = await fetch(number)
-        # Unreadable entries have no id, so a repetition shows only in the page as a whole.
+        # Unreadable entries have no id, so repeated pages are recognized by comparing all entries.
         repeats = bool(page.entries) and page.entries == previous
         total = page.total
         if not collected.add_page([] if repeats else page.entries):
@@ -188,6 +188,6 @@ async def _collect_rest(
 
 
 def _is_complete(entry_count: int, last: list[object], total: int | None) -> bool:
-    # After a full page the next one is read even if the total says otherwise. A server whose page
-    # size is smaller than requested always sends short pages.
+    # Read on after a full page, even if the total says that it is the last. A short page alone does
+    # not end the list: a server with a smaller page size than requested sends only short pages.
     return not last or (total is not None and entry_count >= total and len(last) < PAGE_SIZE)

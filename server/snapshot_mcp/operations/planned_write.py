@@ -30,7 +30,7 @@ _TARGET_CHANGED = "The target has changed since the plan was made. This is a new
 
 
 class WriteContext(NamedTuple):
-    """What a write needs to check its target and to pass the gate.
+    """The dependencies of a write.
 
     Attributes:
         reader: the reading half of the cloud client.
@@ -90,8 +90,9 @@ async def execute(
         target = await write.target(context)
         if plan is not None and plan.state == target.state:
             evidence = await gate.gather_evidence(intent, plan, target, commit.confirm, approver)
-            # A person takes their time, and two commits could each count on the other's target as
-            # the remaining copy. So the last check and the write happen under one lock.
+            # The target may have changed while the person was answering. Of two concurrent commits,
+            # each could count the other's target as the remaining copy. So the last check and the
+            # write happen under one lock.
             async with gate.exclusive():
                 target = await write.target(context)
                 if plan.state == target.state:

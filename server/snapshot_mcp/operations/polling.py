@@ -1,4 +1,4 @@
-"""Waiting for the cloud, with a time limit and progress notifications."""
+"""Polling: wait for the cloud, with a time limit and progress notifications."""
 
 from collections.abc import Awaitable, Callable
 from typing import Generic, NamedTuple, TypeVar
@@ -51,7 +51,7 @@ async def poll_until(
     last, problem, interval = first, "", _MIN_INTERVAL_SECONDS
     while not is_final(last):
         waited = clock.monotonic() - started
-        # A remainder that is too small to change a float would be waited for without end.
+        # Sleeping for a tiny remainder may not change the clock's value, so the loop would not end.
         if seconds - waited < _MIN_FINAL_INTERVAL_SECONDS:
             break
         await current_caller().progress.report(waited, seconds, describe(last))

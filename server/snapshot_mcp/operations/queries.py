@@ -31,16 +31,18 @@ class Queries:
         self._vms = TtlCache[PageCollector[VirtualMachine]](clock)
         self._pages = TtlCache[Page](clock)
 
-    async def snapshots(self, wanted: SnapshotFilter, limit: int, cursor: str) -> SnapshotList:
+    async def snapshots(
+        self, snapshot_filter: SnapshotFilter, limit: int, cursor: str
+    ) -> SnapshotList:
         """Return one page of the snapshots that pass the filter, as `listing.list_snapshots`."""
-        return await listing.list_snapshots(self._reader, wanted, limit, cursor)
+        return await listing.list_snapshots(self._reader, snapshot_filter, limit, cursor)
 
     async def virtual_machines(self, search: str, limit: int, cursor: str) -> VirtualMachineList:
         """Return one page of VMs, as `listing.list_virtual_machines`.
 
-        For a few seconds, later pages continue the list that the first page was taken from.
+        Later pages come from the same cached list as the first page, for a few seconds.
         """
-        # A first page is always read from the cloud: it may be requested to follow a restore.
+        # A first page is always read from the cloud, because the caller may be following a restore.
         read = self._vms.get if cursor else self._vms.refresh
 
         def find(name: str) -> Awaitable[PageCollector[VirtualMachine]]:
@@ -72,5 +74,5 @@ class Queries:
         return await list_snapshot_events(self._reader, snapshot_id, limit, cursor)
 
     async def suggestions(self, kind: SuggestionKind, typed: str) -> Suggestions:
-        """Return the completions of what a person has typed, as `suggestions.suggest`."""
+        """Return the completions of the text that a person has typed, as `suggestions.suggest`."""
         return await suggest(self._reader, self._pages, kind, typed)

@@ -1,6 +1,7 @@
-"""Crash recovery: at start, find out whether the writes of processes that ended took effect.
+"""Crash recovery: find out whether the writes that earlier processes left open took effect.
 
-Only what the cloud shows is recorded. What cannot be looked up stays open until the next start.
+It runs before the first operation of a process. Only what the cloud shows is recorded. An attempt
+whose effect cannot be looked up stays open until the next process starts.
 """
 
 import logging
@@ -12,9 +13,9 @@ from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import SnapshotMcpError, error_kind
 from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import Row
+from snapshot_mcp.operations.create_image import CreateImage
 from snapshot_mcp.operations.create_snapshot import CreateSnapshot
 from snapshot_mcp.operations.delete_snapshot import DeleteSnapshot
-from snapshot_mcp.operations.images import CreateImage
 from snapshot_mcp.operations.restore_snapshot import RestoreSnapshot
 
 LOOKUP_DELAYS_SECONDS = (1.0, 1.0)
@@ -31,17 +32,17 @@ logger = logging.getLogger(__name__)
 
 
 async def recover_unsettled(ledger: Ledger, reader: CloudReader, clock: Clock) -> None:
-    """Record how the attempts of processes that ended without recording it came out.
+    """Record the outcomes of attempts whose process ended before it recorded them.
 
-    If several processes start at the same time, one of them records it. If the cloud or the ledger
-    cannot be read now, the attempts stay open and the next start tries again.
+    If several processes start at the same time, one of them records each outcome. If the cloud or
+    the ledger cannot be read now, the attempts stay open, and the next process tries again.
     """
     try:
         open_rows = await ledger.unsettled()
         for row in open_rows:
             await _settle(row, ledger, reader, clock)
         if open_rows:
-            await ledger.unsettled()  # forgets the processes that have no open attempts any more
+            await ledger.unsettled()  # removes lock files of processes without open attempts
     except SnapshotMcpError as error:
         kind = error_kind(error)
         logger.warning("writes of an earlier process could not be settled: %s", kind)
@@ -51,13 +52,13 @@ async def _settle(row: Row, ledger: Ledger, reader: CloudReader, clock: Clock) -
     if row.tool == "apply_retention":
         await ledger.settle(row, "failed", _BATCH_INTERRUPTED)
         return
-    write = _write_of(row)
+    write = _write_from_row(row)
     if write is None:
         return
-    found = await find_effect(write, reader, clock, LOOKUP_DELAYS_SECONDS)
-    if not found.conclusive:
+    lookup = await find_effect(write, reader, clock, LOOKUP_DELAYS_SECONDS)
+    if not lookup.conclusive:
         return
-    happened = found.effect is not None
+    happened = lookup.effect is not None
     await ledger.settle(
         row,
         "done" if happened else "failed",
@@ -65,6 +66,6 @@ async def _settle(row: Row, ledger: Ledger, reader: CloudReader, clock: Clock) -
     )
 
 
-def _write_of(row: Row) -> Write[object] | None:
+def _write_from_row(row: Row) -> Write[object] | None:
     write = _WRITES.get(row.tool)
     return None if write is None else write.from_row(row)

@@ -1,4 +1,4 @@
-"""What the operations are asked for: filters, orders and the arguments of writes."""
+"""Requests to the operations: filters, sort orders, and the arguments of writes."""
 
 from datetime import datetime
 from typing import Literal, NamedTuple
@@ -7,7 +7,7 @@ from snapshot_mcp.models.cloud import SnapshotState
 
 SortOrder = Literal["newest", "oldest", "largest"]
 SuggestionKind = Literal["vm_name", "vm_id", "snapshot_name", "snapshot_id"]
-"""What a completion offers."""
+"""The kind of values that a completion suggests."""
 RetentionGrouping = Literal["vm", "label", "region"]
 
 
@@ -15,10 +15,10 @@ class SnapshotFilter(NamedTuple):
     """The snapshots that a list shows, and their order. An empty value does not filter.
 
     Attributes:
-        search: a part of the name, in any case.
+        search: a part of the name, ignoring case.
         vm_id: id of the source VM; 0 for any.
-        state: what the status means, or "any".
-        label: one whole label, in any case.
+        state: the meaning of the status, or "any".
+        label: a complete label, ignoring case.
         created_after: created at this time or later.
         created_before: created before this time.
         order: by time, or by size with the largest first.

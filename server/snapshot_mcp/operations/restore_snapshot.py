@@ -94,7 +94,7 @@ class RestoreSnapshot:
         radius = restore_blast_radius(
             snapshot,
             name,
-            await _prices(context.reader),
+            await _read_prices(context.reader),
             context.clock.now(),
             rehearsal=self.request.rehearsal,
         )
@@ -136,11 +136,11 @@ async def restore_snapshot(
         return RestoreResult(outcome="failed", next_step=f"{error} {NEW_PLAN_NEEDED}")
     except OutcomeUnknownError as error:
         name = quoted(request.new_vm_name)
-        look = (
+        how_to_check = (
             f"Call list_virtual_machines with search {name}: if it is there, it was created, and"
             " is billed until it is deleted."
         )
-        return RestoreResult(outcome="unknown", next_step=f"{error} {look}")
+        return RestoreResult(outcome="unknown", next_step=f"{error} {how_to_check}")
     if not isinstance(executed, SentWrite):
         return RestoreResult(outcome="confirmation_required").model_copy(update=executed)
     receipt = executed.result
@@ -152,7 +152,7 @@ async def restore_snapshot(
         seconds=wait_seconds,
         clock=context.clock,
     )
-    return _result(
+    return _build_result(
         polled,
         contract_rejected=receipt.contract_rejected,
         rehearsal=request.rehearsal,
@@ -165,14 +165,14 @@ async def _find_virtual_machine(reader: CloudReader, name: str) -> VirtualMachin
     return next((vm for vm in found.results if vm.name == name), None)
 
 
-async def _prices(reader: CloudReader) -> Mapping[str, float]:
+async def _read_prices(reader: CloudReader) -> Mapping[str, float]:
     try:
         return await reader.get_prices()
     except (CloudError, ProtocolError):
         return {}  # the plan says that the price is not known
 
 
-def _result(
+def _build_result(
     polled: PollResult[VirtualMachine],
     *,
     contract_rejected: bool,

@@ -60,15 +60,15 @@ class RetentionOperations:
             CloudError: the list of snapshots could not be read.
         """
         policy = _retention_policy(request)
-        history = await self._history(request.vm_id)
+        history = await self._read_history(request.vm_id)
         now = self._context.clock.now()
         decisions = await anyio.to_thread.run_sync(self._decide, history, policy, now)
         batch = await self._plan_batch(decisions, approver)
         page = PageBuilder[Decision](limit, _cursor_position(cursor, request, batch))
-        for place, decision in enumerate(batch.decisions):
-            page.add((0, place), decision)
+        for index, decision in enumerate(batch.decisions):
+            page.add((0, index), decision)
         instructions = commit_instructions(approver, "call apply_retention with plan_token and")
-        next_cursor = page.next_cursor(_cursor_subject(request, batch))
+        next_cursor = page.next_cursor(_list_key(request, batch))
         result = _plan_result(batch, page.entries, next_cursor, instructions)
         if not batch.delete_count:
             return result
@@ -103,7 +103,7 @@ class RetentionOperations:
             history = await read_all_snapshots(self._context.reader)
             run = RetentionRun(self._context, targets, history)
             if not run.expected:
-                return run.nothing_done()
+                return run.empty_report()
             target = BatchTarget(
                 state=plan.state,
                 confirm_with=confirmation_words(len(targets)),
@@ -115,7 +115,7 @@ class RetentionOperations:
             await gate.record_start(permit)
         return await run.execute(permit)
 
-    async def _history(self, vm_id: int) -> list[Snapshot]:
+    async def _read_history(self, vm_id: int) -> list[Snapshot]:
         if vm_id:
             return await read_snapshots_of_vm(self._context.reader, vm_id)
         return await read_all_snapshots(self._context.reader)
@@ -127,8 +127,8 @@ class RetentionOperations:
 
         def find_protection(snapshot: Snapshot) -> str | None:
             siblings = by_vm[snapshot.vm_id]
-            ruling = rules.check_protection(self._context.policy, snapshot, siblings, now)
-            return None if ruling is None else ruling.message
+            violation = rules.check_protection(self._context.policy, snapshot, siblings, now)
+            return None if violation is None else violation.message
 
         return decide_retention(
             history,
@@ -139,7 +139,7 @@ class RetentionOperations:
         )
 
     async def _plan_batch(self, decisions: Sequence[Decision], approver: Approver) -> Batch:
-        """Return as many deletions as one plan may have and the operator allows in this hour."""
+        """Return a batch within the limits of one plan and of the operator's deletions per hour."""
         gate, policy = self._context.gate, self._context.policy
         limit = policy.limits.deletes_per_hour
         if limit is None or all(decision.keep for decision in decisions):
@@ -171,8 +171,8 @@ def _retention_policy(request: RetentionRequest) -> RetentionPolicy:
     return policy
 
 
-def _cursor_subject(request: RetentionRequest, batch: Batch) -> object:
-    """Return what a cursor is bound to: the arguments, and every decision."""
+def _list_key(request: RetentionRequest, batch: Batch) -> object:
+    """Return the key of the list of decisions, to which its cursors belong."""
     decisions = [
         (decision.snapshot.id, decision.keep, decision.reasons) for decision in batch.decisions
     ]
@@ -181,7 +181,7 @@ def _cursor_subject(request: RetentionRequest, batch: Batch) -> object:
 
 def _cursor_position(cursor: str, request: RetentionRequest, batch: Batch) -> Position | None:
     try:
-        return parse_cursor(cursor, _cursor_subject(request, batch))
+        return parse_cursor(cursor, _list_key(request, batch))
     except RefusedError as error:
         raise RefusedError(
             "The cursor does not belong to these decisions: the arguments differ, or snapshots have"
@@ -237,15 +237,15 @@ def _decision_result(decision: Decision) -> RetentionDecision:
 
 def _plan_target(batch: Batch, request: RetentionRequest) -> BatchTarget:
     arguments: dict[str, object] = request._asdict()
-    given = ", ".join(f"{name} {value}" for name, value in arguments.items() if value)
+    settings = ", ".join(f"{name} {value}" for name, value in arguments.items() if value)
     size = total_gigabytes(batch.to_delete)
     return BatchTarget(
         state=digest(_target_entries(batch)),
         confirm_with=confirmation_words(batch.delete_count),
         question="",
-        summary=f"{batch.delete_count} of {len(batch.decisions)}, {size} GB; {given}",
+        summary=f"{batch.delete_count} of {len(batch.decisions)}, {size} GB; {settings}",
     )
 
 
 def _target_entries(batch: Batch) -> list[str]:
-    return [str(PlannedSnapshot.of(snapshot)) for snapshot in batch.to_delete]
+    return [str(PlannedSnapshot.from_snapshot(snapshot)) for snapshot in batch.to_delete]

@@ -1,4 +1,4 @@
-"""The question to the person before a retention plan is committed: it names every snapshot."""
+"""The question to the person about the commit of a retention plan; it names every snapshot."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,21 +11,21 @@ from snapshot_mcp.rules.retention_batch import confirmation_words, total_gigabyt
 
 
 def retention_question(expected: Sequence[Snapshot], planned_count: int) -> str:
-    """Return the question. It depends on the snapshots alone, so every round asks the same.
+    """Return the question, which is the same in every round of one call.
 
     Args:
         expected: the snapshots of the plan that are still as planned.
         planned_count: the number of snapshots in the plan.
     """
     instruction = f"To agree, type exactly: {confirmation_words(planned_count)}"
-    return "\n".join([QUESTION_OPENING, *_lines(expected, planned_count), instruction])
+    return "\n".join([QUESTION_OPENING, *_question_lines(expected, planned_count), instruction])
 
 
-def _lines(expected: Sequence[Snapshot], planned_count: int) -> Iterator[str]:
+def _question_lines(expected: Sequence[Snapshot], planned_count: int) -> Iterator[str]:
     words = confirmation_words(len(expected)).capitalize()
     yield f"{words} for good, {total_gigabytes(expected)} GB, oldest first:"
     for snapshots in group_by_vm(expected).values():
-        yield f"{_vm(snapshots[0])}: {', '.join(map(_snapshot, snapshots))}"
+        yield f"{_describe_vm(snapshots[0])}: {', '.join(map(_describe_snapshot, snapshots))}"
     for snapshot in expected:
         if (image := describe_derived_image(snapshot)) is not None:
             yield f"The image {image} made from {snapshot.id} is deleted too."
@@ -33,11 +33,11 @@ def _lines(expected: Sequence[Snapshot], planned_count: int) -> Iterator[str]:
         yield f"{planned_count - len(expected)} of the plan have changed since and are skipped."
 
 
-def _vm(snapshot: Snapshot) -> str:
+def _describe_vm(snapshot: Snapshot) -> str:
     gone = ", which is deleted: its data exists nowhere else" if snapshot.vm_gone else ""
     return f"VM {snapshot.vm_id or '?'} {quoted(snapshot.vm_name or '')}{gone}"
 
 
-def _snapshot(snapshot: Snapshot) -> str:
+def _describe_snapshot(snapshot: Snapshot) -> str:
     date = f"{snapshot.created_at:%Y-%m-%d}" if snapshot.created_at else "?"
     return f"{snapshot.id} {quote_unless_word(snapshot.name)} ({date})"

@@ -52,7 +52,7 @@ class PlannedSnapshot(NamedTuple):
     state: str
 
     @classmethod
-    def of(cls, snapshot: Snapshot) -> Self:
+    def from_snapshot(cls, snapshot: Snapshot) -> Self:
         """Return the entry for a snapshot as it is now."""
         return cls(snapshot.id, digest(drift_facts(snapshot)))
 
@@ -115,7 +115,7 @@ class RetentionRun:
     async def execute(self, permit: Permit) -> RetentionReport:
         """Delete the expected snapshots, and report on every snapshot of the plan.
 
-        If the call is cancelled, the ledger records how far the run came; each deletion that was
+        If the call is cancelled, the ledger records the progress of the run; each deletion that was
         sent has rows of its own.
         """
         progress, gate = self._initial_progress(), self._context.gate
@@ -132,13 +132,13 @@ class RetentionRun:
                 await announce_change(snapshot.id, snapshot.vm_id)
         return _report(progress, pending_ids)
 
-    def nothing_done(self) -> RetentionReport:
+    def empty_report(self) -> RetentionReport:
         """Return the report for a plan of which nothing may be deleted any more."""
         return _report(self._initial_progress(), set())
 
     def _initial_progress(self) -> _Progress:
-        # Only what the question to the person listed is deleted: what was not as planned at that
-        # time is kept, even if it is as planned later.
+        # Delete only the snapshots that the question to the person lists. A snapshot that differs
+        # from the plan at that time is kept, even if it matches the plan again later.
         progress = _Progress()
         for target in self._targets:
             verdict = self._check_listed(target)
@@ -171,7 +171,7 @@ class RetentionRun:
             progress.skipped.append(self._skipped(target, verdict))
 
     async def _delete(self, snapshot: Snapshot, progress: _Progress, permit: Permit) -> str | None:
-        """Delete a snapshot; return why it is still there, if it is.
+        """Delete a snapshot; return the reason to report it as skipped, or None.
 
         Raises:
             RefusedError: no more deletions are allowed in this hour; nothing was sent.
@@ -196,14 +196,14 @@ class RetentionRun:
         snapshot = self._history.get(target.id)
         if snapshot is None:
             return _GONE
-        copies = [self._history[number] for number in self._copy_ids(snapshot)]
+        copies = [self._history[copy_id] for copy_id in self._copy_ids(snapshot)]
         return self._check(target, snapshot, copies)
 
     async def _check_now(self, target: PlannedSnapshot) -> _Verdict:
         snapshot = await self._read(target.id)
         if snapshot is None:
             return _GONE
-        copies = [await self._read(number) for number in self._copy_ids(snapshot)]
+        copies = [await self._read(copy_id) for copy_id in self._copy_ids(snapshot)]
         return self._check(target, snapshot, [copy for copy in copies if copy is not None])
 
     def _check(
@@ -211,7 +211,7 @@ class RetentionRun:
     ) -> _Verdict:
         policy, now = self._context.policy, self._context.clock.now()
         reason = deletion_obstacle(policy, snapshot, copies, now)
-        if reason is None and PlannedSnapshot.of(snapshot) != target:
+        if reason is None and PlannedSnapshot.from_snapshot(snapshot) != target:
             return _CHANGED
         return reason or snapshot
 
@@ -230,7 +230,7 @@ class RetentionRun:
             return None
 
     async def _wait_until_gone(self, accepted: Sequence[Snapshot]) -> set[int]:
-        """Return the ids of the snapshots that were not seen to be gone in time."""
+        """Wait, and return the ids of the snapshots that the cloud still shows at the end."""
         polled = await poll_until(
             {snapshot.id for snapshot in accepted},
             lambda: self._find_remaining(accepted),

@@ -24,7 +24,7 @@ class Suggestions(NamedTuple):
     Attributes:
         values: the best first.
         total: the number of matches; None if it is not known.
-        has_more: whether there are, or may be, matches beside `values`.
+        has_more: whether there are, or may be, matches besides `values`.
     """
 
     values: list[str]
@@ -50,12 +50,12 @@ async def suggest(
     """
     typed = sanitize(typed, MAX_NAME_LENGTH).text
     by_digits = kind.endswith("_id") and typed.isdigit()
-    of_snapshots = kind.startswith("snapshot")
-    fetch = reader.get_snapshots_page if of_snapshots else reader.get_virtual_machines_page
+    for_snapshots = kind.startswith("snapshot")
+    fetch = reader.get_snapshots_page if for_snapshots else reader.get_virtual_machines_page
     search = "" if by_digits else typed
     load = partial(fetch, 1, PAGE_SIZE, search, retry=False)
-    page = await cache.get((of_snapshots, search), load)
-    candidates, prefix = _candidates(page, of_snapshots=of_snapshots), typed.casefold()
+    page = await cache.get((for_snapshots, search), load)
+    candidates, prefix = _parse_candidates(page, for_snapshots=for_snapshots), typed.casefold()
     if by_digits:
         matches = [candidate for candidate in candidates if str(candidate.id).startswith(typed)]
     else:
@@ -69,9 +69,9 @@ async def suggest(
     )
 
 
-def _candidates(page: Page, *, of_snapshots: bool) -> list[_Candidate]:
+def _parse_candidates(page: Page, *, for_snapshots: bool) -> list[_Candidate]:
     def convert(entry: RawEntry) -> _Candidate:
-        if of_snapshots:
+        if for_snapshots:
             return _Candidate(entry.id, parse_fields(entry, ("name",)).get("name", ""))
         return _Candidate(entry.id, parse_virtual_machine(entry.raw).name)
 

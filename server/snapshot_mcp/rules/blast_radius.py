@@ -31,7 +31,7 @@ def deletion_blast_radius(
         "vm_gone": snapshot.vm_gone,
         "last_ready_of_vm": last,
         "newest_of_vm": is_newest_ready(snapshot, siblings),
-        **_count_neighbours(snapshot, siblings),
+        **_count_older_and_newer(snapshot, siblings),
         "derived_image": image,
         "warnings": tuple(_deletion_warnings(snapshot, last=last, image=image)),
     }
@@ -137,7 +137,7 @@ def estimate_price_per_hour(flavor: Flavor | None, prices: Mapping[str, float]) 
     return round((cpu or 0) * (flavor.cpu or 0) + (memory or 0) * (flavor.ram or 0), 4)
 
 
-def _count_neighbours(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> dict[str, int]:
+def _count_older_and_newer(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> dict[str, int]:
     """Count the ready snapshots of its VM that are older and newer.
 
     Source: the vendor's guide: the first snapshot of a VM is full, later ones are incremental.

@@ -1,4 +1,4 @@
-"""Reasons why the cloud would refuse to snapshot a VM, or to restore or delete a snapshot, now."""
+"""Eligibility: why the cloud would now refuse to snapshot a VM, or to use or delete a snapshot."""
 
 from snapshot_mcp.core.sanitize import cell_text, quoted
 from snapshot_mcp.models.cloud import Snapshot, VirtualMachine, status_word

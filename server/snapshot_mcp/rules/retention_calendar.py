@@ -23,9 +23,9 @@ def span_start(span: CalendarSpan, end: datetime, zone: ZoneInfo) -> datetime | 
         return None
     first = local.replace(year=months // 12, month=months % 12 + 1, day=1)
     try:
-        wall = first + timedelta(days=local.day - 1 - span.days)
+        local_start = first + timedelta(days=local.day - 1 - span.days)
         # Addition drops `fold`, which distinguishes the two hours when clocks are set back.
-        return wall.replace(fold=local.fold).astimezone(UTC) - timedelta(hours=span.hours)
+        return local_start.replace(fold=local.fold).astimezone(UTC) - timedelta(hours=span.hours)
     except OverflowError:
         return None
 

@@ -49,9 +49,9 @@ class _VmTotals:
     recent_count: int = 0
     recent_size: int = 0
     ready: int = 0
-    last: datetime | None = None
-    untimed: bool = False
-    any_ready: Snapshot | None = None
+    newest: datetime | None = None
+    has_undated: bool = False
+    last_added_ready: Snapshot | None = None
     gone: bool = False
 
 
@@ -161,14 +161,14 @@ class Reviewer:
         if snapshot.state != "ready":
             return
         totals.ready += 1
-        totals.any_ready = snapshot
-        totals.untimed |= taken is None
-        totals.last = max(filter(None, (totals.last, taken)), default=None)
+        totals.last_added_ready = snapshot
+        totals.has_undated |= taken is None
+        totals.newest = max(filter(None, (totals.newest, taken)), default=None)
 
     def _never_followed(self) -> SnapshotFinding:
         found = _LargestSnapshots(self._max_entries)
         for vm_id, totals in self._totals_by_vm.items():
-            only = totals.any_ready
+            only = totals.last_added_ready
             if vm_id is None or totals.gone or totals.ready != 1 or only is None:
                 continue
             if only.created_at is not None and only.created_at < self._recent_since:
@@ -187,11 +187,13 @@ class Reviewer:
 
     def _has_recent(self, totals: _VmTotals) -> bool:
         # A snapshot of unknown age may be recent.
-        return totals.untimed or (totals.last is not None and totals.last >= self._recent_since)
+        return totals.has_undated or (
+            totals.newest is not None and totals.newest >= self._recent_since
+        )
 
     def _rehearsals(self) -> VmFinding:
-        living = self._existing_vms.values()
-        found = [_found_vm(vm, self._totals_of(vm)) for vm in living if is_rehearsal(vm.name)]
+        existing_vms = self._existing_vms.values()
+        found = [_found_vm(vm, self._totals_of(vm)) for vm in existing_vms if is_rehearsal(vm.name)]
         return _vm_finding(found, lambda vm: (vm.created_at or _LONG_AGO, vm.id), self._max_entries)
 
     def _growth(self) -> GrowthFinding:
@@ -240,7 +242,7 @@ def _found_vm(vm: ReviewedVm, totals: _VmTotals) -> FoundVm:
         status=vm.status,
         created_at=vm.created_at,
         ready_snapshots=totals.ready,
-        last_snapshot=totals.last,
+        last_snapshot=totals.newest,
     )
 
 

@@ -25,13 +25,17 @@ from snapshot_mcp.cloud.parsing import (
 )
 from snapshot_mcp.cloud.scheduler import MAX_CONCURRENT_READS
 from snapshot_mcp.core.errors import UnavailableError
-from snapshot_mcp.operations.listing import MAX_SORTED_PAGES, list_snapshots, read_snapshots_of_vm
+from snapshot_mcp.operations.listing import (
+    MAX_PAGES_READ_COMPLETELY,
+    list_snapshots,
+    read_snapshots_of_vm,
+)
 from snapshot_mcp.operations.pagination import PAGE_SIZE
 from snapshot_mcp.operations.requests import SnapshotFilter
 from tests.conftest import open_api_client
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
-MANY = PAGE_SIZE * (MAX_SORTED_PAGES + 3) + 7
+MANY = PAGE_SIZE * (MAX_PAGES_READ_COMPLETELY + 3) + 7
 
 
 def make_rows(count: int) -> list[dict[str, Any]]:
@@ -86,7 +90,7 @@ async def test_pages_are_read_concurrently_and_once_each() -> None:
     assert answer.total == len(wanted)
     assert answer.total_size == sum(row["size"] for row in wanted)
     assert [snapshot.id for snapshot in answer.snapshots] == [row["id"] for row in wanted[:20]]
-    assert sorted(cloud.requested_pages) == list(range(1, MAX_SORTED_PAGES + 5))
+    assert sorted(cloud.requested_pages) == list(range(1, MAX_PAGES_READ_COMPLETELY + 5))
     assert 2 < cloud.most_at_once <= MAX_CONCURRENT_READS
 
 
@@ -94,14 +98,14 @@ async def test_a_list_without_filters_reads_only_the_pages_it_shows_and_the_last
     cloud = Cloud(make_rows(MANY))
     async with cloud.reader() as reader:
         answer = await list_snapshots(reader, SnapshotFilter(), 20, "")
-        assert cloud.requested_pages == [1, MAX_SORTED_PAGES + 4]
+        assert cloud.requested_pages == [1, MAX_PAGES_READ_COMPLETELY + 4]
         following = await list_snapshots(reader, SnapshotFilter(), 100, answer.next_cursor)
     assert [snapshot.id for snapshot in answer.snapshots] == list(range(MANY, MANY - 20, -1))
     assert [snapshot.id for snapshot in following.snapshots] == list(
         range(MANY - 20, MANY - 120, -1)
     )
     assert (answer.total, answer.total_size) == (MANY, None)
-    assert sorted(cloud.requested_pages[2:]) == [1, 2, MAX_SORTED_PAGES + 4]
+    assert sorted(cloud.requested_pages[2:]) == [1, 2, MAX_PAGES_READ_COMPLETELY + 4]
 
 
 async def test_paging_through_a_long_list_without_filters_shows_each_entry_once() -> None:
@@ -137,7 +141,7 @@ async def test_a_list_that_is_not_sorted_by_time_is_read_in_full(anomaly: str) -
         answer = await list_snapshots(reader, SnapshotFilter(), 100, "")
     assert answer.snapshots[0].id == MANY + 1
     assert answer.total_size is not None
-    assert set(cloud.requested_pages) == set(range(1, MAX_SORTED_PAGES + 5))
+    assert set(cloud.requested_pages) == set(range(1, MAX_PAGES_READ_COMPLETELY + 5))
 
 
 async def test_a_page_that_cannot_be_read_fails_the_whole_list() -> None:

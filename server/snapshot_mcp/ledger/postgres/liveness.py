@@ -16,7 +16,7 @@ from snapshot_mcp.ledger.postgres.database import Database
 from snapshot_mcp.ledger.postgres.session_lock import DedicatedSession
 
 RECONNECT_GRACE_SECONDS = 2.0
-"""How long a live process may take to lock again after its session was cut."""
+"""Time for a live process to acquire its lock again after its session was cut."""
 
 _RETRY_INTERVAL_SECONDS = 0.25
 _POLL_INTERVAL_SECONDS = 1.0

@@ -115,9 +115,9 @@ class _Transaction:
     def count_sent(self, tool: str, after: str) -> int:
         return _fetch_number(self._connection, _COUNT_SENT, tool, after)
 
-    def select(self, wanted: RowFilter) -> list[Row]:
+    def select(self, row_filter: RowFilter) -> list[Row]:
         with self._connection.cursor(row_factory=class_row(Row)) as cursor:
-            return cursor.execute(_MATCHING, wanted._asdict()).fetchall()[::-1]
+            return cursor.execute(_MATCHING, row_filter._asdict()).fetchall()[::-1]
 
     def select_unended(self) -> list[Row]:
         with self._connection.cursor(row_factory=class_row(Row)) as cursor:

@@ -102,7 +102,7 @@ async def commit_from_panel(
     if tool not in context.listed:
         raise RefusedError(f"This server does not offer {tool}.", NOTHING_CHANGED)
     if not plan_token or not words:
-        # The operations would take a call without both for a request for a plan.
+        # Without both, the operations would make a new plan.
         raise RefusedError("plan_token or words are empty.", NOTHING_CHANGED)
     operations = await context.operations()
     approver = ClientApprover(context.request, context.params, panel_nonce=nonce)

@@ -1,6 +1,6 @@
 """Arguments of the tools: their types, and the model that checks them.
 
-The models describe what a field is; these types add how to use it as an argument.
+An argument with the meaning of a field of a snapshot has the description of that field.
 """
 
 import json
@@ -62,7 +62,7 @@ def _decode_list(value: object) -> object:
     return cast("list[object]", decoded) if isinstance(decoded, list) else value
 
 
-def _described(field: str) -> Any:  # noqa: ANN401 - metadata for Annotated
+def _description_of(field: str) -> Any:  # noqa: ANN401 - metadata for Annotated
     return Field(description=Snapshot.model_fields[field].description)
 
 
@@ -85,11 +85,11 @@ def parse_time(text: str) -> datetime | None:
         raise ValueError("must be a date or time such as 2026-05-31 or 2026-05-31T08:00Z") from None
 
 
-SnapshotId = Annotated[Id, _described("id")]
-SourceVmId = Annotated[Id, _described("vm_id")]
-SnapshotName = Annotated[Name, _described("name")]
-SnapshotDescription = Annotated[Description, _described("description")]
-SnapshotLabels = Annotated[Labels, _described("labels")]
+SnapshotId = Annotated[Id, _description_of("id")]
+SourceVmId = Annotated[Id, _description_of("vm_id")]
+SnapshotName = Annotated[Name, _description_of("name")]
+SnapshotDescription = Annotated[Description, _description_of("description")]
+SnapshotLabels = Annotated[Labels, _description_of("labels")]
 ImageName = Annotated[Name, Field(description="Name of the image")]
 ImageLabels = Annotated[Labels, Field(description="Labels of the image")]
 Search = Annotated[str, Field(max_length=100, description="Part of the name")]

@@ -44,7 +44,7 @@ class ToolHandlers:
 
     Args:
         tools: the tools, in the order in which they are listed.
-        notify: receives the addresses of resources that a call changes.
+        notify: receives the URIs of resources that a call changes.
     """
 
     def __init__(self, tools: Sequence[ToolDeclaration], notify: SendResourceUpdated) -> None:
@@ -71,10 +71,10 @@ class ToolHandlers:
         """
         tool = self._tools.get(params.name)
         if tool is None:
-            return _error(f"Unknown tool: {params.name}")
+            return _build_error(f"Unknown tool: {params.name}")
         try:
             with on_behalf_of(request, self._notify), observe_call(tool.name):
-                return _result(tool, await self._run(tool, request, params))
+                return _build_result(tool, await self._run(tool, request, params))
         except MCPError:
             raise
         except InputRequired as question:
@@ -91,7 +91,7 @@ class ToolHandlers:
         )
 
 
-def _result(tool: ToolDeclaration, result: FrozenModel) -> CallToolResult:
+def _build_result(tool: ToolDeclaration, result: FrozenModel) -> CallToolResult:
     return CallToolResult(
         content=[TextContent(type="text", text=tool.render(result))],
         structured_content=result.model_dump(mode="json", exclude_none=True),
@@ -107,11 +107,11 @@ def _panel_meta(result: FrozenModel) -> dict[str, Any] | None:
 
 def _error_result(tool: ToolDeclaration, error: Exception) -> CallToolResult:
     if isinstance(error, SnapshotMcpError):
-        return _error(str(error), _retry_after(error))
+        return _build_error(str(error), _retry_after(error))
     if isinstance(error, ValidationError) and error.title == tool.arguments.__name__:
-        return _error(_describe_arguments(error))
+        return _build_error(_describe_arguments(error))
     logger.error("tool %s raised an unexpected exception", tool.name, exc_info=error)
-    return _error(f"Error executing tool {tool.name}")
+    return _build_error(f"Error executing tool {tool.name}")
 
 
 def _retry_after(error: SnapshotMcpError) -> dict[str, Any] | None:
@@ -120,7 +120,7 @@ def _retry_after(error: SnapshotMcpError) -> dict[str, Any] | None:
     return {"retry_after": round(error.retry_after, 1)}
 
 
-def _error(text: str, content: dict[str, Any] | None = None) -> CallToolResult:
+def _build_error(text: str, content: dict[str, Any] | None = None) -> CallToolResult:
     return CallToolResult(
         content=[TextContent(type="text", text=text)], structured_content=content, is_error=True
     )

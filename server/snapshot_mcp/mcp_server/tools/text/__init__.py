@@ -1,1 +1,1 @@
-"""Text of the tools' results, written for the model: short lines, and quoted foreign text."""
+"""Text of the tools' results, written for the model: short lines; other people's text is quoted."""

@@ -1,4 +1,4 @@
-"""At the commit a person is asked, if the client can ask one; on both protocol eras."""
+"""Elicitation: at the commit a person is asked, if the client can ask one, in both eras."""
 
 import sqlite3
 
@@ -6,7 +6,7 @@ import anyio
 import pytest
 from mcp_types import ElicitResult, InputRequiredResult
 
-from snapshot_mcp.mcp_server import elicitation as asking
+from snapshot_mcp.mcp_server import elicitation
 from tests.conftest import ERAS, World, call_tool, call_tool_error
 from tests.tools.helpers import (
     PLANNED_TOOLS,
@@ -152,13 +152,13 @@ async def test_a_client_that_fails_in_the_second_round_sends_nothing(
 async def test_a_person_who_does_not_answer_in_time_gives_no_consent(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def think(context: object, params: object) -> ElicitResult:
+    async def never_answer(context: object, params: object) -> ElicitResult:
         del context, params
         await anyio.sleep_forever()
         raise AssertionError
 
-    monkeypatch.setattr(asking, "ELICITATION_TIMEOUT_SECONDS", 0.05)
-    async with world.client("legacy", elicitation_callback=think) as client:
+    monkeypatch.setattr(elicitation, "ELICITATION_TIMEOUT_SECONDS", 0.05)
+    async with world.client("legacy", elicitation_callback=never_answer) as client:
         commit, _ = await make_plan(client, "delete_snapshot", await ready_snapshot(client))
         assert "did not answer in time" in await call_tool_error(
             client, "delete_snapshot", **commit
@@ -178,7 +178,7 @@ async def test_wrong_words_of_the_model_are_refused_before_the_person_is_asked(
     assert person.questions == []
 
 
-async def test_a_target_that_changes_while_a_person_thinks_is_not_touched(
+async def test_a_target_that_changes_while_a_person_answers_is_not_touched(
     world: World, mode: str, person: FakePerson
 ) -> None:
     async with client_with_person(world, mode, person) as client:
@@ -203,7 +203,7 @@ async def test_a_target_that_changes_while_a_person_thinks_is_not_touched(
     assert world.writes == []
 
 
-async def test_a_plan_that_expires_while_a_person_thinks_is_refused(
+async def test_a_plan_that_expires_while_a_person_answers_is_refused(
     world: World, mode: str, person: FakePerson
 ) -> None:
     async with client_with_person(world, mode, person) as client:
@@ -239,10 +239,10 @@ async def test_the_answer_to_one_question_does_not_fit_another(world: World) -> 
     async with client_with_person(world, "2026-07-28", person) as client:
         first, plan = await make_plan(client, "delete_snapshot", await ready_snapshot(client))
         other, _ = await make_plan(client, "delete_snapshot", await ready_snapshot(client, 1))
-        asking_round = await client.session.call_tool(
+        question = await client.session.call_tool(
             "delete_snapshot", first, allow_input_required=True
         )
-        state = request_state_of(asking_round)
+        state = request_state_of(question)
         answer = ElicitResult(action="accept", content={"words": plan["confirm_with"]})
         with pytest.raises(Exception, match="requestState"):
             await client.session.call_tool(
@@ -252,13 +252,13 @@ async def test_the_answer_to_one_question_does_not_fit_another(world: World) -> 
                 request_state=state,
                 allow_input_required=True,
             )
-        unasked = await client.session.call_tool(
+        without_state = await client.session.call_tool(
             "delete_snapshot",
             other,
             input_responses={"consent": answer},
             allow_input_required=True,
         )
-    assert getattr(unasked, "result_type", "") == "input_required"
+    assert getattr(without_state, "result_type", "") == "input_required"
     assert world.writes == []
 
 

@@ -136,12 +136,12 @@ async def test_a_delete_without_a_success_status_is_reconciled(
 
 
 async def test_a_redirect_to_an_invalid_address_is_reported(world: World, client: Client) -> None:
-    async def point(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+    async def redirect(request: httpx.Request, response: httpx.Response) -> httpx.Response:
         if request.method == "GET" and request.url.path.endswith("/virtual-machines"):
             location = {"location": "https://xn--a.com/"}
             return httpx.Response(302, headers=location, request=request)
         return response
 
-    world.tamper(point)
+    world.tamper(redirect)
     text = await call_tool_error(client, "list_virtual_machines")
     assert "Nothing was changed." in text

@@ -100,10 +100,12 @@ async def create_image(
     try:
         image = await execute_without_plan(context, write, approver)
     except NotDoneError as error:
-        return _result(request, "failed", f"{error} {RETRY_ALLOWED}")
+        return _build_result(request, "failed", f"{error} {RETRY_ALLOWED}")
     except OutcomeUnknownError as error:
-        look = f"Call inspect_snapshot with {request.snapshot_id}: it shows the derived image."
-        return _result(request, "unknown", f"{error} {look}")
+        how_to_check = (
+            f"Call inspect_snapshot with {request.snapshot_id}: it shows the derived image."
+        )
+        return _build_result(request, "unknown", f"{error} {how_to_check}")
     polled = await poll_until(
         None,
         lambda: write.find_effect(context.reader),
@@ -113,16 +115,16 @@ async def create_image(
         clock=context.clock,
     )
     if polled.last is not None:
-        return _result(request, "created", _DELETED_TOGETHER, polled.last)
+        return _build_result(request, "created", _DELETED_TOGETHER, polled.last)
     later = (
         "The cloud accepted the request, but does not show the image yet. Call inspect_snapshot"
         f" with {request.snapshot_id} later, which shows the derived image; do not create it"
         f" again. {_DELETED_TOGETHER}"
     )
-    return _result(request, "pending", later, image)
+    return _build_result(request, "pending", later, image)
 
 
-def _result(
+def _build_result(
     request: CreateImageRequest,
     outcome: Literal["created", "pending", "failed", "unknown"],
     next_step: str,
