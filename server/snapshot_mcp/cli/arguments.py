@@ -32,7 +32,7 @@ def parse_arguments(schema: Mapping[str, Any], pairs: Iterable[str]) -> dict[str
                 f"Give key=value. It takes: {', '.join(properties) or 'none'}.",
             )
         if name in values:
-            raise ConfigurationError(f"{name} is given twice.")
+            raise ConfigurationError(f"{name} is given twice.", "Give it once.")
         values[name] = _parse_value(name, value, str(properties[name].get("type")))
     missing = [name for name in schema.get("required", ()) if name not in values]
     if missing:

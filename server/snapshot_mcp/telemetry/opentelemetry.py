@@ -50,7 +50,7 @@ class OpenTelemetryObserver:
         )
         self._budget = meter.create_gauge(
             "snapshot_mcp.cloud.budget",
-            description="Requests that the cloud still accepts in this minute, after the last one",
+            description="Requests that the cloud still accepts in this minute",
         )
 
     def record_call(self, tool: str, seconds: float, error: str) -> None:

@@ -38,7 +38,7 @@ export function renderConfirmationForm(confirmation: Confirmation): HTMLElement 
   const submit = async (): Promise<void> => {
     if (confirmButton.disabled) return;
     if (!input.value) {
-      replaceChildren(error, "Type the confirmation text first.");
+      replaceChildren(error, "Type the confirmation words first.");
       return;
     }
     confirmButton.disabled = cancelButton.disabled = true;

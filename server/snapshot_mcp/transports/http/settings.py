@@ -119,7 +119,7 @@ def _check_issuer(values: Mapping[str, str]) -> None:
     for name in (_AUDIENCE, _JWKS_URL):
         if values.get(name) and not values.get(_ISSUER):
             raise ConfigurationError(
-                f"{name} is set but {_ISSUER} is not.", "Set both, or neither."
+                f"{name} is set but {_ISSUER} is not.", f"Set {_ISSUER} too, or unset {name}."
             )
     if values.get(_ISSUER) and not values.get(_AUDIENCE):
         raise ConfigurationError(
