@@ -41,7 +41,12 @@ import signal, sys
 from snapshot_mcp.cli.main import main
 from {module} import Terminal
 
-say = Terminal.say
+answer, say = Terminal.answer, Terminal.say
+
+async def interrupt_and_answer(terminal, context, params):
+    if {moment!r} == "ahead":
+        signal.raise_signal(signal.SIGINT)
+    return await answer(terminal, context, params)
 
 def say_and_interrupt(terminal, text):
     is_question = {question!r} in text
@@ -51,7 +56,7 @@ def say_and_interrupt(terminal, text):
     if is_question and {moment!r} == "after":
         signal.raise_signal(signal.SIGINT)
 
-Terminal.say = say_and_interrupt
+Terminal.answer, Terminal.say = interrupt_and_answer, say_and_interrupt
 sys.exit(main(["call", *sys.argv[1:]]))
 """
 
@@ -112,7 +117,7 @@ def test_ctrl_c_at_any_moment_around_the_question_deletes_nothing(
     assert_kept(tmp_path, snapshot)
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("moment", ["ahead", "before", "after"])
 def test_ctrl_c_next_to_printing_the_question_is_not_lost(
     moment: str, tmp_path: Path, snapshot: str
 ) -> None:

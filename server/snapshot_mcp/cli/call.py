@@ -20,6 +20,7 @@ from rich.text import Text
 from snapshot_mcp import __version__
 from snapshot_mcp.cli import exit_codes
 from snapshot_mcp.cli.arguments import parse_arguments
+from snapshot_mcp.cli.interrupts import Interrupts
 from snapshot_mcp.cli.tables import render_tables
 from snapshot_mcp.cli.terminal import Terminal
 from snapshot_mcp.core.errors import NOTHING_CHANGED, ConfigurationError
@@ -44,22 +45,30 @@ def run_call(arguments: argparse.Namespace) -> int:
         ConfigurationError: the tool does not exist, or the arguments do not fit its schema.
     """
     settings = read_settings(os.environ)
-    terminal = Terminal()
+    interrupts = Interrupts()
+    terminal = Terminal(interrupts)
     try:
-        return _call_and_print(settings, arguments, terminal)
+        with interrupts.recorded():
+            return _call_and_print(settings, arguments, terminal, interrupts)
     except KeyboardInterrupt:
         terminal.say(_INTERRUPTED)
         return exit_codes.INTERRUPTED
 
 
-def _call_and_print(settings: Settings, arguments: argparse.Namespace, terminal: Terminal) -> int:
+def _call_and_print(
+    settings: Settings, arguments: argparse.Namespace, terminal: Terminal, interrupts: Interrupts
+) -> int:
     if settings.embedded:
         terminal.say("There is no API key, so the embedded cloud is used.")
     failures: list[ConfigurationError] = []
     results: list[CallToolResult] = []
 
     async def call() -> None:
-        results.append(await _call(settings, arguments.tool, arguments.values, terminal))
+        async with anyio.create_task_group() as group:
+            scope = group.cancel_scope
+            group.start_soon(interrupts.cancel_when_pending, scope, lambda: terminal.is_asking)
+            results.append(await _call(settings, arguments.tool, arguments.values, terminal))
+            scope.cancel()
 
     try:
         anyio.run(call)
@@ -67,6 +76,8 @@ def _call_and_print(settings: Settings, arguments: argparse.Namespace, terminal:
         failures += _flatten(group)
     if failures:
         raise failures[0]
+    if not results:
+        raise KeyboardInterrupt
     return _print_result(results[0], terminal, as_json=arguments.json)
 
 

@@ -1,6 +1,5 @@
 """The person at the terminal: the progress they see and the questions they answer."""
 
-import signal
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -13,18 +12,24 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from snapshot_mcp.cli.interrupts import POLL_INTERVAL_SECONDS, Interrupts
+
 _NO_TERMINAL = "There is no terminal at which a person could confirm."
-_POLL_SECONDS = 0.05
 
 
 class Terminal:
     """Shows progress and questions on stderr, so that stdout contains only the result.
 
+    Args:
+        interrupts: presses of Ctrl-C; one that comes while a question is open declines it.
+
     Attributes:
         confirmed: False if the last question was declined or left unanswered.
+        is_asking: whether a question is open.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, interrupts: Interrupts) -> None:
+        self._interrupts = interrupts
         self._console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
         self._bar = Progress(
@@ -32,6 +37,7 @@ class Terminal:
         )
         self._task = self._bar.add_task("waiting", total=None, start=False)
         self.confirmed = True
+        self.is_asking = False
 
     @property
     def has_person(self) -> bool:
@@ -77,46 +83,33 @@ class Terminal:
         if not self.has_person:
             self.say(_NO_TERMINAL)
             return ""
-        with _recorded_interrupts() as interrupts:
+        self.is_asking = True
+        try:
             self.say(question)
-            words = await _read_line(interrupts)
-        # Ctrl-C also declines after Enter, until the event loop handles the signal again.
-        return "" if interrupts else words
+            words = await self._read_line()
+            # Ctrl-C declines even after Enter, as long as the question is open.
+            return "" if self._interrupts.pending else words
+        finally:
+            self._interrupts.clear()
+            self.is_asking = False
 
+    async def _read_line(self) -> str:
+        """Read a line from the person; it is empty at the end of input and after Ctrl-C.
 
-@contextmanager
-def _recorded_interrupts() -> Generator[list[int]]:
-    """Record each Ctrl-C in the list instead of letting the event loop handle it.
-
-    The event loop would cancel the whole call; at the question, Ctrl-C declines instead, so that
-    the refusal is written to the ledger.
-    """
-    interrupts: list[int] = []
-    previous = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
-    try:
-        yield interrupts
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
-async def _read_line(interrupts: list[int]) -> str:
-    """Read what the person types; it is empty at the end of input and after Ctrl-C.
-
-    The thread is a daemon, because after Ctrl-C it still waits for a line and must not keep the
-    process alive. Polling works on every platform and in whichever thread the signal arrives,
-    because Python runs the handler when the main thread wakes up.
-    """
-    lines: list[str] = []
-    reader = Thread(target=_read_stdin_line, args=(lines,), daemon=True)
-    print("> ", end="", file=sys.stderr, flush=True)
-    reader.start()
-    try:
-        while reader.is_alive() and not interrupts:  # noqa: ASYNC110 - an Event is not signal-safe
-            await anyio.sleep(_POLL_SECONDS)
-    finally:
-        if not lines:
-            print(file=sys.stderr)  # end the line of the prompt
-    return lines[0].strip() if lines else ""
+        The thread is a daemon, because after Ctrl-C it still waits for a line and must not keep the
+        process alive.
+        """
+        lines: list[str] = []
+        reader = Thread(target=_read_stdin_line, args=(lines,), daemon=True)
+        print("> ", end="", file=sys.stderr, flush=True)
+        reader.start()
+        try:
+            while reader.is_alive() and not self._interrupts.pending:  # noqa: ASYNC110 - as there
+                await anyio.sleep(POLL_INTERVAL_SECONDS)
+        finally:
+            if not lines:
+                print(file=sys.stderr)  # end the line of the prompt
+        return lines[0].strip() if lines else ""
 
 
 def _read_stdin_line(lines: list[str]) -> None:
