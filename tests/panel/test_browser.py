@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from playwright.async_api import Browser, Locator, Route, expect
+from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
 from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
 from snapshot_mcp.mcp_server.panel.page import PAGE
@@ -235,15 +236,26 @@ async def test_retention_plan_asks_for_confirmation_after_all_deletions_were_sho
         await host.screenshot("retention-result-dark")
 
 
+async def press_enter_until_visible(marker: Locator, target: Locator) -> None:
+    """Open a snapshot with the keyboard; the marker loses the focus when a late list is drawn."""
+    for _ in range(30):
+        await marker.press("Enter")
+        try:
+            await target.wait_for(timeout=2_000)
+        except PlaywrightTimeoutError:
+            continue
+        return
+    pytest.fail("the details did not open")
+
+
 async def test_restore_shows_progress_until_the_vm_is_active(
     chromium: Browser, server: HttpServer
 ) -> None:
     async with panel_host(chromium, server) as host:
         await host.call_tool("list_snapshots", limit=100)
         marker = markers(host).and_(host.panel.locator(".ready")).first
-        await marker.focus()
-        await marker.press("Enter")
         vm_name = host.panel.get_by_label("Restore to a new VM named")
+        await press_enter_until_visible(marker, vm_name)
         await vm_name.fill("from-the-panel")
         await vm_name.press("Enter")
         expected_text = await host.panel.locator("label code").inner_text()
