@@ -1,6 +1,6 @@
 """Composition root: builds the MCP server from the settings."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import httpx
 
     from snapshot_mcp.cloud.connection import Connection
+    from snapshot_mcp.mcp_server.tools.declaration import ToolDeclaration
     from snapshot_mcp.rules.policy import Policy
 
 LIST_CACHE_TTL_MS = 300_000
@@ -71,9 +72,7 @@ def create_server(
     loaded_prompts = load_prompts(tools=listed)
     subscriptions = Subscriptions()
     tool_handlers = ToolHandlers([*tools, *panel_tools], subscriptions.notify_resource_updated)
-    prompts = PromptHandlers(loaded_prompts)
-    resources = ResourceHandlers(policy, allows)
-    completions = CompletionHandler(loaded_prompts, resources.templates)
+    prompts, resources = PromptHandlers(loaded_prompts), ResourceHandlers(policy, allows)
     server = McpServer(
         name="snapshot-mcp",
         title="Snapshots",
@@ -92,13 +91,19 @@ def create_server(
         on_subscriptions_listen=ListenHandler(subscriptions),
         on_list_prompts=prompts.list_prompts,
         on_get_prompt=prompts.get_prompt,
-        on_completion=completions.complete,
+        on_completion=CompletionHandler(loaded_prompts, resources.templates).complete,
     )
     server.extensions[EXTENSION_ID] = {}
+    _add_middleware(server, settings, panel_tools)
+    return server
+
+
+def _add_middleware(
+    server: McpServer, settings: Settings, panel_tools: "Iterable[ToolDeclaration]"
+) -> None:
     security = request_state_security(build_key_loader(settings))
     server.middleware.append(RequestStateBoundary(security, default_audience=server.name))
     server.middleware.append(PanelToolFilter(tool.name for tool in panel_tools))
-    return server
 
 
 def _lifespan(
