@@ -93,14 +93,15 @@ def create_server(
         on_get_prompt=prompts.get_prompt,
         on_completion=CompletionHandler(loaded_prompts, resources.templates).complete,
     )
-    server.extensions[EXTENSION_ID] = {}
-    _add_middleware(server, settings, panel_tools)
+    _add_extensions(server, settings, panel_tools)
     return server
 
 
-def _add_middleware(
+def _add_extensions(
     server: McpServer, settings: Settings, panel_tools: "Iterable[ToolDeclaration]"
 ) -> None:
+    """Announce the panel, seal the state of questions, and hide the panel's tools."""
+    server.extensions[EXTENSION_ID] = {}
     security = request_state_security(build_key_loader(settings))
     server.middleware.append(RequestStateBoundary(security, default_audience=server.name))
     server.middleware.append(PanelToolFilter(tool.name for tool in panel_tools))
