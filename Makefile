@@ -44,7 +44,8 @@ test-deep: .venv/.packaging .venv/.host .venv/.typescript
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest -n 2 --hypothesis-profile deep --timeout 1800 -m "postgres and not slow" --cov --cov-report= --cov-fail-under=0
 	$(BIN)/coverage report --include='*/snapshot_mcp/ledger/postgres/*' --omit=none --fail-under=95
-	$(BIN)/python -m pytest -n 2 --hypothesis-profile deep --timeout 1800 -m "slow or not postgres"
+	$(BIN)/python -m pytest --hypothesis-profile deep --timeout 1800 -m browser tests/panel
+	$(BIN)/python -m pytest -n 2 --hypothesis-profile deep --timeout 1800 -m "not browser and (slow or not postgres)"
 
 # The largest numbers of examples and steps, and ten minutes of faults; it takes more than an hour.
 test-soak: .venv/.dev
