@@ -104,7 +104,8 @@ class Terminal:
         print("> ", end="", file=sys.stderr, flush=True)
         reader.start()
         try:
-            while reader.is_alive() and not self._interrupts.pending:  # noqa: ASYNC110 - as there
+            # An Event would not do: a thread and a signal handler end this wait.
+            while reader.is_alive() and not self._interrupts.pending:  # noqa: ASYNC110 - see above
                 await anyio.sleep(POLL_INTERVAL_SECONDS)
         finally:
             if not lines:
