@@ -28,7 +28,7 @@ from snapshot_mcp.consent.write import Write
 from snapshot_mcp.consent.write_once import WriteOnce
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import NOTHING_CHANGED, LedgerError, RefusedError
-from snapshot_mcp.ledger.base import Ledger, already_used_error
+from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import Argument, Attempt, Event, RateLimit
 from snapshot_mcp.settings.environment import Consent
 
@@ -101,7 +101,8 @@ class Gate:
 
         Raises:
             RefusedError: the client cannot give the required evidence, one of the two arguments is
-                missing, or the token is not authentic, expired, used, or for another action.
+                missing, or the token is not authentic, not recorded, expired, used, or for another
+                action.
             LedgerError: the ledger cannot say whether the token was used.
         """
         if self._consent == "human" and not (approver.can_be_asked or approver.has_panel):
@@ -121,8 +122,7 @@ class Gate:
                 " new plan, call the tool without both; for retention, plan_retention.",
             )
         plan = await anyio.to_thread.run_sync(self._tokens.verify, plan_token, intent)
-        if await self._ledger.was_sent(plan.id):
-            raise already_used_error()
+        await self._ledger.check_plan(plan.id)
         # Check expiry last: a used token must be reported as used, because its write may have
         # happened.
         self._tokens.check_expiry(plan)
@@ -228,7 +228,8 @@ class Gate:
             RefusedError: the plan expired while the person was answering.
         """
         self._tokens.check_expiry(plan)
-        return Permit(self._attempt(plan.id, intent, evidence, approver))
+        attempt = self._attempt(plan.id, intent, evidence, approver)
+        return Permit(attempt._replace(plan=plan.id))
 
     def permit_without_plan(self, intent: Intent, approver: Approver) -> Permit:
         """Return the permission for a write that destroys nothing and bills no VM."""

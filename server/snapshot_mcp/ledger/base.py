@@ -46,9 +46,24 @@ class Ledger:
 
         def query() -> bool:
             with self._store.read() as transaction:
-                return transaction.was_sent(attempt_id)
+                return transaction.has_event(attempt_id, "sent")
 
         return await self._store.run(query)
+
+    async def check_plan(self, plan_id: str) -> None:
+        """Check that the ledger records this plan, and that it was not used.
+
+        Raises:
+            RefusedError: it was used, or there is no record of it.
+        """
+
+        def query() -> None:
+            with self._store.read() as transaction:
+                if transaction.has_event(plan_id, "sent"):
+                    raise already_used_error()
+                _check_recorded(transaction, plan_id, "planned")
+
+        await self._store.run(query)
 
     async def sent_within(self, tool: str, seconds: float) -> int:
         """Return the number of attempts of `tool` that were sent in the last `seconds`."""
@@ -76,8 +91,8 @@ class Ledger:
             rate_limit: maximum number of sent attempts of this tool; applies only to "sent".
 
         Raises:
-            RefusedError: the event is "sent", and the attempt was already sent or the rate limit
-                is reached.
+            RefusedError: the event is "sent", and the attempt was already sent, its plan is not
+                recorded, or the rate limit is reached.
         """
         inserted: list[Row] = []
 
@@ -196,10 +211,24 @@ def rate_limit_error(limit: RateLimit) -> RefusedError:
 def _check_can_be_sent(
     transaction: LedgerTransaction, attempt: Attempt, limit: RateLimit | None, now: datetime
 ) -> None:
-    if transaction.was_sent(attempt.id):
+    if transaction.has_event(attempt.id, "sent"):
         raise already_used_error()
+    if attempt.plan:
+        # A write of a batch has an id of its own, and its plan was sent as the batch.
+        _check_recorded(
+            transaction, attempt.plan, "planned" if attempt.plan == attempt.id else "sent"
+        )
     if limit and _count_sent(transaction, attempt.tool, limit.seconds, now) >= limit.events:
         raise rate_limit_error(limit)
+
+
+def _check_recorded(transaction: LedgerTransaction, plan_id: str, event: Event) -> None:
+    if not transaction.has_event(plan_id, event):
+        raise RefusedError(
+            "The ledger's record of this plan is missing or was altered.",
+            f"{NOTHING_CHANGED} The plan was made with another ledger, or this one lost rows. Make"
+            " a new plan.",
+        )
 
 
 def _count_sent(transaction: LedgerTransaction, tool: str, seconds: float, now: datetime) -> int:

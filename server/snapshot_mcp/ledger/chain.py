@@ -34,6 +34,7 @@ class Attempt(NamedTuple):
         principal: the caller.
         evidence: the evidence of consent.
         client: name of the client program, as it states it.
+        plan: id of the plan that permits it; empty if it needs no plan. It is not stored.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Attempt(NamedTuple):
     principal: str
     evidence: str
     client: str = ""
+    plan: str = ""
 
 
 class RateLimit(NamedTuple):
