@@ -52,6 +52,8 @@ class Settings(BaseModel):
         metrics: whether `/metrics` is served beside `/mcp`.
         exports: whether spans and metrics are sent over OTLP.
         signing_key: the key that signs plans; None to use the key in the data folder.
+        person_required: whether a commit needs a person who can be asked, although plans do not;
+            set by the command `call`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -68,6 +70,7 @@ class Settings(BaseModel):
     metrics: bool = False
     exports: bool = False
     signing_key: SecretBytes | None = None
+    person_required: bool = False
 
     @property
     def embedded(self) -> bool:
