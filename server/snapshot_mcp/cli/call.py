@@ -84,8 +84,10 @@ def _call_and_print(
 async def _call(
     settings: Settings, tool: str, pairs: list[str], terminal: Terminal
 ) -> CallToolResult:
+    if settings.consent == "auto":
+        settings = settings.model_copy(update={"consent": "person"})
     client = Client(
-        create_server(settings.model_copy(update={"person_required": True})),
+        create_server(settings),
         # Without a person, the server must not believe that this client can ask one.
         elicitation_callback=terminal.answer if terminal.has_person else None,
         client_info=Implementation(name="snapshot-mcp call", version=__version__),

@@ -16,7 +16,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
-from typing import NamedTuple, TypeVar, cast
+from typing import Literal, NamedTuple, TypeVar, cast
 
 import anyio
 
@@ -54,8 +54,7 @@ class Gate:
         reader: the reading half, to look for the effect of a write.
         ledger: records every attempt.
         tokens: issues and opens plan tokens.
-        consent: the evidence that the operator requires.
-        person_required: whether a commit needs a person who can be asked, although plans do not.
+        consent: the required evidence, as in `Settings`.
         limits: how often each tool may send a write, by tool name.
         principal: returns the current principal.
         clock: the clock that waits between retries.
@@ -70,8 +69,7 @@ class Gate:
         reader: CloudReader,
         ledger: Ledger,
         tokens: PlanTokens,
-        consent: Consent,
-        person_required: bool = False,
+        consent: Consent | Literal["person"],
         limits: Mapping[str, RateLimit],
         principal: Callable[[], str],
         clock: Clock,
@@ -82,7 +80,6 @@ class Gate:
         self._ledger = ledger
         self._tokens = tokens
         self._consent = consent
-        self._person_required = person_required
         self._principal = principal
         self._new_id = new_id
         self._process_lock = anyio.Lock()
@@ -124,7 +121,7 @@ class Gate:
                 f"{NOTHING_CHANGED} Show the plan to the person and ask whether they agree. For a"
                 " new plan, call the tool without both; for retention, plan_retention.",
             )
-        if self._person_required and not approver.can_be_asked:
+        if self._consent == "person" and not approver.can_be_asked:
             raise RefusedError(
                 "No one could be asked: there is no terminal at which a person could confirm.",
                 f"{NOTHING_CHANGED} Run the command in a terminal.",

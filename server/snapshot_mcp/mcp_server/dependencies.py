@@ -96,7 +96,6 @@ def _build_gate(
         ledger=backend.ledger,
         tokens=tokens,
         consent=settings.consent,
-        person_required=settings.person_required,
         limits={
             tool: RateLimit(limit, SECONDS_PER_HOUR)
             for tool, limit in hourly_limits.items()
