@@ -18,6 +18,8 @@ from snapshot_mcp.core.sanitize import quoted, sanitize
 DEFAULT_API_URL = "https://infrahub-api.nexgencloud.com/v1"
 EMBEDDED_API_KEY = "sandbox"
 EMBEDDED_URL = "http://embedded.invalid/v1"
+EMBEDDED_CLOUD = "embedded"
+"""The name of the embedded cloud in the ledger."""
 CLOUD_FILE = "cloud.db"
 LEDGER_FILE = "ledger.db"
 MAX_TIMEOUT_SECONDS = 300.0
@@ -74,6 +76,18 @@ class Settings(BaseModel):
     def embedded(self) -> bool:
         """Whether the embedded cloud is used, because there is no API key."""
         return self.api_key is None
+
+    @property
+    def cloud(self) -> str:
+        """The cloud as the ledger names it: "embedded", or the address of its API.
+
+        Different spellings of one address have one name.
+        """
+        if self.embedded:
+            return EMBEDDED_CLOUD
+        parts = urlsplit(self.api_url)
+        port = ":443" if parts.scheme == "https" else ":80"
+        return parts._replace(netloc=parts.netloc.lower().removesuffix(port)).geturl().rstrip("/")
 
     def data_folder(self) -> Path:
         """Return the absolute path of the data folder; it need not exist yet."""
