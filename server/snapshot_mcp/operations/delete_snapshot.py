@@ -61,7 +61,8 @@ class DeleteSnapshot:
             RefusedError: the snapshot is not finished yet, or the policy protects it.
         """
         snapshot = await context.reader.get_snapshot(self.snapshot_id)
-        obstacle = delete_obstacle(snapshot)
+        now = context.clock.now()
+        obstacle = delete_obstacle(snapshot, now)
         if obstacle is not None:
             raise RefusedError(
                 f"Snapshot {snapshot.id} cannot be deleted now: {obstacle}.",
@@ -69,7 +70,6 @@ class DeleteSnapshot:
             )
         siblings = await read_snapshots_of_vm(context.reader, snapshot.vm_id)
         sent = await context.gate.count_sent_last_hour(self.tool)
-        now = context.clock.now()
         enforce_policy(
             rules.check_deletion(context.policy, snapshot, siblings, now, sent_last_hour=sent)
         )

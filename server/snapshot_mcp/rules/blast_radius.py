@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from snapshot_mcp.core.sanitize import mixes_scripts, quoted
+from snapshot_mcp.core.sanitize import cell_text, mixes_scripts, quoted
 from snapshot_mcp.models.cloud import Flavor, Snapshot
 from snapshot_mcp.models.snapshots import BlastRadius
+from snapshot_mcp.rules.eligibility import is_stuck
 
 _SECONDS_PER_DAY = 86_400
 _BILLING_WARNINGS = ("The new VM is billed from its creation until it is deleted.",)
@@ -33,7 +34,7 @@ def deletion_blast_radius(
         "newest_of_vm": is_newest_ready(snapshot, siblings),
         **_count_older_and_newer(snapshot, siblings),
         "derived_image": image,
-        "warnings": tuple(_deletion_warnings(snapshot, last=last, image=image)),
+        "warnings": tuple(_deletion_warnings(snapshot, now, last=last, image=image)),
     }
     action = f"Delete snapshot {snapshot.id} {quoted(snapshot.name)} permanently."
     return _base_radius(snapshot, action, now).model_copy(update=facts)
@@ -162,7 +163,7 @@ def _ready_siblings(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> list[Sn
 
 
 def _deletion_warnings(
-    snapshot: Snapshot, *, last: bool | None, image: str | None
+    snapshot: Snapshot, now: datetime, *, last: bool | None, image: str | None
 ) -> Iterable[str]:
     if last is not False:
         yield "It is the last ready snapshot of its VM." if last else "Its VM is unknown."
@@ -170,6 +171,11 @@ def _deletion_warnings(
         yield "Its VM is deleted: this data exists nowhere else."
     if image is not None:
         yield f"The image {image} made from it is deleted too."
+    if is_stuck(snapshot, now):
+        yield (
+            f"Its status has been {cell_text(snapshot.status)} for more than a day. The cloud may"
+            " still be working on it, or refuse to delete it."
+        )
     if mixes_scripts(snapshot.name):
         yield "Its name mixes letters of several alphabets and may imitate another name."
     if snapshot.altered:

@@ -18,6 +18,8 @@ from snapshot_mcp.core.sanitize import quoted, sanitize
 DEFAULT_API_URL = "https://infrahub-api.nexgencloud.com/v1"
 EMBEDDED_API_KEY = "sandbox"
 EMBEDDED_URL = "http://embedded.invalid/v1"
+EMBEDDED_CLOUD = "embedded"
+"""The name of the embedded cloud in the ledger."""
 CLOUD_FILE = "cloud.db"
 LEDGER_FILE = "ledger.db"
 MAX_TIMEOUT_SECONDS = 300.0
@@ -44,7 +46,8 @@ class Settings(BaseModel):
         api_url: base address of the cloud's REST API, without a trailing slash.
         data_dir: folder of the databases; None for the platform's user data folder.
         read_only: whether only reading tools are listed and callable.
-        consent: the minimum evidence for destructive tools.
+        consent: the minimum evidence for destructive tools. With "person", which the command
+            `call` sets, a commit needs a person who can be asked, and a plan does not.
         timeout: limit of one HTTP call, in seconds.
         policy: the operator's policy file; None for no policy.
         toolsets: the toolsets whose tools are listed and callable; set by the command line.
@@ -61,7 +64,7 @@ class Settings(BaseModel):
     api_url: str = DEFAULT_API_URL
     data_dir: Path | None = None
     read_only: bool = False
-    consent: Consent = "auto"
+    consent: Consent | Literal["person"] = "auto"
     timeout: float = 10.0
     policy: Path | None = None
     toolsets: tuple[Toolset, ...] = TOOLSETS
@@ -75,6 +78,18 @@ class Settings(BaseModel):
     def embedded(self) -> bool:
         """Whether the embedded cloud is used, because there is no API key."""
         return self.api_key is None
+
+    @property
+    def cloud(self) -> str:
+        """The cloud as the ledger names it: "embedded", or the address of its API.
+
+        Different spellings of one address have one name.
+        """
+        if self.embedded:
+            return EMBEDDED_CLOUD
+        parts = urlsplit(self.api_url)
+        port = ":443" if parts.scheme == "https" else ":80"
+        return parts._replace(netloc=parts.netloc.lower().removesuffix(port)).geturl().rstrip("/")
 
     def data_folder(self) -> Path:
         """Return the absolute path of the data folder; it need not exist yet."""

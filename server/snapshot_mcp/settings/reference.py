@@ -97,7 +97,8 @@ SETTINGS = (
     SettingDoc(
         ("SNAPSHOT_MCP_SIGNING_KEY",),
         "at least 32 random bytes in base64url, instead of the key in the data folder: servers that"
-        " share it accept each other's plans",
+        " share it and a database accept each other's plans; over HTTP, only with"
+        " `SNAPSHOT_MCP_DATABASE_URL`",
         "created in the data folder",
         secret=True,
     ),
