@@ -33,6 +33,7 @@ EMBEDDED_NOTE = (
     "snapshot-mcp: there is no API key, so the embedded cloud is used."
     " Set SNAPSHOT_MCP_API_KEY to use the real cloud."
 )
+REQUESTED_NOTE = "snapshot-mcp: SNAPSHOT_MCP_CLOUD requests it, so the embedded cloud is used."
 KEY = "k3y-0d5e8f6a-not-for-eyes"
 LEGACY_VERSION = "2025-11-25"
 Message = dict[str, Any]
