@@ -234,7 +234,7 @@ def error_text(response: Message) -> str:
     """Return the text of a response that is an error of the tool."""
     result = response["result"]
     assert result.get("isError") is True, result
-    assert result.get("structuredContent", {}).keys() <= {"retry_after"}
+    assert result.get("structuredContent", {}).keys() <= {"retry_after", "embedded_cloud"}
     return "\n".join(part["text"] for part in result["content"])
 
 

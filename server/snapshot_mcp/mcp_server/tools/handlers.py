@@ -112,7 +112,7 @@ def _name_embedded_cloud(tool: ToolDeclaration, result: CallToolResult) -> CallT
     """Return a result that says that the cloud is the embedded one, if the tool must say so."""
     if not tool.is_about_a_change and tool.panel != "only":
         return result
-    content = {**(result.structured_content or {}), EMBEDDED_FIELD: True}
+    content: dict[str, Any] = {**(result.structured_content or {}), EMBEDDED_FIELD: True}
     blocks = [
         TextContent(type="text", text=f"{block.text}\n{EMBEDDED_NOTE}")
         if tool.is_about_a_change and isinstance(block, TextContent)
