@@ -14,6 +14,7 @@ SnapshotMcpError
 │   ├── OutcomeUnknownError  a write was sent; whether it took effect is unknown
 │   └── NotDoneError         a write was sent and failed; the cloud shows no effect
 ├── ProtocolError            the cloud's answer does not match its API
+│   └── AnswerTooLargeError  it exceeds the size limit, so it was not read
 └── LedgerError              the ledger cannot be written; nothing was sent
 """
 
@@ -93,7 +94,27 @@ class RateLimitedError(CloudError):
 
 
 class UnavailableError(CloudError):
-    """The cloud gave no usable answer, and nothing was changed."""
+    """The cloud gave no usable answer, and nothing was changed.
+
+    Args:
+        message: as in `SnapshotMcpError`.
+        next_step: as in `SnapshotMcpError`.
+        retry_after: as in `CloudError`.
+        transient: as in `CloudError`.
+        answered: the cloud answered, but with a failure of its own.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        next_step: str = "",
+        *,
+        retry_after: float | None = None,
+        transient: bool = False,
+        answered: bool = False,
+    ) -> None:
+        super().__init__(message, next_step, retry_after=retry_after, transient=transient)
+        self.answered = answered
 
 
 class OutcomeUnknownError(CloudError):
@@ -119,6 +140,10 @@ class NotDoneError(CloudError):
 
 class ProtocolError(SnapshotMcpError):
     """The cloud's answer does not match its API."""
+
+
+class AnswerTooLargeError(ProtocolError):
+    """The cloud's answer exceeds the size limit, so it was not read."""
 
 
 class LedgerError(SnapshotMcpError):
