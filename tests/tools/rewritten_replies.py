@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
@@ -32,21 +32,26 @@ def rewrite_replies(
         vm: changes a VM, in a list or not.
     """
 
+    changes = {"snapshots": listed, "snapshot": single, "instances": vm, "instance": vm}
+
     async def change_body(request: httpx.Request, response: httpx.Response) -> httpx.Response:
         if request.method != "GET":
             return response
-        body = json.loads(await response.aread())
-        if isinstance(body, dict):
-            for key, change in (("snapshots", listed), ("snapshot", single), ("instances", vm)):
-                entries = body.get(key, [])
-                for entry in entries if isinstance(entries, list) else [entries]:
-                    if change is not None:
-                        change(entry)
-            if vm is not None and isinstance(body.get("instance"), dict):
-                vm(body["instance"])
+        body: object = json.loads(await response.aread())
+        for key, change in changes.items():
+            if change is not None:
+                for entry in _entries(body, key):
+                    change(entry)
         return httpx.Response(response.status_code, json=body)
 
     world.tamper(change_body)
+
+
+def _entries(body: object, key: str) -> list[dict[str, Any]]:
+    if not isinstance(body, dict):
+        return []  # the price list
+    value = cast("dict[str, Any]", body).get(key, [])
+    return cast("list[dict[str, Any]]", value if isinstance(value, list) else [value])
 
 
 def keep_base_fields(entry: dict[str, Any]) -> None:

@@ -44,7 +44,8 @@ class Settings(BaseModel):
         api_url: base address of the cloud's REST API, without a trailing slash.
         data_dir: folder of the databases; None for the platform's user data folder.
         read_only: whether only reading tools are listed and callable.
-        consent: the minimum evidence for destructive tools.
+        consent: the minimum evidence for destructive tools. With "person", which the command
+            `call` sets, a commit needs a person who can be asked, and a plan does not.
         timeout: limit of one HTTP call, in seconds.
         policy: the operator's policy file; None for no policy.
         toolsets: the toolsets whose tools are listed and callable; set by the command line.
@@ -60,7 +61,7 @@ class Settings(BaseModel):
     api_url: str = DEFAULT_API_URL
     data_dir: Path | None = None
     read_only: bool = False
-    consent: Consent = "auto"
+    consent: Consent | Literal["person"] = "auto"
     timeout: float = 10.0
     policy: Path | None = None
     toolsets: tuple[Toolset, ...] = TOOLSETS
