@@ -16,8 +16,8 @@ import hmac
 import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import NamedTuple, TypeVar, cast
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from typing import Literal, NamedTuple, TypeVar, cast
 
 import anyio
 
@@ -30,7 +30,7 @@ from snapshot_mcp.consent.write_once import WriteOnce
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import NOTHING_CHANGED, LedgerError, RefusedError
 from snapshot_mcp.ledger.base import Ledger
-from snapshot_mcp.ledger.chain import Argument, Attempt, Event, RateLimit
+from snapshot_mcp.ledger.chain import CLOUD, Argument, Attempt, Event, RateLimit
 from snapshot_mcp.settings.environment import Consent
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ class Gate:
         reader: the reading half, to look for the effect of a write.
         ledger: records every attempt.
         tokens: issues and opens plan tokens.
-        consent: the evidence that the operator requires.
+        consent: the required evidence, as in `Settings`.
         limits: how often each tool may send a write, by tool name.
         principal: returns the current principal.
         clock: the clock that waits between retries.
@@ -70,7 +70,7 @@ class Gate:
         reader: CloudReader,
         ledger: Ledger,
         tokens: PlanTokens,
-        consent: Consent,
+        consent: Consent | Literal["person"],
         limits: Mapping[str, RateLimit],
         principal: Callable[[], str],
         clock: Clock,
@@ -122,6 +122,11 @@ class Gate:
                 f"{NOTHING_CHANGED} Show the plan to the person and ask whether they agree. For a"
                 " new plan, call the tool without both; for retention, plan_retention.",
             )
+        if self._consent == "person" and not approver.can_be_asked:
+            raise RefusedError(
+                "No one could be asked: there is no terminal at which a person could confirm.",
+                f"{NOTHING_CHANGED} Run the command in a terminal.",
+            )
         plan = await anyio.to_thread.run_sync(self._tokens.verify, plan_token, intent)
         await self._ledger.check_plan(plan.id)
         # Check expiry last: a used token must be reported as used, because its write may have
@@ -161,7 +166,7 @@ class Gate:
         )
         attempt = self._attempt(plan_id, intent, "arguments", approver)
         if recorded is not None:
-            attempt = attempt._replace(arguments=recorded)
+            attempt = attempt._replace(arguments={**recorded, CLOUD: self._tokens.cloud})
         await self._ledger.record("planned", attempt, target.summary)
         nonce = self._tokens.panel_nonce(plan_id) if approver.has_panel else None
         return {
@@ -227,10 +232,28 @@ class Gate:
             )
         if not approver.can_be_asked:
             return "arguments"
-        if not approver.has_answered(target.question):
-            await self._ledger.record("asked", self._attempt(plan.id, intent, "person", approver))
-        _require_agreement(await approver.ask(target.question), target.confirm_with)
+        if approver.has_answered(target.question):
+            answer = await approver.ask(target.question)
+        else:
+            asked = self._attempt(plan.id, intent, "person", approver)
+            answer = await self._ask(asked, target.question, approver)
+        _require_agreement(answer, target.confirm_with)
         return "person"
+
+    async def _ask(self, asked: Attempt, question: str, approver: Approver) -> ApprovalAnswer:
+        """Ask, and record it if the question reached the client, even if no answer comes."""
+        try:
+            answer = await approver.ask(question)
+        except anyio.get_cancelled_exc_class():  # the caller left while the question was open
+            with anyio.CancelScope(shield=True), suppress(LedgerError):
+                await self._ledger.record("asked", asked)
+            raise
+        except Exception:  # the question is the result of this round
+            await self._ledger.record("asked", asked)
+            raise
+        if answer.action != "failed":
+            await self._ledger.record("asked", asked)
+        return answer
 
     def permit(self, intent: Intent, plan: Plan, evidence: Evidence, approver: Approver) -> Permit:
         """Return the permission to carry out `plan`.
@@ -262,7 +285,7 @@ class Gate:
                 id=f"{batch.id}.{intent.target}",
                 tool=intent.tool,
                 target=intent.target,
-                arguments={"plan": batch.id},
+                arguments={"plan": batch.id, CLOUD: self._tokens.cloud},
             )
         )
 
@@ -338,7 +361,7 @@ class Gate:
             attempt_id,
             intent.tool,
             intent.target,
-            intent.arguments,
+            {**intent.arguments, CLOUD: self._tokens.cloud},
             self._principal(),
             evidence,
             approver.client,
@@ -352,14 +375,15 @@ def _require_agreement(answer: ApprovalAnswer, confirm_with: str) -> None:
             return
         case ApprovalAnswer("accept"):
             raise RefusedError(
-                "The person was asked and typed words other than the plan's.", next_step
+                "The client was asked, and its answer has typed words other than the plan's.",
+                next_step,
             )
         case ApprovalAnswer("decline"):
-            raise RefusedError("The person was asked and declined.", next_step)
+            raise RefusedError("The client was asked and declined.", next_step)
         case ApprovalAnswer("cancel"):
-            raise RefusedError("The person was asked and dismissed the question.", next_step)
+            raise RefusedError("The client was asked and dismissed the question.", next_step)
         case ApprovalAnswer("timeout"):
-            raise RefusedError("The person was asked and did not answer in time.", next_step)
+            raise RefusedError("The client was asked and did not answer in time.", next_step)
         case _:
             raise RefusedError(
                 "The person could not be asked: the client failed.",

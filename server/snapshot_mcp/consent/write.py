@@ -3,8 +3,9 @@
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
-from snapshot_mcp.cloud.client import CloudReader, CloudWriter
+from snapshot_mcp.cloud.client import CloudReader, CloudWriter, RestoreReceipt
 from snapshot_mcp.consent.plan_tokens import Intent
+from snapshot_mcp.models.cloud import CustomImage, Snapshot
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -34,3 +35,14 @@ class Write(Protocol[T_co]):
     def is_certain(self, effect: object) -> bool:
         """Return whether a result of `find_effect` cannot be the work of another client."""
         ...
+
+
+def created_id(result: object) -> int | None:
+    """Return the id of the snapshot, VM or image that a write created, if its result has one."""
+    match result:
+        case Snapshot(id=number) | CustomImage(id=number):
+            return number
+        case RestoreReceipt(virtual_machine=vm):
+            return vm.id
+        case _:
+            return None

@@ -10,7 +10,7 @@ import anyio
 from snapshot_mcp.cloud.client import CloudReader, CloudWriter
 from snapshot_mcp.cloud.retry import count_retries, retry_attempts
 from snapshot_mcp.consent.reconcile import RECONCILE_TIMEOUT_SECONDS, find_effect
-from snapshot_mcp.consent.write import SendCheck, Write
+from snapshot_mcp.consent.write import SendCheck, Write, created_id
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import (
     NOTHING_CHANGED,
@@ -28,7 +28,7 @@ from snapshot_mcp.core.errors import (
     error_kind,
 )
 from snapshot_mcp.ledger.base import Ledger
-from snapshot_mcp.ledger.chain import Attempt, Event, RateLimit
+from snapshot_mcp.ledger.chain import Attempt, Event, RateLimit, with_result
 
 T = TypeVar("T")
 
@@ -142,13 +142,13 @@ class WriteOnce:
             await self._record_end("unknown", submission, error_kind(error))
             raise
         else:
-            await self._record_end("done", submission)
+            await self._record_done(submission, result)
         return result
 
     async def _reconcile(self, submission: _Submission[T], error: OutcomeUnknownError) -> T:
         lookup = await find_effect(submission.write, self._reader, self._clock)
         if lookup.effect is not None:
-            await self._record_end("done", submission, "settled: the cloud shows it")
+            await self._record_done(submission, lookup.effect, "settled: the cloud shows it")
             return lookup.effect
         if not lookup.conclusive or error.may_complete_later:
             await self._record_end("unknown", submission, error.args[0])
@@ -168,7 +168,8 @@ class WriteOnce:
                 await self._explain_conflict(submission)
             raise error
         if lookup.effect is not None and submission.write.is_certain(lookup.effect):
-            await self._record_end("done", submission, "settled: refused, but the cloud shows it")
+            reason = "settled: refused, but the cloud shows it"
+            await self._record_done(submission, lookup.effect, reason)
             return lookup.effect
         await self._record_end("unknown", submission, "refused, but it may have taken effect")
         state = "shows its effect" if lookup.conclusive else "cannot be checked"
@@ -193,6 +194,10 @@ class WriteOnce:
         """Record that an attempt ended without effect, if its start was recorded."""
         if submission.start_recorded and not submission.end_recorded:
             await self._record_end("failed", submission, _failure_reason(error))
+
+    async def _record_done(self, submission: _Submission[T], result: T, reason: str = "") -> None:
+        submission.attempt = with_result(submission.attempt, created_id(result))
+        await self._record_end("done", submission, reason)
 
     async def _record_end(self, event: Event, submission: _Submission[T], reason: str = "") -> None:
         submission.end_recorded = True
