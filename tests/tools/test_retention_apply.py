@@ -283,7 +283,7 @@ DRIFTS = [
     ("DELETE FROM snapshots WHERE id = 1704", GONE),
     ("UPDATE snapshots SET outcome = 'CREATING' WHERE id = 1704", "it is pending now"),
     ("UPDATE snapshots SET outcome = 'ERROR' WHERE id = 1704", "it is failed now"),
-    ("UPDATE snapshots SET outcome = 'DELETING' WHERE id = 1704", "it is unknown now"),
+    ("UPDATE snapshots SET outcome = 'DELETING' WHERE id = 1704", "it is being deleted now"),
     ("UPDATE snapshots SET outcome = 'SUCCESSFUL' WHERE id = 1704", CHANGED),
     ("UPDATE snapshots SET name = 'other' WHERE id = 1704", CHANGED),
     ("UPDATE snapshots SET gigabytes = 11 WHERE id = 1704", CHANGED),

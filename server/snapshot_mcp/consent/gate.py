@@ -22,7 +22,13 @@ from typing import Literal, NamedTuple, TypeVar, cast
 import anyio
 
 from snapshot_mcp.cloud.client import CloudReader, CloudWriter
-from snapshot_mcp.consent.evidence import ApprovalAnswer, Approver, Evidence, approves_in_panel
+from snapshot_mcp.consent.evidence import (
+    ApprovalAnswer,
+    Approver,
+    Evidence,
+    Question,
+    approves_in_panel,
+)
 from snapshot_mcp.consent.plan_tokens import Intent, Plan, PlanTokens, digest
 from snapshot_mcp.consent.target import ApprovalSubject
 from snapshot_mcp.consent.write import SendCheck, Write
@@ -240,7 +246,7 @@ class Gate:
         _require_agreement(answer, target.confirm_with)
         return "person"
 
-    async def _ask(self, asked: Attempt, question: str, approver: Approver) -> ApprovalAnswer:
+    async def _ask(self, asked: Attempt, question: Question, approver: Approver) -> ApprovalAnswer:
         """Ask, and record it if the question reached the client, even if no answer comes."""
         try:
             answer = await approver.ask(question)

@@ -79,16 +79,13 @@ class DeleteSnapshot:
 
     async def _read(self, context: WriteContext) -> Snapshot:
         snapshot = await context.reader.get_snapshot(self.snapshot_id)
-        if snapshot.state == "deleting":
-            raise RefusedError(
-                f"Snapshot {snapshot.id} is being deleted already.",
-                f"{NOTHING_CHANGED} {_how_to_check(snapshot.id)}",
-            )
         obstacle = delete_obstacle(snapshot, context.clock.now())
         if obstacle is not None:
+            is_pending = snapshot.state == "pending"
+            advice = "Try again when it is finished." if is_pending else _how_to_check(snapshot.id)
             raise RefusedError(
                 f"Snapshot {snapshot.id} cannot be deleted now: {obstacle}.",
-                f"{NOTHING_CHANGED} Try again when it is finished.",
+                f"{NOTHING_CHANGED} {advice}",
             )
         return snapshot
 
