@@ -60,6 +60,8 @@ def _call_and_print(
 ) -> int:
     if settings.embedded:
         terminal.say("There is no API key, so the embedded cloud is used.")
+    if settings.embedded_misbehaviour:
+        terminal.say(f"It misbehaves on purpose: {settings.embedded_misbehaviour}")
     failures: list[ConfigurationError] = []
     results: list[CallToolResult] = []
 

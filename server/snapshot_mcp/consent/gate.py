@@ -29,7 +29,7 @@ from snapshot_mcp.consent.write_once import WriteOnce
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import NOTHING_CHANGED, LedgerError, RefusedError
 from snapshot_mcp.ledger.base import Ledger
-from snapshot_mcp.ledger.chain import Argument, Attempt, Event, RateLimit
+from snapshot_mcp.ledger.chain import CLOUD, Argument, Attempt, Event, RateLimit
 from snapshot_mcp.settings.environment import Consent
 
 T = TypeVar("T")
@@ -165,7 +165,7 @@ class Gate:
         )
         attempt = self._attempt(plan_id, intent, "arguments", approver)
         if recorded is not None:
-            attempt = attempt._replace(arguments=recorded)
+            attempt = attempt._replace(arguments={**recorded, CLOUD: self._tokens.cloud})
         await self._ledger.record("planned", attempt, target.summary)
         nonce = self._tokens.panel_nonce(plan_id) if approver.has_panel else None
         return {
@@ -266,7 +266,7 @@ class Gate:
                 id=f"{batch.id}.{intent.target}",
                 tool=intent.tool,
                 target=intent.target,
-                arguments={"plan": batch.id},
+                arguments={"plan": batch.id, CLOUD: self._tokens.cloud},
             )
         )
 
@@ -342,7 +342,7 @@ class Gate:
             attempt_id,
             intent.tool,
             intent.target,
-            intent.arguments,
+            {**intent.arguments, CLOUD: self._tokens.cloud},
             self._principal(),
             evidence,
             approver.client,

@@ -3,8 +3,9 @@
 from collections.abc import Awaitable
 from typing import ClassVar, Protocol, TypeVar
 
-from snapshot_mcp.cloud.client import CloudReader, CloudWriter
+from snapshot_mcp.cloud.client import CloudReader, CloudWriter, RestoreReceipt
 from snapshot_mcp.consent.plan_tokens import Intent
+from snapshot_mcp.models.cloud import CustomImage, Snapshot
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -31,3 +32,14 @@ class Write(Protocol[T_co]):
     def find_effect(self, reader: CloudReader) -> Awaitable[T_co | None]:
         """Return the result of the write, or None while the cloud does not show its effect."""
         ...
+
+
+def created_id(result: object) -> int | None:
+    """Return the id of the snapshot, VM or image that a write created, if its result has one."""
+    match result:
+        case Snapshot(id=number) | CustomImage(id=number):
+            return number
+        case RestoreReceipt(virtual_machine=vm):
+            return vm.id
+        case _:
+            return None

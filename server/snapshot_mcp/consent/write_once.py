@@ -10,7 +10,7 @@ import anyio
 from snapshot_mcp.cloud.client import CloudReader, CloudWriter
 from snapshot_mcp.cloud.retry import count_retries, retry_attempts
 from snapshot_mcp.consent.reconcile import find_effect
-from snapshot_mcp.consent.write import Write
+from snapshot_mcp.consent.write import Write, created_id
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import (
     BadRequestError,
@@ -24,7 +24,7 @@ from snapshot_mcp.core.errors import (
     error_kind,
 )
 from snapshot_mcp.ledger.base import Ledger
-from snapshot_mcp.ledger.chain import Attempt, Event, RateLimit
+from snapshot_mcp.ledger.chain import Attempt, Event, RateLimit, with_result
 
 T = TypeVar("T")
 
@@ -123,13 +123,13 @@ class WriteOnce:
             await self._record_end("unknown", submission, error_kind(error))
             raise
         else:
-            await self._record_end("done", submission)
+            await self._record_done(submission, result)
         return result
 
     async def _reconcile(self, submission: _Submission[T], error: OutcomeUnknownError) -> T:
         lookup = await find_effect(submission.write, self._reader, self._clock)
         if lookup.effect is not None:
-            await self._record_end("done", submission, "settled: the cloud shows it")
+            await self._record_done(submission, lookup.effect, "settled: the cloud shows it")
             return lookup.effect
         if not lookup.conclusive or error.may_complete_later:
             await self._record_end("unknown", submission, error.args[0])
@@ -147,7 +147,8 @@ class WriteOnce:
         if lookup.conclusive and lookup.effect is None:
             raise error
         if lookup.effect is not None and not submission.write.matches_by_name_only:
-            await self._record_end("done", submission, "settled: refused, but the cloud shows it")
+            reason = "settled: refused, but the cloud shows it"
+            await self._record_done(submission, lookup.effect, reason)
             return lookup.effect
         await self._record_end("unknown", submission, "refused, but it may have taken effect")
         state = "shows its effect" if lookup.conclusive else "cannot be checked"
@@ -163,6 +164,10 @@ class WriteOnce:
             expected = isinstance(error, SnapshotMcpError)
             reason = error_kind(error) if expected else "cancelled"
             await self._record_end("failed", submission, reason)
+
+    async def _record_done(self, submission: _Submission[T], result: T, reason: str = "") -> None:
+        submission.attempt = with_result(submission.attempt, created_id(result))
+        await self._record_end("done", submission, reason)
 
     async def _record_end(self, event: Event, submission: _Submission[T], reason: str = "") -> None:
         submission.end_recorded = True

@@ -19,6 +19,7 @@ from snapshot_mcp.ledger.chain import (
     format_timestamp,
     link_row,
     make_row,
+    with_result,
 )
 from snapshot_mcp.ledger.store import LedgerStore, LedgerTransaction, RowFilter
 
@@ -147,7 +148,9 @@ class Ledger:
             rows = [row for row in await self._store.run(self._unsettled) if row.owner in dead]
         return rows
 
-    async def settle(self, sent: Row, event: Event, reason: str) -> None:
+    async def settle(
+        self, sent: Row, event: Event, reason: str, *, result_id: int | None = None
+    ) -> None:
         """Append the outcome of an attempt of a dead process, unless it has one already.
 
         If several processes settle the same attempt, one row is appended. Nothing is appended
@@ -157,13 +160,15 @@ class Ledger:
             sent: the "sent" row, as returned by `unsettled`.
             event: the outcome.
             reason: the observation that shows the outcome.
+            result_id: id of what the attempt created; None if it created nothing.
         """
 
         def append() -> None:
             with self._store.write(sends=False) as transaction:
                 if transaction.has_ended(sent) or transaction.is_alive(sent.owner):
                     return
-                attempt, owner = attempt_from_row(sent), transaction.owner_id()
+                attempt = with_result(attempt_from_row(sent), result_id)
+                owner = transaction.owner_id()
                 _append(transaction, make_row(event, attempt, reason, self._now(), owner))
 
         await self._store.run(append)

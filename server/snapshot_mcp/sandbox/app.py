@@ -4,11 +4,12 @@ import hmac
 import logging
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -26,6 +27,9 @@ from snapshot_mcp.sandbox.request import MAX_BODY_BYTES, ApiRequest
 from snapshot_mcp.sandbox.routes import ROUTES, Handler
 from snapshot_mcp.sandbox.seed import seed_database
 
+if TYPE_CHECKING:
+    from snapshot_mcp.sandbox.misbehaving_cloud import MisbehavingCloud
+
 _log = logging.getLogger(__name__)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -33,7 +37,13 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 _DOCUMENT_PATH = "/v1/openapi.json"
 
 
-def create_app(*, database: Path, api_key: str, now: Callable[[], datetime]) -> Starlette:
+def create_app(
+    *,
+    database: Path,
+    api_key: str,
+    now: Callable[[], datetime],
+    misbehaving: "MisbehavingCloud | None" = None,
+) -> Starlette:
     """Return the embedded cloud as an ASGI application that serves `/v1`.
 
     The database is created and seeded by the first request, not by this function.
@@ -42,10 +52,14 @@ def create_app(*, database: Path, api_key: str, now: Callable[[], datetime]) -> 
         database: the SQLite file.
         api_key: the required value of the header `api_key`.
         now: returns the current time, aware and in UTC.
+        misbehaving: executes all calls, to rehearse failures.
     """
+
+    def endpoint(handler: Handler, method: str) -> Endpoint:
+        return _endpoint(handler, database, now, misbehaving, write=method != "GET")
+
     routes = [
-        _route(method, f"/v1{path}", _endpoint(handler, database, now, write=method != "GET"))
-        for method, path, handler in ROUTES
+        _route(method, f"/v1{path}", endpoint(handler, method)) for method, path, handler in ROUTES
     ]
     app = Starlette(
         routes=[*routes, _route("GET", _DOCUMENT_PATH, openapi_document)],
@@ -73,18 +87,28 @@ async def openapi_document(_request: Request) -> Response:
 
 
 def _endpoint(
-    handler: Handler, database: Path, now: Callable[[], datetime], *, write: bool
+    handler: Handler,
+    database: Path,
+    now: Callable[[], datetime],
+    misbehaving: "MisbehavingCloud | None",
+    *,
+    write: bool,
 ) -> Endpoint:
-    def handle(request: ApiRequest) -> Response:
-        with store.transaction(
+    def open_session() -> AbstractContextManager[store.StoreSession]:
+        return store.transaction(
             database, write=write, initialize=lambda session: seed_database(session, now())
-        ) as session:
+        )
+
+    def handle(request: ApiRequest) -> Response:
+        with open_session() as session:
             result = handler(HandlerContext(session, now()), request)
         return JSONResponse(result.body, result.status)
 
     async def endpoint(request: Request) -> Response:
         body = await _read_body(request) if request.method in {"POST", "PUT"} else b""
         api_request = ApiRequest(request.path_params, request.query_params, body)
+        if misbehaving is not None:
+            return await misbehaving.respond(handler, api_request, open_session, write=write)
         # SQLite blocks. A thread also completes its transaction if the caller disconnects.
         return await run_in_threadpool(partial(handle, api_request))
 

@@ -94,6 +94,15 @@ def transaction(
 
 
 @contextmanager
+def open_copy(state: bytes) -> Generator["StoreSession"]:
+    """Open a state that `StoreSession.serialize` returned, in memory."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.row_factory = sqlite3.Row
+        connection.deserialize(state)
+        yield StoreSession(connection)
+
+
+@contextmanager
 def _begin(connection: sqlite3.Connection, statement: str) -> Generator[None]:
     connection.execute(statement)
     try:
@@ -127,6 +136,12 @@ class StoreSession:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+
+    def serialize(self) -> bytes:
+        """Return the complete database, for `open_copy`."""
+        state = bytearray(self._connection.serialize())
+        state[18:20] = b"\1\1"  # a database in memory has no write-ahead log
+        return bytes(state)
 
     def catalogue_items(self, kind: CatalogueKind) -> list[Json]:
         """Return the catalogue items of a kind, in the API's format."""
