@@ -89,8 +89,23 @@ def test_without_a_terminal_a_plan_is_printed_and_nothing_is_deleted(
     commit = (f"plan_token={plan['plan_token']}", f"confirm={plan['confirm_with']}")
     refused = call("delete_snapshot", target, *commit)
     assert (refused.returncode, refused.stdout) == (3, "")
-    assert "no terminal at which a person could confirm" in refused.stderr
-    assert {row.event for row in ledger_rows(tmp_path)} == {"planned", "asked", "refused"}
+    assert_no_one_was_asked(refused.stderr, ledger_rows(tmp_path))
+
+
+def assert_no_one_was_asked(text: str, rows: list[Row]) -> None:
+    assert "No one could be asked" in text
+    assert "declined" not in text
+    assert {row.event for row in rows} == {"planned", "refused"}
+    assert {row.evidence for row in rows} == {"arguments"}
+    assert all("No one could be asked" in row.reason for row in rows if row.event == "refused")
+
+
+def test_without_a_terminal_a_retention_plan_is_not_applied(call: Call, tmp_path: Path) -> None:
+    plan = json.loads(call("plan_retention", "keep_last=1", "--json").stdout)
+    commit = (f"plan_token={plan['plan_token']}", f"confirm={plan['confirm_with']}")
+    refused = call("apply_retention", *commit)
+    assert (refused.returncode, refused.stdout) == (3, "")
+    assert_no_one_was_asked(refused.stderr, ledger_rows(tmp_path))
 
 
 def test_a_retention_plan_is_printed_with_the_command_that_applies_it(call: Call) -> None:

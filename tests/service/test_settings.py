@@ -168,6 +168,17 @@ def test_an_invalid_signing_key_is_rejected_and_not_shown(written: str) -> None:
     assert written not in str(caught.value)
 
 
+def test_a_service_with_a_shared_key_and_its_own_ledger_does_not_start(
+    command: Command, tmp_path: Path
+) -> None:
+    env = environment(tmp_path, SNAPSHOT_MCP_API_KEY="k", SNAPSHOT_MCP_SIGNING_KEY=KEY)
+    result = command("serve", "--transport", "http", "--port", "0", env=env)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1
+    assert "Set SNAPSHOT_MCP_DATABASE_URL too, or unset SNAPSHOT_MCP_SIGNING_KEY" in result.stderr
+    assert KEY not in result.stderr
+
+
 @pytest.mark.parametrize(
     ("settings", "arguments", "named"),
     [

@@ -15,6 +15,7 @@ from tests.tools.helpers import (
     make_plan,
     ready_snapshot,
 )
+from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 
 @pytest.fixture(params=ERAS)
@@ -131,6 +132,27 @@ async def test_a_client_that_fails_to_ask_gives_no_consent(
         text = await call_tool_error(client, "delete_snapshot", **commit)
     assert "could not be asked" in text
     assert world.writes == []
+    assert [row.event for row in await world.ledger()] == ["planned", "refused"]
+
+
+async def test_a_question_is_recorded_if_the_call_ends_while_it_is_open(world: World) -> None:
+    asked = anyio.Event()
+
+    async def never_answer(context: object, params: object) -> ElicitResult:
+        del context, params
+        asked.set()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
+        async with world.client("legacy", elicitation_callback=never_answer) as client:
+            commit, _ = await make_plan(client, "delete_snapshot", await ready_snapshot(client))
+            async with anyio.create_task_group() as group:
+                group.start_soon(client.call_tool, "delete_snapshot", commit)
+                await asked.wait()
+                group.cancel_scope.cancel()
+    assert [row.event for row in await world.ledger()] == ["planned", "asked"]
+    assert world.writes == []
 
 
 async def test_a_client_that_fails_in_the_second_round_sends_nothing(
@@ -164,6 +186,8 @@ async def test_a_person_who_does_not_answer_in_time_gives_no_consent(
             client, "delete_snapshot", **commit
         )
     assert world.writes == []
+    events = [row.event for row in await world.ledger()]
+    assert events == ["planned", "asked", "refused"]
 
 
 async def test_wrong_words_of_the_model_are_refused_before_the_person_is_asked(

@@ -136,7 +136,7 @@ async def test_a_person_is_asked_about_the_rehearsal(world: World, mode: str) ->
     async with world.client(mode, decline) as client:
         commit, _ = await commit_rehearsal(client)
         text = await call_tool_error(client, "restore_snapshot", **commit)
-    assert "The person was asked and declined." in text
+    assert "The client was asked and declined." in text
     assert 'Rehearse a restore: create a new, billed VM named "rehearsal-box"' in questions[0]
     assert world.writes == []
 

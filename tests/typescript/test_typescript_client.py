@@ -108,12 +108,12 @@ async def test_the_right_words_of_a_person_delete_the_snapshot(
     [
         pytest.param(
             {"action": "accept", "content": {"words": "yes"}},
-            "The person was asked and typed words other than the plan's.",
+            "The client was asked, and its answer has typed words other than the plan's.",
             id="wrong-words",
         ),
-        pytest.param({"action": "decline"}, "The person was asked and declined.", id="decline"),
+        pytest.param({"action": "decline"}, "The client was asked and declined.", id="decline"),
         pytest.param(
-            {"action": "cancel"}, "The person was asked and dismissed the question.", id="cancel"
+            {"action": "cancel"}, "The client was asked and dismissed the question.", id="cancel"
         ),
         pytest.param(
             {"throws": "the dialog broke"},

@@ -60,6 +60,8 @@ def _call_and_print(
 ) -> int:
     if settings.embedded:
         terminal.say("There is no API key, so the embedded cloud is used.")
+    if settings.embedded_misbehaviour:
+        terminal.say(f"It misbehaves on purpose: {settings.embedded_misbehaviour}")
     failures: list[ConfigurationError] = []
     results: list[CallToolResult] = []
 
@@ -84,21 +86,22 @@ def _call_and_print(
 async def _call(
     settings: Settings, tool: str, pairs: list[str], terminal: Terminal
 ) -> CallToolResult:
+    if settings.consent == "auto":
+        settings = settings.model_copy(update={"consent": "person"})
     client = Client(
         create_server(settings),
-        elicitation_callback=terminal.answer,
+        # Without a person, the server must not believe that this client can ask one.
+        elicitation_callback=terminal.answer if terminal.has_person else None,
         client_info=Implementation(name="snapshot-mcp call", version=__version__),
     )
     async with client:
         values = parse_arguments(await _input_schema(client, tool), pairs)
         with terminal.progress_bar():
+            commits = bool(values.keys() & set(_COMMIT_ARGUMENTS))
+            terminal.confirmed = terminal.has_person or not commits
             result = await _send(client, tool, values, terminal)
             plan = cast("dict[str, Any]", result.structured_content or {})
-            if (
-                _is_plan(plan)
-                and terminal.has_person
-                and not values.keys() & set(_COMMIT_ARGUMENTS)
-            ):
+            if _is_plan(plan) and terminal.has_person and not commits:
                 # This only makes the server ask: the words that the person types decide.
                 commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
                 result = await _send(client, tool, values | commit, terminal)

@@ -14,8 +14,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from snapshot_mcp.cli.interrupts import POLL_INTERVAL_SECONDS, Interrupts
 
-_NO_TERMINAL = "There is no terminal at which a person could confirm."
-
 
 class Terminal:
     """Shows progress and questions on stderr, so that stdout contains only the result.
@@ -68,21 +66,19 @@ class Terminal:
     async def answer(
         self, context: ClientRequestContext, params: ElicitRequestParams
     ) -> ElicitResult:
-        """Ask the person; decline if there is none."""
+        """Ask the person; without an answer, decline."""
         del context
         self._bar.stop()
-        form = params if isinstance(params, ElicitRequestFormParams) else None
-        words = await self._ask(form.message) if form else ""
+        if not isinstance(params, ElicitRequestFormParams):
+            return ElicitResult(action="cancel")  # there is no browser to open
+        words = await self._ask(params.message)
         self.confirmed = bool(words)
-        if form is None or not words:
+        if not words:
             return ElicitResult(action="decline")
-        (field,) = form.requested_schema["properties"]
+        (field,) = params.requested_schema["properties"]
         return ElicitResult(action="accept", content={field: words})
 
     async def _ask(self, question: str) -> str:
-        if not self.has_person:
-            self.say(_NO_TERMINAL)
-            return ""
         self.is_asking = True
         try:
             self.say(question)

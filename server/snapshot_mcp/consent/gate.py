@@ -8,28 +8,35 @@ The checks of a commit come in this order:
 4. The confirmation words are those of the plan.
 5. The person approves, if the client can ask one.
 
-Then the attempt is recorded, the write is sent, and its outcome is recorded.
+Then the third check is made again, the attempt is recorded, the write is sent, and its outcome is
+recorded. If the cloud does not accept the write yet, each repetition begins with that check.
 """
 
 import hmac
 import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import NamedTuple, TypeVar, cast
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from typing import Literal, NamedTuple, TypeVar, cast
 
 import anyio
 
 from snapshot_mcp.cloud.client import CloudReader, CloudWriter
-from snapshot_mcp.consent.evidence import ApprovalAnswer, Approver, Evidence, approves_in_panel
+from snapshot_mcp.consent.evidence import (
+    ApprovalAnswer,
+    Approver,
+    Evidence,
+    Question,
+    approves_in_panel,
+)
 from snapshot_mcp.consent.plan_tokens import Intent, Plan, PlanTokens, digest
 from snapshot_mcp.consent.target import ApprovalSubject
-from snapshot_mcp.consent.write import Write
+from snapshot_mcp.consent.write import SendCheck, Write
 from snapshot_mcp.consent.write_once import WriteOnce
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import NOTHING_CHANGED, LedgerError, RefusedError
-from snapshot_mcp.ledger.base import Ledger, already_used_error
-from snapshot_mcp.ledger.chain import Argument, Attempt, Event, RateLimit
+from snapshot_mcp.ledger.base import Ledger
+from snapshot_mcp.ledger.chain import CLOUD, Argument, Attempt, Event, RateLimit
 from snapshot_mcp.settings.environment import Consent
 
 T = TypeVar("T")
@@ -54,7 +61,7 @@ class Gate:
         reader: the reading half, to look for the effect of a write.
         ledger: records every attempt.
         tokens: issues and opens plan tokens.
-        consent: the evidence that the operator requires.
+        consent: the required evidence, as in `Settings`.
         limits: how often each tool may send a write, by tool name.
         principal: returns the current principal.
         clock: the clock that waits between retries.
@@ -69,7 +76,7 @@ class Gate:
         reader: CloudReader,
         ledger: Ledger,
         tokens: PlanTokens,
-        consent: Consent,
+        consent: Consent | Literal["person"],
         limits: Mapping[str, RateLimit],
         principal: Callable[[], str],
         clock: Clock,
@@ -101,7 +108,8 @@ class Gate:
 
         Raises:
             RefusedError: the client cannot give the required evidence, one of the two arguments is
-                missing, or the token is not authentic, expired, used, or for another action.
+                missing, or the token is not authentic, not recorded, expired, used, or for another
+                action.
             LedgerError: the ledger cannot say whether the token was used.
         """
         if self._consent == "human" and not (approver.can_be_asked or approver.has_panel):
@@ -120,9 +128,13 @@ class Gate:
                 f"{NOTHING_CHANGED} Show the plan to the person and ask whether they agree. For a"
                 " new plan, call the tool without both; for retention, plan_retention.",
             )
+        if self._consent == "person" and not approver.can_be_asked:
+            raise RefusedError(
+                "No one could be asked: there is no terminal at which a person could confirm.",
+                f"{NOTHING_CHANGED} Run the command in a terminal.",
+            )
         plan = await anyio.to_thread.run_sync(self._tokens.verify, plan_token, intent)
-        if await self._ledger.was_sent(plan.id):
-            raise already_used_error()
+        await self._ledger.check_plan(plan.id)
         # Check expiry last: a used token must be reported as used, because its write may have
         # happened.
         self._tokens.check_expiry(plan)
@@ -160,7 +172,7 @@ class Gate:
         )
         attempt = self._attempt(plan_id, intent, "arguments", approver)
         if recorded is not None:
-            attempt = attempt._replace(arguments=recorded)
+            attempt = attempt._replace(arguments={**recorded, CLOUD: self._tokens.cloud})
         await self._ledger.record("planned", attempt, target.summary)
         nonce = self._tokens.panel_nonce(plan_id) if approver.has_panel else None
         return {
@@ -170,19 +182,29 @@ class Gate:
             "panel_nonce": nonce,
         }
 
-    async def planned_arguments(self, plan: Plan, name: str) -> list[str]:
+    async def planned_list(self, plan: Plan, name: str) -> list[str] | None:
         """Return the list that the ledger's row of `plan` holds under `name`.
 
-        The plan's state is the digest of that list, so a list that was altered is detected.
+        The plan's state is the digest of that list. If the list is missing or was altered, the
+        result is None.
 
         Raises:
-            RefusedError: the list is missing or was altered.
             LedgerError: the ledger cannot be read.
         """
         rows = await self._ledger.rows(attempt=plan.id, event="planned")
         arguments = cast("dict[str, object]", json.loads(rows[0].arguments)) if rows else {}
         values = cast("list[str]", arguments.get(name))
-        if digest(values) != plan.state:
+        return values if digest(values) == plan.state else None
+
+    async def planned_arguments(self, plan: Plan, name: str) -> list[str]:
+        """Return the list of `planned_list`.
+
+        Raises:
+            RefusedError: the list is missing or was altered.
+            LedgerError: the ledger cannot be read.
+        """
+        values = await self.planned_list(plan, name)
+        if values is None:
             raise RefusedError(
                 "The ledger's record of this plan is missing or was altered.",
                 f"{NOTHING_CHANGED} Make a new plan.",
@@ -216,10 +238,28 @@ class Gate:
             )
         if not approver.can_be_asked:
             return "arguments"
-        if not approver.has_answered(target.question):
-            await self._ledger.record("asked", self._attempt(plan.id, intent, "person", approver))
-        _require_agreement(await approver.ask(target.question), target.confirm_with)
+        if approver.has_answered(target.question):
+            answer = await approver.ask(target.question)
+        else:
+            asked = self._attempt(plan.id, intent, "person", approver)
+            answer = await self._ask(asked, target.question, approver)
+        _require_agreement(answer, target.confirm_with)
         return "person"
+
+    async def _ask(self, asked: Attempt, question: Question, approver: Approver) -> ApprovalAnswer:
+        """Ask, and record it if the question reached the client, even if no answer comes."""
+        try:
+            answer = await approver.ask(question)
+        except anyio.get_cancelled_exc_class():  # the caller left while the question was open
+            with anyio.CancelScope(shield=True), suppress(LedgerError):
+                await self._ledger.record("asked", asked)
+            raise
+        except Exception:  # the question is the result of this round
+            await self._ledger.record("asked", asked)
+            raise
+        if answer.action != "failed":
+            await self._ledger.record("asked", asked)
+        return answer
 
     def permit(self, intent: Intent, plan: Plan, evidence: Evidence, approver: Approver) -> Permit:
         """Return the permission to carry out `plan`.
@@ -227,8 +267,17 @@ class Gate:
         Raises:
             RefusedError: the plan expired while the person was answering.
         """
+        self.check_expiry(plan)
+        attempt = self._attempt(plan.id, intent, evidence, approver)
+        return Permit(attempt._replace(plan=plan.id))
+
+    def check_expiry(self, plan: Plan) -> None:
+        """Check that a plan has not expired.
+
+        Raises:
+            RefusedError: it has.
+        """
         self._tokens.check_expiry(plan)
-        return Permit(self._attempt(plan.id, intent, evidence, approver))
 
     def permit_without_plan(self, intent: Intent, approver: Approver) -> Permit:
         """Return the permission for a write that destroys nothing and bills no VM."""
@@ -242,7 +291,7 @@ class Gate:
                 id=f"{batch.id}.{intent.target}",
                 tool=intent.tool,
                 target=intent.target,
-                arguments={"plan": batch.id},
+                arguments={"plan": batch.id, CLOUD: self._tokens.cloud},
             )
         )
 
@@ -297,9 +346,9 @@ class Gate:
         except LedgerError:
             logger.exception("batch %s ended but could not be recorded", permit.attempt.id)
 
-    async def send(self, permit: Permit, write: Write[T]) -> T:
+    async def send(self, permit: Permit, write: Write[T], check: SendCheck) -> T:
         """Send a permitted write, as `WriteOnce.send`."""
-        return await self._write_once.send(permit.attempt, write)
+        return await self._write_once.send(permit.attempt, write, check)
 
     async def _record_refusal(
         self, intent: Intent, plan_token: str, approver: Approver, error: RefusedError
@@ -318,7 +367,7 @@ class Gate:
             attempt_id,
             intent.tool,
             intent.target,
-            intent.arguments,
+            {**intent.arguments, CLOUD: self._tokens.cloud},
             self._principal(),
             evidence,
             approver.client,
@@ -332,14 +381,15 @@ def _require_agreement(answer: ApprovalAnswer, confirm_with: str) -> None:
             return
         case ApprovalAnswer("accept"):
             raise RefusedError(
-                "The person was asked and typed words other than the plan's.", next_step
+                "The client was asked, and its answer has typed words other than the plan's.",
+                next_step,
             )
         case ApprovalAnswer("decline"):
-            raise RefusedError("The person was asked and declined.", next_step)
+            raise RefusedError("The client was asked and declined.", next_step)
         case ApprovalAnswer("cancel"):
-            raise RefusedError("The person was asked and dismissed the question.", next_step)
+            raise RefusedError("The client was asked and dismissed the question.", next_step)
         case ApprovalAnswer("timeout"):
-            raise RefusedError("The person was asked and did not answer in time.", next_step)
+            raise RefusedError("The client was asked and did not answer in time.", next_step)
         case _:
             raise RefusedError(
                 "The person could not be asked: the client failed.",

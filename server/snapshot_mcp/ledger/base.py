@@ -19,6 +19,7 @@ from snapshot_mcp.ledger.chain import (
     format_timestamp,
     link_row,
     make_row,
+    with_result,
 )
 from snapshot_mcp.ledger.store import LedgerStore, LedgerTransaction, RowFilter
 
@@ -46,9 +47,24 @@ class Ledger:
 
         def query() -> bool:
             with self._store.read() as transaction:
-                return transaction.was_sent(attempt_id)
+                return transaction.has_event(attempt_id, "sent")
 
         return await self._store.run(query)
+
+    async def check_plan(self, plan_id: str) -> None:
+        """Check that the ledger records this plan, and that it was not used.
+
+        Raises:
+            RefusedError: it was used, or there is no record of it.
+        """
+
+        def query() -> None:
+            with self._store.read() as transaction:
+                if transaction.has_event(plan_id, "sent"):
+                    raise already_used_error()
+                _check_recorded(transaction, plan_id, "planned")
+
+        await self._store.run(query)
 
     async def sent_within(self, tool: str, seconds: float) -> int:
         """Return the number of attempts of `tool` that were sent in the last `seconds`."""
@@ -76,8 +92,8 @@ class Ledger:
             rate_limit: maximum number of sent attempts of this tool; applies only to "sent".
 
         Raises:
-            RefusedError: the event is "sent", and the attempt was already sent or the rate limit
-                is reached.
+            RefusedError: the event is "sent", and the attempt was already sent, its plan is not
+                recorded, or the rate limit is reached.
         """
         inserted: list[Row] = []
 
@@ -132,7 +148,9 @@ class Ledger:
             rows = [row for row in await self._store.run(self._unsettled) if row.owner in dead]
         return rows
 
-    async def settle(self, sent: Row, event: Event, reason: str) -> None:
+    async def settle(
+        self, sent: Row, event: Event, reason: str, *, result_id: int | None = None
+    ) -> None:
         """Append the outcome of an attempt of a dead process, unless it has one already.
 
         If several processes settle the same attempt, one row is appended. Nothing is appended
@@ -142,13 +160,15 @@ class Ledger:
             sent: the "sent" row, as returned by `unsettled`.
             event: the outcome.
             reason: the observation that shows the outcome.
+            result_id: id of what the attempt created; None if it created nothing.
         """
 
         def append() -> None:
             with self._store.write(sends=False) as transaction:
                 if transaction.has_ended(sent) or transaction.is_alive(sent.owner):
                     return
-                attempt, owner = attempt_from_row(sent), transaction.owner_id()
+                attempt = with_result(attempt_from_row(sent), result_id)
+                owner = transaction.owner_id()
                 _append(transaction, make_row(event, attempt, reason, self._now(), owner))
 
         await self._store.run(append)
@@ -196,10 +216,24 @@ def rate_limit_error(limit: RateLimit) -> RefusedError:
 def _check_can_be_sent(
     transaction: LedgerTransaction, attempt: Attempt, limit: RateLimit | None, now: datetime
 ) -> None:
-    if transaction.was_sent(attempt.id):
+    if transaction.has_event(attempt.id, "sent"):
         raise already_used_error()
+    if attempt.plan:
+        # A write of a batch has an id of its own, and its plan was sent as the batch.
+        _check_recorded(
+            transaction, attempt.plan, "planned" if attempt.plan == attempt.id else "sent"
+        )
     if limit and _count_sent(transaction, attempt.tool, limit.seconds, now) >= limit.events:
         raise rate_limit_error(limit)
+
+
+def _check_recorded(transaction: LedgerTransaction, plan_id: str, event: Event) -> None:
+    if not transaction.has_event(plan_id, event):
+        raise RefusedError(
+            "The ledger's record of this plan is missing or was altered.",
+            f"{NOTHING_CHANGED} The plan was made with another ledger, or this one lost rows. Make"
+            " a new plan.",
+        )
 
 
 def _count_sent(transaction: LedgerTransaction, tool: str, seconds: float, now: datetime) -> int:

@@ -15,7 +15,7 @@ from anyio import to_thread
 
 from snapshot_mcp.core.errors import NOTHING_CHANGED, LedgerError
 from snapshot_mcp.ledger.base import Ledger
-from snapshot_mcp.ledger.chain import FIRST_PREVIOUS_HASH, Row
+from snapshot_mcp.ledger.chain import FIRST_PREVIOUS_HASH, Event, Row
 from snapshot_mcp.ledger.process_lock import ProcessLock
 from snapshot_mcp.ledger.sqlite_schema import (
     COLUMNS,
@@ -41,7 +41,7 @@ _UNENDED = f"""SELECT {COLUMNS} FROM attempts AS sent WHERE event = 'sent' AND N
 _HAS_ENDED = """SELECT 1 FROM attempts WHERE attempt = ? AND id > ?
     AND event IN ('done', 'failed', 'unknown')"""
 _OWNERS = "SELECT DISTINCT owner FROM attempts WHERE event = 'sent'"
-_WAS_SENT = "SELECT 1 FROM attempts WHERE attempt = ? AND event = 'sent'"
+_HAS_EVENT = "SELECT 1 FROM attempts WHERE attempt = ? AND event = ?"
 _COUNT_SENT = "SELECT count(*) FROM attempts WHERE event = 'sent' AND tool = ? AND at > ?"
 _COUNTER = (
     "SELECT coalesce(max(CAST(seq AS INTEGER)), 0) FROM sqlite_sequence WHERE name = 'attempts'"
@@ -137,8 +137,8 @@ class _Transaction:
         self._lock = lock
         self._sends = sends
 
-    def was_sent(self, attempt_id: str) -> bool:
-        return self._connection.execute(_WAS_SENT, (attempt_id,)).fetchone() is not None
+    def has_event(self, attempt_id: str, event: Event) -> bool:
+        return self._connection.execute(_HAS_EVENT, (attempt_id, event)).fetchone() is not None
 
     def count_sent(self, tool: str, after: str) -> int:
         return self._connection.execute(_COUNT_SENT, (tool, after)).fetchone()[0]

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol, TypeVar
 
-from snapshot_mcp.ledger.chain import Row
+from snapshot_mcp.ledger.chain import Event, Row
 
 T = TypeVar("T")
 
@@ -44,8 +44,8 @@ class ChainSnapshot(NamedTuple):
 class LedgerTransaction(Protocol):
     """Queries on the rows within one transaction."""
 
-    def was_sent(self, attempt_id: str) -> bool:
-        """Return whether an attempt with this id was sent."""
+    def has_event(self, attempt_id: str, event: Event) -> bool:
+        """Return whether the ledger holds such a row of this attempt."""
         ...
 
     def count_sent(self, tool: str, after: str) -> int:

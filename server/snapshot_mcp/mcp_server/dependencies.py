@@ -28,7 +28,7 @@ from snapshot_mcp.operations.restore_snapshot import restore_snapshot
 from snapshot_mcp.operations.retention import RetentionOperations
 from snapshot_mcp.operations.review import ReviewOperations
 from snapshot_mcp.rules.policy import Policy
-from snapshot_mcp.settings.environment import EMBEDDED_URL, Settings
+from snapshot_mcp.settings.environment import Settings
 
 
 async def open_operations(
@@ -83,7 +83,7 @@ def _build_gate(
     tokens = PlanTokens(
         key=build_key_loader(settings),
         principal=current_principal,
-        cloud=EMBEDDED_URL if settings.embedded else settings.api_url,
+        cloud=settings.cloud,
         now=clock.now,
     )
     hourly_limits = {

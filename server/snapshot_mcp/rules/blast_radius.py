@@ -1,13 +1,15 @@
 """Blast radius: what a delete or a restore would affect, computed before it happens."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
-from snapshot_mcp.core.sanitize import mixes_scripts, quoted
+from snapshot_mcp.core.sanitize import cell_text, mixes_scripts, quoted
 from snapshot_mcp.models.cloud import Flavor, Snapshot
 from snapshot_mcp.models.snapshots import BlastRadius
+from snapshot_mcp.rules.eligibility import is_stuck
 
 _SECONDS_PER_DAY = 86_400
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _BILLING_WARNINGS = ("The new VM is billed from its creation until it is deleted.",)
 _REHEARSAL_WARNINGS = (
     "This server cannot delete VMs: a person must delete it after the rehearsal.",
@@ -15,7 +17,11 @@ _REHEARSAL_WARNINGS = (
 
 
 def deletion_blast_radius(
-    snapshot: Snapshot, siblings: Iterable[Snapshot], now: datetime
+    snapshot: Snapshot,
+    siblings: Iterable[Snapshot],
+    now: datetime,
+    *,
+    copies: Iterable[Snapshot] | None = None,
 ) -> BlastRadius:
     """Return what the deletion of `snapshot` would affect.
 
@@ -23,9 +29,11 @@ def deletion_blast_radius(
         snapshot: the target.
         siblings: all snapshots of the same VM, with or without the target.
         now: the current time.
+        copies: those of the siblings that were read one by one, which decide whether the target is
+            the last ready one; None for all.
     """
     siblings = tuple(siblings)
-    last = is_last_ready(snapshot, siblings)
+    last = is_last_ready(snapshot, siblings if copies is None else copies)
     image = describe_derived_image(snapshot)
     facts = {
         "vm_gone": snapshot.vm_gone,
@@ -33,7 +41,7 @@ def deletion_blast_radius(
         "newest_of_vm": is_newest_ready(snapshot, siblings),
         **_count_older_and_newer(snapshot, siblings),
         "derived_image": image,
-        "warnings": tuple(_deletion_warnings(snapshot, last=last, image=image)),
+        "warnings": tuple(_deletion_warnings(snapshot, now, last=last, image=image)),
     }
     action = f"Delete snapshot {snapshot.id} {quoted(snapshot.name)} permanently."
     return _base_radius(snapshot, action, now).model_copy(update=facts)
@@ -101,6 +109,19 @@ def is_last_ready(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> bool | No
     return snapshot.state == "ready" and not _ready_siblings(snapshot, siblings)
 
 
+def copies_of(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> list[Snapshot]:
+    """Return the other ready snapshots of its VM, newest first; none if its VM is unknown."""
+    if snapshot.vm_id is None:
+        return []
+    copies = _ready_siblings(snapshot, siblings)
+    return sorted(copies, key=creation_order, reverse=True)
+
+
+def creation_order(snapshot: Snapshot) -> tuple[datetime, int]:
+    """Return the sort key of snapshots, oldest first; those of unknown age come first."""
+    return snapshot.created_at or _LONG_AGO, snapshot.id
+
+
 def is_newest_ready(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> bool | None:
     """Return whether no later snapshot of its VM is ready; None if its VM or time is unknown."""
     taken = snapshot.created_at
@@ -162,7 +183,7 @@ def _ready_siblings(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> list[Sn
 
 
 def _deletion_warnings(
-    snapshot: Snapshot, *, last: bool | None, image: str | None
+    snapshot: Snapshot, now: datetime, *, last: bool | None, image: str | None
 ) -> Iterable[str]:
     if last is not False:
         yield "It is the last ready snapshot of its VM." if last else "Its VM is unknown."
@@ -170,6 +191,11 @@ def _deletion_warnings(
         yield "Its VM is deleted: this data exists nowhere else."
     if image is not None:
         yield f"The image {image} made from it is deleted too."
+    if is_stuck(snapshot, now):
+        yield (
+            f"Its status has been {cell_text(snapshot.status)} for more than a day. The cloud may"
+            " still be working on it, or refuse to delete it."
+        )
     if mixes_scripts(snapshot.name):
         yield "Its name mixes letters of several alphabets and may imitate another name."
     if snapshot.altered:

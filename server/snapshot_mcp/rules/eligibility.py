@@ -1,10 +1,15 @@
 """Eligibility: why the cloud would now refuse to snapshot a VM, or to use or delete a snapshot."""
 
+from datetime import datetime, timedelta
+
 from snapshot_mcp.core.sanitize import cell_text, quoted
 from snapshot_mcp.models.cloud import Snapshot, VirtualMachine, status_word
 
 MAX_SNAPSHOT_GB = 100
 """Source: the vendor's guide."""
+
+STUCK_AFTER = timedelta(days=1)
+"""A snapshot takes minutes. One that is pending for longer than this will not become ready."""
 
 _SNAPSHOTTABLE = frozenset({"ACTIVE", "SHUTOFF"})
 
@@ -55,10 +60,28 @@ def image_obstacle(snapshot: Snapshot) -> str | None:
     return f"it already has an image, {quoted(image.name or '')}, and can have only one"
 
 
-def delete_obstacle(snapshot: Snapshot) -> str | None:
-    """Return why the cloud would refuse to delete this snapshot now, or None."""
-    return _not_ready(snapshot) if snapshot.state == "pending" else None
+def is_stuck(snapshot: Snapshot, now: datetime) -> bool:
+    """Return whether a snapshot has been pending for more than a day, as far as is known."""
+    taken = snapshot.created_at
+    return snapshot.state == "pending" and taken is not None and now - taken > STUCK_AFTER
+
+
+def delete_obstacle(snapshot: Snapshot, now: datetime) -> str | None:
+    """Return why this snapshot cannot be deleted now, or None.
+
+    A pending snapshot may be about to become ready, unless it is stuck.
+    """
+    if snapshot.state == "deleting":
+        return _not_ready(snapshot)
+    if snapshot.state != "pending" or is_stuck(snapshot, now):
+        return None
+    return _not_ready(snapshot)
 
 
 def _not_ready(snapshot: Snapshot) -> str:
-    return f"it is {snapshot.state} (status {cell_text(snapshot.status)})"
+    return f"it is {describe_state(snapshot)} (status {cell_text(snapshot.status)})"
+
+
+def describe_state(snapshot: Snapshot) -> str:
+    """Return the state for a sentence that begins with "it is"."""
+    return "being deleted" if snapshot.state == "deleting" else snapshot.state

@@ -61,6 +61,12 @@ SETTINGS = (
         "none",
     ),
     SettingDoc(
+        ("SNAPSHOT_MCP_EMBEDDED_MISBEHAVIOUR",),
+        "how the embedded cloud fails on purpose, such as `stale-reads=5,error-500=0.1` (see"
+        " [docs/embedded-cloud.md](docs/embedded-cloud.md))",
+        "none",
+    ),
+    SettingDoc(
         ("SNAPSHOT_MCP_DATABASE_URL",),
         "address of a PostgreSQL database that replicas share (`postgresql://USER@HOST/DATABASE`):"
         " the ledger, the change lock and the rate limit",
@@ -91,7 +97,8 @@ SETTINGS = (
     SettingDoc(
         ("SNAPSHOT_MCP_SIGNING_KEY",),
         "at least 32 random bytes in base64url, instead of the key in the data folder: servers that"
-        " share it accept each other's plans",
+        " share it and a database accept each other's plans; over HTTP, only with"
+        " `SNAPSHOT_MCP_DATABASE_URL`",
         "created in the data folder",
         secret=True,
     ),

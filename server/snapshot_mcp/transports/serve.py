@@ -46,7 +46,8 @@ def serve_http(settings: Settings, http_settings: "HttpSettings", *, host: str, 
 
     Raises:
         ConfigurationError: The address is reachable by others but the service has no
-            authentication or no allowed host, or the port cannot be used.
+            authentication or no allowed host, it shares its signing key but not its ledger, or the
+            port cannot be used.
     """
     import uvicorn  # noqa: PLC0415 - only this transport needs it
 
@@ -55,7 +56,10 @@ def serve_http(settings: Settings, http_settings: "HttpSettings", *, host: str, 
         HEALTH_PATH,
         monitoring_routes,
     )
-    from snapshot_mcp.transports.http.settings import check_exposure  # noqa: PLC0415 - likewise
+    from snapshot_mcp.transports.http.settings import (  # noqa: PLC0415 - likewise
+        check_exposure,
+        check_shared_key,
+    )
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -63,6 +67,7 @@ def serve_http(settings: Settings, http_settings: "HttpSettings", *, host: str, 
             super().handle_exit(sig, frame)
 
     check_exposure(host, http_settings)
+    check_shared_key(settings)
     listener = _bind(host, port)
     circuit = CircuitBreaker()
     server = create_server(settings, circuit=circuit)

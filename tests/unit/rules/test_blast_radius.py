@@ -18,6 +18,7 @@ from snapshot_mcp.rules.blast_radius import (
 )
 from snapshot_mcp.rules.eligibility import (
     delete_obstacle,
+    is_stuck,
     restore_obstacle,
     snapshot_obstacle,
     would_interrupt,
@@ -176,7 +177,8 @@ def test_a_deletion_that_affects_more_than_the_snapshot_has_a_warning(
     snapshot: Snapshot, family: list[Snapshot]
 ) -> None:
     plan = deletion_blast_radius(snapshot, family, NOW)
-    assert bool(plan.warnings) == bool(plan.last_ready_of_vm is not False or plan.vm_gone)
+    is_special = plan.last_ready_of_vm is not False or plan.vm_gone or is_stuck(snapshot, NOW)
+    assert bool(plan.warnings) == bool(is_special)
     assert plan.snapshot_id == snapshot.id
     assert str(snapshot.id) in plan.action
 
@@ -300,7 +302,37 @@ def test_only_ready_snapshots_can_be_restored_and_only_pending_ones_not_deleted(
     snapshot = Snapshot(id=1, status=status)
     for obstacle, free in (
         (restore_obstacle(snapshot), restorable),
-        (delete_obstacle(snapshot), deletable),
+        (delete_obstacle(snapshot, NOW), deletable),
     ):
         assert (obstacle is None) == free
         assert obstacle is None or f"(status {status or '?'})" in obstacle
+
+
+@pytest.mark.parametrize("status", ["CREATING", "queued", "SAVING"])
+@pytest.mark.parametrize(
+    ("age", "stuck"),
+    [
+        (timedelta(days=1, seconds=1), True),
+        (timedelta(days=20), True),
+        (timedelta(days=1), False),
+        (timedelta(0), False),
+        (timedelta(days=-3), False),  # the clocks differ
+        (None, False),
+    ],
+)
+def test_a_snapshot_that_is_pending_for_more_than_a_day_is_stuck_and_can_be_deleted(
+    status: str, age: timedelta | None, *, stuck: bool
+) -> None:
+    taken = None if age is None else NOW - age
+    snapshot = Snapshot(id=1, status=status, vm_id=5, created_at=taken)
+    assert is_stuck(snapshot, NOW) is stuck
+    assert (delete_obstacle(snapshot, NOW) is None) is stuck
+    warnings = " ".join(deletion_blast_radius(snapshot, [], NOW).warnings)
+    assert ("more than a day" in warnings) is stuck
+
+
+@given(snapshots)
+def test_only_pending_snapshots_are_stuck(snapshot: Snapshot) -> None:
+    if is_stuck(snapshot, NOW):
+        assert snapshot.state == "pending"
+        assert restore_obstacle(snapshot) is not None

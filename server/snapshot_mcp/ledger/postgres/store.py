@@ -11,7 +11,7 @@ from typing import LiteralString, TypeVar
 from psycopg import Connection
 from psycopg.rows import class_row
 
-from snapshot_mcp.ledger.chain import FIRST_PREVIOUS_HASH, Row
+from snapshot_mcp.ledger.chain import FIRST_PREVIOUS_HASH, Event, Row
 from snapshot_mcp.ledger.postgres.database import Database
 from snapshot_mcp.ledger.postgres.liveness import RECONNECT_GRACE_SECONDS, ProcessLease, is_alive
 from snapshot_mcp.ledger.postgres.schema import find_schema_problems, has_tables
@@ -37,7 +37,7 @@ _UNENDED: LiteralString = f"""SELECT {_COLUMNS} FROM attempts AS sent WHERE even
     AND event IN ('done', 'failed', 'unknown')) ORDER BY id"""  # noqa: S608 - as above
 _HAS_ENDED: LiteralString = """SELECT 1 FROM attempts WHERE attempt = %s AND id > %s
     AND event IN ('done', 'failed', 'unknown')"""
-_WAS_SENT: LiteralString = "SELECT 1 FROM attempts WHERE attempt = %s AND event = 'sent'"
+_HAS_EVENT: LiteralString = "SELECT 1 FROM attempts WHERE attempt = %s AND event = %s"
 _COUNT_SENT: LiteralString = (
     "SELECT count(*) FROM attempts WHERE event = 'sent' AND tool = %s AND at > %s"
 )
@@ -109,8 +109,8 @@ class _Transaction:
         self._owner = owner
         self._counter = counter
 
-    def was_sent(self, attempt_id: str) -> bool:
-        return self._connection.execute(_WAS_SENT, (attempt_id,)).fetchone() is not None
+    def has_event(self, attempt_id: str, event: Event) -> bool:
+        return self._connection.execute(_HAS_EVENT, (attempt_id, event)).fetchone() is not None
 
     def count_sent(self, tool: str, after: str) -> int:
         return _fetch_number(self._connection, _COUNT_SENT, tool, after)

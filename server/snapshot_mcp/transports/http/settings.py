@@ -7,7 +7,12 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict
 
 from snapshot_mcp.core.errors import ConfigurationError
-from snapshot_mcp.settings.environment import non_empty_values, read_path, validate_url
+from snapshot_mcp.settings.environment import (
+    Settings,
+    non_empty_values,
+    read_path,
+    validate_url,
+)
 from snapshot_mcp.transports.http.static_tokens import (
     UNNAMED_PRINCIPAL,
     StaticToken,
@@ -112,6 +117,21 @@ def check_exposure(host: str, http_settings: HttpSettings) -> None:
             "--host makes this server reachable by others, but no host name is allowed.",
             "Set SNAPSHOT_MCP_ALLOWED_HOSTS to the name that clients use, such as"
             " snapshots.example.",
+        )
+
+
+def check_shared_key(settings: Settings) -> None:
+    """Check that a service with a shared signing key also shares its ledger.
+
+    Raises:
+        ConfigurationError: It shares the key only.
+    """
+    if settings.signing_key is not None and settings.database_url is None:
+        raise ConfigurationError(
+            "SNAPSHOT_MCP_SIGNING_KEY is set but SNAPSHOT_MCP_DATABASE_URL is not. Servers that"
+            " share a key must share a ledger, because a plan is recorded in one ledger only.",
+            "Set SNAPSHOT_MCP_DATABASE_URL too, or unset SNAPSHOT_MCP_SIGNING_KEY: a single server"
+            " uses the key in its data folder.",
         )
 
 
