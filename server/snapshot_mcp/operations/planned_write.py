@@ -4,16 +4,17 @@ A write that destroys or bills something is planned first; a second call commits
 """
 
 from collections.abc import Awaitable, Mapping
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
 from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.consent.evidence import Approver, approves_in_panel
-from snapshot_mcp.consent.gate import Gate
+from snapshot_mcp.consent.gate import Gate, Permit
 from snapshot_mcp.consent.target import Target
 from snapshot_mcp.consent.write import Write
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import NOTHING_CHANGED
 from snapshot_mcp.models.snapshots import BlastRadius
+from snapshot_mcp.operations.consistent_reader import ConsistentReader
 from snapshot_mcp.operations.requests import Commit
 from snapshot_mcp.rules.policy import Policy
 
@@ -33,16 +34,22 @@ class WriteContext(NamedTuple):
     """The dependencies of a write.
 
     Attributes:
-        reader: the reading half of the cloud client.
+        reader: reads what decides on a write.
+        plain_reader: reads whether the effect of a write is visible.
         gate: the only path to the writing half.
         clock: the current time.
         policy: what the operator forbids.
     """
 
-    reader: CloudReader
+    reader: ConsistentReader
+    plain_reader: CloudReader
     gate: Gate
     clock: Clock
     policy: Policy
+
+    def ignoring(self, permit: Permit) -> Self:
+        """Return the context for the checks of a write that may have been recorded already."""
+        return self._replace(reader=self.reader.ignoring(permit.attempt.id))
 
 
 class PlannedWrite(Write[T_co], Protocol[T_co]):

@@ -245,7 +245,10 @@ class RetentionRun:
         remaining: set[int] = set()
         for snapshot in accepted:
             try:
-                gone = await self._read(snapshot.id) is None
+                await self._context.plain_reader.get_snapshot(snapshot.id)
+                gone = False
+            except NotFoundError:
+                gone = True
             except (CloudError, ProtocolError):
                 gone = False
             if not gone:
