@@ -61,7 +61,7 @@ _DETAIL_FIELDS = frozenset(
 
 
 _OWN_FIELDS = ("altered", "deletion_sent_at")
-"""Fields of a model that this server fills, whatever the cloud returns."""
+"""Fields of a model that this server fills; those of the cloud are ignored."""
 
 
 class FieldParser(NamedTuple):
