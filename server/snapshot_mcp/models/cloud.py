@@ -21,7 +21,7 @@ MAX_LABEL_LENGTH = 50
 MAX_LABELS = 20
 MAX_ID = 2**63 - 1
 
-SnapshotState = Literal["ready", "pending", "failed", "unknown"]
+SnapshotState = Literal["ready", "pending", "failed", "deleting", "unknown"]
 
 
 def _check_max_id(value: int) -> int:
@@ -231,8 +231,12 @@ _STATES: Mapping[str, SnapshotState] = MappingProxyType(
         "SUCCESS": "ready",
         "SUCCESSFUL": "ready",
         "COMPLETE": "ready",
+        "COMPLETED": "ready",
+        "AVAILABLE": "ready",
         "ERROR": "failed",
         "FAILED": "failed",
+        "DELETING": "deleting",
+        "DELETED": "deleting",
         "CREATING": "pending",
         "PENDING": "pending",
         "QUEUED": "pending",
@@ -257,6 +261,7 @@ def snapshot_state(status: str | None) -> SnapshotState:
     """Return the meaning of a status. The cloud may add statuses, so all others are "unknown".
 
     Source: SUCCESS in the vendor's recorded replies, SUCCESSFUL in its object description,
-    COMPLETE in its guides. No source shows the status of a failure.
+    COMPLETE in its guides. No source shows the status of a failure or of a deletion; DELETING and
+    DELETED are the statuses of VMs.
     """
     return _STATES.get(status_word(status), "unknown")

@@ -14,7 +14,7 @@ from typing import Annotated, NamedTuple
 from pydantic import AfterValidator, ConfigDict, Field
 
 from snapshot_mcp.core.sanitize import is_sanitized, quoted
-from snapshot_mcp.models.cloud import FrozenModel, Id, Snapshot, VirtualMachine
+from snapshot_mcp.models.cloud import FrozenModel, Id, Snapshot, SnapshotState, VirtualMachine
 
 MAX_ENTRY_LENGTH = 100
 MAX_ENTRIES = 100
@@ -22,6 +22,8 @@ MAX_HOURS = 87_600
 """Ten years."""
 MAX_KEEP_NEWEST = 1_000
 MAX_PER_HOUR = 1_000
+_STATES_WITHOUT_DATA: frozenset[SnapshotState] = frozenset({"failed", "deleting"})
+"""States in which a snapshot is not a copy of its VM."""
 
 
 def _normalize_entry(text: str) -> str:
@@ -312,7 +314,7 @@ def _check_keep_newest(
     protect: Protect, snapshot: Snapshot, copies: list[Snapshot] | None
 ) -> PolicyViolation | None:
     kept = protect.keep_newest
-    if not kept or snapshot.state == "failed":
+    if not kept or snapshot.state in _STATES_WITHOUT_DATA:
         return None
     if copies is not None and len(newer_copies(snapshot, copies)) >= kept:
         return None
@@ -327,7 +329,7 @@ def _check_keep_newest(
 def _check_keep_last_copy(
     protect: Protect, snapshot: Snapshot, copies: list[Snapshot] | None
 ) -> PolicyViolation | None:
-    if not protect.keep_last_copy or snapshot.state == "failed" or copies:
+    if not protect.keep_last_copy or snapshot.state in _STATES_WITHOUT_DATA or copies:
         return None
     sentence = (
         f"The VM of snapshot {snapshot.id} is unknown, so it may be the last copy"

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.rules import policy as rules
 from snapshot_mcp.rules.blast_radius import describe_derived_image
+from snapshot_mcp.rules.eligibility import describe_state
 from snapshot_mcp.rules.policy import Policy
 from snapshot_mcp.rules.retention import Decision
 
@@ -118,7 +119,7 @@ def deletion_obstacle(
         now: the current time.
     """
     if snapshot.state != "ready":
-        return f"it is {snapshot.state} now"
+        return f"it is {describe_state(snapshot)} now"
     copies = [copy for copy in copies if copy.state == "ready" and copy.vm_id == snapshot.vm_id]
     violation = rules.check_protection(policy, snapshot, copies, now)
     if violation is not None:

@@ -183,10 +183,11 @@ def test_a_snapshot_of_unknown_status_is_kept_as_if_it_were_ready(status: str | 
     assert violated_rule(deletion(protect(keep_last_copy=True), target)) == "protect.keep_last_copy"
 
 
-def test_a_failed_snapshot_is_not_kept_as_a_copy() -> None:
+@pytest.mark.parametrize("status", ["ERROR", "DELETING"])
+def test_a_failed_or_deleting_snapshot_is_not_kept_as_a_copy(status: str) -> None:
     chosen = protect(keep_newest=5, keep_last_copy=True)
-    assert deletion(chosen, snapshot(status="ERROR")) is None
-    assert deletion(chosen, snapshot(status="ERROR", vm_id=None, created_at=None)) is None
+    assert deletion(chosen, snapshot(status=status)) is None
+    assert deletion(chosen, snapshot(status=status, vm_id=None, created_at=None)) is None
 
 
 @pytest.mark.parametrize(
