@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from tests.faults.change_log import ENDS, Change, LedgerEntry, RequestedWrite, parse_write
-from tests.faults.faults import Kill, SentTwice
+from tests.faults.faults import BusyWhileOthersChange, Kill, OthersChange, SentTwice
 from tests.faults.transport import Exchange
 
 HAPPENED = ("created", "restored", "deleted", "pending")
@@ -83,6 +83,12 @@ class AttemptHistory(NamedTuple):
         return any(isinstance(exchange.fault, Kill) for exchange in self.exchanges)
 
     @property
+    def others_interfered(self) -> bool:
+        """Whether others changed the target, perhaps in the same way as this write."""
+        faults = (OthersChange, BusyWhileOthersChange)
+        return any(isinstance(exchange.fault, faults) for exchange in self.exchanges)
+
+    @property
     def sent_twice(self) -> bool:
         return any(isinstance(exchange.fault, SentTwice) for exchange in self.exchanges)
 
@@ -128,9 +134,9 @@ def find_inconsistencies(
     for call in calls:
         case = cases.get(call.attempt)
         yield from _check_answer(call, case)
-        if stale or call.outcome != "unknown" or case is None or case.sent_twice:
+        if case is None or call.outcome != "unknown" or not call.exclusive:
             continue
-        if not call.exclusive:
+        if stale or case.sent_twice or case.others_interfered:
             continue
         call_exchanges = exchanges[call.first_exchange : call.end_exchange]
         yield from _check_unknown_outcome(call, case, call_exchanges)

@@ -21,9 +21,13 @@ from hypothesis.stateful import (
 from mcp import Client
 
 from tests.conftest import ERAS
+from tests.faults.change_log import ENDS, RequestedWrite
 from tests.faults.consistency import HAPPENED, ToolCall, attempt_histories
+from tests.faults.faults import OthersAction
+from tests.faults.others import PROTECTED_LABEL
+from tests.faults.promises import PROMISES, Promises
 from tests.faults.steps import AT_THE_WRITE, NEVER, FaultMachine, PlannedCommit
-from tests.faults.strategies import CALL_FAULTS, CallFaults
+from tests.faults.strategies import CALL_FAULTS, OTHERS_ACTIONS, CallFaults
 from tests.faults.world import seed
 from tests.scale import scale
 
@@ -33,6 +37,15 @@ MAX_EXAMPLES = scale(quick=5, deep=60, soak=180)
 STEPS_PER_EXAMPLE = 50
 MIN_STEPS = scale(quick=140, deep=1_600, soak=5_000)
 
+MISBEHAVIOURS = (
+    "",
+    "stale-lists=5",
+    "stale-reads=5",
+    "short-lists",
+    "dropped-labels",
+    "small-pages=7,moving-pages=0.3",
+    "stale-lists=3,short-lists,dropped-labels",
+)
 COMMITS = ("delete_snapshot", "restore_snapshot")
 _NUMBERS = st.integers(0, 1_000)
 _CLIENTS = st.integers(0, 2)
@@ -43,8 +56,18 @@ _WAIT_SECONDS = st.sampled_from([0, 30])
 class ExactlyOnce(FaultMachine):
     """The rules of the state machine: which calls are made, and under which faults."""
 
-    @initialize(eras=st.tuples(*[st.sampled_from(ERAS)] * 3))
-    def connect(self, eras: tuple[str, str, str]) -> None:
+    @initialize(
+        eras=st.tuples(*[st.sampled_from(ERAS)] * 3),
+        misbehaviour=st.sampled_from(MISBEHAVIOURS),
+        promises=st.sampled_from([None, *PROMISES]),
+    )
+    def connect(
+        self, eras: tuple[str, str, str], misbehaviour: str, promises: Promises | None
+    ) -> None:
+        self.world.misbehave(misbehaviour)
+        if promises:
+            self.promises = promises
+            self.world.set_policy(promises.policy)
         server = self.enter(self.stack, self.world.server())
         self.clients = [self.enter(self.stack, Client(server, mode=mode)) for mode in eras[:2]]
         self.clients.append(self.enter(self.second, self.world.client(eras[2])))
@@ -60,11 +83,37 @@ class ExactlyOnce(FaultMachine):
         try:
             self.portal.call(self.world.log.deliver_delayed)
             self.check()
+            self.settle_killed_writes()
             assert self.portal.call(self.world.verify_ledger) == []
             self.count()
         finally:
             self.second.close()
             self.stack.close()
+
+    def settle_killed_writes(self) -> None:
+        """Check that a later server records how every write of a killed server ended."""
+        if not self.world.killed_attempts:
+            return
+        self.world.clock.advance(hours=2)
+        self.restart_the_second_server(ERAS[0])
+        self.call_tool(2, "list_virtual_machines", {"limit": 1}, CallFaults())
+        self.world.clock.advance(hours=2)
+        self.call_tool(2, "list_virtual_machines", {"limit": 1}, CallFaults())
+        ended = {entry.attempt for entry in self.world.entries if entry.event in ENDS}
+        open_attempts = self.world.killed_attempts - ended
+        assert not open_attempts, f"still open: {open_attempts}"
+
+    @rule(number=_NUMBERS, action=st.sampled_from(OTHERS_ACTIONS))
+    def let_others_change_something(self, number: int, action: OthersAction) -> None:
+        write = RequestedWrite("", self.any_snapshot(number), f"by-others-{number}")
+        self.world.let_others(action, write)
+
+    @rule(number=_NUMBERS, seconds=st.sampled_from([0.5, 3, 12, 60]), mode=st.sampled_from(ERAS))
+    def kill_a_server_during_a_write(self, number: int, seconds: float, mode: str) -> None:
+        commit = PlannedCommit("create_snapshot", self.creation_arguments(number, 0))
+        if self.commits and number % 3:
+            commit = self.commits[number % len(self.commits)]
+        self.kill_during(mode, commit, seconds)
 
     @rule(client_index=_CLIENTS, number=_NUMBERS, faults=CALL_FAULTS)
     def read(self, client_index: int, number: int, faults: CallFaults) -> None:
@@ -155,7 +204,14 @@ class ExactlyOnce(FaultMachine):
         repeatable = [call.arguments["name"] for call in self.calls if self.is_repeatable(call)]
         name = repeatable[-1] if repeatable and number % 4 == 0 else f"made-{next(self.numbers)}"
         vm = self.vms[number % len(self.vms)]
-        return {"vm_id": vm, "name": name, "allow_interruption": True, "wait_seconds": wait}
+        labels = [PROTECTED_LABEL] if number % 5 == 0 else []
+        return {
+            "vm_id": vm,
+            "name": name,
+            "labels": labels,
+            "allow_interruption": True,
+            "wait_seconds": wait,
+        }
 
     def is_repeatable(self, call: ToolCall) -> bool:
         return call.tool == "create_snapshot" and call.outcome in ("failed", "error")
@@ -177,8 +233,19 @@ class ExactlyOnce(FaultMachine):
             self.commits.append(PlannedCommit(tool, arguments | words))
 
     def check_list(self, call: ToolCall) -> None:
-        if call.outcome == "read":
-            assert sorted(row["id"] for row in call.content["snapshots"]) == self.ids
+        if call.outcome != "read":
+            return
+        shown = {row["id"]: row.get("state", "ready") for row in call.content["snapshots"]}
+        if not self.stale_seconds:
+            assert sorted(shown) == self.ids, f"the list is not complete: {call}"
+        entries = self.world.entries
+        deleted = {
+            entry.write.target
+            for entry in entries
+            if entry.event == "done" and entry.write.tool == "delete_snapshot"
+        }
+        untrue = {number: shown[number] for number in deleted & shown.keys()}
+        assert set(untrue.values()) <= {"deleting"}, f"deleted, and shown as {untrue}"
 
     def count(self) -> None:
         world = self.world

@@ -56,6 +56,7 @@ class FaultyWorld:
         misbehaviour: how the cloud fails on purpose.
         policy: text of the operator's policy; empty for none.
         others: the changes by someone else.
+        current_write: what others change during a read; None to change nothing.
     """
 
     folder: Path
@@ -68,6 +69,7 @@ class FaultyWorld:
     misbehaviour: str = ""
     policy: str = ""
     others: list[OthersDid] = field(default_factory=list[OthersDid])
+    current_write: RequestedWrite | None = None
 
     def __post_init__(self) -> None:
         self.settings = Settings(data_dir=self.folder)
@@ -96,8 +98,11 @@ class FaultyWorld:
             self.others.append(did)
 
     def _let_others(self, action: OthersAction, exchange: Exchange) -> None:
+        write = self.current_write
         if exchange.writing:
-            self.let_others(action, parse_write(exchange.method, exchange.path, exchange.name))
+            write = parse_write(exchange.method, exchange.path, exchange.name)
+        if write is not None:
+            self.let_others(action, write)
 
     def _cloud_transport(self) -> httpx.AsyncBaseTransport:
         app = create_app(
