@@ -185,7 +185,8 @@ def _check_answer(call: ToolCall, case: AttemptHistory | None) -> Iterator[str]:
         if call.outcome in (*HAPPENED, "failed", "unknown"):
             yield f"No attempt was sent. {answer}"
         return
-    if call.outcome == "confirmation_required":
+    if call.outcome == "confirmation_required" and (case.accepted_count or case.end != "failed"):
+        # A new plan is the answer if the target changed before the cloud accepted the write.
         yield f"An attempt was sent. {answer}"
     if call.outcome in ("error", "failed") and case.accepted_count:
         yield f"It happened. {answer}"

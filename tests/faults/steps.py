@@ -25,10 +25,10 @@ from tests.faults.change_log import (
     read_existing_snapshots,
 )
 from tests.faults.consistency import ToolCall, find_inconsistencies
-from tests.faults.faults import Kill, ServerKilledError
+from tests.faults.faults import Kill, SentTwice, ServerKilledError
 from tests.faults.helpers import let_cancellation_arrive
 from tests.faults.promises import Evidence, Promises, find_broken_promises
-from tests.faults.strategies import CallFaults
+from tests.faults.strategies import NO_FAULT, CallFaults
 from tests.faults.transport import Exchange, FaultPlan
 from tests.faults.world import FaultyWorld
 
@@ -90,7 +90,7 @@ class FaultMachine(RuleBasedStateMachine):
         faults: CallFaults,
         cancel_at: int = NEVER,
     ) -> ToolCall:
-        self.world.plan.replace_with(faults.plan)
+        self.use_faults(faults)
         tool_call = ToolCall(tool, arguments)
         self.world.current_write = tool_call.write if tool in _WRITING_TOOLS else None
         call = self.portal.call(self.run_call, client_index, tool_call, cancel_at)
@@ -98,10 +98,23 @@ class FaultMachine(RuleBasedStateMachine):
         self.end_step()
         return call
 
+    def use_faults(self, faults: CallFaults) -> None:
+        """Inject these faults into the next requests.
+
+        With stale reads, no write is repeated by a proxy: the server cannot see that a refusal
+        answers only the second one.
+        """
+        plan = faults.plan
+        if self.stale_seconds:
+            plan.writes = [
+                NO_FAULT if isinstance(fault, SentTwice) else fault for fault in plan.writes
+            ]
+        self.world.plan.replace_with(plan)
+
     def call_concurrently(
         self, commits: list[tuple[int, PlannedCommit]], faults: CallFaults
     ) -> None:
-        self.world.plan.replace_with(faults.plan)
+        self.use_faults(faults)
         tool_calls = [
             (client_index, ToolCall(commit.tool, commit.arguments, exclusive=False))
             for client_index, commit in commits

@@ -116,6 +116,7 @@ class ExchangeLog:
     Attributes:
         delayed: requests that the cloud receives later, and when.
         on_request: awaited with every exchange before it leaves its server.
+        max_late_seconds: the time after which the effect of a broken request shows at the latest.
         on_others: lets someone else change what an exchange is about.
     """
 
@@ -126,6 +127,7 @@ class ExchangeLog:
     ticks: Iterator[int] = field(default_factory=itertools.count)
     delivering: anyio.Lock = field(default_factory=anyio.Lock)
     on_request: Callable[[Exchange], Awaitable[None]] = do_nothing
+    max_late_seconds: float = float("inf")
     on_others: Callable[[OthersAction, Exchange], None] = change_nothing
 
     @property
@@ -181,6 +183,8 @@ class FaultTransport(httpx.AsyncBaseTransport):
         self._log.on_others(action, exchange)
 
     def delay(self, request: "_InFlight", seconds: float) -> None:
+        if not request.fault.may_complete_later:
+            seconds = min(seconds, self._log.max_late_seconds)
         self._log.delayed.append((self.time.monotonic() + seconds, request))
 
     async def deliver(self, request: httpx.Request, exchange: Exchange) -> httpx.Response:
@@ -216,6 +220,10 @@ class _InFlight:
     _transport: FaultTransport
     http_request: httpx.Request
     _exchange: Exchange
+
+    @property
+    def fault(self) -> Fault:
+        return self._exchange.fault
 
     @property
     def timeout(self) -> float:
