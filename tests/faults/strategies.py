@@ -87,7 +87,8 @@ _BUSY_WHILE_OTHERS_CHANGE = [
     for action in OTHERS_ACTIONS
     for retry_after in ("", "2")
 ]
-READ_FAULTS = [*[NO_FAULT] * 14, *_HARMLESS, *_NOT_SENT, *_BUSY, *_LOST, *_GARBLED, *_OTHERS]
+LOOKUP_FAULTS = [*[NO_FAULT] * 14, *_HARMLESS, *_NOT_SENT, *_BUSY, *_LOST, *_GARBLED]
+READ_FAULTS = [*LOOKUP_FAULTS, *_OTHERS]
 WRITE_FAULTS = [
     *[NO_FAULT] * 20,
     *_HARMLESS,
@@ -134,5 +135,7 @@ CALL_FAULTS = st.builds(
     CallFaults,
     _SELDOM.flatmap(lambda outage: _OUTAGES if outage else _mostly_empty_lists_of(READ_FAULTS, 3)),
     _SELDOM.flatmap(lambda outage: _OUTAGES if outage else _lists_of(WRITE_FAULTS, 2)),
-    _SELDOM.flatmap(lambda outage: _OUTAGES if outage else _mostly_empty_lists_of(READ_FAULTS, 4)),
+    _SELDOM.flatmap(
+        lambda outage: _OUTAGES if outage else _mostly_empty_lists_of(LOOKUP_FAULTS, 4)
+    ),
 )
