@@ -76,7 +76,7 @@ def flavor(name: str, region: str) -> Json:
         "features": {
             "network_optimised": spec.gpu_count > 1,
             "no_reboot": False,
-            "no_hibernation": spec.no_snapshot,
+            "no_hibernation": spec.no_snapshot or not spec.gpu,
             "no_snapshot": spec.no_snapshot,
             "local_storage_only": False,
             "api_only": False,
