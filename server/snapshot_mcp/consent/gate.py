@@ -339,6 +339,15 @@ class Gate:
         """
         await self._ledger.record("sent", permit.attempt)
 
+    async def last_event(self, permit: Permit) -> str:
+        """Return the last event of an attempt; an empty text if it has none.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        rows = await self._ledger.rows(attempt=permit.attempt.id, limit=1)
+        return rows[0].event if rows else ""
+
     async def record_end(self, permit: Permit, event: Event, reason: str) -> None:
         """Record how a batch ended; the caller gets its report even if the ledger fails."""
         try:

@@ -45,6 +45,7 @@ class _Submission(Generic[T]):
     check: SendCheck
     start_recorded: bool = False
     end_recorded: bool = False
+    left_open: bool = False
 
 
 class WriteOnce:
@@ -131,6 +132,10 @@ class WriteOnce:
     async def _send_and_record(self, submission: _Submission[T]) -> T:
         try:
             result = await submission.write.send(self._writer)
+        except anyio.get_cancelled_exc_class():
+            # The process is being ended: its next start looks for the effect.
+            submission.left_open = True
+            raise
         except OutcomeUnknownError as error:
             result = await self._reconcile(submission, error)
         except (BadRequestError, ConflictError, NotFoundError) as error:
@@ -191,7 +196,8 @@ class WriteOnce:
 
     async def _record_failure(self, submission: _Submission[T], error: BaseException) -> None:
         """Record that an attempt ended without effect, if its start was recorded."""
-        if submission.start_recorded and not submission.end_recorded:
+        open_attempt = submission.start_recorded and not submission.end_recorded
+        if open_attempt and not submission.left_open:
             await self._record_end("failed", submission, _failure_reason(error))
 
     async def _record_done(self, submission: _Submission[T], result: T, reason: str = "") -> None:

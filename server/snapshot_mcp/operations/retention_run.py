@@ -17,6 +17,7 @@ from snapshot_mcp.core.errors import (
     BadRequestError,
     CloudError,
     ConflictError,
+    LedgerError,
     NotAcceptedError,
     NotDoneError,
     NotFoundError,
@@ -143,7 +144,9 @@ class RetentionRun:
             await self._delete_all(progress, permit)
         except BaseException:
             with anyio.CancelScope(shield=True):
-                await gate.record_end(permit, "failed", f"interrupted; {progress.summary}")
+                await self._count_interrupted(progress, permit)
+                event = "unknown" if progress.unknown else "failed"
+                await gate.record_end(permit, event, f"interrupted; {progress.summary}")
             raise
         await gate.record_end(permit, progress.end_event, progress.summary)
         pending_ids = await self._wait_until_gone(progress.accepted)
@@ -167,6 +170,29 @@ class RetentionRun:
             else:
                 progress.remaining.append(target)
         return progress
+
+    async def _count_interrupted(self, progress: _Progress, permit: Permit) -> None:
+        """Count the deletion that was under way: it may have been sent and even recorded."""
+        if not progress.remaining:
+            return
+        target, gate = progress.remaining[0], self._context.gate
+        snapshot = self._history[target.id]
+        if any(accepted.id == target.id for accepted in progress.accepted):
+            progress.remaining.pop(0)
+            return
+        try:
+            event = await gate.last_event(
+                gate.child_permit(permit, DeleteSnapshot(target.id).intent)
+            )
+        except LedgerError:
+            return
+        if event == "done":
+            progress.accepted.append(snapshot)
+        elif event in ("sent", "unknown"):
+            progress.unknown.append(_named(snapshot))
+        else:
+            return
+        progress.remaining.pop(0)
 
     async def _delete_all(self, progress: _Progress, permit: Permit) -> None:
         reporter, total = current_caller().progress, len(self._targets)
