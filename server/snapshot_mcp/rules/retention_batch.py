@@ -85,8 +85,9 @@ def drift_facts(snapshot: Snapshot) -> list[object]:
         snapshot.size,
         str(snapshot.created_at),
         str(snapshot.updated_at),
-        sorted(snapshot.labels),
+        None if snapshot.labels is None else sorted(snapshot.labels),
         describe_derived_image(snapshot),
+        snapshot.vm_gone,
     ]
 
 
