@@ -135,12 +135,7 @@ class PolicyViolation(NamedTuple):
 
 
 def check_deletion(
-    policy: Policy,
-    snapshot: Snapshot,
-    siblings: Iterable[Snapshot],
-    now: datetime,
-    *,
-    sent_last_hour: int,
+    policy: Policy, snapshot: Snapshot, siblings: Iterable[Snapshot], now: datetime
 ) -> PolicyViolation | None:
     """Return the rule that forbids deleting `snapshot`, or None.
 
@@ -149,12 +144,9 @@ def check_deletion(
         snapshot: the target.
         siblings: all snapshots of the same VM, with or without the target.
         now: the current time.
-        sent_last_hour: number of deletions sent in the last sixty minutes.
     """
-    return (
-        _check_tool(policy, "delete_snapshot")
-        or check_protection(policy, snapshot, siblings, now)
-        or check_deletion_limit(policy, sent_last_hour)
+    return _check_tool(policy, "delete_snapshot") or check_protection(
+        policy, snapshot, siblings, now
     )
 
 
@@ -176,28 +168,29 @@ def check_protection(
     )
 
 
-def check_deletion_limit(policy: Policy, sent_last_hour: int) -> PolicyViolation | None:
-    """Return the limit that forbids another deletion now, or None."""
-    limit = policy.limits.deletes_per_hour
-    return _check_limit("deletes_per_hour", "deletion", limit, sent_last_hour)
-
-
-def check_restore(
-    policy: Policy, snapshot: Snapshot, *, sent_last_hour: int
-) -> PolicyViolation | None:
-    """Return the rule that forbids restoring `snapshot`, or None.
+def check_hourly_limit(policy: Policy, tool: str, sent_last_hour: int) -> PolicyViolation | None:
+    """Return the limit that forbids another write of `tool` now, or None.
 
     Args:
         policy: the operator's policy.
-        snapshot: the source.
-        sent_last_hour: number of restores sent in the last sixty minutes.
+        tool: name of the tool.
+        sent_last_hour: number of its writes sent in the last sixty minutes.
     """
-    return (
-        _check_tool(policy, "restore_snapshot")
-        or _check_region(policy, _snapshot_region(snapshot))
-        or _check_limit(
-            "restores_per_hour", "restore", policy.limits.restores_per_hour, sent_last_hour
-        )
+    match tool:
+        case "delete_snapshot":
+            limit = policy.limits.deletes_per_hour
+            return _check_limit("deletes_per_hour", "deletion", limit, sent_last_hour)
+        case "restore_snapshot":
+            limit = policy.limits.restores_per_hour
+            return _check_limit("restores_per_hour", "restore", limit, sent_last_hour)
+        case _:
+            return None
+
+
+def check_restore(policy: Policy, snapshot: Snapshot) -> PolicyViolation | None:
+    """Return the rule that forbids restoring `snapshot`, or None."""
+    return _check_tool(policy, "restore_snapshot") or _check_region(
+        policy, _snapshot_region(snapshot)
     )
 
 

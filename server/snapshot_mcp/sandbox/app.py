@@ -20,10 +20,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from snapshot_mcp.sandbox import handlers, store
+from snapshot_mcp.sandbox import store
 from snapshot_mcp.sandbox.errors import ApiError, bad_request_error, error_body
-from snapshot_mcp.sandbox.handlers import HandlerContext, HandlerResult
+from snapshot_mcp.sandbox.handlers.context import HandlerContext
 from snapshot_mcp.sandbox.request import MAX_BODY_BYTES, ApiRequest
+from snapshot_mcp.sandbox.routes import ROUTES, Handler
 from snapshot_mcp.sandbox.seed import seed_database
 
 if TYPE_CHECKING:
@@ -31,29 +32,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-Handler = Callable[[HandlerContext, ApiRequest], HandlerResult]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
-# Source: the vendor's OpenAPI document. The route of a name precedes those of an id, which would
-# match it too.
-_ROUTES: tuple[tuple[str, str, Handler], ...] = (
-    ("GET", "/core/snapshots", handlers.list_snapshots),
-    ("GET", "/core/snapshots/name-availability/{name:path}", handlers.name_availability),
-    ("GET", "/core/snapshots/{id}", handlers.get_snapshot),
-    ("DELETE", "/core/snapshots/{id}", handlers.delete_snapshot),
-    ("GET", "/core/snapshots/{id}/events", handlers.snapshot_events),
-    ("POST", "/core/snapshots/{id}/restore", handlers.restore_snapshot),
-    ("POST", "/core/snapshots/{id}/image", handlers.create_image),
-    ("GET", "/core/virtual-machines", handlers.list_vms),
-    ("GET", "/core/virtual-machines/{id}", handlers.get_vm),
-    ("DELETE", "/core/virtual-machines/{id}", handlers.delete_vm),
-    ("GET", "/core/virtual-machines/{id}/events", handlers.vm_events),
-    ("POST", "/core/virtual-machines/{id}/snapshots", handlers.create_snapshot),
-    ("GET", "/core/regions", handlers.list_regions),
-    ("GET", "/core/environments", handlers.list_environments),
-    ("GET", "/core/images", handlers.list_images),
-    ("GET", "/pricebook", handlers.pricebook),
-)
 _DOCUMENT_PATH = "/v1/openapi.json"
 
 
@@ -79,7 +59,7 @@ def create_app(
         return _endpoint(handler, database, now, misbehaving, write=method != "GET")
 
     routes = [
-        _route(method, f"/v1{path}", endpoint(handler, method)) for method, path, handler in _ROUTES
+        _route(method, f"/v1{path}", endpoint(handler, method)) for method, path, handler in ROUTES
     ]
     app = Starlette(
         routes=[*routes, _route("GET", _DOCUMENT_PATH, openapi_document)],
@@ -103,7 +83,7 @@ async def openapi_document(_request: Request) -> Response:
     """Return this document."""
     from snapshot_mcp.sandbox.openapi.document import document  # noqa: PLC0415 - rarely requested, never at start
 
-    return JSONResponse(document([*_ROUTES, ("GET", "/openapi.json", openapi_document)]))
+    return JSONResponse(document([*ROUTES, ("GET", "/openapi.json", openapi_document)]))
 
 
 def _endpoint(
@@ -125,7 +105,7 @@ def _endpoint(
         return JSONResponse(result.body, result.status)
 
     async def endpoint(request: Request) -> Response:
-        body = await _read_body(request) if request.method == "POST" else b""
+        body = await _read_body(request) if request.method in {"POST", "PUT"} else b""
         api_request = ApiRequest(request.path_params, request.query_params, body)
         if misbehaving is not None:
             return await misbehaving.respond(handler, api_request, open_session, write=write)

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.sandbox.entities import Json
 from snapshot_mcp.sandbox.errors import ApiError, error_body
-from snapshot_mcp.sandbox.handlers import HandlerContext, HandlerResult
+from snapshot_mcp.sandbox.handlers.context import HandlerContext, HandlerResult
 from snapshot_mcp.sandbox.history import OpenSession, StateHistory
 from snapshot_mcp.sandbox.misbehaviour import Misbehaviour
 from snapshot_mcp.sandbox.request import ApiRequest, PageRequest
@@ -39,6 +39,7 @@ BASE_FIELDS = (
     "updated_at",
 )
 Handler = Callable[[HandlerContext, ApiRequest], HandlerResult]
+_PAGEABLE = frozenset({"list_snapshots", "list_vms"})
 _PAGE_PARAMETERS = frozenset({"page", "pageSize"})
 
 
@@ -58,8 +59,9 @@ class _Call:
 
     @property
     def is_paged(self) -> bool:
-        """Whether it requests a page of a list."""
-        return self.is_list and not _PAGE_PARAMETERS.isdisjoint(self.request.query)
+        """Whether it requests a page of a list of snapshots or VMs."""
+        is_pageable = self.handler.__name__ in _PAGEABLE
+        return is_pageable and not _PAGE_PARAMETERS.isdisjoint(self.request.query)
 
 
 class MisbehavingCloud:

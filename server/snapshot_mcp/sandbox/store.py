@@ -273,6 +273,13 @@ class StoreSession:
         )
         return inserted.lastrowid or 0
 
+    def delete_image(self, snapshot_id: int, now: datetime) -> None:
+        """Delete the image of a snapshot, and mark the snapshot as modified."""
+        self._connection.execute("DELETE FROM images WHERE snapshot_id = ?", (snapshot_id,))
+        self._connection.execute(
+            "UPDATE snapshots SET touched = ? WHERE id = ?", (to_micros(now), snapshot_id)
+        )
+
     def list_snapshots_with_image(self) -> list[Snapshot]:
         """Return the snapshots that have an image, oldest image first."""
         rows = self._connection.execute(
