@@ -189,6 +189,13 @@ class Snapshot(FrozenModel):
         """Whether `custom_image` is known, so that None means that there is no image."""
         return "custom_image" in self.model_fields_set
 
+    def is_unknown(self, field: str) -> bool:
+        """Return whether a field is unknown. An empty name, region or status is unknown too."""
+        if field == "custom_image":
+            return not self.image_is_known
+        value: object = getattr(self, field)
+        return value is None or value == ""
+
     @property
     def name_is_plain(self) -> bool:
         """Whether the name is shown exactly as the cloud stores it, and is not ambiguous.

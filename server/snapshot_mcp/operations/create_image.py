@@ -18,6 +18,7 @@ from snapshot_mcp.core.sanitize import quoted
 from snapshot_mcp.ledger.chain import Row, attempt_from_row
 from snapshot_mcp.models.cloud import CustomImage
 from snapshot_mcp.models.images import ImageResult, ImageSummary
+from snapshot_mcp.operations.lookups import read_snapshot
 from snapshot_mcp.operations.planned_write import RETRY_ALLOWED, WriteContext, execute_without_plan
 from snapshot_mcp.operations.policy_check import enforce_policy
 from snapshot_mcp.operations.polling import poll_until
@@ -62,7 +63,7 @@ class CreateImage:
                 f"An image named {quoted(self.request.name)} exists already.",
                 f"{NOTHING_CHANGED} Choose another name.",
             )
-        snapshot = await context.reader.get_snapshot(self.request.snapshot_id)
+        snapshot = await read_snapshot(context.reader, self.request.snapshot_id)
         enforce_policy(rules.check_image(context.policy, snapshot))
         obstacle = image_obstacle(snapshot)
         if obstacle is not None:

@@ -4,18 +4,16 @@ A list may contain less than the reply about a single snapshot: no region, VM na
 image. A fact that cannot be looked up stays unknown; it is never taken as a shared or empty value.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import anyio
 
 from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.cloud.parsing import parse_virtual_machine
-from snapshot_mcp.core.errors import CloudError, NotFoundError, ProtocolError
+from snapshot_mcp.core.errors import CloudError, NotFoundError, ProtocolError, SnapshotMcpError
 from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.operations.pagination import PAGE_SIZE, collect_pages
-
-T = TypeVar("T")
 
 MAX_SINGLE_READS = 100
 """Maximum number of snapshots that one call looks up one by one. The cloud accepts 500 requests a
@@ -42,7 +40,7 @@ async def read_snapshot(reader: CloudReader, snapshot_id: int) -> Snapshot:
     snapshot = await reader.get_snapshot(snapshot_id)
     if snapshot.region is None and snapshot.region_id is not None:
         snapshot = _with_region(snapshot, await _read_regions(reader))
-    if snapshot.vm_id is None or not any(is_unknown(snapshot, name) for name in _VM_FIELDS):
+    if snapshot.vm_id is None or not any(snapshot.is_unknown(name) for name in _VM_FIELDS):
         return snapshot
     try:
         vm = await reader.get_virtual_machine(snapshot.vm_id)
@@ -71,12 +69,13 @@ async def complete_list(
     if any(_lacks(completed, name) for name in _VM_FIELDS.intersection(fields)):
         completed = await add_vm_facts(reader, completed)
     incomplete = {
-        snapshot.id for name in fields for snapshot in completed if is_unknown(snapshot, name)
+        snapshot.id for name in fields for snapshot in completed if snapshot.is_unknown(name)
     }
-    oldest = sorted(incomplete)[:MAX_SINGLE_READS]
-    singles = await read_each(oldest, lambda snapshot_id: _read_or_none(reader, snapshot_id))
+    singles = await read_singles(reader, sorted(incomplete)[:MAX_SINGLE_READS])
     return [
-        _fill_in(snapshot, singles.get(snapshot.id), fields) if singles else snapshot
+        _fill_in(snapshot, single, fields)
+        if isinstance(single := singles.get(snapshot.id), Snapshot)
+        else snapshot
         for snapshot in completed
     ]
 
@@ -103,39 +102,24 @@ async def add_vm_facts(reader: CloudReader, snapshots: Iterable[Snapshot]) -> li
     ]
 
 
-async def read_each(ids: Iterable[int], read: Callable[[int], Awaitable[T]]) -> dict[int, T]:
-    """Return the result of `read` for each id, reading several at a time.
-
-    Args:
-        ids: the ids.
-        read: reads one object; it raises nothing that the caller handles.
-    """
-    results: dict[int, T] = {}
+async def read_singles(
+    reader: CloudReader, ids: Sequence[int]
+) -> dict[int, Snapshot | SnapshotMcpError]:
+    """Read snapshots one by one, several at a time; return each, or why it could not be read."""
+    results: dict[int, Snapshot | SnapshotMcpError] = {}
     remaining = iter(ids)
 
     async def read_next() -> None:
-        for number in remaining:
-            results[number] = await read(number)
+        for snapshot_id in remaining:
+            try:
+                results[snapshot_id] = await read_snapshot(reader, snapshot_id)
+            except (CloudError, ProtocolError) as error:
+                results[snapshot_id] = error
 
     async with anyio.create_task_group() as group:
-        for _ in range(MAX_CONCURRENT_READS):
+        for _ in range(min(MAX_CONCURRENT_READS, len(ids))):
             group.start_soon(read_next)
     return results
-
-
-def is_unknown(snapshot: Snapshot, field: str) -> bool:
-    """Return whether a field of a snapshot is unknown. An empty name or status is unknown too."""
-    if field == "custom_image":
-        return not snapshot.image_is_known
-    value = getattr(snapshot, field)
-    return value is None or value == ""
-
-
-async def _read_or_none(reader: CloudReader, snapshot_id: int) -> Snapshot | None:
-    try:
-        return await read_snapshot(reader, snapshot_id)
-    except (CloudError, ProtocolError):
-        return None
 
 
 async def _read_regions(reader: CloudReader) -> dict[int, str]:
@@ -154,27 +138,26 @@ def _known_regions(snapshots: Iterable[Snapshot]) -> dict[int, str]:
 
 
 def _lacks(snapshots: Iterable[Snapshot], field: str) -> Iterable[bool]:
-    return (is_unknown(snapshot, field) for snapshot in snapshots)
+    return (snapshot.is_unknown(field) for snapshot in snapshots)
 
 
 def _with_region(snapshot: Snapshot, regions: Mapping[int, str]) -> Snapshot:
-    if snapshot.region is not None or snapshot.region_id not in regions:
+    region = None if snapshot.region_id is None else regions.get(snapshot.region_id)
+    if snapshot.region is not None or region is None:
         return snapshot
-    return snapshot.model_copy(update={"region": regions[snapshot.region_id]})
+    return snapshot.model_copy(update={"region": region})
 
 
 def _with_vm(snapshot: Snapshot, vm: _ListedVm | None) -> Snapshot:
     found = {"vm_name": vm.name, "vm_status": vm.status} if vm else {"vm_status": _DELETED}
-    update = {name: value for name, value in found.items() if value and is_unknown(snapshot, name)}
+    update = {name: value for name, value in found.items() if value and snapshot.is_unknown(name)}
     return snapshot.model_copy(update=update) if update else snapshot
 
 
-def _fill_in(listed: Snapshot, single: Snapshot | None, fields: Collection[str]) -> Snapshot:
-    if single is None:
-        return listed
+def _fill_in(listed: Snapshot, single: Snapshot, fields: Collection[str]) -> Snapshot:
     update = {
         name: getattr(single, name)
         for name in fields
-        if is_unknown(listed, name) and not is_unknown(single, name)
+        if listed.is_unknown(name) and not single.is_unknown(name)
     }
     return listed.model_copy(update=update)

@@ -11,6 +11,7 @@ from snapshot_mcp.models.snapshots import SnapshotDetails, SnapshotList, Virtual
 from snapshot_mcp.operations import listing
 from snapshot_mcp.operations.cache import TtlCache
 from snapshot_mcp.operations.events import list_snapshot_events
+from snapshot_mcp.operations.lookups import read_snapshot
 from snapshot_mcp.operations.pagination import PageCollector
 from snapshot_mcp.operations.requests import SnapshotFilter, SuggestionKind
 from snapshot_mcp.operations.suggestions import Suggestions, suggest
@@ -57,7 +58,7 @@ class Queries:
             NotFoundError: there is no such snapshot.
             CloudError: the cloud gave no usable answer.
         """
-        snapshot = await self._reader.get_snapshot(snapshot_id)
+        snapshot = await read_snapshot(self._reader, snapshot_id)
         siblings = await listing.read_snapshots_of_vm(self._reader, snapshot.vm_id)
         return SnapshotDetails(
             snapshot=snapshot,

@@ -22,6 +22,7 @@ from snapshot_mcp.ledger.chain import Argument, Row, attempt_from_row
 from snapshot_mcp.models.cloud import VirtualMachine, status_word
 from snapshot_mcp.models.snapshots import RestoreResult, VirtualMachineSummary
 from snapshot_mcp.operations.listing import find_virtual_machines
+from snapshot_mcp.operations.lookups import read_snapshot
 from snapshot_mcp.operations.planned_write import (
     NEW_PLAN_NEEDED,
     SentWrite,
@@ -83,7 +84,7 @@ class RestoreSnapshot:
                 f"A VM named {quoted(name)} exists already.",
                 f"{NOTHING_CHANGED} Choose another name.",
             )
-        snapshot = await context.reader.get_snapshot(self.request.snapshot_id)
+        snapshot = await read_snapshot(context.reader, self.request.snapshot_id)
         enforce_policy(rules.check_restore(context.policy, snapshot))
         obstacle = restore_obstacle(snapshot)
         if obstacle is not None:

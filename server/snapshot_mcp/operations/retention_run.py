@@ -30,6 +30,7 @@ from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.models.retention import NamedSnapshot, RetentionReport, SkippedSnapshot
 from snapshot_mcp.operations.delete_snapshot import EARLIER_DELETION, DeleteSnapshot
 from snapshot_mcp.operations.listing import read_copies
+from snapshot_mcp.operations.lookups import read_snapshot
 from snapshot_mcp.operations.notifications import announce_change
 from snapshot_mcp.operations.planned_write import WriteContext
 from snapshot_mcp.operations.polling import poll_until
@@ -249,7 +250,7 @@ class RetentionRun:
 
     async def _read(self, snapshot_id: int) -> Snapshot | None:
         try:
-            return await self._context.reader.get_snapshot(snapshot_id)
+            return await read_snapshot(self._context.reader, snapshot_id)
         except NotFoundError:
             return None
 
