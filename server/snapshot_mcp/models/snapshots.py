@@ -121,9 +121,8 @@ class SnapshotDetails(FrozenModel):
     snapshot: Snapshot = Field(description="All attributes from the cloud")
     state: SnapshotState = Field(description="Meaning of the status")
     age_days: float | None = Field(default=None, description="Days since it was taken")
-    vm_gone: bool | None = Field(
-        default=None, description="The source VM is deleted: the data exists nowhere else"
-    )
+    stuck: bool | None = Field(default=None, description="It has been pending for over a day")
+    vm_gone: bool | None = Field(default=None, description="The source VM is deleted")
     last_ready_of_vm: bool | None = Field(
         default=None, description="It is the only ready snapshot of its VM"
     )

@@ -113,7 +113,7 @@ async def read_singles(
         for snapshot_id in remaining:
             try:
                 results[snapshot_id] = await read_snapshot(reader, snapshot_id)
-            except (CloudError, ProtocolError) as error:
+            except SnapshotMcpError as error:
                 results[snapshot_id] = error
 
     async with anyio.create_task_group() as group:

@@ -3,30 +3,32 @@
 from collections.abc import Awaitable
 from functools import partial
 
-from snapshot_mcp.cloud.client import CloudReader, Page
+from snapshot_mcp.cloud.client import Page
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.models.cloud import VirtualMachine
 from snapshot_mcp.models.images import SnapshotEventList
 from snapshot_mcp.models.snapshots import SnapshotDetails, SnapshotList, VirtualMachineList
 from snapshot_mcp.operations import listing
 from snapshot_mcp.operations.cache import TtlCache
+from snapshot_mcp.operations.consistent_reader import ConsistentReader
 from snapshot_mcp.operations.events import list_snapshot_events
 from snapshot_mcp.operations.lookups import read_snapshot
 from snapshot_mcp.operations.pagination import PageCollector
 from snapshot_mcp.operations.requests import SnapshotFilter, SuggestionKind
 from snapshot_mcp.operations.suggestions import Suggestions, suggest
 from snapshot_mcp.rules import blast_radius as blast
+from snapshot_mcp.rules.eligibility import is_stuck
 
 
 class Queries:
     """The operations that change nothing.
 
     Args:
-        reader: the reading half of the cloud client.
+        reader: reads the cloud.
         clock: the current time.
     """
 
-    def __init__(self, reader: CloudReader, clock: Clock) -> None:
+    def __init__(self, reader: ConsistentReader, clock: Clock) -> None:
         self._reader = reader
         self._clock = clock
         self._vms = TtlCache[PageCollector[VirtualMachine]](clock)
@@ -60,10 +62,12 @@ class Queries:
         """
         snapshot = await read_snapshot(self._reader, snapshot_id)
         siblings = await listing.read_snapshots_of_vm(self._reader, snapshot.vm_id)
+        now = self._clock.now()
         return SnapshotDetails(
             snapshot=snapshot,
             state=snapshot.state,
-            age_days=blast.age_days(snapshot, self._clock.now()),
+            age_days=blast.age_days(snapshot, now),
+            stuck=is_stuck(snapshot, now) or None,
             vm_gone=snapshot.vm_gone,
             last_ready_of_vm=blast.is_last_ready(snapshot, siblings),
             newest_of_vm=blast.is_newest_ready(snapshot, siblings),

@@ -106,7 +106,7 @@ def is_last_ready(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> bool | No
     """Return whether it is ready, and the only ready one of its VM; None if its VM is unknown."""
     if snapshot.vm_id is None:
         return None
-    return snapshot.state == "ready" and not _ready_siblings(snapshot, siblings)
+    return snapshot.is_copy and not _ready_siblings(snapshot, siblings)
 
 
 def copies_of(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> list[Snapshot]:
@@ -123,15 +123,11 @@ def creation_order(snapshot: Snapshot) -> tuple[datetime, int]:
 
 
 def is_newest_ready(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> bool | None:
-    """Return whether it is the newest ready snapshot of its VM.
-
-    Returns:
-        None if its VM or time is unknown.
-    """
+    """Return whether it is the newest ready one of its VM; None if its VM or time is unknown."""
     taken = snapshot.created_at
     if snapshot.vm_id is None or taken is None:
         return None
-    return snapshot.state == "ready" and not any(
+    return snapshot.is_copy and not any(
         other.created_at is None or other.created_at > taken
         for other in _ready_siblings(snapshot, siblings)
     )
@@ -155,6 +151,14 @@ def describe_deleted_vm(snapshot: Snapshot) -> str:
     if snapshot.state in STATES_WITHOUT_DATA:
         return "Its VM is deleted."
     return "Its VM is deleted: this data exists nowhere else."
+
+
+def describe_own_deletion(sent_at: datetime) -> str:
+    """Return a sentence about a snapshot that the cloud still shows after its deletion."""
+    return (
+        f"This server sent its deletion at {sent_at:%Y-%m-%d %H:%M} UTC, but the cloud still shows"
+        " it. It does not count as a copy."
+    )
 
 
 def estimate_price_per_hour(flavor: Flavor | None, prices: Mapping[str, float]) -> float | None:
@@ -193,7 +197,7 @@ def _ready_siblings(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> list[Sn
     return [
         other
         for other in siblings
-        if other.id != snapshot.id and other.vm_id == snapshot.vm_id and other.state == "ready"
+        if other.id != snapshot.id and other.vm_id == snapshot.vm_id and other.is_copy
     ]
 
 
@@ -202,6 +206,8 @@ def _deletion_warnings(
 ) -> Iterable[str]:
     if last is not False:
         yield "It is the last ready snapshot of its VM." if last else "Its VM is unknown."
+    if snapshot.deletion_sent_at is not None:
+        yield describe_own_deletion(snapshot.deletion_sent_at)
     if snapshot.vm_gone:
         yield describe_deleted_vm(snapshot)
     elif snapshot.vm_gone is None and snapshot.vm_id is not None:

@@ -21,7 +21,7 @@ from snapshot_mcp.models.snapshots import (
     VirtualMachineList,
     VirtualMachineSummary,
 )
-from snapshot_mcp.rules.blast_radius import describe_deleted_vm
+from snapshot_mcp.rules.blast_radius import describe_deleted_vm, describe_own_deletion
 
 _SAME_DAY = "="
 
@@ -61,7 +61,7 @@ def render_snapshot_details(result: SnapshotDetails) -> str:
         lines.append("labels unknown")
     elif snapshot.labels:
         lines.append("labels " + ", ".join(map(quoted, snapshot.labels)))
-    lines += _detail_facts(result)
+    lines += [*_detail_facts(result), *_conclusions(result)]
     return "\n".join(lines)
 
 
@@ -198,10 +198,28 @@ def _detail_facts(result: SnapshotDetails) -> Iterator[str]:
         yield f"derived image {result.derived_image}, deleted together with it"
     elif not snapshot.image_is_known:
         yield "image made from it: unknown"
+
+
+def _conclusions(result: SnapshotDetails) -> Iterator[str]:
+    snapshot = result.snapshot
+    match result.state:
+        case "failed":
+            yield "It failed: it cannot be restored and is not a copy of its VM."
+        case "deleting":
+            yield "It is being deleted: it cannot be restored and is not a copy of its VM."
+        case "pending" if result.stuck:
+            yield (
+                "It has been pending for more than a day, so it is stuck: it is not a copy of its"
+                " VM, and can be deleted."
+            )
+        case _:
+            pass
     if result.last_ready_of_vm:
         yield "It is the last ready snapshot of its VM."
     elif result.newest_of_vm:
         yield "It is the newest ready snapshot of its VM."
+    if snapshot.deletion_sent_at is not None:
+        yield describe_own_deletion(snapshot.deletion_sent_at)
     if result.vm_gone:
         yield describe_deleted_vm(snapshot)
     if snapshot.altered:
