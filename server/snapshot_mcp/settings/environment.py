@@ -20,6 +20,7 @@ EMBEDDED_API_KEY = "sandbox"
 EMBEDDED_URL = "http://embedded.invalid/v1"
 CLOUD_FILE = "cloud.db"
 LEDGER_FILE = "ledger.db"
+KEY_FILE = "plan.key"
 MAX_TIMEOUT_SECONDS = 300.0
 MAX_TOOLSET_NAME_LENGTH = 40
 OTLP_ENDPOINTS = (
