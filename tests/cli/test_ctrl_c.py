@@ -117,6 +117,36 @@ def test_ctrl_c_at_any_moment_around_the_question_deletes_nothing(
     assert_kept(tmp_path, snapshot)
 
 
+# Cancels the call, and closes its connection at the same moment.
+CLOSING_THE_CONNECTION = """
+import signal, sys
+from mcp import Client, MCPError
+from snapshot_mcp.cli.main import main
+import anyio
+
+async def close(*_, **__):
+    signal.raise_signal(signal.SIGINT)
+    try:
+        await anyio.sleep(60)
+    except anyio.get_cancelled_exc_class():
+        raise MCPError(code=-32000, message="Connection closed") from None
+
+Client.list_tools = close
+sys.exit(main(["call", *sys.argv[1:]]))
+"""
+
+
+def test_ctrl_c_that_closes_the_connection_is_reported_as_an_interruption(
+    tmp_path: Path, snapshot: str
+) -> None:
+    command = (sys.executable, "-c", CLOSING_THE_CONNECTION)
+    with at_terminal(
+        tmp_path, "delete_snapshot", f"snapshot_id={snapshot}", command=command
+    ) as terminal:
+        assert assert_clean_end(terminal) == exit_codes.INTERRUPTED
+    assert_kept(tmp_path, snapshot)
+
+
 @pytest.mark.parametrize("moment", ["ahead", "before", "after"])
 def test_ctrl_c_next_to_printing_the_question_is_not_lost(
     moment: str, tmp_path: Path, snapshot: str

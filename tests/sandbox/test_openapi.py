@@ -69,7 +69,7 @@ def test_the_document_is_not_imported_at_start() -> None:
         check=True,
     )
     modules = {name.removeprefix("snapshot_mcp.sandbox.") for name in result.stdout.split()}
-    assert "handlers" in modules
+    assert "routes" in modules
     assert not [name for name in modules if name.startswith("openapi.")]
 
 

@@ -102,7 +102,7 @@ async def test_prices_are_a_bare_list_of_texts_that_covers_every_gpu(cloud: Clou
 async def test_a_deleted_vm_is_gone_but_its_snapshots_remain(cloud: Cloud) -> None:
     path = f"/core/virtual-machines/{NOTEBOOK}"
     body = await cloud.request("DELETE", path)
-    assert body == {"status": True, "message": f"VM {NOTEBOOK} is being deleted"}
+    assert body == {"status": True, "message": "Instance is being deleted."}
     await cloud.get(path, 404)
     await cloud.request("DELETE", path, 404)
     page = await cloud.get("/core/snapshots", query={"search": "notebook"})

@@ -283,7 +283,7 @@ DRIFTS = [
     ("DELETE FROM snapshots WHERE id = 1704", GONE),
     ("UPDATE snapshots SET outcome = 'CREATING' WHERE id = 1704", "it is pending now"),
     ("UPDATE snapshots SET outcome = 'ERROR' WHERE id = 1704", "it is failed now"),
-    ("UPDATE snapshots SET outcome = 'DELETING' WHERE id = 1704", "it is unknown now"),
+    ("UPDATE snapshots SET outcome = 'DELETING' WHERE id = 1704", "it is being deleted now"),
     ("UPDATE snapshots SET outcome = 'SUCCESSFUL' WHERE id = 1704", CHANGED),
     ("UPDATE snapshots SET name = 'other' WHERE id = 1704", CHANGED),
     ("UPDATE snapshots SET gigabytes = 11 WHERE id = 1704", CHANGED),
@@ -303,11 +303,11 @@ DRIFTS = [
 async def test_changed_snapshots_are_skipped_with_the_reason(
     world: World, when: str, change: str, why: str
 ) -> None:
-    """The snapshot changes before the commit, or between the last list and the deletion."""
+    """The snapshot changes before the commit, or after the last list, before its own check."""
     gone = "DELETE" in change.split(maxsplit=1)[0]
 
     async def drift(request: httpx.Request) -> httpx.Response | None:
-        if request.url.path.endswith("/core/snapshots/1704") and not drifted:
+        if "/core/snapshots/" in request.url.path and not drifted:
             drifted.append(True)
             change_cloud(world, change)
         return None

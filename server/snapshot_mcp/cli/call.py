@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import anyio
+import anyio.lowlevel
 from mcp import Client, MCPError
 from mcp_types import CallToolResult, Implementation, TextContent
 from rich.console import Console
@@ -60,6 +61,8 @@ def _call_and_print(
 ) -> int:
     if settings.embedded:
         terminal.say("There is no API key, so the embedded cloud is used.")
+    if settings.embedded_misbehaviour:
+        terminal.say(f"It misbehaves on purpose: {settings.embedded_misbehaviour}")
     failures: list[ConfigurationError] = []
     results: list[CallToolResult] = []
 
@@ -74,6 +77,9 @@ def _call_and_print(
         anyio.run(call)
     except* ConfigurationError as group:
         failures += _flatten(group)
+    except* MCPError:
+        if not interrupts.pending:  # a press may close the connection before it cancels the call
+            raise
     if failures:
         raise failures[0]
     if not results:
@@ -121,6 +127,7 @@ async def _send(
     try:
         return await client.call_tool(tool, values, progress_callback=terminal.show_progress)
     except MCPError as error:
+        await anyio.lowlevel.checkpoint_if_cancelled()  # the cancellation closed the connection
         return CallToolResult(content=[TextContent(text=str(error))], is_error=True)
 
 

@@ -92,12 +92,12 @@ def _run(arguments: "argparse.Namespace") -> int:  # noqa: PLR0911 - one return 
 
             return run_completion(arguments)
         case "sandbox":
-            return _run_sandbox(arguments.port)
+            return _run_sandbox(arguments.port, arguments.misbehave)
         case _:
             return _serve(arguments)
 
 
-def _run_sandbox(port: int) -> int:
+def _run_sandbox(port: int, misbehaviour: str) -> int:
     from snapshot_mcp.sandbox.serve import serve  # noqa: PLC0415 - loaded on demand
     from snapshot_mcp.settings.environment import CLOUD_FILE, read_data_folder, read_sandbox_key  # noqa: PLC0415
 
@@ -105,6 +105,7 @@ def _run_sandbox(port: int) -> int:
         port=port,
         database=read_data_folder(os.environ) / CLOUD_FILE,
         api_key=read_sandbox_key(os.environ),
+        misbehaviour=misbehaviour,
     )
     return exit_codes.OK
 
@@ -127,6 +128,10 @@ def _serve(arguments: "argparse.Namespace | None" = None) -> int:
         _print_diagnostic(
             "there is no API key, so the embedded cloud is used."
             " Set SNAPSHOT_MCP_API_KEY to use the real cloud."
+        )
+    if settings.embedded_misbehaviour:
+        _print_diagnostic(
+            f"the embedded cloud misbehaves on purpose: {settings.embedded_misbehaviour}."
         )
     if arguments and http_settings:
         serve_http(settings, http_settings, host=arguments.host, port=arguments.port)

@@ -59,6 +59,12 @@ def build_parser() -> argparse.ArgumentParser:
     call.add_argument("--json", action="store_true", help="print the structured content as JSON")
     sandbox = commands.add_parser("sandbox", help="serve the embedded cloud's REST API")
     sandbox.add_argument("--port", type=_port, default=8080, help="port to listen on (8080)")
+    sandbox.add_argument(
+        "--misbehave",
+        default="",
+        metavar="OPTIONS",
+        help="fail on purpose, such as stale-reads=5,error-500=0.1 (see docs/embedded-cloud.md)",
+    )
     demo = commands.add_parser("demo", help="show the main tools on a new embedded cloud")
     demo.add_argument(
         "--retention", action="store_true", help="show a clean-up by retention rules instead"

@@ -7,6 +7,7 @@ such failure raises `OutcomeUnknownError`, and the write must not be repeated bl
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from http import HTTPStatus
 from typing import Literal, NamedTuple, TypeVar, cast
 
 import anyio
@@ -15,13 +16,20 @@ import httpx
 from snapshot_mcp.cloud.connection import Connection, JsonBody
 from snapshot_mcp.cloud.decoding import JsonDecoder, decode_json
 from snapshot_mcp.cloud.response_errors import error_from_response, outcome_unknown_error
-from snapshot_mcp.cloud.retry import parse_retry_after, retry_until
-from snapshot_mcp.cloud.scheduler import RequestScheduler
+from snapshot_mcp.cloud.retry import (
+    RATE_LIMIT_TIMEOUT_SECONDS,
+    parse_retry_after,
+    retry_until,
+)
+from snapshot_mcp.cloud.scheduler import Exchange, RequestScheduler
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import (
     NOTHING_CHANGED,
+    AnswerTooLargeError,
     CloudError,
+    OutcomeUnknownError,
     ProtocolError,
+    RateLimitedError,
     UnavailableError,
     error_kind,
 )
@@ -34,20 +42,20 @@ MAX_BODY_BYTES = 4 * 1024 * 1024
 size in memory when it is parsed."""
 
 _NOT_SENT_ERRORS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
-# httpx raises InvalidURL or ValueError for an answer with an invalid URL.
-_READ_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, TimeoutError, ValueError)
+_READ_ERRORS = (httpx.HTTPError, httpx.StreamError, TimeoutError)
 
 MAX_READ_TIMEOUTS = 3
-"""Time limit of a read with its retries and waits, as a multiple of the timeout of one call."""
+"""Time limit of a read with its retries and waits, as a multiple of the timeout of one call. A wait
+until the cloud's limit of requests allows another attempt may prolong it."""
 
 logger = logging.getLogger(__name__)
 
 
 class ApiResponse(NamedTuple):
-    """The HTTP status, the JSON value (None if the body is not JSON) and the headers."""
+    """A response after its body was received completely."""
 
     status: int
-    body: object
+    body: bytearray
     headers: httpx.Headers
 
 
@@ -94,22 +102,31 @@ class ApiClient:
             ProtocolError: the body is not JSON, or does not have the expected shape.
         """
         max_seconds = MAX_READ_TIMEOUTS * self._timeout
+        latest_end = anyio.current_time() + RATE_LIMIT_TIMEOUT_SECONDS + self._timeout
 
-        async def attempt() -> ApiResponse:
-            return await self._read_once(path, subject, params, decode)
+        async def attempt() -> object:
+            try:
+                return await self._read_once(path, subject, params, decode)
+            except RateLimitedError:
+                scope.deadline = max(scope.deadline, latest_end)
+                raise
 
         try:
-            with anyio.fail_after(max_seconds):
+            with anyio.fail_after(max_seconds) as scope:
                 if retry:
-                    answer = await retry_until(attempt, self._clock, max_seconds=max_seconds)
+                    body = await retry_until(attempt, self._clock, max_seconds=max_seconds)
                 else:
-                    answer = await attempt()
+                    body = await attempt()
         except TimeoutError as error:
             raise UnavailableError(
                 f"The cloud did not return {subject} within {max_seconds:g} s.",
                 f"{NOTHING_CHANGED} Many requests are waiting, or the cloud is slow; try later.",
             ) from error
-        return parse(answer.body)
+        except UnavailableError as error:
+            if error.answered:
+                self._scheduler.record_failure()  # no attempt had another answer
+            raise
+        return parse(body)
 
     async def _read_once(
         self,
@@ -117,10 +134,10 @@ class ApiClient:
         subject: str,
         params: Mapping[str, str | int] | None,
         decode: JsonDecoder,
-    ) -> ApiResponse:
-        async with self._scheduler.read_slot(), self._scheduler.circuit_guard():
+    ) -> object:
+        async with self._scheduler.read_slot():
             try:
-                answer = await self._send("GET", path, params=params, decode=decode)
+                return await self._exchange("GET", path, subject, params=params, decode=decode)
             except _READ_ERRORS as error:
                 logger.info("a read failed: %s", error_kind(error))
                 raise UnavailableError(
@@ -130,8 +147,6 @@ class ApiClient:
                         error, (*_NOT_SENT_ERRORS, httpx.NetworkError, httpx.ProtocolError)
                     ),
                 ) from error
-            self._raise_on_failure(answer, subject, is_write=False)
-            return answer
 
     def write_slot(self) -> AbstractAsyncContextManager[None]:
         """Wait for a slot for one `write`, which must be sent immediately."""
@@ -153,27 +168,17 @@ class ApiClient:
             OutcomeUnknownError: it was sent, and the answer does not show whether it took effect.
             CloudError: the cloud refused, or could not be reached; nothing was changed.
         """
-        async with self._scheduler.circuit_guard():
-            return await self._write_once(method, path, subject, parse, body)
-
-    async def _write_once(
-        self,
-        method: str,
-        path: str,
-        subject: str,
-        parse: Callable[[object], T],
-        body: JsonBody | None,
-    ) -> T:
         try:
-            answer = await self._send(method, path, body=body)
-            self._raise_on_failure(answer, subject, is_write=True)
-            return parse(answer.body)
+            return parse(await self._exchange(method, path, subject, body=body))
         except _NOT_SENT_ERRORS as error:
             raise UnavailableError(
                 f"The cloud could not be reached ({_describe_failure(error)}).",
                 f"{NOTHING_CHANGED} Try again in a moment.",
                 transient=True,
             ) from error
+        except OutcomeUnknownError:
+            self._scheduler.record_failure()
+            raise
         except CloudError:
             raise
         except ProtocolError as error:
@@ -185,42 +190,66 @@ class ApiClient:
                 subject, _describe_failure(error), may_complete_later=not broken
             ) from error
 
-    async def _send(
+    async def _exchange(
         self,
         method: str,
         path: str,
+        subject: str,
         *,
         params: Mapping[str, str | int] | None = None,
         body: JsonBody | None = None,
         decode: JsonDecoder = decode_json,
+    ) -> object:
+        """Send one request; return the JSON value of a success, raise the error of a failure."""
+        async with self._scheduler.circuit_guard() as exchange:
+            answer = await self._send(exchange, method, path, params, body)
+        if 200 <= answer.status < 300:  # noqa: PLR2004 - HTTP's class of success
+            value = decode(answer.body)
+        else:
+            logger.info("the cloud answered %d", answer.status)
+            value = decode_json(answer.body)
+        retry_after = None
+        if answer.status >= 400:  # noqa: PLR2004 - HTTP's classes of errors
+            retry_after = parse_retry_after(answer.headers.get("retry-after", ""), self._clock)
+        if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+            retry_after = self._scheduler.record_rate_limit(exchange, retry_after)
+        is_write = method != "GET"
+        error = error_from_response(answer.status, value, subject, retry_after, is_write=is_write)
+        if error is not None:
+            raise error
+        return value
+
+    async def _send(
+        self,
+        exchange: Exchange,
+        method: str,
+        path: str,
+        params: Mapping[str, str | int] | None,
+        body: JsonBody | None,
     ) -> ApiResponse:
         with observe_request(method, path) as report_status, anyio.fail_after(self._timeout):
             async with self._connection.stream(method, path, params, body) as response:
                 report_status(response.status_code)
-                if response.headers.get("content-encoding", "identity") != "identity":
-                    raise ProtocolError(
-                        "The cloud's answer has a compression that was not requested."
-                    )
                 received = bytearray()
-                # Read the raw stream: the body is not compressed, so httpx has nothing to decode.
-                async for chunk in cast("httpx.AsyncByteStream", response.stream):
-                    received += chunk
-                    if len(received) > MAX_BODY_BYTES:
-                        raise ProtocolError(
-                            "The cloud's answer exceeds the size limit and was discarded."
-                        )
-                if not response.is_success:
-                    decode = decode_json
-                return ApiResponse(response.status_code, decode(received), response.headers)
+                try:
+                    _require_plain_body(response)
+                    # Read the raw stream: the body is not compressed, so nothing has to be decoded.
+                    async for chunk in cast("httpx.AsyncByteStream", response.stream):
+                        received += chunk
+                        if len(received) > MAX_BODY_BYTES:
+                            raise AnswerTooLargeError(
+                                "The cloud's answer exceeds the size limit and was discarded."
+                            )
+                except ProtocolError:
+                    exchange.status = response.status_code  # the cloud did answer
+                    raise
+                exchange.status = response.status_code
+                return ApiResponse(response.status_code, received, response.headers)
 
-    def _raise_on_failure(self, answer: ApiResponse, subject: str, *, is_write: bool) -> None:
-        retry_after = parse_retry_after(answer.headers.get("retry-after", ""), self._clock)
-        error = error_from_response(
-            answer.status, answer.body, subject, retry_after, is_write=is_write
-        )
-        if error is not None:
-            logger.info("the cloud answered %d", answer.status)
-            raise error
+
+def _require_plain_body(response: httpx.Response) -> None:
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise ProtocolError("The cloud's answer has a compression that was not requested.")
 
 
 def _describe_failure(error: Exception) -> str:

@@ -68,6 +68,14 @@ class CircuitBreaker:
             self._probe_at = now + self._open_seconds
         self._probing = False
 
+    def record_server_error(self, now: float, time_of_day: datetime) -> None:
+        """Record a 5xx answer. It counts only as the result of a probe: a single one is common.
+
+        Source: the vendor's recorded replies: reads fail "intermittently".
+        """
+        if self._probing:
+            self.record_failure(now, time_of_day)
+
     def record_cancellation(self) -> None:
         """Record that a request ended without a result, so another one may probe."""
         self._probing = False

@@ -44,6 +44,13 @@ class RestoreReceipt(NamedTuple):
     contract_rejected: bool
 
 
+class DeletionReceipt(NamedTuple):
+    """The id of a snapshot whose deletion was accepted, and whether the cloud still shows it."""
+
+    snapshot_id: int
+    gone: bool = False
+
+
 class CloudReader:
     """All calls that change nothing. They raise the errors of `ApiClient.read`."""
 
@@ -201,15 +208,15 @@ class CloudWriter:
             {"name": name, "labels": list(labels)},
         )
 
-    async def delete_snapshot(self, snapshot_id: int) -> int:
-        """Delete a snapshot and the image made from it, permanently, and return its id."""
+    async def delete_snapshot(self, snapshot_id: int) -> DeletionReceipt:
+        """Delete a snapshot and the image made from it, permanently."""
         await self._api.write(
             "DELETE",
             f"/core/snapshots/{snapshot_id}",
             f"the deletion of snapshot {snapshot_id}",
             _require_success,
         )
-        return snapshot_id
+        return DeletionReceipt(snapshot_id)
 
 
 _PLURALS = {"snapshots": "snapshots", "instances": "VMs"}

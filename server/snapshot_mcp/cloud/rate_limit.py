@@ -1,4 +1,7 @@
-"""Client-side rate limit: stay below the number of requests that the cloud accepts per minute."""
+"""Client-side rate limit: stay below the number of requests that the cloud accepts per minute.
+
+Other clients at the same address count too, so the cloud may still refuse; then all requests pause.
+"""
 
 from collections.abc import Awaitable
 from typing import Literal, Protocol, cast
@@ -10,12 +13,21 @@ from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.instrumentation import OBSERVER
 
 REQUESTS_PER_MINUTE = 500
-"""Source: the cloud's documentation of its limit, for all requests of an API key."""
+"""Source: the cloud's documentation of its limit, for all requests of a source address."""
 
 RESERVED_FOR_WRITES = 50
 
 MINUTE_MILLISECONDS = 60_000
 _MIN_WAIT_SECONDS = 0.01
+
+MIN_PAUSE_SECONDS = 1.0
+FIRST_PAUSE_SECONDS = 4.0
+MAX_PAUSE_SECONDS = 32.0
+"""Source: the vendor advises to wait at least 1 s, to double it, and to try five times at most. The
+block lasts for the rest of the minute: four pauses from 4 s to 32 s cover it."""
+
+MAX_BLOCK_SECONDS = 60.0
+_MAX_REFUSALS = 10
 
 Budget = Literal["reads", "all"]
 """A write consumes one request of "all"; a read consumes one of "reads" and one of "all"."""
@@ -75,3 +87,41 @@ def try_acquire_from(bucket: AbstractBucket, now_ms: int) -> float:
         return 0
     waiting_ms = cast("int", bucket.waiting(item))
     return max(waiting_ms / 1_000, _MIN_WAIT_SECONDS)
+
+
+class RateLimitBlock:
+    """The pause of all requests after the cloud refused one with 429.
+
+    A pure state machine. Times are seconds of a clock that never goes back.
+    """
+
+    def __init__(self) -> None:
+        self._until = 0.0
+        self._refusals = 0
+
+    def remaining(self, now: float) -> float:
+        """Return the seconds to wait before the next request; 0 if it may be sent."""
+        return max(self._until - now, 0.0)
+
+    def record_refusal(self, sent_at: float, now: float, retry_after: float | None) -> float:
+        """Record a 429 and return the seconds to wait before the next request.
+
+        Args:
+            sent_at: time at which the request was sent.
+            now: the current time.
+            retry_after: seconds to wait according to the cloud, if it says so.
+        """
+        if sent_at >= self._until:  # otherwise it was sent before the pause, with the refused one
+            first = FIRST_PAUSE_SECONDS if retry_after is None else MIN_PAUSE_SECONDS
+            pause = min(first * 2**self._refusals, MAX_PAUSE_SECONDS)
+            self._refusals = min(self._refusals + 1, _MAX_REFUSALS)
+            self._until = now + pause
+        requested = max(retry_after or 0.0, MIN_PAUSE_SECONDS)
+        # A longer pause binds this request only: a mistaken hour must not stop all others.
+        self._until = max(self._until, now + min(requested, MAX_BLOCK_SECONDS))
+        return max(self._until - now, requested)
+
+    def record_answer(self, sent_at: float) -> None:
+        """Record any other answer: the next pause is short again, if the block had ended."""
+        if sent_at >= self._until:
+            self._refusals = 0

@@ -1,8 +1,10 @@
 """Map the cloud's answers to typed errors."""
 
+import math
 from collections.abc import Mapping
 from typing import cast
 
+from snapshot_mcp.cloud.refusal_reasons import UNKNOWN, Reason, recognize_reason
 from snapshot_mcp.core.errors import (
     NOTHING_CHANGED,
     BadRequestError,
@@ -16,17 +18,19 @@ from snapshot_mcp.core.errors import (
     UnauthorizedError,
     UnavailableError,
 )
-from snapshot_mcp.core.sanitize import sanitize
 
 _UNDECIDED_STATUSES = frozenset({408, 425})
 """Refusals after which it is unknown whether the request was processed."""
 
-_TRANSIENT_STATUSES = frozenset({502, 503, 504})
+_PERMANENT_STATUSES = frozenset({501, 505, 511})
+"""Failures of a server or gateway that a retry of a read does not change. It may change all others,
+500 too, according to the vendor's guides."""
+
 _MAY_COMPLETE_LATER_STATUSES = frozenset({408, 502, 504})
 """A gateway sends these for a server behind it, which may still process the request."""
 
 
-def error_from_response(  # noqa: PLR0911 - one return per status
+def error_from_response(
     status: int, body: object, subject: str, retry_after: float | None, *, is_write: bool
 ) -> Exception | None:
     """Return the typed error of an answer; None for a success.
@@ -48,55 +52,59 @@ def error_from_response(  # noqa: PLR0911 - one return per status
                 "The cloud rejected the API key.",
                 f"{NOTHING_CHANGED} Check SNAPSHOT_MCP_API_KEY and restart the server.",
             )
-        case 403:
-            return ForbiddenError(
-                f"The API key lacks the permission for {subject}.",
-                f"{NOTHING_CHANGED} An administrator of the cloud account can grant it.",
-            )
         case 404:
             return _not_found_error(body, subject, is_write=is_write)
-        case 409:
-            return ConflictError(
-                f"The cloud refused {subject}: the object is busy, or the name is already taken.",
-                NOTHING_CHANGED,
-            )
         case 429:
-            return RateLimitedError(
-                "The cloud's limit of requests per minute is reached.",
-                f"{NOTHING_CHANGED} {_retry_advice(retry_after)}",
-                retry_after=retry_after,
-                transient=True,
-            )
-        case _:
-            return _error_for_other_status(status, body, subject, retry_after, is_write=is_write)
-
-
-def _error_for_other_status(
-    status: int, body: object, subject: str, retry_after: float | None, *, is_write: bool
-) -> Exception:
-    match status:
+            return rate_limited_error(retry_after or 0.0)
         case status if 400 <= status < 500 and status not in _UNDECIDED_STATUSES:  # noqa: PLR2004 - the class of refusals
-            return BadRequestError(
-                f"The cloud refused {subject}: {_recognize_reason(body)}.", NOTHING_CHANGED
+            return _refusal(status, body, subject)
+        case _:
+            return _failure(status, subject, retry_after, is_write=is_write)
+
+
+def _refusal(status: int, body: object, subject: str) -> Exception:
+    reason = recognize_reason(status, body)
+    match status:
+        case 403 if reason is None:
+            return ForbiddenError(
+                f"The API key lacks the permission for {subject}, or is limited to another"
+                " environment.",
+                f"{NOTHING_CHANGED} An administrator of the cloud account can grant it.",
             )
-        case status if is_write:
-            return outcome_unknown_error(
-                subject,
-                f"it answered with status {status}",
-                may_complete_later=status < 500 or status in _MAY_COMPLETE_LATER_STATUSES,  # noqa: PLR2004 - the class of the server's own failures
-            )
-        case status if 300 <= status < 400:  # noqa: PLR2004 - the class of redirects
-            return ProtocolError(
-                "The cloud's answer is a redirect, which was not followed.",
-                f"{NOTHING_CHANGED} Check the API URL.",
-            )
-        case status:
-            return UnavailableError(
-                f"The cloud failed on {subject} (status {status}).",
-                f"{NOTHING_CHANGED} {_retry_advice(retry_after)}",
-                retry_after=retry_after,
-                transient=status in _TRANSIENT_STATUSES,
-            )
+        case 409:
+            reason = reason or Reason("the object is busy, or the name is already taken", "")
+            return _refused(ConflictError, subject, reason)
+        case _:
+            return _refused(BadRequestError, subject, reason or UNKNOWN)
+
+
+def _refused(kind: type[CloudError], subject: str, reason: Reason) -> CloudError:
+    return kind(
+        f"The cloud refused {subject}: {reason.words}.",
+        f"{NOTHING_CHANGED} {reason.next_step}".rstrip(),
+    )
+
+
+def _failure(status: int, subject: str, retry_after: float | None, *, is_write: bool) -> Exception:
+    if is_write:
+        return outcome_unknown_error(
+            subject,
+            f"it answered with status {status}",
+            may_complete_later=status < 500 or status in _MAY_COMPLETE_LATER_STATUSES,  # noqa: PLR2004 - the class of the server's own failures
+        )
+    if 300 <= status < 400:  # noqa: PLR2004 - the class of redirects
+        return ProtocolError(
+            "The cloud's answer is a redirect, which was not followed.",
+            f"{NOTHING_CHANGED} Check the API URL.",
+        )
+    return UnavailableError(
+        f"The cloud failed on {subject} (status {status}).",
+        f"{NOTHING_CHANGED} {_retry_advice(retry_after)}",
+        retry_after=retry_after,
+        transient=status in _UNDECIDED_STATUSES
+        or (status >= 500 and status not in _PERMANENT_STATUSES),  # noqa: PLR2004 - as above
+        answered=True,
+    )
 
 
 def _error_in_success(body: object, subject: str) -> Exception | None:
@@ -111,9 +119,12 @@ def _error_in_success(body: object, subject: str) -> Exception | None:
     if status is None or reports_success(status):
         return None
     if status is False or (type(status) is int and status >= 400):  # noqa: PLR2004 - HTTP's classes
-        reason = _recognize_reason(cast("object", body))
+        number = status if status is not False else 400
+        reason = recognize_reason(number, cast("object", body))
+        if reason is not None:
+            return _refused(BadRequestError, subject, reason)
         return CloudError(
-            f"The cloud reports a failure for {subject}: {reason}.",
+            f"The cloud reports a failure for {subject}, and the reason is unknown.",
             "Check the current state before you try again.",
         )
     return ProtocolError(f"The cloud's answer for {subject} does not say whether it succeeded.")
@@ -141,8 +152,9 @@ def _not_found_error(body: object, subject: str, *, is_write: bool) -> Exception
             f"{NOTHING_CHANGED} Check the API URL, and any proxy or gateway.",
         )
     if is_write:
-        sentence = f"The cloud refused {subject}: the object does not exist."
-        return NotFoundError(sentence, NOTHING_CHANGED)
+        missing = "the object does not exist, or belongs to another region"
+        reason = recognize_reason(404, cast("object", body)) or Reason(missing, "")
+        return _refused(NotFoundError, subject, reason)
     if subject.startswith("the "):
         return NotFoundError(
             f"The cloud has no API call for {subject}.",
@@ -162,30 +174,17 @@ def outcome_unknown_error(
     )
 
 
-_REASONS: Mapping[str, str] = {
-    "currently being used to create a snapshot": "the VM is busy with a snapshot",
-    "not ready to be": "the snapshot is not ready",
-    "already has the image": "the snapshot already has an image",
-    "does not exist": "an object that it needs does not exist",
-    "already exist": "the name is already taken",
-    "is being created": "it is still being created",
-}
-
-
-def _recognize_reason(body: object) -> str:
-    """Return a reason in our own words: the cloud's text is recognized, never relayed."""
-    message = _remote_message(body).lower()
-    return next(
-        (reason for fragment, reason in _REASONS.items() if fragment in message),
-        "the reason is unknown",
+def rate_limited_error(seconds: float) -> RateLimitedError:
+    """Return the error of a request that the cloud refuses for some seconds, as all others."""
+    return RateLimitedError(
+        "The cloud's limit of requests per minute is reached.",
+        f"{NOTHING_CHANGED} {_retry_advice(seconds)}",
+        retry_after=seconds,
+        transient=True,
     )
 
 
-def _remote_message(body: object) -> str:
-    """Return the cloud's message about a failure, sanitized. It must not be shown."""
-    message = cast("Mapping[str, object]", body).get("message") if isinstance(body, Mapping) else ""
-    return sanitize(message).text if isinstance(message, str) else ""
-
-
 def _retry_advice(retry_after: float | None) -> str:
-    return "Try again in a moment." if retry_after is None else f"Try again in {retry_after:.0f} s."
+    if retry_after is None:
+        return "Try again in a moment."
+    return f"Try again in {math.ceil(retry_after)} s."

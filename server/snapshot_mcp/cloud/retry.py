@@ -12,11 +12,12 @@ from tenacity import (
     AttemptManager,
     RetryCallState,
     retry_if_exception,
+    wait_random,
     wait_random_exponential,
 )
 
 from snapshot_mcp.core.clock import Clock
-from snapshot_mcp.core.errors import CloudError
+from snapshot_mcp.core.errors import CloudError, RateLimitedError
 from snapshot_mcp.core.instrumentation import RETRY_COUNT
 from snapshot_mcp.core.request_context import current_caller
 
@@ -27,8 +28,15 @@ MIN_DELAY_SECONDS = 0.5
 MAX_DELAY_SECONDS = 8.0
 MAX_RETRY_AFTER_SECONDS = 86_400.0
 
+MAX_RATE_LIMIT_ATTEMPTS = 5
+RATE_LIMIT_TIMEOUT_SECONDS = 65.0
+"""Time limit for waiting until the cloud's limit of requests allows another attempt. It covers the
+longest block, a minute; the other time limits do not include it."""
+
 # Full jitter: a random pause up to a limit that doubles, so that clients do not retry in step.
 _jitter = wait_random_exponential(multiplier=MIN_DELAY_SECONDS, max=MAX_DELAY_SECONDS)
+# The pause after a 429 is exact and shared by all requests; spread them out at its end.
+_spread = wait_random(0.0, 1.0)
 
 
 async def retry_until(
@@ -39,7 +47,8 @@ async def retry_until(
     Args:
         attempt: raises a CloudError that is `transient` if a retry may work.
         clock: source of time.
-        max_seconds: no attempt starts after this time, and no pause that would end after it.
+        max_seconds: no attempt starts after this time, and no pause that would end after it. After
+            a 429 it is at least `RATE_LIMIT_TIMEOUT_SECONDS`.
 
     Raises:
         CloudError: the error of the last attempt, with the cloud's `retry_after`.
@@ -51,11 +60,15 @@ async def retry_until(
         # Nearly every attempt succeeds, so only failures pay for the overhead of tenacity.
         if not error.transient:
             raise
-        return await _retry(attempt, error, clock, deadline=started + max_seconds)
+        return await _retry(attempt, error, clock, started, max_seconds)
 
 
 async def _retry(
-    attempt: Callable[[], Awaitable[T]], first_error: CloudError, clock: Clock, *, deadline: float
+    attempt: Callable[[], Awaitable[T]],
+    first_error: CloudError,
+    clock: Clock,
+    started: float,
+    max_seconds: float,
 ) -> T:
     past_errors = iter([first_error])
     retry_numbers = count(1)
@@ -69,7 +82,7 @@ async def _retry(
         finally:
             RETRY_COUNT.reset(token)
 
-    return await _build_retrying(clock, deadline)(next_attempt)
+    return await _build_retrying(clock, started, max_seconds)(next_attempt)
 
 
 def retry_attempts(clock: Clock, *, max_seconds: float) -> AsyncRetrying:
@@ -82,7 +95,7 @@ def retry_attempts(clock: Clock, *, max_seconds: float) -> AsyncRetrying:
         clock: source of time.
         max_seconds: as in `retry_until`.
     """
-    return _build_retrying(clock, clock.monotonic() + max_seconds)
+    return _build_retrying(clock, clock.monotonic(), max_seconds)
 
 
 @contextmanager
@@ -95,10 +108,14 @@ def count_retries(attempt: AttemptManager) -> Generator[None]:
         RETRY_COUNT.reset(token)
 
 
-def _build_retrying(clock: Clock, deadline: float) -> AsyncRetrying:
+def _build_retrying(clock: Clock, started: float, max_seconds: float) -> AsyncRetrying:
     def should_stop(state: RetryCallState) -> bool:
-        too_late = clock.monotonic() + state.upcoming_sleep > deadline
-        return too_late or state.attempt_number >= MAX_ATTEMPTS
+        limit, max_attempts = max_seconds, MAX_ATTEMPTS
+        if isinstance(_error_of(state), RateLimitedError):
+            limit = max(max_seconds, RATE_LIMIT_TIMEOUT_SECONDS)
+            max_attempts = MAX_RATE_LIMIT_ATTEMPTS
+        too_late = clock.monotonic() + state.upcoming_sleep > started + limit
+        return too_late or state.attempt_number >= max_attempts
 
     return AsyncRetrying(
         retry=retry_if_exception(_is_transient),
@@ -131,9 +148,15 @@ def _is_transient(error: BaseException) -> bool:
 
 
 def _wait_seconds(state: RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome else None
+    error = _error_of(state)
     retry_after = error.retry_after if isinstance(error, CloudError) else None
+    if isinstance(error, RateLimitedError):
+        return (retry_after or 0.0) + _spread(state)
     return max(_jitter(state), retry_after or 0.0)
+
+
+def _error_of(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
 
 
 async def _sleep(clock: Clock, seconds: float) -> None:

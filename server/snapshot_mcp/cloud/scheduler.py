@@ -1,22 +1,33 @@
-"""Request scheduling: limit concurrency and rate, and send nothing during an outage.
+"""Request scheduling: limit concurrency and rate, and send nothing while the cloud accepts nothing.
 
 Writes have their own slots and a reserved part of the rate limit, so reads cannot block them.
 """
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
 
 import anyio
 
 from snapshot_mcp.cloud.circuit_breaker import CircuitBreaker, Outage
 from snapshot_mcp.cloud.fair_queue import FairSemaphore
-from snapshot_mcp.cloud.rate_limit import Budget, LocalRateLimiter, RateLimiter
+from snapshot_mcp.cloud.rate_limit import Budget, LocalRateLimiter, RateLimitBlock, RateLimiter
+from snapshot_mcp.cloud.response_errors import rate_limited_error
 from snapshot_mcp.core.clock import Clock
-from snapshot_mcp.core.errors import NOTHING_CHANGED, OutcomeUnknownError, UnavailableError
+from snapshot_mcp.core.errors import NOTHING_CHANGED, UnavailableError
 from snapshot_mcp.core.request_context import current_caller
 
 MAX_CONCURRENT_READS = 8
 MAX_CONCURRENT_WRITES = 2
+
+
+@dataclass
+class Exchange:
+    """One request: the time at which it was sent, and the status of the answer, if there is one."""
+
+    sent_at: float
+    status: int | None = None
 
 
 class RequestScheduler:
@@ -37,6 +48,7 @@ class RequestScheduler:
         self._clock = clock
         self._circuit_breaker = circuit_breaker
         self._rate_limiter = rate_limiter or LocalRateLimiter(clock)
+        self._block = RateLimitBlock()
         self._read_slots = FairSemaphore(MAX_CONCURRENT_READS)
         self._write_slots = FairSemaphore(MAX_CONCURRENT_WRITES)
 
@@ -46,7 +58,9 @@ class RequestScheduler:
 
         Raises:
             UnavailableError: the cloud is down, or too many requests are waiting; nothing was sent.
+            RateLimitedError: the cloud refuses all requests for some seconds; nothing was sent.
         """
+        self._raise_if_blocked()
         async with self._read_slots.slot(current_caller().client_id):
             await self._wait_for_permission("reads", "all")
             yield
@@ -57,31 +71,64 @@ class RequestScheduler:
 
         Raises:
             UnavailableError: as in `read_slot`.
+            RateLimitedError: as in `read_slot`.
         """
+        self._raise_if_blocked()
         async with self._write_slots.slot(current_caller().client_id):
             await self._wait_for_permission("all")
             yield
 
     @asynccontextmanager
-    async def circuit_guard(self) -> AsyncGenerator[None]:
+    async def circuit_guard(self) -> AsyncGenerator[Exchange]:
         """Wrap one request and its answer, and report the result to the circuit breaker.
+
+        The body sets the status of the answer. An exception means that there was no answer.
 
         Raises:
             UnavailableError: the cloud is down; nothing was sent.
+            RateLimitedError: as in `read_slot`.
         """
+        self._raise_if_blocked()
         _raise_if_down(self._circuit_breaker.admit(self._clock.monotonic()))
+        exchange = Exchange(self._clock.monotonic())
         try:
-            yield
-        except (UnavailableError, OutcomeUnknownError):
-            self._circuit_breaker.record_failure(self._clock.monotonic(), self._clock.now())
-            raise
+            yield exchange
         except anyio.get_cancelled_exc_class():
             self._circuit_breaker.record_cancellation()
             raise
-        except BaseException:
-            self._circuit_breaker.record_success()
+        except Exception:
+            if exchange.status is None:
+                self.record_failure()
             raise
+        finally:
+            if exchange.status is not None:
+                self._record_status(exchange, exchange.status)
+
+    def record_failure(self) -> None:
+        """Report to the circuit breaker that the cloud does not answer, or fails persistently."""
+        self._circuit_breaker.record_failure(self._clock.monotonic(), self._clock.now())
+
+    def record_rate_limit(self, exchange: Exchange, retry_after: float | None) -> float:
+        """Pause all requests after a 429, and return the seconds until the next may be sent.
+
+        Args:
+            exchange: the refused request.
+            retry_after: seconds to wait according to the cloud, if it says so.
+        """
+        return self._block.record_refusal(exchange.sent_at, self._clock.monotonic(), retry_after)
+
+    def _record_status(self, exchange: Exchange, status: int) -> None:
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            self._circuit_breaker.record_server_error(self._clock.monotonic(), self._clock.now())
+            return
         self._circuit_breaker.record_success()
+        if status != HTTPStatus.TOO_MANY_REQUESTS:
+            self._block.record_answer(exchange.sent_at)
+
+    def _raise_if_blocked(self) -> None:
+        seconds = self._block.remaining(self._clock.monotonic())
+        if seconds:
+            raise rate_limited_error(seconds)
 
     async def _wait_for_permission(self, *budgets: Budget) -> None:
         # Check for an outage before waiting, so that no request queues for a cloud that is down.

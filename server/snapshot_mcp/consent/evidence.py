@@ -11,6 +11,19 @@ Evidence = Literal["arguments", "person", "panel"]
 """
 
 
+class Question(NamedTuple):
+    """A question to a person.
+
+    Attributes:
+        text: its text.
+        identity: equal in every round of one call, although details of the text that change all
+            the time, such as a price, may differ. An answer counts for this identity only.
+    """
+
+    text: str
+    identity: str
+
+
 class ApprovalAnswer(NamedTuple):
     """The answer of a person.
 
@@ -46,11 +59,11 @@ class Approver(Protocol):
         """The name of the client program, as it calls itself; may be empty."""
         ...
 
-    def has_answered(self, question: str) -> bool:
+    def has_answered(self, question: Question) -> bool:
         """Return whether the answer to this question came with the call."""
         ...
 
-    async def ask(self, question: str) -> ApprovalAnswer:
+    async def ask(self, question: Question) -> ApprovalAnswer:
         """Ask the question, or return the answer that came with the call.
 
         The `action` of the answer says whether there is none; this is not an error.

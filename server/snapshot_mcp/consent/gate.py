@@ -8,7 +8,8 @@ The checks of a commit come in this order:
 4. The confirmation words are those of the plan.
 5. The person approves, if the client can ask one.
 
-Then the attempt is recorded, the write is sent, and its outcome is recorded.
+Then the third check is made again, the attempt is recorded, the write is sent, and its outcome is
+recorded. If the cloud does not accept the write yet, each repetition begins with that check.
 """
 
 import hmac
@@ -21,15 +22,21 @@ from typing import Literal, NamedTuple, TypeVar, cast
 import anyio
 
 from snapshot_mcp.cloud.client import CloudReader, CloudWriter
-from snapshot_mcp.consent.evidence import ApprovalAnswer, Approver, Evidence, approves_in_panel
+from snapshot_mcp.consent.evidence import (
+    ApprovalAnswer,
+    Approver,
+    Evidence,
+    Question,
+    approves_in_panel,
+)
 from snapshot_mcp.consent.plan_tokens import Intent, Plan, PlanTokens, digest
 from snapshot_mcp.consent.target import ApprovalSubject
-from snapshot_mcp.consent.write import Write
+from snapshot_mcp.consent.write import SendCheck, Write
 from snapshot_mcp.consent.write_once import WriteOnce
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import NOTHING_CHANGED, LedgerError, RefusedError
 from snapshot_mcp.ledger.base import Ledger
-from snapshot_mcp.ledger.chain import Argument, Attempt, Event, RateLimit
+from snapshot_mcp.ledger.chain import CLOUD, Argument, Attempt, Event, RateLimit
 from snapshot_mcp.settings.environment import Consent
 
 T = TypeVar("T")
@@ -165,7 +172,7 @@ class Gate:
         )
         attempt = self._attempt(plan_id, intent, "arguments", approver)
         if recorded is not None:
-            attempt = attempt._replace(arguments=recorded)
+            attempt = attempt._replace(arguments={**recorded, CLOUD: self._tokens.cloud})
         await self._ledger.record("planned", attempt, target.summary)
         nonce = self._tokens.panel_nonce(plan_id) if approver.has_panel else None
         return {
@@ -175,19 +182,29 @@ class Gate:
             "panel_nonce": nonce,
         }
 
-    async def planned_arguments(self, plan: Plan, name: str) -> list[str]:
+    async def planned_list(self, plan: Plan, name: str) -> list[str] | None:
         """Return the list that the ledger's row of `plan` holds under `name`.
 
-        The plan's state is the digest of that list, so a list that was altered is detected.
+        The plan's state is the digest of that list. If the list is missing or was altered, the
+        result is None.
 
         Raises:
-            RefusedError: the list is missing or was altered.
             LedgerError: the ledger cannot be read.
         """
         rows = await self._ledger.rows(attempt=plan.id, event="planned")
         arguments = cast("dict[str, object]", json.loads(rows[0].arguments)) if rows else {}
         values = cast("list[str]", arguments.get(name))
-        if digest(values) != plan.state:
+        return values if digest(values) == plan.state else None
+
+    async def planned_arguments(self, plan: Plan, name: str) -> list[str]:
+        """Return the list of `planned_list`.
+
+        Raises:
+            RefusedError: the list is missing or was altered.
+            LedgerError: the ledger cannot be read.
+        """
+        values = await self.planned_list(plan, name)
+        if values is None:
             raise RefusedError(
                 "The ledger's record of this plan is missing or was altered.",
                 f"{NOTHING_CHANGED} Make a new plan.",
@@ -229,7 +246,7 @@ class Gate:
         _require_agreement(answer, target.confirm_with)
         return "person"
 
-    async def _ask(self, asked: Attempt, question: str, approver: Approver) -> ApprovalAnswer:
+    async def _ask(self, asked: Attempt, question: Question, approver: Approver) -> ApprovalAnswer:
         """Ask, and record it if the question reached the client, even if no answer comes."""
         try:
             answer = await approver.ask(question)
@@ -250,9 +267,17 @@ class Gate:
         Raises:
             RefusedError: the plan expired while the person was answering.
         """
-        self._tokens.check_expiry(plan)
+        self.check_expiry(plan)
         attempt = self._attempt(plan.id, intent, evidence, approver)
         return Permit(attempt._replace(plan=plan.id))
+
+    def check_expiry(self, plan: Plan) -> None:
+        """Check that a plan has not expired.
+
+        Raises:
+            RefusedError: it has.
+        """
+        self._tokens.check_expiry(plan)
 
     def permit_without_plan(self, intent: Intent, approver: Approver) -> Permit:
         """Return the permission for a write that destroys nothing and bills no VM."""
@@ -266,7 +291,7 @@ class Gate:
                 id=f"{batch.id}.{intent.target}",
                 tool=intent.tool,
                 target=intent.target,
-                arguments={"plan": batch.id},
+                arguments={"plan": batch.id, CLOUD: self._tokens.cloud},
             )
         )
 
@@ -321,9 +346,9 @@ class Gate:
         except LedgerError:
             logger.exception("batch %s ended but could not be recorded", permit.attempt.id)
 
-    async def send(self, permit: Permit, write: Write[T]) -> T:
+    async def send(self, permit: Permit, write: Write[T], check: SendCheck) -> T:
         """Send a permitted write, as `WriteOnce.send`."""
-        return await self._write_once.send(permit.attempt, write)
+        return await self._write_once.send(permit.attempt, write, check)
 
     async def _record_refusal(
         self, intent: Intent, plan_token: str, approver: Approver, error: RefusedError
@@ -342,7 +367,7 @@ class Gate:
             attempt_id,
             intent.tool,
             intent.target,
-            intent.arguments,
+            {**intent.arguments, CLOUD: self._tokens.cloud},
             self._principal(),
             evidence,
             approver.client,

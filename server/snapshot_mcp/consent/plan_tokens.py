@@ -61,7 +61,7 @@ class PlanTokens:
         key: returns the signing key; called at each use, so that the start of the server does not
             read it.
         principal: returns the current principal.
-        cloud: address of the cloud that the plans are for.
+        cloud: the cloud that the plans are for, as the ledger names it.
         now: returns the current time.
     """
 
@@ -75,7 +75,7 @@ class PlanTokens:
     ) -> None:
         self._key = key
         self._principal = principal
-        self._cloud = cloud
+        self.cloud = cloud
         self._now = now
 
     def issue(self, plan_id: str, intent: Intent, state: str) -> tuple[str, datetime]:
@@ -138,7 +138,7 @@ class PlanTokens:
             raise RefusedError("This plan has expired.", _PLAN_AGAIN)
 
     def _audience(self) -> str:
-        return digest([self._principal(), self._cloud])
+        return digest([self._principal(), self.cloud])
 
     def _verify_signature(self, token: str) -> dict[str, str | int | float]:
         import jwt  # noqa: PLC0415 - as in `issue`

@@ -1,11 +1,21 @@
 """The target of a plan as it is now: one snapshot, or a batch of snapshots."""
 
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
+from snapshot_mcp.consent.evidence import Question
 from snapshot_mcp.consent.plan_tokens import digest
 from snapshot_mcp.consent.question import build_question, plan_facts
+from snapshot_mcp.core.sanitize import cell_text, quoted
 from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.models.snapshots import BlastRadius
+
+_MAX_TEXT_LENGTH = 100
+_MAX_LABELS = 8
+_NONE = "none"
+_LAST_COPY = "last ready snapshot of its VM"
+_VM_STATUS = "its VM"
+_VM_DELETED = "deleted"
 
 
 class ApprovalSubject(Protocol):
@@ -22,8 +32,8 @@ class ApprovalSubject(Protocol):
         ...
 
     @property
-    def question(self) -> str:
-        """The question to the person; the same in every round of one call."""
+    def question(self) -> Question:
+        """The question to the person."""
         ...
 
     @property
@@ -36,19 +46,24 @@ class Target(NamedTuple):
     """One snapshot that is about to be deleted or restored.
 
     Attributes:
-        state: digest of everything that must not change between plan and commit.
+        facts: everything that must not change between plan and commit, as "name: value".
         confirm_with: the confirmation words.
         radius: what the write would affect.
     """
 
-    state: str
+    facts: list[str]
     confirm_with: str
     radius: BlastRadius
 
     @property
-    def question(self) -> str:
+    def state(self) -> str:
+        """Digest of the facts."""
+        return digest(self.facts)
+
+    @property
+    def question(self) -> Question:
         """The question to the person."""
-        return build_question(self.radius, self.confirm_with)
+        return Question(build_question(self.radius, self.confirm_with), self.state)
 
     @property
     def summary(self) -> str:
@@ -61,7 +76,7 @@ class BatchTarget(NamedTuple):
 
     state: str
     confirm_with: str
-    question: str
+    question: Question
     summary: str
 
 
@@ -71,11 +86,71 @@ def snapshot_target(snapshot: Snapshot, radius: BlastRadius) -> Target:
     The confirmation words are the name of the snapshot, or its id if the name is not plain text.
     """
     words = snapshot.name if snapshot.name_is_plain else str(snapshot.id)
-    return Target(_state_digest(snapshot, radius), words, radius)
+    facts = [f"{name}: {value}" for name, value in _facts(snapshot, radius)]
+    return Target(facts, words, radius)
 
 
-def _state_digest(snapshot: Snapshot, radius: BlastRadius) -> str:
-    # The blast radius is part of the state, because the deletion of a sibling can make an unchanged
-    # snapshot the last copy of its VM. The age is left out, because it always changes.
-    radius_facts = radius.model_dump(mode="json", exclude={"age_days"})
-    return digest([radius_facts, snapshot.status, str(snapshot.updated_at), snapshot.altered])
+def describe_changes(planned: Sequence[str], current: Sequence[str]) -> str:
+    """Return what differs between the facts of a plan and the current ones, in one line."""
+    before, now = (dict(fact.split(": ", 1) for fact in facts) for facts in (planned, current))
+    changes = [
+        _describe_change(name, before.get(name, _NONE), now.get(name, _NONE))
+        for name in before | now
+        if before.get(name) != now.get(name)
+    ]
+    return "; ".join(changes)
+
+
+def _facts(snapshot: Snapshot, radius: BlastRadius) -> Iterator[tuple[str, str]]:
+    # Everything that the person approves: the target itself, and the reasons for caution. Not the
+    # number of its siblings, so that the snapshots of one VM can be deleted in any order, each with
+    # its own plan; and neither ages nor prices, which change all the time.
+    yield "name", _text(snapshot.name)
+    yield "status", cell_text(snapshot.status)
+    yield "size", f"{cell_text(snapshot.size)} GB"
+    yield "taken", str(snapshot.created_at or "?")
+    yield "updated", str(snapshot.updated_at or "?")
+    yield "VM", f"{cell_text(snapshot.vm_id)} {_text(snapshot.vm_name)}"
+    yield "labels", _labels(snapshot.labels)
+    yield "description", _text(snapshot.description)
+    yield "altered fields", ", ".join(snapshot.altered or ()) or _NONE
+    if radius.new_vm_name is None:
+        yield _LAST_COPY, _yes_or_no(radius.last_ready_of_vm)
+        yield _VM_STATUS, _VM_DELETED if radius.vm_gone else "not known to be deleted"
+        yield "image", radius.derived_image or _NONE
+    else:
+        yield "new VM", _text(radius.new_vm_name)
+        yield "flavor", _text(radius.flavor)
+        yield "GPUs", _text(radius.gpus)
+        yield "region", _text(radius.region)
+
+
+def _text(text: str | None) -> str:
+    """Return text of others in quotation marks. A long one is cut, and its digest added."""
+    if not text:
+        return _NONE
+    if len(text) <= _MAX_TEXT_LENGTH:
+        return quoted(text)
+    return f"{quoted(text[:_MAX_TEXT_LENGTH] + '…')} ({digest(text)})"
+
+
+def _labels(labels: Sequence[str]) -> str:
+    ordered = sorted(labels)
+    shown = ", ".join(map(_text, ordered[:_MAX_LABELS])) or _NONE
+    more = len(ordered) - _MAX_LABELS
+    return f"{shown} and {more} more ({digest(ordered)})" if more > 0 else shown
+
+
+def _yes_or_no(answer: bool | None) -> str:  # noqa: FBT001 - a fact with an unknown value
+    return "unknown" if answer is None else "yes" if answer else "no"
+
+
+_SENTENCES = {
+    (_LAST_COPY, "yes"): f"it is now the {_LAST_COPY}",
+    (_LAST_COPY, "no"): f"it is no longer the {_LAST_COPY}",
+    (_VM_STATUS, _VM_DELETED): "its VM is deleted now",
+}
+
+
+def _describe_change(name: str, before: str, now: str) -> str:
+    return _SENTENCES.get((name, now), f"{name} {before} -> {now}")

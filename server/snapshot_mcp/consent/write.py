@@ -1,23 +1,23 @@
 """The interface of a write: one change in the cloud, as the gate and crash recovery use it."""
 
-from collections.abc import Awaitable
-from typing import ClassVar, Protocol, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
 
-from snapshot_mcp.cloud.client import CloudReader, CloudWriter
+from snapshot_mcp.cloud.client import CloudReader, CloudWriter, RestoreReceipt
 from snapshot_mcp.consent.plan_tokens import Intent
+from snapshot_mcp.models.cloud import CustomImage, Snapshot
 
 T_co = TypeVar("T_co", covariant=True)
 
+SendCheck = Callable[[], Awaitable[None]]
+"""Checks that a write is possible, allowed and still approved.
+
+It runs before each request, and raises a RefusedError if the write must not be sent.
+"""
+
 
 class Write(Protocol[T_co]):
-    """One change in the cloud. The classes are in `operations`, one file for each tool.
-
-    Attributes:
-        matches_by_name_only: `find_effect` compares only names, so another client may have made
-            what it finds.
-    """
-
-    matches_by_name_only: ClassVar[bool]
+    """One change in the cloud. The classes are in `operations`, one file for each tool."""
 
     @property
     def intent(self) -> Intent:
@@ -31,3 +31,18 @@ class Write(Protocol[T_co]):
     def find_effect(self, reader: CloudReader) -> Awaitable[T_co | None]:
         """Return the result of the write, or None while the cloud does not show its effect."""
         ...
+
+    def is_certain(self, effect: object) -> bool:
+        """Return whether a result of `find_effect` cannot be the work of another client."""
+        ...
+
+
+def created_id(result: object) -> int | None:
+    """Return the id of the snapshot, VM or image that a write created, if its result has one."""
+    match result:
+        case Snapshot(id=number) | CustomImage(id=number):
+            return number
+        case RestoreReceipt(virtual_machine=vm):
+            return vm.id
+        case _:
+            return None

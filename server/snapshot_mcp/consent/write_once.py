@@ -9,22 +9,26 @@ import anyio
 
 from snapshot_mcp.cloud.client import CloudReader, CloudWriter
 from snapshot_mcp.cloud.retry import count_retries, retry_attempts
-from snapshot_mcp.consent.reconcile import find_effect
-from snapshot_mcp.consent.write import Write
+from snapshot_mcp.consent.reconcile import RECONCILE_TIMEOUT_SECONDS, find_effect
+from snapshot_mcp.consent.write import SendCheck, Write, created_id
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import (
+    NOTHING_CHANGED,
     BadRequestError,
     CloudError,
     ConflictError,
     LedgerError,
+    NotAcceptedError,
     NotDoneError,
     NotFoundError,
     OutcomeUnknownError,
+    ProtocolError,
+    RefusedError,
     SnapshotMcpError,
     error_kind,
 )
 from snapshot_mcp.ledger.base import Ledger
-from snapshot_mcp.ledger.chain import Attempt, Event, RateLimit
+from snapshot_mcp.ledger.chain import Attempt, Event, RateLimit, with_result
 
 T = TypeVar("T")
 
@@ -38,6 +42,7 @@ logger = logging.getLogger(__name__)
 class _Submission(Generic[T]):
     attempt: Attempt
     write: Write[T]
+    check: SendCheck
     start_recorded: bool = False
     end_recorded: bool = False
 
@@ -67,27 +72,29 @@ class WriteOnce:
         self._limits = limits
         self._clock = clock
 
-    async def send(self, attempt: Attempt, write: Write[T]) -> T:  # pyright: ignore[reportReturnType] - the loop ends with a result or an error
-        """Record the attempt, send the write, and record what happened.
+    async def send(self, attempt: Attempt, write: Write[T], check: SendCheck) -> T:  # pyright: ignore[reportReturnType] - the loop ends with a result or an error
+        """Check the write, record the attempt, send it, and record what happened.
 
         If the caller is cancelled before the request leaves, nothing is sent. After that, the
         request is completed (within the limits of one HTTP call and of the reconciliation) and
         recorded before the cancellation takes effect. Only a request that the cloud did not accept
-        is repeated.
+        is repeated, and the repetition begins with the check.
 
         Args:
             attempt: the ledger's description of the write.
             write: the write.
+            check: runs before each request, when nothing else has to be waited for.
 
         Raises:
-            RefusedError: this attempt was sent before, perhaps by another process, or the rate
-                limit of its tool is reached.
+            RefusedError: as `check`, or this attempt was sent before, perhaps by another process,
+                or the rate limit of its tool is reached; nothing was sent.
             LedgerError: the attempt could not be recorded, so it was not sent.
+            NotAcceptedError: the cloud had not accepted it when `check` refused it.
             NotDoneError: it was sent and failed, and the cloud shows that it had no effect.
             OutcomeUnknownError: it was sent, and its effect is not known.
             CloudError: the cloud refused it, or is down.
         """
-        submission = _Submission(attempt, write)
+        submission = _Submission(attempt, write, check)
         try:
             async for retry in retry_attempts(self._clock, max_seconds=RETRY_TIMEOUT_SECONDS):
                 with retry, count_retries(retry):
@@ -99,9 +106,21 @@ class WriteOnce:
 
     async def _send_once(self, submission: _Submission[T]) -> T:  # pyright: ignore[reportReturnType] - a shielded scope swallows nothing
         async with self._writer.write_slot():
+            await self._check(submission)
             with anyio.CancelScope(shield=True):
                 await self._record_start(submission)
                 return await self._send_and_record(submission)
+
+    async def _check(self, submission: _Submission[T]) -> None:
+        try:
+            await submission.check()
+        except (RefusedError, NotFoundError) as error:
+            if submission.start_recorded:
+                raise _not_accepted_error(error) from error
+            raise
+        except CloudError as error:
+            error.transient = False  # each read was repeated already
+            raise
 
     async def _record_start(self, submission: _Submission[T]) -> None:
         if not submission.start_recorded:
@@ -123,13 +142,13 @@ class WriteOnce:
             await self._record_end("unknown", submission, error_kind(error))
             raise
         else:
-            await self._record_end("done", submission)
+            await self._record_done(submission, result)
         return result
 
     async def _reconcile(self, submission: _Submission[T], error: OutcomeUnknownError) -> T:
         lookup = await find_effect(submission.write, self._reader, self._clock)
         if lookup.effect is not None:
-            await self._record_end("done", submission, "settled: the cloud shows it")
+            await self._record_done(submission, lookup.effect, "settled: the cloud shows it")
             return lookup.effect
         if not lookup.conclusive or error.may_complete_later:
             await self._record_end("unknown", submission, error.args[0])
@@ -145,9 +164,12 @@ class WriteOnce:
         # If a proxy sent the request twice, the refusal may answer only the second one.
         lookup = await find_effect(submission.write, self._reader, self._clock, ())
         if lookup.conclusive and lookup.effect is None:
+            if isinstance(error, ConflictError):
+                await self._explain_conflict(submission)
             raise error
-        if lookup.effect is not None and not submission.write.matches_by_name_only:
-            await self._record_end("done", submission, "settled: refused, but the cloud shows it")
+        if lookup.effect is not None and submission.write.is_certain(lookup.effect):
+            reason = "settled: refused, but the cloud shows it"
+            await self._record_done(submission, lookup.effect, reason)
             return lookup.effect
         await self._record_end("unknown", submission, "refused, but it may have taken effect")
         state = "shows its effect" if lookup.conclusive else "cannot be checked"
@@ -155,14 +177,27 @@ class WriteOnce:
             f"The cloud refused the request but {state}: a proxy may have sent it twice, or another"
             " client made the same change at this moment.",
             "Check the current state first; do not repeat it.",
+            effect_visible=lookup.effect is not None,
         ) from error
+
+    async def _explain_conflict(self, submission: _Submission[T]) -> None:
+        """Raise an error with the reason for a conflict, if the cloud's current state shows it."""
+        try:
+            with anyio.move_on_after(RECONCILE_TIMEOUT_SECONDS):
+                await submission.check()
+        except (RefusedError, NotFoundError) as reason:
+            raise _not_accepted_error(reason) from reason
+        except (CloudError, ProtocolError):
+            return  # the cloud's refusal is still an answer
 
     async def _record_failure(self, submission: _Submission[T], error: BaseException) -> None:
         """Record that an attempt ended without effect, if its start was recorded."""
         if submission.start_recorded and not submission.end_recorded:
-            expected = isinstance(error, SnapshotMcpError)
-            reason = error_kind(error) if expected else "cancelled"
-            await self._record_end("failed", submission, reason)
+            await self._record_end("failed", submission, _failure_reason(error))
+
+    async def _record_done(self, submission: _Submission[T], result: T, reason: str = "") -> None:
+        submission.attempt = with_result(submission.attempt, created_id(result))
+        await self._record_end("done", submission, reason)
 
     async def _record_end(self, event: Event, submission: _Submission[T], reason: str = "") -> None:
         submission.end_recorded = True
@@ -173,3 +208,16 @@ class WriteOnce:
             logger.exception(
                 "attempt %s ended as %s but could not be recorded", submission.attempt.id, event
             )
+
+
+def _not_accepted_error(reason: SnapshotMcpError) -> NotAcceptedError:
+    return NotAcceptedError(
+        f"Changed before the cloud accepted it: {reason.args[0]}",
+        reason.next_step or NOTHING_CHANGED,
+    )
+
+
+def _failure_reason(error: BaseException) -> str:
+    if isinstance(error, NotAcceptedError):
+        return str(error.args[0])
+    return error_kind(error) if isinstance(error, SnapshotMcpError) else "cancelled"

@@ -3,17 +3,20 @@
 SnapshotMcpError
 ├── ConfigurationError       the settings are invalid, so the server does not start
 ├── RefusedError             this server refused the request; nothing was sent
+│   └── TargetChangedError   the facts of the approved plan have changed
 ├── CloudError               the cloud did not do what was requested
 │   ├── BadRequestError      it rejected the request (400, 405, 406, 422)
 │   ├── UnauthorizedError    it rejected the API key (401)
 │   ├── ForbiddenError       the API key lacks the permission (403)
 │   ├── NotFoundError        the object does not exist (404)
-│   ├── ConflictError        the object is busy, or its name is taken (409)
+│   ├── ConflictError        the object is busy or in use, or its name is taken (409)
 │   ├── RateLimitedError     too many requests per minute (429)
 │   ├── UnavailableError     no usable answer; nothing was changed
 │   ├── OutcomeUnknownError  a write was sent; whether it took effect is unknown
+│   ├── NotAcceptedError     a write was not accepted, and is not allowed or approved any more
 │   └── NotDoneError         a write was sent and failed; the cloud shows no effect
 ├── ProtocolError            the cloud's answer does not match its API
+│   └── AnswerTooLargeError  it exceeds the size limit, so it was not read
 └── LedgerError              the ledger cannot be written; nothing was sent
 """
 
@@ -43,6 +46,10 @@ class ConfigurationError(SnapshotMcpError):
 
 class RefusedError(SnapshotMcpError):
     """This server refused the request; nothing was sent to the cloud."""
+
+
+class TargetChangedError(RefusedError):
+    """The facts that a person approved have changed since the plan was made."""
 
 
 class CloudError(SnapshotMcpError):
@@ -85,7 +92,7 @@ class NotFoundError(CloudError):
 
 
 class ConflictError(CloudError):
-    """The object is busy, or its name is taken."""
+    """The object is busy or in use, or its name is taken."""
 
 
 class RateLimitedError(CloudError):
@@ -93,7 +100,27 @@ class RateLimitedError(CloudError):
 
 
 class UnavailableError(CloudError):
-    """The cloud gave no usable answer, and nothing was changed."""
+    """The cloud gave no usable answer, and nothing was changed.
+
+    Args:
+        message: as in `SnapshotMcpError`.
+        next_step: as in `SnapshotMcpError`.
+        retry_after: as in `CloudError`.
+        transient: as in `CloudError`.
+        answered: the cloud answered, but with a failure of its own.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        next_step: str = "",
+        *,
+        retry_after: float | None = None,
+        transient: bool = False,
+        answered: bool = False,
+    ) -> None:
+        super().__init__(message, next_step, retry_after=retry_after, transient=transient)
+        self.answered = answered
 
 
 class OutcomeUnknownError(CloudError):
@@ -104,13 +131,24 @@ class OutcomeUnknownError(CloudError):
         next_step: as in `SnapshotMcpError`.
         may_complete_later: the cloud may still be processing the write, so not seeing its effect
             proves nothing.
+        effect_visible: the cloud shows the effect, but another request may have caused it.
     """
 
     def __init__(
-        self, message: str, next_step: str = "", *, may_complete_later: bool = True
+        self,
+        message: str,
+        next_step: str = "",
+        *,
+        may_complete_later: bool = True,
+        effect_visible: bool = False,
     ) -> None:
         super().__init__(message, next_step)
         self.may_complete_later = may_complete_later
+        self.effect_visible = effect_visible
+
+
+class NotAcceptedError(CloudError):
+    """The cloud did not accept a write, and meanwhile a rule or a changed fact forbids it."""
 
 
 class NotDoneError(CloudError):
@@ -119,6 +157,10 @@ class NotDoneError(CloudError):
 
 class ProtocolError(SnapshotMcpError):
     """The cloud's answer does not match its API."""
+
+
+class AnswerTooLargeError(ProtocolError):
+    """The cloud's answer exceeds the size limit, so it was not read."""
 
 
 class LedgerError(SnapshotMcpError):

@@ -18,11 +18,13 @@ from snapshot_mcp.ledger.chain import (
     Event,
     RateLimit,
     Row,
+    SentAttempt,
     attempt_from_row,
     find_problems,
     format_timestamp,
     link_row,
     make_row,
+    with_result,
 )
 from snapshot_mcp.ledger.mark import Mark
 from snapshot_mcp.ledger.store import LedgerStore, LedgerTransaction, RowFilter
@@ -187,6 +189,29 @@ class Ledger:
 
         return await self._store.run(query)
 
+    async def sent_attempts(
+        self, tool: str, *, since: datetime | None = None, after: int = 0
+    ) -> tuple[list[SentAttempt], int]:
+        """Return the attempts of `tool` that were sent, as `LedgerTransaction.select_sent` does.
+
+        Args:
+            tool: name of the tool.
+            since: the earliest time at which they were sent.
+            after: the number that an earlier call returned, for what was added since then.
+
+        Returns:
+            The attempts, and the id of the last row that was considered.
+        """
+        earliest = format_timestamp(since) if since else ""
+
+        def query() -> tuple[list[SentAttempt], int]:
+            with self._store.read() as transaction:
+                # Rows that are appended in between are returned again by the next call.
+                last_id = transaction.last_link().row
+                return transaction.select_sent(tool, earliest, after), last_id
+
+        return await self._store.run(query)
+
     async def unsettled(self) -> list[Row]:
         """Return the "sent" rows of processes that died before they recorded the outcome."""
         rows = await self._store.run(self._unsettled)
@@ -196,7 +221,9 @@ class Ledger:
             rows = [row for row in await self._store.run(self._unsettled) if row.owner in dead]
         return rows
 
-    async def settle(self, sent: Row, event: Event, reason: str) -> None:
+    async def settle(
+        self, sent: Row, event: Event, reason: str, *, result_id: int | None = None
+    ) -> None:
         """Append the outcome of an attempt of a dead process, unless it has one already.
 
         If several processes settle the same attempt, one row is appended. Nothing is appended
@@ -206,14 +233,15 @@ class Ledger:
             sent: the "sent" row, as returned by `unsettled`.
             event: the outcome.
             reason: the observation that shows the outcome.
+            result_id: id of what the attempt created; None if it created nothing.
         """
 
         def append() -> None:
             with self._store.write(sends=False) as transaction:
                 if transaction.has_ended(sent) or transaction.is_alive(sent.owner):
                     return
-                attempt, owner = attempt_from_row(sent), transaction.owner_id()
-                row = make_row(event, attempt, reason, self._now(), owner)
+                attempt = with_result(attempt_from_row(sent), result_id)
+                row = make_row(event, attempt, reason, self._now(), transaction.owner_id())
                 _append(transaction, row, move_mark=not self._has_lost_rows(transaction))
 
         await self._store.run(append)
@@ -232,9 +260,8 @@ class Ledger:
             losses: list[Row] = []
             with self._store.snapshot() as snapshot:
                 rows = _collect_losses(snapshot.rows, losses)
-                found = list(
-                    find_problems(rows, snapshot.counter, snapshot.mark and snapshot.mark[:2])
-                )
+                mark = snapshot.mark and snapshot.mark[:2]
+                found = list(find_problems(rows, snapshot.counter, mark))
                 return LedgerReport(snapshot.problems + found, snapshot.counter > 0, losses)
 
         return await self._store.run(query)

@@ -13,6 +13,14 @@ from typing import Literal, NamedTuple, cast
 Event = Literal["planned", "refused", "asked", "sent", "done", "failed", "unknown", "lost"]
 Argument = str | int | bool | list[str]
 
+CLOUD = "cloud"
+"""The argument that names the cloud of an attempt: "embedded", or the address of its API.
+
+Rows of earlier versions do not have it.
+"""
+RESULT_ID = "result_id"
+"""The argument of a "done" row with the id of the snapshot, VM or image that was created."""
+
 MAX_ARGUMENTS_LENGTH = 12_000
 MAX_REASON_LENGTH = 500
 MAX_CLIENT_LENGTH = 100
@@ -93,6 +101,18 @@ class Row(NamedTuple):
     hash: str
 
 
+class SentAttempt(NamedTuple):
+    """An attempt that was sent.
+
+    Attributes:
+        sent_at: when, as in `Row.at`.
+        last: its latest row; the event is "sent" as long as the outcome is not recorded.
+    """
+
+    sent_at: str
+    last: Row
+
+
 def make_row(event: str, attempt: Attempt, reason: str, now: datetime, owner: str) -> Row:
     """Return a row that is not yet linked into the chain."""
     return Row(
@@ -117,6 +137,13 @@ def link_row(row: Row, row_id: int, previous: str) -> Row:
     """Return the row with its id, the hash of the row before it, and its own hash."""
     linked = row._replace(id=row_id, previous=previous)
     return linked._replace(hash=compute_hash(linked))
+
+
+def with_result(attempt: Attempt, result_id: int | None) -> Attempt:
+    """Return the attempt with the id of what it created, if it created something."""
+    if result_id is None:
+        return attempt
+    return attempt._replace(arguments={**attempt.arguments, RESULT_ID: result_id})
 
 
 def attempt_from_row(row: Row) -> Attempt:
@@ -208,4 +235,5 @@ def _capped_json(arguments: Mapping[str, Argument]) -> str:
     if len(text) <= MAX_ARGUMENTS_LENGTH:
         return text
     cut = {"cut": text[:_MAX_TRUNCATED_LENGTH], "sha256": hashlib.sha256(text.encode()).hexdigest()}
-    return json.dumps(cut)
+    kept = {name: arguments[name] for name in (CLOUD, RESULT_ID) if name in arguments}
+    return json.dumps(cut | kept)

@@ -165,6 +165,10 @@ def embedded_transport(settings: Settings, clock: Clock) -> "httpx.AsyncBaseTran
     from snapshot_mcp.sandbox.app import create_app  # noqa: PLC0415 - as above
 
     database = _create_folder(settings.data_folder()) / CLOUD_FILE
+    if settings.embedded_misbehaviour:
+        from snapshot_mcp.mcp_server.misbehaving_transport import misbehaving_transport  # noqa: PLC0415 - on request
+
+        return misbehaving_transport(database, settings.embedded_misbehaviour, clock)
     app = create_app(database=database, api_key=EMBEDDED_API_KEY, now=clock.now)
     return httpx.ASGITransport(app, raise_app_exceptions=False)
 

@@ -23,7 +23,7 @@ from mcp_types import (
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from snapshot_mcp.consent.evidence import ApprovalAnswer
+from snapshot_mcp.consent.evidence import ApprovalAnswer, Question
 from snapshot_mcp.mcp_server.context import RequestContext, client_name
 
 ELICITATION_TIMEOUT_SECONDS = 300
@@ -93,21 +93,21 @@ class ClientApprover:
         """Name and version of the client."""
         return client_name(self._request)
 
-    def has_answered(self, question: str) -> bool:
+    def has_answered(self, question: Question) -> bool:
         """Return whether the call carries the answer to exactly this question."""
         return _INPUT_KEY in self._responses and self._state == _digest(question)
 
-    async def ask(self, question: str) -> ApprovalAnswer:
+    async def ask(self, question: Question) -> ApprovalAnswer:
         """Ask the question, or return the answer that the call carries.
 
         Raises:
             InputRequired: the question must be the result of this round.
         """
         if self._request.protocol_version not in MODERN_PROTOCOL_VERSIONS:
-            return await self._ask_during_call(question)
+            return await self._ask_during_call(question.text)
         if self.has_answered(question):
             return _parse_answer(self._responses[_INPUT_KEY])
-        form = ElicitRequestFormParams(message=question, requested_schema=_FORM)
+        form = ElicitRequestFormParams(message=question.text, requested_schema=_FORM)
         raise InputRequired(
             InputRequiredResult(
                 input_requests={_INPUT_KEY: ElicitRequest(params=form)},
@@ -164,5 +164,5 @@ def _parse_answer(answer: object) -> ApprovalAnswer:
     return ApprovalAnswer(answer.action, words if isinstance(words, str) else "")
 
 
-def _digest(question: str) -> str:
-    return hashlib.sha256(question.encode()).hexdigest()
+def _digest(question: Question) -> str:
+    return hashlib.sha256(question.identity.encode()).hexdigest()

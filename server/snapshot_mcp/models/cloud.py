@@ -21,7 +21,7 @@ MAX_LABEL_LENGTH = 50
 MAX_LABELS = 20
 MAX_ID = 2**63 - 1
 
-SnapshotState = Literal["ready", "pending", "failed", "unknown"]
+SnapshotState = Literal["ready", "pending", "failed", "deleting", "unknown"]
 
 
 def _check_max_id(value: int) -> int:
@@ -166,6 +166,9 @@ class Snapshot(FrozenModel):
     custom_image: CustomImage | None = Field(
         default=None, description="Image made from this snapshot"
     )
+    deletion_sent_at: datetime | None = Field(
+        default=None, description="When this server sent its deletion (UTC)"
+    )
     altered: tuple[str, ...] | None = Field(
         default=None, description="Fields from which hidden or excess characters were removed"
     )
@@ -174,6 +177,11 @@ class Snapshot(FrozenModel):
     def state(self) -> SnapshotState:
         """The meaning of the status."""
         return snapshot_state(self.status)
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it counts as a copy of its VM: it is ready, and this server did not delete it."""
+        return self.state == "ready" and self.deletion_sent_at is None
 
     @property
     def vm_gone(self) -> bool:
@@ -231,8 +239,12 @@ _STATES: Mapping[str, SnapshotState] = MappingProxyType(
         "SUCCESS": "ready",
         "SUCCESSFUL": "ready",
         "COMPLETE": "ready",
+        "COMPLETED": "ready",
+        "AVAILABLE": "ready",
         "ERROR": "failed",
         "FAILED": "failed",
+        "DELETING": "deleting",
+        "DELETED": "deleting",
         "CREATING": "pending",
         "PENDING": "pending",
         "QUEUED": "pending",
@@ -257,6 +269,7 @@ def snapshot_state(status: str | None) -> SnapshotState:
     """Return the meaning of a status. The cloud may add statuses, so all others are "unknown".
 
     Source: SUCCESS in the vendor's recorded replies, SUCCESSFUL in its object description,
-    COMPLETE in its guides. No source shows the status of a failure.
+    COMPLETE in its guides. No source shows the status of a failure or of a deletion; DELETING and
+    DELETED are the statuses of VMs.
     """
     return _STATES.get(status_word(status), "unknown")

@@ -37,7 +37,6 @@ class CreateImage:
     """The creation of one image."""
 
     tool: ClassVar[Literal["create_image_from_snapshot"]] = "create_image_from_snapshot"
-    matches_by_name_only: ClassVar[bool] = True  # an image with this name may hold any snapshot
     request: CreateImageRequest
 
     @classmethod
@@ -53,22 +52,22 @@ class CreateImage:
         return Intent(self.tool, self.request.snapshot_id, arguments)
 
     async def check(self, context: WriteContext) -> None:
-        """Check that the snapshot is ready and has no image yet, and that the name is free.
+        """Check that the name is free, and that the snapshot is ready and has no image yet.
 
         Raises:
             RefusedError: it is not, or the policy forbids it.
         """
+        if await context.reader.find_image(self.request.name) is not None:
+            raise RefusedError(
+                f"An image named {quoted(self.request.name)} exists already.",
+                f"{NOTHING_CHANGED} Choose another name.",
+            )
         snapshot = await context.reader.get_snapshot(self.request.snapshot_id)
         enforce_policy(rules.check_image(context.policy, snapshot))
         obstacle = image_obstacle(snapshot)
         if obstacle is not None:
             raise RefusedError(
                 f"No image can be made of snapshot {snapshot.id} now: {obstacle}.", NOTHING_CHANGED
-            )
-        if await context.reader.find_image(self.request.name) is not None:
-            raise RefusedError(
-                f"An image named {quoted(self.request.name)} exists already.",
-                f"{NOTHING_CHANGED} Choose another name.",
             )
 
     def send(self, writer: CloudWriter) -> Awaitable[CustomImage]:
@@ -85,6 +84,11 @@ class CreateImage:
         if image is not None and image.name == self.request.name:
             return image
         return await reader.find_image(self.request.name)
+
+    def is_certain(self, effect: object) -> bool:
+        """Return False: an image with this name may hold any snapshot."""
+        del effect
+        return False
 
 
 async def create_image(
@@ -108,7 +112,7 @@ async def create_image(
         return _build_result(request, "unknown", f"{error} {how_to_check}")
     polled = await poll_until(
         None,
-        lambda: write.find_effect(context.reader),
+        lambda: write.find_effect(context.plain_reader),
         lambda found: found is not None,
         lambda _: f"Image {quoted(request.name)} is being made",
         seconds=IMAGE_TIMEOUT_SECONDS,

@@ -32,7 +32,6 @@ class CreateSnapshot:
     """The creation of one snapshot."""
 
     tool: ClassVar[Literal["create_snapshot"]] = "create_snapshot"
-    matches_by_name_only: ClassVar[bool] = False
     request: CreateSnapshotRequest
 
     @classmethod
@@ -51,12 +50,17 @@ class CreateSnapshot:
         return Intent(self.tool, self.request.vm_id, arguments)
 
     async def check(self, context: WriteContext) -> None:
-        """Check that the VM can be snapshotted now, and that the name is free.
+        """Check that the name is free, and that the VM can be snapshotted now.
 
         Raises:
             RefusedError: it cannot, it would be interrupted without permission, or the name is
                 taken.
         """
+        if not await context.reader.is_snapshot_name_available(self.request.name):
+            raise RefusedError(
+                f"A snapshot named {quoted(self.request.name)} exists already.",
+                f"{NOTHING_CHANGED} Choose another name.",
+            )
         vm = await context.reader.get_virtual_machine(self.request.vm_id)
         enforce_policy(rules.check_creation(context.policy, rules.vm_region(vm)))
         obstacle = snapshot_obstacle(vm)
@@ -70,11 +74,6 @@ class CreateSnapshot:
                 f"VM {vm.id} is {status}: the cloud shuts it off for the snapshot and starts it"
                 " again, which interrupts what runs on it.",
                 f"{NOTHING_CHANGED} Ask the person; if they accept that, set allow_interruption.",
-            )
-        if not await context.reader.is_snapshot_name_available(self.request.name):
-            raise RefusedError(
-                f"A snapshot named {quoted(self.request.name)} exists already.",
-                f"{NOTHING_CHANGED} Choose another name.",
             )
 
     def send(self, writer: CloudWriter) -> Awaitable[Snapshot]:
@@ -90,6 +89,11 @@ class CreateSnapshot:
             if (snapshot.name, snapshot.vm_id) == (self.request.name, self.request.vm_id):
                 return snapshot
         return None
+
+    def is_certain(self, effect: object) -> bool:
+        """Return True: the name was free, and is unique."""
+        del effect
+        return True
 
 
 async def create_snapshot(
@@ -112,7 +116,7 @@ async def create_snapshot(
     await announce_change(snapshot.id, request.vm_id)
     polled = await poll_until(
         snapshot,
-        build_announcing_fetch(snapshot, lambda: context.reader.get_snapshot(snapshot.id)),
+        build_announcing_fetch(snapshot, lambda: context.plain_reader.get_snapshot(snapshot.id)),
         lambda latest: latest.state in ("ready", "failed"),
         lambda latest: f"Snapshot {latest.id} is {cell_text(latest.status)}",
         seconds=wait_seconds,

@@ -4,7 +4,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
-from snapshot_mcp.cloud.client import CloudReader, CloudWriter
+from snapshot_mcp.cloud.client import CloudReader, CloudWriter, DeletionReceipt
 from snapshot_mcp.consent.evidence import Approver
 from snapshot_mcp.consent.plan_tokens import Intent
 from snapshot_mcp.consent.target import Target, snapshot_target
@@ -16,9 +16,9 @@ from snapshot_mcp.core.errors import (
     RefusedError,
 )
 from snapshot_mcp.ledger.chain import Row
-from snapshot_mcp.models.cloud import status_word
+from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.models.snapshots import DeleteResult
-from snapshot_mcp.operations.listing import read_snapshots_of_vm
+from snapshot_mcp.operations.listing import read_copies, read_snapshots_of_vm
 from snapshot_mcp.operations.notifications import announce_change
 from snapshot_mcp.operations.planned_write import (
     NEW_PLAN_NEEDED,
@@ -30,8 +30,10 @@ from snapshot_mcp.operations.policy_check import enforce_policy
 from snapshot_mcp.operations.polling import poll_until
 from snapshot_mcp.operations.requests import Commit
 from snapshot_mcp.rules import policy as rules
-from snapshot_mcp.rules.blast_radius import deletion_blast_radius
+from snapshot_mcp.rules.blast_radius import copies_of, deletion_blast_radius
 from snapshot_mcp.rules.eligibility import delete_obstacle
+
+EARLIER_DELETION = "an earlier deletion of this snapshot is still in progress"
 
 _DELETION_TIMEOUT_SECONDS = 5.0
 
@@ -41,7 +43,6 @@ class DeleteSnapshot:
     """The deletion of one snapshot, by itself or as a part of a batch."""
 
     tool: ClassVar[Literal["delete_snapshot"]] = "delete_snapshot"
-    matches_by_name_only: ClassVar[bool] = False
     snapshot_id: int
 
     @classmethod
@@ -55,38 +56,54 @@ class DeleteSnapshot:
         return Intent(self.tool, self.snapshot_id, {})
 
     async def target(self, context: WriteContext) -> Target:
-        """Read the snapshot and its siblings, and return what the deletion would affect.
+        """Return what the deletion would affect.
+
+        The list of its siblings comes first. What decides is read after it, one by one: the copies
+        on which the deletion depends, and last the snapshot itself.
 
         Raises:
-            RefusedError: the snapshot is not finished yet, or the policy protects it.
+            RefusedError: the snapshot is not finished yet or is being deleted, or the policy
+                protects it.
         """
-        snapshot = await context.reader.get_snapshot(self.snapshot_id)
+        reader, policy = context.reader, context.policy
+        snapshot = await self._read(context)
+        siblings = await read_snapshots_of_vm(reader, snapshot.vm_id)
+        needed = max(1, policy.protect.keep_newest)
+        copies = await read_copies(reader, copies_of(snapshot, siblings), needed)
+        if snapshot.vm_id is not None:
+            snapshot = await self._read(context)
         now = context.clock.now()
-        obstacle = delete_obstacle(snapshot, now)
+        enforce_policy(rules.check_deletion(policy, snapshot, copies, now))
+        radius = deletion_blast_radius(snapshot, siblings, now, copies=copies)
+        return snapshot_target(snapshot, radius)
+
+    async def _read(self, context: WriteContext) -> Snapshot:
+        snapshot = await context.reader.get_snapshot(self.snapshot_id)
+        obstacle = delete_obstacle(snapshot, context.clock.now())
         if obstacle is not None:
+            is_pending = snapshot.state == "pending"
+            advice = "Try again when it is finished." if is_pending else _how_to_check(snapshot.id)
             raise RefusedError(
                 f"Snapshot {snapshot.id} cannot be deleted now: {obstacle}.",
-                f"{NOTHING_CHANGED} Try again when it is finished.",
+                f"{NOTHING_CHANGED} {advice}",
             )
-        siblings = await read_snapshots_of_vm(context.reader, snapshot.vm_id)
-        sent = await context.gate.count_sent_last_hour(self.tool)
-        enforce_policy(
-            rules.check_deletion(context.policy, snapshot, siblings, now, sent_last_hour=sent)
-        )
-        return snapshot_target(snapshot, deletion_blast_radius(snapshot, siblings, now))
+        return snapshot
 
-    def send(self, writer: CloudWriter) -> Awaitable[int]:
+    def send(self, writer: CloudWriter) -> Awaitable[DeletionReceipt]:
         """Send the request once."""
         return writer.delete_snapshot(self.snapshot_id)
 
-    async def find_effect(self, reader: CloudReader) -> int | None:
-        """Return the id of the snapshot once it is gone or going."""
+    async def find_effect(self, reader: CloudReader) -> DeletionReceipt | None:
+        """Return the deletion if the snapshot is gone or being deleted."""
         try:
             snapshot = await reader.get_snapshot(self.snapshot_id)
         except NotFoundError:
-            return self.snapshot_id
-        gone = status_word(snapshot.status) in ("DELETING", "DELETED")
-        return self.snapshot_id if gone else None
+            return DeletionReceipt(self.snapshot_id, gone=True)
+        return DeletionReceipt(self.snapshot_id) if snapshot.state == "deleting" else None
+
+    def is_certain(self, effect: object) -> bool:
+        """Return whether the snapshot is gone; an earlier request may still be deleting it."""
+        return isinstance(effect, DeletionReceipt) and effect.gone
 
 
 async def delete_snapshot(
@@ -105,9 +122,10 @@ async def delete_snapshot(
             outcome="failed", snapshot_id=snapshot_id, next_step=f"{error} {NEW_PLAN_NEEDED}"
         )
     except OutcomeUnknownError as error:
-        how_to_check = (
-            f"Call inspect_snapshot with {snapshot_id}: if it is not found, it was deleted."
-        )
+        how_to_check = _how_to_check(snapshot_id)
+        if error.effect_visible:
+            next_step = f"The cloud refused this deletion: {EARLIER_DELETION}. {how_to_check}"
+            return DeleteResult(outcome="pending", snapshot_id=snapshot_id, next_step=next_step)
         return DeleteResult(
             outcome="unknown", snapshot_id=snapshot_id, next_step=f"{error} {how_to_check}"
         )
@@ -123,8 +141,8 @@ async def delete_snapshot(
         outcome="pending",
         snapshot_id=snapshot_id,
         next_step=(
-            "The cloud accepted the deletion, but has not confirmed it yet. Call"
-            f" inspect_snapshot with {snapshot_id} later: if it is not found, it was deleted."
+            "The cloud accepted the deletion, but has not confirmed it yet."
+            f" {_how_to_check(snapshot_id)}"
         ),
     )
 
@@ -132,7 +150,7 @@ async def delete_snapshot(
 async def _wait_until_gone(context: WriteContext, snapshot_id: int) -> bool:
     async def is_gone() -> bool:
         try:
-            await context.reader.get_snapshot(snapshot_id)
+            await context.plain_reader.get_snapshot(snapshot_id)
         except NotFoundError:
             return True
         return False
@@ -146,3 +164,7 @@ async def _wait_until_gone(context: WriteContext, snapshot_id: int) -> bool:
         clock=context.clock,
     )
     return polled.last
+
+
+def _how_to_check(snapshot_id: int) -> str:
+    return f"Call inspect_snapshot with {snapshot_id} later: if it is not found, it was deleted."

@@ -5,7 +5,7 @@ snapshots first. Every other list reads all pages, but parses only the fields th
 """
 
 from collections.abc import Awaitable, Callable, Iterable
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from snapshot_mcp.cloud.client import CloudReader, Page
 from snapshot_mcp.cloud.parsing import (
@@ -15,6 +15,7 @@ from snapshot_mcp.cloud.parsing import (
     parse_snapshot,
     parse_virtual_machine,
 )
+from snapshot_mcp.core.errors import NotFoundError
 from snapshot_mcp.models.cloud import Snapshot, VirtualMachine
 from snapshot_mcp.models.snapshots import (
     SUMMARY_FIELDS,
@@ -34,6 +35,9 @@ from snapshot_mcp.operations.pagination import (
 )
 from snapshot_mcp.operations.requests import SnapshotFilter
 from snapshot_mcp.rules.eligibility import snapshot_obstacle
+
+MAX_STALE_COPIES = 20
+"""Limit of copies that a list shows and that turn out not to be ready when they are read."""
 
 MAX_PAGES_READ_COMPLETELY = 5
 """A list with at most this number of pages is always read completely, so its totals are exact."""
@@ -58,6 +62,32 @@ async def read_snapshots_of_vm(reader: CloudReader, vm_id: int | None) -> list[S
         lambda entry: parse_snapshot(entry.raw) if has_vm(entry) else None,
     )
     return collected.results
+
+
+async def read_copies(
+    reader: CloudReader, listed: Iterable[Snapshot], needed: int
+) -> list[Snapshot]:
+    """Read single snapshots until enough of them are ready, and return those.
+
+    A list may be stale, and reading a long one takes a while. A deletion depends only on copies
+    that were read one by one.
+
+    Args:
+        reader: the reading half of the cloud client.
+        listed: the copies as a list shows them, the preferred ones first.
+        needed: the number of ready ones to find.
+    """
+    copies: list[Snapshot] = []
+    for listed_copy in islice(listed, needed + MAX_STALE_COPIES):
+        if len(copies) >= needed:
+            break
+        try:
+            copy = await reader.get_snapshot(listed_copy.id)
+        except NotFoundError:
+            continue
+        if copy.is_copy and copy.vm_id == listed_copy.vm_id:
+            copies.append(copy)
+    return copies
 
 
 def group_by_vm(snapshots: Iterable[Snapshot]) -> dict[int | None, list[Snapshot]]:

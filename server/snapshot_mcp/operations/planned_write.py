@@ -4,17 +4,23 @@ A write that destroys or bills something is planned first; a second call commits
 """
 
 from collections.abc import Awaitable, Mapping
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
 from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.consent.evidence import Approver, approves_in_panel
-from snapshot_mcp.consent.gate import Gate
-from snapshot_mcp.consent.target import Target
+from snapshot_mcp.consent.gate import Gate, Permit
+from snapshot_mcp.consent.plan_tokens import Plan
+from snapshot_mcp.consent.target import Target, describe_changes
 from snapshot_mcp.consent.write import Write
 from snapshot_mcp.core.clock import Clock
-from snapshot_mcp.core.errors import NOTHING_CHANGED
+from snapshot_mcp.core.errors import NOTHING_CHANGED, NotAcceptedError, TargetChangedError
 from snapshot_mcp.models.snapshots import BlastRadius
+from snapshot_mcp.operations.consistent_reader import ConsistentReader
+from snapshot_mcp.operations.policy_check import enforce_policy
 from snapshot_mcp.operations.requests import Commit
+from snapshot_mcp.rules import policy as rules
 from snapshot_mcp.rules.policy import Policy
 
 T = TypeVar("T")
@@ -26,23 +32,29 @@ _APPROVE_IN_PANEL = (
     f"{NOTHING_CHANGED} The panel shows this plan, and the person approves it there: do not call"
     " again to commit it. The panel shows the result."
 )
-_TARGET_CHANGED = "The target has changed since the plan was made. This is a new plan. "
+_FACTS = "facts"
 
 
 class WriteContext(NamedTuple):
     """The dependencies of a write.
 
     Attributes:
-        reader: the reading half of the cloud client.
+        reader: reads what decides on a write.
+        plain_reader: reads whether the effect of a write is visible.
         gate: the only path to the writing half.
         clock: the current time.
         policy: what the operator forbids.
     """
 
-    reader: CloudReader
+    reader: ConsistentReader
+    plain_reader: CloudReader
     gate: Gate
     clock: Clock
     policy: Policy
+
+    def ignoring(self, permit: Permit) -> Self:
+        """Return the context for the checks of a write that may have been recorded already."""
+        return self._replace(reader=self.reader.ignoring(permit.attempt.id))
 
 
 class PlannedWrite(Write[T_co], Protocol[T_co]):
@@ -76,6 +88,51 @@ class SentWrite(NamedTuple, Generic[T]):
     radius: BlastRadius
 
 
+@dataclass
+class _Commit(Generic[T]):
+    """One commit of a plan, which is refused as soon as its target differs from the plan.
+
+    Attributes:
+        context: the dependencies of the write.
+        write: the write.
+        plan: the plan.
+        target: the target as it was last read.
+    """
+
+    context: WriteContext
+    write: PlannedWrite[T]
+    plan: Plan
+    target: Target
+
+    @property
+    def target_changed(self) -> bool:
+        """Whether the target differs from the plan."""
+        return self.target.state != self.plan.state
+
+    async def check(self) -> None:
+        """Read the target again, and compare it with the plan.
+
+        Raises:
+            TargetChangedError: it differs.
+            RefusedError: the plan has expired, or as `PlannedWrite.target`.
+        """
+        self.target = await self.write.target(self.context)
+        self.context.gate.check_expiry(self.plan)
+        await self.compare()
+
+    async def compare(self) -> None:
+        """Compare the target with the plan.
+
+        Raises:
+            TargetChangedError: it differs.
+        """
+        if self.target_changed:
+            planned = await self.context.gate.planned_list(self.plan, _FACTS)
+            changes = describe_changes(planned, self.target.facts) if planned else ""
+            sentence = "The target has changed since the plan was made"
+            raise TargetChangedError(f"{sentence}: {changes}." if changes else f"{sentence}.")
+
+
 async def execute(
     context: WriteContext, write: PlannedWrite[T], commit: Commit, approver: Approver
 ) -> SentWrite[T] | Mapping[str, object]:
@@ -85,25 +142,40 @@ async def execute(
         The result of the write, or the fields of `Planned`.
     """
     gate, intent = context.gate, write.intent
+    changes = ""
     async with gate.recording_refusals(intent, approver, commit.plan_token):
         plan = await gate.check_commit(intent, commit.plan_token, commit.confirm, approver)
         target = await write.target(context)
-        if plan is not None and plan.state == target.state:
-            evidence = await gate.gather_evidence(intent, plan, target, commit.confirm, approver)
-            # The target may have changed while the person was answering. Of two concurrent commits,
-            # each could count the other's target as the remaining copy. So the last check and the
-            # write happen under one lock.
-            async with gate.exclusive():
-                target = await write.target(context)
-                if plan.state == target.state:
-                    permit = gate.permit(intent, plan, evidence, approver)
-                    return SentWrite(await gate.send(permit, write), target.radius)
-        fields = await gate.plan(intent, target, approver)
+        sent = await gate.count_sent_last_hour(intent.tool)
+        enforce_policy(rules.check_hourly_limit(context.policy, intent.tool, sent))
+        if plan is not None:
+            attempt = _Commit(context, write, plan, target)
+            try:
+                return await _commit(attempt, commit.confirm, approver)
+            except (TargetChangedError, NotAcceptedError) as error:
+                if not attempt.target_changed:
+                    raise
+                target, changes = attempt.target, f"{error.args[0]} This is a new plan. "
+        fields = await gate.plan(
+            intent, target, approver, recorded={**intent.arguments, _FACTS: target.facts}
+        )
     instructions = commit_instructions(
         approver, "call again with the same arguments, plan_token, and"
     )
-    next_step = (_TARGET_CHANGED if plan else "") + instructions
-    return {"plan": target.radius, **fields, "next_step": next_step}
+    return {"plan": target.radius, **fields, "next_step": changes + instructions}
+
+
+async def _commit(attempt: _Commit[T], confirm: str, approver: Approver) -> SentWrite[T]:
+    gate, write, plan = attempt.context.gate, attempt.write, attempt.plan
+    await attempt.compare()
+    evidence = await gate.gather_evidence(write.intent, plan, attempt.target, confirm, approver)
+    # Of two concurrent commits, each could count the other's target as the remaining copy. So the
+    # last check and the write happen under one lock.
+    async with gate.exclusive():
+        permit = gate.permit(write.intent, plan, evidence, approver)
+        attempt.context = attempt.context.ignoring(permit)
+        result = await gate.send(permit, write, attempt.check)
+    return SentWrite(result, attempt.target.radius)
 
 
 async def execute_without_plan(
@@ -112,8 +184,8 @@ async def execute_without_plan(
     """Check and send `write` under one lock, so that a second call sees the effect of the first."""
     gate, intent = context.gate, write.intent
     async with gate.recording_refusals(intent, approver, plan_token=""), gate.exclusive():
-        await write.check(context)
-        return await gate.send(gate.permit_without_plan(intent, approver), write)
+        permit = gate.permit_without_plan(intent, approver)
+        return await gate.send(permit, write, partial(write.check, context.ignoring(permit)))
 
 
 def commit_instructions(approver: Approver, call: str) -> str:

@@ -8,7 +8,7 @@ import logging
 
 from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.consent.reconcile import find_effect
-from snapshot_mcp.consent.write import Write
+from snapshot_mcp.consent.write import Write, created_id
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import SnapshotMcpError, error_kind
 from snapshot_mcp.ledger.base import Ledger
@@ -63,6 +63,7 @@ async def _settle(row: Row, ledger: Ledger, reader: CloudReader, clock: Clock) -
         row,
         "done" if happened else "failed",
         f"settled after a crash: the cloud {'shows' if happened else 'does not show'} it",
+        result_id=created_id(lookup.effect),
     )
 
 

@@ -50,7 +50,6 @@ class RestoreSnapshot:
     """
 
     tool: ClassVar[Literal["restore_snapshot"]] = "restore_snapshot"
-    matches_by_name_only: ClassVar[bool] = True  # a VM with this name may hold any snapshot
     request: RestoreSnapshotRequest
     clock: Clock = SYSTEM_CLOCK
     sent_at: float = 0.0
@@ -72,32 +71,26 @@ class RestoreSnapshot:
         return Intent(self.tool, self.request.snapshot_id, arguments)
 
     async def target(self, context: WriteContext) -> Target:
-        """Read the snapshot and return it with the VM that would be made.
+        """Return the snapshot, read last, with the VM that would be made.
 
         Raises:
             RefusedError: the snapshot is not ready, the policy forbids it, or the name is taken.
         """
-        snapshot = await context.reader.get_snapshot(self.request.snapshot_id)
-        sent = await context.gate.count_sent_last_hour(self.tool)
-        enforce_policy(rules.check_restore(context.policy, snapshot, sent_last_hour=sent))
-        obstacle = restore_obstacle(snapshot)
-        if obstacle is not None:
-            raise RefusedError(
-                f"Snapshot {snapshot.id} cannot be restored now: {obstacle}.", NOTHING_CHANGED
-            )
-        name = self.request.new_vm_name
+        name, now = self.request.new_vm_name, context.clock.now()
+        prices = await _read_prices(context.reader)
         if await _find_virtual_machine(context.reader, name) is not None:
             raise RefusedError(
                 f"A VM named {quoted(name)} exists already.",
                 f"{NOTHING_CHANGED} Choose another name.",
             )
-        radius = restore_blast_radius(
-            snapshot,
-            name,
-            await _read_prices(context.reader),
-            context.clock.now(),
-            rehearsal=self.request.rehearsal,
-        )
+        snapshot = await context.reader.get_snapshot(self.request.snapshot_id)
+        enforce_policy(rules.check_restore(context.policy, snapshot))
+        obstacle = restore_obstacle(snapshot)
+        if obstacle is not None:
+            raise RefusedError(
+                f"Snapshot {snapshot.id} cannot be restored now: {obstacle}.", NOTHING_CHANGED
+            )
+        radius = restore_blast_radius(snapshot, name, prices, now, rehearsal=self.request.rehearsal)
         return snapshot_target(snapshot, radius)
 
     def send(self, writer: CloudWriter) -> Awaitable[RestoreReceipt]:
@@ -112,6 +105,11 @@ class RestoreSnapshot:
         """Return the VM with the new name."""
         vm = await _find_virtual_machine(reader, self.request.new_vm_name)
         return None if vm is None else RestoreReceipt(vm, contract_rejected=False)
+
+    def is_certain(self, effect: object) -> bool:
+        """Return False: a VM with this name may hold any snapshot."""
+        del effect
+        return False
 
 
 async def restore_snapshot(
@@ -146,7 +144,7 @@ async def restore_snapshot(
     receipt = executed.result
     polled = await poll_until(
         receipt.virtual_machine,
-        lambda: context.reader.get_virtual_machine(receipt.virtual_machine.id),
+        lambda: context.plain_reader.get_virtual_machine(receipt.virtual_machine.id),
         lambda latest: status_word(latest.status) in ("ACTIVE", "ERROR"),
         lambda latest: f"VM {latest.id} is {cell_text(latest.status)}",
         seconds=wait_seconds,

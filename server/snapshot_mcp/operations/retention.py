@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import anyio
 
-from snapshot_mcp.consent.evidence import Approver
+from snapshot_mcp.consent.evidence import Approver, Question
 from snapshot_mcp.consent.plan_tokens import Intent, digest
 from snapshot_mcp.consent.target import BatchTarget
 from snapshot_mcp.core.errors import NOTHING_CHANGED, RefusedError
@@ -104,10 +104,11 @@ class RetentionOperations:
             run = RetentionRun(self._context, targets, history)
             if not run.expected:
                 return run.empty_report()
+            question = retention_question(run.expected, len(targets))
             target = BatchTarget(
                 state=plan.state,
                 confirm_with=confirmation_words(len(targets)),
-                question=retention_question(run.expected, len(targets)),
+                question=Question(question, identity=question),
                 summary="",
             )
             evidence = await gate.gather_evidence(_INTENT, plan, target, confirm, approver)
@@ -146,7 +147,7 @@ class RetentionOperations:
             return plan_batch(decisions, MAX_BATCH_SIZE)
         sent = await gate.count_sent_last_hour("delete_snapshot")
         async with gate.recording_refusals(_INTENT, approver, plan_token=""):
-            enforce_policy(rules.check_deletion_limit(policy, sent))
+            enforce_policy(rules.check_hourly_limit(policy, "delete_snapshot", sent))
         return plan_batch(decisions, min(MAX_BATCH_SIZE, limit - sent))
 
 
@@ -242,7 +243,7 @@ def _plan_target(batch: Batch, request: RetentionRequest) -> BatchTarget:
     return BatchTarget(
         state=digest(_target_entries(batch)),
         confirm_with=confirmation_words(batch.delete_count),
-        question="",
+        question=Question("", ""),
         summary=f"{batch.delete_count} of {len(batch.decisions)}, {size} GB; {settings}",
     )
 

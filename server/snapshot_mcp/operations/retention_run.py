@@ -10,30 +10,35 @@ from typing import NamedTuple, Self
 
 import anyio
 
+from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.consent.gate import Permit
 from snapshot_mcp.consent.plan_tokens import digest
 from snapshot_mcp.core.errors import (
     BadRequestError,
     CloudError,
     ConflictError,
+    NotAcceptedError,
     NotDoneError,
     NotFoundError,
     OutcomeUnknownError,
     ProtocolError,
+    RefusedError,
     SnapshotMcpError,
 )
 from snapshot_mcp.core.request_context import current_caller
 from snapshot_mcp.ledger.chain import Event
 from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.models.retention import NamedSnapshot, RetentionReport, SkippedSnapshot
-from snapshot_mcp.operations.delete_snapshot import DeleteSnapshot
+from snapshot_mcp.operations.delete_snapshot import EARLIER_DELETION, DeleteSnapshot
+from snapshot_mcp.operations.listing import read_copies
 from snapshot_mcp.operations.notifications import announce_change
 from snapshot_mcp.operations.planned_write import WriteContext
 from snapshot_mcp.operations.polling import poll_until
 from snapshot_mcp.rules.retention_batch import (
-    copies_to_check,
+    count_needed_copies,
     deletion_obstacle,
     drift_facts,
+    kept_copies,
     total_gigabytes,
 )
 
@@ -43,6 +48,10 @@ _DELETION_TIMEOUT_SECONDS = 10.0
 
 _Verdict = Snapshot | str
 """The snapshot as it is now if it may be deleted; otherwise the reason why it is kept."""
+
+
+class _KeptError(RefusedError):
+    """The next snapshot of the plan is kept; the message is the reason."""
 
 
 class PlannedSnapshot(NamedTuple):
@@ -64,6 +73,17 @@ class PlannedSnapshot(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.id} {self.state}"
+
+
+_SKIPPED_ERRORS = (
+    _KeptError,
+    NotAcceptedError,
+    NotDoneError,
+    BadRequestError,
+    ConflictError,
+    NotFoundError,
+)
+"""Errors that concern one snapshot only, so the run continues."""
 
 
 @dataclass
@@ -158,53 +178,64 @@ class RetentionRun:
 
     async def _delete_next(self, progress: _Progress, permit: Permit) -> None:
         target = progress.remaining[0]
+        deletion = _Deletion(self, target, self._history[target.id], self._context.reader)
         try:
             async with self._context.gate.exclusive():
-                verdict = await self._check_now(target)
-                if not isinstance(verdict, str):
-                    verdict = await self._delete(verdict, progress, permit)
+                reason = await self._delete(deletion, progress, permit)
         except SnapshotMcpError as error:
             progress.stop_reason = str(error)  # nothing was sent for this target
             return
         progress.remaining.pop(0)
-        if isinstance(verdict, str):
-            progress.skipped.append(self._skipped(target, verdict))
+        if reason is not None:
+            progress.skipped.append(self._skipped(target, reason))
 
-    async def _delete(self, snapshot: Snapshot, progress: _Progress, permit: Permit) -> str | None:
+    async def _delete(
+        self, deletion: "_Deletion", progress: _Progress, permit: Permit
+    ) -> str | None:
         """Delete a snapshot; return the reason to report it as skipped, or None.
 
         Raises:
             RefusedError: no more deletions are allowed in this hour; nothing was sent.
+            CloudError: it could not be checked; nothing was sent.
             LedgerError: it could not be recorded, so nothing was sent.
         """
-        gate, write = self._context.gate, DeleteSnapshot(snapshot.id)
+        gate, write = self._context.gate, DeleteSnapshot(deletion.target.id)
         try:
-            await gate.send(gate.child_permit(permit, write.intent), write)
-        except OutcomeUnknownError as error:
-            progress.unknown.append(_named(snapshot))
-            progress.stop_reason = str(error)
-        except (NotDoneError, BadRequestError, ConflictError, NotFoundError) as error:
+            child = gate.child_permit(permit, write.intent)
+            deletion.reader = self._context.ignoring(child).reader
+            await gate.send(child, write, deletion.check)
+        except _SKIPPED_ERRORS as error:
             return str(error.args[0])
+        except OutcomeUnknownError as error:
+            if error.effect_visible:
+                return EARLIER_DELETION
+            progress.unknown.append(_named(deletion.snapshot))
+            progress.stop_reason = str(error)
         except CloudError as error:
+            if not deletion.was_allowed:
+                raise
             progress.stop_reason = str(error)
             return str(error.args[0])
         else:
-            progress.accepted.append(snapshot)
+            progress.accepted.append(deletion.snapshot)
         return None
 
     def _check_listed(self, target: PlannedSnapshot) -> _Verdict:
         snapshot = self._history.get(target.id)
         if snapshot is None:
             return _GONE
-        copies = [self._history[copy_id] for copy_id in self._copy_ids(snapshot)]
-        return self._check(target, snapshot, copies)
+        return self._check(target, snapshot, self._copies(snapshot))
 
-    async def _check_now(self, target: PlannedSnapshot) -> _Verdict:
-        snapshot = await self._read(target.id)
-        if snapshot is None:
+    async def check_now(self, target: PlannedSnapshot, reader: CloudReader) -> _Verdict:
+        """Read what decides on a deletion, one by one: the copies that remain, last the target."""
+        listed = self._history[target.id]
+        needed = count_needed_copies(self._context.policy)
+        copies = await read_copies(reader, self._copies(listed), needed)
+        try:
+            snapshot = await reader.get_snapshot(target.id)
+        except NotFoundError:
             return _GONE
-        copies = [await self._read(copy_id) for copy_id in self._copy_ids(snapshot)]
-        return self._check(target, snapshot, [copy for copy in copies if copy is not None])
+        return self._check(target, snapshot, copies)
 
     def _check(
         self, target: PlannedSnapshot, snapshot: Snapshot, copies: Sequence[Snapshot]
@@ -215,19 +246,12 @@ class RetentionRun:
             return _CHANGED
         return reason or snapshot
 
-    def _copy_ids(self, snapshot: Snapshot) -> list[int]:
-        history = self._history.values()
-        return copies_to_check(self._context.policy, snapshot, history, self._target_ids)
+    def _copies(self, snapshot: Snapshot) -> list[Snapshot]:
+        return kept_copies(snapshot, self._history.values(), self._target_ids)
 
     def _skipped(self, target: PlannedSnapshot, reason: str) -> SkippedSnapshot:
         listed = self._history.get(target.id)
         return SkippedSnapshot(id=target.id, name=listed.name if listed else "", why=reason)
-
-    async def _read(self, snapshot_id: int) -> Snapshot | None:
-        try:
-            return await self._context.reader.get_snapshot(snapshot_id)
-        except NotFoundError:
-            return None
 
     async def _wait_until_gone(self, accepted: Sequence[Snapshot]) -> set[int]:
         """Wait, and return the ids of the snapshots that the cloud still shows at the end."""
@@ -245,12 +269,46 @@ class RetentionRun:
         remaining: set[int] = set()
         for snapshot in accepted:
             try:
-                gone = await self._read(snapshot.id) is None
+                await self._context.plain_reader.get_snapshot(snapshot.id)
+                gone = False
+            except NotFoundError:
+                gone = True
             except (CloudError, ProtocolError):
                 gone = False
             if not gone:
                 remaining.add(snapshot.id)
         return remaining
+
+
+class _Deletion:
+    """One deletion of a run, which is checked again before each request.
+
+    Attributes:
+        target: the snapshot, as it was planned.
+        snapshot: the snapshot as it was read by the last check that allowed its deletion.
+        reader: reads what decides on it.
+        was_allowed: whether a check has allowed it, so that it may have been sent.
+    """
+
+    def __init__(
+        self, run: RetentionRun, target: PlannedSnapshot, listed: Snapshot, reader: CloudReader
+    ) -> None:
+        self._run = run
+        self.reader = reader
+        self.target = target
+        self.snapshot = listed
+        self.was_allowed = False
+
+    async def check(self) -> None:
+        """Read the snapshot and the copies that remain, and compare it with the plan.
+
+        Raises:
+            _KeptError: it must not be deleted now.
+        """
+        verdict = await self._run.check_now(self.target, self.reader)
+        if isinstance(verdict, str):
+            raise _KeptError(verdict)
+        self.snapshot, self.was_allowed = verdict, True
 
 
 def _report(progress: _Progress, pending_ids: set[int]) -> RetentionReport:

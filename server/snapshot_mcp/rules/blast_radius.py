@@ -1,7 +1,7 @@
 """Blast radius: what a delete or a restore would affect, computed before it happens."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 from snapshot_mcp.core.sanitize import cell_text, mixes_scripts, quoted
 from snapshot_mcp.models.cloud import Flavor, Snapshot
@@ -9,6 +9,7 @@ from snapshot_mcp.models.snapshots import BlastRadius
 from snapshot_mcp.rules.eligibility import is_stuck
 
 _SECONDS_PER_DAY = 86_400
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _BILLING_WARNINGS = ("The new VM is billed from its creation until it is deleted.",)
 _REHEARSAL_WARNINGS = (
     "This server cannot delete VMs: a person must delete it after the rehearsal.",
@@ -16,7 +17,11 @@ _REHEARSAL_WARNINGS = (
 
 
 def deletion_blast_radius(
-    snapshot: Snapshot, siblings: Iterable[Snapshot], now: datetime
+    snapshot: Snapshot,
+    siblings: Iterable[Snapshot],
+    now: datetime,
+    *,
+    copies: Iterable[Snapshot] | None = None,
 ) -> BlastRadius:
     """Return what the deletion of `snapshot` would affect.
 
@@ -24,9 +29,11 @@ def deletion_blast_radius(
         snapshot: the target.
         siblings: all snapshots of the same VM, with or without the target.
         now: the current time.
+        copies: those of the siblings that were read one by one, which decide whether the target is
+            the last ready one; None for all.
     """
     siblings = tuple(siblings)
-    last = is_last_ready(snapshot, siblings)
+    last = is_last_ready(snapshot, siblings if copies is None else copies)
     image = describe_derived_image(snapshot)
     facts = {
         "vm_gone": snapshot.vm_gone,
@@ -99,15 +106,28 @@ def is_last_ready(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> bool | No
     """Return whether it is the only ready snapshot of its VM; None if its VM is unknown."""
     if snapshot.vm_id is None:
         return None
-    return snapshot.state == "ready" and not _ready_siblings(snapshot, siblings)
+    return snapshot.is_copy and not _ready_siblings(snapshot, siblings)
+
+
+def copies_of(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> list[Snapshot]:
+    """Return the other ready snapshots of its VM, newest first; none if its VM is unknown."""
+    if snapshot.vm_id is None:
+        return []
+    copies = _ready_siblings(snapshot, siblings)
+    return sorted(copies, key=creation_order, reverse=True)
+
+
+def creation_order(snapshot: Snapshot) -> tuple[datetime, int]:
+    """Return the sort key of snapshots, oldest first; those of unknown age come first."""
+    return snapshot.created_at or _LONG_AGO, snapshot.id
 
 
 def is_newest_ready(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> bool | None:
-    """Return whether no later snapshot of its VM is ready; None if its VM or time is unknown."""
+    """Return whether it is the newest ready one of its VM; None if its VM or time is unknown."""
     taken = snapshot.created_at
     if snapshot.vm_id is None or taken is None:
         return None
-    return not any(
+    return snapshot.is_copy and not any(
         other.created_at is None or other.created_at > taken
         for other in _ready_siblings(snapshot, siblings)
     )
@@ -120,6 +140,14 @@ def describe_derived_image(snapshot: Snapshot) -> str | None:
         return None
     shared = ", public" if image.is_public else ""
     return f"{quoted(image.name or '')} (id {image.id or 'unknown'}{shared})"
+
+
+def describe_own_deletion(sent_at: datetime) -> str:
+    """Return a sentence about a snapshot that the cloud still shows after its deletion."""
+    return (
+        f"This server sent its deletion at {sent_at:%Y-%m-%d %H:%M} UTC, but the cloud still shows"
+        " it. It does not count as a copy."
+    )
 
 
 def estimate_price_per_hour(flavor: Flavor | None, prices: Mapping[str, float]) -> float | None:
@@ -158,7 +186,7 @@ def _ready_siblings(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> list[Sn
     return [
         other
         for other in siblings
-        if other.id != snapshot.id and other.vm_id == snapshot.vm_id and other.state == "ready"
+        if other.id != snapshot.id and other.vm_id == snapshot.vm_id and other.is_copy
     ]
 
 
@@ -167,6 +195,8 @@ def _deletion_warnings(
 ) -> Iterable[str]:
     if last is not False:
         yield "It is the last ready snapshot of its VM." if last else "Its VM is unknown."
+    if snapshot.deletion_sent_at is not None:
+        yield describe_own_deletion(snapshot.deletion_sent_at)
     if snapshot.vm_gone:
         yield "Its VM is deleted: this data exists nowhere else."
     if image is not None:

@@ -71,10 +71,17 @@ def delete_obstacle(snapshot: Snapshot, now: datetime) -> str | None:
 
     A pending snapshot may be about to become ready, unless it is stuck.
     """
+    if snapshot.state == "deleting":
+        return _not_ready(snapshot)
     if snapshot.state != "pending" or is_stuck(snapshot, now):
         return None
     return _not_ready(snapshot)
 
 
 def _not_ready(snapshot: Snapshot) -> str:
-    return f"it is {snapshot.state} (status {cell_text(snapshot.status)})"
+    return f"it is {describe_state(snapshot)} (status {cell_text(snapshot.status)})"
+
+
+def describe_state(snapshot: Snapshot) -> str:
+    """Return the state for a sentence that begins with "it is"."""
+    return "being deleted" if snapshot.state == "deleting" else snapshot.state

@@ -14,7 +14,7 @@ from typing import Annotated, NamedTuple
 from pydantic import AfterValidator, ConfigDict, Field
 
 from snapshot_mcp.core.sanitize import is_sanitized, quoted
-from snapshot_mcp.models.cloud import FrozenModel, Id, Snapshot, VirtualMachine
+from snapshot_mcp.models.cloud import FrozenModel, Id, Snapshot, SnapshotState, VirtualMachine
 
 MAX_ENTRY_LENGTH = 100
 MAX_ENTRIES = 100
@@ -22,6 +22,8 @@ MAX_HOURS = 87_600
 """Ten years."""
 MAX_KEEP_NEWEST = 1_000
 MAX_PER_HOUR = 1_000
+_STATES_WITHOUT_DATA: frozenset[SnapshotState] = frozenset({"failed", "deleting"})
+"""States in which a snapshot is not a copy of its VM."""
 
 
 def _normalize_entry(text: str) -> str:
@@ -129,12 +131,7 @@ class PolicyViolation(NamedTuple):
 
 
 def check_deletion(
-    policy: Policy,
-    snapshot: Snapshot,
-    siblings: Iterable[Snapshot],
-    now: datetime,
-    *,
-    sent_last_hour: int,
+    policy: Policy, snapshot: Snapshot, siblings: Iterable[Snapshot], now: datetime
 ) -> PolicyViolation | None:
     """Return the rule that forbids deleting `snapshot`, or None.
 
@@ -143,12 +140,9 @@ def check_deletion(
         snapshot: the target.
         siblings: all snapshots of the same VM, with or without the target.
         now: the current time.
-        sent_last_hour: number of deletions sent in the last sixty minutes.
     """
-    return (
-        _check_tool(policy, "delete_snapshot")
-        or check_protection(policy, snapshot, siblings, now)
-        or check_deletion_limit(policy, sent_last_hour)
+    return _check_tool(policy, "delete_snapshot") or check_protection(
+        policy, snapshot, siblings, now
     )
 
 
@@ -170,28 +164,29 @@ def check_protection(
     )
 
 
-def check_deletion_limit(policy: Policy, sent_last_hour: int) -> PolicyViolation | None:
-    """Return the limit that forbids another deletion now, or None."""
-    limit = policy.limits.deletes_per_hour
-    return _check_limit("deletes_per_hour", "deletion", limit, sent_last_hour)
-
-
-def check_restore(
-    policy: Policy, snapshot: Snapshot, *, sent_last_hour: int
-) -> PolicyViolation | None:
-    """Return the rule that forbids restoring `snapshot`, or None.
+def check_hourly_limit(policy: Policy, tool: str, sent_last_hour: int) -> PolicyViolation | None:
+    """Return the limit that forbids another write of `tool` now, or None.
 
     Args:
         policy: the operator's policy.
-        snapshot: the source.
-        sent_last_hour: number of restores sent in the last sixty minutes.
+        tool: name of the tool.
+        sent_last_hour: number of its writes sent in the last sixty minutes.
     """
-    return (
-        _check_tool(policy, "restore_snapshot")
-        or _check_region(policy, _snapshot_region(snapshot))
-        or _check_limit(
-            "restores_per_hour", "restore", policy.limits.restores_per_hour, sent_last_hour
-        )
+    match tool:
+        case "delete_snapshot":
+            limit = policy.limits.deletes_per_hour
+            return _check_limit("deletes_per_hour", "deletion", limit, sent_last_hour)
+        case "restore_snapshot":
+            limit = policy.limits.restores_per_hour
+            return _check_limit("restores_per_hour", "restore", limit, sent_last_hour)
+        case _:
+            return None
+
+
+def check_restore(policy: Policy, snapshot: Snapshot) -> PolicyViolation | None:
+    """Return the rule that forbids restoring `snapshot`, or None."""
+    return _check_tool(policy, "restore_snapshot") or _check_region(
+        policy, _snapshot_region(snapshot)
     )
 
 
@@ -312,7 +307,7 @@ def _check_keep_newest(
     protect: Protect, snapshot: Snapshot, copies: list[Snapshot] | None
 ) -> PolicyViolation | None:
     kept = protect.keep_newest
-    if not kept or snapshot.state == "failed":
+    if not kept or snapshot.state in _STATES_WITHOUT_DATA:
         return None
     if copies is not None and len(newer_copies(snapshot, copies)) >= kept:
         return None
@@ -327,7 +322,7 @@ def _check_keep_newest(
 def _check_keep_last_copy(
     protect: Protect, snapshot: Snapshot, copies: list[Snapshot] | None
 ) -> PolicyViolation | None:
-    if not protect.keep_last_copy or snapshot.state == "failed" or copies:
+    if not protect.keep_last_copy or snapshot.state in _STATES_WITHOUT_DATA or copies:
         return None
     sentence = (
         f"The VM of snapshot {snapshot.id} is unknown, so it may be the last copy"
@@ -359,7 +354,7 @@ def _known_ready_copies(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> lis
     others = {
         other.id: other
         for other in siblings
-        if other.id != snapshot.id and other.vm_id == snapshot.vm_id and other.state == "ready"
+        if other.id != snapshot.id and other.vm_id == snapshot.vm_id and other.is_copy
     }
     return list(others.values())
 

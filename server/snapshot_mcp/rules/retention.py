@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from snapshot_mcp.core.sanitize import quote_unless_word
 from snapshot_mcp.models.cloud import MAX_ID, Snapshot
+from snapshot_mcp.rules.eligibility import describe_state
 from snapshot_mcp.rules.retention_calendar import period_key, span_start, to_zone
 from snapshot_mcp.rules.retention_policy import KEEP_ALL, CountRule, GroupBy, RetentionPolicy
 
@@ -128,7 +129,7 @@ def _unconditional_reasons(snapshot: Snapshot, find_protection: FindProtection) 
     if snapshot.state == "unknown":
         reasons.append("its status is unknown")
     elif snapshot.state != "ready":
-        reasons.append(f"it is {snapshot.state}")
+        reasons.append(f"it is {describe_state(snapshot)}")
     if snapshot.created_at is None:
         reasons.append("its creation time is unknown")
     if (explanation := find_protection(snapshot)) is not None:

@@ -4,19 +4,18 @@ Each deletion is checked twice: when the plan is created, from a list of all sna
 right before the snapshot is deleted. A snapshot that changed since the plan is kept.
 """
 
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Container, Iterable, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.rules import policy as rules
-from snapshot_mcp.rules.blast_radius import describe_derived_image
+from snapshot_mcp.rules.blast_radius import copies_of, creation_order, describe_derived_image
+from snapshot_mcp.rules.eligibility import describe_state
 from snapshot_mcp.rules.policy import Policy
 from snapshot_mcp.rules.retention import Decision
 
 MAX_BATCH_SIZE = 50
-
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class Batch(NamedTuple):
@@ -43,7 +42,7 @@ def plan_batch(decisions: Sequence[Decision], max_deletions: int) -> Batch:
     """Return a batch of the oldest deletions; the rest is left for a later plan."""
     deletions = sorted(
         (decision for decision in decisions if not decision.keep),
-        key=lambda decision: _creation_order(decision.snapshot),
+        key=lambda decision: creation_order(decision.snapshot),
     )
     postponed = {decision.snapshot.id for decision in deletions[max_deletions:]}
     reason = f"left for a later plan: the limit of one plan is {max_deletions}"
@@ -89,21 +88,17 @@ def drift_facts(snapshot: Snapshot) -> list[object]:
     ]
 
 
-def copies_to_check(
-    policy: Policy, snapshot: Snapshot, history: Iterable[Snapshot], deleted_ids: set[int]
-) -> list[int]:
-    """Return the ids of the newest ready copies that are kept, on which the deletion depends."""
+def kept_copies(
+    snapshot: Snapshot, history: Iterable[Snapshot], deleted_ids: Container[int]
+) -> list[Snapshot]:
+    """Return the other ready snapshots of its VM that a plan keeps, newest first."""
+    return [copy for copy in copies_of(snapshot, history) if copy.id not in deleted_ids]
+
+
+def count_needed_copies(policy: Policy) -> int:
+    """Return the number of kept copies of its VM on which each deletion depends."""
     protect = policy.protect
-    needed = max(protect.keep_newest, int(protect.keep_last_copy), _requires_newer_copy(policy))
-    copies = [
-        other
-        for other in history
-        if other.vm_id is not None
-        and other.vm_id == snapshot.vm_id
-        and other.state == "ready"
-        and other.id not in deleted_ids
-    ]
-    return [copy.id for copy in sorted(copies, key=_creation_order, reverse=True)[:needed]]
+    return max(protect.keep_newest, int(protect.keep_last_copy), _requires_newer_copy(policy))
 
 
 def deletion_obstacle(
@@ -114,12 +109,12 @@ def deletion_obstacle(
     Args:
         policy: the operator's policy.
         snapshot: the target as it is now.
-        copies: the snapshots from `copies_to_check`, as they are now.
+        copies: the newest ones of `kept_copies`, as they are now.
         now: the current time.
     """
     if snapshot.state != "ready":
-        return f"it is {snapshot.state} now"
-    copies = [copy for copy in copies if copy.state == "ready" and copy.vm_id == snapshot.vm_id]
+        return f"it is {describe_state(snapshot)} now"
+    copies = [copy for copy in copies if copy.is_copy and copy.vm_id == snapshot.vm_id]
     violation = rules.check_protection(policy, snapshot, copies, now)
     if violation is not None:
         return violation.message
@@ -137,7 +132,3 @@ def _warnings(snapshot: Snapshot) -> Iterable[str]:
 
 def _requires_newer_copy(policy: Policy) -> bool:
     return not may_delete_last_copy(policy)
-
-
-def _creation_order(snapshot: Snapshot) -> tuple[datetime, int]:
-    return snapshot.created_at or _LONG_AGO, snapshot.id

@@ -4,11 +4,12 @@ import hmac
 import logging
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -19,41 +20,30 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from snapshot_mcp.sandbox import handlers, store
+from snapshot_mcp.sandbox import store
 from snapshot_mcp.sandbox.errors import ApiError, bad_request_error, error_body
-from snapshot_mcp.sandbox.handlers import HandlerContext, HandlerResult
+from snapshot_mcp.sandbox.handlers.context import HandlerContext
 from snapshot_mcp.sandbox.request import MAX_BODY_BYTES, ApiRequest
+from snapshot_mcp.sandbox.routes import ROUTES, Handler
 from snapshot_mcp.sandbox.seed import seed_database
+
+if TYPE_CHECKING:
+    from snapshot_mcp.sandbox.misbehaving_cloud import MisbehavingCloud
 
 _log = logging.getLogger(__name__)
 
-Handler = Callable[[HandlerContext, ApiRequest], HandlerResult]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
-# Source: the vendor's OpenAPI document. The route of a name precedes those of an id, which would
-# match it too.
-_ROUTES: tuple[tuple[str, str, Handler], ...] = (
-    ("GET", "/core/snapshots", handlers.list_snapshots),
-    ("GET", "/core/snapshots/name-availability/{name:path}", handlers.name_availability),
-    ("GET", "/core/snapshots/{id}", handlers.get_snapshot),
-    ("DELETE", "/core/snapshots/{id}", handlers.delete_snapshot),
-    ("GET", "/core/snapshots/{id}/events", handlers.snapshot_events),
-    ("POST", "/core/snapshots/{id}/restore", handlers.restore_snapshot),
-    ("POST", "/core/snapshots/{id}/image", handlers.create_image),
-    ("GET", "/core/virtual-machines", handlers.list_vms),
-    ("GET", "/core/virtual-machines/{id}", handlers.get_vm),
-    ("DELETE", "/core/virtual-machines/{id}", handlers.delete_vm),
-    ("GET", "/core/virtual-machines/{id}/events", handlers.vm_events),
-    ("POST", "/core/virtual-machines/{id}/snapshots", handlers.create_snapshot),
-    ("GET", "/core/regions", handlers.list_regions),
-    ("GET", "/core/environments", handlers.list_environments),
-    ("GET", "/core/images", handlers.list_images),
-    ("GET", "/pricebook", handlers.pricebook),
-)
 _DOCUMENT_PATH = "/v1/openapi.json"
 
 
-def create_app(*, database: Path, api_key: str, now: Callable[[], datetime]) -> Starlette:
+def create_app(
+    *,
+    database: Path,
+    api_key: str,
+    now: Callable[[], datetime],
+    misbehaving: "MisbehavingCloud | None" = None,
+) -> Starlette:
     """Return the embedded cloud as an ASGI application that serves `/v1`.
 
     The database is created and seeded by the first request, not by this function.
@@ -62,10 +52,14 @@ def create_app(*, database: Path, api_key: str, now: Callable[[], datetime]) -> 
         database: the SQLite file.
         api_key: the required value of the header `api_key`.
         now: returns the current time, aware and in UTC.
+        misbehaving: executes all calls, to rehearse failures.
     """
+
+    def endpoint(handler: Handler, method: str) -> Endpoint:
+        return _endpoint(handler, database, now, misbehaving, write=method != "GET")
+
     routes = [
-        _route(method, f"/v1{path}", _endpoint(handler, database, now, write=method != "GET"))
-        for method, path, handler in _ROUTES
+        _route(method, f"/v1{path}", endpoint(handler, method)) for method, path, handler in ROUTES
     ]
     app = Starlette(
         routes=[*routes, _route("GET", _DOCUMENT_PATH, openapi_document)],
@@ -89,22 +83,32 @@ async def openapi_document(_request: Request) -> Response:
     """Return this document."""
     from snapshot_mcp.sandbox.openapi.document import document  # noqa: PLC0415 - rarely requested, never at start
 
-    return JSONResponse(document([*_ROUTES, ("GET", "/openapi.json", openapi_document)]))
+    return JSONResponse(document([*ROUTES, ("GET", "/openapi.json", openapi_document)]))
 
 
 def _endpoint(
-    handler: Handler, database: Path, now: Callable[[], datetime], *, write: bool
+    handler: Handler,
+    database: Path,
+    now: Callable[[], datetime],
+    misbehaving: "MisbehavingCloud | None",
+    *,
+    write: bool,
 ) -> Endpoint:
-    def handle(request: ApiRequest) -> Response:
-        with store.transaction(
+    def open_session() -> AbstractContextManager[store.StoreSession]:
+        return store.transaction(
             database, write=write, initialize=lambda session: seed_database(session, now())
-        ) as session:
+        )
+
+    def handle(request: ApiRequest) -> Response:
+        with open_session() as session:
             result = handler(HandlerContext(session, now()), request)
         return JSONResponse(result.body, result.status)
 
     async def endpoint(request: Request) -> Response:
-        body = await _read_body(request) if request.method == "POST" else b""
+        body = await _read_body(request) if request.method in {"POST", "PUT"} else b""
         api_request = ApiRequest(request.path_params, request.query_params, body)
+        if misbehaving is not None:
+            return await misbehaving.respond(handler, api_request, open_session, write=write)
         # SQLite blocks. A thread also completes its transaction if the caller disconnects.
         return await run_in_threadpool(partial(handle, api_request))
 

@@ -6,6 +6,13 @@ from snapshot_mcp.sandbox.entities import Json
 
 _BYTES_PER_GB = 1024**3
 _CREATED_AT = "2024-09-02T08:00:00"
+ORGANISATION_ID = 4021
+CREDIT = 250.0
+"""Credit of the account in US dollars."""
+
+SNAPSHOT_PRICE_PER_GB_HOUR = 0.0003870968 / 4
+"""US dollars. Source: the vendor's billing example of a snapshot of 4 GB."""
+CONTRACT_IDS = frozenset({77})
 
 
 def regions() -> list[Json]:
@@ -125,4 +132,66 @@ def prices() -> list[Json]:
     return [
         {"id": number, "name": name, "value": value}
         for number, (name, value) in enumerate(dollars.items(), start=1)
+    ]
+
+
+def stocks() -> list[Json]:
+    """Return the available GPUs by region and model; `available` is text, such as "12".
+
+    Source: the vendor's OpenAPI document.
+    """
+    available = {
+        "NORWAY-1": {"A100-80G-PCIe": 12, "RTX-A6000": 0},
+        "CANADA-1": {"A100-80G-PCIe": 3, "RTX-A6000": 41},
+        "US-1": {"RTX-A6000": 26, "H100-80G-PCIe": 8},
+    }
+    return [
+        {
+            "region": region,
+            "stock-type": "GPU",
+            "models": [_stock(model, count) for model, count in models.items()],
+        }
+        for region, models in available.items()
+    ]
+
+
+def _stock(model: str, count: int) -> Json:
+    return {
+        "model": model,
+        "available": str(count),
+        "planned_7_days": None,
+        "planned_30_days": None,
+        "planned_100_days": None,
+        "configurations": {f"{size}x": count // size for size in (1, 2, 4, 8, 10)},
+    }
+
+
+def contracts(year: int) -> list[Json]:
+    """Return the contracts of a year, in the API's format."""
+    return [
+        {
+            "id": contract_id,
+            "org_id": ORGANISATION_ID,
+            "description": "A100 reservation",
+            "start_date": f"{year}-01-01T00:00:00Z",
+            "end_date": f"{year + 1}-01-01T00:00:00Z",
+            "expiration_policy": 1,
+            "status": "active",
+            "created_at": f"{year}-01-01T00:00:00Z",
+            "discounts": [
+                {
+                    "id": 9,
+                    "resource_id": 6,
+                    "resource_name": "A100-80G-PCIe",
+                    "resource_count": 8,
+                    "discount_type": "percent",
+                    "discount_code": None,
+                    "discount_percent": 20.0,
+                    "discount_amount": None,
+                    "discount_status": "active",
+                    "remaining_count": 8,
+                }
+            ],
+        }
+        for contract_id in sorted(CONTRACT_IDS)
     ]

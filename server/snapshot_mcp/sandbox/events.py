@@ -71,6 +71,11 @@ def record_image_creation(session: StoreSession, image: Image) -> None:
     _add_snapshot_event(session, image.snapshot_id, image.created_at, "image", message)
 
 
+def record_image_deletion(session: StoreSession, snapshot: Snapshot, now: datetime) -> None:
+    """Record that the image of a snapshot was deleted."""
+    _add_snapshot_event(session, snapshot.id, now, "image", "The image was deleted.")
+
+
 def _add_snapshot_event(
     session: StoreSession, snapshot_id: int, time: datetime, kind: str, message: str
 ) -> None:

@@ -4,9 +4,12 @@ import json
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from datetime import UTC, datetime
+from typing import Any, TypeVar, cast
 
 from snapshot_mcp.sandbox.errors import ApiError, bad_request_error, not_found_error
+
+Item = TypeVar("Item")
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_NAME_LENGTH = 50
@@ -38,6 +41,14 @@ class PageRequest:
         """Number of rows to skip."""
         return ((self.number or 1) - 1) * (self.size or 0)
 
+    def slice(self, items: list[Item]) -> list[Item]:
+        """Return the items of this page."""
+        return items if self.size is None else items[self.offset : self.offset + self.size]
+
+    def count(self, total: int) -> int:
+        """Return the number of pages."""
+        return max(1, -(-total // (self.size or max(1, total))))
+
 
 @dataclass(frozen=True)
 class ApiRequest:
@@ -60,20 +71,45 @@ class ApiRequest:
             raise not_found_error("No id is that large.")
         return int(text)
 
-    def page(self) -> PageRequest:
+    def page(self, size_key: str = "pageSize") -> PageRequest:
         """Return the requested page; a size above `MAX_PAGE_SIZE` is reduced to it.
 
-        Source: the vendor's OpenAPI document for page and pageSize. The limits are specific to the
-        embedded cloud.
+        Source: the vendor's OpenAPI document: the size is called per_page for images, contracts and
+        billing, and pageSize elsewhere. The limits are specific to the embedded cloud.
+
+        Args:
+            size_key: the name of the parameter for the size.
         """
-        if "page" not in self.query and "pageSize" not in self.query:
+        if "page" not in self.query and size_key not in self.query:
             return PageRequest()
-        size = self._positive_number("pageSize", DEFAULT_PAGE_SIZE)
+        size = self._positive_number(size_key, DEFAULT_PAGE_SIZE)
         return PageRequest(number=self._positive_number("page", 1), size=min(size, MAX_PAGE_SIZE))
 
     def search(self) -> str:
         """Return the case-folded part of a name to search for; an empty one matches every name."""
         return self.query.get("search", "").casefold()
+
+    def text(self, key: str) -> str | None:
+        """Return a parameter of the query, None if absent or empty."""
+        return self.query.get(key) or None
+
+    def flag(self, key: str, *, default: bool) -> bool:
+        """Return a boolean parameter of the query, in any case."""
+        value = self.query.get(key, str(default)).casefold()
+        if value in {"true", "false"}:
+            return value == "true"
+        raise bad_request_error(f"{key} must be true or false.")
+
+    def time(self, key: str, default: datetime) -> datetime:
+        """Return a time of the query in UTC, which may lack the time of day or the time zone."""
+        text = self.query.get(key)
+        if text is None:
+            return default
+        try:
+            time = datetime.fromisoformat(text)
+            return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+        except (ValueError, OverflowError) as error:
+            raise bad_request_error(f"{key} must be a time such as 2026-05-01T00:00:00.") from error
 
     def fields(self) -> "BodyFields":
         """Return the fields of the body, which must be a JSON object."""

@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from snapshot_mcp.sandbox import lifecycle
+from snapshot_mcp.sandbox.catalogue import ORGANISATION_ID
 from snapshot_mcp.sandbox.entities import Event, Image, Json, Snapshot, Vm
 from snapshot_mcp.sandbox.request import PageRequest
 
-ORGANISATION_ID = 4021
 USER_ID = 5117
 _BYTES_PER_GB = 1024**3
 # A VM has one bootable volume, so the volume's id follows from the VM's.
@@ -146,7 +146,7 @@ def image_groups(images: list[Json]) -> list[Json]:
     groups: dict[tuple[str, str], list[Json]] = {}
     for image in images:
         groups.setdefault((image["region_name"], image["type"]), []).append(
-            _with_label_objects(image)
+            with_label_objects(image)
         )
     return [
         {"region_name": region, "type": system, "logo": "", "images": members}
@@ -154,7 +154,7 @@ def image_groups(images: list[Json]) -> list[Json]:
     ]
 
 
-def _with_label_objects(image: Json) -> Json:
+def with_label_objects(image: Json) -> Json:
     """Return an image with its labels as objects. Source: the vendor's OpenAPI document."""
     labels: list[Any] = image["labels"]
     numbered = [{"id": number, "label": label} for number, label in enumerate(labels, start=1)]

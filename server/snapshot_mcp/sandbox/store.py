@@ -94,6 +94,15 @@ def transaction(
 
 
 @contextmanager
+def open_copy(state: bytes) -> Generator["StoreSession"]:
+    """Open a state that `StoreSession.serialize` returned, in memory."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.row_factory = sqlite3.Row
+        connection.deserialize(state)
+        yield StoreSession(connection)
+
+
+@contextmanager
 def _begin(connection: sqlite3.Connection, statement: str) -> Generator[None]:
     connection.execute(statement)
     try:
@@ -127,6 +136,12 @@ class StoreSession:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+
+    def serialize(self) -> bytes:
+        """Return the complete database, for `open_copy`."""
+        state = bytearray(self._connection.serialize())
+        state[18:20] = b"\1\1"  # a database in memory has no write-ahead log
+        return bytes(state)
 
     def catalogue_items(self, kind: CatalogueKind) -> list[Json]:
         """Return the catalogue items of a kind, in the API's format."""
@@ -257,6 +272,13 @@ class StoreSession:
             "UPDATE snapshots SET touched = ? WHERE id = ?", (created_at, image.snapshot_id)
         )
         return inserted.lastrowid or 0
+
+    def delete_image(self, snapshot_id: int, now: datetime) -> None:
+        """Delete the image of a snapshot, and mark the snapshot as modified."""
+        self._connection.execute("DELETE FROM images WHERE snapshot_id = ?", (snapshot_id,))
+        self._connection.execute(
+            "UPDATE snapshots SET touched = ? WHERE id = ?", (to_micros(now), snapshot_id)
+        )
 
     def list_snapshots_with_image(self) -> list[Snapshot]:
         """Return the snapshots that have an image, oldest image first."""

@@ -18,6 +18,8 @@ from snapshot_mcp.core.sanitize import quoted, sanitize
 DEFAULT_API_URL = "https://infrahub-api.nexgencloud.com/v1"
 EMBEDDED_API_KEY = "sandbox"
 EMBEDDED_URL = "http://embedded.invalid/v1"
+EMBEDDED_CLOUD = "embedded"
+"""The name of the embedded cloud in the ledger."""
 CLOUD_FILE = "cloud.db"
 LEDGER_FILE = "ledger.db"
 KEY_FILE = "plan.key"
@@ -54,6 +56,7 @@ class Settings(BaseModel):
         metrics: whether `/metrics` is served beside `/mcp`.
         exports: whether spans and metrics are sent over OTLP.
         signing_key: the key that signs plans; None to use the key in the data folder.
+        embedded_misbehaviour: how the embedded cloud fails on purpose; empty if it does not.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -70,11 +73,24 @@ class Settings(BaseModel):
     metrics: bool = False
     exports: bool = False
     signing_key: SecretBytes | None = None
+    embedded_misbehaviour: str = ""
 
     @property
     def embedded(self) -> bool:
         """Whether the embedded cloud is used, because there is no API key."""
         return self.api_key is None
+
+    @property
+    def cloud(self) -> str:
+        """The cloud as the ledger names it: "embedded", or the address of its API.
+
+        Different spellings of one address have one name.
+        """
+        if self.embedded:
+            return EMBEDDED_CLOUD
+        parts = urlsplit(self.api_url)
+        port = ":443" if parts.scheme == "https" else ":80"
+        return parts._replace(netloc=parts.netloc.lower().removesuffix(port)).geturl().rstrip("/")
 
     def data_folder(self) -> Path:
         """Return the absolute path of the data folder; it need not exist yet."""
@@ -112,6 +128,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         exports=_read_exports(environment),
         policy=read_path("SNAPSHOT_MCP_POLICY", environment),
         signing_key=_read_signing_key("SNAPSHOT_MCP_SIGNING_KEY", environment),
+        embedded_misbehaviour=_read_misbehaviour(
+            "SNAPSHOT_MCP_EMBEDDED_MISBEHAVIOUR", environment, embedded=not key
+        ),
     )
 
 
@@ -325,6 +344,24 @@ def read_path(name: str, environment: Mapping[str, str]) -> Path | None:
         # Desktop clients start servers in an arbitrary folder.
         raise ConfigurationError(f"{name} must be an absolute path.")
     return path
+
+
+def _read_misbehaviour(name: str, environment: Mapping[str, str], *, embedded: bool) -> str:
+    value = environment.get(name, "").strip()
+    if not value:
+        return ""
+    if not embedded:
+        raise ConfigurationError(
+            f"{name} is set, but the embedded cloud is not used.",
+            f"Unset {name}, or unset the API key to use the embedded cloud.",
+        )
+    from snapshot_mcp.sandbox.misbehaviour import parse_misbehaviour  # noqa: PLC0415 - rarely set
+
+    try:
+        parse_misbehaviour(value)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{name}: {error.args[0]}", error.next_step) from error
+    return value
 
 
 def _read_bool(name: str, environment: Mapping[str, str]) -> bool:

@@ -61,6 +61,12 @@ SETTINGS = (
         "none",
     ),
     SettingDoc(
+        ("SNAPSHOT_MCP_EMBEDDED_MISBEHAVIOUR",),
+        "how the embedded cloud fails on purpose, such as `stale-reads=5,error-500=0.1` (see"
+        " [docs/embedded-cloud.md](docs/embedded-cloud.md))",
+        "none",
+    ),
+    SettingDoc(
         ("SNAPSHOT_MCP_DATABASE_URL",),
         "address of a PostgreSQL database that replicas share (`postgresql://USER@HOST/DATABASE`):"
         " the ledger, the change lock and the rate limit",

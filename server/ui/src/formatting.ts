@@ -14,5 +14,7 @@ export const formatSize = (gigabytes: number | null): string => (gigabytes === n
 export const formatVm = (snapshot: Snapshot): string =>
   `${snapshot.vmName || "VM"} (${snapshot.vmId ?? "?"})${snapshot.vmDeleted ? ", deleted" : ""}`;
 
-export const formatState = (snapshot: Snapshot): string =>
-  snapshot.state === "unknown" ? `unknown (${snapshot.status || "?"})` : snapshot.state;
+export const formatState = (snapshot: Snapshot): string => {
+  if (snapshot.state === "unknown") return `unknown (${snapshot.status || "?"})`;
+  return snapshot.state === "deleting" ? "being deleted" : snapshot.state;
+};

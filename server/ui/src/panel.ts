@@ -121,7 +121,7 @@ export class Panel {
   }
 
   private refreshWhilePending(signal: AbortSignal): void {
-    const hasPending = this.snapshots.some(({ state }) => state === "pending");
+    const hasPending = this.snapshots.some(({ state }) => state === "pending" || state === "deleting");
     if (!hasPending || this.pendingRefreshes >= MAX_PENDING_REFRESHES) return;
     setTimeout(() => {
       // A refresh would interrupt the user's typing.

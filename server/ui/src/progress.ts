@@ -74,7 +74,7 @@ export function snapshotProgress(server: ServerClient, args: JsonObject): CheckP
     if (!snapshot) return { message: "The snapshot is not listed yet", finished: false };
     return {
       message: `Snapshot ${snapshot.id} is ${snapshot.state}`,
-      finished: snapshot.state === "ready" || snapshot.state === "failed",
+      finished: snapshot.state !== "pending" && snapshot.state !== "unknown",
     };
   };
 }

@@ -21,7 +21,7 @@ export function renderInspection(text: string): HTMLElement {
 
 /** Renders a snapshot; `inspection` is placed below its main properties. */
 export function renderSnapshotDetails(snapshot: Snapshot, inspection: Node, actions: SnapshotActions): HTMLElement {
-  const canDelete = actions.available.includes("delete_snapshot");
+  const canDelete = actions.available.includes("delete_snapshot") && snapshot.state !== "deleting";
   const canRestore = actions.available.includes("restore_snapshot") && snapshot.state === "ready";
   return createElement(
     "section",

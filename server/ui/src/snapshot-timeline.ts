@@ -50,6 +50,7 @@ export function renderLegend(): HTMLElement {
     renderItem("ready", "ready (larger means more GB)"),
     renderItem("pending", "pending"),
     renderItem("failed", "failed"),
+    renderItem("deleting", "being deleted"),
     renderItem("unknown", "unknown state"),
     renderItem("protected", "protected by the policy"),
     renderItem("has-image", "has an image"),

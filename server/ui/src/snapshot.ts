@@ -2,7 +2,7 @@
 
 import { toNumber, toText, toTexts, toTimestamp, type JsonObject } from "./json.js";
 
-const KNOWN_STATES = ["ready", "pending", "failed"] as const;
+const KNOWN_STATES = ["ready", "pending", "failed", "deleting"] as const;
 
 export type SnapshotState = (typeof KNOWN_STATES)[number] | "unknown";
 

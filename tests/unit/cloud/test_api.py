@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from snapshot_mcp.cloud import api as api_module
 from snapshot_mcp.cloud.api import ApiClient
 from snapshot_mcp.cloud.client import CloudReader, CloudWriter
+from snapshot_mcp.cloud.rate_limit import FIRST_PAUSE_SECONDS, MIN_PAUSE_SECONDS
 from snapshot_mcp.cloud.response_errors import error_from_response
 from snapshot_mcp.core.errors import (
+    AnswerTooLargeError,
     BadRequestError,
     CloudError,
     ConflictError,
@@ -305,7 +307,8 @@ async def test_a_body_above_the_size_limit_is_rejected(
             200, content=gzip.compress(content) if compressed else content, headers=headers
         )
 
-    assert type(await get_failure(read, handler)) is ProtocolError
+    kind = ProtocolError if compressed else AnswerTooLargeError
+    assert type(await get_failure(read, handler)) is kind
     assert type(await get_failure(write, handler)) is OutcomeUnknownError
 
 
@@ -349,8 +352,6 @@ MAYBE_SENT = [
     httpx.LocalProtocolError("bad header"),
     httpx.TooManyRedirects("loop"),
     httpx.StreamError("consumed"),
-    httpx.InvalidURL("an address in the answer"),
-    ValueError("an address in the answer"),
     TimeoutError(),
 ]
 
@@ -450,59 +451,28 @@ async def test_an_outer_cancellation_is_not_reported_as_a_timeout() -> None:
     ("header", "seconds"),
     [
         ("30", 30.0),
-        ("0", 0.0),
-        ("", None),
-        ("-1", None),
-        ("1.5", None),
+        ("0", MIN_PAUSE_SECONDS),
+        ("", FIRST_PAUSE_SECONDS),
+        ("-1", FIRST_PAUSE_SECONDS),
+        ("1.5", FIRST_PAUSE_SECONDS),
         ("999999", 86_400.0),
         ("9" * 400, 86_400.0),
-        ("\u0663", None),
+        ("\u0663", FIRST_PAUSE_SECONDS),
         ("Fri, 20 Nov 2026 12:01:40 GMT", 100.0),
-        ("Fri, 20 Nov 2026 11:00:00 GMT", 0.0),
+        ("Fri, 20 Nov 2026 11:00:00 GMT", MIN_PAUSE_SECONDS),
         ("Fri, 20 Nov 9999 11:00:00 GMT", 86_400.0),
-        ("Fri, 99 Nov 2026 11:00:00 GMT", None),
-        ("Fri, 20 Nov 2026 12:01:40", None),
-        ("soon", None),
+        ("Fri, 99 Nov 2026 11:00:00 GMT", FIRST_PAUSE_SECONDS),
+        ("Fri, 20 Nov 2026 12:01:40", FIRST_PAUSE_SECONDS),
+        ("soon", FIRST_PAUSE_SECONDS),
     ],
 )
-async def test_retry_after_is_parsed_as_seconds_or_a_date(
-    header: str, seconds: float | None
-) -> None:
+async def test_retry_after_is_parsed_as_seconds_or_a_date(header: str, seconds: float) -> None:
     def handler(_: httpx.Request) -> httpx.Response:
         return httpx.Response(429, headers=[(b"retry-after", header.encode())])
 
     error = await get_failure(write, handler)
     assert isinstance(error, RateLimitedError)
     assert error.retry_after == seconds
-
-
-async def test_a_429_without_retry_after_has_no_time() -> None:
-    error = await get_failure(read, respond_with(429))
-    assert isinstance(error, RateLimitedError)
-    assert error.retry_after is None
-
-
-@pytest.mark.parametrize(
-    ("message", "expected"),
-    [
-        ("VM 793734 is currently being used to create a snapshot and", "the VM is busy"),
-        ("Snapshot 1785 is not ready to be restored", "the snapshot is not ready"),
-        ("VM 793869 does not exists.", "an object that it needs does not exist"),
-        ("Name Already Exists", "the name is already taken"),
-        ("It is being created", "it is still being created"),
-        (SECRET, "the reason is unknown"),
-        (None, "the reason is unknown"),
-        (["is being created"], "the reason is unknown"),
-    ],
-)
-async def test_a_known_reason_is_reworded(message: object, expected: str) -> None:
-    for status in (400, 200):
-        error = await get_failure(
-            write, respond_with(status, {"status": False, "message": message})
-        )
-        assert expected in str(error)
-        assert "793734" not in str(error)
-        assert SECRET not in str(error)
 
 
 async def test_a_refusal_with_a_list_as_body_has_an_unknown_reason() -> None:

@@ -2,10 +2,12 @@
 
 from collections import Counter
 from datetime import UTC, datetime
+from itertools import pairwise
 from random import Random
 
 import anyio
 import anyio.lowlevel
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,8 +20,13 @@ from snapshot_mcp.cloud.circuit_breaker import (
     CircuitBreaker,
 )
 from snapshot_mcp.cloud.fair_queue import FairSemaphore
-from snapshot_mcp.cloud.rate_limit import LocalRateLimiter
-from snapshot_mcp.cloud.retry import MAX_ATTEMPTS, MAX_DELAY_SECONDS, retry_until
+from snapshot_mcp.cloud.rate_limit import FIRST_PAUSE_SECONDS, LocalRateLimiter, RateLimitBlock
+from snapshot_mcp.cloud.retry import (
+    MAX_ATTEMPTS,
+    MAX_DELAY_SECONDS,
+    MAX_RATE_LIMIT_ATTEMPTS,
+    retry_until,
+)
 from snapshot_mcp.cloud.scheduler import RequestScheduler
 from snapshot_mcp.core.errors import (
     BadRequestError,
@@ -261,13 +268,22 @@ def test_no_minute_has_more_requests_than_the_limit(
         assert sum(time <= other < time + 59.99 for other in sent_at[index:]) <= limit + 1
 
 
+async def exchange(
+    scheduler: RequestScheduler, status: int | None, error: Exception | None = None
+) -> None:
+    """Send a request that is answered with a status, or fails."""
+    async with scheduler.circuit_guard() as current:
+        current.status = status
+        if error is not None:
+            raise error
+
+
 async def test_requests_fail_fast_while_the_cloud_is_down() -> None:
     manual_clock, circuit = ManualClock(), CircuitBreaker()
     scheduler = RequestScheduler(manual_clock.clock, circuit)
     for _ in range(FAILURE_THRESHOLD):
-        with pytest.raises(UnavailableError):
-            async with scheduler.circuit_guard():
-                raise UnavailableError("x")
+        with pytest.raises(httpx.ReadError):
+            await exchange(scheduler, None, httpx.ReadError("x"))
     for turn in (scheduler.read_slot, scheduler.write_slot, scheduler.circuit_guard):
         with pytest.raises(
             UnavailableError, match="not answered since 2026-11-20 12:00:00"
@@ -277,8 +293,8 @@ async def test_requests_fail_fast_while_the_cloud_is_down() -> None:
         assert caught.value.retry_after == MIN_OPEN_SECONDS
         assert not caught.value.transient
     manual_clock.advance(seconds=MIN_OPEN_SECONDS)
-    async with scheduler.read_slot(), scheduler.circuit_guard():
-        pass
+    async with scheduler.read_slot():
+        await exchange(scheduler, 200)
     assert circuit.failing_since is None
 
 
@@ -286,20 +302,96 @@ async def test_the_circuit_learns_from_the_result_of_a_request() -> None:
     circuit = CircuitBreaker()
     scheduler = RequestScheduler(ManualClock().clock, circuit)
 
-    async def fails_after(error: Exception) -> bool:
-        with pytest.raises(type(error)):
-            async with scheduler.circuit_guard():
-                raise error
+    async def fails_after(status: int | None) -> bool:
+        with pytest.raises(ZeroDivisionError):
+            await exchange(scheduler, status, ZeroDivisionError())
         return circuit.failing_since is not None
 
-    assert await fails_after(OutcomeUnknownError("lost"))
-    assert not await fails_after(BadRequestError("an answer is an answer"))
-    assert await fails_after(UnavailableError("down"))
+    assert await fails_after(None)
+    assert not await fails_after(400)  # an answer is an answer, even if it cannot be decoded
+    assert not await fails_after(500)
+    assert await fails_after(None)
+    assert await fails_after(500)  # neither a success nor another failure
     with anyio.CancelScope() as scope:
         async with scheduler.circuit_guard():
             scope.cancel()
             await anyio.lowlevel.checkpoint()
     assert circuit.failing_since is not None
+
+
+async def test_a_server_error_keeps_an_open_circuit_open() -> None:
+    manual_clock, circuit = ManualClock(), CircuitBreaker()
+    scheduler = RequestScheduler(manual_clock.clock, circuit)
+    for _ in range(FAILURE_THRESHOLD):
+        scheduler.record_failure()
+    manual_clock.advance(seconds=MIN_OPEN_SECONDS)
+    await exchange(scheduler, 503)
+    with pytest.raises(UnavailableError) as caught:
+        await exchange(scheduler, 200)
+    assert caught.value.retry_after == 2 * MIN_OPEN_SECONDS
+
+
+async def test_a_429_pauses_all_requests_for_at_most_a_minute() -> None:
+    manual_clock = ManualClock()
+    scheduler = RequestScheduler(manual_clock.clock, CircuitBreaker())
+    async with scheduler.circuit_guard() as refused:
+        refused.status = 429
+    assert scheduler.record_rate_limit(refused, 3_600) == 3_600
+    for turn in (scheduler.read_slot, scheduler.write_slot, scheduler.circuit_guard):
+        with pytest.raises(RateLimitedError, match="Try again in 60 s") as caught:
+            async with turn():
+                pass
+        assert caught.value.transient
+    manual_clock.advance(seconds=60)
+    await exchange(scheduler, 200)
+
+
+def test_the_pauses_after_429_double_from_4_s_and_cover_a_minute() -> None:
+    block, now = RateLimitBlock(), 100.0
+    pauses = list[float]()
+    for _ in range(5):
+        sent_at = now
+        pauses.append(block.record_refusal(sent_at, now, None))
+        # Requests that were under way at the same time do not prolong the pause.
+        assert block.record_refusal(sent_at, now, None) == pauses[-1]
+        assert block.remaining(now + pauses[-1] - 0.1) > 0
+        now += pauses[-1]
+        assert block.remaining(now) == 0
+    assert pauses == [4, 8, 16, 32, 32]
+    assert sum(pauses[: MAX_RATE_LIMIT_ATTEMPTS - 1]) >= 60
+    block.record_answer(now)
+    assert block.record_refusal(now, now, None) == FIRST_PAUSE_SECONDS
+
+
+def test_an_answer_to_an_older_request_does_not_end_the_pause() -> None:
+    block = RateLimitBlock()
+    assert block.record_refusal(10, 10, 2) == 2
+    block.record_answer(9)
+    assert block.remaining(11) == 1
+    assert block.record_refusal(12, 12, 0) == 2  # doubled, because the first pause was too short
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.booleans(), st.floats(0, 90), st.floats(0, 5), st.none() | st.floats(0, 90_000)
+        ),
+        max_size=40,
+    )
+)
+def test_a_pause_is_never_shorter_than_requested_or_longer_than_a_minute(
+    steps: list[tuple[bool, float, float, float | None]],
+) -> None:
+    block, now = RateLimitBlock(), 0.0
+    for refused, passed, duration, retry_after in steps:
+        sent_at = now + passed
+        now = sent_at + duration
+        if refused:
+            assert block.record_refusal(sent_at, now, retry_after) >= max(retry_after or 0, 1)
+            assert block.remaining(now) >= min(retry_after or 0, 60) - 1e-6
+        else:
+            block.record_answer(sent_at)
+        assert block.remaining(now) <= 60 + 1e-6
 
 
 async def test_a_transient_failure_is_retried_with_growing_pauses_and_progress() -> None:
@@ -333,7 +425,7 @@ async def test_a_permanent_failure_is_not_retried(error: Exception) -> None:
     assert len(tries) == 1
 
 
-@pytest.mark.parametrize(("retry_after", "tries"), [(20.0, 2), (59.0, 2), (61.0, 1), (86_400.0, 1)])
+@pytest.mark.parametrize(("retry_after", "tries"), [(20.0, 2), (63.0, 2), (66.0, 1), (86_400.0, 1)])
 async def test_retry_after_is_followed_if_the_time_allows(retry_after: float, tries: int) -> None:
     manual_clock, started = ManualClock(), list[float]()
 
@@ -351,6 +443,33 @@ async def test_retry_after_is_followed_if_the_time_allows(retry_after: float, tr
         assert await retry_until(attempt, manual_clock.clock, max_seconds=60) == "done"
         assert retry_after <= started[1] - started[0] <= retry_after + MAX_DELAY_SECONDS
     assert len(started) == tries
+
+
+@pytest.mark.parametrize(("seconds", "succeeds"), [(20, True), (60, True), (70, False)])
+async def test_a_block_without_retry_after_is_survived_up_to_a_minute(
+    seconds: int, *, succeeds: bool
+) -> None:
+    manual_clock, block, sent_at = ManualClock(), RateLimitBlock(), list[float]()
+    started = manual_clock.monotonic()
+
+    async def attempt() -> str:
+        now = manual_clock.monotonic()
+        sent_at.append(now)
+        if now - started < seconds:
+            raise RateLimitedError(
+                "x", retry_after=block.record_refusal(now, now, None), transient=True
+            )
+        return "done"
+
+    if succeeds:
+        assert await retry_until(attempt, manual_clock.clock, max_seconds=1) == "done"
+    else:
+        with pytest.raises(RateLimitedError):
+            await retry_until(attempt, manual_clock.clock, max_seconds=1)
+    assert len(sent_at) <= MAX_RATE_LIMIT_ATTEMPTS
+    pauses = [later - earlier for earlier, later in pairwise(sent_at)]
+    assert all(pause >= 1 for pause in pauses)
+    assert all(later > 1.5 * earlier for earlier, later in pairwise(pauses))
 
 
 async def test_progress_values_only_increase() -> None:

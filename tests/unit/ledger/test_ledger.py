@@ -302,9 +302,22 @@ async def test_untrusted_text_is_truncated_and_arguments_remain_json(
     truncated, complete = await ledger.rows()
     assert len(truncated.arguments) <= 4_000
     assert json.loads(truncated.arguments)["cut"].startswith('{"labels": [')
+    assert "cloud" not in json.loads(truncated.arguments)
     assert (len(truncated.client), len(truncated.reason), truncated.reason[-1]) == (100, 500, "…")
     assert (complete.client, complete.reason) == ("c" * 100, "r" * 500)
     assert await ledger.verify() == []
+
+
+async def test_the_cloud_and_the_result_survive_truncation(
+    tmp_path: Path, ledger_kind: LedgerKind
+) -> None:
+    ledger = ledger_kind.open(tmp_path)
+    arguments = {"cloud": "embedded", "result_id": 2**63 - 1, "labels": ["x" * 50] * 5_000}
+    await ledger.record("done", ATTEMPT._replace(arguments=arguments))
+    (row,) = await ledger.rows()
+    kept = json.loads(row.arguments)
+    assert (kept["cloud"], kept["result_id"]) == ("embedded", 2**63 - 1)
+    assert len(row.arguments) <= 4_000
 
 
 async def test_rows_are_filtered_by_every_condition_and_limited_to_the_newest(

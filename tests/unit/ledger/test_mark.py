@@ -2,7 +2,8 @@
 
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -169,9 +170,10 @@ async def test_a_crash_between_the_row_and_its_mark_is_not_a_loss(
 
     for number in range(appends):
         await open_ledger(tmp_path).record("planned", plan(f"earlier-{number}"))
-    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+    with monkeypatch.context() as patch:
         patch.setattr(LockedMark, "move", crash)
-        await open_ledger(tmp_path).record("planned", plan("open"))
+        with pytest.raises(MemoryError):
+            await open_ledger(tmp_path).record("planned", plan("open"))
     assert [row.attempt for row in await open_ledger(tmp_path).rows()][-1] == "open"
     assert await open_ledger(tmp_path).verify() == []
     await open_ledger(tmp_path).record("sent", plan("open"))
@@ -211,13 +213,12 @@ class LostLedgers(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(self.new_folder())
+        self.temporary = tempfile.TemporaryDirectory()
+        self.folder = Path(self.temporary.name)
         self.plans: list[str] = []
         self.sent: list[str] = []
         self.copies: list[bytes] = []
         self.ledger = open_ledger(self.folder)
-
-    new_folder: Callable[[], str]
 
     @rule()
     def make_plan(self) -> None:
@@ -284,18 +285,8 @@ class LostLedgers(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.ledger.close()
+        self.temporary.cleanup()
 
 
-@pytest.fixture
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    LostLedgers.new_folder = staticmethod(lambda: str(tmp_path_factory.mktemp("lost")))
-    yield
-
-
-@pytest.mark.usefixtures("folders")
-def test_no_plan_is_used_twice_whatever_happens_to_the_files() -> None:
-    from hypothesis.stateful import run_state_machine_as_test  # noqa: PLC0415
-
-    run_state_machine_as_test(
-        LostLedgers, settings=hypothesis_settings(max_examples=40, stateful_step_count=25)
-    )
+TestLostLedgers = LostLedgers.TestCase
+TestLostLedgers.settings = hypothesis_settings(max_examples=12, stateful_step_count=15)

@@ -52,6 +52,17 @@ async def test_the_outcome_row_copies_the_attempt_and_names_the_settling_process
     assert await ledger.unsettled() == []
 
 
+async def test_the_outcome_row_names_what_was_created(
+    tmp_path: Path, ledger_kind: LedgerKind
+) -> None:
+    sent = await wait_for_unsettled(ledger_kind, tmp_path)
+    ledger = ledger_kind.open(tmp_path)
+    await ledger.settle(sent, "done", "the cloud shows it", result_id=1790)
+    _, end = await ledger.rows()
+    assert json.loads(end.arguments) == {**ATTEMPT.arguments, "result_id": 1790}
+    assert await ledger.verify() == []
+
+
 async def test_only_one_of_several_processes_settles_an_attempt(
     tmp_path: Path, ledger_kind: LedgerKind
 ) -> None:

@@ -34,7 +34,10 @@ A_DESCRIPTION = TypeAdapter[str](Description)
 SOME_LABELS = TypeAdapter[list[str]](Labels)
 
 
-@pytest.mark.parametrize("status", ["SUCCESS", "SUCCESSFUL", "COMPLETE", "success", " Success "])
+@pytest.mark.parametrize(
+    "status",
+    ["SUCCESS", "SUCCESSFUL", "COMPLETE", "COMPLETED", "AVAILABLE", "success", " Success "],
+)
 def test_each_success_status_of_the_cloud_means_ready(status: str) -> None:
     assert snapshot_state(status) == Snapshot(id=1, status=status).state == "ready"
 
@@ -51,8 +54,13 @@ def test_a_snapshot_that_failed_is_failed(status: str) -> None:
     assert snapshot_state(status) == "failed"
 
 
+@pytest.mark.parametrize("status", ["DELETING", "DELETED", "deleting"])
+def test_a_snapshot_that_is_being_deleted_is_deleting(status: str) -> None:
+    assert snapshot_state(status) == "deleting"
+
+
 @pytest.mark.parametrize(
-    "status", [None, "", "DELETING", "SUCCESS!", "NOT SUCCESS", "UNSUCCESSFUL"]
+    "status", [None, "", "DELETION", "SUCCESS!", "NOT SUCCESS", "UNSUCCESSFUL"]
 )
 def test_any_other_status_is_unknown(status: str | None) -> None:
     assert snapshot_state(status) == "unknown"
@@ -60,7 +68,7 @@ def test_any_other_status_is_unknown(status: str | None) -> None:
 
 @given(st.text(max_size=20))
 def test_no_unlisted_status_means_ready(status: str) -> None:
-    successes = {"SUCCESS", "SUCCESSFUL", "COMPLETE"}
+    successes = {"SUCCESS", "SUCCESSFUL", "COMPLETE", "COMPLETED", "AVAILABLE"}
     assert (snapshot_state(status) == "ready") == (status.strip().upper() in successes)
 
 

@@ -32,7 +32,8 @@ snapshots = st.builds(
     Snapshot,
     id=st.integers(1, 40),
     status=mostly(
-        st.just("SUCCESS"), rarely=st.sampled_from(["CREATING", "ERROR", "THAWING", None])
+        st.just("SUCCESS"),
+        rarely=st.sampled_from(["CREATING", "ERROR", "DELETING", "THAWING", None]),
     ),
     vm_id=st.sampled_from([1, 1, 1, 2, 2, 3, None]),
     region=st.sampled_from(["NORWAY-1", "US-1", None]),

@@ -58,7 +58,15 @@ def snapshot(number: int = 1, **changes: object) -> Snapshot:
 def deletion(
     chosen: Policy, target: Snapshot, siblings: Iterable[Snapshot] = (), sent: int = 0
 ) -> PolicyViolation | None:
-    return rules.check_deletion(chosen, target, siblings, NOW, sent_last_hour=sent)
+    return rules.check_deletion(chosen, target, siblings, NOW) or rules.check_hourly_limit(
+        chosen, "delete_snapshot", sent
+    )
+
+
+def restore(chosen: Policy, target: Snapshot, sent: int = 0) -> PolicyViolation | None:
+    return rules.check_restore(chosen, target) or rules.check_hourly_limit(
+        chosen, "restore_snapshot", sent
+    )
 
 
 def violated_rule(ruling: PolicyViolation | None) -> str:
@@ -183,10 +191,11 @@ def test_a_snapshot_of_unknown_status_is_kept_as_if_it_were_ready(status: str | 
     assert violated_rule(deletion(protect(keep_last_copy=True), target)) == "protect.keep_last_copy"
 
 
-def test_a_failed_snapshot_is_not_kept_as_a_copy() -> None:
+@pytest.mark.parametrize("status", ["ERROR", "DELETING"])
+def test_a_failed_or_deleting_snapshot_is_not_kept_as_a_copy(status: str) -> None:
     chosen = protect(keep_newest=5, keep_last_copy=True)
-    assert deletion(chosen, snapshot(status="ERROR")) is None
-    assert deletion(chosen, snapshot(status="ERROR", vm_id=None, created_at=None)) is None
+    assert deletion(chosen, snapshot(status=status)) is None
+    assert deletion(chosen, snapshot(status=status, vm_id=None, created_at=None)) is None
 
 
 @pytest.mark.parametrize(
@@ -207,7 +216,7 @@ def test_a_failed_snapshot_is_protected_by_the_other_rules(chosen: dict[str, Any
 def test_an_hourly_limit_allows_exactly_its_number(sent: int, *, refused: bool) -> None:
     chosen = policy(limits={"deletes_per_hour": 5, "restores_per_hour": 5})
     deleting = deletion(chosen, snapshot(), sent=sent)
-    restoring = rules.check_restore(chosen, snapshot(), sent_last_hour=sent)
+    restoring = restore(chosen, snapshot(), sent)
     assert violated_rule(deleting) == ("limits.deletes_per_hour" if refused else "")
     assert violated_rule(restoring) == ("limits.restores_per_hour" if refused else "")
 
@@ -217,7 +226,7 @@ def test_a_limit_of_zero_allows_nothing() -> None:
     assert deletion(chosen, snapshot()) == PolicyViolation(
         "limits.deletes_per_hour", "The operator's policy allows no deletions."
     )
-    assert rules.check_restore(chosen, snapshot(), sent_last_hour=0) is not None
+    assert restore(chosen, snapshot()) is not None
 
 
 @pytest.mark.parametrize(
@@ -231,7 +240,7 @@ def test_changes_are_allowed_only_in_the_allowed_regions(
     target = snapshot(region=region)
     rulings = [
         deletion(chosen, target),
-        rules.check_restore(chosen, target, sent_last_hour=0),
+        restore(chosen, target),
         rules.check_creation(chosen, region),
         rules.check_image(chosen, target),
     ]
@@ -252,7 +261,7 @@ def test_only_the_named_tools_are_allowed() -> None:
     assert allowed == {"list_snapshots", "create_snapshot"}
     assert rules.check_creation(chosen, None) is None
     assert violated_rule(deletion(chosen, snapshot())) == "allow.tools"
-    assert violated_rule(rules.check_restore(chosen, snapshot(), sent_last_hour=0)) == "allow.tools"
+    assert violated_rule(restore(chosen, snapshot())) == "allow.tools"
     assert violated_rule(rules.check_image(chosen, snapshot())) == "allow.tools"
 
 
@@ -353,7 +362,7 @@ def test_an_empty_policy_forbids_nothing(
     target: Snapshot, others: list[Snapshot], sent: int
 ) -> None:
     assert deletion(NOTHING_FORBIDDEN, target, others, sent) is None
-    assert rules.check_restore(NOTHING_FORBIDDEN, target, sent_last_hour=sent) is None
+    assert restore(NOTHING_FORBIDDEN, target, sent) is None
     assert rules.check_creation(NOTHING_FORBIDDEN, target.region) is None
     assert all(rules.allows_tool(NOTHING_FORBIDDEN, name) for name in TOOLS)
 
@@ -369,8 +378,8 @@ def test_a_policy_with_fewer_rules_never_forbids_more(
     strict, lenient = policy(**chosen), policy(**fewer)
     if deletion(strict, target, others, sent) is None:
         assert deletion(lenient, target, others, sent) is None
-    if rules.check_restore(strict, target, sent_last_hour=sent) is None:
-        assert rules.check_restore(lenient, target, sent_last_hour=sent) is None
+    if restore(strict, target, sent) is None:
+        assert restore(lenient, target, sent) is None
     if rules.check_creation(strict, target.region) is None:
         assert rules.check_creation(lenient, target.region) is None
 

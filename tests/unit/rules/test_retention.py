@@ -266,6 +266,7 @@ def test_each_group_is_counted_separately() -> None:
     [
         ({"status": "CREATING"}, "it is pending"),
         ({"status": "ERROR"}, "it is failed"),
+        ({"status": "DELETING"}, "it is being deleted"),
         ({"status": "THAWING"}, "its status is unknown"),
         ({"status": None}, "its status is unknown"),
         ({"created_at": None}, "its creation time is unknown"),

@@ -11,9 +11,10 @@ from snapshot_mcp.rules.cost import estimate_monthly_cost
 from snapshot_mcp.rules.policy import Policy
 from snapshot_mcp.rules.retention_batch import (
     confirmation_words,
-    copies_to_check,
+    count_needed_copies,
     deletion_obstacle,
     drift_facts,
+    kept_copies,
     may_delete_last_copy,
     plan_batch,
     total_gigabytes,
@@ -59,24 +60,23 @@ def test_planned_deletions_are_allowed_while_nothing_changes(
 ) -> None:
     batch = plan_batch(decide(history, chosen), 50)
     deleted_ids = {snapshot.id for snapshot in batch.to_delete}
-    by_id = {snapshot.id: snapshot for snapshot in history}
     for snapshot in batch.to_delete:
-        copies = copies_to_check(EMPTY, snapshot, history, deleted_ids)
-        assert deleted_ids.isdisjoint(copies)
-        known_copies = [by_id[copy_id] for copy_id in copies]
-        assert deletion_obstacle(EMPTY, snapshot, known_copies, NOW) is None
+        copies = kept_copies(snapshot, history, deleted_ids)
+        assert deleted_ids.isdisjoint(copy.id for copy in copies)
+        needed = copies[: count_needed_copies(EMPTY)]
+        assert deletion_obstacle(EMPTY, snapshot, needed, NOW) is None
         obstacle = deletion_obstacle(EMPTY, snapshot, [], NOW)
         assert obstacle == "it may be the newest ready copy of its VM now"
 
 
 def test_the_policy_determines_the_number_of_copies_to_check() -> None:
     history = [at(number, NOW - timedelta(days=number)) for number in range(1, 7)]
-    oldest, deleted_ids = history[-1], {6}
-    assert copies_to_check(EMPTY, oldest, history, deleted_ids) == [1]
-    three = policy(protect={"keep_newest": 3})
-    assert copies_to_check(three, oldest, history, deleted_ids) == [1, 2, 3]
+    oldest = history[-1]
+    assert [copy.id for copy in kept_copies(oldest, history, {3, 6})] == [1, 2, 4, 5]
+    assert count_needed_copies(EMPTY) == 1
+    assert count_needed_copies(policy(protect={"keep_newest": 3})) == 3
     free = policy(retention={"may_delete_last_copy": True})
-    assert copies_to_check(free, oldest, history, deleted_ids) == []
+    assert count_needed_copies(free) == 0
     assert deletion_obstacle(free, oldest, [], NOW) is None
 
 

@@ -18,7 +18,10 @@ _MAX_PERMISSIONS = 12
 async def check_cloud(settings: Settings) -> list[Finding]:
     """Send a few reads to the configured cloud; the embedded cloud needs no check."""
     if settings.embedded:
-        return [Finding("note", "cloud", "embedded cloud, because there is no API key")]
+        findings = [Finding("note", "cloud", "embedded cloud, because there is no API key")]
+        if options := settings.embedded_misbehaviour:
+            findings.append(Finding("note", "cloud", f"it misbehaves on purpose: {options}"))
+        return findings
     try:
         transport = ClockSkewTransport(create_network_transport(settings.api_url), SYSTEM_CLOCK)
     except ConfigurationError as error:

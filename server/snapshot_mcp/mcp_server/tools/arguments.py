@@ -98,7 +98,7 @@ CreatedAfter = Annotated[
     str, Field(max_length=40, description="ISO date or time, UTC"), AfterValidator(_check_time)
 ]
 CreatedBefore = Annotated[str, Field(max_length=40), AfterValidator(_check_time)]
-StateFilter = Literal["any", "ready", "pending", "failed"]
+StateFilter = Literal["any", "ready", "pending", "failed", "deleting"]
 Order = Literal["newest", "oldest", "largest"]
 Limit = Annotated[int, Field(ge=1, le=MAX_PAGE_SIZE)]
 RecentDays = Annotated[int, Field(ge=1, le=365)]

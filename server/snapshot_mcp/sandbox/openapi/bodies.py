@@ -165,6 +165,68 @@ class ImageList(Done):
     images: list[schemas.ImageGroup]
 
 
+class ImageRead(StrictModel):
+    """One image."""
+
+    image: schemas.ReadImage
+
+
+class Stocks(StrictModel):
+    """The available GPUs of each region."""
+
+    stocks: list[schemas.RegionStock]
+
+
+class CreditFields(StrictModel):
+    """The credit of the account in US dollars."""
+
+    credit: float
+    threshold: float
+    can_create_instance: bool
+
+
+class Credit(Done):
+    """The credit of the account."""
+
+    data: CreditFields
+
+
+class ContractList(Done):
+    """The contracts of the account."""
+
+    contracts: list[schemas.Contract]
+    count: Count
+
+
+class ContractRead(Done):
+    """One contract."""
+
+    contracts: schemas.Contract
+
+
+class Pagination(StrictModel):
+    """The page, and the number of pages."""
+
+    page: int
+    pages: int
+    per_page: int
+
+
+class BillingHistory(StrictModel):
+    """The cost of each snapshot in a period."""
+
+    org_id: Id
+    billing_history: list[schemas.SnapshotCost]
+    total_count: Count
+    pagination: Pagination
+
+
+class SnapshotBillingHistory(Done):
+    """The cost of the account's snapshots."""
+
+    billing_history_snapshot: BillingHistory
+
+
 class Pricebook(RootModel[list[schemas.Price]]):
     """All prices."""
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
+from snapshot_mcp.sandbox.catalogue import CONTRACT_IDS
 from snapshot_mcp.sandbox.entities import Json
 from snapshot_mcp.sandbox.openapi import bodies, schemas
 from snapshot_mcp.sandbox.request import (
@@ -13,7 +14,7 @@ from snapshot_mcp.sandbox.request import (
     MAX_PAGE_NUMBER,
     MAX_PAGE_SIZE,
 )
-from snapshot_mcp.sandbox.seed import FIRST_SNAPSHOT_ID, FIRST_VM_ID
+from snapshot_mcp.sandbox.seed import FIRST_IMAGE_ID, FIRST_SNAPSHOT_ID, FIRST_VM_ID
 
 # The operations with the id of a snapshot in their path, and those with the id of a VM.
 _SNAPSHOT_OPERATIONS = (
@@ -23,6 +24,7 @@ _SNAPSHOT_OPERATIONS = (
     "create_image",
     "delete_snapshot",
 )
+_IMAGE_OPERATIONS = ("get_image", "delete_image")
 _VM_OPERATIONS = ("get_vm", "vm_events", "create_snapshot", "delete_vm")
 
 
@@ -81,12 +83,16 @@ OPERATIONS = {
         (400, 401, 404, 406, 409, 500),
         parameters=("snapshot_id",),
         request_body=bodies.CreateImage,
+        id_link=("/image/id", _IMAGE_OPERATIONS),
     ),
     "list_vms": Operation(
         bodies.InstanceList,
         _VALIDATION_ERRORS,
         parameters=("page", "pageSize", "search", "environment"),
         id_link=("/instances/0/id", _VM_OPERATIONS),
+    ),
+    "vm_name_availability": Operation(
+        bodies.NameAvailability, _VALIDATION_ERRORS, parameters=("name",)
     ),
     "get_vm": Operation(bodies.InstanceRead, _LOOKUP_ERRORS, parameters=("vm_id",)),
     "delete_vm": Operation(bodies.Done, _LOOKUP_ERRORS, parameters=("vm_id",)),
@@ -101,7 +107,32 @@ OPERATIONS = {
     ),
     "list_regions": Operation(bodies.RegionList),
     "list_environments": Operation(bodies.EnvironmentList),
-    "list_images": Operation(bodies.ImageList),
+    "gpu_stocks": Operation(bodies.Stocks),
+    "list_images": Operation(
+        bodies.ImageList,
+        _VALIDATION_ERRORS,
+        parameters=("region", "include_public", "search", "page", "per_page"),
+    ),
+    "image_name_availability": Operation(
+        bodies.NameAvailability, _VALIDATION_ERRORS, parameters=("name",)
+    ),
+    "image_name_availability_of_sdks": Operation(
+        bodies.NameAvailability, _VALIDATION_ERRORS, parameters=("name",)
+    ),
+    "get_image": Operation(
+        bodies.ImageRead, _LOOKUP_ERRORS, parameters=("image_id", "include_related_vms")
+    ),
+    "delete_image": Operation(bodies.Done, _LOOKUP_ERRORS, parameters=("image_id",)),
+    "list_contracts": Operation(
+        bodies.ContractList, _VALIDATION_ERRORS, parameters=("page", "per_page")
+    ),
+    "get_contract": Operation(bodies.ContractRead, _LOOKUP_ERRORS, parameters=("contract_id",)),
+    "user_credit": Operation(bodies.Credit),
+    "snapshot_billing_history": Operation(
+        bodies.SnapshotBillingHistory,
+        _VALIDATION_ERRORS,
+        parameters=("start_date", "end_date", "search", "page", "per_page"),
+    ),
     "pricebook": Operation(bodies.Pricebook),
     "openapi_document": Operation(bodies.OpenApiDocument, (), public=True),
 }
@@ -127,9 +158,15 @@ def _path_parameter(name: str, kind: Any, example: object) -> Json:  # noqa: ANN
     return {"name": name, "in": "path", "required": True, "schema": schema, "example": example}
 
 
+TIME_SCHEMA = {
+    "type": "string",
+    "pattern": r"^20\d{2}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d$",
+}
 PARAMETERS: Json = {
     "snapshot_id": _path_parameter("id", schemas.Id, FIRST_SNAPSHOT_ID),
     "vm_id": _path_parameter("id", schemas.Id, FIRST_VM_ID),
+    "image_id": _path_parameter("id", schemas.Id, FIRST_IMAGE_ID),
+    "contract_id": _path_parameter("id", schemas.Id, min(CONTRACT_IDS)),
     "name": _path_parameter("name", schemas.Name, "before the upgrade"),
     "page": _query_parameter(
         "page",
@@ -142,6 +179,25 @@ PARAMETERS: Json = {
         f"By default {DEFAULT_PAGE_SIZE}; a larger number than {MAX_PAGE_SIZE} is reduced to"
         f" {MAX_PAGE_SIZE}",
     ),
+    "per_page": _query_parameter(
+        "per_page",
+        {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_NUMBER},
+        f"By default {DEFAULT_PAGE_SIZE}; a larger number than {MAX_PAGE_SIZE} is reduced to"
+        f" {MAX_PAGE_SIZE}",
+    ),
+    "region": _query_parameter("region", {"type": "string"}, "Name of a region"),
+    "include_public": _query_parameter(
+        "include_public",
+        {"type": "boolean"},
+        "Whether to include public images; by default true",
+    ),
+    "include_related_vms": _query_parameter(
+        "include_related_vms", {"type": "boolean"}, "Whether to add the VMs created from the image"
+    ),
+    "start_date": _query_parameter(
+        "start_date", TIME_SCHEMA, "Start of the period; by default 30 days ago"
+    ),
+    "end_date": _query_parameter("end_date", TIME_SCHEMA, "End of the period; by default now"),
     "search": _query_parameter("search", {"type": "string"}, "Part of a name; case is ignored"),
     "environment": _query_parameter("environment", {"type": "string"}, "Name of an environment"),
 }

@@ -135,6 +135,92 @@ class ListedImage(_Image):
     labels: list[Label]
 
 
+class RelatedVm(StrictModel):
+    """A VM that was created from an image."""
+
+    id: Id
+    name: str
+
+
+class ReadImage(ListedImage):
+    """An image in a read response; `related_vms` only if requested."""
+
+    related_vms: list[RelatedVm] = OMITTED
+
+
+class Stock(StrictModel):
+    """The number of available GPUs of a model, in total and by configuration."""
+
+    model: str
+    available: Annotated[str, Field(pattern=r"^\d+$")]
+    planned_7_days: None
+    planned_30_days: None
+    planned_100_days: None
+    configurations: dict[Literal["1x", "2x", "4x", "8x", "10x"], int]
+
+
+class RegionStock(StrictModel):
+    """The available GPUs of a region."""
+
+    region: str
+    stock_type: Annotated[Literal["GPU"], Field(alias="stock-type")]
+    models: list[Stock]
+
+
+class Discount(StrictModel):
+    """The discount of a contract for one resource."""
+
+    id: Id
+    resource_id: Id
+    resource_name: str
+    resource_count: Count
+    discount_type: Literal["percent"]
+    discount_code: None
+    discount_percent: float
+    discount_amount: None
+    discount_status: str
+    remaining_count: Count
+
+
+class Contract(StrictModel):
+    """A contract."""
+
+    id: Id
+    org_id: Id
+    description: str
+    start_date: Time
+    end_date: Time
+    expiration_policy: Literal[0, 1]
+    status: str
+    created_at: Time
+    discounts: list[Discount]
+
+
+class CostAttributes(StrictModel):
+    """The snapshot that a cost refers to: `infrahub_id` is its id."""
+
+    id: str
+    infrahub_id: Id
+    resource_name: str
+    status: str
+    contract_id: None
+
+
+class CostMetrics(StrictModel):
+    """A cost in US dollars; usage_time in seconds."""
+
+    incurred_bill: float
+    price_per_hour: float
+    usage_time: Count
+
+
+class SnapshotCost(StrictModel):
+    """The cost of a snapshot in a period."""
+
+    attributes: CostAttributes
+    metrics: CostMetrics
+
+
 class ImageGroup(StrictModel):
     """The images of a region with the same operating system."""
 

@@ -42,6 +42,8 @@ def _health_endpoint(
             "cloud": "embedded" if settings.embedded else "remote",
             "cloud_failing_since": circuit.failing_since and circuit.failing_since.isoformat(),
         }
+        if settings.embedded_misbehaviour:
+            body["misbehaves_on_purpose"] = settings.embedded_misbehaviour
         return JSONResponse(body)
 
     return health

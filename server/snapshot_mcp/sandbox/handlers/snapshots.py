@@ -1,42 +1,23 @@
-"""Handlers of the API: one function for each operation, each within one transaction.
+"""Handlers of snapshots."""
 
-The name of a handler is its `operationId` in the OpenAPI document, and the first line of its
-docstring is the summary.
-"""
-
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any
 
 from snapshot_mcp.sandbox import events, lifecycle, serializers
+from snapshot_mcp.sandbox.catalogue import CONTRACT_IDS
 from snapshot_mcp.sandbox.entities import Image, Json, Snapshot, Vm
-from snapshot_mcp.sandbox.errors import (
-    ApiError,
-    bad_request_error,
-    name_taken_error,
-    not_found_error,
+from snapshot_mcp.sandbox.errors import ApiError, bad_request_error, name_taken_error
+from snapshot_mcp.sandbox.handlers.context import (
+    HandlerContext,
+    HandlerResult,
+    check_not_busy,
+    name_availability_result,
+    require_snapshot,
+    require_vm,
+    snapshot_not_found,
 )
-from snapshot_mcp.sandbox.request import ApiRequest, PageRequest, validate_name
-from snapshot_mcp.sandbox.store import StoreSession
-
-VALID_CONTRACT_IDS = frozenset({77})
-
-
-@dataclass(frozen=True)
-class HandlerContext:
-    """The open transaction and the current time."""
-
-    session: StoreSession
-    now: datetime
-
-
-@dataclass(frozen=True)
-class HandlerResult:
-    """The status and JSON body of a response."""
-
-    body: Any
-    status: int = HTTPStatus.OK
+from snapshot_mcp.sandbox.request import ApiRequest
 
 
 def list_snapshots(context: HandlerContext, request: ApiRequest) -> HandlerResult:
@@ -54,7 +35,7 @@ def get_snapshot(context: HandlerContext, request: ApiRequest) -> HandlerResult:
 
     The body's `status` is the number 200. Source: the vendor's recorded replies.
     """
-    body = serializers.full_snapshot(_require_snapshot(context, request), context.now)
+    body = serializers.full_snapshot(require_snapshot(context, request), context.now)
     message = "Snapshot retrieved successfully"
     return HandlerResult({"status": int(HTTPStatus.OK), "message": message, "snapshot": body})
 
@@ -63,7 +44,7 @@ def create_snapshot(context: HandlerContext, request: ApiRequest) -> HandlerResu
     """Create a snapshot of a VM."""
     vm_id, fields = request.resource_id(), request.fields()
     name, description, labels = fields.name(), fields.text("description"), fields.labels()
-    vm = _require_vm(context, vm_id)
+    vm = require_vm(context, vm_id)
     _check_snapshottable(vm, context.now)
     if context.session.name_exists("snapshot", name):
         raise name_taken_error("Snapshot", name)
@@ -97,7 +78,7 @@ def _new_snapshot(context: HandlerContext, vm: Vm) -> Snapshot:
 
 def delete_snapshot(context: HandlerContext, request: ApiRequest) -> HandlerResult:
     """Delete a snapshot and the image created from it. Source: the vendor's guide."""
-    snapshot = _require_snapshot(context, request)
+    snapshot = require_snapshot(context, request)
     if snapshot.status(context.now) == "CREATING":
         raise ApiError(
             HTTPStatus.CONFLICT,
@@ -125,7 +106,7 @@ def restore_snapshot(context: HandlerContext, request: ApiRequest) -> HandlerRes
         config=snapshot.config,
         times=lifecycle.VmTimes(created_at=context.now, idle_status="ACTIVE"),
         labels=[],
-        contract_id=contract_id if contract_id in VALID_CONTRACT_IDS else None,
+        contract_id=contract_id if contract_id in CONTRACT_IDS else None,
     )
     vm = replace(vm, id=context.session.add_vm(vm))
     events.record_restore(context.session, snapshot, vm)
@@ -162,10 +143,7 @@ def create_image(context: HandlerContext, request: ApiRequest) -> HandlerResult:
 
 def name_availability(context: HandlerContext, request: ApiRequest) -> HandlerResult:
     """Return whether a snapshot name is free."""
-    name = validate_name(str(request.path_params["name"]))
-    available = not context.session.name_exists("snapshot", name)
-    message = "Name is available" if available else "Name is already taken"
-    return HandlerResult({"name": name, "available": available, "message": message})
+    return name_availability_result(context, request, "snapshot")
 
 
 def snapshot_events(context: HandlerContext, request: ApiRequest) -> HandlerResult:
@@ -173,129 +151,22 @@ def snapshot_events(context: HandlerContext, request: ApiRequest) -> HandlerResu
     snapshot_id = request.resource_id()
     past_events = context.session.list_events("snapshot", snapshot_id, context.now)
     if not past_events:
-        raise _snapshot_not_found(snapshot_id)
+        raise snapshot_not_found(snapshot_id)
     items = [serializers.event_body("snapshot", snapshot_id, event) for event in past_events]
     message = "Getting snapshot events successful"
     return HandlerResult({"status": True, "message": message, "snapshot_events": items})
 
 
-def list_vms(context: HandlerContext, request: ApiRequest) -> HandlerResult:
-    """List VMs, oldest first."""
-    page = request.page()
-    total, vms = context.session.list_vms(
-        request.search(), request.query.get("environment") or None, page
-    )
-    items = [serializers.instance(vm, context.now) for vm in vms]
-    return HandlerResult(
-        serializers.list_body("instances", items, "Getting VMs successful", total, page)
-    )
-
-
-def get_vm(context: HandlerContext, request: ApiRequest) -> HandlerResult:
-    """Read one VM."""
-    body = serializers.instance(_require_vm(context, request.resource_id()), context.now)
-    return HandlerResult({"status": True, "message": "Getting VM successful", "instance": body})
-
-
-def delete_vm(context: HandlerContext, request: ApiRequest) -> HandlerResult:
-    """Delete a VM but not its snapshots. Source: the vendor's OpenAPI document."""
-    vm = _require_vm(context, request.resource_id())
-    _check_not_busy(vm, context.now)
-    context.session.delete_vm(vm.id)
-    events.record_vm_deletion(context.session, vm, context.now)
-    return HandlerResult({"status": True, "message": f"VM {vm.id} is being deleted"})
-
-
-def vm_events(context: HandlerContext, request: ApiRequest) -> HandlerResult:
-    """List the events of a VM, newest first."""
-    vm = _require_vm(context, request.resource_id())
-    past_events = context.session.list_events("virtual_machine", vm.id, context.now)
-    items = [serializers.event_body("virtual_machine", vm.id, event) for event in past_events]
-    message = "Getting virtual machine events successful"
-    return HandlerResult({"status": True, "message": message, "instance_events": items})
-
-
-def list_regions(context: HandlerContext, _request: ApiRequest) -> HandlerResult:
-    """List the regions."""
-    regions = context.session.catalogue_items("region")
-    return HandlerResult(
-        {"status": True, "message": "Getting regions successful", "regions": regions}
-    )
-
-
-def list_environments(context: HandlerContext, _request: ApiRequest) -> HandlerResult:
-    """List all environments."""
-    environments = context.session.catalogue_items("environment")
-    return HandlerResult(
-        serializers.list_body(
-            "environments",
-            environments,
-            "Getting environments successful",
-            len(environments),
-            PageRequest(),
-        )
-    )
-
-
-def list_images(context: HandlerContext, _request: ApiRequest) -> HandlerResult:
-    """List the public images and the team's own, grouped by region and operating system."""
-    custom_images = [
-        serializers.custom_image(snapshot, snapshot.image)
-        for snapshot in context.session.list_snapshots_with_image()
-        if snapshot.image
-    ]
-    groups = serializers.image_groups(context.session.catalogue_items("image") + custom_images)
-    return HandlerResult({"status": True, "message": "Getting images successful", "images": groups})
-
-
-def pricebook(context: HandlerContext, _request: ApiRequest) -> HandlerResult:
-    """List hourly prices as a bare array, with values as text.
-
-    Source: the vendor's recorded replies.
-    """
-    return HandlerResult(context.session.catalogue_items("price"))
-
-
-def _require_vm(context: HandlerContext, vm_id: int) -> Vm:
-    vm = context.session.find_vm(vm_id)
-    if vm is None:
-        raise not_found_error(f"VM {vm_id} does not exists.")
-    return vm
-
-
-def _require_snapshot(context: HandlerContext, request: ApiRequest) -> Snapshot:
-    snapshot = context.session.find_snapshot(request.resource_id())
-    if snapshot is None:
-        raise _snapshot_not_found(request.resource_id())
-    return snapshot
-
-
-def _snapshot_not_found(snapshot_id: int) -> ApiError:
-    return not_found_error(f"Snapshot {snapshot_id} does not exist.")
-
-
 def _require_ready_snapshot(context: HandlerContext, request: ApiRequest, use: str) -> Snapshot:
-    snapshot = _require_snapshot(context, request)
+    snapshot = require_snapshot(context, request)
     if snapshot.status(context.now) != "SUCCESS":
         raise bad_request_error(f"Snapshot {snapshot.id} is not ready to be {use}")
     return snapshot
 
 
-def _check_not_busy(vm: Vm, now: datetime) -> None:
-    """Raise an error if a snapshot of the VM is being created.
-
-    Source: the vendor's recorded replies.
-    """
-    if lifecycle.vm_state(vm.times, now).is_snapshotting:
-        raise bad_request_error(
-            f"VM {vm.id} is currently being used to create a snapshot"
-            " and no operation can be performed."
-        )
-
-
 def _check_snapshottable(vm: Vm, now: datetime) -> None:
     """Raise an error if no snapshot of the VM can be created now. Source: the vendor's guide."""
-    _check_not_busy(vm, now)
+    check_not_busy(vm, now)
     state = lifecycle.vm_state(vm.times, now)
     if vm.config.flavor["features"]["no_snapshot"]:
         raise bad_request_error(

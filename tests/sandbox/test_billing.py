@@ -1,0 +1,70 @@
+"""Credit, contracts, stocks and the cost of snapshots."""
+
+from tests.sandbox.conftest import GOLDEN, Cloud
+
+HISTORY = "/billing/billing/history/snapshot"
+
+
+async def test_credit(cloud: Cloud) -> None:
+    assert await cloud.get("/billing/user-credit/credit") == {
+        "message": "Success",
+        "status": True,
+        "data": {"credit": 250.0, "threshold": 0, "can_create_instance": True},
+    }
+
+
+async def test_stocks_have_neither_status_nor_message(cloud: Cloud) -> None:
+    body = await cloud.get("/core/stocks")
+    assert list(body) == ["stocks"]
+    norway = body["stocks"][0]
+    assert (norway["region"], norway["stock-type"]) == ("NORWAY-1", "GPU")
+    model = norway["models"][0]
+    assert (model["model"], model["available"]) == ("A100-80G-PCIe", "12")
+    assert model["configurations"] == {"1x": 12, "2x": 6, "4x": 3, "8x": 1, "10x": 1}
+
+
+async def test_contracts(cloud: Cloud) -> None:
+    body = await cloud.get("/pricebook/contracts")
+    (contract,) = body["contracts"]
+    assert (body["count"], contract["id"], contract["status"]) == (1, 77, "active")
+    assert contract["start_date"] < f"{cloud.time:%Y-%m-%dT%H:%M:%SZ}" < contract["end_date"]
+    assert (await cloud.get("/pricebook/contracts/77"))["contracts"] == contract
+    second_page = await cloud.get("/pricebook/contracts", query={"page": "2", "per_page": "1"})
+    assert (second_page["count"], second_page["contracts"]) == (1, [])
+    assert (await cloud.get("/pricebook/contracts/78", 404))["error_reason"] == "not_found"
+
+
+async def test_billing_history_has_the_cost_of_each_snapshot(cloud: Cloud) -> None:
+    body = await cloud.get(HISTORY)
+    history = body["billing_history_snapshot"]
+    assert history["total_count"] == len(history["billing_history"]) == 30
+    golden = next(
+        entry
+        for entry in history["billing_history"]
+        if entry["attributes"]["infrahub_id"] == GOLDEN
+    )
+    size = (await cloud.snapshot(GOLDEN))["size"]
+    price = size * 0.0003870968 / 4
+    assert golden["attributes"]["resource_name"] == "training-box-golden"
+    assert golden["metrics"]["price_per_hour"] == price
+    assert golden["metrics"]["usage_time"] == 30 * 24 * 3600
+    assert abs(golden["metrics"]["incurred_bill"] - price * 30 * 24) < 1e-9
+
+
+async def test_billing_history_of_a_period(cloud: Cloud) -> None:
+    query = {"start_date": "2026-11-01T00:00:00", "end_date": "2026-11-02", "search": "golden"}
+    history = (await cloud.get(HISTORY, query=query))["billing_history_snapshot"]
+    (entry,) = history["billing_history"]
+    assert entry["metrics"]["usage_time"] == 24 * 3600
+    assert history["pagination"] == {"page": 1, "pages": 1, "per_page": 1}
+
+
+async def test_billing_history_has_pages(cloud: Cloud) -> None:
+    query = {"page": "4", "per_page": "9"}
+    history = (await cloud.get(HISTORY, query=query))["billing_history_snapshot"]
+    assert (len(history["billing_history"]), history["total_count"]) == (3, 30)
+    assert history["pagination"] == {"page": 4, "pages": 4, "per_page": 9}
+
+
+async def test_billing_history_rejects_a_date_that_is_none(cloud: Cloud) -> None:
+    assert "start_date" in (await cloud.get(HISTORY, 400, {"start_date": "May"}))["message"]
