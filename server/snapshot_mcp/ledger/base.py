@@ -295,8 +295,8 @@ def lost_rows_error() -> RefusedError:
     """Return the error for a plan while the loss of rows is not acknowledged."""
     return RefusedError(
         "The ledger lost its last rows, so it cannot show which plans were used.",
-        f"{NOTHING_CHANGED} No plan can be made or committed before the operator has looked at"
-        " `snapshot-mcp ledger verify` and run `snapshot-mcp ledger acknowledge`.",
+        f"{NOTHING_CHANGED} No plan can be made or committed before the operator runs"
+        " `snapshot-mcp ledger acknowledge`; `snapshot-mcp ledger verify` says what is missing.",
     )
 
 
