@@ -60,7 +60,8 @@ def _call_and_print(
     settings: Settings, arguments: argparse.Namespace, terminal: Terminal, interrupts: Interrupts
 ) -> int:
     if settings.embedded:
-        terminal.say("There is no API key, so the embedded cloud is used.")
+        reason = settings.embedded_reason
+        terminal.say(f"{reason[0].upper()}{reason[1:]}, so the embedded cloud is used.")
     if settings.embedded_misbehaviour:
         terminal.say(f"It misbehaves on purpose: {settings.embedded_misbehaviour}")
     failures: list[ConfigurationError] = []
