@@ -10,8 +10,9 @@ from typing import NamedTuple, TypeVar, cast
 from urllib.parse import quote
 
 from snapshot_mcp.cloud.api import ApiClient
+from snapshot_mcp.cloud.billing import BillingReader
 from snapshot_mcp.cloud.decoding import JsonDecoder, build_list_decoder, decode_json
-from snapshot_mcp.cloud.field_readers import read_integer, read_number
+from snapshot_mcp.cloud.field_readers import AlteredFields, as_mapping, read_integer, read_text
 from snapshot_mcp.cloud.parsing import (
     entry_keys,
     get_list,
@@ -22,6 +23,7 @@ from snapshot_mcp.cloud.parsing import (
 )
 from snapshot_mcp.cloud.response_errors import reports_success
 from snapshot_mcp.core.errors import ProtocolError
+from snapshot_mcp.core.sanitize import MAX_NAME_LENGTH
 from snapshot_mcp.models.cloud import CustomImage, Snapshot, VirtualMachine
 
 T = TypeVar("T")
@@ -52,9 +54,14 @@ class DeletionReceipt(NamedTuple):
 
 
 class CloudReader:
-    """All calls that change nothing. They raise the errors of `ApiClient.read`."""
+    """All calls that change nothing. They raise the errors of `ApiClient.read`.
+
+    Attributes:
+        billing: the calls about costs.
+    """
 
     def __init__(self, api: ApiClient) -> None:
+        self.billing = BillingReader(api)
         self._api = api
         self._decoder = cache(_build_snapshots_decoder)
 
@@ -127,6 +134,19 @@ class CloudReader:
             "/core/images", "the list of images", partial(_find_image, name), {"search": name}
         )
 
+    async def get_vms_of_image(self, image_id: int) -> tuple[str, ...] | None:
+        """Return the VMs that use an image, each as a name or an id; None if unknown.
+
+        Source: the parameter `include_related_vms` in the vendor's OpenAPI document, which does not
+        describe the format.
+        """
+        return await self._api.read(
+            f"/core/images/{image_id}",
+            f"image {image_id}",
+            _parse_vms_of_image,
+            {"include_related_vms": "true"},
+        )
+
     async def is_snapshot_name_available(self, name: str) -> bool:
         """Return whether no snapshot of the account has this name."""
         return await self._api.read(
@@ -134,13 +154,6 @@ class CloudReader:
             "the name check",
             lambda body: _require_boolean(_require_object(body), "available"),
         )
-
-    async def get_prices(self) -> Mapping[str, float]:
-        """Return prices per hour by resource name ("vCPU", "RAM", "A100-80G-PCIe").
-
-        Source: a bare array of {id, name, value}, the value as text, in the recorded replies.
-        """
-        return await self._api.read("/pricebook", "the price list", _parse_prices)
 
     async def _read_page(
         self,
@@ -298,6 +311,23 @@ def _find_image(name: str, body: object) -> CustomImage | None:
     return None
 
 
+def _parse_vms_of_image(body: object) -> tuple[str, ...] | None:
+    vms = _require_object(get_object(_require_object(body), "image")).get("related_vms")
+    if not isinstance(vms, list):
+        return None
+    names: list[str] = []
+    for entry in cast("list[object]", vms)[:MAX_PAGE_ENTRIES]:
+        vm = as_mapping(entry)
+        name = read_text(
+            MAX_NAME_LENGTH,
+            entry if vm is None else vm.get("name") or vm.get("id"),
+            "",
+            AlteredFields(),
+        )
+        names.append(name or "?")
+    return tuple(names)
+
+
 def _flatten_images(groups: list[object]) -> Iterator[object]:
     for group in groups:
         members = cast("Mapping[str, object]", group).get("images") if _is_object(group) else None
@@ -313,16 +343,3 @@ def _require_boolean(answer: Mapping[str, object], key: str) -> bool:
     if not isinstance(value, bool):
         raise ProtocolError(f'The cloud\'s answer has no "{key}".')
     return value
-
-
-def _parse_prices(body: object) -> Mapping[str, float]:
-    if not isinstance(body, list):
-        raise ProtocolError("The cloud's price list is not a list.")
-    prices: dict[str, float] = {}
-    for entry in cast("list[object]", body):
-        if isinstance(entry, Mapping):
-            named = cast("Mapping[str, object]", entry)
-            name, price = named.get("name"), read_number(named.get("value"))
-            if isinstance(name, str) and price is not None and price >= 0:
-                prices[name] = price
-    return prices

@@ -40,4 +40,14 @@ def plan_facts(radius: BlastRadius) -> Iterator[str]:
         yield f"GPUs {cell_text(radius.gpus)}" if radius.gpus else "no GPUs"
         yield f"region {cell_text(radius.region)}"
         price = radius.price_per_hour_estimate
-        yield "price not known" if price is None else f"about {price} per hour (an estimate)"
+        currency = radius.currency or ""
+        yield (
+            "price not known"
+            if price is None
+            else f"about {price} {currency} per hour (an estimate)"
+        )
+        yield f"contract {radius.contract}"
+        if radius.credit is not None:
+            yield f"credit {radius.credit:.2f} {currency}"
+        if radius.free_gpus is not None:
+            yield f"{radius.free_gpus} of these GPUs free in the region"
