@@ -60,6 +60,10 @@ _DETAIL_FIELDS = frozenset(
 """Fields of a snapshot that lists do not use."""
 
 
+_OWN_FIELDS = ("altered", "deletion_sent_at")
+"""Fields of a model that this server fills; those of the cloud are ignored."""
+
+
 class FieldParser(NamedTuple):
     """Parses one field of a model: the keys that may hold it, and its reader."""
 
@@ -263,7 +267,7 @@ def _field_parsers(model: type[FrozenModel]) -> tuple[FieldParser, ...]:
         for name, field in (
             (name, _inner_type(info.annotation)) for name, info in model.model_fields.items()
         )
-        if name != "altered"
+        if name not in _OWN_FIELDS
     )
 
 

@@ -14,6 +14,7 @@ from snapshot_mcp.ledger.chain import (
     Event,
     RateLimit,
     Row,
+    SentAttempt,
     attempt_from_row,
     find_problems,
     format_timestamp,
@@ -136,6 +137,29 @@ class Ledger:
         def query() -> list[Row]:
             with self._store.read() as transaction:
                 return transaction.select(row_filter)
+
+        return await self._store.run(query)
+
+    async def sent_attempts(
+        self, tool: str, *, since: datetime | None = None, after: int = 0
+    ) -> tuple[list[SentAttempt], int]:
+        """Return the attempts of `tool` that were sent, as `LedgerTransaction.select_sent` does.
+
+        Args:
+            tool: name of the tool.
+            since: the earliest time at which they were sent.
+            after: the number that an earlier call returned, for what was added since then.
+
+        Returns:
+            The attempts, and the id of the last row that was considered.
+        """
+        earliest = format_timestamp(since) if since else ""
+
+        def query() -> tuple[list[SentAttempt], int]:
+            with self._store.read() as transaction:
+                # Rows that are appended in between are returned again by the next call.
+                last_id, _ = transaction.last_link()
+                return transaction.select_sent(tool, earliest, after), last_id
 
         return await self._store.run(query)
 

@@ -98,6 +98,18 @@ class Row(NamedTuple):
     hash: str
 
 
+class SentAttempt(NamedTuple):
+    """An attempt that was sent.
+
+    Attributes:
+        sent_at: when, as in `Row.at`.
+        last: its latest row; the event is "sent" as long as the outcome is not recorded.
+    """
+
+    sent_at: str
+    last: Row
+
+
 def make_row(event: str, attempt: Attempt, reason: str, now: datetime, owner: str) -> Row:
     """Return a row that is not yet linked into the chain."""
     return Row(

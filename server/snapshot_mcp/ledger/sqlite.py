@@ -15,7 +15,7 @@ from anyio import to_thread
 
 from snapshot_mcp.core.errors import NOTHING_CHANGED, LedgerError
 from snapshot_mcp.ledger.base import Ledger
-from snapshot_mcp.ledger.chain import FIRST_PREVIOUS_HASH, Event, Row
+from snapshot_mcp.ledger.chain import FIRST_PREVIOUS_HASH, Event, Row, SentAttempt
 from snapshot_mcp.ledger.process_lock import ProcessLock
 from snapshot_mcp.ledger.sqlite_schema import (
     COLUMNS,
@@ -38,6 +38,15 @@ _MATCHING = f"""SELECT {COLUMNS} FROM attempts WHERE (:tool = '' OR tool = :tool
 _UNENDED = f"""SELECT {COLUMNS} FROM attempts AS sent WHERE event = 'sent' AND NOT EXISTS (
     SELECT 1 FROM attempts WHERE attempt = sent.attempt AND id > sent.id
     AND event IN ('done', 'failed', 'unknown')) ORDER BY id"""  # noqa: S608 - as above
+_LAST_COLUMNS = ", ".join(f"latest.{column}" for column in COLUMNS.split(", "))
+_SENT = f"""SELECT sent.at, {_LAST_COLUMNS} FROM attempts AS sent JOIN attempts AS latest
+    ON latest.id = (SELECT max(id) FROM attempts WHERE attempt = sent.attempt
+        AND event IN ('sent', 'done', 'failed', 'unknown'))
+    WHERE sent.event = 'sent' AND sent.tool = :tool AND sent.at >= :since ORDER BY sent.id"""  # noqa: S608 - as above
+_SENT_AFTER = f"""SELECT sent.at, {_LAST_COLUMNS} FROM attempts AS latest JOIN attempts AS sent
+    ON sent.attempt = latest.attempt AND sent.event = 'sent'
+    WHERE latest.id > :after AND latest.tool = :tool AND sent.at >= :since
+    AND latest.event IN ('sent', 'done', 'failed', 'unknown') ORDER BY latest.id"""  # noqa: S608 - as above
 _HAS_ENDED = """SELECT 1 FROM attempts WHERE attempt = ? AND id > ?
     AND event IN ('done', 'failed', 'unknown')"""
 _OWNERS = "SELECT DISTINCT owner FROM attempts WHERE event = 'sent'"
@@ -146,6 +155,11 @@ class _Transaction:
     def select(self, row_filter: RowFilter) -> list[Row]:
         rows = self._connection.execute(_MATCHING, row_filter._asdict())
         return [Row(*row) for row in rows][::-1]
+
+    def select_sent(self, tool: str, since: str, after: int) -> list[SentAttempt]:
+        values = {"tool": tool, "since": since, "after": after}
+        rows = self._connection.execute(_SENT_AFTER if after else _SENT, values)
+        return [SentAttempt(row[0], Row(*row[1:])) for row in rows]
 
     def select_unended(self) -> list[Row]:
         return [Row(*row) for row in self._connection.execute(_UNENDED)]

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol, TypeVar
 
-from snapshot_mcp.ledger.chain import Event, Row
+from snapshot_mcp.ledger.chain import Event, Row, SentAttempt
 
 T = TypeVar("T")
 
@@ -54,6 +54,17 @@ class LedgerTransaction(Protocol):
 
     def select(self, row_filter: RowFilter) -> list[Row]:
         """Return the newest rows that match, oldest first."""
+        ...
+
+    def select_sent(self, tool: str, since: str, after: int) -> list[SentAttempt]:
+        """Return attempts of `tool`, oldest first, each with its latest row.
+
+        Args:
+            tool: name of the tool.
+            since: the earliest timestamp at which they were sent.
+            after: if not 0, only rows with a larger id; an attempt may then occur several times,
+                and its last occurrence has the latest row.
+        """
         ...
 
     def select_unended(self) -> list[Row]:

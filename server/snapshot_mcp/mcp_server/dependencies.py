@@ -17,9 +17,11 @@ from snapshot_mcp.core.request_context import current_principal
 from snapshot_mcp.ledger.backend import LedgerBackend, open_ledger_backend
 from snapshot_mcp.ledger.chain import RateLimit
 from snapshot_mcp.operations import Operations
+from snapshot_mcp.operations.consistent_reader import ConsistentReader
 from snapshot_mcp.operations.create_image import create_image
 from snapshot_mcp.operations.create_snapshot import create_snapshot
 from snapshot_mcp.operations.delete_snapshot import delete_snapshot
+from snapshot_mcp.operations.own_writes import OwnWrites
 from snapshot_mcp.operations.panel import PanelQueries
 from snapshot_mcp.operations.planned_write import WriteContext
 from snapshot_mcp.operations.queries import Queries
@@ -57,18 +59,21 @@ async def open_operations(
     scheduler = RequestScheduler(clock, circuit, backend.rate_limiter)
     api = ApiClient(connection, scheduler, clock, timeout=settings.timeout)
     reader = CloudReader(api)
+    own_writes = OwnWrites(backend.ledger, settings.cloud, clock.now)
+    shown = ConsistentReader(api, own_writes, clock, decides=False)
+    decisive = ConsistentReader(api, own_writes, clock, decides=True)
     gate = _build_gate(settings, policy, clock, backend, reader, CloudWriter(api))
-    context = WriteContext(reader, gate, clock, policy)
+    context = WriteContext(decisive, reader, gate, clock, policy)
     await recover_unsettled(backend.ledger, reader, clock)
     return Operations(
-        Queries(reader, clock),
+        Queries(shown, clock),
         partial(create_snapshot, context),
         partial(restore_snapshot, context),
         partial(delete_snapshot, context),
         partial(create_image, context),
         RetentionOperations(context),
-        ReviewOperations(reader, clock),
-        PanelQueries(reader, clock, policy),
+        ReviewOperations(shown, clock),
+        PanelQueries(shown, clock, policy),
     )
 
 

@@ -166,6 +166,9 @@ class Snapshot(FrozenModel):
     custom_image: CustomImage | None = Field(
         default=None, description="Image made from this snapshot"
     )
+    deletion_sent_at: datetime | None = Field(
+        default=None, description="When this server sent its deletion (UTC)"
+    )
     altered: tuple[str, ...] | None = Field(
         default=None, description="Fields from which hidden or excess characters were removed"
     )
@@ -174,6 +177,11 @@ class Snapshot(FrozenModel):
     def state(self) -> SnapshotState:
         """The meaning of the status."""
         return snapshot_state(self.status)
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it counts as a copy of its VM: it is ready, and this server did not delete it."""
+        return self.state == "ready" and self.deletion_sent_at is None
 
     @property
     def vm_gone(self) -> bool:

@@ -112,7 +112,7 @@ async def create_image(
         return _build_result(request, "unknown", f"{error} {how_to_check}")
     polled = await poll_until(
         None,
-        lambda: write.find_effect(context.reader),
+        lambda: write.find_effect(context.plain_reader),
         lambda found: found is not None,
         lambda _: f"Image {quoted(request.name)} is being made",
         seconds=IMAGE_TIMEOUT_SECONDS,

@@ -116,7 +116,7 @@ async def create_snapshot(
     await announce_change(snapshot.id, request.vm_id)
     polled = await poll_until(
         snapshot,
-        build_announcing_fetch(snapshot, lambda: context.reader.get_snapshot(snapshot.id)),
+        build_announcing_fetch(snapshot, lambda: context.plain_reader.get_snapshot(snapshot.id)),
         lambda latest: latest.state in ("ready", "failed"),
         lambda latest: f"Snapshot {latest.id} is {cell_text(latest.status)}",
         seconds=wait_seconds,

@@ -152,7 +152,7 @@ async def delete_snapshot(
 async def _wait_until_gone(context: WriteContext, snapshot_id: int) -> bool:
     async def is_gone() -> bool:
         try:
-            await context.reader.get_snapshot(snapshot_id)
+            await context.plain_reader.get_snapshot(snapshot_id)
         except NotFoundError:
             return True
         return False

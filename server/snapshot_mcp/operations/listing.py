@@ -85,7 +85,7 @@ async def read_copies(
             copy = await reader.get_snapshot(listed_copy.id)
         except NotFoundError:
             continue
-        if copy.state == "ready" and copy.vm_id == listed_copy.vm_id:
+        if copy.is_copy and copy.vm_id == listed_copy.vm_id:
             copies.append(copy)
     return copies
 

@@ -6,17 +6,18 @@ A write that destroys or bills something is planned first; a second call commits
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
 from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.consent.evidence import Approver, approves_in_panel
-from snapshot_mcp.consent.gate import Gate
+from snapshot_mcp.consent.gate import Gate, Permit
 from snapshot_mcp.consent.plan_tokens import Plan
 from snapshot_mcp.consent.target import Target, describe_changes
 from snapshot_mcp.consent.write import Write
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import NOTHING_CHANGED, NotAcceptedError, TargetChangedError
 from snapshot_mcp.models.snapshots import BlastRadius
+from snapshot_mcp.operations.consistent_reader import ConsistentReader
 from snapshot_mcp.operations.policy_check import enforce_policy
 from snapshot_mcp.operations.requests import Commit
 from snapshot_mcp.rules import policy as rules
@@ -38,16 +39,22 @@ class WriteContext(NamedTuple):
     """The dependencies of a write.
 
     Attributes:
-        reader: the reading half of the cloud client.
+        reader: reads what decides on a write.
+        plain_reader: reads whether the effect of a write is visible.
         gate: the only path to the writing half.
         clock: the current time.
         policy: what the operator forbids.
     """
 
-    reader: CloudReader
+    reader: ConsistentReader
+    plain_reader: CloudReader
     gate: Gate
     clock: Clock
     policy: Policy
+
+    def ignoring(self, permit: Permit) -> Self:
+        """Return the context for the checks of a write that may have been recorded already."""
+        return self._replace(reader=self.reader.ignoring(permit.attempt.id))
 
 
 class PlannedWrite(Write[T_co], Protocol[T_co]):
@@ -166,6 +173,7 @@ async def _commit(attempt: _Commit[T], confirm: str, approver: Approver) -> Sent
     # last check and the write happen under one lock.
     async with gate.exclusive():
         permit = gate.permit(write.intent, plan, evidence, approver)
+        attempt.context = attempt.context.ignoring(permit)
         result = await gate.send(permit, write, attempt.check)
     return SentWrite(result, attempt.target.radius)
 
@@ -177,7 +185,7 @@ async def execute_without_plan(
     gate, intent = context.gate, write.intent
     async with gate.recording_refusals(intent, approver, plan_token=""), gate.exclusive():
         permit = gate.permit_without_plan(intent, approver)
-        return await gate.send(permit, write, partial(write.check, context))
+        return await gate.send(permit, write, partial(write.check, context.ignoring(permit)))
 
 
 def commit_instructions(approver: Approver, call: str) -> str:

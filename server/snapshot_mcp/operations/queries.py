@@ -3,13 +3,14 @@
 from collections.abc import Awaitable
 from functools import partial
 
-from snapshot_mcp.cloud.client import CloudReader, Page
+from snapshot_mcp.cloud.client import Page
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.models.cloud import VirtualMachine
 from snapshot_mcp.models.images import SnapshotEventList
 from snapshot_mcp.models.snapshots import SnapshotDetails, SnapshotList, VirtualMachineList
 from snapshot_mcp.operations import listing
 from snapshot_mcp.operations.cache import TtlCache
+from snapshot_mcp.operations.consistent_reader import ConsistentReader
 from snapshot_mcp.operations.events import list_snapshot_events
 from snapshot_mcp.operations.pagination import PageCollector
 from snapshot_mcp.operations.requests import SnapshotFilter, SuggestionKind
@@ -21,11 +22,11 @@ class Queries:
     """The operations that change nothing.
 
     Args:
-        reader: the reading half of the cloud client.
+        reader: reads the cloud.
         clock: the current time.
     """
 
-    def __init__(self, reader: CloudReader, clock: Clock) -> None:
+    def __init__(self, reader: ConsistentReader, clock: Clock) -> None:
         self._reader = reader
         self._clock = clock
         self._vms = TtlCache[PageCollector[VirtualMachine]](clock)

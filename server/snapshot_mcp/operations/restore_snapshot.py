@@ -149,7 +149,7 @@ async def restore_snapshot(
     receipt = executed.result
     polled = await poll_until(
         receipt.virtual_machine,
-        lambda: context.reader.get_virtual_machine(receipt.virtual_machine.id),
+        lambda: context.plain_reader.get_virtual_machine(receipt.virtual_machine.id),
         lambda latest: status_word(latest.status) in ("ACTIVE", "ERROR"),
         lambda latest: f"VM {latest.id} is {cell_text(latest.status)}",
         seconds=wait_seconds,

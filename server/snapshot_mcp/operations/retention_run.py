@@ -10,6 +10,7 @@ from typing import NamedTuple, Self
 
 import anyio
 
+from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.consent.gate import Permit
 from snapshot_mcp.consent.plan_tokens import digest
 from snapshot_mcp.core.errors import (
@@ -177,7 +178,7 @@ class RetentionRun:
 
     async def _delete_next(self, progress: _Progress, permit: Permit) -> None:
         target = progress.remaining[0]
-        deletion = _Deletion(self, target, self._history[target.id])
+        deletion = _Deletion(self, target, self._history[target.id], self._context.reader)
         try:
             async with self._context.gate.exclusive():
                 reason = await self._delete(deletion, progress, permit)
@@ -200,7 +201,9 @@ class RetentionRun:
         """
         gate, write = self._context.gate, DeleteSnapshot(deletion.target.id)
         try:
-            await gate.send(gate.child_permit(permit, write.intent), write, deletion.check)
+            child = gate.child_permit(permit, write.intent)
+            deletion.reader = self._context.ignoring(child).reader
+            await gate.send(child, write, deletion.check)
         except _SKIPPED_ERRORS as error:
             return str(error.args[0])
         except OutcomeUnknownError as error:
@@ -223,13 +226,16 @@ class RetentionRun:
             return _GONE
         return self._check(target, snapshot, self._copies(snapshot))
 
-    async def check_now(self, target: PlannedSnapshot) -> _Verdict:
+    async def check_now(self, target: PlannedSnapshot, reader: CloudReader) -> _Verdict:
         """Read what decides on a deletion, one by one: the copies that remain, last the target."""
         listed = self._history[target.id]
         needed = count_needed_copies(self._context.policy)
-        copies = await read_copies(self._context.reader, self._copies(listed), needed)
-        snapshot = await self._read(target.id)
-        return _GONE if snapshot is None else self._check(target, snapshot, copies)
+        copies = await read_copies(reader, self._copies(listed), needed)
+        try:
+            snapshot = await reader.get_snapshot(target.id)
+        except NotFoundError:
+            return _GONE
+        return self._check(target, snapshot, copies)
 
     def _check(
         self, target: PlannedSnapshot, snapshot: Snapshot, copies: Sequence[Snapshot]
@@ -247,12 +253,6 @@ class RetentionRun:
         listed = self._history.get(target.id)
         return SkippedSnapshot(id=target.id, name=listed.name if listed else "", why=reason)
 
-    async def _read(self, snapshot_id: int) -> Snapshot | None:
-        try:
-            return await self._context.reader.get_snapshot(snapshot_id)
-        except NotFoundError:
-            return None
-
     async def _wait_until_gone(self, accepted: Sequence[Snapshot]) -> set[int]:
         """Wait, and return the ids of the snapshots that the cloud still shows at the end."""
         polled = await poll_until(
@@ -269,7 +269,10 @@ class RetentionRun:
         remaining: set[int] = set()
         for snapshot in accepted:
             try:
-                gone = await self._read(snapshot.id) is None
+                await self._context.plain_reader.get_snapshot(snapshot.id)
+                gone = False
+            except NotFoundError:
+                gone = True
             except (CloudError, ProtocolError):
                 gone = False
             if not gone:
@@ -283,11 +286,15 @@ class _Deletion:
     Attributes:
         target: the snapshot, as it was planned.
         snapshot: the snapshot as it was read by the last check that allowed its deletion.
+        reader: reads what decides on it.
         was_allowed: whether a check has allowed it, so that it may have been sent.
     """
 
-    def __init__(self, run: RetentionRun, target: PlannedSnapshot, listed: Snapshot) -> None:
+    def __init__(
+        self, run: RetentionRun, target: PlannedSnapshot, listed: Snapshot, reader: CloudReader
+    ) -> None:
         self._run = run
+        self.reader = reader
         self.target = target
         self.snapshot = listed
         self.was_allowed = False
@@ -298,7 +305,7 @@ class _Deletion:
         Raises:
             _KeptError: it must not be deleted now.
         """
-        verdict = await self._run.check_now(self.target)
+        verdict = await self._run.check_now(self.target, self.reader)
         if isinstance(verdict, str):
             raise _KeptError(verdict)
         self.snapshot, self.was_allowed = verdict, True

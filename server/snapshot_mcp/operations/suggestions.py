@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from functools import partial
 from typing import NamedTuple
 
-from snapshot_mcp.cloud.client import CloudReader, Page
+from snapshot_mcp.cloud.client import Page
 from snapshot_mcp.cloud.parsing import RawEntry, parse_fields, parse_virtual_machine
 from snapshot_mcp.core.sanitize import MAX_NAME_LENGTH, sanitize
+from snapshot_mcp.models.cloud import snapshot_state
 from snapshot_mcp.operations.cache import TtlCache
+from snapshot_mcp.operations.consistent_reader import ConsistentReader
 from snapshot_mcp.operations.pagination import PAGE_SIZE, PageCollector
 from snapshot_mcp.operations.requests import SuggestionKind
 
@@ -38,7 +40,7 @@ class _Candidate(NamedTuple):
 
 
 async def suggest(
-    reader: CloudReader, cache: TtlCache[Page], kind: SuggestionKind, typed: str
+    reader: ConsistentReader, cache: TtlCache[Page], kind: SuggestionKind, typed: str
 ) -> Suggestions:
     """Return the names or ids that match `typed`: prefix matches first, then the newest first.
 
@@ -55,6 +57,8 @@ async def suggest(
     search = "" if by_digits else typed
     load = partial(fetch, 1, PAGE_SIZE, search, retry=False)
     page = await cache.get((for_snapshots, search), load)
+    if for_snapshots:
+        page = await reader.correct_page(page)
     candidates, prefix = _parse_candidates(page, for_snapshots=for_snapshots), typed.casefold()
     if by_digits:
         matches = [candidate for candidate in candidates if str(candidate.id).startswith(typed)]
@@ -70,9 +74,12 @@ async def suggest(
 
 
 def _parse_candidates(page: Page, *, for_snapshots: bool) -> list[_Candidate]:
-    def convert(entry: RawEntry) -> _Candidate:
+    def convert(entry: RawEntry) -> _Candidate | None:
         if for_snapshots:
-            return _Candidate(entry.id, parse_fields(entry, ("name",)).get("name", ""))
+            fields = parse_fields(entry, ("name", "status"))
+            if snapshot_state(fields.get("status")) == "deleting":
+                return None
+            return _Candidate(entry.id, fields.get("name", ""))
         return _Candidate(entry.id, parse_virtual_machine(entry.raw).name)
 
     collected = PageCollector(convert)

@@ -125,7 +125,7 @@ def is_last_ready(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> bool | No
     """Return whether it is the only ready snapshot of its VM; None if its VM is unknown."""
     if snapshot.vm_id is None:
         return None
-    return snapshot.state == "ready" and not _ready_siblings(snapshot, siblings)
+    return snapshot.is_copy and not _ready_siblings(snapshot, siblings)
 
 
 def copies_of(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> list[Snapshot]:
@@ -142,11 +142,11 @@ def creation_order(snapshot: Snapshot) -> tuple[datetime, int]:
 
 
 def is_newest_ready(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> bool | None:
-    """Return whether no later snapshot of its VM is ready; None if its VM or time is unknown."""
+    """Return whether it is the newest ready one of its VM; None if its VM or time is unknown."""
     taken = snapshot.created_at
     if snapshot.vm_id is None or taken is None:
         return None
-    return not any(
+    return snapshot.is_copy and not any(
         other.created_at is None or other.created_at > taken
         for other in _ready_siblings(snapshot, siblings)
     )
@@ -172,6 +172,14 @@ def describe_derived_image(snapshot: Snapshot) -> str | None:
     return f"{quoted(image.name or '')} (id {image.id or 'unknown'}{shared})"
 
 
+def describe_own_deletion(sent_at: datetime) -> str:
+    """Return a sentence about a snapshot that the cloud still shows after its deletion."""
+    return (
+        f"This server sent its deletion at {sent_at:%Y-%m-%d %H:%M} UTC, but the cloud still shows"
+        " it. It does not count as a copy."
+    )
+
+
 def _count_older_and_newer(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> dict[str, int]:
     """Count the ready snapshots of its VM that are older and newer.
 
@@ -192,7 +200,7 @@ def _ready_siblings(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> list[Sn
     return [
         other
         for other in siblings
-        if other.id != snapshot.id and other.vm_id == snapshot.vm_id and other.state == "ready"
+        if other.id != snapshot.id and other.vm_id == snapshot.vm_id and other.is_copy
     ]
 
 
@@ -201,6 +209,8 @@ def _deletion_warnings(
 ) -> Iterable[str]:
     if last is not False:
         yield "It is the last ready snapshot of its VM." if last else "Its VM is unknown."
+    if snapshot.deletion_sent_at is not None:
+        yield describe_own_deletion(snapshot.deletion_sent_at)
     if snapshot.vm_gone:
         yield "Its VM is deleted: this data exists nowhere else."
     if (image := describe_derived_image(snapshot)) is not None:

@@ -354,7 +354,7 @@ def _known_ready_copies(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> lis
     others = {
         other.id: other
         for other in siblings
-        if other.id != snapshot.id and other.vm_id == snapshot.vm_id and other.state == "ready"
+        if other.id != snapshot.id and other.vm_id == snapshot.vm_id and other.is_copy
     }
     return list(others.values())
 

@@ -114,7 +114,7 @@ def deletion_obstacle(
     """
     if snapshot.state != "ready":
         return f"it is {describe_state(snapshot)} now"
-    copies = [copy for copy in copies if copy.state == "ready" and copy.vm_id == snapshot.vm_id]
+    copies = [copy for copy in copies if copy.is_copy and copy.vm_id == snapshot.vm_id]
     violation = rules.check_protection(policy, snapshot, copies, now)
     if violation is not None:
         return violation.message

@@ -11,7 +11,7 @@ from typing import LiteralString, TypeVar
 from psycopg import Connection
 from psycopg.rows import class_row
 
-from snapshot_mcp.ledger.chain import FIRST_PREVIOUS_HASH, Event, Row
+from snapshot_mcp.ledger.chain import FIRST_PREVIOUS_HASH, Event, Row, SentAttempt
 from snapshot_mcp.ledger.postgres.database import Database
 from snapshot_mcp.ledger.postgres.liveness import RECONNECT_GRACE_SECONDS, ProcessLease, is_alive
 from snapshot_mcp.ledger.postgres.schema import find_schema_problems, has_tables
@@ -35,6 +35,16 @@ _MATCHING: LiteralString = f"""SELECT {_COLUMNS} FROM attempts
 _UNENDED: LiteralString = f"""SELECT {_COLUMNS} FROM attempts AS sent WHERE event = 'sent'
     AND NOT EXISTS (SELECT 1 FROM attempts WHERE attempt = sent.attempt AND id > sent.id
     AND event IN ('done', 'failed', 'unknown')) ORDER BY id"""  # noqa: S608 - as above
+_LAST_COLUMNS: LiteralString = "latest." + _COLUMNS.replace(", ", ", latest.")
+_SENT: LiteralString = f"""SELECT sent.at, {_LAST_COLUMNS} FROM attempts AS sent
+    JOIN attempts AS latest ON latest.id = (SELECT max(id) FROM attempts
+        WHERE attempt = sent.attempt AND event IN ('sent', 'done', 'failed', 'unknown'))
+    WHERE sent.event = 'sent' AND sent.tool = %(tool)s AND sent.at >= %(since)s
+    ORDER BY sent.id"""  # noqa: S608 - as above
+_SENT_AFTER: LiteralString = f"""SELECT sent.at, {_LAST_COLUMNS} FROM attempts AS latest
+    JOIN attempts AS sent ON sent.attempt = latest.attempt AND sent.event = 'sent'
+    WHERE latest.id > %(after)s AND latest.tool = %(tool)s AND sent.at >= %(since)s
+    AND latest.event IN ('sent', 'done', 'failed', 'unknown') ORDER BY latest.id"""  # noqa: S608 - as above
 _HAS_ENDED: LiteralString = """SELECT 1 FROM attempts WHERE attempt = %s AND id > %s
     AND event IN ('done', 'failed', 'unknown')"""
 _HAS_EVENT: LiteralString = "SELECT 1 FROM attempts WHERE attempt = %s AND event = %s"
@@ -118,6 +128,11 @@ class _Transaction:
     def select(self, row_filter: RowFilter) -> list[Row]:
         with self._connection.cursor(row_factory=class_row(Row)) as cursor:
             return cursor.execute(_MATCHING, row_filter._asdict()).fetchall()[::-1]
+
+    def select_sent(self, tool: str, since: str, after: int) -> list[SentAttempt]:
+        values = {"tool": tool, "since": since, "after": after}
+        rows = self._connection.execute(_SENT_AFTER if after else _SENT, values)
+        return [SentAttempt(row[0], Row(*row[1:])) for row in rows]
 
     def select_unended(self) -> list[Row]:
         with self._connection.cursor(row_factory=class_row(Row)) as cursor:

@@ -21,6 +21,7 @@ from snapshot_mcp.models.snapshots import (
     VirtualMachineList,
     VirtualMachineSummary,
 )
+from snapshot_mcp.rules.blast_radius import describe_own_deletion
 
 _SAME_DAY = "="
 
@@ -197,6 +198,8 @@ def _detail_facts(result: SnapshotDetails) -> Iterator[str]:
         yield "It is the last ready snapshot of its VM."
     elif result.newest_of_vm:
         yield "It is the newest ready snapshot of its VM."
+    if snapshot.deletion_sent_at is not None:
+        yield describe_own_deletion(snapshot.deletion_sent_at)
     if result.vm_gone:
         yield "Its VM is deleted: this data exists nowhere else."
     if snapshot.altered:
