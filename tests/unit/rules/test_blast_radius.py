@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snapshot_mcp.models.cloud import CustomImage, Features, Flavor, Snapshot, VirtualMachine
+from snapshot_mcp.models.costs import RestoreCosts
 from snapshot_mcp.rules.blast_radius import (
     age_days,
     deletion_blast_radius,
@@ -153,7 +154,7 @@ def test_a_deletion_plan_lists_the_losses() -> None:
     assert plan.warnings == (
         "It is the last ready snapshot of its VM.",
         "Its VM is deleted: this data exists nowhere else.",
-        'The image "golden" (id 9) made from it is deleted too.',
+        'The image "golden" (id 9) made from it is deleted too; the VMs that use it are not known.',
         "Hidden characters were removed from: name, labels.",
     )
     assert plan.price_per_hour_estimate is None
