@@ -18,7 +18,7 @@ from snapshot_mcp.cloud.field_readers import (
     read_text,
     read_time,
 )
-from snapshot_mcp.cloud.parsing import get_list, get_object
+from snapshot_mcp.cloud.parsing import get_list, get_object, require_object
 from snapshot_mcp.core.errors import ProtocolError
 from snapshot_mcp.core.sanitize import MAX_NAME_LENGTH
 from snapshot_mcp.models.costs import Contract, Credit, Discount
@@ -124,7 +124,7 @@ def _parse_prices(body: object) -> Mapping[str, float]:
 
 
 def _parse_credit(body: object) -> Credit:
-    data = as_mapping(_require_object(body).get("data")) or {}
+    data = as_mapping(require_object(body).get("data")) or {}
     amount = read_number(data.get("credit"))
     if amount is None:
         raise ProtocolError("The cloud's answer has no credit.")
@@ -133,7 +133,7 @@ def _parse_credit(body: object) -> Credit:
 
 def _parse_stock(body: object) -> Mapping[tuple[str, str], int]:
     stock: dict[tuple[str, str], int] = {}
-    for region in _objects(get_list(_require_object(body), "stocks")):
+    for region in _objects(get_list(require_object(body), "stocks")):
         models, region_name = region.get("models"), region.get("region")
         if not isinstance(models, list) or not isinstance(region_name, str):
             continue
@@ -145,16 +145,14 @@ def _parse_stock(body: object) -> Mapping[tuple[str, str], int]:
 
 
 def _parse_contract(contract_id: int, body: object) -> Contract:
-    contract = _contract(
-        _require_object(get_object(_require_object(body), "contracts", "contract"))
-    )
+    contract = _contract(require_object(get_object(require_object(body), "contracts", "contract")))
     if contract is None or contract.id != contract_id:
         raise ProtocolError(f"The cloud's answer is not about contract {contract_id}.")
     return contract
 
 
 def _parse_contracts(body: object) -> list[Contract]:
-    entries = map(_contract, _objects(get_list(_require_object(body), "contracts")))
+    entries = map(_contract, _objects(get_list(require_object(body), "contracts")))
     return [contract for contract in entries if contract is not None]
 
 
@@ -181,7 +179,7 @@ def _contract(raw: Mapping[str, object]) -> Contract | None:
 
 
 def _parse_bills(body: object) -> tuple[list[float | None], int | None]:
-    history = _require_object(get_object(_require_object(body), *_HISTORY_KEYS))
+    history = require_object(get_object(require_object(body), *_HISTORY_KEYS))
     entries = get_list(history, "billing_history")
     bills: list[float | None] = []
     for entry in entries[:MAX_ENTRIES]:
@@ -193,12 +191,6 @@ def _parse_bills(body: object) -> tuple[list[float | None], int | None]:
 
 def _objects(entries: list[object]) -> Iterator[Mapping[str, object]]:
     yield from filter(None, map(as_mapping, entries[:MAX_ENTRIES]))
-
-
-def _require_object(body: object) -> Mapping[str, object]:
-    if not isinstance(body, Mapping):
-        raise ProtocolError("The cloud's answer is not a JSON object.")
-    return cast("Mapping[str, object]", body)
 
 
 def _text(value: object) -> str:

@@ -3,16 +3,18 @@
 Only the gate (`consent/gate.py`) has access to the writer, so no write can bypass it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cache, partial
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple, TypeVar
 from urllib.parse import quote
 
 from snapshot_mcp.cloud.api import ApiClient
 from snapshot_mcp.cloud.billing import BillingReader
+from snapshot_mcp.cloud.damaged_json import UNREADABLE
 from snapshot_mcp.cloud.decoding import JsonDecoder, build_list_decoder, decode_json
-from snapshot_mcp.cloud.field_readers import AlteredFields, as_mapping, read_integer, read_text
+from snapshot_mcp.cloud.field_readers import read_integer
+from snapshot_mcp.cloud.images import find_image, parse_vms_of_image
 from snapshot_mcp.cloud.parsing import (
     entry_keys,
     get_list,
@@ -20,16 +22,24 @@ from snapshot_mcp.cloud.parsing import (
     parse_image,
     parse_snapshot,
     parse_virtual_machine,
+    require_object,
 )
 from snapshot_mcp.cloud.response_errors import reports_success
-from snapshot_mcp.core.errors import ProtocolError
-from snapshot_mcp.core.sanitize import MAX_NAME_LENGTH
+from snapshot_mcp.core.errors import AnswerTooLargeError, ProtocolError
+from snapshot_mcp.core.sanitize import REPLACEMENT
 from snapshot_mcp.models.cloud import CustomImage, Snapshot, VirtualMachine
 
 T = TypeVar("T")
 
 MAX_PAGE_ENTRIES = 1_000
 """Limit of entries in one answer, for a server that ignores the page size."""
+
+
+MAX_LARGE_ENTRIES = 3
+"""Limit of entries of a page that exceed the size limit by themselves; each costs 20 requests."""
+
+PARTS_OF_PAGE = 10
+"""A page that exceeds the size limit is read in this number of parts: 100 entries, 10, 1."""
 
 
 class Page(NamedTuple):
@@ -83,15 +93,19 @@ class CloudReader:
             fields: the fields to read from each entry; None for all that a list contains.
             retry: False if a late answer is useless to the caller.
         """
-        query, decode = _page_query(page, page_size, search), self._decoder(fields)
-        return await self._read_page("/core/snapshots", "snapshots", query, decode, retry=retry)
+        read = partial(
+            self._read_page, "/core/snapshots", "snapshots", search, self._decoder(fields), retry
+        )
+        return await _read_around_large_entries(read, page, page_size)
 
     async def get_virtual_machines_page(
         self, page: int, page_size: int, search: str, *, retry: bool = True
     ) -> Page:
         """Return one page of VMs, oldest first. Arguments as in `get_snapshots_page`."""
-        query = _page_query(page, page_size, search)
-        return await self._read_page("/core/virtual-machines", "instances", query, retry=retry)
+        read = partial(
+            self._read_page, "/core/virtual-machines", "instances", search, decode_json, retry
+        )
+        return await _read_around_large_entries(read, page, page_size)
 
     async def get_snapshot(self, snapshot_id: int) -> Snapshot:
         """Return one snapshot, with all its fields."""
@@ -99,7 +113,7 @@ class CloudReader:
             f"/core/snapshots/{snapshot_id}",
             f"snapshot {snapshot_id}",
             lambda body: _require_id(
-                parse_snapshot(get_object(_require_object(body), "snapshot")), snapshot_id
+                parse_snapshot(get_object(require_object(body), "snapshot")), snapshot_id
             ),
         )
 
@@ -109,7 +123,7 @@ class CloudReader:
             f"/core/virtual-machines/{vm_id}",
             f"VM {vm_id}",
             lambda body: _require_id(
-                parse_virtual_machine(get_object(_require_object(body), "instance", "instances")),
+                parse_virtual_machine(get_object(require_object(body), "instance", "instances")),
                 vm_id,
             ),
         )
@@ -122,7 +136,7 @@ class CloudReader:
         return await self._api.read(
             f"/core/snapshots/{snapshot_id}/events",
             f"history of snapshot {snapshot_id}",
-            lambda body: get_list(_require_object(body), "snapshot_events"),
+            lambda body: get_list(require_object(body), "snapshot_events"),
         )
 
     async def find_image(self, name: str) -> CustomImage | None:
@@ -131,7 +145,7 @@ class CloudReader:
         Source: the vendor's OpenAPI document: images by region and system, `images[].images[]`.
         """
         return await self._api.read(
-            "/core/images", "the list of images", partial(_find_image, name), {"search": name}
+            "/core/images", "the list of images", partial(find_image, name), {"search": name}
         )
 
     async def get_vms_of_image(self, image_id: int) -> tuple[str, ...] | None:
@@ -143,7 +157,7 @@ class CloudReader:
         return await self._api.read(
             f"/core/images/{image_id}",
             f"image {image_id}",
-            _parse_vms_of_image,
+            parse_vms_of_image,
             {"include_related_vms": "true"},
         )
 
@@ -152,20 +166,53 @@ class CloudReader:
         return await self._api.read(
             f"/core/snapshots/name-availability/{_quote_path_segment(name)}",
             "the name check",
-            lambda body: _require_boolean(_require_object(body), "available"),
+            lambda body: _require_boolean(require_object(body), "available"),
         )
 
     async def _read_page(
         self,
         path: str,
         key: str,
-        query: Mapping[str, str | int],
-        decode: JsonDecoder = decode_json,
-        *,
-        retry: bool,
+        search: str,
+        decode: JsonDecoder,
+        retry: bool,  # noqa: FBT001 - bound by position
+        page: int,
+        page_size: int,
     ) -> Page:
+        query = _page_query(page, page_size, search)
         subject, parse = f"the list of {_PLURALS[key]}", partial(_parse_page, key)
         return await self._api.read(path, subject, parse, query, decode, retry=retry)
+
+
+async def _read_around_large_entries(
+    read: Callable[[int, int], Awaitable[Page]], page: int, page_size: int
+) -> Page:
+    """Return a page; if it exceeds the size limit, with `UNREADABLE` in place of the large entries.
+
+    Raises:
+        AnswerTooLargeError: more than `MAX_LARGE_ENTRIES` entries are too large.
+    """
+    try:
+        return await read(page, page_size)
+    except AnswerTooLargeError:
+        if page_size == 1:
+            return Page([UNREADABLE], None)
+        if page_size % PARTS_OF_PAGE:
+            raise
+    entries: list[object] = []
+    total: int | None = None
+    part_size = page_size // PARTS_OF_PAGE
+    for number in range((page - 1) * PARTS_OF_PAGE + 1, page * PARTS_OF_PAGE + 1):
+        part = await _read_around_large_entries(read, number, part_size)
+        entries += part.entries
+        total = part.total if total is None else total
+        if entries.count(UNREADABLE) > MAX_LARGE_ENTRIES:
+            raise AnswerTooLargeError(
+                f"More than {MAX_LARGE_ENTRIES} entries of the cloud's list exceed the size limit."
+            )
+        if not part.entries:
+            break
+    return Page(entries, total)
 
 
 class CloudWriter:
@@ -191,7 +238,7 @@ class CloudWriter:
             f"/core/virtual-machines/{vm_id}/snapshots",
             f"a snapshot of VM {vm_id}",
             lambda body: _require_created_snapshot(
-                parse_snapshot(get_object(_require_object(body), "snapshot")), vm_id, name
+                parse_snapshot(get_object(require_object(body), "snapshot")), vm_id, name
             ),
             {"name": name, "description": description, "labels": list(labels)},
         )
@@ -244,12 +291,6 @@ def _page_query(page: int, page_size: int, search: str) -> Mapping[str, str | in
     return query | {"search": search} if search else query
 
 
-def _require_object(body: object) -> Mapping[str, object]:
-    if not isinstance(body, Mapping):
-        raise ProtocolError("The cloud's answer is not a JSON object.")
-    return cast("Mapping[str, object]", body)
-
-
 def _require_id(item: T, expected_id: int) -> T:
     # Never act on an answer about another object.
     if getattr(item, "id", None) != expected_id:
@@ -258,15 +299,23 @@ def _require_id(item: T, expected_id: int) -> T:
 
 
 def _require_success(body: object) -> None:
-    if not reports_success(_require_object(body).get("status")):
+    if not reports_success(require_object(body).get("status")):
         raise ProtocolError("The cloud's answer does not report success.")
 
 
 def _require_created_snapshot(snapshot: Snapshot, vm_id: int, name: str) -> Snapshot:
-    # Otherwise a person would rely on a snapshot of another VM.
-    if (snapshot.vm_id, snapshot.name) != (vm_id, name):
+    # Otherwise a person would rely on a snapshot of another VM. A damaged field proves nothing.
+    has_vm, has_name = snapshot.vm_id == vm_id, snapshot.name == name
+    vm_fits = has_vm or _is_damaged(snapshot, "vm_id", snapshot.vm_id)
+    name_fits = has_name or _is_damaged(snapshot, "name", snapshot.name)
+    if not (vm_fits and name_fits and (has_vm or has_name)):
         raise ProtocolError("The cloud's answer is not about the requested snapshot.")
-    return snapshot
+    return snapshot.model_copy(update={"vm_id": vm_id, "name": name})
+
+
+def _is_damaged(item: Snapshot | VirtualMachine, field: str, value: object) -> bool:
+    """Return whether a byte of a field was not readable, so its value is not known."""
+    return field in (item.altered or ()) and (not value or REPLACEMENT in str(value))
 
 
 def _quote_path_segment(name: str) -> str:
@@ -275,7 +324,7 @@ def _quote_path_segment(name: str) -> str:
 
 
 def _parse_page(key: str, body: object) -> Page:
-    answer = _require_object(body)
+    answer = require_object(body)
     entries = get_list(answer, key)
     if len(entries) > MAX_PAGE_ENTRIES:
         raise ProtocolError("The cloud's answer has far more entries than were requested.")
@@ -283,55 +332,22 @@ def _parse_page(key: str, body: object) -> Page:
 
 
 def _parse_restore_receipt(new_vm_name: str, body: object) -> RestoreReceipt:
-    answer = _require_object(body)
+    answer = require_object(body)
     vm = parse_virtual_machine(get_object(answer, "instances", "instance"))
-    if vm.name != new_vm_name:
+    if vm.name != new_vm_name and not _is_damaged(vm, "name", vm.name):
         raise ProtocolError("The cloud's answer is not about the requested VM.")
+    vm = vm.model_copy(update={"name": new_vm_name})
     errors = answer.get("errors")
     return RestoreReceipt(vm, isinstance(errors, Mapping) and "contract" in errors)
 
 
 def _parse_created_image(name: str, body: object) -> CustomImage:
     # Source: `image` in the recorded replies; the published SDK has its id beside the message.
-    answer = _require_object(body)
+    answer = require_object(body)
     image = parse_image(answer.get("image") if _is_object(answer.get("image")) else answer)
-    if image.name not in (None, name):
+    if image.name not in (None, name) and REPLACEMENT not in (image.name or ""):
         raise ProtocolError("The cloud's answer is not about the requested image.")
     return image.model_copy(update={"name": name})
-
-
-def _find_image(name: str, body: object) -> CustomImage | None:
-    for raw in _flatten_images(get_list(_require_object(body), "images")):
-        try:
-            image = parse_image(raw)
-        except ProtocolError:
-            continue  # an image without an id cannot be used
-        if image.name == name:
-            return image
-    return None
-
-
-def _parse_vms_of_image(body: object) -> tuple[str, ...] | None:
-    vms = _require_object(get_object(_require_object(body), "image")).get("related_vms")
-    if not isinstance(vms, list):
-        return None
-    names: list[str] = []
-    for entry in cast("list[object]", vms)[:MAX_PAGE_ENTRIES]:
-        vm = as_mapping(entry)
-        name = read_text(
-            MAX_NAME_LENGTH,
-            entry if vm is None else vm.get("name") or vm.get("id"),
-            "",
-            AlteredFields(),
-        )
-        names.append(name or "?")
-    return tuple(names)
-
-
-def _flatten_images(groups: list[object]) -> Iterator[object]:
-    for group in groups:
-        members = cast("Mapping[str, object]", group).get("images") if _is_object(group) else None
-        yield from cast("list[object]", members) if isinstance(members, list) else [group]
 
 
 def _is_object(value: object) -> bool:
