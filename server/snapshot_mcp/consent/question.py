@@ -46,7 +46,8 @@ def plan_facts(radius: BlastRadius) -> Iterator[str]:
             if price is None
             else f"about {price} {currency} per hour (an estimate)"
         )
-        yield f"contract {radius.contract}"
+        if radius.contract is not None:
+            yield f"contract {radius.contract}"
         if radius.credit is not None:
             yield f"credit {radius.credit:.2f} {currency}"
         if radius.free_gpus is not None:
