@@ -147,7 +147,6 @@ _BODIES: Mapping[str, Misbehavior] = {
     "no content": send_and_close(b"HTTP/1.1 204 No Content\r\n\r\n"),
     "a sign-in page": _send_body(_SIGN_IN_PAGE, "content-type: text/html"),
     "a page that claims to be JSON": _send_body(_SIGN_IN_PAGE, "content-type: application/json"),
-    "invalid UTF-8": _send_body(_VALID_BODY.replace(b"R3", b"\xff\xfe\xc0")),
     "truncated UTF-16": _send_body(_VALID_BODY.decode().encode("utf-16")[:-3]),
     "a chunk without a size": _send_chunks(b"zz\r\n", _VALID_BODY),
     "a negative chunk size": _send_chunks(b"-5\r\nhello\r\n", ZERO_CHUNK),

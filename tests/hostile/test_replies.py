@@ -141,6 +141,49 @@ async def test_an_impossible_value_is_left_out_and_the_others_stay(
     ]
 
 
+DAMAGES: dict[str, tuple[bytes, bytes]] = {
+    "a name cut inside a character": (rb'"name":"[^"]*"', b'"name":"caf\xc3"'),
+    "a byte that is not UTF-8": (rb'"name":"[^"]*"', b'"name":"\xff"'),
+    "a line break in a name": (rb'"name":"[^"]*"', b'"name":"a\nb"'),
+    "a size that is no number": (rb'"size":\d+', b'"size":1x'),
+    "a duplicate key": (rb'"size":\d+', b'"size":1,"size":2'),
+    "deep nesting": (rb'"size":\d+', b'"size":' + b"[" * 9_000 + b"]" * 9_000),
+    "a byte order mark": (rb"^", b"\xef\xbb\xbf"),
+}
+
+
+@pytest.mark.parametrize(("pattern", "damage"), DAMAGES.values(), ids=DAMAGES)
+async def test_damage_in_an_entry_costs_only_its_field_and_is_no_outage(
+    harness: Harness, pattern: bytes, damage: bytes
+) -> None:
+    misbehavior = replies.alter_body(lambda body: re.sub(pattern, lambda _: damage, body, count=1))
+    listing, honest = harness.reads[1], harness.honest_results[1]
+    for _ in range(7):  # more than the failures that open the circuit
+        listed = facts_of(await harness.call_during(listing, misbehavior))
+        assert [row["id"] for row in listed["snapshots"]] == [
+            row["id"] for row in honest["snapshots"]
+        ]
+        assert listed["snapshots"][1:] == honest["snapshots"][1:]
+        assert "unreadable" not in listed
+    inspected = facts_of(await harness.call_during(harness.reads[0], misbehavior))["snapshot"]
+    assert inspected["id"] == harness.honest_results[0]["snapshot"]["id"]
+    for tool in WRITES:
+        call = await harness.plan_write(tool, executed=True)
+        result = await harness.call_during(call, misbehavior)
+        assert not result.is_error, result_text(result)
+        assert_truthful(call, result)
+    await harness.assert_next_calls_work()
+
+
+@pytest.mark.parametrize("entry", [b'"text"', b"null", b"7", b"{'id': 1}", b'{"id":0}', b"[1 2]"])
+async def test_an_unreadable_entry_costs_only_itself(harness: Harness, entry: bytes) -> None:
+    misbehavior = replies.alter_body(
+        lambda body: body.replace(b'"snapshots":[', b'"snapshots":[' + entry + b",", 1)
+    )
+    listed = facts_of(await harness.call_during(harness.reads[1], misbehavior))
+    assert listed == harness.honest_results[1] | {"unreadable": 1}
+
+
 async def test_a_reply_about_another_snapshot_is_an_error(
     harness: Harness,
 ) -> None:

@@ -15,6 +15,7 @@ import httpx
 
 from snapshot_mcp.cloud.connection import Connection, JsonBody
 from snapshot_mcp.cloud.decoding import JsonDecoder, decode_json
+from snapshot_mcp.cloud.field_readers import drop_future_times
 from snapshot_mcp.cloud.response_errors import error_from_response, outcome_unknown_error
 from snapshot_mcp.cloud.retry import (
     RATE_LIMIT_TIMEOUT_SECONDS,
@@ -217,6 +218,7 @@ class ApiClient:
         error = error_from_response(answer.status, value, subject, retry_after, is_write=is_write)
         if error is not None:
             raise error
+        drop_future_times(value, self._clock.now())
         return value
 
     async def _send(

@@ -3,13 +3,14 @@
 Only the gate (`consent/gate.py`) has access to the writer, so no write can bypass it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cache, partial
 from typing import NamedTuple, TypeVar, cast
 from urllib.parse import quote
 
 from snapshot_mcp.cloud.api import ApiClient
+from snapshot_mcp.cloud.damaged_json import UNREADABLE
 from snapshot_mcp.cloud.decoding import JsonDecoder, build_list_decoder, decode_json
 from snapshot_mcp.cloud.field_readers import read_integer, read_number
 from snapshot_mcp.cloud.parsing import (
@@ -21,13 +22,21 @@ from snapshot_mcp.cloud.parsing import (
     parse_virtual_machine,
 )
 from snapshot_mcp.cloud.response_errors import reports_success
-from snapshot_mcp.core.errors import ProtocolError
+from snapshot_mcp.core.errors import AnswerTooLargeError, ProtocolError
+from snapshot_mcp.core.sanitize import REPLACEMENT
 from snapshot_mcp.models.cloud import CustomImage, Snapshot, VirtualMachine
 
 T = TypeVar("T")
 
 MAX_PAGE_ENTRIES = 1_000
 """Limit of entries in one answer, for a server that ignores the page size."""
+
+
+MAX_LARGE_ENTRIES = 3
+"""Limit of entries of a page that exceed the size limit by themselves; each costs 20 requests."""
+
+PARTS_OF_PAGE = 10
+"""A page that exceeds the size limit is read in this number of parts: 100 entries, 10, 1."""
 
 
 class Page(NamedTuple):
@@ -76,15 +85,19 @@ class CloudReader:
             fields: the fields to read from each entry; None for all that a list contains.
             retry: False if a late answer is useless to the caller.
         """
-        query, decode = _page_query(page, page_size, search), self._decoder(fields)
-        return await self._read_page("/core/snapshots", "snapshots", query, decode, retry=retry)
+        read = partial(
+            self._read_page, "/core/snapshots", "snapshots", search, self._decoder(fields), retry
+        )
+        return await _read_around_large_entries(read, page, page_size)
 
     async def get_virtual_machines_page(
         self, page: int, page_size: int, search: str, *, retry: bool = True
     ) -> Page:
         """Return one page of VMs, oldest first. Arguments as in `get_snapshots_page`."""
-        query = _page_query(page, page_size, search)
-        return await self._read_page("/core/virtual-machines", "instances", query, retry=retry)
+        read = partial(
+            self._read_page, "/core/virtual-machines", "instances", search, decode_json, retry
+        )
+        return await _read_around_large_entries(read, page, page_size)
 
     async def get_snapshot(self, snapshot_id: int) -> Snapshot:
         """Return one snapshot, with all its fields."""
@@ -146,13 +159,46 @@ class CloudReader:
         self,
         path: str,
         key: str,
-        query: Mapping[str, str | int],
-        decode: JsonDecoder = decode_json,
-        *,
-        retry: bool,
+        search: str,
+        decode: JsonDecoder,
+        retry: bool,  # noqa: FBT001 - bound by position
+        page: int,
+        page_size: int,
     ) -> Page:
+        query = _page_query(page, page_size, search)
         subject, parse = f"the list of {_PLURALS[key]}", partial(_parse_page, key)
         return await self._api.read(path, subject, parse, query, decode, retry=retry)
+
+
+async def _read_around_large_entries(
+    read: Callable[[int, int], Awaitable[Page]], page: int, page_size: int
+) -> Page:
+    """Return a page; if it exceeds the size limit, with `UNREADABLE` in place of the large entries.
+
+    Raises:
+        AnswerTooLargeError: more than `MAX_LARGE_ENTRIES` entries are too large.
+    """
+    try:
+        return await read(page, page_size)
+    except AnswerTooLargeError:
+        if page_size == 1:
+            return Page([UNREADABLE], None)
+        if page_size % PARTS_OF_PAGE:
+            raise
+    entries: list[object] = []
+    total: int | None = None
+    part_size = page_size // PARTS_OF_PAGE
+    for number in range((page - 1) * PARTS_OF_PAGE + 1, page * PARTS_OF_PAGE + 1):
+        part = await _read_around_large_entries(read, number, part_size)
+        entries += part.entries
+        total = part.total if total is None else total
+        if entries.count(UNREADABLE) > MAX_LARGE_ENTRIES:
+            raise AnswerTooLargeError(
+                f"More than {MAX_LARGE_ENTRIES} entries of the cloud's list exceed the size limit."
+            )
+        if not part.entries:
+            break
+    return Page(entries, total)
 
 
 class CloudWriter:
@@ -250,10 +296,18 @@ def _require_success(body: object) -> None:
 
 
 def _require_created_snapshot(snapshot: Snapshot, vm_id: int, name: str) -> Snapshot:
-    # Otherwise a person would rely on a snapshot of another VM.
-    if (snapshot.vm_id, snapshot.name) != (vm_id, name):
+    # Otherwise a person would rely on a snapshot of another VM. A damaged field proves nothing.
+    has_vm, has_name = snapshot.vm_id == vm_id, snapshot.name == name
+    vm_fits = has_vm or _is_damaged(snapshot, "vm_id", snapshot.vm_id)
+    name_fits = has_name or _is_damaged(snapshot, "name", snapshot.name)
+    if not (vm_fits and name_fits and (has_vm or has_name)):
         raise ProtocolError("The cloud's answer is not about the requested snapshot.")
-    return snapshot
+    return snapshot.model_copy(update={"vm_id": vm_id, "name": name})
+
+
+def _is_damaged(item: Snapshot | VirtualMachine, field: str, value: object) -> bool:
+    """Return whether a byte of a field was not readable, so its value is not known."""
+    return field in (item.altered or ()) and (not value or REPLACEMENT in str(value))
 
 
 def _quote_path_segment(name: str) -> str:
@@ -272,8 +326,9 @@ def _parse_page(key: str, body: object) -> Page:
 def _parse_restore_receipt(new_vm_name: str, body: object) -> RestoreReceipt:
     answer = _require_object(body)
     vm = parse_virtual_machine(get_object(answer, "instances", "instance"))
-    if vm.name != new_vm_name:
+    if vm.name != new_vm_name and not _is_damaged(vm, "name", vm.name):
         raise ProtocolError("The cloud's answer is not about the requested VM.")
+    vm = vm.model_copy(update={"name": new_vm_name})
     errors = answer.get("errors")
     return RestoreReceipt(vm, isinstance(errors, Mapping) and "contract" in errors)
 
@@ -282,7 +337,7 @@ def _parse_created_image(name: str, body: object) -> CustomImage:
     # Source: `image` in the recorded replies; the published SDK has its id beside the message.
     answer = _require_object(body)
     image = parse_image(answer.get("image") if _is_object(answer.get("image")) else answer)
-    if image.name not in (None, name):
+    if image.name not in (None, name) and REPLACEMENT not in (image.name or ""):
         raise ProtocolError("The cloud's answer is not about the requested image.")
     return image.model_copy(update={"name": name})
 

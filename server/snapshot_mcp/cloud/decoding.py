@@ -4,12 +4,13 @@ Most of a page of snapshots describes each one's VM, flavor and key pair, which 
 Decoding all of it took longer than fetching it.
 """
 
-import json
 from collections.abc import Callable, Iterable
 from typing import Any, TypedDict
 
 import msgspec
 from pydantic_core import from_json
+
+from snapshot_mcp.cloud.damaged_json import decode_damaged_json
 
 _COMMON_KEYS = ("status", "message", "error_reason", "count")
 
@@ -23,11 +24,7 @@ def decode_json(body: bytes | bytearray) -> object:
         return from_json(body)
     except ValueError:
         pass
-    try:
-        # This slower parser accepts lone surrogates: one broken name must not break a list.
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
+    return decode_damaged_json(body)  # one bad byte must not break a whole list
 
 
 def build_list_decoder(key: str, entry_keys: Iterable[str]) -> JsonDecoder:
@@ -44,9 +41,12 @@ def build_list_decoder(key: str, entry_keys: Iterable[str]) -> JsonDecoder:
 
     def decode(body: bytes | bytearray) -> object:
         try:
+            if not body.isascii():
+                body.decode()  # the decoder skips what it does not need, even a damaged key
             return decoder.decode(body)
-        except (msgspec.DecodeError, RecursionError):
-            # The body has another shape, such as an entry that is not an object: decode all of it.
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            # The body has another shape, such as an entry that is not an object, or is damaged:
+            # decode all of it.
             return decode_json(body)
 
     return decode

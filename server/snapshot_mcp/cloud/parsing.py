@@ -14,15 +14,16 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic.alias_generators import to_camel
 
+from snapshot_mcp.cloud.damaged_json import UNREADABLE
 from snapshot_mcp.cloud.field_readers import (
     MAX_LABELS,
     AlteredFields,
     as_mapping,
     read_boolean,
-    read_integer,
+    read_count,
+    read_id,
     read_labels,
     read_number,
-    read_size,
     read_text,
     read_time,
 )
@@ -87,8 +88,8 @@ def parse_entry(raw: object) -> RawEntry | None:
     number = mapping.get("id")
     if type(number) is int and 0 < number <= MAX_ID:
         return RawEntry(number, mapping)  # the usual case
-    number = read_integer(number)
-    return None if number is None or number < 1 else RawEntry(number, mapping)
+    number = read_id(number)
+    return None if number is None else RawEntry(number, mapping)
 
 
 def build_field_parser(name: str) -> Callable[[RawEntry], Any]:
@@ -209,7 +210,7 @@ def _boot_volume_size(raw: Mapping[str, object]) -> int | None:
     for attachment in map(as_mapping, entries[:MAX_LABELS]):
         volume = as_mapping(attachment.get("volume")) if attachment else None
         if volume and volume.get("bootable") is True:
-            return read_size(volume.get("size"))
+            return read_count(volume.get("size"))
     return None
 
 
@@ -243,6 +244,8 @@ def _parse_field(
         parsed = None if value is None else parser.read(value, prefix + parser.name, altered)
         if parsed is not None:
             return parsed
+        if value is UNREADABLE:
+            altered.append(prefix + parser.name)
     return None
 
 
@@ -278,8 +281,8 @@ def _inner_type(annotation: object) -> object:
 
 
 def _select_reader(name: str, field_type: object) -> Callable[[object, str, AlteredFields], object]:
-    if name == "size":
-        return lambda value, _field, _altered: read_size(value)
+    if field_type is int and (name == "id" or name.endswith("_id")):
+        return lambda value, _field, _altered: read_id(value)
     if isinstance(field_type, type) and issubclass(field_type, FrozenModel):
         return partial(_read_nested, field_type)
     if typing.get_origin(field_type) is tuple:
@@ -303,7 +306,7 @@ def _read_nested(
 
 
 _READERS: Mapping[type, Callable[[object, str, AlteredFields], object]] = {
-    int: lambda value, _field, _altered: read_integer(value),
+    int: lambda value, _field, _altered: read_count(value),
     float: lambda value, _field, _altered: read_number(value),
     bool: lambda value, _field, _altered: read_boolean(value),
     datetime: lambda value, _field, _altered: read_time(value),

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import cast
 
+from snapshot_mcp.cloud.damaged_json import UNREADABLE
 from snapshot_mcp.cloud.refusal_reasons import UNKNOWN, Reason, recognize_reason
 from snapshot_mcp.core.errors import (
     NOTHING_CHANGED,
@@ -72,7 +73,7 @@ def _refusal(status: int, body: object, subject: str) -> Exception:
                 f"{NOTHING_CHANGED} An administrator of the cloud account can grant it.",
             )
         case 409:
-            reason = reason or Reason("the object is busy, or the name is already taken", "")
+            reason = reason or Reason("it is busy or in use", "Try again later.")
             return _refused(ConflictError, subject, reason)
         case _:
             return _refused(BadRequestError, subject, reason or UNKNOWN)
@@ -116,7 +117,7 @@ def _error_in_success(body: object, subject: str) -> Exception | None:
     if not isinstance(body, Mapping):
         return None
     status = cast("Mapping[str, object]", body).get("status")
-    if status is None or reports_success(status):
+    if status is None or status is UNREADABLE or reports_success(status):
         return None
     if status is False or (type(status) is int and status >= 400):  # noqa: PLR2004 - HTTP's classes
         number = status if status is not False else 400

@@ -16,6 +16,9 @@ MAX_NAME_LENGTH = 100
 MAX_DESCRIPTION_LENGTH = 300
 """Limit of a description or other text that is shown."""
 
+REPLACEMENT = "\ufffd"
+"""Replaces a byte that is not UTF-8; without it, two different names could look the same."""
+
 # Blank or invisible letters and marks that are not in a format category of Unicode.
 _INVISIBLE = frozenset(
     (
@@ -25,7 +28,7 @@ _INVISIBLE = frozenset(
         *range(0xE0100, 0xE01F0),
     )
 )
-_REMOVED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+_REMOVED_CATEGORIES = frozenset({"Cc", "Cf", "Co", "Cn"})
 _BLANK_CATEGORIES = frozenset({"Zs", "Zl", "Zp"})
 _MAX_CONSECUTIVE_MARKS = 4
 _CONFUSABLE_SCRIPTS = frozenset(
@@ -103,6 +106,8 @@ def _sanitize_character(character: str) -> str:
     category = unicodedata.category(character)
     if character in "\t\n\r" or category in _BLANK_CATEGORIES:
         return " "
+    if category == "Cs":
+        return REPLACEMENT
     if category in _REMOVED_CATEGORIES or ord(character) in _INVISIBLE:
         return ""
     return character

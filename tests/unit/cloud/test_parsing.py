@@ -5,13 +5,20 @@ import unicodedata
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from snapshot_mcp.cloud.field_readers import MAX_LABELS, read_integer, read_number, read_time
+from snapshot_mcp.cloud.field_readers import (
+    MAX_LABELS,
+    MAX_TIME_AHEAD,
+    drop_future_times,
+    read_integer,
+    read_number,
+    read_time,
+)
 from snapshot_mcp.cloud.parsing import get_list, get_object, parse_snapshot, parse_virtual_machine
 from snapshot_mcp.core.errors import ProtocolError
 from snapshot_mcp.core.sanitize import MAX_DESCRIPTION_LENGTH, MAX_NAME_LENGTH, is_sanitized
@@ -203,28 +210,21 @@ def test_an_unknown_field_changes_nothing(raw: Mapping[str, object]) -> None:
 def test_the_example_of_the_api_document_is_parsed_completely() -> None:
     raw = cast("dict[str, object]", get_object(json.loads(DOCUMENT), "snapshot"))
     features = Features(network_optimised=True)
-    # The id 0 is a placeholder of the document; no real object has it.
+    # The ids 0 and the times of 1970 are placeholders of the document; no real object has them.
     assert parse_snapshot({**raw, "id": 1701}) == Snapshot(
         id=1701,
         name="string",
         description="string",
-        vm_id=0,
-        region_id=0,
         status="string",
         is_image=False,
         size=0,
         has_floating_ip=False,
         labels=(),
-        created_at=EPOCH,
-        updated_at=EPOCH,
         region="string",
         vm_name="string",
         vm_status="string",
-        vm_environment=Environment(
-            id=0, name="string", region="string", created_at=EPOCH, features=features
-        ),
+        vm_environment=Environment(name="string", region="string", features=features),
         vm_flavor=Flavor(
-            id=0,
             name="string",
             cpu=0,
             ram=0,
@@ -235,7 +235,6 @@ def test_the_example_of_the_api_document_is_parsed_completely() -> None:
             features=features,
         ),
         vm_image=VmImage(
-            id=0,
             name="string",
             type="string",
             version="string",
@@ -243,9 +242,7 @@ def test_the_example_of_the_api_document_is_parsed_completely() -> None:
             display_size="string",
             is_public=True,
         ),
-        vm_keypair=Keypair(
-            id=0, name="string", environment="string", fingerprint="string", created_at=EPOCH
-        ),
+        vm_keypair=Keypair(name="string", environment="string", fingerprint="string"),
     )
 
 
@@ -255,7 +252,20 @@ def test_the_example_of_the_api_document_keeps_all_attributes_in_the_result() ->
     expected = json.loads(DOCUMENT.replace(".000Z", "Z"))["snapshot"]
     expected["id"] = 1
     expected["vm_flavor"]["labels"] = ["string"]
-    assert result == expected
+    assert result == without_placeholders(expected)
+
+
+def without_placeholders(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return an object of the document without the ids 0 and the times of 1970."""
+    return {
+        key: (
+            without_placeholders(cast("dict[str, Any]", value))
+            if isinstance(value, dict)
+            else value
+        )
+        for key, value in fields.items()
+        if not (value == 0 and key.endswith("id")) and value != "1970-01-01T00:00:00Z"
+    }
 
 
 @pytest.mark.parametrize("raw", [None, [], "", "1701", 1701, True, {}, "{}", '["id"]', '{"id": '])
@@ -377,6 +387,24 @@ def test_a_time_is_utc_with_or_without_its_zone(value: str) -> None:
         "0001-01-01T00:00:00+23:59",
         "9999-12-31T23:59:59-23:59",
         "2026-05-07T09:10:00\ud800",
+        "0001-01-01T00:00:00Z",
+        "0000-00-00 00:00:00",
+        "1601-01-01T00:00:00Z",
+        "1899-12-30",
+        "1900-01-01T00:00:00",
+        "1969-12-31T23:59:59-05:00",
+        "1970-01-01T00:00:00Z",
+        "1970-01-01T01:00:00+01:00",
+        "1980-01-01T00:00:00Z",
+        "2000-01-01T00:00:00Z",
+        "2001-01-01",
+        "0",
+        0,
+        -1,
+        "-1",
+        0.0,
+        "null",
+        "N/A",
     ],
 )
 def test_an_invalid_time_is_omitted(value: object) -> None:
@@ -384,7 +412,7 @@ def test_an_invalid_time_is_omitted(value: object) -> None:
     assert parse_snapshot({"id": 1, "created_at": value}).created_at is None
 
 
-@given(st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(2200, 1, 1)))  # noqa: DTZ001 - the strategy wants naive bounds
+@given(st.datetimes(min_value=datetime(2015, 1, 1), max_value=datetime(2200, 1, 1)))  # noqa: DTZ001 - the strategy wants naive bounds
 def test_every_time_survives_a_round_trip(time: datetime) -> None:
     aware = time.replace(tzinfo=UTC)
     assert read_time(time.isoformat()) == read_time(f"{time.isoformat()}Z") == aware
@@ -633,3 +661,64 @@ def test_a_list_is_found_or_rejected() -> None:
     for value in (None, {"snapshots": 1}, "[]", 3):
         with pytest.raises(ProtocolError, match='"snapshots"'):
             get_list({"snapshots": value}, "snapshots")
+
+
+def test_a_value_that_means_none_is_omitted() -> None:
+    for number in (0, -1, "0", "-1", 0.0, "", None):
+        raw = {"id": 1, "vm_id": number, "region_id": number, "volume_id": number}
+        snapshot = parse_snapshot(raw)
+        assert (snapshot.vm_id, snapshot.region_id, snapshot.volume_id) == (None, None, None)
+    texts = ("region", "vm_name", "vm_status", "status", "description")
+    values: tuple[object, ...] = ("", " ", None, ())
+    for text in values:
+        snapshot = parse_snapshot({"id": 1, **dict.fromkeys(texts, text)})
+        assert [getattr(snapshot, name) for name in texts] == [None] * len(texts)
+    flavor = parse_snapshot({"id": 1, "vm_flavor": {"disk": -1, "gpu_count": -1}}).vm_flavor
+    assert flavor is None
+    assert parse_snapshot({"id": 1, "vm_id": 0, "instance_id": 5}).vm_id == 5
+
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("time", "stays"),
+    [
+        ("2026-11-20T11:59:00Z", True),
+        ("2026-11-21T11:59:00Z", True),  # a clock that is ahead
+        ("20261121T115900Z", True),
+        ("2026-11-21T23:00:00+12:00", True),
+        ("2026-11-21T12:01:00Z", False),
+        ("2026-11-22", False),
+        ("20261122T115900Z", False),
+        ("2038-01-19T03:14:07Z", False),
+        ("2100-01-01", False),
+        ("9999-12-31T23:59:59Z", False),
+        ("9999-12-31T23:59:59.999999+00:00", False),
+    ],
+)
+def test_a_time_in_the_future_is_omitted(time: str, *, stays: bool) -> None:
+    entry = {"id": 1, "created_at": time, "createdAt": time, "time": time}
+    nested: dict[str, object] = {"id": 1, "custom_image": {"id": 2, "created_at": time}}
+    body: dict[str, object] = {"count": 1, "list": [entry, "x", None], "snapshot": nested}
+    before = json.loads(json.dumps(body))
+    drop_future_times(body, NOON)
+    assert (body == before) == stays
+    kept = parse_snapshot(entry).created_at
+    assert (kept is not None) == stays
+    image = parse_snapshot(nested).custom_image
+    assert image is not None
+    assert (image.created_at is not None) == stays
+
+
+@given(st.datetimes(datetime(2015, 1, 1), datetime(9999, 12, 31)), st.booleans())  # noqa: DTZ001 - the strategy wants naive bounds
+def test_only_times_more_than_a_day_ahead_are_omitted(
+    time: datetime,
+    is_basic: bool,  # noqa: FBT001 - Hypothesis passes it by name
+) -> None:
+    text = time.strftime("%Y%m%dT%H%M%S.%f") if is_basic else time.isoformat()
+    entry: dict[str, object] = {"created_at": text}
+    drop_future_times({"list": [entry]}, NOON)
+    assert (entry["created_at"] is None) == (time.replace(tzinfo=UTC) > NOON + MAX_TIME_AHEAD)
+    drop_future_times([entry], NOON)
+    drop_future_times(None, NOON)
