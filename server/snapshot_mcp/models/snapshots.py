@@ -200,6 +200,15 @@ class CreateResult(FrozenModel):
         description="Observed result"
     )
     snapshot: SnapshotSummary | None = Field(default=None, description="Last observed state")
+    repeated: bool | None = Field(
+        default=None, description="An equal call made it before; nothing was sent now"
+    )
+    labels_stored: bool | None = Field(
+        default=None, description="Whether the cloud stored all labels, if that is known"
+    )
+    vm_status: str | None = Field(
+        default=None, description="Status of the VM afterwards, if the snapshot interrupted it"
+    )
     next_step: str = Field(description=NEXT_STEP)
 
 

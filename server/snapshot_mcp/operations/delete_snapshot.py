@@ -108,6 +108,11 @@ class DeleteSnapshot:
         """Return whether the snapshot is gone; an earlier request may still be deleting it."""
         return isinstance(effect, DeletionReceipt) and effect.gone
 
+    def remark(self, result: object) -> str:
+        """Return nothing: there is nothing to compare."""
+        del result
+        return ""
+
 
 async def delete_snapshot(
     context: WriteContext, snapshot_id: int, commit: Commit, approver: Approver
