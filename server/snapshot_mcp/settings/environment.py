@@ -22,6 +22,7 @@ EMBEDDED_CLOUD = "embedded"
 """The name of the embedded cloud in the ledger."""
 CLOUD_FILE = "cloud.db"
 LEDGER_FILE = "ledger.db"
+KEY_FILE = "plan.key"
 MAX_TIMEOUT_SECONDS = 300.0
 MAX_TOOLSET_NAME_LENGTH = 40
 OTLP_ENDPOINTS = (
