@@ -105,7 +105,7 @@ def test_an_interrupted_write_is_completed_and_reported(
     slow = {MISBEHAVIOUR: "slow-writes=1"}
     with at_terminal(tmp_path, "call", tool, *words, **slow) as terminal:
         if confirmation:
-            answer_question(terminal, RESTORED_NAME if tool == "restore_snapshot" else confirmation)
+            answer_question(terminal, confirmation)
         wait_for_rows(tmp_path, tool, "sent")
         interrupt(terminal)
         report = end_interrupted(terminal)

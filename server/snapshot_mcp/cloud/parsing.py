@@ -158,6 +158,11 @@ def _says_no_image(raw: Mapping[str, object]) -> bool:
     return bool(values) and all(value in (None, "", [], {}) for value in values)
 
 
+_MISSING = object()
+_FLOATING_IPS: Mapping[type, bool] = {type(None): False, str: True}
+"""Whether the value of `floating_ip` of this type means that there is one; else it is unknown."""
+
+
 def parse_virtual_machine(raw: object) -> VirtualMachine:
     """Parse one VM.
 
@@ -165,7 +170,16 @@ def parse_virtual_machine(raw: object) -> VirtualMachine:
         ProtocolError: it is not an object, or has no id.
     """
     vm = _parse_model(VirtualMachine, raw, "a VM")
-    return vm.model_copy(update={"boot_volume_size": _boot_volume_size(as_mapping(raw) or {})})
+    fields = as_mapping(raw) or {}
+    volumes, floating_ip = fields.get("volume_attachments"), fields.get("floating_ip", _MISSING)
+    update = {
+        "boot_volume_size": _boot_volume_size(fields),
+        "volume_count": len(typing.cast("list[object]", volumes))
+        if isinstance(volumes, list)
+        else None,
+        "has_floating_ip": _FLOATING_IPS.get(type(floating_ip)),
+    }
+    return vm.model_copy(update=update)
 
 
 def parse_image(raw: object) -> CustomImage:

@@ -10,7 +10,7 @@ import anyio
 from snapshot_mcp.cloud.client import CloudReader, CloudWriter
 from snapshot_mcp.cloud.retry import count_retries, retry_attempts
 from snapshot_mcp.consent.reconcile import RECONCILE_TIMEOUT_SECONDS, find_effect
-from snapshot_mcp.consent.write import SendCheck, Write, created_id
+from snapshot_mcp.consent.write import SendCheck, Write, created_at, created_id
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import (
     NOTHING_CHANGED,
@@ -201,7 +201,7 @@ class WriteOnce:
             await self._record_end("failed", submission, _failure_reason(error))
 
     async def _record_done(self, submission: _Submission[T], result: T, reason: str = "") -> None:
-        submission.attempt = with_result(submission.attempt, created_id(result))
+        submission.attempt = with_result(submission.attempt, created_id(result), created_at(result))
         remark = submission.write.remark(result)
         await self._record_end("done", submission, "; ".join(filter(None, (reason, remark))))
 

@@ -227,6 +227,8 @@ class VirtualMachine(FrozenModel):
         default=None, description="A snapshot of it is in progress"
     )
     boot_volume_size: int | None = Field(default=None, description="Size of its boot volume in GB")
+    volume_count: int | None = Field(default=None, description="Number of attached volumes")
+    has_floating_ip: bool | None = Field(default=None, description="It has a floating IP")
     created_at: datetime | None = Field(default=None, description="When it was created (UTC)")
     altered: tuple[str, ...] | None = Field(
         default=None, description="Fields from which hidden or excess characters were removed"

@@ -15,6 +15,7 @@ from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import Row
 from snapshot_mcp.operations.create_image import CreateImage
 from snapshot_mcp.operations.create_snapshot import CreateSnapshot
+from snapshot_mcp.operations.delete_rehearsal_vm import DeleteRehearsalVm
 from snapshot_mcp.operations.delete_snapshot import DeleteSnapshot
 from snapshot_mcp.operations.restore_snapshot import RestoreSnapshot
 
@@ -25,7 +26,8 @@ _BATCH_INTERRUPTED = (
     "settled after a crash: interrupted; each deletion that was sent has its own rows"
 )
 _WRITES = {
-    write.tool: write for write in (CreateSnapshot, RestoreSnapshot, DeleteSnapshot, CreateImage)
+    write.tool: write
+    for write in (CreateSnapshot, RestoreSnapshot, DeleteSnapshot, CreateImage, DeleteRehearsalVm)
 }
 
 logger = logging.getLogger(__name__)
