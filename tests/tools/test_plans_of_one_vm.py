@@ -93,7 +93,7 @@ CHANGES = {
 
 
 class Facts(NamedTuple):
-    """What a person is told about a snapshot before it is deleted."""
+    """The facts that a person is shown before a snapshot is deleted."""
 
     status: str
     labels: str

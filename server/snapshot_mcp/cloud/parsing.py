@@ -173,6 +173,17 @@ def parse_event(entry: RawEntry) -> SnapshotEvent:
     return _parse_model(SnapshotEvent, entry.raw, "an event")
 
 
+def require_object(body: object) -> Mapping[str, object]:
+    """Return the body of an answer, which must be a JSON object.
+
+    Raises:
+        ProtocolError: it is not.
+    """
+    if not isinstance(body, Mapping):
+        raise ProtocolError("The cloud's answer is not a JSON object.")
+    return typing.cast("Mapping[str, object]", body)
+
+
 def get_object(body: Mapping[str, object], *keys: str) -> object:
     """Return the object under the first of `keys` that exists; of a list, its only entry.
 

@@ -159,6 +159,9 @@ class BlastRadius(FrozenModel):
         default=None, description="Number of newer ones, incremental to it"
     )
     derived_image: str | None = Field(default=None, description="Image that would be deleted too")
+    image_vms: tuple[str, ...] | None = Field(
+        default=None, description="VMs that use that image; omitted if unknown"
+    )
     new_vm_name: str | None = Field(
         default=None, description="Name of the VM that would be created"
     )
@@ -166,7 +169,13 @@ class BlastRadius(FrozenModel):
     gpus: str | None = Field(default=None, description="Its GPUs")
     region: str | None = Field(default=None, description="Its region")
     price_per_hour_estimate: float | None = Field(
-        default=None, description="Estimated price per hour, in the cloud's currency"
+        default=None, description="Estimated price per hour, without discounts of a contract"
+    )
+    currency: str | None = Field(default=None, description="Currency of the price and the credit")
+    contract: str | None = Field(default=None, description="Contract of the VM, or none")
+    credit: float | None = Field(default=None, description="Credit of the account")
+    free_gpus: int | None = Field(
+        default=None, description="GPUs of this model that are free in the region"
     )
     warnings: tuple[str, ...] = Field(default=(), description="Reasons for caution")
 

@@ -18,6 +18,7 @@ from snapshot_mcp.core.errors import (
 from snapshot_mcp.ledger.chain import Row
 from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.models.snapshots import DeleteResult
+from snapshot_mcp.operations.image_users import read_vms_of_image
 from snapshot_mcp.operations.listing import read_copies, read_snapshots_of_vm
 from snapshot_mcp.operations.notifications import announce_change
 from snapshot_mcp.operations.planned_write import (
@@ -67,6 +68,7 @@ class DeleteSnapshot:
         """
         reader, policy = context.reader, context.policy
         snapshot = await self._read(context)
+        image_vms = await read_vms_of_image(reader, snapshot)
         siblings = await read_snapshots_of_vm(reader, snapshot.vm_id)
         needed = max(1, policy.protect.keep_newest)
         copies = await read_copies(reader, copies_of(snapshot, siblings), needed)
@@ -74,7 +76,7 @@ class DeleteSnapshot:
             snapshot = await self._read(context)
         now = context.clock.now()
         enforce_policy(rules.check_deletion(policy, snapshot, copies, now))
-        radius = deletion_blast_radius(snapshot, siblings, now, copies=copies)
+        radius = deletion_blast_radius(snapshot, siblings, now, copies=copies, image_vms=image_vms)
         return snapshot_target(snapshot, radius)
 
     async def _read(self, context: WriteContext) -> Snapshot:

@@ -1,14 +1,22 @@
 """Blast radius: what a delete or a restore would affect, computed before it happens."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from snapshot_mcp.core.sanitize import cell_text, mixes_scripts, quoted
 from snapshot_mcp.models.cloud import Flavor, Snapshot
+from snapshot_mcp.models.costs import CURRENCY, RestoreCosts
 from snapshot_mcp.models.snapshots import BlastRadius
 from snapshot_mcp.rules.eligibility import is_stuck
+from snapshot_mcp.rules.restore_costs import (
+    cost_warnings,
+    describe_contract,
+    estimate_price_per_hour,
+    free_gpus,
+)
 
 _SECONDS_PER_DAY = 86_400
+_MAX_IMAGE_VMS = 5
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _BILLING_WARNINGS = ("The new VM is billed from its creation until it is deleted.",)
 _REHEARSAL_WARNINGS = (
@@ -22,6 +30,7 @@ def deletion_blast_radius(
     now: datetime,
     *,
     copies: Iterable[Snapshot] | None = None,
+    image_vms: Sequence[str] | None = None,
 ) -> BlastRadius:
     """Return what the deletion of `snapshot` would affect.
 
@@ -31,6 +40,7 @@ def deletion_blast_radius(
         now: the current time.
         copies: those of the siblings that were read one by one, which decide whether the target is
             the last ready one; None for all.
+        image_vms: the VMs that use the image made from it; None if unknown.
     """
     siblings = tuple(siblings)
     last = is_last_ready(snapshot, siblings if copies is None else copies)
@@ -41,7 +51,8 @@ def deletion_blast_radius(
         "newest_of_vm": is_newest_ready(snapshot, siblings),
         **_count_older_and_newer(snapshot, siblings),
         "derived_image": image,
-        "warnings": tuple(_deletion_warnings(snapshot, now, last=last, image=image)),
+        "image_vms": None if image is None or image_vms is None else tuple(image_vms),
+        "warnings": tuple(_deletion_warnings(snapshot, now, last=last, image_vms=image_vms)),
     }
     action = f"Delete snapshot {snapshot.id} {quoted(snapshot.name)} permanently."
     return _base_radius(snapshot, action, now).model_copy(update=facts)
@@ -50,7 +61,7 @@ def deletion_blast_radius(
 def restore_blast_radius(
     snapshot: Snapshot,
     new_vm_name: str,
-    prices: Mapping[str, float],
+    costs: RestoreCosts,
     now: datetime,
     *,
     rehearsal: bool = False,
@@ -60,7 +71,7 @@ def restore_blast_radius(
     Args:
         snapshot: the source.
         new_vm_name: name of the new VM.
-        prices: prices per hour by resource name; may be empty.
+        costs: the facts about its costs.
         now: the current time.
         rehearsal: the restore is only a test, and the VM is deleted afterwards.
     """
@@ -75,8 +86,16 @@ def restore_blast_radius(
         "flavor": flavor.name if flavor else None,
         "gpus": _describe_gpus(flavor),
         "region": snapshot.region,
-        "price_per_hour_estimate": estimate_price_per_hour(flavor, prices),
-        "warnings": _BILLING_WARNINGS + (_REHEARSAL_WARNINGS if rehearsal else ()),
+        "price_per_hour_estimate": estimate_price_per_hour(flavor, costs.prices),
+        "currency": CURRENCY,
+        "contract": describe_contract(costs),
+        "credit": costs.credit.amount if costs.credit else None,
+        "free_gpus": free_gpus(flavor, snapshot.region, costs),
+        "warnings": (
+            *_BILLING_WARNINGS,
+            *(_REHEARSAL_WARNINGS if rehearsal else ()),
+            *cost_warnings(flavor, snapshot.region, costs),
+        ),
     }
     return _base_radius(snapshot, action, now).model_copy(update=facts)
 
@@ -133,6 +152,17 @@ def is_newest_ready(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> bool | 
     )
 
 
+def describe_image_vms(names: Sequence[str] | None) -> str:
+    """Return the VMs that use an image in a few words; None means that they are unknown."""
+    if names is None:
+        return "the VMs that use it are not known"
+    if not names:
+        return "no VM uses it"
+    shown = ", ".join(map(quoted, names[:_MAX_IMAGE_VMS]))
+    more = len(names) - _MAX_IMAGE_VMS
+    return f"VMs that use it: {shown}" + (f" and {more} more" if more > 0 else "")
+
+
 def describe_derived_image(snapshot: Snapshot) -> str | None:
     """Describe the image made from this snapshot, which is deleted with it; None without one."""
     image = snapshot.custom_image
@@ -148,22 +178,6 @@ def describe_own_deletion(sent_at: datetime) -> str:
         f"This server sent its deletion at {sent_at:%Y-%m-%d %H:%M} UTC, but the cloud still shows"
         " it. It does not count as a copy."
     )
-
-
-def estimate_price_per_hour(flavor: Flavor | None, prices: Mapping[str, float]) -> float | None:
-    """Estimate the price from the GPUs, or else from vCPUs and memory; None without a price.
-
-    Source: resource names of the price list in the vendor's recorded replies.
-    """
-    if flavor is None:
-        return None
-    if flavor.gpu and flavor.gpu_count:
-        gpu = prices.get(flavor.gpu)
-        return None if gpu is None else round(gpu * flavor.gpu_count, 4)
-    cpu, memory = prices.get("vCPU"), prices.get("RAM")
-    if None in (cpu, memory, flavor.cpu, flavor.ram):
-        return None
-    return round((cpu or 0) * (flavor.cpu or 0) + (memory or 0) * (flavor.ram or 0), 4)
 
 
 def _count_older_and_newer(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> dict[str, int]:
@@ -191,7 +205,7 @@ def _ready_siblings(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> list[Sn
 
 
 def _deletion_warnings(
-    snapshot: Snapshot, now: datetime, *, last: bool | None, image: str | None
+    snapshot: Snapshot, now: datetime, *, last: bool | None, image_vms: Sequence[str] | None
 ) -> Iterable[str]:
     if last is not False:
         yield "It is the last ready snapshot of its VM." if last else "Its VM is unknown."
@@ -199,8 +213,8 @@ def _deletion_warnings(
         yield describe_own_deletion(snapshot.deletion_sent_at)
     if snapshot.vm_gone:
         yield "Its VM is deleted: this data exists nowhere else."
-    if image is not None:
-        yield f"The image {image} made from it is deleted too."
+    if (image := describe_derived_image(snapshot)) is not None:
+        yield f"The image {image} made from it is deleted too; {describe_image_vms(image_vms)}."
     if is_stuck(snapshot, now):
         yield (
             f"Its status has been {cell_text(snapshot.status)} for more than a day. The cloud may"

@@ -573,10 +573,14 @@ async def test_prices_are_read_from_the_list_without_invalid_entries() -> None:
         None,
     ]
     async with open_api(respond_with(200, body)) as api:
-        assert await CloudReader(api).get_prices() == {"vCPU": 0.15, "RAM": 0.02, "free": 0.0}
+        assert await CloudReader(api).billing.get_prices() == {
+            "vCPU": 0.15,
+            "RAM": 0.02,
+            "free": 0.0,
+        }
     async with open_api(respond_with(200, {"prices": body})) as api:
         with pytest.raises(ProtocolError, match="price list"):
-            await CloudReader(api).get_prices()
+            await CloudReader(api).billing.get_prices()
 
 
 async def test_writes_match_the_api_document() -> None:

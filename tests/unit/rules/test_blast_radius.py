@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snapshot_mcp.models.cloud import CustomImage, Features, Flavor, Snapshot, VirtualMachine
+from snapshot_mcp.models.costs import RestoreCosts
 from snapshot_mcp.rules.blast_radius import (
     age_days,
     deletion_blast_radius,
     describe_derived_image,
-    estimate_price_per_hour,
     is_last_ready,
     is_newest_ready,
     restore_blast_radius,
@@ -154,7 +154,7 @@ def test_a_deletion_plan_lists_the_losses() -> None:
     assert plan.warnings == (
         "It is the last ready snapshot of its VM.",
         "Its VM is deleted: this data exists nowhere else.",
-        'The image "golden" (id 9) made from it is deleted too.',
+        'The image "golden" (id 9) made from it is deleted too; the VMs that use it are not known.',
         "Hidden characters were removed from: name, labels.",
     )
     assert plan.price_per_hour_estimate is None
@@ -186,7 +186,7 @@ def test_a_deletion_that_affects_more_than_the_snapshot_has_a_warning(
 def test_a_restore_plan_describes_the_new_vm_and_its_price() -> None:
     flavor = Flavor(name="n3-A100x2", cpu=24, ram=240.0, gpu="A100", gpu_count=2)
     snapshot = READY.model_copy(update={"vm_flavor": flavor, "region": "NORWAY-1"})
-    plan = restore_blast_radius(snapshot, 'new "box"', {"A100": 1.35}, NOW)
+    plan = restore_blast_radius(snapshot, 'new "box"', RestoreCosts(prices={"A100": 1.35}), NOW)
     assert plan.action == (
         'Create a new, billed VM named "new \\"box\\"" from snapshot 1 "web".'
         " The source VM is not changed."
@@ -198,37 +198,29 @@ def test_a_restore_plan_describes_the_new_vm_and_its_price() -> None:
 
 
 def test_a_restore_plan_omits_unknown_facts() -> None:
-    plan = restore_blast_radius(READY, "new", {}, NOW)
+    plan = restore_blast_radius(READY, "new", RestoreCosts(), NOW)
     assert (plan.flavor, plan.gpus, plan.region, plan.price_per_hour_estimate) == (None,) * 4
+    assert (plan.credit, plan.free_gpus, plan.contract) == (None, None, "none, billed on demand")
 
 
-PRICES = {"vCPU": 0.01, "RAM": 0.005, "A100": 1.35}
+IMAGE_OF_READY = READY.model_copy(update={"custom_image": CustomImage(id=7, name="base")})
 
 
 @pytest.mark.parametrize(
-    ("flavor", "price"),
+    ("image_vms", "words"),
     [
-        (None, None),
-        (Flavor(), None),
-        (Flavor(cpu=4), None),
-        (Flavor(ram=8.0), None),
-        (Flavor(cpu=4, ram=8.0), 0.08),
-        (Flavor(cpu=0, ram=0.0), 0.0),
-        (Flavor(cpu=4, ram=8.0, gpu="A100", gpu_count=0), 0.08),
-        (Flavor(cpu=4, ram=8.0, gpu="A100"), 0.08),
-        (Flavor(gpu="A100", gpu_count=8), 10.8),
-        (Flavor(cpu=4, ram=8.0, gpu="H900", gpu_count=1), None),
+        (None, "the VMs that use it are not known"),
+        ((), "no VM uses it"),
+        (("web", "db"), 'VMs that use it: "web", "db"'),
+        (tuple("abcdefg"), '"e" and 2 more'),
     ],
 )
-def test_a_price_is_estimated_from_gpus_or_else_from_cpus_and_memory(
-    flavor: Flavor | None, price: float | None
+def test_a_deletion_plan_says_which_vms_use_the_image(
+    image_vms: tuple[str, ...] | None, words: str
 ) -> None:
-    assert estimate_price_per_hour(flavor, PRICES) == price
-
-
-def test_without_a_price_list_there_is_no_price() -> None:
-    for prices in ({}, {"vCPU": 0.01}, {"RAM": 0.005}):
-        assert estimate_price_per_hour(Flavor(cpu=4, ram=8.0), prices) is None
+    plan = deletion_blast_radius(IMAGE_OF_READY, [], NOW, image_vms=image_vms)
+    assert any(words in warning for warning in plan.warnings)
+    assert plan.image_vms == image_vms
 
 
 @pytest.mark.parametrize("status", ["ACTIVE", "SHUTOFF", "active", "Shutoff"])
