@@ -19,6 +19,7 @@ from snapshot_mcp.cloud.parsing import (
     entry_keys,
     get_list,
     get_object,
+    parse_entry,
     parse_image,
     parse_snapshot,
     parse_virtual_machine,
@@ -26,7 +27,7 @@ from snapshot_mcp.cloud.parsing import (
 )
 from snapshot_mcp.cloud.response_errors import reports_success
 from snapshot_mcp.core.errors import AnswerTooLargeError, ProtocolError
-from snapshot_mcp.core.sanitize import REPLACEMENT
+from snapshot_mcp.core.sanitize import MAX_NAME_LENGTH, REPLACEMENT, sanitize
 from snapshot_mcp.models.cloud import CustomImage, Snapshot, VirtualMachine
 
 T = TypeVar("T")
@@ -168,6 +169,13 @@ class CloudReader:
             "the name check",
             lambda body: _require_boolean(require_object(body), "available"),
         )
+
+    async def get_regions(self) -> Mapping[int, str]:
+        """Return the names of the regions by their ids.
+
+        Source: `regions[]` with {id, name} in the vendor's OpenAPI document.
+        """
+        return await self._api.read("/core/regions", "the list of regions", _parse_regions)
 
     async def _read_page(
         self,
@@ -359,3 +367,15 @@ def _require_boolean(answer: Mapping[str, object], key: str) -> bool:
     if not isinstance(value, bool):
         raise ProtocolError(f'The cloud\'s answer has no "{key}".')
     return value
+
+
+def _parse_regions(body: object) -> Mapping[int, str]:
+    regions: dict[int, str] = {}
+    for raw in get_list(require_object(body), "regions"):
+        entry = parse_entry(raw)
+        name = None if entry is None else entry.raw.get("name")
+        if entry is not None and isinstance(name, str):
+            sanitized = sanitize(name, MAX_NAME_LENGTH)
+            if sanitized.text and not sanitized.altered:
+                regions[entry.id] = sanitized.text
+    return regions

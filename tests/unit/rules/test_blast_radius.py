@@ -26,7 +26,15 @@ from snapshot_mcp.rules.eligibility import (
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 READY = Snapshot(
-    id=1, name="web", status="SUCCESS", vm_id=5, vm_name="box", size=40, created_at=NOW
+    id=1,
+    name="web",
+    status="SUCCESS",
+    vm_id=5,
+    vm_name="box",
+    vm_status="ACTIVE",
+    size=40,
+    created_at=NOW,
+    custom_image=None,
 )
 
 
@@ -43,6 +51,7 @@ snapshots = st.builds(
     vm_id=st.sampled_from([None, 5, 6]),
     vm_status=st.sampled_from([None, "ACTIVE", "DELETED"]),
     created_at=st.none() | st.integers(0, 5).map(lambda days: NOW - timedelta(days=days)),
+    custom_image=st.none(),
 )
 families = st.lists(snapshots, max_size=6, unique_by=lambda snapshot: snapshot.id)
 
@@ -172,12 +181,45 @@ def test_the_deletion_of_a_snapshot_of_an_unknown_vm_has_a_warning() -> None:
     assert plan.last_ready_of_vm is None
 
 
+def test_the_deletion_of_a_snapshot_with_unknown_facts_says_so() -> None:
+    unknown = Snapshot(id=1, status="SUCCESS", vm_id=5)
+    assert deletion_blast_radius(unknown, [sibling(2)], NOW).warnings == (
+        "Whether its VM still exists is unknown.",
+        "Whether an image was made from it, which would be deleted too, is unknown.",
+    )
+
+
+@pytest.mark.parametrize("status", ["ERROR", "CREATING", "DELETING", "THAWING"])
+def test_a_snapshot_that_is_not_ready_is_neither_the_newest_nor_the_last(status: str) -> None:
+    snapshot = READY.model_copy(update={"status": status})
+    assert is_newest_ready(snapshot, [sibling(2, days=-1)]) is False
+    assert is_last_ready(snapshot, []) is False
+
+
+@pytest.mark.parametrize("status", ["ERROR", "DELETING"])
+def test_a_snapshot_without_data_of_a_deleted_vm_is_not_called_the_only_copy(status: str) -> None:
+    snapshot = READY.model_copy(update={"status": status, "vm_status": "DELETED"})
+    assert deletion_blast_radius(snapshot, [], NOW).warnings == ("Its VM is deleted.",)
+
+
+def test_the_older_and_newer_snapshots_are_not_counted_if_a_time_or_the_vm_is_unknown() -> None:
+    undated = sibling(3).model_copy(update={"created_at": None})
+    for snapshot, family in (
+        (READY, [sibling(2), undated]),
+        (READY.model_copy(update={"vm_id": None}), []),
+    ):
+        plan = deletion_blast_radius(snapshot, family, NOW)
+        assert (plan.older_of_vm, plan.newer_of_vm) == (None, None)
+
+
 @given(snapshots, families)
 def test_a_deletion_that_affects_more_than_the_snapshot_has_a_warning(
     snapshot: Snapshot, family: list[Snapshot]
 ) -> None:
     plan = deletion_blast_radius(snapshot, family, NOW)
-    is_special = plan.last_ready_of_vm is not False or plan.vm_gone or is_stuck(snapshot, NOW)
+    is_special = (
+        plan.last_ready_of_vm is not False or plan.vm_gone is not False or is_stuck(snapshot, NOW)
+    )
     assert bool(plan.warnings) == bool(is_special)
     assert plan.snapshot_id == snapshot.id
     assert str(snapshot.id) in plan.action
