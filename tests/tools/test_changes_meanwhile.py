@@ -1,13 +1,21 @@
 """Changes between the last check of a write and the moment when the cloud accepts it."""
 
+import sqlite3
+import threading
+import time
 from collections.abc import Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from mcp import Client
 
-from tests.conftest import ERAS, World, call_tool, call_tool_error, result_text
+from snapshot_mcp.consent.write_once import MAX_CHECK_AGE_SECONDS
+from snapshot_mcp.settings.environment import LEDGER_FILE
+from tests.conftest import ERAS, ManualClock, World, call_tool, call_tool_error, result_text
 from tests.tools.helpers import (
     FakePerson,
     change_cloud,
@@ -20,6 +28,7 @@ from tests.tools.helpers import (
     ready_snapshot,
     set_policy,
 )
+from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.one_era
 
@@ -205,6 +214,48 @@ async def test_a_plan_that_expires_while_the_cloud_is_busy_is_not_used(
     assert CHANGED in text.lower()
     assert "This plan has expired." in text
     assert len(world.writes) == 1
+    assert await attempt_events(world) == ["sent", "failed"]
+
+
+class RunningClock(ManualClock):
+    """A clock whose monotonic time is real."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+async def test_a_change_while_the_ledger_is_busy_is_noticed(tmp_path: Path) -> None:
+    """Another process holds the ledger after the last check, before the attempt is recorded."""
+    world = World(tmp_path, RunningClock())
+    reads: list[str] = []
+
+    def hold_ledger(locked: threading.Event) -> None:
+        with closing(sqlite3.connect(tmp_path / LEDGER_FILE, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            locked.set()
+            time.sleep(MAX_CHECK_AGE_SECONDS + 0.3)
+            change_cloud(world, OTHERS_GONE)
+            connection.execute("ROLLBACK")
+
+    async def fault(request: httpx.Request) -> httpx.Response | None:
+        if request.url.path.endswith(f"/core/snapshots/{TARGET}"):
+            reads.append(request.method)
+            if len(reads) == 4:  # the last read of the check right before the request
+                locked = threading.Event()
+                holders.append(threading.Thread(target=hold_ledger, args=[locked]))
+                holders[0].start()
+                await anyio.to_thread.run_sync(locked.wait, ANSWER_TIMEOUT_SECONDS)
+        return None
+
+    holders: list[threading.Thread] = []
+    async with world.client() as client:
+        commit = await commit_deletion(client)
+        world.fail(fault)
+        again = await call_tool(client, "delete_snapshot", **commit)
+    holders[0].join(ANSWER_TIMEOUT_SECONDS)
+    assert again["outcome"] == "confirmation_required"
+    assert "it is now the last ready snapshot of its VM" in again["next_step"]
+    assert world.writes == []
     assert await attempt_events(world) == ["sent", "failed"]
 
 
