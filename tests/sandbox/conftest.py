@@ -55,10 +55,13 @@ class Cloud:
         return await self.request("POST", path, status, json=body)
 
     async def delete(self, snapshot_id: int, status: int = 200) -> Any:
+        """Request the deletion of a snapshot; it is complete after `DELETION_DURATION`."""
         return await self.request("DELETE", f"/core/snapshots/{snapshot_id}", status)
 
     async def create(self, vm_id: int, name: str, status: int = 201) -> Any:
-        return await self.post(f"/core/virtual-machines/{vm_id}/snapshots", {"name": name}, status)
+        return await self.post(
+            f"/core/virtual-machines/{vm_id}/snapshots", {"name": name, "description": ""}, status
+        )
 
     async def restore(self, snapshot_id: int, name: str, status: int = 200) -> Any:
         return await self.post(

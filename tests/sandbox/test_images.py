@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.sandbox.conftest import GOLDEN, Cloud
+from tests.sandbox.conftest import GOLDEN, HIBERNATED, Cloud
 
 GOLDEN_IMAGE = 20471
 
@@ -33,7 +33,7 @@ async def test_one_image_is_read(cloud: Cloud) -> None:
     assert (body["image"]["name"], body["image"]["is_public"]) == ("golden-training-2404", False)
     assert "related_vms" not in body["image"]
     related = await cloud.get(f"/core/images/{GOLDEN_IMAGE}", query={"include_related_vms": "true"})
-    assert isinstance(related["image"]["related_vms"], list)
+    assert related["image"]["related_vms"] == [{"id": HIBERNATED, "name": "eval-sweep"}]
     assert (await cloud.get("/core/images/302"))["image"]["is_public"] is True
     await cloud.get("/core/images/1", 404)
 

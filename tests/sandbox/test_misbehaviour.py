@@ -45,7 +45,8 @@ class RudeCloud:
         return (await self.http.request(method, path)).status_code
 
     async def create(self, name: str, **fields: object) -> Any:
-        path, body = f"/core/virtual-machines/{NOTEBOOK}/snapshots", {"name": name, **fields}
+        path = f"/core/virtual-machines/{NOTEBOOK}/snapshots"
+        body = {"name": name, "description": "", **fields}
         response = await self.http.post(path, json=body)
         assert response.status_code == 201, response.text
         return response.json()["snapshot"]
@@ -157,7 +158,7 @@ async def test_stale_reads_show_the_state_of_some_seconds_ago(rude: Open) -> Non
         assert await cloud.status("GET", f"/core/snapshots/{made['id']}") == 404
         assert (await cloud.get("/core/snapshots/name-availability/new-one"))["available"]
         assert await cloud.status("DELETE", f"/core/snapshots/{NEWEST}") == 404  # writes are not
-        cloud.clock.advance(seconds=2)
+        cloud.clock.advance(seconds=3)
         assert sorted(await cloud.ids()) == sorted({*before, made["id"]} - {NEWEST})
         assert await cloud.status("GET", f"/core/snapshots/{NEWEST}") == 404
         assert not (await cloud.get("/core/snapshots/name-availability/new-one"))["available"]
@@ -170,6 +171,7 @@ async def test_stale_lists_leave_single_reads_as_they_are(rude: Open) -> None:
         before = await cloud.ids()
         await cloud.create("new-one")
         assert await cloud.status("DELETE", f"/core/snapshots/{NEWEST}") == 200
+        cloud.clock.advance(seconds=2)
         assert await cloud.status("GET", f"/core/snapshots/{NEWEST}") == 404
         assert await cloud.ids() == before
         assert (await cloud.get("/core/snapshots/name-availability/new-one"))["available"]
@@ -186,7 +188,7 @@ async def test_stale_reads_notice_the_changes_of_another_process(
             address = f"http://cloud/v1/core/snapshots/{NEWEST}"
             assert (await client.delete(address)).status_code == 200
         assert await cloud.ids() == before
-        cloud.clock.advance(seconds=5)
+        cloud.clock.advance(seconds=7)
         assert await cloud.ids() == [number for number in before if number != NEWEST]
 
 
@@ -298,8 +300,9 @@ async def test_a_slow_write_takes_effect_although_its_client_has_hung_up(rude: O
                     group.cancel_scope.cancel()
             assert await cloud.status("GET", path) == 200
             may_continue.set()
-            while await cloud.status("GET", path) == 200:  # noqa: ASYNC110 - a thread writes
-                await anyio.sleep(0.005)
+            while await cloud.status("GET", path) == 200:
+                cloud.clock.advance(seconds=1)  # the deletion takes a moment
+                await anyio.sleep(0.005)  # a thread writes
         assert await cloud.status("GET", path) == 404
 
 
@@ -309,6 +312,7 @@ async def test_a_lost_reply_breaks_the_connection_after_the_effect(rude: Open) -
         assert await cloud.status("DELETE", path) == 200
         with pytest.raises(httpx.RemoteProtocolError):
             await cloud.http.delete(f"/core/snapshots/{NEWEST - 1}")
+        cloud.clock.advance(seconds=2)
         assert await cloud.status("GET", f"/core/snapshots/{NEWEST - 1}") == 404
         assert await cloud.status("DELETE", path) == 404
         with pytest.raises(httpx.RemoteProtocolError):

@@ -32,6 +32,7 @@ from tests.sandbox.sandbox_process import start_sandbox
 from tests.waiting import START_TIMEOUT_SECONDS
 
 Json = dict[str, Any]
+DELETED_VM = 793702
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 FIXED_PHASES = {"examples", "coverage"}
 SECONDS = 50
@@ -135,10 +136,19 @@ def test_the_document_and_the_cloud_accept_the_same_names(name: str) -> None:
     assert bool(documented) == accepted
 
 
+BODIES: dict[str, Json] = {
+    "create_snapshot": {"name": "a", "description": ""},
+    "restore_snapshot": {"new_vm_name": "a"},
+    "create_image": {"name": "a"},
+    "edit_vm_labels": {"labels": ["a"]},
+}
+
+
 def request_with_error(operation_id: str, path: str, status: int, unready: int) -> tuple[str, Json]:
     """Return a path and a body that the operation rejects with the status."""
     special: dict[tuple[str, int], tuple[str, Json]] = {
         ("delete_snapshot", 409): (f"/core/snapshots/{unready}", {}),
+        ("delete_vm", 409): (f"/core/virtual-machines/{DELETED_VM}", {}),
         ("restore_snapshot", 409): (
             f"/core/snapshots/{NEWEST}/restore",
             {"new_vm_name": "grafana"},
@@ -150,20 +160,21 @@ def request_with_error(operation_id: str, path: str, status: int, unready: int) 
         ),
         ("create_snapshot", 409): (
             f"/core/virtual-machines/{NOTEBOOK}/snapshots",
-            {"name": "unready"},
+            {"name": "unready", "description": ""},
         ),
     }
     if (operation_id, status) in special:
         return special[operation_id, status]
-    bad = path.replace("{id}", "x").replace("{name}", "%20") + "?page=0"
-    unknown = path.replace("{id}", "1")
-    return (bad if status == 400 else unknown), {"name": "a", "new_vm_name": "a"}
+    bad = path.replace("{id}", "x").replace("{name}", "%20") + "?page=0&search=a"
+    unknown = path.replace("{id}", "1").replace("{kind}", "snapshot")
+    return (bad if status == 400 else unknown), BODIES.get(operation_id, {})
 
 
 async def test_every_documented_error_occurs_in_its_documented_format(
     cloud: Cloud, document: Json
 ) -> None:
     unready = (await cloud.create(TRAINING_BOX, "unready"))["snapshot"]["id"]
+    await cloud.request("DELETE", f"/core/virtual-machines/{DELETED_VM}")
     app = create_app(database=cloud.database, api_key=KEY, now=lambda: 1 // 0)  # type: ignore[arg-type]
     failing_client = httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url=cloud.http.base_url, headers=cloud.http.headers
@@ -178,7 +189,7 @@ async def test_every_documented_error_occurs_in_its_documented_format(
             response = await (failing_client if status == "500" else cloud.http).request(
                 method,
                 request_path,
-                json=body if method == "post" else None,
+                json=body if method in {"post", "put"} else None,
                 headers={"api_key": "wrong"} if status == "401" else None,
             )
             assert (operation_id, response.status_code) == (operation_id, int(status))

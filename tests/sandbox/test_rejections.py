@@ -50,8 +50,8 @@ async def test_a_failed_snapshot_can_only_be_deleted(cloud: Cloud) -> None:
     [
         (H100, 400, "n3-H100x8 does not support snapshots"),
         (HIBERNATED, 400, "HIBERNATED"),
-        (793655, 404, "VM 793655 does not exists."),
-        (42, 404, "VM 42 does not exists."),
+        (793655, 404, "VM 793655 was not found"),
+        (42, 404, "VM 42 was not found"),
     ],
 )
 async def test_an_unsuitable_vm_cannot_be_snapshotted(
@@ -89,10 +89,10 @@ async def test_a_snapshot_has_at_most_one_image(cloud: Cloud) -> None:
 async def test_an_unknown_snapshot_cannot_be_restored_or_become_an_image(
     cloud: Cloud, operation: str
 ) -> None:
-    body = await cloud.post(
-        f"/core/snapshots/5/{operation}", {"name": "a", "new_vm_name": "a"}, 404
-    )
-    assert body["error_reason"] == "not_found"
+    fields = {"new_vm_name": "a"} if operation == "restore" else {"name": "a"}
+    body = await cloud.post(f"/core/snapshots/5/{operation}", fields, 404)
+    text = "Snapshot 5 does not exist" if operation == "restore" else "Snapshot not found"
+    assert (body["message"], body["error_reason"]) == (text, "not_found")
 
 
 async def test_exactly_one_of_many_concurrent_deletes_succeeds(cloud: Cloud) -> None:
@@ -104,7 +104,7 @@ async def test_exactly_one_of_many_concurrent_deletes_succeeds(cloud: Cloud) -> 
     async with anyio.create_task_group() as group:
         for _ in range(8):
             group.start_soon(delete)
-    assert sorted(statuses) == [200] + [404] * 7
+    assert sorted(statuses) == [200] + [409] * 7
 
 
 async def test_exactly_one_of_many_concurrent_snapshots_of_a_vm_starts(cloud: Cloud) -> None:
@@ -112,7 +112,11 @@ async def test_exactly_one_of_many_concurrent_snapshots_of_a_vm_starts(cloud: Cl
 
     async def create(number: int) -> None:
         path = f"/core/virtual-machines/{TRAINING_BOX}/snapshots"
-        statuses.append((await cloud.http.post(path, json={"name": f"n{number}"})).status_code)
+        statuses.append(
+            (
+                await cloud.http.post(path, json={"name": f"n{number}", "description": ""})
+            ).status_code
+        )
 
     async with anyio.create_task_group() as group:
         for number in range(8):

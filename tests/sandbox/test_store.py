@@ -54,7 +54,7 @@ def test_search_finds_exactly_the_names_that_contain_the_text(
         for name in names:
             session.add_snapshot(replace(SNAPSHOT, name=name))
         total, snapshots = session.list_snapshots(
-            ApiRequest({}, {"search": search}).search(), PageRequest()
+            ApiRequest({}, {"search": search}).search(), PageRequest(), NOW
         )
     expected = {name for name in names if search.casefold() in name.casefold()}
     assert {snapshot.name for snapshot in snapshots} == expected
@@ -73,7 +73,7 @@ def test_concurrent_threads_seed_a_new_database_once(tmp_path: Path) -> None:
         def count(_: int, database: Path = database, barrier: threading.Barrier = barrier) -> int:
             barrier.wait(ANSWER_TIMEOUT_SECONDS)
             with store.transaction(database, write=False, initialize=initialize) as session:
-                return session.list_snapshots("", PageRequest(1, 1))[0]
+                return session.list_snapshots("", PageRequest(1, 1), NOW)[0]
 
         with ThreadPoolExecutor(8) as pool:
             assert list(pool.map(count, range(8))) == [30] * 8
@@ -117,7 +117,7 @@ def test_a_failed_seeding_is_repeated(tmp_path: Path) -> None:
     with store.transaction(
         database, write=False, initialize=lambda session: seed_database(session, NOW)
     ) as session:
-        assert session.list_snapshots("", PageRequest())[0] == 30
+        assert session.list_snapshots("", PageRequest(), NOW)[0] == 30
 
 
 def test_a_transaction_that_fails_changes_nothing(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_transaction_that_fails_changes_nothing(tmp_path: Path) -> None:
         with store.transaction(
             database, write=True, initialize=lambda session: seed_database(session, NOW)
         ) as session:
-            session.delete_snapshot(1730)
+            session.delete("snapshot", 1730, NOW)
             raise KeyError
 
     with pytest.raises(KeyError):
@@ -135,7 +135,7 @@ def test_a_transaction_that_fails_changes_nothing(tmp_path: Path) -> None:
     with store.transaction(
         database, write=False, initialize=lambda session: seed_database(session, NOW)
     ) as session:
-        assert session.find_snapshot(1730) is not None
+        assert session.find_snapshot(1730, NOW) is not None
 
 
 async def test_a_database_of_a_later_version_is_rejected_and_not_changed(cloud: Cloud) -> None:
@@ -192,7 +192,7 @@ def test_the_newest_page_is_read_from_the_index(tmp_path: Path) -> None:
     statements: list[str] = []
     with closing(store.connect(database)) as connection:
         connection.set_trace_callback(statements.append)
-        store.StoreSession(connection).list_snapshots("", PageRequest(1, 5))
+        store.StoreSession(connection).list_snapshots("", PageRequest(1, 5), NOW)
         connection.set_trace_callback(None)
         (page,) = (statement for statement in statements if "LIMIT" in statement)
         plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {page}")]

@@ -26,6 +26,9 @@ async def test_vms_can_be_searched_filtered_and_paged(cloud: Cloud) -> None:
     assert await names(search="TRAIN") == ["training-box", "train-a100-1", "train-h100-8"]
     assert await names(environment="platform") == ["grafana", "ci-runner"]
     assert await names(environment="platform", search="ci") == ["ci-runner"]
+    assert await names(environment="PLAT") == ["grafana", "ci-runner"]
+    assert await names(environment="plat", exact_environment_match="true") == []
+    assert len(await names(environment="platform", exact_environment_match="true")) == 2
     assert await names(environment="nowhere") == []
     assert await names(page="2", pageSize="3") == [
         "inference-a6000",
@@ -84,6 +87,7 @@ async def test_regions_environments_and_images_are_listed(cloud: Cloud) -> None:
         ("NORWAY-1", "Ubuntu"),
         ("CANADA-1", "Ubuntu"),
         ("US-1", "Ubuntu"),
+        ("NORWAY-1", "Snapshot"),
     ]
     custom_images = [
         image["name"] for group in groups for image in group["images"] if not image["is_public"]
@@ -103,6 +107,9 @@ async def test_a_deleted_vm_is_gone_but_its_snapshots_remain(cloud: Cloud) -> No
     path = f"/core/virtual-machines/{NOTEBOOK}"
     body = await cloud.request("DELETE", path)
     assert body == {"status": True, "message": "Instance is being deleted."}
+    assert (await cloud.vm(NOTEBOOK))["status"] == "DELETING"
+    await cloud.request("DELETE", path, 409)
+    cloud.advance(2)
     await cloud.get(path, 404)
     await cloud.request("DELETE", path, 404)
     page = await cloud.get("/core/snapshots", query={"search": "notebook"})

@@ -223,7 +223,7 @@ async def test_an_accepted_image_that_is_not_shown_is_pending_with_its_id(
         (406, "Snapshot 5 already has the image 9. SECRET", "the snapshot already has an image"),
         (406, "SECRET", "the reason is unknown"),
         (400, "Snapshot 5 is not ready to be used for an image", "the snapshot is not ready"),
-        (409, "SECRET", "the name is already taken"),
+        (409, "SECRET", "it is busy or in use"),
         (403, "SECRET", "The API key lacks the permission"),
     ],
 )

@@ -70,6 +70,7 @@ async def test_the_removal_instructions_work(world: World, client: Client) -> No
         by_hand.stream("DELETE", f"/core/virtual-machines/{made}") as response,
     ):
         assert response.status_code == 200
+    world.manual_clock.advance(seconds=2)  # a deletion takes a moment
     review = await call_tool(client, "review_snapshots")
     assert review["rehearsals"] == {"count": 0, "virtual_machines": [], "more": 0}
 

@@ -563,6 +563,7 @@ async def test_a_cancelled_run_is_recorded(world: World, mode: str) -> None:
         assert last[0] == "failed"
         assert (await world.ledger())[-1].reason.startswith("interrupted; ")
         ends = [row for row in await recorded_events(world) if row[1] == "delete_snapshot"]
+        world.manual_clock.advance(seconds=2)  # a deletion takes a moment
         gone = set(FOUR) - await existing_ids(client)
         assert gone == {target for event, _, target in ends if event == "done"} == {1704, 1722}
         assert "already used" in await call_tool_error(client, "apply_retention", **commit)

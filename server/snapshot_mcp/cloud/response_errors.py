@@ -73,7 +73,7 @@ def _refusal(status: int, body: object, subject: str) -> Exception:
                 f"{NOTHING_CHANGED} An administrator of the cloud account can grant it.",
             )
         case 409:
-            reason = reason or Reason("the object is busy, or the name is already taken", "")
+            reason = reason or Reason("it is busy or in use", "Try again later.")
             return _refused(ConflictError, subject, reason)
         case _:
             return _refused(BadRequestError, subject, reason or UNKNOWN)

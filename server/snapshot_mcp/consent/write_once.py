@@ -164,8 +164,7 @@ class WriteOnce:
         # If a proxy sent the request twice, the refusal may answer only the second one.
         lookup = await find_effect(submission.write, self._reader, self._clock, ())
         if lookup.conclusive and lookup.effect is None:
-            if isinstance(error, ConflictError):
-                await self._explain_conflict(submission)
+            await self._explain_refusal(submission)
             raise error
         if lookup.effect is not None and submission.write.is_certain(lookup.effect):
             reason = "settled: refused, but the cloud shows it"
@@ -180,8 +179,8 @@ class WriteOnce:
             effect_visible=lookup.effect is not None,
         ) from error
 
-    async def _explain_conflict(self, submission: _Submission[T]) -> None:
-        """Raise an error with the reason for a conflict, if the cloud's current state shows it."""
+    async def _explain_refusal(self, submission: _Submission[T]) -> None:
+        """Raise an error with the reason for a refusal, if the cloud's current state shows it."""
         try:
             with anyio.move_on_after(RECONCILE_TIMEOUT_SECONDS):
                 await submission.check()

@@ -24,7 +24,7 @@ from snapshot_mcp.sandbox import store
 from snapshot_mcp.sandbox.errors import ApiError, bad_request_error, error_body
 from snapshot_mcp.sandbox.handlers.context import HandlerContext
 from snapshot_mcp.sandbox.request import MAX_BODY_BYTES, ApiRequest
-from snapshot_mcp.sandbox.routes import ROUTES, Handler
+from snapshot_mcp.sandbox.routes import ROUTES, Handler, is_write
 from snapshot_mcp.sandbox.seed import seed_database
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def create_app(
     """
 
     def endpoint(handler: Handler, method: str) -> Endpoint:
-        return _endpoint(handler, database, now, misbehaving, write=method != "GET")
+        return _endpoint(handler, database, now, misbehaving, write=is_write(method, handler))
 
     routes = [
         _route(method, f"/v1{path}", endpoint(handler, method)) for method, path, handler in ROUTES

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from snapshot_mcp.sandbox.entities import Json
 
 _BYTES_PER_GB = 1024**3
-_CREATED_AT = "2024-09-02T08:00:00"
+CREATED_AT = "2024-09-02T08:00:00Z"
 ORGANISATION_ID = 4021
-CREDIT = 250.0
-"""Credit of the account in US dollars."""
+DEFAULT_CREDIT = 250.0
+"""Credit of a new account in US dollars."""
 
 SNAPSHOT_PRICE_PER_GB_HOUR = 0.0003870968 / 4
 """US dollars. Source: the vendor's billing example of a snapshot of 4 GB."""
@@ -71,17 +71,53 @@ def flavor(name: str, region: str) -> Json:
         "ephemeral": spec.ephemeral,
         "gpu": spec.gpu,
         "gpu_count": spec.gpu_count,
-        "created_at": _CREATED_AT,
+        "created_at": CREATED_AT,
         "labels": [{"id": 1, "label": "gpu" if spec.gpu else "cpu"}],
         "features": {
             "network_optimised": spec.gpu_count > 1,
             "no_reboot": False,
-            "no_hibernation": spec.no_snapshot,
+            "no_hibernation": spec.no_snapshot or not spec.gpu,
             "no_snapshot": spec.no_snapshot,
             "local_storage_only": False,
             "api_only": False,
         },
     }
+
+
+def flavor_groups(region: str | None) -> list[Json]:
+    """Return the flavors by region and GPU, of all regions or of one.
+
+    Source: the vendor's OpenAPI document.
+    """
+    groups: list[Json] = []
+    for entry in regions():
+        if region in (None, entry["name"]):
+            for gpu in dict.fromkeys(spec.gpu for spec in FLAVORS.values()):
+                members = [name for name, spec in FLAVORS.items() if spec.gpu == gpu]
+                flavors = [_listed_flavor(name, entry["name"]) for name in members]
+                groups.append({"gpu": gpu, "region_name": entry["name"], "flavors": flavors})
+    return groups
+
+
+def _listed_flavor(name: str, region: str) -> Json:
+    spec = FLAVORS[name]
+    available = _AVAILABLE_GPUS[region].get(spec.gpu, 0)
+    is_available = not spec.gpu or available >= spec.gpu_count
+    return flavor(name, region) | {"stock_available": is_available}
+
+
+def permissions() -> list[Json]:
+    """Return the permissions of the user; the account's key may do everything.
+
+    Source: the vendor's OpenAPI document for the format.
+    """
+    resources = ("virtual-machine", "snapshot", "image", "environment", "region", "flavor")
+    allowed = [(resource, verb) for resource in resources for verb in ("read", "write", "delete")]
+    allowed += [("billing", "read"), ("pricebook", "read"), ("stock", "read")]
+    return [
+        {"id": number, "resource": resource, "permission": f"{resource}:{verb}"}
+        for number, (resource, verb) in enumerate(allowed, start=1)
+    ]
 
 
 def public_images() -> list[Json]:
@@ -108,6 +144,7 @@ def public_image(region_id: int, region: str, *, with_cuda: bool) -> Json:
         "description": "",
         "snapshot": None,
         "is_public": True,
+        "created_at": CREATED_AT,
         "labels": [],
     }
 
@@ -135,23 +172,25 @@ def prices() -> list[Json]:
     ]
 
 
+_AVAILABLE_GPUS = {
+    "NORWAY-1": {"A100-80G-PCIe": 12, "RTX-A6000": 0},
+    "CANADA-1": {"A100-80G-PCIe": 3, "RTX-A6000": 41},
+    "US-1": {"RTX-A6000": 26, "H100-80G-PCIe": 8},
+}
+
+
 def stocks() -> list[Json]:
     """Return the available GPUs by region and model; `available` is text, such as "12".
 
     Source: the vendor's OpenAPI document.
     """
-    available = {
-        "NORWAY-1": {"A100-80G-PCIe": 12, "RTX-A6000": 0},
-        "CANADA-1": {"A100-80G-PCIe": 3, "RTX-A6000": 41},
-        "US-1": {"RTX-A6000": 26, "H100-80G-PCIe": 8},
-    }
     return [
         {
             "region": region,
             "stock-type": "GPU",
             "models": [_stock(model, count) for model, count in models.items()],
         }
-        for region, models in available.items()
+        for region, models in _AVAILABLE_GPUS.items()
     ]
 
 

@@ -5,7 +5,7 @@ Times are aware UTC datetimes, and JSON columns are decoded.
 
 import json
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -32,7 +32,7 @@ class VmConfig:
 
     Attributes:
         environment: the API's object, as are flavor, image and keypair.
-        volume_gb: size of the bootable volume.
+        volume_gb: size of the disk from which the VM starts.
         region_id: id of the region.
     """
 
@@ -42,6 +42,11 @@ class VmConfig:
     keypair: Json
     volume_gb: int
     region_id: int
+
+    @property
+    def has_bootable_volume(self) -> bool:
+        """Whether the VM starts from a volume, as it needs more space than its flavor has."""
+        return self.volume_gb > self.flavor["disk"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,7 @@ class Snapshot:
         modified_at: last change that a caller made; None if there is none.
         image: the image created from it, if any.
         vm_times: the state of its VM; None if the VM is deleted.
+        deleted_at: start of its deletion.
     """
 
     id: int
@@ -95,9 +101,12 @@ class Snapshot:
     modified_at: datetime | None = None
     image: Image | None = None
     vm_times: lifecycle.VmTimes | None = None
+    deleted_at: datetime | None = None
 
     def status(self, now: datetime) -> str:
         """Return its status at a time."""
+        if self.deleted_at is not None:
+            return "DELETING"
         return lifecycle.snapshot_status(self.started_at, self.size_gb, self.final_status, now)
 
 
@@ -118,7 +127,7 @@ def vm_from_row(row: sqlite3.Row) -> Vm:
         id=row["id"],
         name=row["name"],
         config=VmConfig(**json.loads(row["config"])),
-        times=_vm_times_from_row(row),
+        times=replace(_vm_times_from_row(row), deleted_at=_optional_time(row["deleted"])),
         labels=json.loads(row["labels"]),
         floating_ip=row["floating_ip"],
         contract_id=row["contract_id"],
@@ -142,6 +151,7 @@ def snapshot_from_row(row: sqlite3.Row) -> Snapshot:
         modified_at=_optional_time(row["touched"]),
         image=_image_from_row(row),
         vm_times=None if row["born"] is None else _vm_times_from_row(row),
+        deleted_at=_optional_time(row["deleted"]),
     )
 
 
@@ -163,6 +173,8 @@ def _vm_times_from_row(row: sqlite3.Row) -> lifecycle.VmTimes:
         idle_status=row["resting"],
         snapshot_started_at=_optional_time(row["snapshot_began"]),
         snapshot_gb=row["snapshot_gb"],
+        power_phase=row["power_phase"],
+        power_started_at=_optional_time(row["power_began"]),
     )
 
 

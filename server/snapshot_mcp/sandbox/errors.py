@@ -49,8 +49,3 @@ def bad_request_error(message: str) -> ApiError:
 def not_found_error(message: str) -> ApiError:
     """Return the error for a resource that does not exist."""
     return ApiError(HTTPStatus.NOT_FOUND, message)
-
-
-def name_taken_error(kind: str, name: str) -> ApiError:
-    """Return the error for a name that another resource of this kind has."""
-    return ApiError(HTTPStatus.CONFLICT, f"{kind} with name '{name}' already exists.")

@@ -42,8 +42,10 @@ def record_snapshot_creation(session: StoreSession, snapshot: Snapshot) -> None:
 
 
 def record_snapshot_deletion(session: StoreSession, snapshot: Snapshot, now: datetime) -> None:
-    """Record that a snapshot was deleted."""
-    _add_snapshot_event(session, snapshot.id, now, "deletion", "Snapshot was deleted.")
+    """Record the start and end of a snapshot's deletion."""
+    end = now + lifecycle.DELETION_DURATION
+    _add_snapshot_event(session, snapshot.id, now, "deletion", "Snapshot deletion began.")
+    _add_snapshot_event(session, snapshot.id, end, "deletion", "Snapshot was deleted.")
 
 
 def record_restore(session: StoreSession, snapshot: Snapshot, vm: Vm) -> None:
@@ -63,6 +65,11 @@ def record_vm_creation(session: StoreSession, vm: Vm, message: str = "VM creatio
 def record_vm_deletion(session: StoreSession, vm: Vm, now: datetime) -> None:
     """Record that a VM was deleted."""
     _add_vm_event(session, vm.id, now, "deletion", "VM was deleted.")
+
+
+def record_vm_change(session: StoreSession, vm: Vm, now: datetime, kind: str) -> None:
+    """Record that a caller changed the power state of a VM."""
+    _add_vm_event(session, vm.id, now, kind, f"A caller requested {kind} of the VM.")
 
 
 def record_image_creation(session: StoreSession, image: Image) -> None:

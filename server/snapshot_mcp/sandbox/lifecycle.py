@@ -14,8 +14,16 @@ VM_STOP_DURATION = timedelta(seconds=1)
 VM_START_DURATION = timedelta(seconds=2)
 RESTORE_CREATE_DURATION = timedelta(seconds=2)
 RESTORE_TOTAL_DURATION = timedelta(seconds=6)
+DELETION_DURATION = timedelta(seconds=1.5)
+POWER_DURATIONS = {
+    "STOPPING": timedelta(seconds=1),
+    "STARTING": timedelta(seconds=2),
+    "REBOOTING": timedelta(seconds=2),
+    "HIBERNATING": timedelta(seconds=3),
+    "RESTORING": timedelta(seconds=3),
+}
+"""The duration of each status between two idle ones."""
 
-MAX_VOLUME_GB = 100
 SNAPSHOTTABLE_STATUSES = frozenset({"ACTIVE", "SHUTOFF"})
 
 
@@ -28,12 +36,18 @@ class VmTimes:
         idle_status: its status when no operation is in progress.
         snapshot_started_at: start of its latest snapshot; None before the first.
         snapshot_gb: final size of that snapshot.
+        power_phase: the status on the way to `idle_status` (a key of `POWER_DURATIONS`).
+        power_started_at: start of that status.
+        deleted_at: start of its deletion.
     """
 
     created_at: datetime
     idle_status: str
     snapshot_started_at: datetime | None = None
     snapshot_gb: int = 0
+    power_phase: str | None = None
+    power_started_at: datetime | None = None
+    deleted_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -85,9 +99,18 @@ def vm_state(times: VmTimes, now: datetime) -> VmState:
     An ACTIVE VM is shut off for its snapshot and started again, and is busy until it is ACTIVE
     again. A VM that was off stays off. Source: the vendor's guide.
     """
+    if times.deleted_at is not None:
+        return VmState("DELETING")
+    if times.power_phase and times.power_started_at is not None:
+        end = times.power_started_at + POWER_DURATIONS[times.power_phase]
+        return VmState(times.power_phase if now < end else times.idle_status)
     if now < times.created_at + RESTORE_TOTAL_DURATION:
         is_creating = now < times.created_at + RESTORE_CREATE_DURATION
         return VmState("CREATING" if is_creating else "BUILD")
+    return _snapshotting_state(times, now)
+
+
+def _snapshotting_state(times: VmTimes, now: datetime) -> VmState:
     if times.snapshot_started_at is None:
         return VmState(times.idle_status)
     end = snapshot_end_time(times.snapshot_started_at, times.snapshot_gb)

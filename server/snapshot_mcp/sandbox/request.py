@@ -86,7 +86,7 @@ class ApiRequest:
         return PageRequest(number=self._positive_number("page", 1), size=min(size, MAX_PAGE_SIZE))
 
     def search(self) -> str:
-        """Return the case-folded part of a name to search for; an empty one matches every name."""
+        """Return the case-folded text to search for; an empty one matches everything."""
         return self.query.get("search", "").casefold()
 
     def text(self, key: str) -> str | None:
@@ -111,15 +111,23 @@ class ApiRequest:
         except (ValueError, OverflowError) as error:
             raise bad_request_error(f"{key} must be a time such as 2026-05-01T00:00:00.") from error
 
-    def fields(self) -> "BodyFields":
-        """Return the fields of the body, which must be a JSON object."""
+    def fields(self, *names: str) -> "BodyFields":
+        """Return the fields of the body, which must be a JSON object.
+
+        Args:
+            names: the known fields. Source: the image call refuses unknown fields, and so does
+                every other call of the embedded cloud.
+        """
         try:
             body = json.loads(self.body)
         except (ValueError, RecursionError) as error:
             raise bad_request_error("The body is not valid JSON.") from error
         if not isinstance(body, dict):
             raise bad_request_error("The body must be a JSON object.")
-        return BodyFields(cast("dict[str, object]", body))
+        fields = cast("dict[str, object]", body)
+        if unknown := sorted(fields.keys() - names):
+            raise bad_request_error(f"{_shown(unknown[0])}: Unknown field.")
+        return BodyFields(fields)
 
     def _positive_number(self, key: str, default: int) -> int:
         text = self.query.get(key, str(default))
@@ -131,19 +139,21 @@ class ApiRequest:
 
 @dataclass(frozen=True)
 class BodyFields:
-    """The fields of a body; unknown fields are ignored, as by the real API."""
+    """The fields of a body."""
 
     values: Mapping[str, object]
 
     def name(self, key: str = "name") -> str:
         """Return a required name."""
         if key not in self.values:
-            raise bad_request_error(f"{key} is required.")
+            raise _missing_error(key)
         return validate_name(self._string(key), key)
 
     def text(self, key: str) -> str:
-        """Return a text, empty if absent or null."""
-        return "" if self.values.get(key) is None else self._string(key)
+        """Return a required text, which may be empty."""
+        if key not in self.values:
+            raise _missing_error(key)
+        return self._string(key)
 
     def labels(self) -> list[str]:
         """Return the list of labels, empty if absent or null."""
@@ -189,6 +199,15 @@ def _valid_text(value: object, key: str) -> str:
     if any(unicodedata.category(character) == "Cs" for character in value):
         raise bad_request_error(f"{key} must be valid Unicode.")
     return value
+
+
+def _missing_error(key: str) -> ApiError:
+    """Source: public code that probed the live API."""
+    return bad_request_error(f"{key}: Missing data for required field.")
+
+
+def _shown(key: str) -> str:
+    return key.encode("ascii", "backslashreplace").decode()[:MAX_NAME_LENGTH]
 
 
 def _wrong_type_error(key: str) -> ApiError:

@@ -6,6 +6,7 @@ from snapshot_mcp.sandbox.handlers import (
     billing,
     catalogue,
     images,
+    power,
     snapshots,
     virtual_machines,
 )
@@ -30,12 +31,31 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
         "/core/virtual-machines/name-availability/{name:path}",
         virtual_machines.vm_name_availability,
     ),
+    (
+        "GET",
+        "/core/virtual-machines/contract/{id}/virtual-machines",
+        virtual_machines.list_vms_of_contract,
+    ),
     ("GET", "/core/virtual-machines/{id}", virtual_machines.get_vm),
     ("DELETE", "/core/virtual-machines/{id}", virtual_machines.delete_vm),
     ("GET", "/core/virtual-machines/{id}/events", virtual_machines.vm_events),
+    ("GET", "/core/virtual-machines/{id}/start", power.start_vm),
+    ("GET", "/core/virtual-machines/{id}/stop", power.stop_vm),
+    ("GET", "/core/virtual-machines/{id}/hard-reboot", power.hard_reboot_vm),
+    ("GET", "/core/virtual-machines/{id}/hibernate", power.hibernate_vm),
+    ("GET", "/core/virtual-machines/{id}/hibernate-restore", power.restore_hibernated_vm),
+    ("PUT", "/core/virtual-machines/{id}/label", power.edit_vm_labels),
     ("POST", "/core/virtual-machines/{id}/snapshots", snapshots.create_snapshot),
     ("GET", "/core/regions", catalogue.list_regions),
     ("GET", "/core/environments", catalogue.list_environments),
+    (
+        "GET",
+        "/core/environments/name-availability/{name:path}",
+        catalogue.environment_name_availability,
+    ),
+    ("GET", "/core/environments/{id}", catalogue.get_environment),
+    ("GET", "/core/environments/{id}/vm-quota", catalogue.environment_vm_quota),
+    ("GET", "/core/flavors", catalogue.list_flavors),
     ("GET", "/core/stocks", catalogue.gpu_stocks),
     ("GET", "/core/images", images.list_images),
     ("GET", "/core/images/name-availability/{name:path}", images.image_name_availability),
@@ -43,8 +63,26 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/core/images/{id}", images.get_image),
     ("DELETE", "/core/images/{id}", images.delete_image),
     ("GET", "/pricebook", catalogue.pricebook),
+    ("GET", "/pricebook/calculate/resource/{kind}/{id}", catalogue.resource_price),
     ("GET", "/pricebook/contracts", billing.list_contracts),
     ("GET", "/pricebook/contracts/{id}", billing.get_contract),
+    ("GET", "/auth/users/me/permissions", catalogue.my_permissions),
     ("GET", "/billing/user-credit/credit", billing.user_credit),
     ("GET", "/billing/billing/history/snapshot", billing.snapshot_billing_history),
 )
+
+# Source: the vendor's OpenAPI document: these calls change something, although they are GET.
+_WRITING_GETS = frozenset(
+    {
+        power.start_vm,
+        power.stop_vm,
+        power.hard_reboot_vm,
+        power.hibernate_vm,
+        power.restore_hibernated_vm,
+    }
+)
+
+
+def is_write(method: str, handler: Handler) -> bool:
+    """Return whether the call may change something."""
+    return method != "GET" or handler in _WRITING_GETS

@@ -1,18 +1,22 @@
 """Seed data of a new embedded cloud: the VMs and snapshots of an invented team."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from snapshot_mcp.sandbox import catalogue, events, lifecycle
 from snapshot_mcp.sandbox.entities import Image, Json, Snapshot, Vm, VmConfig
-from snapshot_mcp.sandbox.serializers import format_time_without_zone
+from snapshot_mcp.sandbox.serializers import custom_image, format_time
 from snapshot_mcp.sandbox.store import CatalogueKind, StoreSession
 
 FIRST_VM_ID = 793_701
+STOPPED_VM_ID = 793_706
+HIBERNATED_VM_ID = 793_708
 DELETED_VM_ID = 793_655
 FIRST_SNAPSHOT_ID = 1701
 FIRST_IMAGE_ID = 20_471
+FIRST_ENVIRONMENT_ID = 51
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,7 @@ _SNAPSHOTS = (
     ),
 )
 _SNAPSHOT_WITH_IMAGE = "training-box-golden"
+_VM_FROM_IMAGE = "eval-sweep"
 
 
 def seed_database(session: StoreSession, now: datetime) -> None:
@@ -136,12 +141,27 @@ def seed_database(session: StoreSession, now: datetime) -> None:
     for kind, bodies in items.items():
         for body in bodies:
             session.add_catalogue_item(kind, body)
-    vms = _vms(environments, now)
-    for vm in vms:
+    vms = {vm.name: vm for vm in _vms(environments, now)}
+    golden = next(
+        snapshot for snapshot in _snapshots(vms, now) if snapshot.name == _SNAPSHOT_WITH_IMAGE
+    )
+    created_at = golden.started_at + timedelta(hours=7)
+    image = Image(FIRST_IMAGE_ID, golden.id, "golden-training-2404", ["golden"], created_at)
+    vms[_VM_FROM_IMAGE] = _with_image(vms[_VM_FROM_IMAGE], custom_image(golden, image))
+    for vm in vms.values():
         if vm.id != DELETED_VM_ID:
             session.add_vm(vm)
             events.record_vm_creation(session, vm)
-    _add_snapshots(session, {vm.name: vm for vm in vms}, now)
+    for snapshot in _snapshots(vms, now):
+        session.add_snapshot(snapshot)
+        events.record_snapshot_creation(session, snapshot)
+        if snapshot.id == golden.id:
+            session.add_image(image)
+            events.record_image_creation(session, image)
+
+
+def _with_image(vm: Vm, image: Json) -> Vm:
+    return replace(vm, config=replace(vm.config, image=image | {"snapshot": None}))
 
 
 def _vms(environments: dict[str, Json], now: datetime) -> list[Vm]:
@@ -162,7 +182,7 @@ def _environment(name: str, now: datetime) -> Json:
         "id": environment_id,
         "name": name,
         "region": region["name"],
-        "created_at": format_time_without_zone(now - timedelta(days=420)),
+        "created_at": format_time(now - timedelta(days=420)),
         "features": region["features"],
     }
 
@@ -195,29 +215,21 @@ def _keypair(environment: Json) -> Json:
     }
 
 
-def _add_snapshots(session: StoreSession, vms: dict[str, Vm], now: datetime) -> None:
-    """Add the snapshots, oldest first, so that ids rise with time and the first of a VM is full."""
+def _snapshots(vms: dict[str, Vm], now: datetime) -> Iterator[Snapshot]:
+    """Return the snapshots, oldest first: ids rise with time, and the first of a VM is full."""
     usable_counts = Counter[str]()
     oldest_first = sorted(_SNAPSHOTS, key=lambda seed_snapshot: -seed_snapshot.days_ago)
     for index, seed_snapshot in enumerate(oldest_first):
         vm = vms[seed_snapshot.vm]
         day = now - timedelta(days=seed_snapshot.days_ago)
-        snapshot = _snapshot(
+        yield _snapshot(
             FIRST_SNAPSHOT_ID + index,
             seed_snapshot,
             vm,
             started_at=day.replace(hour=2, minute=index, second=17),
             existing=usable_counts[vm.name],
         )
-        session.add_snapshot(snapshot)
-        events.record_snapshot_creation(session, snapshot)
-        usable_counts[vm.name] += snapshot.final_status == "SUCCESS"
-        if seed_snapshot.name == _SNAPSHOT_WITH_IMAGE:
-            created_at = snapshot.started_at + timedelta(hours=7)
-            name = "golden-training-2404"
-            image = Image(FIRST_IMAGE_ID, snapshot.id, name, ["golden"], created_at)
-            session.add_image(image)
-            events.record_image_creation(session, image)
+        usable_counts[vm.name] += seed_snapshot.final_status == "SUCCESS"
 
 
 def _snapshot(

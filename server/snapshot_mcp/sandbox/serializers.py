@@ -14,18 +14,13 @@ from snapshot_mcp.sandbox.request import PageRequest
 
 USER_ID = 5117
 _BYTES_PER_GB = 1024**3
-# A VM has one bootable volume, so the volume's id follows from the VM's.
+# A VM has at most one volume, so the volume's id follows from the VM's.
 _FIRST_VOLUME_ID = 1_000_000
 
 
 def format_time(time: datetime) -> str:
-    """Return a time in the format of snapshots and images."""
+    """Return a time in the format of the API: in UTC, with a Z."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def format_time_without_zone(time: datetime) -> str:
-    """Return a time in the format of other resources: in UTC, but without the Z."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def list_body(key: str, items: list[Json], message: str, total: int, page: PageRequest) -> Json:
@@ -33,9 +28,9 @@ def list_body(key: str, items: list[Json], message: str, total: int, page: PageR
     return {
         "status": True,
         "message": message,
-        "count": total,
         "page": page.number,
         "page_size": page.size,
+        "count": total,
         key: items,
     }
 
@@ -54,12 +49,16 @@ def new_snapshot(snapshot: Snapshot, now: datetime) -> Json:
         "region_id": snapshot.config.region_id,
         "status": status,
         "is_image": snapshot.image is not None,
-        "size": snapshot.size_gb if status == "SUCCESS" else 0,
+        "size": snapshot.size_gb if _has_size(snapshot, status) else 0,
         "has_floating_ip": snapshot.has_floating_ip,
         "labels": snapshot.labels,
         "created_at": format_time(snapshot.started_at),
         "updated_at": format_time(updated_at),
     }
+
+
+def _has_size(snapshot: Snapshot, status: str) -> bool:
+    return status == "SUCCESS" or (status == "DELETING" and snapshot.final_status == "SUCCESS")
 
 
 def full_snapshot(snapshot: Snapshot, now: datetime) -> Json:
@@ -70,14 +69,18 @@ def full_snapshot(snapshot: Snapshot, now: datetime) -> Json:
         "region": config.environment["region"],
         "vm_name": snapshot.vm_name,
         "vm_status": vm_state.status if vm_state else "DELETED",
-        "volume_id": _FIRST_VOLUME_ID + snapshot.vm_id,
-        "volume_name": f"{snapshot.vm_name}-root",
+        "volume_id": None,
+        "volume_name": None,
         "vm_environment": config.environment,
-        "vm_flavor": config.flavor,
+        "vm_flavor": config.flavor | {"display_name": None},
         "vm_image": config.image,
-        "vm_keypair": config.keypair | {"environment": config.environment},
+        "vm_keypair": config.keypair | {"environment": _keypair_environment(config.environment)},
         "custom_image": custom_image(snapshot, snapshot.image) if snapshot.image else None,
     }
+
+
+def _keypair_environment(environment: Json) -> Json:
+    return {key: environment[key] for key in ("id", "name", "features")}
 
 
 def custom_image(snapshot: Snapshot, image: Image) -> Json:
@@ -86,11 +89,11 @@ def custom_image(snapshot: Snapshot, image: Image) -> Json:
         "id": image.id,
         "name": image.name,
         "region_name": snapshot.config.environment["region"],
-        "type": snapshot.config.image["type"],
-        "version": snapshot.config.image["version"],
+        "type": "Snapshot",
+        "version": snapshot.name,
         "size": snapshot.size_gb * _BYTES_PER_GB,
         "display_size": f"{snapshot.size_gb} GB",
-        "description": snapshot.description,
+        "description": None,
         "is_public": False,
         "created_at": format_time(image.created_at),
         "labels": image.labels,
@@ -101,19 +104,22 @@ def instance(vm: Vm, now: datetime) -> Json:
     """Return a VM."""
     config = vm.config
     state = lifecycle.vm_state(vm.times, now)
+    # Source: the vendor's recorded reply to a restore.
+    is_placed = state.status not in {"CREATING", "BUILD"}
+    is_active = state.status == "ACTIVE"
     return {
         "id": vm.id,
         "name": vm.name,
         "status": state.status,
         "is_snapshotting": state.is_snapshotting,
-        "power_state": "RUNNING" if state.status == "ACTIVE" else "SHUTDOWN",
-        "vm_state": "active" if state.status == "ACTIVE" else "stopped",
+        "power_state": ("RUNNING" if is_active else "SHUTDOWN") if is_placed else None,
+        "vm_state": ("active" if is_active else "stopped") if is_placed else None,
         "environment": config.environment | {"org_id": ORGANISATION_ID},
         "flavor": config.flavor,
         "image": config.image,
         "keypair": {"name": config.keypair["name"]},
-        "volume_attachments": [_root_volume(vm)],
-        "fixed_ip": f"10.0.{vm.id // 250 % 250}.{vm.id % 250 + 2}",
+        "volume_attachments": [_root_volume(vm)] if config.has_bootable_volume else [],
+        "fixed_ip": f"10.0.{vm.id // 250 % 250}.{vm.id % 250 + 2}" if is_placed else None,
         "floating_ip": vm.floating_ip,
         "floating_ip_status": "ATTACHED" if vm.floating_ip else None,
         "security_rules": [],
@@ -121,7 +127,39 @@ def instance(vm: Vm, now: datetime) -> Json:
         "locked": False,
         "os": config.image["version"],
         "contract_id": vm.contract_id,
-        "created_at": format_time_without_zone(vm.times.created_at),
+        "cluster_id": None,
+        "dedicated_inference_id": None,
+        "enhanced_metrics": {"enabled": False},
+        "created_at": format_time(vm.times.created_at),
+    }
+
+
+def priced_part(name: str, amount: float, rate: float) -> Json:
+    """Return one part of a resource and its price per hour in US dollars."""
+    price = amount * rate
+    return {
+        "name": name,
+        "type": name,
+        "amount": int(amount),
+        "rate": rate,
+        "discounted_rate": rate,
+        "price": price,
+        "actual_price": price,
+    }
+
+
+def priced_resource(number: int, name: str, kind: str, status: str, parts: list[Json]) -> Json:
+    """Return a resource and its price per hour in US dollars."""
+    price = sum(part["price"] for part in parts)
+    return {
+        "infrahub_id": number,
+        "name": name,
+        "type": kind,
+        "status": status,
+        "host": None,
+        "price": price,
+        "actual_price": price,
+        "resources": parts,
     }
 
 
@@ -133,7 +171,7 @@ def event_body(kind: str, resource_id: int, event: Event) -> Json:
         key: resource_id,
         "user_id": USER_ID,
         "org_id": ORGANISATION_ID,
-        "time": format_time_without_zone(event.time),
+        "time": format_time(event.time),
         "type": event.type,
         "reason": event.reason,
         "object": kind,
@@ -167,7 +205,7 @@ def _root_volume(vm: Vm) -> Json:
         "status": "ATTACHED",
         "device": "/dev/vda",
         "protected": False,
-        "created_at": format_time_without_zone(vm.times.created_at),
+        "created_at": format_time(vm.times.created_at),
         "volume": {
             "id": _FIRST_VOLUME_ID + vm.id,
             "name": f"{vm.name}-root",

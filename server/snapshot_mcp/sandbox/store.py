@@ -8,13 +8,13 @@ import json
 import sqlite3
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from snapshot_mcp.core.errors import ConfigurationError
-from snapshot_mcp.sandbox import schema
+from snapshot_mcp.sandbox import catalogue, lifecycle, schema
 from snapshot_mcp.sandbox.entities import (
     Event,
     Image,
@@ -28,34 +28,39 @@ from snapshot_mcp.sandbox.entities import (
 )
 from snapshot_mcp.sandbox.request import PageRequest
 
-CatalogueKind = Literal["region", "environment", "image", "price"]
+CatalogueKind = Literal["region", "environment", "image", "price", "credit"]
 ResourceKind = Literal["snapshot", "virtual_machine"]
-NamedKind = Literal["snapshot", "virtual_machine", "image"]
+NamedKind = Literal["snapshot", "virtual_machine", "image", "environment"]
 
 _BUSY_MILLISECONDS = 10_000
 
 # An empty search matches every row. `instr` needs no escaping of % and _. The case-folded names
 # ignore case in every alphabet, while LIKE does so for ASCII only.
-_MATCHES_SEARCH = "(:search = '' OR instr({table}.folded, :search) > 0)"
-_VM_FILTER = (
-    _MATCHES_SEARCH.format(table="vms")
-    + " AND (:environment IS NULL OR vms.environment = :environment)"
+_VM_FILTER = """(:search = '' OR instr(vms.folded, :search) > 0) AND (
+    :environment IS NULL OR vms.environment = :environment
+    OR (NOT :exact AND instr(lower(vms.environment), lower(:environment)) > 0)
+) AND (:contract IS NULL OR vms.contract_id = :contract)"""
+# Source: the vendor's documentation: search is a snapshot's id or name.
+_SNAPSHOT_FILTER = (
+    "(:search = '' OR instr(snapshots.folded, :search) > 0 OR CAST(snapshots.id AS TEXT) = :search)"
 )
-_SNAPSHOT_FILTER = _MATCHES_SEARCH.format(table="snapshots")
+
+# With the resources whose deletion is in progress; only those of `deleted_` have a time.
+_WITH_DELETING = """(
+    SELECT *, NULL AS deleted FROM {table}
+    UNION ALL SELECT * FROM deleted_{table} WHERE deleted > :gone
+)"""
 
 _SELECT_SNAPSHOTS = """
     SELECT snapshots.*, vms.born, vms.resting, vms.snapshot_began, vms.snapshot_gb,
+        vms.power_phase, vms.power_began,
         images.id AS image_id, images.name AS image_name, images.labels AS image_labels, images.made
-    FROM snapshots
+    FROM {source} AS snapshots
     LEFT JOIN images ON images.snapshot_id = snapshots.id
     LEFT JOIN vms ON vms.id = snapshots.vm_id
 """
 
-_NAME_QUERIES: dict[NamedKind, str] = {
-    "snapshot": "SELECT 1 FROM snapshots WHERE name = ?",
-    "virtual_machine": "SELECT 1 FROM vms WHERE name = ?",
-    "image": "SELECT 1 FROM images WHERE name = ?",
-}
+_TABLES: dict[ResourceKind, str] = {"snapshot": "snapshots", "virtual_machine": "vms"}
 
 
 def connect(database: Path) -> sqlite3.Connection:
@@ -124,11 +129,31 @@ def _migrate(connection: sqlite3.Connection, initialize: Callable[["StoreSession
             "The embedded cloud's database was written by a later version of snapshot-mcp.",
             "Update snapshot-mcp, or move the database file away to start with a new one.",
         )
-    if version == 0:
+    if version:
+        schema.upgrade(connection, version, catalogue.CREATED_AT)
+        connection.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION}")
+    else:
         for statement in schema.TABLES:
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION}")
         initialize(StoreSession(connection))
+
+
+@dataclass(frozen=True)
+class VmQuery:
+    """The VMs to list; by default all.
+
+    Attributes:
+        search: case-folded part of the name.
+        environment: part of the name of the environment, in any case.
+        exact: whether `environment` is the complete name.
+        contract: id of the contract.
+    """
+
+    search: str = ""
+    environment: str | None = None
+    exact: bool = False
+    contract: int | None = None
 
 
 class StoreSession:
@@ -156,27 +181,40 @@ class StoreSession:
             "INSERT INTO catalogue VALUES (?, ?, ?)", (kind, body["id"], json.dumps(body))
         )
 
-    def name_exists(self, kind: NamedKind, name: str) -> bool:
-        """Return whether a resource of this kind has the name."""
-        return self._connection.execute(_NAME_QUERIES[kind], (name,)).fetchone() is not None
+    def set_catalogue_item(self, kind: CatalogueKind, body: Json) -> None:
+        """Add an item to the catalogue, or replace the one with its id."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO catalogue VALUES (?, ?, ?)",
+            (kind, body["id"], json.dumps(body)),
+        )
 
-    def find_vm(self, vm_id: int) -> Vm | None:
+    def name_exists(self, kind: NamedKind, name: str, now: datetime) -> bool:
+        """Return whether a resource of this kind has the name, until its deletion is complete."""
+        if kind == "environment":
+            return any(item["name"] == name for item in self.catalogue_items("environment"))
+        source = "images" if kind == "image" else _WITH_DELETING.format(table=_TABLES[kind])
+        query = f"SELECT 1 FROM {source} WHERE name = :name"  # noqa: S608 - constants only
+        values = {"name": name, "gone": _gone_before(now)}
+        return self._connection.execute(query, values).fetchone() is not None
+
+    def find_vm(self, vm_id: int, now: datetime) -> Vm | None:
         """Return the VM with this id, or None."""
-        row = self._connection.execute("SELECT * FROM vms WHERE id = ?", (vm_id,)).fetchone()
+        source = _WITH_DELETING.format(table="vms")
+        row = self._connection.execute(
+            f"SELECT * FROM {source} WHERE id = :id",  # noqa: S608 - constants only
+            {"id": vm_id, "gone": _gone_before(now)},
+        ).fetchone()
         return None if row is None else vm_from_row(row)
 
-    def list_vms(
-        self, search: str, environment: str | None, page: PageRequest
-    ) -> tuple[int, list[Vm]]:
+    def list_vms(self, query: VmQuery, page: PageRequest, now: datetime) -> tuple[int, list[Vm]]:
         """Return the number of matching VMs, and those of the page, oldest first."""
-        filters = {"search": search, "environment": environment}
-        count = f"SELECT count(*) FROM vms WHERE {_VM_FILTER}"  # noqa: S608 - constants only
+        filters = {**asdict(query), "gone": _gone_before(now)}
+        matching = f"FROM {_WITH_DELETING.format(table='vms')} AS vms WHERE {_VM_FILTER}"
         rows = self._connection.execute(
-            f"SELECT * FROM vms WHERE {_VM_FILTER}"  # noqa: S608 - constants only
-            " ORDER BY born, id LIMIT :limit OFFSET :offset",
+            f"SELECT * {matching} ORDER BY born, id LIMIT :limit OFFSET :offset",
             {**filters, "limit": page.limit, "offset": page.offset},
         )
-        total = self._connection.execute(count, filters).fetchone()[0]
+        total = self._connection.execute(f"SELECT count(*) {matching}", filters).fetchone()[0]
         return total, [vm_from_row(row) for row in rows]
 
     def add_vm(self, vm: Vm) -> int:
@@ -199,33 +237,63 @@ class StoreSession:
         )
         return inserted.lastrowid or 0
 
-    def delete_vm(self, vm_id: int) -> None:
-        """Delete the VM but not its snapshots."""
-        self._connection.execute("DELETE FROM vms WHERE id = ?", (vm_id,))
+    def delete(self, kind: ResourceKind, resource_id: int, now: datetime) -> None:
+        """Start the deletion of a VM, or of a snapshot and the image created from it."""
+        table = _TABLES[kind]
+        self._connection.execute(
+            f"INSERT INTO deleted_{table} SELECT *, ? FROM {table} WHERE id = ?",  # noqa: S608 - constants only
+            (to_micros(now), resource_id),
+        )
+        self._connection.execute(f"DELETE FROM {table} WHERE id = ?", (resource_id,))  # noqa: S608 - likewise
+
+    def change_vm(self, vm: Vm) -> None:
+        """Store the labels and the power state of a VM."""
+        times = vm.times
+        began = None if times.power_started_at is None else to_micros(times.power_started_at)
+        self._connection.execute(
+            "UPDATE vms SET labels = ?, resting = ?, power_phase = ?, power_began = ? WHERE id = ?",
+            (json.dumps(vm.labels), times.idle_status, times.power_phase, began, vm.id),
+        )
 
     def record_vm_snapshot(self, snapshot: Snapshot) -> None:
         """Record in the VM that a snapshot of it has started."""
         self._connection.execute(
-            "UPDATE vms SET snapshot_began = ?, snapshot_gb = ? WHERE id = ?",
+            "UPDATE vms SET snapshot_began = ?, snapshot_gb = ?, power_phase = NULL WHERE id = ?",
             (to_micros(snapshot.started_at), snapshot.size_gb, snapshot.vm_id),
         )
 
-    def find_snapshot(self, snapshot_id: int) -> Snapshot | None:
+    def find_snapshot(self, snapshot_id: int, now: datetime) -> Snapshot | None:
         """Return the snapshot with this id, or None."""
+        select = _SELECT_SNAPSHOTS.format(source=_WITH_DELETING.format(table="snapshots"))
         row = self._connection.execute(
-            _SELECT_SNAPSHOTS + "WHERE snapshots.id = ?", (snapshot_id,)
+            select + "WHERE snapshots.id = :id", {"id": snapshot_id, "gone": _gone_before(now)}
         ).fetchone()
         return None if row is None else snapshot_from_row(row)
 
-    def list_snapshots(self, search: str, page: PageRequest) -> tuple[int, list[Snapshot]]:
-        """Return the number of matching snapshots, and those of the page, newest first."""
-        count = f"SELECT count(*) FROM snapshots WHERE {_SNAPSHOT_FILTER}"  # noqa: S608 - constants only
+    def list_snapshots(
+        self, search: str, page: PageRequest, now: datetime, *, with_deleted: bool = False
+    ) -> tuple[int, list[Snapshot]]:
+        """Return the number of matching snapshots, and those of the page, newest first.
+
+        Args:
+            search: the case-folded part of a name, or an id.
+            page: the page.
+            now: the current time.
+            with_deleted: whether to include snapshots whose deletion is complete.
+        """
+        values = {"search": search, "gone": 0 if with_deleted else _gone_before(now)}
+        # The index, which a union cannot use, makes pages fast while nothing is being deleted.
+        deleting = "SELECT EXISTS (SELECT 1 FROM deleted_snapshots WHERE deleted > :gone)"
+        (is_union,) = self._connection.execute(deleting, values).fetchone()
+        plain = "(SELECT *, NULL AS deleted FROM snapshots)"
+        source = _WITH_DELETING.format(table="snapshots") if is_union else plain
         rows = self._connection.execute(
-            f"{_SELECT_SNAPSHOTS} WHERE {_SNAPSHOT_FILTER}"
+            f"{_SELECT_SNAPSHOTS.format(source=source)} WHERE {_SNAPSHOT_FILTER}"
             " ORDER BY snapshots.began DESC, snapshots.id DESC LIMIT :limit OFFSET :offset",
-            {"search": search, "limit": page.limit, "offset": page.offset},
+            {**values, "limit": page.limit, "offset": page.offset},
         )
-        total = self._connection.execute(count, {"search": search}).fetchone()[0]
+        count = f"SELECT count(*) FROM {source} AS snapshots WHERE {_SNAPSHOT_FILTER}"  # noqa: S608 - constants only
+        total = self._connection.execute(count, values).fetchone()[0]
         return total, [snapshot_from_row(row) for row in rows]
 
     def count_usable_snapshots(self, vm_id: int) -> int:
@@ -257,10 +325,6 @@ class StoreSession:
         )
         return inserted.lastrowid or 0
 
-    def delete_snapshot(self, snapshot_id: int) -> None:
-        """Delete the snapshot and the image created from it."""
-        self._connection.execute("DELETE FROM snapshots WHERE id = ?", (snapshot_id,))
-
     def add_image(self, image: Image) -> int:
         """Add an image, mark its snapshot as modified, and return the image's id."""
         created_at = to_micros(image.created_at)
@@ -282,10 +346,18 @@ class StoreSession:
 
     def list_snapshots_with_image(self) -> list[Snapshot]:
         """Return the snapshots that have an image, oldest image first."""
-        rows = self._connection.execute(
-            _SELECT_SNAPSHOTS + "WHERE images.id IS NOT NULL ORDER BY images.id"
-        )
+        select = _SELECT_SNAPSHOTS.format(source="(SELECT *, NULL AS deleted FROM snapshots)")
+        rows = self._connection.execute(select + "WHERE images.id IS NOT NULL ORDER BY images.id")
         return [snapshot_from_row(row) for row in rows]
+
+    def snapshot_name(self, snapshot_id: int) -> str | None:
+        """Return the name of a snapshot, which may be deleted."""
+        row = self._connection.execute(
+            "SELECT name FROM snapshots WHERE id = :id"
+            " UNION ALL SELECT name FROM deleted_snapshots WHERE id = :id",
+            {"id": snapshot_id},
+        ).fetchone()
+        return None if row is None else row["name"]
 
     def add_event(self, kind: ResourceKind, resource_id: int, event: Event) -> None:
         """Add an event, whose time may be in the future."""
@@ -306,3 +378,8 @@ class StoreSession:
             Event(from_micros(row["at"]), row["type"], row["reason"], row["message"], row["id"])
             for row in rows
         ]
+
+
+def _gone_before(now: datetime) -> int:
+    """Return the latest start of a deletion that is complete."""
+    return to_micros(now - lifecycle.DELETION_DURATION)

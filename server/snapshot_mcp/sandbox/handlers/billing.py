@@ -6,18 +6,19 @@ from uuid import NAMESPACE_URL, uuid5
 from snapshot_mcp.sandbox import catalogue
 from snapshot_mcp.sandbox.entities import Json, Snapshot
 from snapshot_mcp.sandbox.errors import not_found_error
-from snapshot_mcp.sandbox.handlers.context import HandlerContext, HandlerResult
+from snapshot_mcp.sandbox.handlers.context import HandlerContext, HandlerResult, credit
 from snapshot_mcp.sandbox.request import ApiRequest, PageRequest
 
 _DEFAULT_PERIOD = timedelta(days=30)
 
 
-def user_credit(_context: HandlerContext, _request: ApiRequest) -> HandlerResult:
+def user_credit(context: HandlerContext, _request: ApiRequest) -> HandlerResult:
     """Read the account's credit in US dollars, and whether it is enough to create resources."""
+    account = credit(context)
     data = {
-        "credit": catalogue.CREDIT,
-        "threshold": 0,
-        "can_create_instance": catalogue.CREDIT > 0,
+        "credit": account["credit"],
+        "threshold": account["threshold"],
+        "can_create_instance": account["credit"] > account["threshold"],
     }
     return HandlerResult({"message": "Success", "status": True, "data": data})
 
@@ -55,8 +56,14 @@ def snapshot_billing_history(context: HandlerContext, request: ApiRequest) -> Ha
     """
     start = request.time("start_date", context.now - _DEFAULT_PERIOD)
     end = min(request.time("end_date", context.now), context.now)
-    _total, snapshots = context.session.list_snapshots(request.search(), PageRequest())
-    entries = [_cost(snapshot, start, end) for snapshot in snapshots if snapshot.started_at < end]
+    _total, snapshots = context.session.list_snapshots(
+        request.search(), PageRequest(), context.now, with_deleted=True
+    )
+    entries = [
+        _cost(snapshot, start, end)
+        for snapshot in snapshots
+        if snapshot.started_at < end and (snapshot.deleted_at or end) > start
+    ]
     page = request.page("per_page")
     history: Json = {
         "org_id": catalogue.ORGANISATION_ID,
@@ -78,14 +85,15 @@ def snapshot_billing_history(context: HandlerContext, request: ApiRequest) -> Ha
 
 
 def _cost(snapshot: Snapshot, start: datetime, end: datetime) -> Json:
-    seconds = max(0, int((end - max(start, snapshot.started_at)).total_seconds()))
+    last = min(end, snapshot.deleted_at or end)
+    seconds = max(0, int((last - max(start, snapshot.started_at)).total_seconds()))
     price = snapshot.size_gb * catalogue.SNAPSHOT_PRICE_PER_GB_HOUR
     return {
         "attributes": {
             "id": str(uuid5(NAMESPACE_URL, f"snapshot/{snapshot.id}")),
             "infrahub_id": snapshot.id,
             "resource_name": snapshot.name,
-            "status": snapshot.status(end),
+            "status": "DELETED" if snapshot.deleted_at else snapshot.status(end),
             "contract_id": None,
         },
         "metrics": {

@@ -1,11 +1,19 @@
 """Handlers of regions, environments, flavors, stocks and prices."""
 
-from snapshot_mcp.sandbox import catalogue, serializers
+from snapshot_mcp.sandbox import catalogue, lifecycle, serializers
+from snapshot_mcp.sandbox.entities import Json
+from snapshot_mcp.sandbox.errors import bad_request_error, not_found_error
 from snapshot_mcp.sandbox.handlers.context import (
     HandlerContext,
     HandlerResult,
+    name_availability_result,
+    require_snapshot,
+    require_vm,
 )
 from snapshot_mcp.sandbox.request import ApiRequest, PageRequest
+from snapshot_mcp.sandbox.store import VmQuery
+
+_MAX_VMS = 250
 
 
 def list_regions(context: HandlerContext, _request: ApiRequest) -> HandlerResult:
@@ -16,17 +24,101 @@ def list_regions(context: HandlerContext, _request: ApiRequest) -> HandlerResult
     )
 
 
-def list_environments(context: HandlerContext, _request: ApiRequest) -> HandlerResult:
-    """List all environments."""
-    environments = context.session.catalogue_items("environment")
+def list_environments(context: HandlerContext, request: ApiRequest) -> HandlerResult:
+    """List the environments."""
+    page, search = request.page(), request.search()
+    environments = [
+        environment
+        for environment in context.session.catalogue_items("environment")
+        if search in environment["name"].casefold()
+    ]
+    message, total = "Getting environments successful", len(environments)
+    items = page.slice(environments)
+    return HandlerResult(serializers.list_body("environments", items, message, total, page))
+
+
+def get_environment(context: HandlerContext, request: ApiRequest) -> HandlerResult:
+    """Read one environment."""
+    body = _require_environment(context, request)
+    message = "Getting environment successful"
+    return HandlerResult({"status": True, "message": message, "environment": body})
+
+
+def environment_name_availability(context: HandlerContext, request: ApiRequest) -> HandlerResult:
+    """Return whether the name of an environment is free."""
+    return name_availability_result(context, request, "environment")
+
+
+def environment_vm_quota(context: HandlerContext, request: ApiRequest) -> HandlerResult:
+    """Read how many VMs an environment has and can have."""
+    environment = _require_environment(context, request)
+    query = VmQuery(environment=environment["name"], exact=True)
+    current, _vms = context.session.list_vms(query, PageRequest(1, 1), context.now)
     return HandlerResult(
-        serializers.list_body(
-            "environments",
-            environments,
-            "Getting environments successful",
-            len(environments),
-            PageRequest(),
-        )
+        {
+            "status": True,
+            "message": "VM quota retrieved successfully",
+            "cidr": f"10.{environment['id']}.0.0/24",
+            "current_vms": current,
+            "max_vms": _MAX_VMS,
+            "available_vms": _MAX_VMS - current,
+            "percentage_used": round(100 * current / _MAX_VMS, 2),
+        }
+    )
+
+
+def list_flavors(_context: HandlerContext, request: ApiRequest) -> HandlerResult:
+    """List the flavors, grouped by region and GPU."""
+    groups = catalogue.flavor_groups(request.text("region"))
+    return HandlerResult({"status": True, "message": "Getting flavors successful", "data": groups})
+
+
+def my_permissions(_context: HandlerContext, _request: ApiRequest) -> HandlerResult:
+    """List the permissions of the API key's user."""
+    return HandlerResult(
+        {
+            "status": True,
+            "message": "Getting permissions successful",
+            "permissions": catalogue.permissions(),
+        }
+    )
+
+
+def resource_price(context: HandlerContext, request: ApiRequest) -> HandlerResult:
+    """Calculate the price per hour of a VM or a snapshot in US dollars."""
+    match str(request.path_params["kind"]):
+        case "virtual-machine" | "vm":
+            vm = require_vm(context, request.resource_id())
+            status = lifecycle.vm_state(vm.times, context.now).status
+            flavor = vm.config.flavor
+            amounts = {
+                "vCPU": flavor["cpu"],
+                "RAM": flavor["ram"],
+                flavor["gpu"]: flavor["gpu_count"],
+            }
+            name, kind = vm.name, "virtual-machine"
+        case "snapshot":
+            snapshot = require_snapshot(context, request)
+            status = snapshot.status(context.now)
+            amounts, name, kind = {"Cloud-SSD": snapshot.size_gb}, snapshot.name, "snapshot"
+        case _:
+            raise bad_request_error("The resource type must be virtual-machine or snapshot.")
+    prices = {price["name"]: price["value"] for price in context.session.catalogue_items("price")}
+    parts = [
+        serializers.priced_part(part, amount, float(prices[part]))
+        for part, amount in amounts.items()
+        if amount
+    ]
+    resource = serializers.priced_resource(request.resource_id(), name, kind, status, parts)
+    return HandlerResult(
+        {
+            "status": True,
+            "message": "Resource price calculated successfully",
+            "calculated_resource_bills": {
+                "org_id": catalogue.ORGANISATION_ID,
+                "resource": resource,
+            },
+        }
     )
 
 
@@ -44,3 +136,11 @@ def gpu_stocks(_context: HandlerContext, _request: ApiRequest) -> HandlerResult:
     The body has neither `status` nor `message`. Source: the vendor's OpenAPI document.
     """
     return HandlerResult({"stocks": catalogue.stocks()})
+
+
+def _require_environment(context: HandlerContext, request: ApiRequest) -> Json:
+    environment_id = request.resource_id()
+    for environment in context.session.catalogue_items("environment"):
+        if environment["id"] == environment_id:
+            return environment
+    raise not_found_error(f"Environment {environment_id} does not exist")

@@ -9,6 +9,7 @@ from snapshot_mcp.sandbox.handlers.context import (
     name_availability_result,
 )
 from snapshot_mcp.sandbox.request import ApiRequest, PageRequest
+from snapshot_mcp.sandbox.store import VmQuery
 
 
 def list_images(context: HandlerContext, request: ApiRequest) -> HandlerResult:
@@ -35,7 +36,7 @@ def get_image(context: HandlerContext, request: ApiRequest) -> HandlerResult:
     image = _find_public_image(context, request) or _require_team_image(context, request)[1]
     image = serializers.with_label_objects(image)
     if request.flag("include_related_vms", default=False):
-        _total, vms = context.session.list_vms("", None, PageRequest())
+        _total, vms = context.session.list_vms(VmQuery(), PageRequest(), context.now)
         related = [vm for vm in vms if vm.config.image["id"] == image["id"]]
         image["related_vms"] = [{"id": vm.id, "name": vm.name} for vm in related]
     return HandlerResult({"image": image})

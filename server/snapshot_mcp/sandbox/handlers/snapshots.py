@@ -7,15 +7,17 @@ from http import HTTPStatus
 from snapshot_mcp.sandbox import events, lifecycle, serializers
 from snapshot_mcp.sandbox.catalogue import CONTRACT_IDS
 from snapshot_mcp.sandbox.entities import Image, Json, Snapshot, Vm
-from snapshot_mcp.sandbox.errors import ApiError, bad_request_error, name_taken_error
+from snapshot_mcp.sandbox.errors import ApiError, bad_request_error, not_found_error
 from snapshot_mcp.sandbox.handlers.context import (
     HandlerContext,
     HandlerResult,
+    check_balance,
+    check_name_free,
     check_not_busy,
     name_availability_result,
     require_snapshot,
-    require_vm,
     snapshot_not_found,
+    start_deletion,
 )
 from snapshot_mcp.sandbox.request import ApiRequest
 
@@ -23,10 +25,10 @@ from snapshot_mcp.sandbox.request import ApiRequest
 def list_snapshots(context: HandlerContext, request: ApiRequest) -> HandlerResult:
     """List snapshots, newest first."""
     page = request.page()
-    total, snapshots = context.session.list_snapshots(request.search(), page)
+    total, snapshots = context.session.list_snapshots(request.search(), page, context.now)
     items = [serializers.full_snapshot(snapshot, context.now) for snapshot in snapshots]
     return HandlerResult(
-        serializers.list_body("snapshots", items, "Snapshots retrieved successfully", total, page)
+        serializers.list_body("snapshots", items, "Successfully retrieved Snapshots", total, page)
     )
 
 
@@ -36,18 +38,20 @@ def get_snapshot(context: HandlerContext, request: ApiRequest) -> HandlerResult:
     The body's `status` is the number 200. Source: the vendor's recorded replies.
     """
     body = serializers.full_snapshot(require_snapshot(context, request), context.now)
-    message = "Snapshot retrieved successfully"
+    message = f"Retrieved snapshot {body['id']}"
     return HandlerResult({"status": int(HTTPStatus.OK), "message": message, "snapshot": body})
 
 
 def create_snapshot(context: HandlerContext, request: ApiRequest) -> HandlerResult:
     """Create a snapshot of a VM."""
-    vm_id, fields = request.resource_id(), request.fields()
+    vm_id, fields = request.resource_id(), request.fields("name", "description", "labels")
     name, description, labels = fields.name(), fields.text("description"), fields.labels()
-    vm = require_vm(context, vm_id)
+    vm = context.session.find_vm(vm_id, context.now)
+    if vm is None:
+        raise not_found_error(f"VM {vm_id} was not found")
     _check_snapshottable(vm, context.now)
-    if context.session.name_exists("snapshot", name):
-        raise name_taken_error("Snapshot", name)
+    check_name_free(context, "snapshot", name)
+    check_balance(context)
     snapshot = replace(
         _new_snapshot(context, vm), name=name, description=description, labels=labels
     )
@@ -82,10 +86,10 @@ def delete_snapshot(context: HandlerContext, request: ApiRequest) -> HandlerResu
     if snapshot.status(context.now) == "CREATING":
         raise ApiError(
             HTTPStatus.CONFLICT,
-            f"Snapshot {snapshot.id} is being created and cannot be deleted.",
+            f"Snapshot {snapshot.id} is currently being created and cannot be deleted yet",
             "conflict",
         )
-    context.session.delete_snapshot(snapshot.id)
+    start_deletion(context, "snapshot", snapshot)
     events.record_snapshot_deletion(context.session, snapshot, context.now)
     message = f"Snapshot {snapshot.id} is being deleted"
     if snapshot.image:
@@ -95,11 +99,11 @@ def delete_snapshot(context: HandlerContext, request: ApiRequest) -> HandlerResu
 
 def restore_snapshot(context: HandlerContext, request: ApiRequest) -> HandlerResult:
     """Create a new VM from a snapshot; the source VM is not changed, and may be busy."""
-    fields = request.fields()
+    fields = request.fields("new_vm_name", "contract_id")
     name, contract_id = fields.name("new_vm_name"), fields.number("contract_id")
     snapshot = _require_ready_snapshot(context, request, "restored")
-    if context.session.name_exists("virtual_machine", name):
-        raise name_taken_error("Virtual machine", name)
+    check_name_free(context, "virtual_machine", name)
+    check_balance(context)
     vm = Vm(
         id=0,
         name=name,
@@ -124,16 +128,18 @@ def restore_snapshot(context: HandlerContext, request: ApiRequest) -> HandlerRes
 
 def create_image(context: HandlerContext, request: ApiRequest) -> HandlerResult:
     """Create an image from a snapshot, which can have only one."""
-    fields = request.fields()
+    fields = request.fields("name", "labels")
     name, labels = fields.name(), fields.labels()
+    if context.session.find_snapshot(request.resource_id(), context.now) is None:
+        raise not_found_error("Snapshot not found")
     snapshot = _require_ready_snapshot(context, request, "used for an image")
     if snapshot.image:
         raise ApiError(
             HTTPStatus.NOT_ACCEPTABLE,
             f"Snapshot {snapshot.id} already has the image {snapshot.image.id}.",
         )
-    if context.session.name_exists("image", name):
-        raise name_taken_error("Image", name)
+    check_name_free(context, "image", name)
+    check_balance(context)
     image = Image(id=0, snapshot_id=snapshot.id, name=name, labels=labels, created_at=context.now)
     image = replace(image, id=context.session.add_image(image))
     events.record_image_creation(context.session, image)
@@ -153,7 +159,8 @@ def snapshot_events(context: HandlerContext, request: ApiRequest) -> HandlerResu
     if not past_events:
         raise snapshot_not_found(snapshot_id)
     items = [serializers.event_body("snapshot", snapshot_id, event) for event in past_events]
-    message = "Getting snapshot events successful"
+    name = context.session.snapshot_name(snapshot_id) or str(snapshot_id)
+    message = f"Successfully retrieved events for Snapshot {name}"
     return HandlerResult({"status": True, "message": message, "snapshot_events": items})
 
 
@@ -174,8 +181,7 @@ def _check_snapshottable(vm: Vm, now: datetime) -> None:
         )
     if state.status not in lifecycle.SNAPSHOTTABLE_STATUSES:
         raise bad_request_error(f"VM {vm.id} is {state.status}; it must be ACTIVE or SHUTOFF.")
-    if vm.config.volume_gb > lifecycle.MAX_VOLUME_GB:
+    if vm.config.has_bootable_volume:
         raise bad_request_error(
-            f"The volume of VM {vm.id} has {vm.config.volume_gb} GB;"
-            f" a snapshot can have at most {lifecycle.MAX_VOLUME_GB} GB."
+            f"VM {vm.id} runs on a bootable volume; snapshots of it are not supported."
         )

@@ -1,26 +1,45 @@
 """Handlers of VMs."""
 
 from snapshot_mcp.sandbox import events, serializers
+from snapshot_mcp.sandbox.catalogue import CONTRACT_IDS
+from snapshot_mcp.sandbox.errors import not_found_error
 from snapshot_mcp.sandbox.handlers.context import (
     HandlerContext,
     HandlerResult,
     check_not_busy,
     name_availability_result,
     require_vm,
+    start_deletion,
 )
 from snapshot_mcp.sandbox.request import ApiRequest
+from snapshot_mcp.sandbox.store import VmQuery
 
 
 def list_vms(context: HandlerContext, request: ApiRequest) -> HandlerResult:
     """List VMs, oldest first."""
     page = request.page()
-    total, vms = context.session.list_vms(
-        request.search(), request.query.get("environment") or None, page
+    query = VmQuery(
+        search=request.search(),
+        environment=request.text("environment"),
+        exact=request.flag("exact_environment_match", default=False),
     )
+    total, vms = context.session.list_vms(query, page, context.now)
     items = [serializers.instance(vm, context.now) for vm in vms]
     return HandlerResult(
         serializers.list_body("instances", items, "Getting VMs successful", total, page)
     )
+
+
+def list_vms_of_contract(context: HandlerContext, request: ApiRequest) -> HandlerResult:
+    """List the VMs that are billed under a contract, oldest first."""
+    contract_id = request.resource_id()
+    if contract_id not in CONTRACT_IDS:
+        raise not_found_error(f"Contract {contract_id} does not exist")
+    query = VmQuery(search=request.search(), contract=contract_id)
+    total, vms = context.session.list_vms(query, request.page(), context.now)
+    items = [serializers.instance(vm, context.now) for vm in vms]
+    message = "Getting VMs successful"
+    return HandlerResult({"status": True, "message": message, "count": total, "instances": items})
 
 
 def get_vm(context: HandlerContext, request: ApiRequest) -> HandlerResult:
@@ -35,7 +54,7 @@ def delete_vm(context: HandlerContext, request: ApiRequest) -> HandlerResult:
     """Delete a VM but not its snapshots. Source: the vendor's OpenAPI document."""
     vm = require_vm(context, request.resource_id())
     check_not_busy(vm, context.now)
-    context.session.delete_vm(vm.id)
+    start_deletion(context, "virtual_machine", vm)
     events.record_vm_deletion(context.session, vm, context.now)
     return HandlerResult({"status": True, "message": "Instance is being deleted."})
 

@@ -13,30 +13,32 @@ from snapshot_mcp.sandbox.openapi.schemas import OMITTED, Count, Id, StrictModel
 Labels = Annotated[list[str] | None, Field(description="null has the same meaning as omitting it")]
 
 
-class _RequestBody(BaseModel):
-    model_config = ConfigDict(extra="allow")  # the cloud ignores unknown fields
-
-
-class CreateSnapshot(_RequestBody):
+class CreateSnapshot(StrictModel):
     """The new snapshot; its name must not be taken."""
 
     name: Annotated[schemas.Name, Field(examples=["before the upgrade"])]
-    description: Annotated[str | None, Field(examples=["Drivers as they were"])] = OMITTED
+    description: Annotated[str, Field(examples=["Drivers as they were"])]
     labels: Annotated[Labels, Field(examples=[["keep"]])] = OMITTED
 
 
-class RestoreSnapshot(_RequestBody):
+class RestoreSnapshot(StrictModel):
     """The new VM; without a valid contract it is billed on demand."""
 
     new_vm_name: Annotated[schemas.Name, Field(examples=["training-box-2"])]
     contract_id: Annotated[int | None, Field(examples=[77])] = OMITTED
 
 
-class CreateImage(_RequestBody):
+class CreateImage(StrictModel):
     """The new image; its name must not be taken."""
 
     name: Annotated[schemas.Name, Field(examples=["base-image"])]
     labels: Annotated[Labels, Field(examples=[["base"]])] = OMITTED
+
+
+class EditLabels(StrictModel):
+    """The new labels of a VM."""
+
+    labels: Annotated[Labels, Field(examples=[["prod"]])] = OMITTED
 
 
 class Done(StrictModel):
@@ -47,9 +49,9 @@ class Done(StrictModel):
 
 
 class _List(Done):
-    count: Annotated[Count, Field(description="of all matches, on every page")]
     page: Annotated[int | None, Field(description="null if no page was requested")]
     page_size: Annotated[int | None, Field(description="null if no page was requested")]
+    count: Annotated[Count, Field(description="of all matches, on every page")]
 
 
 class SnapshotList(_List):
@@ -76,7 +78,7 @@ class _Event(StrictModel):
     id: Id
     user_id: Id
     org_id: Id
-    time: schemas.BareTime
+    time: schemas.Time
     type: str
     reason: str
     message: str
@@ -122,7 +124,7 @@ class ImageMade(Done):
 
 
 class NameAvailability(StrictModel):
-    """The availability of a name for a snapshot."""
+    """The availability of a name."""
 
     name: schemas.Name
     available: bool
@@ -163,6 +165,54 @@ class ImageList(Done):
     """The images, grouped by region and operating system."""
 
     images: list[schemas.ImageGroup]
+
+
+class ContractInstances(Done):
+    """VMs of a contract, oldest first."""
+
+    count: Annotated[Count, Field(description="of all matches, on every page")]
+    instances: list[schemas.Instance]
+
+
+class EnvironmentRead(Done):
+    """One environment."""
+
+    environment: schemas.Environment
+
+
+class VmQuota(Done):
+    """The number of VMs that an environment has and can have."""
+
+    cidr: str
+    current_vms: Count
+    max_vms: Count
+    available_vms: int
+    percentage_used: float
+
+
+class FlavorList(Done):
+    """The flavors, grouped by region and GPU."""
+
+    data: list[schemas.FlavorGroup]
+
+
+class PermissionList(Done):
+    """The permissions of the user."""
+
+    permissions: list[schemas.Permission]
+
+
+class CalculatedBills(StrictModel):
+    """The price of a resource."""
+
+    org_id: Id
+    resource: schemas.PricedResource
+
+
+class ResourcePrice(Done):
+    """The price of a resource."""
+
+    calculated_resource_bills: CalculatedBills
 
 
 class ImageRead(StrictModel):

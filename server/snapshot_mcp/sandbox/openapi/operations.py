@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, TypeAdapter
 
@@ -14,7 +14,14 @@ from snapshot_mcp.sandbox.request import (
     MAX_PAGE_NUMBER,
     MAX_PAGE_SIZE,
 )
-from snapshot_mcp.sandbox.seed import FIRST_IMAGE_ID, FIRST_SNAPSHOT_ID, FIRST_VM_ID
+from snapshot_mcp.sandbox.seed import (
+    FIRST_ENVIRONMENT_ID,
+    FIRST_IMAGE_ID,
+    FIRST_SNAPSHOT_ID,
+    FIRST_VM_ID,
+    HIBERNATED_VM_ID,
+    STOPPED_VM_ID,
+)
 
 # The operations with the id of a snapshot in their path, and those with the id of a VM.
 _SNAPSHOT_OPERATIONS = (
@@ -25,7 +32,22 @@ _SNAPSHOT_OPERATIONS = (
     "delete_snapshot",
 )
 _IMAGE_OPERATIONS = ("get_image", "delete_image")
-_VM_OPERATIONS = ("get_vm", "vm_events", "create_snapshot", "delete_vm")
+# With the parameter whose example is a VM in the required state.
+_POWER_OPERATIONS = {
+    "start_vm": "stopped_vm_id",
+    "stop_vm": "vm_id",
+    "hard_reboot_vm": "vm_id",
+    "hibernate_vm": "vm_id",
+    "restore_hibernated_vm": "hibernated_vm_id",
+}
+_VM_OPERATIONS = (
+    "get_vm",
+    "vm_events",
+    "edit_vm_labels",
+    *_POWER_OPERATIONS,
+    "create_snapshot",
+    "delete_vm",
+)
 
 
 @dataclass(frozen=True)
@@ -88,14 +110,26 @@ OPERATIONS = {
     "list_vms": Operation(
         bodies.InstanceList,
         _VALIDATION_ERRORS,
-        parameters=("page", "pageSize", "search", "environment"),
+        parameters=("page", "pageSize", "search", "environment", "exact_environment_match"),
         id_link=("/instances/0/id", _VM_OPERATIONS),
     ),
     "vm_name_availability": Operation(
         bodies.NameAvailability, _VALIDATION_ERRORS, parameters=("name",)
     ),
     "get_vm": Operation(bodies.InstanceRead, _LOOKUP_ERRORS, parameters=("vm_id",)),
-    "delete_vm": Operation(bodies.Done, _LOOKUP_ERRORS, parameters=("vm_id",)),
+    "delete_vm": Operation(bodies.Done, (400, 401, 404, 409, 500), parameters=("vm_id",)),
+    **{
+        name: Operation(bodies.Done, _LOOKUP_ERRORS, parameters=(parameter,))
+        for name, parameter in _POWER_OPERATIONS.items()
+    },
+    "edit_vm_labels": Operation(
+        bodies.Done, _LOOKUP_ERRORS, parameters=("vm_id",), request_body=bodies.EditLabels
+    ),
+    "list_vms_of_contract": Operation(
+        bodies.ContractInstances,
+        _LOOKUP_ERRORS,
+        parameters=("contract_id", "page", "pageSize", "search"),
+    ),
     "vm_events": Operation(bodies.InstanceEvents, _LOOKUP_ERRORS, parameters=("vm_id",)),
     "create_snapshot": Operation(
         bodies.SnapshotBegun,
@@ -106,7 +140,23 @@ OPERATIONS = {
         id_link=("/snapshot/id", _SNAPSHOT_OPERATIONS),
     ),
     "list_regions": Operation(bodies.RegionList),
-    "list_environments": Operation(bodies.EnvironmentList),
+    "list_environments": Operation(
+        bodies.EnvironmentList, _VALIDATION_ERRORS, parameters=("page", "pageSize", "search")
+    ),
+    "environment_name_availability": Operation(
+        bodies.NameAvailability, _VALIDATION_ERRORS, parameters=("name",)
+    ),
+    "get_environment": Operation(
+        bodies.EnvironmentRead, _LOOKUP_ERRORS, parameters=("environment_id",)
+    ),
+    "environment_vm_quota": Operation(
+        bodies.VmQuota, _LOOKUP_ERRORS, parameters=("environment_id",)
+    ),
+    "list_flavors": Operation(bodies.FlavorList, parameters=("region",)),
+    "my_permissions": Operation(bodies.PermissionList),
+    "resource_price": Operation(
+        bodies.ResourcePrice, _LOOKUP_ERRORS, parameters=("kind", "snapshot_id")
+    ),
     "gpu_stocks": Operation(bodies.Stocks),
     "list_images": Operation(
         bodies.ImageList,
@@ -165,8 +215,12 @@ TIME_SCHEMA = {
 PARAMETERS: Json = {
     "snapshot_id": _path_parameter("id", schemas.Id, FIRST_SNAPSHOT_ID),
     "vm_id": _path_parameter("id", schemas.Id, FIRST_VM_ID),
+    "stopped_vm_id": _path_parameter("id", schemas.Id, STOPPED_VM_ID),
+    "hibernated_vm_id": _path_parameter("id", schemas.Id, HIBERNATED_VM_ID),
     "image_id": _path_parameter("id", schemas.Id, FIRST_IMAGE_ID),
     "contract_id": _path_parameter("id", schemas.Id, min(CONTRACT_IDS)),
+    "environment_id": _path_parameter("id", schemas.Id, FIRST_ENVIRONMENT_ID),
+    "kind": _path_parameter("kind", Literal["virtual-machine", "snapshot"], "snapshot"),
     "name": _path_parameter("name", schemas.Name, "before the upgrade"),
     "page": _query_parameter(
         "page",
@@ -198,6 +252,11 @@ PARAMETERS: Json = {
         "start_date", TIME_SCHEMA, "Start of the period; by default 30 days ago"
     ),
     "end_date": _query_parameter("end_date", TIME_SCHEMA, "End of the period; by default now"),
-    "search": _query_parameter("search", {"type": "string"}, "Part of a name; case is ignored"),
-    "environment": _query_parameter("environment", {"type": "string"}, "Name of an environment"),
+    "search": _query_parameter("search", {"type": "string"}, "Part of a name, or a snapshot's id"),
+    "environment": _query_parameter(
+        "environment", {"type": "string"}, "Part of the name of an environment; case is ignored"
+    ),
+    "exact_environment_match": _query_parameter(
+        "exact_environment_match", {"type": "boolean"}, "Whether `environment` is the complete name"
+    ),
 }

@@ -18,9 +18,6 @@ Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH, pattern=NA
 Time = Annotated[
     str, Field(pattern=_TIME_PATTERN + "Z$", json_schema_extra={"format": "date-time"})
 ]
-BareTime = Annotated[
-    str, Field(pattern=_TIME_PATTERN + "$", description="UTC, without a time zone")
-]
 # A field with this default may be omitted, but may not be null.
 OMITTED: Any = None
 
@@ -62,7 +59,15 @@ class Environment(StrictModel):
     id: Id
     name: str
     region: str
-    created_at: BareTime
+    created_at: Time
+    features: RegionFeatures
+
+
+class KeypairEnvironment(StrictModel):
+    """The environment of a key pair."""
+
+    id: Id
+    name: str
     features: RegionFeatures
 
 
@@ -96,9 +101,15 @@ class Flavor(StrictModel):
     ephemeral: Count
     gpu: str
     gpu_count: Count
-    created_at: BareTime
+    created_at: Time
     labels: list[Label]
     features: FlavorFeatures
+
+
+class SnapshotFlavor(Flavor):
+    """The flavor of a snapshot's VM."""
+
+    display_name: None  # pyright: ignore[reportIncompatibleVariableOverride] - as recorded
 
 
 class _Image(StrictModel):
@@ -109,29 +120,27 @@ class _Image(StrictModel):
     version: str
     size: Annotated[Count, Field(description="bytes")]
     display_size: str
-    description: str
+    description: Annotated[str | None, Field(description="null for the image of a snapshot")]
     is_public: bool
-
-
-class PublicImage(_Image):
-    """An image provided by the cloud."""
-
-    snapshot: None
-    labels: list[str]
+    created_at: Time
 
 
 class CustomImage(_Image):
-    """An image created from a snapshot."""
+    """An image created from a snapshot: its type is "Snapshot", its version that one's name."""
 
-    created_at: Time
     labels: list[str]
 
 
+class VmImage(CustomImage):
+    """The image from which a VM was created."""
+
+    snapshot: None
+
+
 class ListedImage(_Image):
-    """An image in a list: a public image has `snapshot` (null), a custom one `created_at`."""
+    """An image in a list; a public one has `snapshot` (null)."""
 
     snapshot: None = OMITTED
-    created_at: Time = OMITTED
     labels: list[Label]
 
 
@@ -230,6 +239,53 @@ class ImageGroup(StrictModel):
     images: list[ListedImage]
 
 
+class ListedFlavor(Flavor):
+    """A flavor in a list, and whether it is available."""
+
+    stock_available: bool
+
+
+class FlavorGroup(StrictModel):
+    """The flavors of a region with the same GPU, which is empty for those without one."""
+
+    gpu: str
+    region_name: str
+    flavors: list[ListedFlavor]
+
+
+class Permission(StrictModel):
+    """A permission."""
+
+    id: Id
+    resource: str
+    permission: str
+
+
+class PricedPart(StrictModel):
+    """A part of a resource, and its price per hour in US dollars."""
+
+    name: str
+    type: str
+    amount: Count
+    rate: float
+    discounted_rate: float
+    price: float
+    actual_price: float
+
+
+class PricedResource(StrictModel):
+    """A resource, and its price per hour in US dollars."""
+
+    infrahub_id: Id
+    name: str
+    type: Literal["virtual-machine", "snapshot"]
+    status: str
+    host: None
+    price: float
+    actual_price: float
+    resources: list[PricedPart]
+
+
 class Price(StrictModel):
     """A price in US dollars per hour."""
 
@@ -245,8 +301,8 @@ class Keypair(StrictModel):
     name: str
     public_key: str
     fingerprint: str
-    created_at: BareTime
-    environment: Environment
+    created_at: Time
+    environment: KeypairEnvironment
 
 
 class NewSnapshot(StrictModel):
@@ -257,7 +313,7 @@ class NewSnapshot(StrictModel):
     description: str
     vm_id: Id
     region_id: Id
-    status: Literal["CREATING", "SUCCESS", "ERROR"]
+    status: Literal["CREATING", "SUCCESS", "ERROR", "DELETING"]
     is_image: bool
     size: Annotated[Count, Field(description="GB; 0 until the snapshot is ready")]
     has_floating_ip: bool
@@ -266,7 +322,19 @@ class NewSnapshot(StrictModel):
     updated_at: Time
 
 
-VmStatus = Literal["CREATING", "BUILD", "ACTIVE", "STOPPING", "SHUTOFF", "STARTING", "HIBERNATED"]
+VmStatus = Literal[
+    "CREATING",
+    "BUILD",
+    "ACTIVE",
+    "STOPPING",
+    "SHUTOFF",
+    "STARTING",
+    "REBOOTING",
+    "HIBERNATING",
+    "HIBERNATED",
+    "RESTORING",
+    "DELETING",
+]
 
 
 class WholeSnapshot(NewSnapshot):
@@ -275,11 +343,11 @@ class WholeSnapshot(NewSnapshot):
     region: str
     vm_name: str
     vm_status: VmStatus | Literal["DELETED"]
-    volume_id: Id
-    volume_name: str
+    volume_id: None
+    volume_name: None
     vm_environment: Environment
-    vm_flavor: Flavor
-    vm_image: PublicImage
+    vm_flavor: SnapshotFlavor
+    vm_image: VmImage
     vm_keypair: Keypair
     custom_image: CustomImage | None
 
@@ -302,7 +370,7 @@ class VolumeAttachment(StrictModel):
     status: Literal["ATTACHED"]
     device: str
     protected: bool
-    created_at: BareTime
+    created_at: Time
     volume: Volume
 
 
@@ -312,6 +380,12 @@ class NamedKeypair(StrictModel):
     name: str
 
 
+class EnhancedMetrics(StrictModel):
+    """Whether enhanced metrics of a VM are collected."""
+
+    enabled: bool
+
+
 class Instance(StrictModel):
     """A virtual machine."""
 
@@ -319,14 +393,18 @@ class Instance(StrictModel):
     name: Name
     status: VmStatus
     is_snapshotting: bool
-    power_state: Literal["RUNNING", "SHUTDOWN"]
-    vm_state: Literal["active", "stopped"]
+    power_state: Annotated[
+        Literal["RUNNING", "SHUTDOWN"] | None, Field(description="null until the VM is built")
+    ]
+    vm_state: Literal["active", "stopped"] | None
     environment: VmEnvironment
     flavor: Flavor
-    image: PublicImage
+    image: VmImage
     keypair: NamedKeypair
-    volume_attachments: list[VolumeAttachment]
-    fixed_ip: str
+    volume_attachments: Annotated[
+        list[VolumeAttachment], Field(description="empty unless the VM starts from a volume")
+    ]
+    fixed_ip: str | None
     floating_ip: str | None
     floating_ip_status: Literal["ATTACHED"] | None
     security_rules: Annotated[list[str], Field(max_length=0)]
@@ -334,4 +412,7 @@ class Instance(StrictModel):
     locked: bool
     os: str
     contract_id: int | None
-    created_at: BareTime
+    cluster_id: None
+    dedicated_inference_id: None
+    enhanced_metrics: EnhancedMetrics
+    created_at: Time
