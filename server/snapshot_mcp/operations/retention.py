@@ -17,7 +17,13 @@ from snapshot_mcp.models.retention import (
     RetentionReport,
 )
 from snapshot_mcp.operations.cursors import PageBuilder, Position, parse_cursor
-from snapshot_mcp.operations.listing import group_by_vm, read_all_snapshots, read_snapshots_of_vm
+from snapshot_mcp.operations.listing import (
+    collect_snapshots,
+    collect_snapshots_of_vm,
+    group_by_vm,
+    read_all_snapshots,
+)
+from snapshot_mcp.operations.pagination import PageCollector
 from snapshot_mcp.operations.planned_write import WriteContext, commit_instructions
 from snapshot_mcp.operations.policy_check import enforce_policy
 from snapshot_mcp.operations.requests import RetentionRequest
@@ -62,7 +68,7 @@ class RetentionOperations:
         policy = _retention_policy(request)
         history = await self._read_history(request.vm_id)
         now = self._context.clock.now()
-        decisions = await anyio.to_thread.run_sync(self._decide, history, policy, now)
+        decisions = await anyio.to_thread.run_sync(self._decide, history.results, policy, now)
         batch = await self._plan_batch(decisions, approver)
         page = PageBuilder[Decision](limit, _cursor_position(cursor, request, batch))
         for index, decision in enumerate(batch.decisions):
@@ -70,6 +76,8 @@ class RetentionOperations:
         instructions = commit_instructions(approver, "call apply_retention with plan_token and")
         next_cursor = page.next_cursor(_list_key(request, batch))
         result = _plan_result(batch, page.entries, next_cursor, instructions)
+        # An unreadable entry is not deleted and counts as no copy, so the others are kept longer.
+        result = result.model_copy(update={"unreadable": history.unreadable_count or None})
         if not batch.delete_count:
             return result
         if cursor:
@@ -116,10 +124,10 @@ class RetentionOperations:
             await gate.record_start(permit)
         return await run.execute(permit)
 
-    async def _read_history(self, vm_id: int) -> list[Snapshot]:
+    async def _read_history(self, vm_id: int) -> PageCollector[Snapshot]:
         if vm_id:
-            return await read_snapshots_of_vm(self._context.reader, vm_id)
-        return await read_all_snapshots(self._context.reader)
+            return await collect_snapshots_of_vm(self._context.reader, vm_id)
+        return await collect_snapshots(self._context.reader)
 
     def _decide(
         self, history: Sequence[Snapshot], policy: RetentionPolicy, now: datetime
