@@ -60,6 +60,8 @@ class MovingCloud:
     requests: int = 0
 
     def answer(self, request: httpx.Request) -> httpx.Response:
+        if "pageSize" not in request.url.params:
+            return httpx.Response(404)  # the billing history
         page, size = (int(request.url.params[name]) for name in ("page", "pageSize"))
         entries = [dict(row) for row in self.rows[(page - 1) * size : page * size]]
         body = {"page_size": size, "count": self.count(len(self.rows), len(entries))}

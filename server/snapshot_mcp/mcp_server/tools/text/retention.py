@@ -18,7 +18,7 @@ def render_plan(result: RetentionPlan) -> str:
     if result.delete_count:
         head += (
             f", deletes {result.delete_count}: {result.reclaimed_gb} GB, about"
-            f" {result.saved_per_month_estimate:.2f} a month (an estimate)"
+            f" {result.saved_per_month_estimate:.2f} {result.currency} a month (an estimate)"
         )
     return "\n".join([head, *_decision_lines(result.decisions), *_plan_end(result)])
 
