@@ -280,7 +280,7 @@ NEW_VM = "UPDATE vms SET name = 'back-again', folded = 'back-again' WHERE id = 7
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (NEW_VM, 'A VM named "back-again" exists already.'),
+        (NEW_VM, 'A VM named "back-again" exists already'),
         ("UPDATE snapshots SET outcome = 'ERROR' WHERE id = 1704", "it is failed"),
         ("UPDATE snapshots SET outcome = 'DELETING' WHERE id = 1704", "it is being deleted"),
         ("DELETE FROM snapshots WHERE id = 1704", f"has no snapshot {TARGET}"),
@@ -333,7 +333,7 @@ async def test_a_price_that_changes_asks_no_second_question(world: World, client
     [
         (
             "UPDATE snapshots SET name = 'before-upgrade-x' WHERE id = 1704",
-            'A snapshot named "before-upgrade-x" exists already.',
+            'A snapshot named "before-upgrade-x" exists already',
         ),
         (
             "UPDATE vms SET snapshot_began = 1795176000000000, snapshot_gb = 90 WHERE id = ?",
@@ -379,7 +379,7 @@ async def test_a_vm_that_was_started_meanwhile_is_not_interrupted(
         ),
         (
             "INSERT INTO images VALUES (NULL, 1722, 'base-image', '[]', 1700000000000000)",
-            'An image named "base-image" exists already.',
+            'An image named "base-image" exists already',
         ),
         ("UPDATE snapshots SET outcome = 'ERROR' WHERE id = 1704", "it is failed"),
         ("DELETE FROM snapshots WHERE id = 1704", f"has no snapshot {TARGET}"),
@@ -554,7 +554,7 @@ async def test_an_earlier_deletion_of_a_snapshot_of_a_batch_is_not_claimed(
         (
             "create_snapshot",
             "UPDATE snapshots SET name = 'before-upgrade-x' WHERE id = 1722",
-            'A snapshot named "before-upgrade-x" exists already.',
+            'A snapshot named "before-upgrade-x" exists already',
         ),
         (
             "create_snapshot",
