@@ -7,19 +7,28 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
 _TRIGGERS = """
+CREATE TABLE actor (others INTEGER);
+INSERT INTO actor VALUES (0);
 CREATE TABLE change_log (
-    id INTEGER PRIMARY KEY, change TEXT, thing TEXT, number INTEGER, name TEXT, vm_id INTEGER
+    id INTEGER PRIMARY KEY, change TEXT, thing TEXT, number INTEGER, name TEXT, vm_id INTEGER,
+    by_others INTEGER, labels TEXT, began INTEGER, gigabytes INTEGER, outcome TEXT
 );
 CREATE TRIGGER snapshot_made AFTER INSERT ON snapshots BEGIN INSERT INTO change_log
-    VALUES (NULL, 'made', 'snapshot', NEW.id, NEW.name, NEW.vm_id); END;
+    SELECT NULL, 'made', 'snapshot', NEW.id, NEW.name, NEW.vm_id, others, NEW.labels, NEW.began,
+    NEW.gigabytes, NEW.outcome FROM actor; END;
+CREATE TRIGGER snapshot_labelled AFTER UPDATE OF labels ON snapshots BEGIN INSERT INTO change_log
+    SELECT NULL, 'labelled', 'snapshot', NEW.id, NEW.name, NEW.vm_id, others, NEW.labels, NEW.began,
+    NEW.gigabytes, NEW.outcome FROM actor; END;
 CREATE TRIGGER snapshot_gone AFTER DELETE ON snapshots BEGIN INSERT INTO change_log
-    VALUES (NULL, 'gone', 'snapshot', OLD.id, OLD.name, OLD.vm_id); END;
+    SELECT NULL, 'gone', 'snapshot', OLD.id, OLD.name, OLD.vm_id, others, OLD.labels, OLD.began,
+    OLD.gigabytes, OLD.outcome FROM actor; END;
 CREATE TRIGGER vm_made AFTER INSERT ON vms BEGIN INSERT INTO change_log
-    VALUES (NULL, 'made', 'vm', NEW.id, NEW.name, NEW.id); END;
+    SELECT NULL, 'made', 'vm', NEW.id, NEW.name, NEW.id, others, '[]', 0, 0, '' FROM actor; END;
 CREATE TRIGGER image_made AFTER INSERT ON images BEGIN INSERT INTO change_log
-    VALUES (NULL, 'made', 'image', NEW.id, NEW.name, NEW.snapshot_id); END;
+    SELECT NULL, 'made', 'image', NEW.id, NEW.name, NEW.snapshot_id, others, '[]', 0, 0, ''
+    FROM actor; END;
 CREATE TRIGGER vm_gone AFTER DELETE ON vms BEGIN INSERT INTO change_log
-    VALUES (NULL, 'gone', 'vm', OLD.id, OLD.name, OLD.id); END;
+    SELECT NULL, 'gone', 'vm', OLD.id, OLD.name, OLD.id, others, '[]', 0, 0, '' FROM actor; END;
 """
 _ROWS = "SELECT id, event, attempt, tool, target, arguments, reason, owner FROM attempts"
 ENDS = ("done", "failed", "unknown")
@@ -37,13 +46,29 @@ _CALLS = {
 
 
 class Change(NamedTuple):
-    """One object that was created or deleted in the cloud; `vm_id` of an image is its snapshot."""
+    """One object that was created, labelled or deleted in the cloud.
 
-    change: Literal["made", "gone"]
+    Attributes:
+        vm_id: id of the VM; of an image, id of its snapshot.
+        by_others: whether someone else changed it, and no server of the test.
+        labels: the labels as JSON.
+        began: start of a snapshot's creation, in microseconds since 1970.
+        gigabytes: final size of a snapshot.
+        outcome: status of a snapshot after its creation.
+        id: its place in the change log; 0 for what existed before.
+    """
+
+    change: Literal["made", "labelled", "gone"]
     thing: Literal["snapshot", "vm", "image"]
     number: int
     name: str
     vm_id: int
+    by_others: bool
+    labels: str
+    began: int
+    gigabytes: int
+    outcome: str
+    id: int = 0
 
 
 class RequestedWrite(NamedTuple):
@@ -60,7 +85,12 @@ class RequestedWrite(NamedTuple):
     name: str
 
     def effects_in(self, changes: list[Change]) -> list[Change]:
-        """Return the changes that this write would make."""
+        """Return the changes that this write would make.
+
+        A snapshot that someone else deleted is as gone as one that this write deleted.
+        """
+        if self.tool != "delete_snapshot":
+            changes = [change for change in changes if not change.by_others]
         match self.tool:
             case "create_snapshot":
                 return [
@@ -107,7 +137,14 @@ def install_triggers(database: Path) -> None:
 
 def read_changes(database: Path) -> list[Change]:
     """Return all changes since `install_triggers`, in order."""
-    query = "SELECT change, thing, number, name, vm_id FROM change_log ORDER BY id"
+    query = f"SELECT {', '.join(Change._fields)} FROM change_log ORDER BY id"  # noqa: S608 - constants
+    return [Change(*row) for row in query_rows(database, query)]
+
+
+def read_existing_snapshots(database: Path) -> list[Change]:
+    """Return the present snapshots, as if they were made now."""
+    query = """SELECT 'made', 'snapshot', id, name, vm_id, 0, labels, began, gigabytes, outcome
+        FROM snapshots ORDER BY id"""
     return [Change(*row) for row in query_rows(database, query)]
 
 

@@ -34,7 +34,7 @@ class SkewedClock(ManualClock):
 
     def __init__(self) -> None:
         super().__init__()
-        self._start = self.time
+        self.start = self.time
         self._elapsed_seconds = 0.0
 
     def advance(self, **delta: float) -> None:
@@ -49,7 +49,7 @@ class SkewedClock(ManualClock):
         return self._elapsed_seconds
 
     def cloud_now(self) -> datetime:
-        return self._start + timedelta(seconds=self._elapsed_seconds)
+        return self.start + timedelta(seconds=self._elapsed_seconds)
 
     @property
     def cloud(self) -> Clock:

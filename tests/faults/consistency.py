@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from tests.faults.change_log import ENDS, Change, LedgerEntry, RequestedWrite, parse_write
-from tests.faults.faults import SentTwice
+from tests.faults.faults import BusyWhileOthersChange, Kill, OthersChange, SentTwice
 from tests.faults.transport import Exchange
 
 HAPPENED = ("created", "restored", "deleted", "pending")
@@ -78,6 +78,17 @@ class AttemptHistory(NamedTuple):
         return "; ".join(f"{exchange.fault}: {exchange.deliveries}" for exchange in self.exchanges)
 
     @property
+    def killed(self) -> bool:
+        """Whether its server was killed, so that only a later server can record its end."""
+        return any(isinstance(exchange.fault, Kill) for exchange in self.exchanges)
+
+    @property
+    def others_interfered(self) -> bool:
+        """Whether others changed the target, perhaps in the same way as this write."""
+        faults = (OthersChange, BusyWhileOthersChange)
+        return any(isinstance(exchange.fault, faults) for exchange in self.exchanges)
+
+    @property
     def sent_twice(self) -> bool:
         return any(isinstance(exchange.fault, SentTwice) for exchange in self.exchanges)
 
@@ -104,8 +115,18 @@ def find_inconsistencies(
     exchanges: Sequence[Exchange],
     changes: list[Change],
     calls: Sequence[ToolCall],
+    *,
+    stale: bool = False,
 ) -> Iterator[str]:
-    """Yield one sentence for each contradiction between the three parties."""
+    """Yield one sentence for each contradiction between the three parties.
+
+    Args:
+        entries: the ledger.
+        exchanges: the requests.
+        changes: the changes in the cloud.
+        calls: the calls and their answers.
+        stale: whether reads may be behind, so that the server may not see an effect.
+    """
     cases = attempt_histories(entries, exchanges, changes)
     yield from _check_changes(exchanges, changes)
     for case in cases.values():
@@ -113,7 +134,9 @@ def find_inconsistencies(
     for call in calls:
         case = cases.get(call.attempt)
         yield from _check_answer(call, case)
-        if call.outcome != "unknown" or case is None or case.sent_twice or not call.exclusive:
+        if case is None or call.outcome != "unknown" or not call.exclusive:
+            continue
+        if stale or case.sent_twice or case.others_interfered:
             continue
         call_exchanges = exchanges[call.first_exchange : call.end_exchange]
         yield from _check_unknown_outcome(call, case, call_exchanges)
@@ -128,6 +151,7 @@ def _check_changes(exchanges: Sequence[Exchange], changes: list[Change]) -> Iter
     for exchange in writes:
         requested = parse_write(exchange.method, exchange.path, exchange.name)
         accepted[requested] += exchange.accepted_count
+    changes = [change for change in changes if not change.by_others]
     effects = {requested: requested.effects_in(changes) for requested in accepted}
     for requested, count in accepted.items():
         if len(effects[requested]) != count:
@@ -139,7 +163,7 @@ def _check_changes(exchanges: Sequence[Exchange], changes: list[Change]) -> Iter
 
 def _check_ledger(case: AttemptHistory) -> Iterator[str]:
     events = [row.event for row in case.rows if row.event in ("sent", *ENDS)]
-    if len(events) != 2 or events[0] != "sent":
+    if events != ["sent"] * case.killed and (len(events) != 2 or events[0] != "sent"):
         yield f"The rows of {case.write} are {events}."
     if case.accepted_count > 1:
         yield f"{case.write} took effect {case.accepted_count} times."
@@ -161,7 +185,8 @@ def _check_answer(call: ToolCall, case: AttemptHistory | None) -> Iterator[str]:
         if call.outcome in (*HAPPENED, "failed", "unknown"):
             yield f"No attempt was sent. {answer}"
         return
-    if call.outcome == "confirmation_required":
+    if call.outcome == "confirmation_required" and (case.accepted_count or case.end != "failed"):
+        # A new plan is the answer if the target changed before the cloud accepted the write.
         yield f"An attempt was sent. {answer}"
     if call.outcome in ("error", "failed") and case.accepted_count:
         yield f"It happened. {answer}"

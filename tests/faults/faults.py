@@ -16,6 +16,11 @@ from tests.faults.clocks import FaultTime
 When = Literal["never", "before", "late"]
 """The time when the cloud executes a failed request: never, before the failure, or later."""
 
+OthersAction = Literal[
+    "delete a sibling", "delete the target", "protect the target", "take the name"
+]
+"""A change by someone else that concerns the target of a write."""
+
 MAY_COMPLETE_LATER = frozenset({408, 502, 504})
 """Statuses after which a server behind a gateway may still complete the request."""
 
@@ -44,6 +49,10 @@ class InFlightRequest(Protocol):
 
     def deliver_after(self, seconds: float) -> None:
         """Deliver the request after some seconds, when the sender does not wait any more."""
+        ...
+
+    def let_others(self, action: OthersAction) -> None:
+        """Let someone else change what this request is about."""
         ...
 
 
@@ -216,6 +225,48 @@ class WrongContentType(Fault):
         answer = await request.deliver()
         headers = {"content-type": self.content_type}
         return httpx.Response(answer.status_code, headers=headers, content=await answer.aread())
+
+
+@dataclass(frozen=True)
+class OthersChange(Fault):
+    """Someone else changes the target just before the request arrives."""
+
+    action: OthersAction
+
+    async def carry(self, request: InFlightRequest) -> httpx.Response:
+        request.let_others(self.action)
+        return await request.deliver()
+
+
+@dataclass(frozen=True)
+class BusyWhileOthersChange(AnswerFault):
+    """The cloud is busy, and someone else changes the target before the next try."""
+
+    action: OthersAction
+    retry_after: str = ""
+
+    async def carry(self, request: InFlightRequest) -> httpx.Response:
+        request.let_others(self.action)
+        return await ErrorStatus(429, retry_after=self.retry_after).carry(request)
+
+
+class ServerKilledError(BaseException):
+    """Ends a server as a kill does: nothing handles it, and nothing is recorded after it."""
+
+
+@dataclass(frozen=True)
+class Kill(AnswerFault):
+    """The server is killed while the cloud executes its request, which takes some seconds."""
+
+    seconds_late: float
+
+    @property
+    def may_complete_later(self) -> bool:
+        return True
+
+    async def carry(self, request: InFlightRequest) -> httpx.Response:
+        request.deliver_after(self.seconds_late)
+        raise ServerKilledError
 
 
 @dataclass(frozen=True)

@@ -15,18 +15,27 @@ from anyio.from_thread import BlockingPortal
 from hypothesis.stateful import RuleBasedStateMachine
 from mcp import Client
 
+from snapshot_mcp.sandbox.misbehaviour import parse_misbehaviour
 from snapshot_mcp.settings.environment import CLOUD_FILE
 from tests.conftest import result_text
-from tests.faults.change_log import LedgerEntry, query_rows
+from tests.faults.change_log import (
+    NAME_ARGUMENTS,
+    LedgerEntry,
+    query_rows,
+    read_existing_snapshots,
+)
 from tests.faults.consistency import ToolCall, find_inconsistencies
+from tests.faults.faults import Kill, SentTwice, ServerKilledError
 from tests.faults.helpers import let_cancellation_arrive
-from tests.faults.strategies import CallFaults
-from tests.faults.transport import Exchange
+from tests.faults.promises import Evidence, Promises, find_broken_promises
+from tests.faults.strategies import NO_FAULT, CallFaults
+from tests.faults.transport import Exchange, FaultPlan
 from tests.faults.world import FaultyWorld
 
 SECONDS_BETWEEN_STEPS = 7
 NEVER, AT_THE_WRITE = 0, -1
 
+_WRITING_TOOLS = (*NAME_ARGUMENTS, "delete_snapshot")
 _VMS = """SELECT id FROM vms
     WHERE name NOT IN ('ci-runner', 'eval-sweep', 'train-h100-8') ORDER BY id"""
 """VMs that can be snapshotted."""
@@ -57,6 +66,8 @@ class FaultMachine(RuleBasedStateMachine):
         self.calls: list[ToolCall] = []
         self.commits: list[PlannedCommit] = []
         self.numbers = itertools.count(1)
+        self.promises = Promises()
+        self.existing = read_existing_snapshots(self.cloud)
         self.vms = [row[0] for row in query_rows(self.cloud, _VMS)]
         self.second = ExitStack()
 
@@ -79,15 +90,31 @@ class FaultMachine(RuleBasedStateMachine):
         faults: CallFaults,
         cancel_at: int = NEVER,
     ) -> ToolCall:
-        self.world.plan.replace_with(faults.plan)
-        call = self.portal.call(self.run_call, client_index, ToolCall(tool, arguments), cancel_at)
+        self.use_faults(faults)
+        tool_call = ToolCall(tool, arguments)
+        self.world.current_write = tool_call.write if tool in _WRITING_TOOLS else None
+        call = self.portal.call(self.run_call, client_index, tool_call, cancel_at)
+        self.world.current_write = None
         self.end_step()
         return call
+
+    def use_faults(self, faults: CallFaults) -> None:
+        """Inject these faults into the next requests.
+
+        With stale reads, no write is repeated by a proxy: the server cannot see that a refusal
+        answers only the second one.
+        """
+        plan = faults.plan
+        if self.stale_seconds:
+            plan.writes = [
+                NO_FAULT if isinstance(fault, SentTwice) else fault for fault in plan.writes
+            ]
+        self.world.plan.replace_with(plan)
 
     def call_concurrently(
         self, commits: list[tuple[int, PlannedCommit]], faults: CallFaults
     ) -> None:
-        self.world.plan.replace_with(faults.plan)
+        self.use_faults(faults)
         tool_calls = [
             (client_index, ToolCall(commit.tool, commit.arguments, exclusive=False))
             for client_index, commit in commits
@@ -97,6 +124,31 @@ class FaultMachine(RuleBasedStateMachine):
             tool_calls.pop()
         self.portal.call(self.run_concurrently, tool_calls)
         self.end_step()
+
+    def kill_during(self, mode: str, commit: PlannedCommit, seconds_late: float) -> None:
+        """Start a second server, kill it during this call, and start another one."""
+        call = ToolCall(commit.tool, commit.arguments)
+        self.second.close()
+        self.portal.call(self.run_killed_call, mode, call, Kill(seconds_late))
+        self.calls.append(call)
+        self.servers[2] = self.world.servers
+        self.clients[2] = self.enter(self.second, self.world.client(mode))
+        self.end_step()
+
+    async def run_killed_call(self, mode: str, call: ToolCall, kill: Kill) -> None:
+        self.counts["steps"] += 1
+        self.world.plan.replace_with(FaultPlan(writes=[kill]))
+        call.first_exchange = len(self.world.log.exchanges)
+        before, server = len(self.world.entries), self.world.servers
+        try:
+            async with self.world.client(mode) as client:
+                await self.await_result(client.call_tool(call.tool, call.arguments), call)
+        except BaseExceptionGroup as group:
+            if group.split(ServerKilledError)[1] is not None:
+                raise
+            self.counts["killed"] += 1
+        call.end_exchange = len(self.world.log.exchanges)
+        call.attempt = self.attempt_of(server, call, self.world.entries[before:])
 
     def end_step(self) -> None:
         self.world.plan.replace_with(CallFaults().plan)
@@ -118,11 +170,12 @@ class FaultMachine(RuleBasedStateMachine):
             self.world.on_request = self.canceller(scope, cancel_at)
             await self.await_result(client.call_tool(call.tool, call.arguments), call)
         call.end_exchange = len(log.exchanges)
-        call.attempt = self.attempt_of(client_index, call, self.world.entries[before:])
+        server = self.servers[client_index]
+        call.attempt = self.attempt_of(server, call, self.world.entries[before:])
         self.calls.append(call)
         return call
 
-    def attempt_of(self, client_index: int, call: ToolCall, entries: list[LedgerEntry]) -> str:
+    def attempt_of(self, server: int, call: ToolCall, entries: list[LedgerEntry]) -> str:
         """Return the attempt of this call, if any; another server may have used the same plan."""
         token = call.arguments.get("plan_token", "")
         own = (
@@ -130,7 +183,7 @@ class FaultMachine(RuleBasedStateMachine):
             for entry in entries
             if entry.event == "sent"
             and entry.write == call.write
-            and entry.owner == self.world.owners.get(self.servers[client_index])
+            and entry.owner == self.world.owners.get(server)
             and (not token or entry.attempt == plan_id_of(token))
         )
         return next(own, "")
@@ -153,13 +206,28 @@ class FaultMachine(RuleBasedStateMachine):
 
         return cancel
 
+    @property
+    def stale_seconds(self) -> float:
+        options = parse_misbehaviour(self.world.misbehaviour)
+        return max(options.stale_reads, options.stale_lists)
+
     def check(self) -> None:
         world = self.world
-        sentences = find_inconsistencies(
-            world.entries, world.log.exchanges, world.changes, self.calls
+        exchanges, changes = world.log.exchanges, world.changes
+        stale = self.stale_seconds > 0
+        sentences = find_inconsistencies(world.entries, exchanges, changes, self.calls, stale=stale)
+        options = parse_misbehaviour(world.misbehaviour)
+        evidence = Evidence(
+            self.existing,
+            changes,
+            exchanges,
+            world.others,
+            world.clock.start,
+            options.stale_reads,
         )
-        report = "\n".join(sentences)
-        assert not report, report
+        broken = find_broken_promises(self.promises, evidence)
+        report = "\n".join([*sentences, *broken])
+        assert not report, f"{world.misbehaviour} {self.promises}\n{report}"
 
 
 def plan_id_of(token: str) -> str:

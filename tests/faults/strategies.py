@@ -6,6 +6,7 @@ import httpx
 from hypothesis import strategies as st
 
 from tests.faults.faults import (
+    BusyWhileOthersChange,
     ClockJump,
     ConnectionRefused,
     ConnectionReset,
@@ -13,6 +14,8 @@ from tests.faults.faults import (
     ErrorStatus,
     Fault,
     NoAnswer,
+    OthersAction,
+    OthersChange,
     SentTwice,
     TruncatedBody,
     WrongBody,
@@ -72,7 +75,20 @@ _AFTER_THE_EFFECT = [
     *(ErrorStatus(status, "before") for status in (408, 500, 502, 503, 504)),
     *(ErrorStatus(status, "late", 10) for status in (500, 502, 503, 504)),
 ]
-READ_FAULTS = [*[NO_FAULT] * 14, *_HARMLESS, *_NOT_SENT, *_BUSY, *_LOST, *_GARBLED]
+OTHERS_ACTIONS: list[OthersAction] = [
+    "delete a sibling",
+    "delete the target",
+    "protect the target",
+    "take the name",
+]
+_OTHERS = [OthersChange(action) for action in OTHERS_ACTIONS]
+_BUSY_WHILE_OTHERS_CHANGE = [
+    BusyWhileOthersChange(action, retry_after)
+    for action in OTHERS_ACTIONS
+    for retry_after in ("", "2")
+]
+LOOKUP_FAULTS = [*[NO_FAULT] * 14, *_HARMLESS, *_NOT_SENT, *_BUSY, *_LOST, *_GARBLED]
+READ_FAULTS = [*LOOKUP_FAULTS, *_OTHERS]
 WRITE_FAULTS = [
     *[NO_FAULT] * 20,
     *_HARMLESS,
@@ -82,6 +98,8 @@ WRITE_FAULTS = [
     *_GARBLED,
     *_AFTER_THE_EFFECT,
     *[SentTwice()] * 2,
+    *_OTHERS,
+    *_BUSY_WHILE_OTHERS_CHANGE,
 ]
 _OUTAGE_FAULTS = [*_NOT_SENT, *_BUSY, *_LOST, *_GARBLED]
 
@@ -117,5 +135,7 @@ CALL_FAULTS = st.builds(
     CallFaults,
     _SELDOM.flatmap(lambda outage: _OUTAGES if outage else _mostly_empty_lists_of(READ_FAULTS, 3)),
     _SELDOM.flatmap(lambda outage: _OUTAGES if outage else _lists_of(WRITE_FAULTS, 2)),
-    _SELDOM.flatmap(lambda outage: _OUTAGES if outage else _mostly_empty_lists_of(READ_FAULTS, 4)),
+    _SELDOM.flatmap(
+        lambda outage: _OUTAGES if outage else _mostly_empty_lists_of(LOOKUP_FAULTS, 4)
+    ),
 )

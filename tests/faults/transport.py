@@ -14,7 +14,7 @@ import anyio
 import httpx
 
 from tests.faults.clocks import FaultTime
-from tests.faults.faults import Fault
+from tests.faults.faults import Fault, OthersAction
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
 
@@ -50,9 +50,16 @@ class FaultPlan:
 
 @dataclass(frozen=True)
 class Delivery:
-    """One request that the cloud received: when, and the status of its answer."""
+    """One request that the cloud received: when, and the status of its answer.
+
+    Attributes:
+        tick: the tick after it was executed.
+        time: seconds of the monotonic clock.
+        status: the status of the answer.
+    """
 
     tick: int
+    time: float
     status: int
 
     @property
@@ -98,6 +105,10 @@ async def do_nothing(_: Exchange) -> None:
     """The default hook."""
 
 
+def change_nothing(_action: OthersAction, _exchange: Exchange) -> None:
+    """The default hook for changes by others."""
+
+
 @dataclass
 class ExchangeLog:
     """All exchanges of all servers, in order.
@@ -105,6 +116,8 @@ class ExchangeLog:
     Attributes:
         delayed: requests that the cloud receives later, and when.
         on_request: awaited with every exchange before it leaves its server.
+        max_late_seconds: the time after which the effect of a broken request shows at the latest.
+        on_others: lets someone else change what an exchange is about.
     """
 
     exchanges: list[Exchange] = field(default_factory=list[Exchange])
@@ -114,6 +127,8 @@ class ExchangeLog:
     ticks: Iterator[int] = field(default_factory=itertools.count)
     delivering: anyio.Lock = field(default_factory=anyio.Lock)
     on_request: Callable[[Exchange], Awaitable[None]] = do_nothing
+    max_late_seconds: float = float("inf")
+    on_others: Callable[[OthersAction, Exchange], None] = change_nothing
 
     @property
     def writes(self) -> list[Exchange]:
@@ -164,7 +179,12 @@ class FaultTransport(httpx.AsyncBaseTransport):
         exchange.answered = fault.answer_intact
         return answer
 
+    def let_others(self, action: OthersAction, exchange: Exchange) -> None:
+        self._log.on_others(action, exchange)
+
     def delay(self, request: "_InFlight", seconds: float) -> None:
+        if not request.fault.may_complete_later:
+            seconds = min(seconds, self._log.max_late_seconds)
         self._log.delayed.append((self.time.monotonic() + seconds, request))
 
     async def deliver(self, request: httpx.Request, exchange: Exchange) -> httpx.Response:
@@ -174,7 +194,8 @@ class FaultTransport(httpx.AsyncBaseTransport):
         with anyio.CancelScope(shield=True):  # the cloud ignores a cancelled caller
             exchange.answer = await self._inner.handle_async_request(copy)
         status = exchange.answer.status_code
-        exchange.deliveries.append(Delivery(next(self._log.ticks), status))
+        delivery = Delivery(next(self._log.ticks), self.time.monotonic(), status)
+        exchange.deliveries.append(delivery)
         return exchange.answer
 
     def _record(self, request: httpx.Request, fault: Fault) -> Exchange:
@@ -201,6 +222,10 @@ class _InFlight:
     _exchange: Exchange
 
     @property
+    def fault(self) -> Fault:
+        return self._exchange.fault
+
+    @property
     def timeout(self) -> float:
         limits = cast("dict[str, float | None]", self.http_request.extensions.get("timeout", {}))
         return limits.get("read") or DEFAULT_TIMEOUT_SECONDS
@@ -214,6 +239,9 @@ class _InFlight:
 
     def deliver_after(self, seconds: float) -> None:
         self._transport.delay(self, seconds)
+
+    def let_others(self, action: OthersAction) -> None:
+        self._transport.let_others(action, self._exchange)
 
 
 def _name_in(request: httpx.Request) -> str:

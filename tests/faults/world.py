@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 from mcp import Client
 
 from snapshot_mcp.cloud.connection import Connection
@@ -18,11 +19,15 @@ from snapshot_mcp.mcp_server.app import (
     create_server,
     embedded_transport,
 )
-from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE, Settings
+from snapshot_mcp.sandbox.app import create_app
+from snapshot_mcp.sandbox.misbehaving_cloud import MisbehavingCloud
+from snapshot_mcp.sandbox.misbehaviour import parse_misbehaviour
+from snapshot_mcp.settings.environment import CLOUD_FILE, EMBEDDED_API_KEY, LEDGER_FILE, Settings
 from tests.faults.change_log import (
     ENDS,
     Change,
     LedgerEntry,
+    RequestedWrite,
     install_triggers,
     open_attempts,
     parse_write,
@@ -30,6 +35,8 @@ from tests.faults.change_log import (
     read_ledger,
 )
 from tests.faults.clocks import SkewedClock
+from tests.faults.faults import Kill, OthersAction
+from tests.faults.others import OthersDid, change_cloud
 from tests.faults.transport import Exchange, ExchangeLog, FaultPlan, FaultTransport, do_nothing
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
@@ -46,6 +53,10 @@ class FaultyWorld:
         on_request: awaited with every request that is about to leave.
         servers: number of servers started so far.
         owners: the ledger's id of each server, as soon as it is known.
+        misbehaviour: how the cloud fails on purpose.
+        policy: text of the operator's policy; empty for none.
+        others: the changes by someone else.
+        current_write: what others change during a read; None to change nothing.
     """
 
     folder: Path
@@ -55,10 +66,52 @@ class FaultyWorld:
     on_request: Callable[[Exchange], Awaitable[None]] = do_nothing
     servers: int = 0
     owners: dict[int, str] = field(default_factory=dict[int, str])
+    misbehaviour: str = ""
+    policy: str = ""
+    others: list[OthersDid] = field(default_factory=list[OthersDid])
+    current_write: RequestedWrite | None = None
 
     def __post_init__(self) -> None:
         self.settings = Settings(data_dir=self.folder)
         self.log.on_request = self._link_attempts
+        self.log.on_others = self._let_others
+        self.misbehave(self.misbehaviour)
+        self.set_policy(self.policy)
+
+    def misbehave(self, options: str) -> None:
+        """Let the cloud misbehave from now on, for servers that start after this."""
+        self.misbehaviour = options
+        self._misbehaving = MisbehavingCloud(parse_misbehaviour(options), self.clock.cloud)
+
+    def set_policy(self, text: str) -> None:
+        """Give the servers that start after this a policy."""
+        self.policy = text
+        path = self.folder / "policy.toml"
+        path.write_text(text, encoding="utf-8")
+        self.settings = self.settings.model_copy(update={"policy": path if text else None})
+
+    def let_others(self, action: OthersAction, write: RequestedWrite) -> None:
+        """Let someone else change what a write is about."""
+        database = self.folder / CLOUD_FILE
+        for change_id in change_cloud(database, action, write):
+            did = OthersDid(next(self.log.ticks), self.clock.monotonic(), change_id)
+            self.others.append(did)
+
+    def _let_others(self, action: OthersAction, exchange: Exchange) -> None:
+        write = self.current_write
+        if exchange.writing:
+            write = parse_write(exchange.method, exchange.path, exchange.name)
+        if write is not None:
+            self.let_others(action, write)
+
+    def _cloud_transport(self) -> httpx.AsyncBaseTransport:
+        app = create_app(
+            database=self.folder / CLOUD_FILE,
+            api_key=EMBEDDED_API_KEY,
+            now=self.clock.cloud_now,
+            misbehaving=self._misbehaving if self.misbehaviour else None,
+        )
+        return httpx.ASGITransport(app, raise_app_exceptions=False)
 
     @asynccontextmanager
     async def server(self) -> AsyncGenerator[McpServer]:
@@ -66,7 +119,7 @@ class FaultyWorld:
         number, self.servers = self.servers, self.servers + 1
 
         def connect(settings: Settings, _: Clock) -> Connection:
-            cloud = embedded_transport(settings, self.clock.cloud)
+            cloud = self._cloud_transport()
             transport = FaultTransport(cloud, self.plan, self.log, self.clock.fault_time, number)
             return connection_over(transport, settings)
 
@@ -88,7 +141,7 @@ class FaultyWorld:
 
     @property
     def changes(self) -> list[Change]:
-        """The changes in the cloud."""
+        """The changes in the cloud, also by others."""
         return read_changes(self.folder / CLOUD_FILE)
 
     @property
@@ -105,6 +158,16 @@ class FaultyWorld:
         """Return the problems that the ledger finds in its own rows."""
         return await open_sqlite_ledger(self.folder / LEDGER_FILE, self.clock.now).verify()
 
+    @property
+    def killed_attempts(self) -> set[str]:
+        """The attempts whose server was killed; a later server records how they ended."""
+        return {
+            attempt
+            for exchange in self.log.exchanges
+            if isinstance(exchange.fault, Kill)
+            for attempt in exchange.attempts
+        }
+
     async def wait_until_settled(self) -> None:
         """Wait until every attempt that was sent has an end, even if its caller was cancelled."""
         with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
@@ -112,6 +175,7 @@ class FaultyWorld:
                 for _ in range(20):
                     await anyio.lowlevel.checkpoint()
                 sent = {entry.attempt for entry in self.entries if entry.event == "sent"}
+                sent -= self.killed_attempts
                 ended = {entry.attempt for entry in self.entries if entry.event in ENDS}
                 if sent <= ended:
                     return

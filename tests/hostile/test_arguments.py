@@ -22,6 +22,7 @@ from mcp import Client
 from mcp_types import CallToolResult, Tool
 
 from snapshot_mcp.core.sanitize import is_sanitized
+from snapshot_mcp.mcp_server.context import EMBEDDED_NOTE
 from snapshot_mcp.mcp_server.tools.arguments import parse_time
 from snapshot_mcp.models.cloud import MAX_ID
 from snapshot_mcp.rules.retention_policy import parse_span
@@ -72,8 +73,6 @@ def _is_invalid_zone(value: Any) -> bool:  # noqa: ANN401 - as above
 BEYOND_SCHEMA: Mapping[str, Callable[[Any], bool]] = {
     # Some clients reject a maximum that no float can hold.
     "is larger than any id": lambda value: value > MAX_ID,
-    # A schema accepts 3.0 as an integer; an id is never a float.
-    "must be a whole number": lambda value: isinstance(value, float),
     "must not contain line breaks, control or invisible characters, or spaces at its ends": (
         lambda value: not is_sanitized(unicodedata.normalize("NFC", value))
     ),
@@ -166,7 +165,7 @@ def decode_lists(arguments: Arguments, tool: Tool) -> Arguments:
 def call_and_check(tester: ToolTester, tool: Tool, arguments: Arguments) -> str:
     """Call the tool and compare the result with its definition; return a label for the outcome."""
     result, sent = tester.call(tool.name, arguments)
-    text = result_text(result)
+    text = result_text(result).removesuffix("\n" + EMBEDDED_NOTE)
     arguments = decode_lists(arguments, tool)
     if not fits(arguments, tool.input_schema):
         assert result.is_error, arguments

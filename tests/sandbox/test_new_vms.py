@@ -31,9 +31,9 @@ async def test_vms_are_created_from_an_image(cloud: Cloud) -> None:
 @pytest.mark.parametrize(
     ("change", "status", "text"),
     [
-        ({"environment_name": "none"}, 400, "Environment none does not exist"),
-        ({"environment_name": "ml-us"}, 400, "Image golden-training-2404 does not exist"),
-        ({"flavor_name": "none"}, 400, "Flavor none does not exist"),
+        ({"environment_name": "none"}, 404, "Environment none does not exist"),
+        ({"environment_name": "ml-us"}, 404, "Image golden-training-2404 does not exist"),
+        ({"flavor_name": "none"}, 404, "Flavor none does not exist"),
         ({"count": 0}, 400, "count must be a number from 1 to 20."),
         ({"count": 2, "name": "n" * 49}, 400, "name must have at most 50 characters."),
         ({"colour": "red"}, 400, "colour: Unknown field."),
@@ -52,7 +52,7 @@ async def test_a_vm_is_resized(cloud: Cloud) -> None:
     path = f"/core/virtual-machines/{NOTEBOOK}/resize"
     await cloud.post(path, {"flavor_name": "n3-A100x1"})
     assert (await cloud.vm(NOTEBOOK))["flavor"]["name"] == "n3-A100x1"
-    await cloud.post(path, {"flavor_name": "none"}, 400)
+    await cloud.post(path, {"flavor_name": "none"}, 404)
 
 
 async def test_enhanced_metrics_are_enabled(cloud: Cloud) -> None:
@@ -98,7 +98,7 @@ async def test_environments_are_created_renamed_and_deleted(cloud: Cloud) -> Non
     created = body["environment"]["id"]
     assert (await cloud.get(f"/core/environments/{created}"))["environment"]["region"] == "US-1"
     await cloud.post("/core/environments", {"name": "staging", "region": "US-1"}, 409)
-    await cloud.post("/core/environments", {"name": "other", "region": "MARS-1"}, 400)
+    await cloud.post("/core/environments", {"name": "other", "region": "MARS-1"}, 404)
     await cloud.request("DELETE", f"/core/environments/{created}")
     await cloud.get(f"/core/environments/{created}", 404)
 

@@ -159,6 +159,7 @@ BODIES: dict[str, Json] = {
         "remote_ip_prefix": "198.51.100.0/24",
     },
     "create_environment": {"name": "platform", "region": "US-1"},
+    "create_vms": NEW_VM,
     "update_environment": {"name": "a"},
 }
 
@@ -168,8 +169,8 @@ def request_with_error(operation_id: str, path: str, status: int, unready: int) 
     special: dict[tuple[str, int], tuple[str, Json]] = {
         ("delete_snapshot", 409): (f"/core/snapshots/{unready}", {}),
         ("create_vms", 409): ("/core/virtual-machines", NEW_VM),
-        ("create_vms", 400): ("/core/virtual-machines", NEW_VM | {"image_name": "none"}),
-        ("create_environment", 400): ("/core/environments", {"name": "a", "region": "MARS-1"}),
+        ("create_vms", 404): ("/core/virtual-machines", NEW_VM | {"image_name": "none"}),
+        ("create_environment", 404): ("/core/environments", {"name": "a", "region": "MARS-1"}),
         ("create_environment", 409): ("/core/environments", BODIES["create_environment"]),
         ("update_environment", 409): ("/core/environments/51", {"name": "platform"}),
         ("delete_vm", 409): (f"/core/virtual-machines/{DELETED_VM}", {}),
@@ -189,6 +190,8 @@ def request_with_error(operation_id: str, path: str, status: int, unready: int) 
     }
     if (operation_id, status) in special:
         return special[operation_id, status]
+    if status == 400 and "{" not in path and operation_id in BODIES:
+        return path, {}
     bad = path.replace("{id}", "x").replace("{name}", "%20") + "?page=0&search=a"
     unknown = path.replace("{id}", "1").replace("{kind}", "snapshot")
     return (bad if status == 400 else unknown), BODIES.get(operation_id, {})

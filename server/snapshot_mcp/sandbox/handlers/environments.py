@@ -45,7 +45,7 @@ def create_environment(context: HandlerContext, request: ApiRequest) -> HandlerR
     name, region_name = fields.name(), fields.text("region")
     regions = {region["name"]: region for region in context.session.catalogue_items("region")}
     if region_name not in regions:
-        raise bad_request_error(f"Region {region_name} does not exist")
+        raise not_found_error(f"Region {region_name} does not exist")
     check_name_free(context, "environment", name)
     body: Json = {
         "id": 1 + max(item["id"] for item in context.session.catalogue_items("environment")),

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from snapshot_mcp.sandbox import catalogue, events, lifecycle, serializers
 from snapshot_mcp.sandbox.entities import Json, Vm, VmConfig
-from snapshot_mcp.sandbox.errors import bad_request_error
+from snapshot_mcp.sandbox.errors import bad_request_error, not_found_error
 from snapshot_mcp.sandbox.handlers.context import (
     HandlerContext,
     HandlerResult,
@@ -84,7 +84,7 @@ def _find(context: HandlerContext, kind: str, name: str, region: str | None) -> 
     for item in items:
         if item["name"] == name and region in (None, item.get("region_name")):
             return item
-    raise bad_request_error(f"{kind.capitalize()} {name} does not exist")
+    raise not_found_error(f"{kind.capitalize()} {name} does not exist")
 
 
 def _keypair(environment: Json, name: str) -> Json:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from snapshot_mcp.sandbox import catalogue, serializers
 from snapshot_mcp.sandbox.entities import Json, Vm
-from snapshot_mcp.sandbox.errors import bad_request_error, not_found_error
+from snapshot_mcp.sandbox.errors import not_found_error
 from snapshot_mcp.sandbox.handlers.context import (
     HandlerContext,
     HandlerResult,
@@ -136,10 +136,10 @@ def require_flavor(name: str, region: str) -> Json:
     """Return a flavor.
 
     Raises:
-        ApiError: 400 if there is no such flavor.
+        ApiError: 404 if there is no such flavor.
     """
     if name not in catalogue.FLAVORS:
-        raise bad_request_error(f"Flavor {name} does not exist")
+        raise not_found_error(f"Flavor {name} does not exist")
     return catalogue.flavor(name, region)
 
 

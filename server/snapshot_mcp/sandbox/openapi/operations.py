@@ -134,7 +134,7 @@ OPERATIONS = {
     ),
     "create_vms": Operation(
         bodies.VmsCreated,
-        (400, 401, 409, 500),
+        (400, 401, 404, 409, 500),
         request_body=bodies.CreateVms,
         id_link=("/instances/0/id", _VM_OPERATIONS),
     ),
@@ -185,7 +185,7 @@ OPERATIONS = {
     ),
     "create_environment": Operation(
         bodies.EnvironmentRead,
-        (400, 401, 409, 500),
+        (400, 401, 404, 409, 500),
         request_body=bodies.CreateEnvironment,
         id_link=("/environment/id", _ENVIRONMENT_OPERATIONS),
     ),
