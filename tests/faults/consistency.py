@@ -193,7 +193,9 @@ def _check_answer(call: ToolCall, case: AttemptHistory | None) -> Iterator[str]:
     if call.outcome in HAPPENED:
         if call.affected_id not in [change.number for change in case.effects]:
             yield f"It did not happen, or not with that id. {answer}"
-        if case.end != "done":
+        is_refused = call.outcome == "pending" and call.tool == "delete_snapshot"
+        if case.end != "done" and not (is_refused and case.end == "unknown"):
+            # Refused because an earlier deletion, perhaps of the same request, is in progress.
             yield f"The ledger says {case.end!r}. {answer}"
     if call.outcome == "unknown" and case.end != "unknown":
         yield f"The ledger says {case.end!r}. {answer}"
