@@ -37,6 +37,7 @@ from snapshot_mcp.mcp_server.app import (
     create_server,
     embedded_transport,
 )
+from snapshot_mcp.mcp_server.context import EMBEDDED_NOTE
 from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE, Settings
 from tests.markers import ERAS, add_derived_markers
 from tests.scale import register_profiles
@@ -306,12 +307,12 @@ async def call_tool(client: Client, tool: str, /, **arguments: object) -> dict[s
 
 
 async def call_tool_error(client: Client, tool: str, /, **arguments: object) -> str:
-    """Call a tool that must fail; return the text of the error."""
+    """Call a tool that must fail; return the text of the error, without the note on the cloud."""
     result = await client.call_tool(tool, dict(arguments))
     assert result.is_error, result_text(result)
     content = cast("dict[str, Any]", result.structured_content or {})
-    assert content.keys() <= {"retry_after"}
-    return result_text(result)
+    assert content.keys() <= {"retry_after", "embedded_cloud"}
+    return result_text(result).removesuffix("\n" + EMBEDDED_NOTE)
 
 
 def count_tokens(text: str) -> int:

@@ -15,11 +15,14 @@ from typing import cast
 import anyio
 from mcp import Client
 from mcp_types import CallToolResult, ElicitRequestFormParams, ElicitResult, TextContent
+from pydantic import SecretStr
 
 from docs.generators.reference import describe_effect, settings_table
-from snapshot_mcp.mcp_server.app import create_server
+from snapshot_mcp.cloud.connection import Connection
+from snapshot_mcp.core.clock import Clock
+from snapshot_mcp.mcp_server.app import connection_over, create_server, embedded_transport
 from snapshot_mcp.mcp_server.tools.toolsets import TOOLS
-from snapshot_mcp.settings.environment import Settings
+from snapshot_mcp.settings.environment import EMBEDDED_API_KEY, Settings
 
 README = Path(__file__).parents[2] / "README.md"
 MAIN_SETTINGS = (
@@ -105,7 +108,10 @@ async def conversation() -> str:
         return ElicitResult(action="accept", content={"words": _SNAPSHOT_NAME})
 
     with tempfile.TemporaryDirectory() as folder:
-        server = create_server(Settings(data_dir=Path(folder)))
+        # With a key, as for a real account: the answers do not name the embedded cloud.
+        key = SecretStr(EMBEDDED_API_KEY)
+        settings = Settings(data_dir=Path(folder), api_key=key)
+        server = create_server(settings, connect=_connect_embedded_cloud)
         async with Client(server, elicitation_callback=answer_form) as client:
             target = {"snapshot_id": _SNAPSHOT_ID}
             planned = await client.call_tool("delete_snapshot", target)
@@ -127,6 +133,10 @@ async def conversation() -> str:
         *_spoken("Server", _text(deleted)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _connect_embedded_cloud(settings: Settings, clock: Clock) -> Connection:
+    return connection_over(embedded_transport(settings, clock), settings)
 
 
 def _spoken(speaker: str, text: str) -> Iterator[str]:

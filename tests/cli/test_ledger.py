@@ -58,3 +58,42 @@ def test_an_altered_row_is_reported_with_exit_code_1(ledger: Ledger, tmp_path: P
     verified = ledger("verify")
     assert verified.returncode == 1
     assert "intact" not in verified.stdout
+
+
+def test_a_removed_ledger_is_reported_until_the_operator_acknowledges_it(
+    ledger: Ledger, command: Command, tmp_path: Path
+) -> None:
+    env = environment(tmp_path)
+    for file in tmp_path.glob(f"{LEDGER_FILE}*"):
+        file.unlink()
+    verified = ledger("verify")
+    assert verified.returncode == 1
+    assert "The ledger is missing or was emptied" in verified.stdout
+    doctor = command("doctor", "--json", env=env)
+    assert doctor.returncode == 1
+    assert "missing or was emptied" in doctor.stdout
+    plan = ("call", "delete_snapshot", "snapshot_id=1730")
+    refused = command(*plan, env=env)
+    assert refused.returncode == 1
+    assert "snapshot-mcp ledger acknowledge" in refused.stderr
+    assert ledger("verify").returncode == 1
+    acknowledged = ledger("acknowledge")
+    assert acknowledged.returncode == 0
+    assert "Earlier plans stay invalid" in acknowledged.stdout
+    assert "Nothing is missing" in ledger("acknowledge").stdout
+    assert command(*plan, env=env).returncode == 3
+    verified = ledger("verify")
+    assert verified.returncode == 0
+    assert "A loss of rows was acknowledged at" in verified.stdout
+    assert "rows were lost before" in command("doctor", env=env).stdout
+
+
+def test_a_ledger_that_does_not_exist_yet_is_not_called_intact(
+    command: Command, tmp_path: Path
+) -> None:
+    env = environment(tmp_path / "new")
+    for _ in range(2):
+        verified = command("ledger", "verify", env=env)
+        assert (verified.returncode, verified.stderr) == (0, "")
+        assert verified.stdout == "There is no ledger yet: the first change creates it.\n"
+        command("call", "list_snapshots", env=env)

@@ -13,12 +13,14 @@ import pytest
 
 from snapshot_mcp.cli.exit_codes import BAD_SETTINGS
 from snapshot_mcp.cli.parser import parse
+from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.settings.environment import read_settings
 from snapshot_mcp.settings.reference import SETTINGS
 from snapshot_mcp.transports.http.monitoring import HEALTH_PATH
 from snapshot_mcp.transports.http.scopes import SCOPE_OF_TOOL, SCOPES
 from snapshot_mcp.transports.http.settings import (
     HttpSettings,
+    check_embedded_cloud,
     check_exposure,
     read_http_settings,
 )
@@ -43,6 +45,7 @@ def assert_starts(words: Sequence[str], environment: Mapping[str, str]) -> HttpS
     arguments = parse(words)
     assert (arguments.command, arguments.transport) == ("serve", "http")
     settings, service = read_settings(environment), read_http_settings(environment)
+    check_embedded_cloud(settings)
     assert not settings.embedded
     # A replica without a data folder must keep its state in the database.
     shared = settings.database_url is not None and settings.signing_key is not None
@@ -73,6 +76,19 @@ def test_every_setting_and_scope_on_the_page_exists() -> None:
     for scope, tools in rows.items():
         documented = set(re.findall(r"`(\w+)`", tools))
         assert documented == {tool for tool, needed in SCOPE_OF_TOOL.items() if needed == scope}
+
+
+@pytest.mark.parametrize("request_line", ["", "SNAPSHOT_MCP_CLOUD=embedded\n"])
+def test_the_environment_file_starts_no_service_until_it_is_filled_in(request_line: str) -> None:
+    lines = text("environment") + request_line
+    values = dict(line.split("=", 1) for line in lines.splitlines() if line and line[0] != "#")
+    assert values["SNAPSHOT_MCP_API_KEY"] == ""
+    settings = read_settings(values)
+    if request_line:
+        check_embedded_cloud(settings)
+        return
+    with pytest.raises(ConfigurationError, match="SNAPSHOT_MCP_API_KEY is empty"):
+        check_embedded_cloud(settings)
 
 
 def test_the_systemd_unit_starts_the_service() -> None:

@@ -32,6 +32,7 @@ from mcp import Client
 from mcp.client.session import ElicitationFnT
 from mcp_types import ElicitRequestFormParams, ElicitResult
 
+from snapshot_mcp.mcp_server.context import EMBEDDED_NOTE
 from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE
 from tests.conftest import ERAS, World, call_tool, result_text
 from tests.hostile.agent import COMMIT_TOOLS, Agent, OfferedPlan
@@ -365,7 +366,8 @@ def approval_for_call(call: Call) -> Approval:
 
 def approval_for_question(question: str) -> Approval | None:
     """Return the write that a question describes; None if it is ambiguous."""
-    first, action, *_ = question.split("\n")
+    first, cloud, action, *_ = question.split("\n")
+    assert cloud == EMBEDDED_NOTE
     if first != "An assistant asks for your consent.":
         return None
     if found := _DELETION.fullmatch(action):

@@ -69,7 +69,7 @@ async def test_confirmation_in_the_panel_counts_as_human_consent(
 ) -> None:
     plan, commit = await make_plan(client, tool)
     assert "The panel shows this plan" in plan["next_step"]
-    (result,) = (await call_tool(client, "commit_from_panel", **commit)).values()
+    result, _ = (await call_tool(client, "commit_from_panel", **commit)).values()
     assert result["outcome"] in ("deleted", "pending", "restored", "applied")
     sent = [row for row in await world.ledger() if row.event == "sent" and row.tool == tool]
     assert [row.evidence for row in sent] == ["panel"]

@@ -114,10 +114,41 @@ async def test_removed_last_rows_are_found_also_after_new_rows(shared: SharedDat
     for event in ("planned", "sent", "done"):
         await ledger.record(event, ATTEMPT)
     shared.tamper("DELETE FROM attempts WHERE id > 1")
-    await ledger.record("planned", ATTEMPT)
+    with pytest.raises(RefusedError, match="lost its last rows"):
+        await shared.ledger().record("planned", ATTEMPT)
+    await ledger.record("refused", ATTEMPT)
     assert await ledger.verify() == [
         "Row 4: row 2 is expected here; rows were removed or renumbered."
     ]
+    # This process has seen row 3, and the others cannot know.
+    with pytest.raises(RefusedError, match="lost its last rows"):
+        await ledger.record("planned", ATTEMPT)
+    await shared.ledger().acknowledge_loss("row 2 is missing")
+    await ledger.record("planned", ATTEMPT)
+
+
+async def test_a_plan_is_void_after_its_ledger_was_restored(shared: SharedDatabase) -> None:
+    ledger, plan = shared.ledger(), ATTEMPT._replace(plan=ATTEMPT.id)
+    await ledger.record("planned", ATTEMPT)
+    await ledger.check_plan(ATTEMPT.id)
+    rows = await ledger.rows()
+    await ledger.record("sent", plan)
+    with psycopg.connect(shared.url) as connection:  # as pg_restore does with a backup
+        connection.execute("SET search_path TO snapshot_mcp")
+        connection.execute("CREATE TABLE backup (LIKE attempts INCLUDING ALL)")
+        connection.execute("INSERT INTO backup SELECT * FROM attempts WHERE id = 1")
+        connection.execute("DROP TABLE attempts")
+        connection.execute("ALTER TABLE backup RENAME TO attempts")
+        connection.execute("ALTER TABLE counter DISABLE TRIGGER ALL")
+        connection.execute("UPDATE counter SET last = 1")
+    other = shared.ledger()
+    assert await other.rows() == rows
+    for use in (other.check_plan(ATTEMPT.id), other.record("sent", plan)):
+        with pytest.raises(RefusedError, match="record of this plan is missing"):
+            await use
+    for use in (ledger.check_plan(ATTEMPT.id), ledger.record("sent", plan)):
+        with pytest.raises(RefusedError, match="lost its last rows"):
+            await use
 
 
 async def test_verifying_creates_nothing_in_an_empty_database(shared: SharedDatabase) -> None:

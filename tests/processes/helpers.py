@@ -33,6 +33,7 @@ EMBEDDED_NOTE = (
     "snapshot-mcp: there is no API key, so the embedded cloud is used."
     " Set SNAPSHOT_MCP_API_KEY to use the real cloud."
 )
+REQUESTED_NOTE = "snapshot-mcp: SNAPSHOT_MCP_CLOUD requests it, so the embedded cloud is used."
 KEY = "k3y-0d5e8f6a-not-for-eyes"
 LEGACY_VERSION = "2025-11-25"
 Message = dict[str, Any]
@@ -233,7 +234,7 @@ def error_text(response: Message) -> str:
     """Return the text of a response that is an error of the tool."""
     result = response["result"]
     assert result.get("isError") is True, result
-    assert result.get("structuredContent", {}).keys() <= {"retry_after"}
+    assert result.get("structuredContent", {}).keys() <= {"retry_after", "embedded_cloud"}
     return "\n".join(part["text"] for part in result["content"])
 
 

@@ -71,7 +71,12 @@ class HttpServer:
 
 @contextmanager
 def http_server(folder: Path, port: int, *options: str, **settings: str) -> Generator[HttpServer]:
-    """Start a server over HTTP, wait until it responds, and kill it at the end."""
+    """Start a server over HTTP, wait until it responds, and kill it at the end.
+
+    Without an API key in `settings`, it serves the embedded cloud.
+    """
+    if "SNAPSHOT_MCP_API_KEY" not in settings:
+        settings["SNAPSHOT_MCP_CLOUD"] = "embedded"
     arguments = ["serve", "--transport", "http", "--port", str(port), *options]
     with (
         tempfile.TemporaryFile() as output,

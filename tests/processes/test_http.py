@@ -14,8 +14,8 @@ from snapshot_mcp import __version__
 from tests.conftest import ERAS, call_tool
 from tests.processes.conftest import Command
 from tests.processes.helpers import (
-    EMBEDDED_NOTE,
     KEY,
+    REQUESTED_NOTE,
     TOOLS,
     environment,
     free_port,
@@ -41,6 +41,42 @@ def startup_error(command: Command, folder: Path, *arguments: str) -> str:
     return completed.stderr
 
 
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({}, "There is no API key"),
+        ({"SNAPSHOT_MCP_API_KEY": ""}, "SNAPSHOT_MCP_API_KEY is empty"),
+        ({"SNAPSHOT_MCP_API_KEY": " "}, "SNAPSHOT_MCP_API_KEY is empty"),
+        ({"HYPERSTACK_API_KEY": ""}, "HYPERSTACK_API_KEY is empty"),
+        ({"SNAPSHOT_MCP_BEARER_TOKEN": "t" * 32}, "There is no API key"),
+        ({"SNAPSHOT_MCP_CLOUD": ""}, "There is no API key"),
+    ],
+    ids=str,
+)
+def test_a_service_without_a_key_does_not_start(
+    command: Command, tmp_path: Path, settings: dict[str, str], reason: str
+) -> None:
+    env = environment(tmp_path, **settings)
+    completed = command("serve", "--transport", "http", "--port", "0", env=env)
+    assert (completed.returncode, completed.stdout) == (2, "")
+    assert completed.stderr == (
+        f"snapshot-mcp: {reason}, and a service uses the embedded cloud only on request."
+        " Set SNAPSHOT_MCP_API_KEY, or set SNAPSHOT_MCP_CLOUD=embedded to serve the embedded"
+        " cloud, which changes nothing in a real account.\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_and_a_request_for_the_embedded_cloud_do_not_start_a_service(
+    command: Command, tmp_path: Path
+) -> None:
+    env = environment(tmp_path, SNAPSHOT_MCP_API_KEY=KEY, SNAPSHOT_MCP_CLOUD="embedded")
+    completed = command("serve", "--transport", "http", "--port", "0", env=env)
+    assert (completed.returncode, completed.stdout) == (2, "")
+    assert "SNAPSHOT_MCP_API_KEY is set, but SNAPSHOT_MCP_CLOUD" in completed.stderr
+    assert KEY not in completed.stderr
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[HttpServer]:
     """Start one server for the tests that do not end it."""
@@ -48,7 +84,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[HttpServer]:
     with http_server(folder, free_port()) as server:
         assert list(folder.iterdir()) == []
         yield server
-        assert server.output.count(EMBEDDED_NOTE) == 1
+        assert server.output.count(REQUESTED_NOTE) == 1
         assert not any("Traceback" in line for line in server.output)
 
 

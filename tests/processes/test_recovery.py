@@ -180,12 +180,17 @@ def test_a_write_in_flight_is_settled_after_its_process_ends_not_after_a_lost_se
         assert events == ["planned", "sent", "done"]
 
 
-def test_a_missing_ledger_is_shown_and_verified_as_empty(command: Command, tmp_path: Path) -> None:
+def test_a_ledger_that_does_not_exist_yet_is_shown_as_empty(
+    command: Command, tmp_path: Path
+) -> None:
     env = environment(tmp_path / "nothing")
     shown = command("ledger", env=env)
     assert (shown.returncode, shown.stdout, shown.stderr) == (0, "", "")
     verified = command("ledger", "verify", env=env)
-    assert (verified.returncode, verified.stdout) == (0, "The ledger is intact.\n")
+    assert (verified.returncode, verified.stdout) == (
+        0,
+        "There is no ledger yet: the first change creates it.\n",
+    )
 
 
 def test_the_ledger_is_shown_on_a_console_without_utf_8(tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from snapshot_mcp.consent.signing_key import KEY_FILE, build_key_loader
+from snapshot_mcp.consent.signing_key import build_key_loader
 from snapshot_mcp.core.errors import ConfigurationError
-from snapshot_mcp.settings.environment import read_settings
+from snapshot_mcp.settings.environment import KEY_FILE, read_settings
 from snapshot_mcp.transports.http.scopes import DELETE, READ, SCOPES
 from snapshot_mcp.transports.http.settings import (
     DEFAULT_REQUESTS_PER_MINUTE,

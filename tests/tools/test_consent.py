@@ -8,7 +8,7 @@ import jwt
 import pytest
 from mcp import Client
 
-from snapshot_mcp.consent.signing_key import KEY_FILE
+from snapshot_mcp.settings.environment import KEY_FILE
 from tests.conftest import World, call_tool, call_tool_error, call_tool_with_text
 from tests.tools.helpers import PLANNED_TOOLS, make_plan, plan_arguments, ready_snapshot
 

@@ -60,7 +60,8 @@ def _call_and_print(
     settings: Settings, arguments: argparse.Namespace, terminal: Terminal, interrupts: Interrupts
 ) -> int:
     if settings.embedded:
-        terminal.say("There is no API key, so the embedded cloud is used.")
+        reason = settings.embedded_reason
+        terminal.say(f"{reason[0].upper()}{reason[1:]}, so the embedded cloud is used.")
     if settings.embedded_misbehaviour:
         terminal.say(f"It misbehaves on purpose: {settings.embedded_misbehaviour}")
     failures: list[ConfigurationError] = []
@@ -101,11 +102,11 @@ async def _call(
     async with client:
         values = parse_arguments(await _input_schema(client, tool), pairs)
         with terminal.progress_bar():
-            commits = bool(values.keys() & set(_COMMIT_ARGUMENTS))
-            terminal.confirmed = terminal.has_person or not commits
+            given = values.keys() & set(_COMMIT_ARGUMENTS)
+            terminal.confirmed = terminal.has_person or len(given) < len(_COMMIT_ARGUMENTS)
             result = await _send(client, tool, values, terminal)
             plan = cast("dict[str, Any]", result.structured_content or {})
-            if _is_plan(plan) and terminal.has_person and not commits:
+            if _is_plan(plan) and terminal.has_person and not given:
                 # This only makes the server ask: the words that the person types decide.
                 commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
                 result = await _send(client, tool, values | commit, terminal)

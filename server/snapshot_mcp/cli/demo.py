@@ -60,7 +60,7 @@ async def _connect() -> AsyncGenerator[Client]:
             for name, value in os.environ.items()
             if not name.startswith(("SNAPSHOT_MCP_", "HYPERSTACK_"))
         }
-        environment["SNAPSHOT_MCP_DATA_DIR"] = folder
+        environment |= {"SNAPSHOT_MCP_DATA_DIR": folder, "SNAPSHOT_MCP_CLOUD": "embedded"}
         server = StdioServerParameters(
             command=sys.executable, args=["-m", "snapshot_mcp"], env=environment
         )

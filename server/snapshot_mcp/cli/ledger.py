@@ -1,4 +1,4 @@
-"""`snapshot-mcp ledger`: show the recorded attempts, or verify the ledger."""
+"""`snapshot-mcp ledger`: show the recorded attempts, verify the ledger, acknowledge a loss."""
 
 import argparse
 import os
@@ -14,22 +14,45 @@ from snapshot_mcp.settings.environment import read_data_folder, read_database_ur
 
 
 def run_ledger(arguments: argparse.Namespace) -> int:
-    """Show rows of the ledger, or verify it, and return the exit code.
+    """Show or verify the ledger, or acknowledge a loss of rows, and return the exit code.
 
     Raises:
         LedgerError: the ledger cannot be read.
     """
     folder, url = read_data_folder(os.environ), read_database_url(os.environ)
     with open_ledger_backend(folder, url, utc_now) as backend:
-        if arguments.action == "verify":
-            return _verify(backend.ledger)
+        match arguments.action:
+            case "verify":
+                return _verify(backend.ledger)
+            case "acknowledge":
+                return _acknowledge(backend.ledger)
+            case _:
+                pass
         return _print_rows(backend.ledger, arguments)
 
 
 def _verify(ledger: Ledger) -> int:
+    report = anyio.run(ledger.inspect)
+    if report.problems:
+        print("\n".join(report.problems))
+    elif report.has_rows:
+        print("The ledger is intact.")
+    else:
+        print("There is no ledger yet: the first change creates it.")
+    for loss in report.losses:
+        print(f"A loss of rows was acknowledged at {loss.at}, in row {loss.id}.")
+    return exit_codes.FAILED if report.problems else exit_codes.OK
+
+
+def _acknowledge(ledger: Ledger) -> int:
     problems = anyio.run(ledger.verify)
-    print("\n".join(problems) if problems else "The ledger is intact.")
-    return exit_codes.FAILED if problems else exit_codes.OK
+    if not problems:
+        print("Nothing is missing from the ledger, so there is nothing to acknowledge.")
+        return exit_codes.OK
+    anyio.run(ledger.acknowledge_loss, problems[0])
+    print("\n".join(problems))
+    print("This is acknowledged in the ledger: new plans can be made. Earlier plans stay invalid.")
+    return exit_codes.OK
 
 
 def _print_rows(ledger: Ledger, arguments: argparse.Namespace) -> int:

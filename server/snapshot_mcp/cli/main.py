@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from snapshot_mcp.settings.environment import Settings
 
+_REAL_CLOUD_HINT = " Set SNAPSHOT_MCP_API_KEY to use the real cloud."
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -118,17 +120,19 @@ def _serve(arguments: "argparse.Namespace | None" = None) -> int:
     settings = _apply_options(read_settings(os.environ), arguments)
     http_settings = None
     if arguments and getattr(arguments, "transport", "stdio") == "http":
-        from snapshot_mcp.transports.http.settings import read_http_settings  # noqa: PLC0415 - HTTP only
+        from snapshot_mcp.transports.http.settings import (  # noqa: PLC0415 - HTTP only
+            check_embedded_cloud,
+            read_http_settings,
+        )
 
         http_settings = read_http_settings(os.environ)
+        check_embedded_cloud(settings)
     # This import loads the SDK, so bad settings are reported before it.
     from snapshot_mcp.transports.serve import serve_http, serve_stdio  # noqa: PLC0415
 
     if settings.embedded:
-        _print_diagnostic(
-            "there is no API key, so the embedded cloud is used."
-            " Set SNAPSHOT_MCP_API_KEY to use the real cloud."
-        )
+        hint = "" if settings.embedded_requested else _REAL_CLOUD_HINT
+        _print_diagnostic(f"{settings.embedded_reason}, so the embedded cloud is used.{hint}")
     if settings.embedded_misbehaviour:
         _print_diagnostic(
             f"the embedded cloud misbehaves on purpose: {settings.embedded_misbehaviour}."

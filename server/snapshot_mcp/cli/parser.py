@@ -104,7 +104,7 @@ def _add_install(install: argparse.ArgumentParser) -> None:
 
 
 def _add_ledger(ledger: argparse.ArgumentParser) -> None:
-    actions = ("show", "verify")
+    actions = ("show", "verify", "acknowledge")
     ledger.add_argument("action", nargs="?", choices=actions, default="show", help="action (show)")
     ledger.add_argument("--tool", default="", help="only this tool")
     ledger.add_argument("--event", default="", help="only this event, such as sent or refused")

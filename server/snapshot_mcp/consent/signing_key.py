@@ -6,9 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from snapshot_mcp.core.errors import LedgerError
-from snapshot_mcp.settings.environment import Settings
+from snapshot_mcp.settings.environment import KEY_FILE, Settings
 
-KEY_FILE = "plan.key"
 _KEY_BYTES = 32
 
 

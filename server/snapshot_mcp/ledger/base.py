@@ -3,13 +3,17 @@
 The rules are here; `sqlite` and `postgres.store` only store rows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import anyio
 
 from snapshot_mcp.core.errors import NOTHING_CHANGED, RefusedError
+from snapshot_mcp.core.request_context import LOCAL_PRINCIPAL
 from snapshot_mcp.ledger.chain import (
+    FIRST_PREVIOUS_HASH,
+    ORIGIN_ARGUMENT,
     Attempt,
     Event,
     RateLimit,
@@ -22,9 +26,30 @@ from snapshot_mcp.ledger.chain import (
     make_row,
     with_result,
 )
+from snapshot_mcp.ledger.mark import Mark
 from snapshot_mcp.ledger.store import LedgerStore, LedgerTransaction, RowFilter
 
+_LOSS = Attempt("", "ledger", 0, {}, LOCAL_PRINCIPAL, "")
 _SPANS: dict[float, str] = {60: "a minute", 3_600: "an hour", 86_400: "a day"}
+
+
+class LedgerReport(NamedTuple):
+    """The result of a verification.
+
+    Attributes:
+        problems: one sentence for each sign that the ledger was altered or lost rows.
+        has_rows: whether the ledger was ever used.
+        losses: the rows with which losses were acknowledged.
+    """
+
+    problems: list[str]
+    has_rows: bool
+    losses: list[Row]
+
+
+class _LastAppend(NamedTuple):
+    mark: Mark
+    at: str
 
 
 class Ledger:
@@ -38,6 +63,7 @@ class Ledger:
     def __init__(self, store: LedgerStore, now: Callable[[], datetime]) -> None:
         self._store = store
         self._now = now
+        self._last_append: _LastAppend | None = None
 
     def close(self) -> None:
         """Declare to other processes that this one sends nothing more."""
@@ -63,6 +89,8 @@ class Ledger:
             with self._store.read() as transaction:
                 if transaction.has_event(plan_id, "sent"):
                     raise already_used_error()
+                if self._has_lost_rows(transaction):
+                    raise lost_rows_error()
                 _check_recorded(transaction, plan_id, "planned")
 
         await self._store.run(query)
@@ -105,11 +133,32 @@ class Ledger:
                     return
                 # Read the clock inside the transaction, so that times follow the row order.
                 now = self._now()
+                lost = self._has_lost_rows(transaction)
+                if lost and (event == "planned" or (event == "sent" and attempt.plan)):
+                    raise lost_rows_error()
                 if event == "sent":
                     _check_can_be_sent(transaction, attempt, rate_limit, now)
+                noted = _note_origin(attempt, transaction) if event == "planned" else attempt
                 # Other processes see the row after the commit, so the owner must be alive before.
-                row = make_row(event, attempt, reason, now, transaction.owner_id())
-                inserted.append(_append(transaction, row))
+                row = make_row(event, noted, reason, now, transaction.owner_id())
+                inserted.append(_append(transaction, row, move_mark=not lost))
+            if not lost:
+                self._note_append(inserted[-1])
+
+        await self._store.run(append)
+
+    async def acknowledge_loss(self, reason: str) -> None:
+        """Accept that rows were lost, so that new plans can be made. Earlier plans stay invalid.
+
+        Args:
+            reason: the observed loss.
+        """
+
+        def append() -> None:
+            with self._store.write(sends=False) as transaction:
+                row = make_row("lost", _LOSS, reason, self._now(), transaction.owner_id())
+                linked = _append(transaction, row, move_mark=True)
+            self._note_append(linked)
 
         await self._store.run(append)
 
@@ -158,7 +207,7 @@ class Ledger:
         def query() -> tuple[list[SentAttempt], int]:
             with self._store.read() as transaction:
                 # Rows that are appended in between are returned again by the next call.
-                last_id, _ = transaction.last_link()
+                last_id = transaction.last_link().row
                 return transaction.select_sent(tool, earliest, after), last_id
 
         return await self._store.run(query)
@@ -192,8 +241,8 @@ class Ledger:
                 if transaction.has_ended(sent) or transaction.is_alive(sent.owner):
                     return
                 attempt = with_result(attempt_from_row(sent), result_id)
-                owner = transaction.owner_id()
-                _append(transaction, make_row(event, attempt, reason, self._now(), owner))
+                row = make_row(event, attempt, reason, self._now(), transaction.owner_id())
+                _append(transaction, row, move_mark=not self._has_lost_rows(transaction))
 
         await self._store.run(append)
 
@@ -202,12 +251,35 @@ class Ledger:
 
         Anyone who can write to the database can also write a complete new chain.
         """
+        return (await self.inspect()).problems
 
-        def query() -> list[str]:
+    async def inspect(self) -> "LedgerReport":
+        """Verify the ledger, and return the result with the losses that were acknowledged."""
+
+        def query() -> LedgerReport:
+            losses: list[Row] = []
             with self._store.snapshot() as snapshot:
-                return snapshot.problems + list(find_problems(snapshot.rows, snapshot.counter))
+                rows = _collect_losses(snapshot.rows, losses)
+                mark = snapshot.mark and snapshot.mark[:2]
+                found = list(find_problems(rows, snapshot.counter, mark))
+                return LedgerReport(snapshot.problems + found, snapshot.counter > 0, losses)
 
         return await self._store.run(query)
+
+    def _has_lost_rows(self, transaction: LedgerTransaction) -> bool:
+        """Return whether the ledger no longer has its last rows."""
+        # Read these first: others may append meanwhile, and what is read later may lead the rows.
+        mark, counter = transaction.mark(), transaction.counter()
+        if counter > transaction.last_link().row or not _has_row(transaction, mark):
+            return True
+        seen = self._last_append
+        if seen is None or _has_row(transaction, seen.mark):
+            return False
+        # A file can be put back together with its mark, but not the memory of this process.
+        return not transaction.select(RowFilter(event="lost", since=seen.at, limit=1))
+
+    def _note_append(self, row: Row) -> None:
+        self._last_append = _LastAppend(Mark(row.id, row.hash), row.at)
 
     def _unsettled(self) -> list[Row]:
         with self._store.read() as transaction:
@@ -217,6 +289,15 @@ class Ledger:
             unended = transaction.select_unended()
             transaction.remove_stale_owners({row.owner for row in unended})
             return [row for row in unended if row.owner in dead]
+
+
+def lost_rows_error() -> RefusedError:
+    """Return the error for a plan while the loss of rows is not acknowledged."""
+    return RefusedError(
+        "The ledger lost its last rows, so it cannot show which plans were used.",
+        f"{NOTHING_CHANGED} No plan can be made or committed before the operator runs"
+        " `snapshot-mcp ledger acknowledge`; `snapshot-mcp ledger verify` says what is missing.",
+    )
 
 
 def already_used_error() -> RefusedError:
@@ -252,7 +333,7 @@ def _check_can_be_sent(
 
 
 def _check_recorded(transaction: LedgerTransaction, plan_id: str, event: Event) -> None:
-    if not transaction.has_event(plan_id, event):
+    if not transaction.has_valid_event(plan_id, event):
         raise RefusedError(
             "The ledger's record of this plan is missing or was altered.",
             f"{NOTHING_CHANGED} The plan was made with another ledger, or this one lost rows. Make"
@@ -269,9 +350,30 @@ def _is_stored(transaction: LedgerTransaction, inserted: list[Row]) -> bool:
     return any(row in stored for row in inserted)
 
 
-def _append(transaction: LedgerTransaction, row: Row) -> Row:
-    last_id, last_hash = transaction.last_link()
+def _has_row(transaction: LedgerTransaction, mark: Mark | None) -> bool:
+    if mark is None or (mark.row, mark.hash) == (0, FIRST_PREVIOUS_HASH):
+        return True
+    return transaction.hash_of(mark.row) == mark.hash != ""
+
+
+def _note_origin(attempt: Attempt, transaction: LedgerTransaction) -> Attempt:
+    origin = transaction.origin()
+    noted = {**attempt.arguments, ORIGIN_ARGUMENT: origin}
+    return attempt._replace(arguments=noted) if origin else attempt
+
+
+def _collect_losses(rows: Iterable[Row], losses: list[Row]) -> Iterator[Row]:
+    for row in rows:
+        if row.event == "lost":
+            losses.append(row)
+        yield row
+
+
+def _append(transaction: LedgerTransaction, row: Row, *, move_mark: bool) -> Row:
+    last = transaction.last_link()
     # The id of a removed last row is not reused, so the gap stays visible.
-    linked = link_row(row, max(last_id, transaction.counter()) + 1, last_hash)
+    linked = link_row(row, max(last.row, transaction.counter()) + 1, last.hash)
     transaction.insert(linked)
+    if move_mark:
+        transaction.move_mark(Mark(linked.id, linked.hash))
     return linked

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple, cast
 
-Event = Literal["planned", "refused", "asked", "sent", "done", "failed", "unknown"]
+Event = Literal["planned", "refused", "asked", "sent", "done", "failed", "unknown", "lost"]
 Argument = str | int | bool | list[str]
 
 CLOUD = "cloud"
@@ -26,6 +26,9 @@ MAX_REASON_LENGTH = 500
 MAX_CLIENT_LENGTH = 100
 
 _MAX_TRUNCATED_LENGTH = 1_900  # escaping at most doubles the length when it becomes JSON again
+
+ORIGIN_ARGUMENT = "database"
+"""The argument of a "planned" row that identifies the running database it was written to."""
 
 FIRST_PREVIOUS_HASH = "0" * 64
 """The `previous` hash of the first row."""
@@ -169,21 +172,37 @@ def compute_hash(row: Row) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def find_problems(rows: Iterable[Row], counter: int) -> Iterator[str]:
+def find_problems(
+    rows: Iterable[Row], counter: int, mark: tuple[int, str] | None = None
+) -> Iterator[str]:
     """Yield one sentence for each sign that rows were altered, removed or reordered.
 
     Args:
         rows: all rows by id.
         counter: the largest id that the database ever assigned.
+        mark: id and hash of a row that was the last one once; None if none is known.
     """
     last_id, last_hash = 0, FIRST_PREVIOUS_HASH
+    has_mark = mark in (None, (last_id, last_hash))
     for row in rows:
         yield from _find_row_problems(row, last_id, last_hash)
         last_id, last_hash = row.id, row.hash
+        has_mark = has_mark or mark == (last_id, last_hash)
+    if mark is not None and not has_mark:
+        yield _describe_lost_mark(*mark)
     if counter > last_id:
         yield f"Row {counter}: the last row is missing; the last row is now {last_id}."
     elif counter < last_id:
         yield f"Row {last_id}: it is the last row, but the database's row counter was altered."
+
+
+def _describe_lost_mark(row_id: int, row_hash: str) -> str:
+    if not row_hash:
+        return "The mark beside the ledger is missing, so rows may have been lost."
+    return (
+        f"Row {row_id}: the mark beside the ledger shows that it was written, and the ledger does"
+        " not have it. The ledger was emptied or replaced by an older copy."
+    )
 
 
 def _find_row_problems(row: Row, last_id: int, last_hash: str) -> Iterator[str]:

@@ -16,6 +16,7 @@ from anyio import to_thread
 from snapshot_mcp.core.errors import NOTHING_CHANGED, LedgerError
 from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import FIRST_PREVIOUS_HASH, Event, Row, SentAttempt
+from snapshot_mcp.ledger.mark import MARK_FILE, MISSING_MARK, LockedMark, Mark, MarkFile, new_key
 from snapshot_mcp.ledger.process_lock import ProcessLock
 from snapshot_mcp.ledger.sqlite_schema import (
     COLUMNS,
@@ -23,12 +24,16 @@ from snapshot_mcp.ledger.sqlite_schema import (
     ensure_schema,
     find_schema_problems,
     has_chain,
+    mark_key,
+    set_mark_key,
 )
 from snapshot_mcp.ledger.store import ChainSnapshot, RowFilter
+from snapshot_mcp.settings.environment import KEY_FILE
 
 T = TypeVar("T")
 
 OWNERS_FOLDER = "owners"
+_MISSING = "The ledger is missing or was emptied: {} in its folder shows that it was used."
 
 _LOCK_TIMEOUT_SECONDS = 5.0
 _ALL = f"SELECT {COLUMNS} FROM attempts ORDER BY id"  # noqa: S608 - our own column names
@@ -49,6 +54,11 @@ _SENT_AFTER = f"""SELECT sent.at, {_LAST_COLUMNS} FROM attempts AS latest JOIN a
     AND latest.event IN ('sent', 'done', 'failed', 'unknown') ORDER BY latest.id"""  # noqa: S608 - as above
 _HAS_ENDED = """SELECT 1 FROM attempts WHERE attempt = ? AND id > ?
     AND event IN ('done', 'failed', 'unknown')"""
+_HAS_VALID_EVENT = """SELECT 1 FROM attempts AS own WHERE attempt = ? AND event = ?
+    AND NOT EXISTS (SELECT 1 FROM attempts WHERE id > own.id AND event = 'lost')
+    AND (SELECT count(*) FROM attempts WHERE id > own.id)
+        = (SELECT max(id) FROM attempts) - own.id"""
+_HASH = "SELECT hash FROM attempts WHERE id = ?"
 _OWNERS = "SELECT DISTINCT owner FROM attempts WHERE event = 'sent'"
 _HAS_EVENT = "SELECT 1 FROM attempts WHERE attempt = ? AND event = ?"
 _COUNT_SENT = "SELECT count(*) FROM attempts WHERE event = 'sent' AND tool = ? AND at > ?"
@@ -80,6 +90,7 @@ class SqliteStore:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = ProcessLock(path.parent / OWNERS_FOLDER)
+        self._mark = MarkFile(path.with_name(MARK_FILE), _LOCK_TIMEOUT_SECONDS)
 
     def close(self) -> None:
         """Declare that this process sends nothing more."""
@@ -94,21 +105,29 @@ class SqliteStore:
         """Open a transaction that only reads."""
         with self._connection() as connection:
             connection.text_factory = _decode_any_text
-            yield _Transaction(connection, self._lock, sends=False)
+            yield _Transaction(connection, self._lock, self._mark)
 
     @contextmanager
     def write(self, *, sends: bool) -> Generator["_Transaction"]:
         """Open a transaction that appends, as described in `LedgerStore.write`."""
-        with self._connection() as connection:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._mark.lock() as mark, self._connection() as connection:
+            if mark.read() is None and not mark_key(connection):
+                # This is the first append, or the first one of a version that keeps a mark.
+                mark.create(_last_link(connection)._replace(key=new_key()))
             connection.execute("BEGIN IMMEDIATE")
+            transaction = _Transaction(connection, self._lock, mark, sends=sends)
             with connection:
-                yield _Transaction(connection, self._lock, sends=sends)
+                yield transaction
+            if transaction.moved_mark is not None:
+                mark.move(transaction.moved_mark)
 
     @contextmanager
     def snapshot(self) -> Generator[ChainSnapshot]:
         """Open the chain for verification; neither the file nor its folder is created."""
+        mark = self._mark.read()
         if not self._path.exists():
-            yield ChainSnapshot([])
+            yield ChainSnapshot(self._find_traces(mark))
             return
         address = f"{self._path.absolute().as_uri()}?mode=rw"
         with closing(_connect(address, uri=True)) as connection:
@@ -117,13 +136,22 @@ class SqliteStore:
             connection.execute("BEGIN")  # read one state, even if others write meanwhile
             problems = find_schema_problems(connection)
             if not has_chain(connection, problems):
-                yield ChainSnapshot(problems)
+                yield ChainSnapshot(problems or self._find_traces(mark))
                 return
             if connection.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
                 problems.append("The database file is damaged.")
             (counter,) = connection.execute(_COUNTER).fetchone()
             rows = (Row(*row) for row in connection.execute(_ALL))
-            yield ChainSnapshot(problems, rows, counter)
+            mark = _check_key(mark, connection)
+            if mark is None and not counter:
+                problems += self._find_traces(mark)
+            yield ChainSnapshot(problems, rows, counter, mark)
+
+    def _find_traces(self, mark: Mark | None) -> list[str]:
+        """Return the problem of a ledger without rows if something shows that it was used."""
+        names = [name for name in (KEY_FILE, OWNERS_FOLDER) if self._path.with_name(name).exists()]
+        shown = MARK_FILE if mark is not None and mark.row else next(iter(names), "")
+        return [_MISSING.format(shown)] if shown else []
 
     @contextmanager
     def _connection(self) -> Generator[sqlite3.Connection]:
@@ -141,10 +169,19 @@ class SqliteStore:
 class _Transaction:
     """A `LedgerTransaction` on one connection."""
 
-    def __init__(self, connection: sqlite3.Connection, lock: ProcessLock, *, sends: bool) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        lock: ProcessLock,
+        mark: MarkFile | LockedMark,
+        *,
+        sends: bool = False,
+    ) -> None:
         self._connection = connection
         self._lock = lock
+        self._mark = mark
         self._sends = sends
+        self.moved_mark: Mark | None = None
 
     def has_event(self, attempt_id: str, event: Event) -> bool:
         return self._connection.execute(_HAS_EVENT, (attempt_id, event)).fetchone() is not None
@@ -178,14 +215,47 @@ class _Transaction:
     def owner_id(self) -> str:
         return self._lock.hold() if self._sends else self._lock.id
 
-    def last_link(self) -> tuple[int, str]:
-        return self._connection.execute(_LAST).fetchone() or (0, FIRST_PREVIOUS_HASH)
+    def has_valid_event(self, attempt_id: str, event: Event) -> bool:
+        query = self._connection.execute(_HAS_VALID_EVENT, (attempt_id, event))
+        return query.fetchone() is not None
+
+    def origin(self) -> str:
+        return ""
+
+    def mark(self) -> Mark | None:
+        return _check_key(self._mark.read(), self._connection)
+
+    def move_mark(self, mark: Mark) -> None:
+        stored = self._mark.read()
+        key = stored.key if stored else new_key()
+        set_mark_key(self._connection, key)
+        self.moved_mark = mark._replace(key=key)
+
+    def hash_of(self, row_id: int) -> str:
+        (found,) = self._connection.execute(_HASH, (row_id,)).fetchone() or ("",)
+        return found
+
+    def last_link(self) -> Mark:
+        return _last_link(self._connection)
 
     def counter(self) -> int:
         return self._connection.execute(_COUNTER).fetchone()[0]
 
     def insert(self, row: Row) -> None:
         self._connection.execute(INSERT, row)
+
+
+def _check_key(mark: Mark | None, connection: sqlite3.Connection) -> Mark | None:
+    key = mark_key(connection)
+    if mark is None:
+        return MISSING_MARK if key else None
+    # The key is 0 if the first append ended before it was complete, or if the ledger is gone.
+    return mark if key in (0, mark.key) else MISSING_MARK
+
+
+def _last_link(connection: sqlite3.Connection) -> Mark:
+    last = connection.execute(_LAST).fetchone()
+    return Mark(*last) if last else Mark(0, FIRST_PREVIOUS_HASH)
 
 
 _decode_any_text = partial(str, encoding="utf-8", errors="surrogateescape")

@@ -86,6 +86,17 @@ def has_chain(connection: sqlite3.Connection, problems: list[str]) -> bool:
     )
 
 
+def mark_key(connection: sqlite3.Connection) -> int:
+    """Return the key of this ledger's high-water mark; 0 if none was ever kept beside it."""
+    return connection.execute("PRAGMA application_id").fetchone()[0]
+
+
+def set_mark_key(connection: sqlite3.Connection, key: int) -> None:
+    """Store the key of this ledger's high-water mark, unless it is stored already."""
+    if mark_key(connection) != key:
+        connection.execute(f"PRAGMA application_id = {key:d}")
+
+
 def _version(connection: sqlite3.Connection) -> int:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > SCHEMA_VERSION:

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol, TypeVar
 
 from snapshot_mcp.ledger.chain import Event, Row, SentAttempt
+from snapshot_mcp.ledger.mark import Mark
 
 T = TypeVar("T")
 
@@ -34,11 +35,13 @@ class ChainSnapshot(NamedTuple):
         problems: one sentence for each altered or missing table, index or trigger.
         rows: all rows by id; empty if the table itself was altered.
         counter: the largest id that the database ever assigned.
+        mark: the high-water mark that is kept outside the rows; None if there is none.
     """
 
     problems: list[str]
     rows: Iterable[Row] = ()
     counter: int = 0
+    mark: Mark | None = None
 
 
 class LedgerTransaction(Protocol):
@@ -90,7 +93,30 @@ class LedgerTransaction(Protocol):
         """
         ...
 
-    def last_link(self) -> tuple[int, str]:
+    def has_valid_event(self, attempt_id: str, event: Event) -> bool:
+        """Return as `has_event`, but not for a row after which rows were lost."""
+        ...
+
+    def origin(self) -> str:
+        """Return the identity of the running database; empty if rows are kept in a file.
+
+        It changes when the database is restarted or restored from a backup.
+        """
+        ...
+
+    def mark(self) -> Mark | None:
+        """Return the high-water mark that is kept outside the rows; None if there is none."""
+        ...
+
+    def move_mark(self, mark: Mark) -> None:
+        """Move the mark to the row that this transaction inserted, once it is committed."""
+        ...
+
+    def hash_of(self, row_id: int) -> str:
+        """Return the hash of a row; empty if there is no such row."""
+        ...
+
+    def last_link(self) -> Mark:
         """Return the id and the hash of the last row, or of the start of the chain."""
         ...
 

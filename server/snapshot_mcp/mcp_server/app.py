@@ -71,8 +71,11 @@ def create_server(
     panel_tools = select_panel_tools(listed)
     loaded_prompts = load_prompts(tools=listed)
     subscriptions = Subscriptions()
-    tool_handlers = ToolHandlers([*tools, *panel_tools], subscriptions.notify_resource_updated)
-    prompts, resources = PromptHandlers(loaded_prompts), ResourceHandlers(policy, allows)
+    tool_handlers = ToolHandlers(
+        [*tools, *panel_tools], subscriptions.notify_resource_updated, embedded=settings.embedded
+    )
+    prompts = PromptHandlers(loaded_prompts)
+    resources = ResourceHandlers(policy, allows, embedded=settings.embedded)
     server = McpServer(
         name="snapshot-mcp",
         title="Snapshots",

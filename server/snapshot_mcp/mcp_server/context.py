@@ -21,6 +21,9 @@ from snapshot_mcp.operations import OperationsFactory
 RequestContext = ServerRequestContext[OperationsFactory, Any]
 """One request; its lifespan context opens the operations."""
 
+EMBEDDED_NOTE = "This is the embedded cloud: nothing in a real account changes."
+"""Part of each answer and question about a change, if the cloud is the embedded one."""
+
 
 @contextmanager
 def on_behalf_of(

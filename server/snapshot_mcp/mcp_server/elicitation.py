@@ -24,7 +24,7 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from snapshot_mcp.consent.evidence import ApprovalAnswer, Question
-from snapshot_mcp.mcp_server.context import RequestContext, client_name
+from snapshot_mcp.mcp_server.context import EMBEDDED_NOTE, RequestContext, client_name
 
 ELICITATION_TIMEOUT_SECONDS = 300
 """Time that a person has for an answer when the server waits for it."""
@@ -61,6 +61,7 @@ class ClientApprover:
     Args:
         request: the request.
         params: its parameters, with the person's answer in a second round.
+        embedded: whether the cloud is the embedded one, which each question then says.
         panel_nonce: the nonce that the panel presents; None if the model calls.
     """
 
@@ -69,8 +70,10 @@ class ClientApprover:
         request: RequestContext,
         params: CallToolRequestParams,
         *,
+        embedded: bool,
         panel_nonce: str | None = None,
     ) -> None:
+        self._embedded = embedded
         self._request = request
         self._responses = params.input_responses or {}
         self._state = params.request_state
@@ -107,7 +110,8 @@ class ClientApprover:
             return await self._ask_during_call(question.text)
         if self.has_answered(question):
             return _parse_answer(self._responses[_INPUT_KEY])
-        form = ElicitRequestFormParams(message=question.text, requested_schema=_FORM)
+        message = self._message(question.text)
+        form = ElicitRequestFormParams(message=message, requested_schema=_FORM)
         raise InputRequired(
             InputRequiredResult(
                 input_requests={_INPUT_KEY: ElicitRequest(params=form)},
@@ -115,11 +119,16 @@ class ClientApprover:
             )
         )
 
+    def _message(self, question: str) -> str:
+        """Return the question, with the name of the embedded cloud below its first line."""
+        opening, *lines = question.split("\n")
+        return "\n".join([opening, EMBEDDED_NOTE, *lines]) if self._embedded else question
+
     async def _ask_during_call(self, question: str) -> ApprovalAnswer:
         try:
             with anyio.fail_after(ELICITATION_TIMEOUT_SECONDS):
                 answer = await self._request.session.elicit_form(
-                    message=question,
+                    message=self._message(question),
                     requested_schema=_FORM,
                     related_request_id=str(self._request.request_id),
                 )

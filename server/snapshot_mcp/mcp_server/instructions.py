@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from snapshot_mcp.mcp_server.context import EMBEDDED_NOTE
 from snapshot_mcp.mcp_server.tools.toolsets import TOOLS
 
 _PURPOSE = """\
@@ -20,9 +21,8 @@ the same terms.
 _NEXT_STEP = """\
 After "pending" or "unknown", follow next_step; never repeat a change blindly.
 """
-_EMBEDDED = """\
-There is no API key, so this is the embedded cloud on this machine, with made-up VMs and \
-snapshots. Tell the person.
+_EMBEDDED = f"""\
+{EMBEDDED_NOTE} Its VMs and snapshots are made up. Tell the person.
 """
 _READ_ONLY = "The operator allows only reading.\n"
 

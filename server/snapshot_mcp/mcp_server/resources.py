@@ -1,8 +1,9 @@
 """Resources: the policy, the panel, one snapshot, and the snapshots of one VM.
 
-Snapshots are JSON as the tools return it.
+Snapshots are JSON as the tools return it. Those of the embedded cloud have `embedded_cloud: true`.
 """
 
+import json
 import logging
 import re
 from collections.abc import Awaitable, Callable
@@ -32,6 +33,7 @@ from snapshot_mcp.core.uris import (
 )
 from snapshot_mcp.mcp_server.context import RequestContext, on_behalf_of
 from snapshot_mcp.mcp_server.panel.page import PANEL_RESOURCE, read_page
+from snapshot_mcp.mcp_server.tools.declaration import EMBEDDED_FIELD
 from snapshot_mcp.models.cloud import MAX_ID, FrozenModel
 from snapshot_mcp.operations import Operations
 from snapshot_mcp.operations.requests import SnapshotFilter
@@ -111,9 +113,13 @@ class ResourceHandlers:
     Args:
         policy: the operator's policy; None forbids nothing.
         allows: returns whether the policy allows the tool of this name.
+        embedded: whether the cloud is the embedded one.
     """
 
-    def __init__(self, policy: "Policy | None", allows: Callable[[str], bool]) -> None:
+    def __init__(
+        self, policy: "Policy | None", allows: Callable[[str], bool], *, embedded: bool
+    ) -> None:
+        self._embedded = embedded
         self._policy = policy
         self._templates = [template for template in _TEMPLATES if allows(template.tool)]
 
@@ -168,7 +174,9 @@ class ResourceHandlers:
             if matched is not None:
                 resource_id = _parse_id(str(matched["id"]))
                 result = await template.read(await request.lifespan_context(), resource_id)
-                text = result.model_dump_json(exclude_none=True)
+                content = result.model_dump(mode="json", exclude_none=True)
+                content |= {EMBEDDED_FIELD: True} if self._embedded else {}
+                text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
                 return TextResourceContents(uri=uri, text=text, mime_type=_JSON)
         raise _read_error(INVALID_PARAMS, f"Unknown resource: {uri}", uri)
 

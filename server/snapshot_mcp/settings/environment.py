@@ -22,6 +22,7 @@ EMBEDDED_CLOUD = "embedded"
 """The name of the embedded cloud in the ledger."""
 CLOUD_FILE = "cloud.db"
 LEDGER_FILE = "ledger.db"
+KEY_FILE = "plan.key"
 MAX_TIMEOUT_SECONDS = 300.0
 MAX_TOOLSET_NAME_LENGTH = 40
 OTLP_ENDPOINTS = (
@@ -30,6 +31,7 @@ OTLP_ENDPOINTS = (
     "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
 )
 MIN_KEY_BYTES = 32
+_KEY_NAMES = ("SNAPSHOT_MCP_API_KEY", "HYPERSTACK_API_KEY")
 _BUNDLE_PLACEHOLDER = "${user_config."
 
 Consent = Literal["auto", "human"]
@@ -56,6 +58,8 @@ class Settings(BaseModel):
         exports: whether spans and metrics are sent over OTLP.
         signing_key: the key that signs plans; None to use the key in the data folder.
         embedded_misbehaviour: how the embedded cloud fails on purpose; empty if it does not.
+        embedded_requested: whether SNAPSHOT_MCP_CLOUD requests the embedded cloud.
+        empty_key_name: name of the setting of the API key that is set to nothing; empty if none is.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -73,11 +77,20 @@ class Settings(BaseModel):
     exports: bool = False
     signing_key: SecretBytes | None = None
     embedded_misbehaviour: str = ""
+    embedded_requested: bool = False
+    empty_key_name: str = ""
 
     @property
     def embedded(self) -> bool:
         """Whether the embedded cloud is used, because there is no API key."""
         return self.api_key is None
+
+    @property
+    def embedded_reason(self) -> str:
+        """Why the embedded cloud is used, as a clause."""
+        if self.embedded_requested:
+            return "SNAPSHOT_MCP_CLOUD requests it"
+        return f"{self.empty_key_name} is empty" if self.empty_key_name else "there is no API key"
 
     @property
     def cloud(self) -> str:
@@ -107,13 +120,20 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     Raises:
         ConfigurationError: a setting is invalid; the message names it and its valid values.
     """
+    empty_key_name = next((name for name in _KEY_NAMES if name in environment), "")
     environment = non_empty_values(environment)
-    key_name, key = _first_value(environment, "SNAPSHOT_MCP_API_KEY", "HYPERSTACK_API_KEY")
+    key_name, key = _first_value(environment, *_KEY_NAMES)
+    embedded_requested = _read_embedded_requested("SNAPSHOT_MCP_CLOUD", environment)
     url_name, url = _first_value(environment, "SNAPSHOT_MCP_API_URL", "HYPERSTACK_API_URL")
     if url and not key:
         raise ConfigurationError(
             f"{url_name} is set but there is no API key for it.",
             "Set SNAPSHOT_MCP_API_KEY too, or unset the address to use the embedded cloud.",
+        )
+    if key and embedded_requested:
+        raise ConfigurationError(
+            f"{key_name} is set, but SNAPSHOT_MCP_CLOUD requests the embedded cloud.",
+            f"Unset SNAPSHOT_MCP_CLOUD to use the real cloud, or unset {key_name}.",
         )
     return Settings(
         api_key=SecretStr(validate_api_key(key_name, key)) if key else None,
@@ -130,6 +150,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         embedded_misbehaviour=_read_misbehaviour(
             "SNAPSHOT_MCP_EMBEDDED_MISBEHAVIOUR", environment, embedded=not key
         ),
+        embedded_requested=embedded_requested,
+        empty_key_name="" if key else empty_key_name,
     )
 
 
@@ -381,6 +403,15 @@ def _read_consent(name: str, environment: Mapping[str, str]) -> Consent:
             return "human"
         case _:
             raise ConfigurationError(f"{name} must be auto or human.")
+
+
+def _read_embedded_requested(name: str, environment: Mapping[str, str]) -> bool:
+    value = environment.get(name, "").strip().lower()
+    if value not in {"", "embedded"}:
+        raise ConfigurationError(
+            f"{name} must be embedded, or unset to use the cloud of SNAPSHOT_MCP_API_KEY."
+        )
+    return value == "embedded"
 
 
 def _read_timeout(name: str, environment: Mapping[str, str]) -> float:

@@ -34,6 +34,12 @@ SETTINGS = (
         f"`{DEFAULT_API_URL}`",
     ),
     SettingDoc(
+        ("SNAPSHOT_MCP_CLOUD",),
+        "`embedded`: use the embedded cloud, without an API key; `serve --transport http` uses it"
+        " only then",
+        "the cloud of the API key; over stdio without a key, the embedded cloud",
+    ),
+    SettingDoc(
         ("SNAPSHOT_MCP_DATA_DIR",),
         "absolute path of the folder for the embedded cloud, the ledger and the signing key",
         "the platform's user data folder",

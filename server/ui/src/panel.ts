@@ -17,6 +17,7 @@ const PENDING_REFRESH_INTERVAL_MS = 5_000;
 const MAX_PENDING_REFRESHES = 120;
 
 export class Panel {
+  private readonly cloud = document.getElementById("cloud")!;
   private readonly status = document.getElementById("status")!;
   private readonly view = document.getElementById("view")!;
   private readonly overview = new SnapshotOverview(
@@ -48,6 +49,7 @@ export class Panel {
   handleToolResult(value: unknown): void {
     const result = parseToolResult(value);
     const { content } = result;
+    this.showCloud(content);
     if (result.failed) {
       this.showResult(result.text);
     } else if ("decisions" in content) {
@@ -79,9 +81,15 @@ export class Panel {
     this.viewLifetime.abort();
   }
 
+  /** Shows in the header that the cloud is the embedded one, once a result says so. */
+  private showCloud(content: JsonObject): void {
+    if (content.embedded_cloud === true) this.cloud.hidden = false;
+  }
+
   /** Loads the snapshots and the available actions without changing the view. */
   private async loadSnapshots(): Promise<ToolResult> {
     const result = await this.server.callTool("panel_snapshots", {});
+    this.showCloud(result.content);
     if (!result.failed) {
       this.snapshots = toObjects(result.content.snapshots).map(parseSnapshot);
       this.availableActions = toTexts(result.content.actions);

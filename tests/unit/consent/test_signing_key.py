@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from snapshot_mcp.consent.signing_key import KEY_FILE, load_key
+from snapshot_mcp.consent.signing_key import load_key
 from snapshot_mcp.core.errors import LedgerError
+from snapshot_mcp.settings.environment import KEY_FILE
 from tests.waiting import ANSWER_TIMEOUT_SECONDS, read_line, start_process
 
 ASK_FOR_THE_KEY = """

@@ -21,6 +21,7 @@ from snapshot_mcp.core.errors import LedgerError, RefusedError
 from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import FIRST_PREVIOUS_HASH, Attempt, RateLimit, Row, link_row
 from snapshot_mcp.ledger.formatting import format_json, format_text
+from snapshot_mcp.ledger.mark import MARK_FILE
 from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
 from tests.unit.ledger.ledger_kinds import (
     NOW,
@@ -113,6 +114,7 @@ def verify_altered(
 ) -> list[str]:
     copy = folder / "ledger.db"
     shutil.copy(filled, copy)
+    shutil.copy(filled.with_name(MARK_FILE), folder)
     with open_for_tampering(copy) as connection:
         change(connection)
     return anyio.run(sqlite_ledger(folder).verify)
@@ -247,11 +249,14 @@ def test_removed_last_rows_are_found_also_after_new_rows(
 ) -> None:
     statement = f"DELETE FROM attempts WHERE id > {kept}"  # noqa: S608 - a number
     sentences = verify_altered(filled, tmp_path, lambda connection: connection.execute(statement))
-    assert sentences == [f"Row 4: the last row is missing; the last row is now {kept}."]
-    anyio.run(sqlite_ledger(tmp_path).record, "planned", ATTEMPT)
-    assert anyio.run(sqlite_ledger(tmp_path).verify) == [
-        f"Row 5: row {kept + 1} is expected here; rows were removed or renumbered."
-    ]
+    lost = "Row 4: the mark beside the ledger shows that it was written"
+    assert sentences[0].startswith(lost)
+    assert sentences[1:] == [f"Row 4: the last row is missing; the last row is now {kept}."]
+    anyio.run(sqlite_ledger(tmp_path).record, "refused", ATTEMPT)
+    after = anyio.run(sqlite_ledger(tmp_path).verify)
+    gap = f"Row 5: row {kept + 1} is expected here; rows were removed or renumbered."
+    assert after[0] == gap
+    assert after[1].startswith(lost)
 
 
 @given(st.permutations(range(1, ROWS + 1)))

@@ -58,7 +58,40 @@ def test_an_empty_environment_selects_the_embedded_cloud_and_the_documented_defa
 
 @pytest.mark.parametrize("blank", ["", " ", "\t\n"])
 def test_an_empty_value_counts_as_absent_for_every_setting(blank: str) -> None:
-    assert read_settings(dict.fromkeys(ALL_SETTINGS, blank)) == Settings()
+    settings = read_settings(dict.fromkeys(ALL_SETTINGS, blank))
+    assert settings.empty_key_name == "SNAPSHOT_MCP_API_KEY"
+    assert settings.model_copy(update={"empty_key_name": ""}) == Settings()
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "${user_config.api_key}"])
+@pytest.mark.parametrize("name", ["SNAPSHOT_MCP_API_KEY", "HYPERSTACK_API_KEY"])
+def test_an_empty_key_is_named_as_the_reason_for_the_embedded_cloud(name: str, blank: str) -> None:
+    settings = read_settings({name: blank})
+    assert settings.embedded
+    assert settings.embedded_reason == f"{name} is empty"
+    assert read_settings({}).embedded_reason == "there is no API key"
+    assert read_settings({name: blank, "SNAPSHOT_MCP_API_KEY": KEY}).empty_key_name == ""
+
+
+def test_the_embedded_cloud_can_be_requested() -> None:
+    for text in ("embedded", " Embedded\n"):
+        settings = read_settings({"SNAPSHOT_MCP_CLOUD": text, "SNAPSHOT_MCP_API_KEY": ""})
+        assert (settings.embedded, settings.embedded_requested) == (True, True)
+        assert settings.embedded_reason == "SNAPSHOT_MCP_CLOUD requests it"
+    assert not read_settings({}).embedded_requested
+
+
+@pytest.mark.parametrize("name", ["SNAPSHOT_MCP_API_KEY", "HYPERSTACK_API_KEY"])
+def test_a_key_and_a_request_for_the_embedded_cloud_exclude_each_other(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{name} is set, but SNAPSHOT_MCP_CLOUD") as error:
+        read_settings({name: KEY, "SNAPSHOT_MCP_CLOUD": "embedded"})
+    assert KEY not in str(error.value)
+
+
+@pytest.mark.parametrize("value", ["real", "sandbox", "true", "embedded,real"])
+def test_there_is_no_other_cloud_to_request(value: str) -> None:
+    with pytest.raises(ConfigurationError, match="SNAPSHOT_MCP_CLOUD must be embedded"):
+        read_settings({"SNAPSHOT_MCP_CLOUD": value})
 
 
 @pytest.mark.parametrize("name", ["SNAPSHOT_MCP_API_KEY", "HYPERSTACK_API_KEY"])

@@ -18,7 +18,8 @@ _MAX_PERMISSIONS = 12
 async def check_cloud(settings: Settings) -> list[Finding]:
     """Send a few reads to the configured cloud; the embedded cloud needs no check."""
     if settings.embedded:
-        findings = [Finding("note", "cloud", "embedded cloud, because there is no API key")]
+        state = "ok" if settings.embedded_requested else "note"
+        findings = [Finding(state, "cloud", f"embedded cloud, because {settings.embedded_reason}")]
         if options := settings.embedded_misbehaviour:
             findings.append(Finding("note", "cloud", f"it misbehaves on purpose: {options}"))
         return findings

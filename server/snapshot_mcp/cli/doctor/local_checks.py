@@ -14,7 +14,7 @@ from snapshot_mcp.core.errors import ConfigurationError, LedgerError
 from snapshot_mcp.core.sanitize import quoted, sanitize
 from snapshot_mcp.ledger.backend import open_ledger_backend
 from snapshot_mcp.mcp_server.tools.toolsets import TOOLS
-from snapshot_mcp.settings.environment import LEDGER_FILE, Settings
+from snapshot_mcp.settings.environment import Settings
 from snapshot_mcp.settings.policy_file import load_policy
 from snapshot_mcp.settings.reference import SETTINGS, SettingDoc
 
@@ -67,13 +67,15 @@ def check_data_folder(settings: Settings) -> Iterator[Finding]:
 async def check_ledger(settings: Settings) -> Finding:
     """Verify the ledger without writing to it."""
     folder, url = settings.data_folder(), settings.database_url
-    if url is None and not (folder / LEDGER_FILE).exists():
-        return Finding("ok", "ledger", "none yet (created by the first change)")
     try:
         with open_ledger_backend(folder, url, utc_now) as backend:
-            problems = await backend.ledger.verify()
+            problems, has_rows, losses = await backend.ledger.inspect()
     except LedgerError as error:
         return Finding("bad", "ledger", str(error))
+    if not problems and not has_rows:
+        return Finding("ok", "ledger", "none yet (created by the first change)")
+    if not problems and losses:
+        return Finding("note", "ledger", f"intact, but rows were lost before {losses[-1].at}")
     if not problems:
         return Finding("ok", "ledger", "intact")
     more = f" and {len(problems) - _MAX_PROBLEMS} more" if len(problems) > _MAX_PROBLEMS else ""

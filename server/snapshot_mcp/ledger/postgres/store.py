@@ -4,6 +4,8 @@ A writer locks the single row of `counter` until it commits, so that all replica
 the other, in the order of the chain.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import LiteralString, TypeVar
@@ -11,7 +13,14 @@ from typing import LiteralString, TypeVar
 from psycopg import Connection
 from psycopg.rows import class_row
 
-from snapshot_mcp.ledger.chain import FIRST_PREVIOUS_HASH, Event, Row, SentAttempt
+from snapshot_mcp.ledger.chain import (
+    FIRST_PREVIOUS_HASH,
+    ORIGIN_ARGUMENT,
+    Event,
+    Row,
+    SentAttempt,
+)
+from snapshot_mcp.ledger.mark import Mark
 from snapshot_mcp.ledger.postgres.database import Database
 from snapshot_mcp.ledger.postgres.liveness import RECONNECT_GRACE_SECONDS, ProcessLease, is_alive
 from snapshot_mcp.ledger.postgres.schema import find_schema_problems, has_tables
@@ -51,11 +60,22 @@ _HAS_EVENT: LiteralString = "SELECT 1 FROM attempts WHERE attempt = %s AND event
 _COUNT_SENT: LiteralString = (
     "SELECT count(*) FROM attempts WHERE event = 'sent' AND tool = %s AND at > %s"
 )
+_VALID_EVENT: LiteralString = """SELECT arguments FROM attempts AS own
+    WHERE attempt = %s AND event = %s
+    AND NOT EXISTS (SELECT 1 FROM attempts WHERE id > own.id AND event = 'lost')
+    AND (SELECT count(*) FROM attempts WHERE id > own.id)
+        = (SELECT max(id) FROM attempts) - own.id"""
+# A restore from a backup, a failover and a restart change at least one of these.
+_ORIGIN: LiteralString = """SELECT concat_ws(' ', pg_postmaster_start_time(),
+    (SELECT oid FROM pg_database WHERE datname = current_database()),
+    'attempts'::regclass::oid)"""
+_HASH: LiteralString = "SELECT hash FROM attempts WHERE id = %s"
 _LOCK_COUNTER: LiteralString = "SELECT last FROM counter FOR UPDATE"
 _COUNTER: LiteralString = "SELECT last FROM counter"
 _SET_COUNTER: LiteralString = "UPDATE counter SET last = %s"
 _LAST: LiteralString = "SELECT id, hash FROM attempts ORDER BY id DESC LIMIT 1"
 _FETCH_SIZE = 1_000
+_ORIGIN_LENGTH = 16
 
 
 class PostgresStore:
@@ -114,7 +134,7 @@ class PostgresStore:
 class _Transaction:
     """A `LedgerTransaction` on one connection."""
 
-    def __init__(self, connection: Connection, owner: str, counter: int = 0) -> None:
+    def __init__(self, connection: Connection, owner: str, counter: int | None = None) -> None:
         self._connection = connection
         self._owner = owner
         self._counter = counter
@@ -151,11 +171,35 @@ class _Transaction:
     def owner_id(self) -> str:
         return self._owner
 
-    def last_link(self) -> tuple[int, str]:
+    def has_valid_event(self, attempt_id: str, event: Event) -> bool:
+        row = self._connection.execute(_VALID_EVENT, (attempt_id, event)).fetchone()
+        if row is None:
+            return False
+        # The row of a batch has no origin, and neither has one of an earlier version.
+        origin = json.loads(row[0]).get(ORIGIN_ARGUMENT)
+        return origin is None or origin == self.origin()
+
+    def origin(self) -> str:
+        row = self._connection.execute(_ORIGIN).fetchone()
+        return hashlib.sha256(str(row).encode()).hexdigest()[:_ORIGIN_LENGTH]
+
+    def mark(self) -> Mark | None:
+        return None  # the table `counter` is checked instead
+
+    def move_mark(self, mark: Mark) -> None:
+        """Do nothing: the table `counter` has moved with the row."""
+
+    def hash_of(self, row_id: int) -> str:
+        row = self._connection.execute(_HASH, (row_id,)).fetchone()
+        return str(row[0]) if row else ""
+
+    def last_link(self) -> Mark:
         row = self._connection.execute(_LAST).fetchone()
-        return (int(row[0]), str(row[1])) if row else (0, FIRST_PREVIOUS_HASH)
+        return Mark(int(row[0]), str(row[1])) if row else Mark(0, FIRST_PREVIOUS_HASH)
 
     def counter(self) -> int:
+        if self._counter is None:
+            return _fetch_number(self._connection, _COUNTER)
         return self._counter
 
     def insert(self, row: Row) -> None:

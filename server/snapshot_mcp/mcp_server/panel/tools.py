@@ -7,7 +7,6 @@ from pydantic import Field
 
 from snapshot_mcp.core.errors import NOTHING_CHANGED, RefusedError
 from snapshot_mcp.core.sanitize import cell_text, quoted
-from snapshot_mcp.mcp_server.elicitation import ClientApprover
 from snapshot_mcp.mcp_server.tools.arguments import (
     Confirm,
     ContractId,
@@ -105,7 +104,7 @@ async def commit_from_panel(
         # Without both, the operations would make a new plan.
         raise RefusedError("plan_token or words are empty.", NOTHING_CHANGED)
     operations = await context.operations()
-    approver = ClientApprover(context.request, context.params, panel_nonce=nonce)
+    approver = context.approver_with(nonce)
     commit = Commit(plan_token, words)
     match tool:
         case "delete_snapshot":

@@ -39,6 +39,10 @@ _HINTS: Mapping[Effect, ToolAnnotations] = {
         read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True
     ),
 }
+EMBEDDED_FIELD = "embedded_cloud"
+"""Field of the structured content that is true if the cloud is the embedded one, else omitted."""
+
+_EMBEDDED_SCHEMA = {"type": "boolean", "description": "Nothing in a real account changes"}
 _VISIBILITY: Mapping[PanelUse, list[str]] = {"shows": ["model", "app"], "only": ["app"]}
 
 ResultT = TypeVar("ResultT", bound=FrozenModel)
@@ -51,11 +55,13 @@ class ToolContext(NamedTuple):
         request: the request.
         params: its parameters.
         listed: names of the tools that the server lists.
+        embedded: whether the cloud is the embedded one.
     """
 
     request: RequestContext
     params: CallToolRequestParams
     listed: frozenset[str]
+    embedded: bool
 
     async def operations(self) -> Operations:
         """Return the operations; the first call of the process opens them."""
@@ -64,7 +70,13 @@ class ToolContext(NamedTuple):
     @property
     def approver(self) -> ClientApprover:
         """The person behind the client."""
-        return ClientApprover(self.request, self.params)
+        return self.approver_with(None)
+
+    def approver_with(self, panel_nonce: str | None) -> ClientApprover:
+        """Return the person behind the client, with the nonce that the panel presents."""
+        return ClientApprover(
+            self.request, self.params, embedded=self.embedded, panel_nonce=panel_nonce
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +108,11 @@ class ToolDeclaration:
         """Name of the tool."""
         return self.function.__name__
 
+    @property
+    def is_about_a_change(self) -> bool:
+        """Whether it changes something or plans to, so that it must name the embedded cloud."""
+        return self.plans or self.effect != "reads"
+
     @cached_property
     def arguments(self) -> type[BaseModel]:
         """Model of the arguments; a process builds it once, because that is slow."""
@@ -118,7 +135,10 @@ class ToolDeclaration:
         if self.panel == "only":
             return None  # the panel knows its results, and each start would pay for the schema
         result: type[BaseModel] = get_type_hints(self.function)["return"]
-        return result.model_json_schema(schema_generator=PlainSchema, mode="serialization")
+        schema = result.model_json_schema(schema_generator=PlainSchema, mode="serialization")
+        if self.is_about_a_change:
+            schema["properties"] |= {EMBEDDED_FIELD: _EMBEDDED_SCHEMA}
+        return schema
 
     def _meta(self) -> dict[str, Any] | None:
         if self.panel == "none":

@@ -25,10 +25,14 @@ from snapshot_mcp.core.instrumentation import observe_call
 from snapshot_mcp.core.request_context import SendResourceUpdated
 from snapshot_mcp.core.sanitize import MAX_NAME_LENGTH, quoted, sanitize
 from snapshot_mcp.core.validation import UNKNOWN_FIELD, describe_error
-from snapshot_mcp.mcp_server.context import RequestContext, on_behalf_of
+from snapshot_mcp.mcp_server.context import EMBEDDED_NOTE, RequestContext, on_behalf_of
 from snapshot_mcp.mcp_server.elicitation import InputRequired
 from snapshot_mcp.mcp_server.tools.arguments import parse_arguments
-from snapshot_mcp.mcp_server.tools.declaration import ToolContext, ToolDeclaration
+from snapshot_mcp.mcp_server.tools.declaration import (
+    EMBEDDED_FIELD,
+    ToolContext,
+    ToolDeclaration,
+)
 from snapshot_mcp.models.cloud import FrozenModel
 
 PANEL_META = "snapshot-mcp/panel"
@@ -45,9 +49,13 @@ class ToolHandlers:
     Args:
         tools: the tools, in the order in which they are listed.
         notify: receives the URIs of resources that a call changes.
+        embedded: whether the cloud is the embedded one.
     """
 
-    def __init__(self, tools: Sequence[ToolDeclaration], notify: SendResourceUpdated) -> None:
+    def __init__(
+        self, tools: Sequence[ToolDeclaration], notify: SendResourceUpdated, *, embedded: bool
+    ) -> None:
+        self._embedded = embedded
         self._tools = {tool.name: tool for tool in tools}
         self._notify = notify
 
@@ -74,20 +82,21 @@ class ToolHandlers:
             return _build_error(f"Unknown tool: {params.name}")
         try:
             with on_behalf_of(request, self._notify), observe_call(tool.name):
-                return _build_result(tool, await self._run(tool, request, params))
+                result = _build_result(tool, await self._run(tool, request, params))
         except MCPError:
             raise
         except InputRequired as question:
             return question.result
         except Exception as error:  # noqa: BLE001 - the client must not see an internal error
-            return _error_result(tool, error)
+            result = _error_result(tool, error)
+        return _name_embedded_cloud(tool, result) if self._embedded else result
 
     async def _run(
         self, tool: ToolDeclaration, request: RequestContext, params: CallToolRequestParams
     ) -> FrozenModel:
         arguments = parse_arguments(tool.arguments, params.arguments or {})
         return await tool.function(
-            ToolContext(request, params, frozenset(self._tools)), **arguments
+            ToolContext(request, params, frozenset(self._tools), self._embedded), **arguments
         )
 
 
@@ -97,6 +106,20 @@ def _build_result(tool: ToolDeclaration, result: FrozenModel) -> CallToolResult:
         structured_content=result.model_dump(mode="json", exclude_none=True),
         _meta=_panel_meta(result),
     )
+
+
+def _name_embedded_cloud(tool: ToolDeclaration, result: CallToolResult) -> CallToolResult:
+    """Return a result that says that the cloud is the embedded one, if the tool must say so."""
+    if not tool.is_about_a_change and tool.panel != "only":
+        return result
+    content: dict[str, Any] = {**(result.structured_content or {}), EMBEDDED_FIELD: True}
+    blocks = [
+        TextContent(type="text", text=f"{block.text}\n{EMBEDDED_NOTE}")
+        if tool.is_about_a_change and isinstance(block, TextContent)
+        else block
+        for block in result.content
+    ]
+    return result.model_copy(update={"structured_content": content, "content": blocks})
 
 
 def _panel_meta(result: FrozenModel) -> dict[str, Any] | None:

@@ -120,6 +120,24 @@ def check_exposure(host: str, http_settings: HttpSettings) -> None:
         )
 
 
+def check_embedded_cloud(settings: Settings) -> None:
+    """Check that a service uses the embedded cloud only on request.
+
+    Its users would take the answers of the embedded cloud for those of their account.
+
+    Raises:
+        ConfigurationError: There is no API key, and the embedded cloud was not requested.
+    """
+    if settings.embedded and not settings.embedded_requested:
+        reason = settings.embedded_reason
+        raise ConfigurationError(
+            f"{reason[0].upper()}{reason[1:]}, and a service uses the embedded cloud only on"
+            " request.",
+            "Set SNAPSHOT_MCP_API_KEY, or set SNAPSHOT_MCP_CLOUD=embedded to serve the embedded"
+            " cloud, which changes nothing in a real account.",
+        )
+
+
 def check_shared_key(settings: Settings) -> None:
     """Check that a service with a shared signing key also shares its ledger.
 
