@@ -91,13 +91,13 @@ def test_a_reachable_cloud_is_reported_with_what_the_key_may_read(
     assert state == "ok"
     assert text.startswith("answered in ")
     assert findings["clock"] == [("ok", "agrees with the cloud's clock")]
-    assert [text for _, text in findings["key"]][:4] == [
-        "accepted",
-        "may read snapshots",
-        "may read VMs",
-        "may read prices",
-    ]
-    assert findings["key"][4][0] == "note"
+    subjects = ("snapshots", "VMs", "prices", "stock", "credit", "contracts")
+    key = [text for _, text in findings["key"]]
+    assert key[:-1] == ["accepted", *(f"may read {subject}" for subject in subjects)]
+    assert findings["key"][-1][0] in ("ok", "note")
+    assert findings["credit"] == [("ok", "250.00 USD")]
+    ((_, contract),) = findings["contract"]
+    assert contract.startswith('contract_id 77 "A100 reservation": active until ')
     assert cloud.writes == []
 
 
@@ -123,6 +123,18 @@ class PathOverrides:
 
 def error_response(status: int) -> JSONResponse:
     return JSONResponse({"status": False, "message": KEY}, status)
+
+
+@pytest.mark.parametrize("can_create", [True, False])
+def test_a_credit_that_creates_no_vm_is_bad(
+    command: Command, cloud: Upstream, tmp_path: Path, *, can_create: bool
+) -> None:
+    data = {"credit": 0.5, "threshold": 0, "can_create_instance": can_create}
+    answer = JSONResponse({"status": True, "data": data})
+    cloud.replacement = PathOverrides(tmp_path, {"/v1/billing/user-credit/credit": answer})
+    env = environment(tmp_path / "data", **cloud.settings)
+    ((state, text),) = run_doctor(command, env, 0 if can_create else 1)["credit"]
+    assert (state, text[:8]) == ("ok" if can_create else "bad", "0.50 USD")
 
 
 def test_missing_read_permissions_of_the_key_are_reported(

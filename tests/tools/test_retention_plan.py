@@ -78,7 +78,9 @@ async def test_the_saved_cost_is_an_estimate_by_the_gigabyte(modern_client: Clie
     size = sum(decision["size"] for decision in plan["decisions"] if not decision["keep"])
     assert plan["reclaimed_gb"] == size
     assert plan["saved_per_month_estimate"] == estimate_monthly_cost(size)
-    assert f"{size} GB, about {plan['saved_per_month_estimate']:.2f} a month (an estimate)" in text
+    assert (
+        f"{size} GB, about {plan['saved_per_month_estimate']:.2f} USD a month (an estimate)" in text
+    )
 
 
 async def test_the_ledger_records_the_plan_with_its_snapshots(world: World, client: Client) -> None:

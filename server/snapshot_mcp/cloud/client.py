@@ -3,27 +3,31 @@
 Only the gate (`consent/gate.py`) has access to the writer, so no write can bypass it.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cache, partial
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple, TypeVar
 from urllib.parse import quote
 
 from snapshot_mcp.cloud.api import ApiClient
+from snapshot_mcp.cloud.billing import BillingReader
 from snapshot_mcp.cloud.damaged_json import UNREADABLE
 from snapshot_mcp.cloud.decoding import JsonDecoder, build_list_decoder, decode_json
-from snapshot_mcp.cloud.field_readers import read_integer, read_number
+from snapshot_mcp.cloud.field_readers import read_count, read_id
+from snapshot_mcp.cloud.images import find_image, parse_vms_of_image
 from snapshot_mcp.cloud.parsing import (
     entry_keys,
     get_list,
     get_object,
+    parse_entry,
     parse_image,
     parse_snapshot,
     parse_virtual_machine,
+    require_object,
 )
 from snapshot_mcp.cloud.response_errors import reports_success
 from snapshot_mcp.core.errors import AnswerTooLargeError, ProtocolError
-from snapshot_mcp.core.sanitize import REPLACEMENT
+from snapshot_mcp.core.sanitize import MAX_NAME_LENGTH, REPLACEMENT, sanitize
 from snapshot_mcp.models.cloud import CustomImage, Snapshot, VirtualMachine
 
 T = TypeVar("T")
@@ -40,10 +44,17 @@ PARTS_OF_PAGE = 10
 
 
 class Page(NamedTuple):
-    """One page of a list: its raw entries, and the cloud's count of all entries."""
+    """One page of a list.
+
+    Attributes:
+        entries: its raw entries.
+        total: the cloud's count of all entries, if it states one.
+        page_size: number of entries of a full page according to the cloud, if it says so.
+    """
 
     entries: list[object]
     total: int | None
+    page_size: int | None = None
 
 
 class RestoreReceipt(NamedTuple):
@@ -61,9 +72,14 @@ class DeletionReceipt(NamedTuple):
 
 
 class CloudReader:
-    """All calls that change nothing. They raise the errors of `ApiClient.read`."""
+    """All calls that change nothing. They raise the errors of `ApiClient.read`.
+
+    Attributes:
+        billing: the calls about costs.
+    """
 
     def __init__(self, api: ApiClient) -> None:
+        self.billing = BillingReader(api)
         self._api = api
         self._decoder = cache(_build_snapshots_decoder)
 
@@ -105,7 +121,7 @@ class CloudReader:
             f"/core/snapshots/{snapshot_id}",
             f"snapshot {snapshot_id}",
             lambda body: _require_id(
-                parse_snapshot(get_object(_require_object(body), "snapshot")), snapshot_id
+                parse_snapshot(get_object(require_object(body), "snapshot")), snapshot_id
             ),
         )
 
@@ -115,7 +131,7 @@ class CloudReader:
             f"/core/virtual-machines/{vm_id}",
             f"VM {vm_id}",
             lambda body: _require_id(
-                parse_virtual_machine(get_object(_require_object(body), "instance", "instances")),
+                parse_virtual_machine(get_object(require_object(body), "instance", "instances")),
                 vm_id,
             ),
         )
@@ -128,7 +144,7 @@ class CloudReader:
         return await self._api.read(
             f"/core/snapshots/{snapshot_id}/events",
             f"history of snapshot {snapshot_id}",
-            lambda body: get_list(_require_object(body), "snapshot_events"),
+            lambda body: get_list(require_object(body), "snapshot_events"),
         )
 
     async def find_image(self, name: str) -> CustomImage | None:
@@ -137,7 +153,20 @@ class CloudReader:
         Source: the vendor's OpenAPI document: images by region and system, `images[].images[]`.
         """
         return await self._api.read(
-            "/core/images", "the list of images", partial(_find_image, name), {"search": name}
+            "/core/images", "the list of images", partial(find_image, name), {"search": name}
+        )
+
+    async def get_vms_of_image(self, image_id: int) -> tuple[str, ...] | None:
+        """Return the VMs that use an image, each as a name or an id; None if unknown.
+
+        Source: the parameter `include_related_vms` in the vendor's OpenAPI document, which does not
+        describe the format.
+        """
+        return await self._api.read(
+            f"/core/images/{image_id}",
+            f"image {image_id}",
+            parse_vms_of_image,
+            {"include_related_vms": "true"},
         )
 
     async def is_snapshot_name_available(self, name: str) -> bool:
@@ -145,15 +174,15 @@ class CloudReader:
         return await self._api.read(
             f"/core/snapshots/name-availability/{_quote_path_segment(name)}",
             "the name check",
-            lambda body: _require_boolean(_require_object(body), "available"),
+            lambda body: _require_boolean(require_object(body), "available"),
         )
 
-    async def get_prices(self) -> Mapping[str, float]:
-        """Return prices per hour by resource name ("vCPU", "RAM", "A100-80G-PCIe").
+    async def get_regions(self) -> Mapping[int, str]:
+        """Return the names of the regions by their ids.
 
-        Source: a bare array of {id, name, value}, the value as text, in the recorded replies.
+        Source: `regions[]` with {id, name} in the vendor's OpenAPI document.
         """
-        return await self._api.read("/pricebook", "the price list", _parse_prices)
+        return await self._api.read("/core/regions", "the list of regions", _parse_regions)
 
     async def _read_page(
         self,
@@ -224,7 +253,7 @@ class CloudWriter:
             f"/core/virtual-machines/{vm_id}/snapshots",
             f"a snapshot of VM {vm_id}",
             lambda body: _require_created_snapshot(
-                parse_snapshot(get_object(_require_object(body), "snapshot")), vm_id, name
+                parse_snapshot(get_object(require_object(body), "snapshot")), vm_id, name
             ),
             {"name": name, "description": description, "labels": list(labels)},
         )
@@ -277,12 +306,6 @@ def _page_query(page: int, page_size: int, search: str) -> Mapping[str, str | in
     return query | {"search": search} if search else query
 
 
-def _require_object(body: object) -> Mapping[str, object]:
-    if not isinstance(body, Mapping):
-        raise ProtocolError("The cloud's answer is not a JSON object.")
-    return cast("Mapping[str, object]", body)
-
-
 def _require_id(item: T, expected_id: int) -> T:
     # Never act on an answer about another object.
     if getattr(item, "id", None) != expected_id:
@@ -291,7 +314,7 @@ def _require_id(item: T, expected_id: int) -> T:
 
 
 def _require_success(body: object) -> None:
-    if not reports_success(_require_object(body).get("status")):
+    if not reports_success(require_object(body).get("status")):
         raise ProtocolError("The cloud's answer does not report success.")
 
 
@@ -316,15 +339,15 @@ def _quote_path_segment(name: str) -> str:
 
 
 def _parse_page(key: str, body: object) -> Page:
-    answer = _require_object(body)
+    answer = require_object(body)
     entries = get_list(answer, key)
     if len(entries) > MAX_PAGE_ENTRIES:
         raise ProtocolError("The cloud's answer has far more entries than were requested.")
-    return Page(entries, read_integer(answer.get("count")))
+    return Page(entries, read_count(answer.get("count")), read_id(answer.get("page_size")))
 
 
 def _parse_restore_receipt(new_vm_name: str, body: object) -> RestoreReceipt:
-    answer = _require_object(body)
+    answer = require_object(body)
     vm = parse_virtual_machine(get_object(answer, "instances", "instance"))
     if vm.name != new_vm_name and not _is_damaged(vm, "name", vm.name):
         raise ProtocolError("The cloud's answer is not about the requested VM.")
@@ -335,28 +358,11 @@ def _parse_restore_receipt(new_vm_name: str, body: object) -> RestoreReceipt:
 
 def _parse_created_image(name: str, body: object) -> CustomImage:
     # Source: `image` in the recorded replies; the published SDK has its id beside the message.
-    answer = _require_object(body)
+    answer = require_object(body)
     image = parse_image(answer.get("image") if _is_object(answer.get("image")) else answer)
     if image.name not in (None, name) and REPLACEMENT not in (image.name or ""):
         raise ProtocolError("The cloud's answer is not about the requested image.")
     return image.model_copy(update={"name": name})
-
-
-def _find_image(name: str, body: object) -> CustomImage | None:
-    for raw in _flatten_images(get_list(_require_object(body), "images")):
-        try:
-            image = parse_image(raw)
-        except ProtocolError:
-            continue  # an image without an id cannot be used
-        if image.name == name:
-            return image
-    return None
-
-
-def _flatten_images(groups: list[object]) -> Iterator[object]:
-    for group in groups:
-        members = cast("Mapping[str, object]", group).get("images") if _is_object(group) else None
-        yield from cast("list[object]", members) if isinstance(members, list) else [group]
 
 
 def _is_object(value: object) -> bool:
@@ -370,14 +376,13 @@ def _require_boolean(answer: Mapping[str, object], key: str) -> bool:
     return value
 
 
-def _parse_prices(body: object) -> Mapping[str, float]:
-    if not isinstance(body, list):
-        raise ProtocolError("The cloud's price list is not a list.")
-    prices: dict[str, float] = {}
-    for entry in cast("list[object]", body):
-        if isinstance(entry, Mapping):
-            named = cast("Mapping[str, object]", entry)
-            name, price = named.get("name"), read_number(named.get("value"))
-            if isinstance(name, str) and price is not None and price >= 0:
-                prices[name] = price
-    return prices
+def _parse_regions(body: object) -> Mapping[int, str]:
+    regions: dict[int, str] = {}
+    for raw in get_list(require_object(body), "regions"):
+        entry = parse_entry(raw)
+        name = None if entry is None else entry.raw.get("name")
+        if entry is not None and isinstance(name, str):
+            sanitized = sanitize(name, MAX_NAME_LENGTH)
+            if sanitized.text and not sanitized.altered:
+                regions[entry.id] = sanitized.text
+    return regions

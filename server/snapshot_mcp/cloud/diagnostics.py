@@ -1,6 +1,6 @@
 """Diagnostics of the cloud for `snapshot-mcp doctor`: sequential reads, no writes."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple, cast
@@ -16,6 +16,7 @@ from snapshot_mcp.cloud.scheduler import RequestScheduler
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import ProtocolError, SnapshotMcpError
 from snapshot_mcp.core.sanitize import MAX_NAME_LENGTH, sanitize
+from snapshot_mcp.models.costs import Contract, Credit
 
 MAX_PERMISSIONS = 1_000
 _MEAN_TRUNCATION_SECONDS = 0.5
@@ -35,10 +36,14 @@ class ProbeResult(NamedTuple):
     Attributes:
         checks: the attempted reads, in order.
         permissions: the permissions of the API key; None if the cloud does not return them.
+        credit: the credit of the account; None if it cannot be read.
+        contracts: the contracts of the account, as far as they can be read.
     """
 
     checks: tuple[ReadCheck, ...]
     permissions: tuple[str, ...] | None
+    credit: Credit | None = None
+    contracts: Sequence[Contract] = ()
 
 
 class ClockSkewTransport(httpx.AsyncBaseTransport):
@@ -96,8 +101,29 @@ async def probe(connection: Connection, clock: Clock, *, timeout_seconds: float)
         return ProbeResult((first,), None)
     second = await check_snapshots()  # without the time of connecting
     vms = await _time_read("VMs", lambda: reader.get_virtual_machines_page(1, 1, ""), clock)
-    prices = await _time_read("prices", reader.get_prices, clock)
-    return ProbeResult((first, second, vms, prices), await _fetch_permissions(api))
+    billing, credit, contracts = reader.billing, list[Credit](), list[Contract]()
+
+    async def read_credit() -> None:
+        credit.append(await billing.get_credit())
+
+    async def read_contracts() -> None:
+        contracts.extend(await billing.get_contracts())
+
+    costs = [
+        await _time_read(subject, read, clock)
+        for subject, read in (
+            ("prices", billing.get_prices),
+            ("stock", billing.get_gpu_stock),
+            ("credit", read_credit),
+            ("contracts", read_contracts),
+        )
+    ]
+    return ProbeResult(
+        (first, second, vms, *costs),
+        await _fetch_permissions(api),
+        credit[0] if credit else None,
+        contracts,
+    )
 
 
 async def _time_read(

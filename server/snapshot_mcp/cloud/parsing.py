@@ -55,7 +55,7 @@ _ALTERNATIVE_KEYS: Mapping[str, tuple[str, ...]] = {
 _DETAIL_FIELDS = frozenset(
     {
         *("vm_environment", "vm_flavor", "vm_image", "vm_keypair", "volume_id", "volume_name"),
-        *("region_id", "description", "has_floating_ip", "is_image"),
+        *("description", "has_floating_ip", "is_image"),
     }
 )
 """Fields of a snapshot that lists do not use."""
@@ -141,12 +141,21 @@ def entry_keys(names: Container[str] | None = None) -> Iterable[str]:
 
 
 def parse_snapshot(raw: object) -> Snapshot:
-    """Parse one snapshot.
+    """Parse one snapshot. Without `custom_image`, it is unknown whether the snapshot has an image.
 
     Raises:
         ProtocolError: it is not an object, or has no id.
     """
-    return _parse_model(Snapshot, raw, "a snapshot")
+    snapshot = _parse_model(Snapshot, raw, "a snapshot")
+    if snapshot.custom_image is None and _says_no_image(as_mapping(raw) or {}):
+        return snapshot.model_copy(update={"custom_image": None})
+    return snapshot
+
+
+def _says_no_image(raw: Mapping[str, object]) -> bool:
+    keys = _field_parsers_by_name(Snapshot)["custom_image"].keys
+    values = [raw[key] for key in keys if key in raw]
+    return bool(values) and all(value in (None, "", [], {}) for value in values)
 
 
 def parse_virtual_machine(raw: object) -> VirtualMachine:
@@ -171,6 +180,17 @@ def parse_image(raw: object) -> CustomImage:
 def parse_event(entry: RawEntry) -> SnapshotEvent:
     """Parse one event of a snapshot."""
     return _parse_model(SnapshotEvent, entry.raw, "an event")
+
+
+def require_object(body: object) -> Mapping[str, object]:
+    """Return the body of an answer, which must be a JSON object.
+
+    Raises:
+        ProtocolError: it is not.
+    """
+    if not isinstance(body, Mapping):
+        raise ProtocolError("The cloud's answer is not a JSON object.")
+    return typing.cast("Mapping[str, object]", body)
 
 
 def get_object(body: Mapping[str, object], *keys: str) -> object:

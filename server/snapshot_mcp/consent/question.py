@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from snapshot_mcp.core.sanitize import cell_text, quote_unless_word, quoted
+from snapshot_mcp.models.costs import CURRENCY
 from snapshot_mcp.models.snapshots import BlastRadius
 
 QUESTION_OPENING = "An assistant asks for your consent."
@@ -40,4 +41,14 @@ def plan_facts(radius: BlastRadius) -> Iterator[str]:
         yield f"GPUs {cell_text(radius.gpus)}" if radius.gpus else "no GPUs"
         yield f"region {cell_text(radius.region)}"
         price = radius.price_per_hour_estimate
-        yield "price not known" if price is None else f"about {price} per hour (an estimate)"
+        yield (
+            "price not known"
+            if price is None
+            else f"about {price} {CURRENCY} per hour (an estimate)"
+        )
+        if radius.contract is not None:
+            yield f"contract {radius.contract}"
+        if radius.credit is not None:
+            yield f"credit {radius.credit:.2f} {CURRENCY}"
+        if radius.free_gpus is not None:
+            yield f"{radius.free_gpus} of these GPUs free in the region"

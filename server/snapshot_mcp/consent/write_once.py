@@ -196,7 +196,8 @@ class WriteOnce:
 
     async def _record_done(self, submission: _Submission[T], result: T, reason: str = "") -> None:
         submission.attempt = with_result(submission.attempt, created_id(result))
-        await self._record_end("done", submission, reason)
+        remark = submission.write.remark(result)
+        await self._record_end("done", submission, "; ".join(filter(None, (reason, remark))))
 
     async def _record_end(self, event: Event, submission: _Submission[T], reason: str = "") -> None:
         submission.end_recorded = True

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from snapshot_mcp.models.cloud import FrozenModel, SnapshotState
+from snapshot_mcp.models.costs import CURRENCY
 
 
 class RetentionDecision(FrozenModel):
@@ -39,10 +40,12 @@ class RetentionPlan(FrozenModel):
     left_for_later: int | None = Field(
         default=None, description="Of those kept: how many a later plan may delete"
     )
-    reclaimed_gb: int = Field(description="Estimated size in GB of what is deleted")
-    saved_per_month_estimate: float = Field(
-        description="Estimated monthly cost of that, in the cloud's currency"
+    unreadable: int | None = Field(
+        default=None, description="Entries that could not be read, not counted"
     )
+    reclaimed_gb: int = Field(description="Estimated size in GB of what is deleted")
+    saved_per_month_estimate: float = Field(description="Estimated monthly cost of that")
+    currency: str = Field(default=CURRENCY, description="Currency of that cost")
     plan_token: str | None = Field(default=None, description="Token of this plan, for the commit")
     confirm_with: str | None = Field(default=None, description="Words that the person must type")
     expires_at: datetime | None = Field(

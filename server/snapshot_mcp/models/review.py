@@ -5,6 +5,7 @@ from datetime import datetime
 from pydantic import Field
 
 from snapshot_mcp.models.cloud import FrozenModel
+from snapshot_mcp.models.costs import CURRENCY
 
 _MORE = "Number of entries not listed here"
 
@@ -76,9 +77,11 @@ class Review(FrozenModel):
     virtual_machines: int = Field(description="Number of VMs")
     size: int = Field(description="Estimated size of all snapshots in GB")
     size_not_known: int = Field(description="Snapshots of unknown size, counted as 0 GB")
-    month_cost_estimate: float = Field(
-        description="Estimated monthly price of all, in the cloud's currency"
+    month_cost_estimate: float = Field(description="Estimated monthly price of all")
+    month_spend: float | None = Field(
+        default=None, description="Billed for snapshots in the last 30 days; omitted if unknown"
     )
+    currency: str = Field(default=CURRENCY, description="Currency of all amounts")
     recent_days: int = Field(description="Maximum age of a recent snapshot, in days")
     vm_gone: SnapshotFinding = Field(description="Snapshots of deleted VMs")
     failed: SnapshotFinding = Field(description="Failed snapshots, which protect nothing")

@@ -35,7 +35,7 @@ class SnapshotSummary(FrozenModel):
     vm_name: str | None = Field(default=None, description="Name of the source VM")
     size: int | None = Field(default=None, description="Estimated size in GB")
     created_at: datetime | None = Field(default=None, description="When it was taken (UTC)")
-    labels: tuple[str, ...] = Field(default=(), description="Labels of the snapshot")
+    labels: tuple[str, ...] | None = Field(default=None, description="Labels of the snapshot")
     more_labels: int | None = Field(default=None, description="Number of labels omitted here")
 
     @classmethod
@@ -54,7 +54,7 @@ def summary_fields(snapshot_id: int, values: Mapping[str, Any]) -> dict[str, Any
         snapshot_id: the snapshot's id.
         values: the values of some of `SUMMARY_FIELDS`.
     """
-    status, labels = values.get("status"), values.get("labels", ())
+    status, labels = values.get("status"), values.get("labels") or ()
     state = snapshot_state(status)
     fields = {"name": "", **values, "id": snapshot_id, "state": state}
     fields["status"] = status if state == "unknown" else None
@@ -121,7 +121,8 @@ class SnapshotDetails(FrozenModel):
     snapshot: Snapshot = Field(description="All attributes from the cloud")
     state: SnapshotState = Field(description="Meaning of the status")
     age_days: float | None = Field(default=None, description="Days since it was taken")
-    vm_gone: bool = Field(description="The source VM is deleted: the data exists nowhere else")
+    stuck: bool | None = Field(default=None, description="It has been pending for over a day")
+    vm_gone: bool | None = Field(default=None, description="The source VM is deleted")
     last_ready_of_vm: bool | None = Field(
         default=None, description="It is the only ready snapshot of its VM"
     )
@@ -159,6 +160,9 @@ class BlastRadius(FrozenModel):
         default=None, description="Number of newer ones, incremental to it"
     )
     derived_image: str | None = Field(default=None, description="Image that would be deleted too")
+    image_vms: tuple[str, ...] | None = Field(
+        default=None, description="VMs that use that image; omitted if unknown"
+    )
     new_vm_name: str | None = Field(
         default=None, description="Name of the VM that would be created"
     )
@@ -166,7 +170,13 @@ class BlastRadius(FrozenModel):
     gpus: str | None = Field(default=None, description="Its GPUs")
     region: str | None = Field(default=None, description="Its region")
     price_per_hour_estimate: float | None = Field(
-        default=None, description="Estimated price per hour, in the cloud's currency"
+        default=None, description="Estimated price per hour, without discounts of a contract"
+    )
+    currency: str | None = Field(default=None, description="Currency of the price and the credit")
+    contract: str | None = Field(default=None, description="Contract of the VM, or none")
+    credit: float | None = Field(default=None, description="Credit of the account")
+    free_gpus: int | None = Field(
+        default=None, description="GPUs of this model that are free in the region"
     )
     warnings: tuple[str, ...] = Field(default=(), description="Reasons for caution")
 
@@ -190,6 +200,15 @@ class CreateResult(FrozenModel):
         description="Observed result"
     )
     snapshot: SnapshotSummary | None = Field(default=None, description="Last observed state")
+    repeated: bool | None = Field(
+        default=None, description="An equal call made it before; nothing was sent now"
+    )
+    labels_stored: bool | None = Field(
+        default=None, description="Whether the cloud stored all labels, if that is known"
+    )
+    vm_status: str | None = Field(
+        default=None, description="Status of the VM afterwards, if the snapshot interrupted it"
+    )
     next_step: str = Field(description=NEXT_STEP)
 
 

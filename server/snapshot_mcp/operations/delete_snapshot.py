@@ -18,7 +18,9 @@ from snapshot_mcp.core.errors import (
 from snapshot_mcp.ledger.chain import Row
 from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.models.snapshots import DeleteResult
+from snapshot_mcp.operations.image_users import read_vms_of_image
 from snapshot_mcp.operations.listing import read_copies, read_snapshots_of_vm
+from snapshot_mcp.operations.lookups import read_snapshot
 from snapshot_mcp.operations.notifications import announce_change
 from snapshot_mcp.operations.planned_write import (
     NEW_PLAN_NEEDED,
@@ -67,6 +69,7 @@ class DeleteSnapshot:
         """
         reader, policy = context.reader, context.policy
         snapshot = await self._read(context)
+        image_vms = await read_vms_of_image(reader, snapshot)
         siblings = await read_snapshots_of_vm(reader, snapshot.vm_id)
         needed = max(1, policy.protect.keep_newest)
         copies = await read_copies(reader, copies_of(snapshot, siblings), needed)
@@ -74,11 +77,11 @@ class DeleteSnapshot:
             snapshot = await self._read(context)
         now = context.clock.now()
         enforce_policy(rules.check_deletion(policy, snapshot, copies, now))
-        radius = deletion_blast_radius(snapshot, siblings, now, copies=copies)
+        radius = deletion_blast_radius(snapshot, siblings, now, copies=copies, image_vms=image_vms)
         return snapshot_target(snapshot, radius)
 
     async def _read(self, context: WriteContext) -> Snapshot:
-        snapshot = await context.reader.get_snapshot(self.snapshot_id)
+        snapshot = await read_snapshot(context.reader, self.snapshot_id)
         obstacle = delete_obstacle(snapshot, context.clock.now())
         if obstacle is not None:
             is_pending = snapshot.state == "pending"
@@ -104,6 +107,11 @@ class DeleteSnapshot:
     def is_certain(self, effect: object) -> bool:
         """Return whether the snapshot is gone; an earlier request may still be deleting it."""
         return isinstance(effect, DeletionReceipt) and effect.gone
+
+    def remark(self, result: object) -> str:
+        """Return nothing: there is nothing to compare."""
+        del result
+        return ""
 
 
 async def delete_snapshot(

@@ -59,10 +59,12 @@ async def _settle(row: Row, ledger: Ledger, reader: CloudReader, clock: Clock) -
     if not lookup.conclusive:
         return
     happened = lookup.effect is not None
+    remark = write.remark(lookup.effect)
     await ledger.settle(
         row,
         "done" if happened else "failed",
-        f"settled after a crash: the cloud {'shows' if happened else 'does not show'} it",
+        f"settled after a crash: the cloud {'shows' if happened else 'does not show'} it"
+        + (f"; {remark}" if remark else ""),
         result_id=created_id(lookup.effect),
     )
 

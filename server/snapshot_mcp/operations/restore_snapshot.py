@@ -1,6 +1,6 @@
 """restore_snapshot: make a new, billed VM from a snapshot, after a plan and its approval."""
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
@@ -11,17 +11,17 @@ from snapshot_mcp.consent.target import Target, snapshot_target
 from snapshot_mcp.core.clock import SYSTEM_CLOCK, Clock
 from snapshot_mcp.core.errors import (
     NOTHING_CHANGED,
-    CloudError,
     NotDoneError,
     OutcomeUnknownError,
-    ProtocolError,
     RefusedError,
 )
 from snapshot_mcp.core.sanitize import cell_text, quoted
 from snapshot_mcp.ledger.chain import Argument, Row, attempt_from_row
 from snapshot_mcp.models.cloud import VirtualMachine, status_word
+from snapshot_mcp.models.costs import RestoreCosts
 from snapshot_mcp.models.snapshots import RestoreResult, VirtualMachineSummary
 from snapshot_mcp.operations.listing import find_virtual_machines
+from snapshot_mcp.operations.lookups import read_snapshot
 from snapshot_mcp.operations.planned_write import (
     NEW_PLAN_NEEDED,
     SentWrite,
@@ -31,6 +31,8 @@ from snapshot_mcp.operations.planned_write import (
 from snapshot_mcp.operations.policy_check import enforce_policy
 from snapshot_mcp.operations.polling import PollResult, poll_until
 from snapshot_mcp.operations.requests import Commit, RestoreSnapshotRequest
+from snapshot_mcp.operations.restore_costs import read_restore_costs
+from snapshot_mcp.operations.used_names import VM_NAME, check_name_unused, name_taken_error
 from snapshot_mcp.rules import policy as rules
 from snapshot_mcp.rules.blast_radius import restore_blast_radius
 from snapshot_mcp.rules.eligibility import restore_obstacle, snapshot_obstacle
@@ -47,12 +49,14 @@ class RestoreSnapshot:
         request: the snapshot and the new VM.
         clock: measures how long the restore takes.
         sent_at: when the request was last sent, in seconds of `clock.monotonic`.
+        costs: read once; None until then. Later checks do not wait for facts that only inform.
     """
 
     tool: ClassVar[Literal["restore_snapshot"]] = "restore_snapshot"
     request: RestoreSnapshotRequest
     clock: Clock = SYSTEM_CLOCK
     sent_at: float = 0.0
+    costs: RestoreCosts | None = None
 
     @classmethod
     def from_row(cls, row: Row) -> Self | None:
@@ -77,20 +81,22 @@ class RestoreSnapshot:
             RefusedError: the snapshot is not ready, the policy forbids it, or the name is taken.
         """
         name, now = self.request.new_vm_name, context.clock.now()
-        prices = await _read_prices(context.reader)
-        if await _find_virtual_machine(context.reader, name) is not None:
-            raise RefusedError(
-                f"A VM named {quoted(name)} exists already.",
-                f"{NOTHING_CHANGED} Choose another name.",
-            )
-        snapshot = await context.reader.get_snapshot(self.request.snapshot_id)
+        if self.costs is None:
+            self.costs = await read_restore_costs(context.reader, self.request.contract_id)
+        await check_name_unused(context.reader.own_writes, VM_NAME, name)
+        taken_by = await _find_virtual_machine(context.reader, name)
+        if taken_by is not None:
+            raise name_taken_error(VM_NAME, name, taken_by.id)
+        snapshot = await read_snapshot(context.reader, self.request.snapshot_id)
         enforce_policy(rules.check_restore(context.policy, snapshot))
         obstacle = restore_obstacle(snapshot)
         if obstacle is not None:
             raise RefusedError(
                 f"Snapshot {snapshot.id} cannot be restored now: {obstacle}.", NOTHING_CHANGED
             )
-        radius = restore_blast_radius(snapshot, name, prices, now, rehearsal=self.request.rehearsal)
+        radius = restore_blast_radius(
+            snapshot, name, self.costs, now, rehearsal=self.request.rehearsal
+        )
         return snapshot_target(snapshot, radius)
 
     def send(self, writer: CloudWriter) -> Awaitable[RestoreReceipt]:
@@ -110,6 +116,11 @@ class RestoreSnapshot:
         """Return False: a VM with this name may hold any snapshot."""
         del effect
         return False
+
+    def remark(self, result: object) -> str:
+        """Return nothing: there is nothing to compare."""
+        del result
+        return ""
 
 
 async def restore_snapshot(
@@ -161,13 +172,6 @@ async def restore_snapshot(
 async def _find_virtual_machine(reader: CloudReader, name: str) -> VirtualMachine | None:
     found = await find_virtual_machines(reader, name)
     return next((vm for vm in found.results if vm.name == name), None)
-
-
-async def _read_prices(reader: CloudReader) -> Mapping[str, float]:
-    try:
-        return await reader.get_prices()
-    except (CloudError, ProtocolError):
-        return {}  # the plan says that the price is not known
 
 
 def _build_result(

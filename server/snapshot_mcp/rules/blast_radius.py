@@ -1,14 +1,22 @@
 """Blast radius: what a delete or a restore would affect, computed before it happens."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from snapshot_mcp.core.sanitize import cell_text, mixes_scripts, quoted
-from snapshot_mcp.models.cloud import Flavor, Snapshot
+from snapshot_mcp.models.cloud import STATES_WITHOUT_DATA, Flavor, Snapshot
+from snapshot_mcp.models.costs import CURRENCY, RestoreCosts
 from snapshot_mcp.models.snapshots import BlastRadius
 from snapshot_mcp.rules.eligibility import is_stuck
+from snapshot_mcp.rules.restore_costs import (
+    cost_warnings,
+    describe_contract,
+    estimate_price_per_hour,
+    free_gpus,
+)
 
 _SECONDS_PER_DAY = 86_400
+_MAX_IMAGE_VMS = 5
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _BILLING_WARNINGS = ("The new VM is billed from its creation until it is deleted.",)
 _REHEARSAL_WARNINGS = (
@@ -22,6 +30,7 @@ def deletion_blast_radius(
     now: datetime,
     *,
     copies: Iterable[Snapshot] | None = None,
+    image_vms: Sequence[str] | None = None,
 ) -> BlastRadius:
     """Return what the deletion of `snapshot` would affect.
 
@@ -31,6 +40,7 @@ def deletion_blast_radius(
         now: the current time.
         copies: those of the siblings that were read one by one, which decide whether the target is
             the last ready one; None for all.
+        image_vms: the VMs that use the image made from it; None if unknown.
     """
     siblings = tuple(siblings)
     last = is_last_ready(snapshot, siblings if copies is None else copies)
@@ -41,7 +51,8 @@ def deletion_blast_radius(
         "newest_of_vm": is_newest_ready(snapshot, siblings),
         **_count_older_and_newer(snapshot, siblings),
         "derived_image": image,
-        "warnings": tuple(_deletion_warnings(snapshot, now, last=last, image=image)),
+        "image_vms": None if image is None or image_vms is None else tuple(image_vms),
+        "warnings": tuple(_deletion_warnings(snapshot, now, last=last, image_vms=image_vms)),
     }
     action = f"Delete snapshot {snapshot.id} {quoted(snapshot.name)} permanently."
     return _base_radius(snapshot, action, now).model_copy(update=facts)
@@ -50,7 +61,7 @@ def deletion_blast_radius(
 def restore_blast_radius(
     snapshot: Snapshot,
     new_vm_name: str,
-    prices: Mapping[str, float],
+    costs: RestoreCosts,
     now: datetime,
     *,
     rehearsal: bool = False,
@@ -60,7 +71,7 @@ def restore_blast_radius(
     Args:
         snapshot: the source.
         new_vm_name: name of the new VM.
-        prices: prices per hour by resource name; may be empty.
+        costs: the facts about its costs.
         now: the current time.
         rehearsal: the restore is only a test, and the VM is deleted afterwards.
     """
@@ -75,8 +86,16 @@ def restore_blast_radius(
         "flavor": flavor.name if flavor else None,
         "gpus": _describe_gpus(flavor),
         "region": snapshot.region,
-        "price_per_hour_estimate": estimate_price_per_hour(flavor, prices),
-        "warnings": _BILLING_WARNINGS + (_REHEARSAL_WARNINGS if rehearsal else ()),
+        "price_per_hour_estimate": estimate_price_per_hour(flavor, costs.prices),
+        "currency": CURRENCY,
+        "contract": describe_contract(costs),
+        "credit": costs.credit.amount if costs.credit else None,
+        "free_gpus": free_gpus(flavor, snapshot.region, costs),
+        "warnings": (
+            *_BILLING_WARNINGS,
+            *(_REHEARSAL_WARNINGS if rehearsal else ()),
+            *cost_warnings(flavor, snapshot.region, costs),
+        ),
     }
     return _base_radius(snapshot, action, now).model_copy(update=facts)
 
@@ -103,7 +122,7 @@ def age_days(snapshot: Snapshot, now: datetime) -> float | None:
 
 
 def is_last_ready(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> bool | None:
-    """Return whether it is the only ready snapshot of its VM; None if its VM is unknown."""
+    """Return whether it is ready, and the only ready one of its VM; None if its VM is unknown."""
     if snapshot.vm_id is None:
         return None
     return snapshot.is_copy and not _ready_siblings(snapshot, siblings)
@@ -133,13 +152,35 @@ def is_newest_ready(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> bool | 
     )
 
 
+def describe_image_vms(names: Sequence[str] | None) -> str:
+    """Return the VMs that use an image in a few words; None means that they are unknown."""
+    if names is None:
+        return "the VMs that use it are not known"
+    if not names:
+        return "no VM uses it"
+    shown = ", ".join(map(quoted, names[:_MAX_IMAGE_VMS]))
+    more = len(names) - _MAX_IMAGE_VMS
+    return f"VMs that use it: {shown}" + (f" and {more} more" if more > 0 else "")
+
+
 def describe_derived_image(snapshot: Snapshot) -> str | None:
-    """Describe the image made from this snapshot, which is deleted with it; None without one."""
+    """Describe the image made from this snapshot, which is deleted with it.
+
+    Returns:
+        None if it has no image, or if that is unknown.
+    """
     image = snapshot.custom_image
     if image is None:
         return None
     shared = ", public" if image.is_public else ""
     return f"{quoted(image.name or '')} (id {image.id or 'unknown'}{shared})"
+
+
+def describe_deleted_vm(snapshot: Snapshot) -> str:
+    """Return a sentence about a snapshot whose VM is deleted."""
+    if snapshot.state in STATES_WITHOUT_DATA:
+        return "Its VM is deleted."
+    return "Its VM is deleted: this data exists nowhere else."
 
 
 def describe_own_deletion(sent_at: datetime) -> str:
@@ -150,32 +191,16 @@ def describe_own_deletion(sent_at: datetime) -> str:
     )
 
 
-def estimate_price_per_hour(flavor: Flavor | None, prices: Mapping[str, float]) -> float | None:
-    """Estimate the price from the GPUs, or else from vCPUs and memory; None without a price.
-
-    Source: resource names of the price list in the vendor's recorded replies.
-    """
-    if flavor is None:
-        return None
-    if flavor.gpu and flavor.gpu_count:
-        gpu = prices.get(flavor.gpu)
-        return None if gpu is None else round(gpu * flavor.gpu_count, 4)
-    cpu, memory = prices.get("vCPU"), prices.get("RAM")
-    if None in (cpu, memory, flavor.cpu, flavor.ram):
-        return None
-    return round((cpu or 0) * (flavor.cpu or 0) + (memory or 0) * (flavor.ram or 0), 4)
-
-
 def _count_older_and_newer(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> dict[str, int]:
-    """Count the ready snapshots of its VM that are older and newer.
+    """Count the ready snapshots of its VM that are older and newer, unless a time is unknown.
 
     Source: the vendor's guide: the first snapshot of a VM is full, later ones are incremental.
     """
     taken = snapshot.created_at
-    if taken is None:
-        return {}
     others = _ready_siblings(snapshot, siblings)
     times = [other.created_at for other in others if other.created_at]
+    if snapshot.vm_id is None or taken is None or len(times) < len(others):
+        return {}
     return {
         "older_of_vm": sum(time < taken for time in times),
         "newer_of_vm": sum(time > taken for time in times),
@@ -191,16 +216,20 @@ def _ready_siblings(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> list[Sn
 
 
 def _deletion_warnings(
-    snapshot: Snapshot, now: datetime, *, last: bool | None, image: str | None
+    snapshot: Snapshot, now: datetime, *, last: bool | None, image_vms: Sequence[str] | None
 ) -> Iterable[str]:
     if last is not False:
         yield "It is the last ready snapshot of its VM." if last else "Its VM is unknown."
     if snapshot.deletion_sent_at is not None:
         yield describe_own_deletion(snapshot.deletion_sent_at)
     if snapshot.vm_gone:
-        yield "Its VM is deleted: this data exists nowhere else."
-    if image is not None:
-        yield f"The image {image} made from it is deleted too."
+        yield describe_deleted_vm(snapshot)
+    elif snapshot.vm_gone is None and snapshot.vm_id is not None:
+        yield "Whether its VM still exists is unknown."
+    if (image := describe_derived_image(snapshot)) is not None:
+        yield f"The image {image} made from it is deleted too; {describe_image_vms(image_vms)}."
+    elif not snapshot.image_is_known:
+        yield "Whether an image was made from it, which would be deleted too, is unknown."
     if is_stuck(snapshot, now):
         yield (
             f"Its status has been {cell_text(snapshot.status)} for more than a day. The cloud may"

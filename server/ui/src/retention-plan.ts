@@ -77,7 +77,7 @@ export function renderRetentionPlan(request: PlanRequest, result: ToolResult, co
 
 function describeSavings(content: JsonObject): string {
   const monthlySavings = (toNumber(content.saved_per_month_estimate) ?? 0).toFixed(2);
-  return `Frees ${toNumber(content.reclaimed_gb) ?? "?"} GB and saves about ${monthlySavings} per month (estimate).`;
+  return `Frees ${toNumber(content.reclaimed_gb) ?? "?"} GB and saves about ${monthlySavings} ${toText(content.currency)} per month (estimate).`;
 }
 
 function renderTableHead(): HTMLElement {

@@ -46,9 +46,15 @@ function describeDeletion(plan: JsonObject): [string, ElementChild][] {
 
 function describeNewVm(plan: JsonObject): [string, ElementChild][] {
   const price = toNumber(plan.price_per_hour_estimate);
+  const credit = toNumber(plan.credit);
+  const freeGpus = toNumber(plan.free_gpus);
+  const currency = toText(plan.currency);
   return [
     ["New VM", toText(plan.new_vm_name)],
     ["Flavor", [toText(plan.flavor) || "?", toText(plan.gpus), toText(plan.region)].filter(Boolean).join(", ")],
-    ["Price", price === null ? "unknown" : `about ${price} per hour (estimate)`],
+    ["Price", price === null ? "unknown" : `about ${price} ${currency} per hour (estimate)`],
+    ["Contract", toText(plan.contract) || "unknown"],
+    ["Credit", credit === null ? "unknown" : `${credit.toFixed(2)} ${currency}`],
+    ...(freeGpus === null ? [] : [["Free GPUs", `${freeGpus} of this model in the region`] as [string, string]]),
   ];
 }

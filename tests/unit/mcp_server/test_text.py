@@ -221,7 +221,7 @@ def test_a_plan_has_its_confirmation_words_and_its_token() -> None:
         "Make a VM.",
         (
             'VM 5 "box", 40 GB, taken at ?, ready, flavor n3, GPUs "2 x A100",'
-            " region NORWAY-1, about 2.7 per hour (an estimate)"
+            " region NORWAY-1, about 2.7 USD per hour (an estimate)"
         ),
         "It is billed.",
         'The person agrees by giving the words "say \\"yes\\"".',

@@ -84,7 +84,7 @@ def collect(cut: Cut) -> tuple[list[int], int]:
             with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
                 found = await pages.collect_pages(
                     lambda page: reader.get_snapshots_page(page, pages.PAGE_SIZE, ""),
-                    lambda entry: entry.id,
+                    lambda: lambda entry: entry.id,
                 )
         return sorted(found.results), found.unreadable_count
 

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snapshot_mcp.models.cloud import CustomImage, Features, Flavor, Snapshot, VirtualMachine
+from snapshot_mcp.models.costs import RestoreCosts
 from snapshot_mcp.rules.blast_radius import (
     age_days,
     deletion_blast_radius,
     describe_derived_image,
-    estimate_price_per_hour,
     is_last_ready,
     is_newest_ready,
     restore_blast_radius,
@@ -26,7 +26,15 @@ from snapshot_mcp.rules.eligibility import (
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 READY = Snapshot(
-    id=1, name="web", status="SUCCESS", vm_id=5, vm_name="box", size=40, created_at=NOW
+    id=1,
+    name="web",
+    status="SUCCESS",
+    vm_id=5,
+    vm_name="box",
+    vm_status="ACTIVE",
+    size=40,
+    created_at=NOW,
+    custom_image=None,
 )
 
 
@@ -43,6 +51,7 @@ snapshots = st.builds(
     vm_id=st.sampled_from([None, 5, 6]),
     vm_status=st.sampled_from([None, "ACTIVE", "DELETED"]),
     created_at=st.none() | st.integers(0, 5).map(lambda days: NOW - timedelta(days=days)),
+    custom_image=st.none(),
 )
 families = st.lists(snapshots, max_size=6, unique_by=lambda snapshot: snapshot.id)
 
@@ -154,7 +163,7 @@ def test_a_deletion_plan_lists_the_losses() -> None:
     assert plan.warnings == (
         "It is the last ready snapshot of its VM.",
         "Its VM is deleted: this data exists nowhere else.",
-        'The image "golden" (id 9) made from it is deleted too.',
+        'The image "golden" (id 9) made from it is deleted too; the VMs that use it are not known.',
         "Hidden characters were removed from: name, labels.",
     )
     assert plan.price_per_hour_estimate is None
@@ -172,12 +181,45 @@ def test_the_deletion_of_a_snapshot_of_an_unknown_vm_has_a_warning() -> None:
     assert plan.last_ready_of_vm is None
 
 
+def test_the_deletion_of_a_snapshot_with_unknown_facts_says_so() -> None:
+    unknown = Snapshot(id=1, status="SUCCESS", vm_id=5)
+    assert deletion_blast_radius(unknown, [sibling(2)], NOW).warnings == (
+        "Whether its VM still exists is unknown.",
+        "Whether an image was made from it, which would be deleted too, is unknown.",
+    )
+
+
+@pytest.mark.parametrize("status", ["ERROR", "CREATING", "DELETING", "THAWING"])
+def test_a_snapshot_that_is_not_ready_is_neither_the_newest_nor_the_last(status: str) -> None:
+    snapshot = READY.model_copy(update={"status": status})
+    assert is_newest_ready(snapshot, [sibling(2, days=-1)]) is False
+    assert is_last_ready(snapshot, []) is False
+
+
+@pytest.mark.parametrize("status", ["ERROR", "DELETING"])
+def test_a_snapshot_without_data_of_a_deleted_vm_is_not_called_the_only_copy(status: str) -> None:
+    snapshot = READY.model_copy(update={"status": status, "vm_status": "DELETED"})
+    assert deletion_blast_radius(snapshot, [], NOW).warnings == ("Its VM is deleted.",)
+
+
+def test_the_older_and_newer_snapshots_are_not_counted_if_a_time_or_the_vm_is_unknown() -> None:
+    undated = sibling(3).model_copy(update={"created_at": None})
+    for snapshot, family in (
+        (READY, [sibling(2), undated]),
+        (READY.model_copy(update={"vm_id": None}), []),
+    ):
+        plan = deletion_blast_radius(snapshot, family, NOW)
+        assert (plan.older_of_vm, plan.newer_of_vm) == (None, None)
+
+
 @given(snapshots, families)
 def test_a_deletion_that_affects_more_than_the_snapshot_has_a_warning(
     snapshot: Snapshot, family: list[Snapshot]
 ) -> None:
     plan = deletion_blast_radius(snapshot, family, NOW)
-    is_special = plan.last_ready_of_vm is not False or plan.vm_gone or is_stuck(snapshot, NOW)
+    is_special = (
+        plan.last_ready_of_vm is not False or plan.vm_gone is not False or is_stuck(snapshot, NOW)
+    )
     assert bool(plan.warnings) == bool(is_special)
     assert plan.snapshot_id == snapshot.id
     assert str(snapshot.id) in plan.action
@@ -186,7 +228,7 @@ def test_a_deletion_that_affects_more_than_the_snapshot_has_a_warning(
 def test_a_restore_plan_describes_the_new_vm_and_its_price() -> None:
     flavor = Flavor(name="n3-A100x2", cpu=24, ram=240.0, gpu="A100", gpu_count=2)
     snapshot = READY.model_copy(update={"vm_flavor": flavor, "region": "NORWAY-1"})
-    plan = restore_blast_radius(snapshot, 'new "box"', {"A100": 1.35}, NOW)
+    plan = restore_blast_radius(snapshot, 'new "box"', RestoreCosts(prices={"A100": 1.35}), NOW)
     assert plan.action == (
         'Create a new, billed VM named "new \\"box\\"" from snapshot 1 "web".'
         " The source VM is not changed."
@@ -198,37 +240,29 @@ def test_a_restore_plan_describes_the_new_vm_and_its_price() -> None:
 
 
 def test_a_restore_plan_omits_unknown_facts() -> None:
-    plan = restore_blast_radius(READY, "new", {}, NOW)
+    plan = restore_blast_radius(READY, "new", RestoreCosts(), NOW)
     assert (plan.flavor, plan.gpus, plan.region, plan.price_per_hour_estimate) == (None,) * 4
+    assert (plan.credit, plan.free_gpus, plan.contract) == (None, None, "none, billed on demand")
 
 
-PRICES = {"vCPU": 0.01, "RAM": 0.005, "A100": 1.35}
+IMAGE_OF_READY = READY.model_copy(update={"custom_image": CustomImage(id=7, name="base")})
 
 
 @pytest.mark.parametrize(
-    ("flavor", "price"),
+    ("image_vms", "words"),
     [
-        (None, None),
-        (Flavor(), None),
-        (Flavor(cpu=4), None),
-        (Flavor(ram=8.0), None),
-        (Flavor(cpu=4, ram=8.0), 0.08),
-        (Flavor(cpu=0, ram=0.0), 0.0),
-        (Flavor(cpu=4, ram=8.0, gpu="A100", gpu_count=0), 0.08),
-        (Flavor(cpu=4, ram=8.0, gpu="A100"), 0.08),
-        (Flavor(gpu="A100", gpu_count=8), 10.8),
-        (Flavor(cpu=4, ram=8.0, gpu="H900", gpu_count=1), None),
+        (None, "the VMs that use it are not known"),
+        ((), "no VM uses it"),
+        (("web", "db"), 'VMs that use it: "web", "db"'),
+        (tuple("abcdefg"), '"e" and 2 more'),
     ],
 )
-def test_a_price_is_estimated_from_gpus_or_else_from_cpus_and_memory(
-    flavor: Flavor | None, price: float | None
+def test_a_deletion_plan_says_which_vms_use_the_image(
+    image_vms: tuple[str, ...] | None, words: str
 ) -> None:
-    assert estimate_price_per_hour(flavor, PRICES) == price
-
-
-def test_without_a_price_list_there_is_no_price() -> None:
-    for prices in ({}, {"vCPU": 0.01}, {"RAM": 0.005}):
-        assert estimate_price_per_hour(Flavor(cpu=4, ram=8.0), prices) is None
+    plan = deletion_blast_radius(IMAGE_OF_READY, [], NOW, image_vms=image_vms)
+    assert any(words in warning for warning in plan.warnings)
+    assert plan.image_vms == image_vms
 
 
 @pytest.mark.parametrize("status", ["ACTIVE", "SHUTOFF", "active", "Shutoff"])

@@ -7,12 +7,15 @@ from snapshot_mcp.cloud.connection import create_network_transport
 from snapshot_mcp.cloud.diagnostics import ClockSkewTransport, ProbeResult, ReadCheck, probe
 from snapshot_mcp.core.clock import SYSTEM_CLOCK
 from snapshot_mcp.core.errors import ConfigurationError, ForbiddenError, UnauthorizedError
+from snapshot_mcp.core.sanitize import cell_text, quoted
 from snapshot_mcp.mcp_server.app import connection_over
+from snapshot_mcp.models.costs import CURRENCY
 from snapshot_mcp.settings.environment import Settings
 
 MAX_SKEW_SECONDS = 30.0
 _RELEVANT_WORDS = ("snapshot", "virtual", "vm", "image")
 _MAX_PERMISSIONS = 12
+_MAX_CONTRACTS = 5
 
 
 async def check_cloud(settings: Settings) -> list[Finding]:
@@ -45,6 +48,7 @@ def cloud_findings(result: ProbeResult, skew: float | None) -> Iterator[Finding]
         yield _key_finding(first)
     if first.failure is None:
         yield from _permission_findings(result)
+        yield from _cost_findings(result)
     if skew is not None:
         yield _clock_finding(skew)
 
@@ -89,6 +93,21 @@ def _permission_findings(result: ProbeResult) -> Iterator[Finding]:
     hidden_count = len(relevant) - _MAX_PERMISSIONS
     more = f" and {hidden_count} more" if hidden_count > 0 else ""
     yield Finding("ok", "key", f"permissions reported by the cloud: {shown}{more}")
+
+
+def _cost_findings(result: ProbeResult) -> Iterator[Finding]:
+    credit = result.credit
+    if credit is not None:
+        amount = f"{credit.amount:.2f} {CURRENCY}"
+        if credit.can_create_vm is False:
+            yield Finding("bad", "credit", f"{amount}: the cloud creates no VM with it")
+        else:
+            yield Finding("ok", "credit", amount)
+    for contract in result.contracts[:_MAX_CONTRACTS]:
+        end = f" until {contract.ends_at:%Y-%m-%d}" if contract.ends_at else ""
+        state = cell_text(contract.status or None)
+        text = f"contract_id {contract.id} {quoted(contract.description)}: {state}{end}"
+        yield Finding("ok", "contract", text)
 
 
 def _clock_finding(skew: float) -> Finding:

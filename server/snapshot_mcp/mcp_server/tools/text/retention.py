@@ -18,7 +18,7 @@ def render_plan(result: RetentionPlan) -> str:
     if result.delete_count:
         head += (
             f", deletes {result.delete_count}: {result.reclaimed_gb} GB, about"
-            f" {result.saved_per_month_estimate:.2f} a month (an estimate)"
+            f" {result.saved_per_month_estimate:.2f} {result.currency} a month (an estimate)"
         )
     return "\n".join([head, *_decision_lines(result.decisions), *_plan_end(result)])
 
@@ -53,6 +53,8 @@ def _decision_line(decision: RetentionDecision) -> str:
 
 
 def _plan_end(result: RetentionPlan) -> Iterator[str]:
+    if result.unreadable:
+        yield f"{result.unreadable} entries could not be read: they count as no copy and stay."
     if result.next_cursor:
         yield f"next_cursor {result.next_cursor}"
     if result.plan_token:

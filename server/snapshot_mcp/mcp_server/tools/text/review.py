@@ -19,10 +19,14 @@ def render_review(result: Review) -> str:
 
 
 def _review_lines(result: Review) -> Iterator[str]:
+    currency = result.currency
     yield (
-        f"{result.snapshots} snapshots, {result.size} GB, about {result.month_cost_estimate:.2f} a"
-        f" month (an estimate); {result.virtual_machines} VMs. Snapshots: id name GB taken vm_id"
+        f"{result.snapshots} snapshots, {result.size} GB, about {result.month_cost_estimate:.2f}"
+        f" {currency} a month (an estimate); {result.virtual_machines} VMs. Snapshots: id name GB"
+        " taken vm_id"
     )
+    if result.month_spend is not None:
+        yield f"Billed for snapshots in the last 30 days: {result.month_spend:.2f} {currency}."
     if result.size_not_known:
         yield f"{result.size_not_known} are of unknown size, counted as 0 GB."
     if result.unreadable:

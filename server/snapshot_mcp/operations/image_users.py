@@ -1,0 +1,22 @@
+"""Find the VMs that use an image, which is deleted together with its snapshot."""
+
+import anyio
+
+from snapshot_mcp.cloud.client import CloudReader
+from snapshot_mcp.core.errors import CloudError, ProtocolError
+from snapshot_mcp.models.cloud import Snapshot
+
+IMAGE_USERS_TIMEOUT_SECONDS = 5.0
+
+
+async def read_vms_of_image(reader: CloudReader, snapshot: Snapshot) -> tuple[str, ...] | None:
+    """Return the VMs that use the image made from a snapshot; None if there is none, or unknown."""
+    image = snapshot.custom_image
+    if image is None or image.id is None:
+        return None
+    with anyio.move_on_after(IMAGE_USERS_TIMEOUT_SECONDS):
+        try:
+            return await reader.get_vms_of_image(image.id)
+        except (CloudError, ProtocolError):
+            return None
+    return None
