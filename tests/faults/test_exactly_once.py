@@ -45,7 +45,7 @@ MISBEHAVIOURS = (
     "stale-reads=5",
     "short-lists",
     "dropped-labels",
-    "small-pages=7",
+    "small-pages=7,moving-pages=0.1",
     "stale-lists=3,short-lists,dropped-labels",
 )
 MAX_LATE_SECONDS = 6
