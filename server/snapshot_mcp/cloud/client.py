@@ -13,7 +13,7 @@ from snapshot_mcp.cloud.api import ApiClient
 from snapshot_mcp.cloud.billing import BillingReader
 from snapshot_mcp.cloud.damaged_json import UNREADABLE
 from snapshot_mcp.cloud.decoding import JsonDecoder, build_list_decoder, decode_json
-from snapshot_mcp.cloud.field_readers import read_integer
+from snapshot_mcp.cloud.field_readers import read_count, read_id
 from snapshot_mcp.cloud.images import find_image, parse_vms_of_image
 from snapshot_mcp.cloud.parsing import (
     entry_keys,
@@ -44,10 +44,17 @@ PARTS_OF_PAGE = 10
 
 
 class Page(NamedTuple):
-    """One page of a list: its raw entries, and the cloud's count of all entries."""
+    """One page of a list.
+
+    Attributes:
+        entries: its raw entries.
+        total: the cloud's count of all entries, if it states one.
+        page_size: number of entries of a full page according to the cloud, if it says so.
+    """
 
     entries: list[object]
     total: int | None
+    page_size: int | None = None
 
 
 class RestoreReceipt(NamedTuple):
@@ -353,7 +360,7 @@ def _parse_page(key: str, body: object) -> Page:
     entries = get_list(answer, key)
     if len(entries) > MAX_PAGE_ENTRIES:
         raise ProtocolError("The cloud's answer has far more entries than were requested.")
-    return Page(entries, read_integer(answer.get("count")))
+    return Page(entries, read_count(answer.get("count")), read_id(answer.get("page_size")))
 
 
 def _parse_restore_receipt(new_vm_name: str, body: object) -> RestoreReceipt:

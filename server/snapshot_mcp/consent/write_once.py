@@ -35,6 +35,10 @@ T = TypeVar("T")
 RETRY_TIMEOUT_SECONDS = 20.0
 """Time limit for repeating a write that the cloud does not accept."""
 
+MAX_CHECK_AGE_SECONDS = 1.0
+"""If recording an attempt takes longer than this, because others use the ledger, the write is
+checked again before its request."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -108,8 +112,13 @@ class WriteOnce:
     async def _send_once(self, submission: _Submission[T]) -> T:  # pyright: ignore[reportReturnType] - a shielded scope swallows nothing
         async with self._writer.write_slot():
             await self._check(submission)
+            if not submission.start_recorded:
+                checked_at = self._clock.monotonic()
+                with anyio.CancelScope(shield=True):
+                    await self._record_start(submission)
+                if self._clock.monotonic() - checked_at > MAX_CHECK_AGE_SECONDS:
+                    await self._check(submission)
             with anyio.CancelScope(shield=True):
-                await self._record_start(submission)
                 return await self._send_and_record(submission)
 
     async def _check(self, submission: _Submission[T]) -> None:
@@ -124,10 +133,9 @@ class WriteOnce:
             raise
 
     async def _record_start(self, submission: _Submission[T]) -> None:
-        if not submission.start_recorded:
-            attempt = submission.attempt
-            await self._ledger.record("sent", attempt, rate_limit=self._limits.get(attempt.tool))
-            submission.start_recorded = True
+        attempt = submission.attempt
+        await self._ledger.record("sent", attempt, rate_limit=self._limits.get(attempt.tool))
+        submission.start_recorded = True
 
     async def _send_and_record(self, submission: _Submission[T]) -> T:
         try:

@@ -90,7 +90,8 @@ async def add_vm_facts(reader: CloudReader, snapshots: Iterable[Snapshot]) -> li
     """
     collected = await collect_pages(
         lambda page: reader.get_virtual_machines_page(page, PAGE_SIZE, ""),
-        lambda entry: parse_virtual_machine(entry.raw),
+        lambda: lambda entry: parse_virtual_machine(entry.raw),
+        decides=True,
     )
     vms = {vm.id: _ListedVm(vm.id, vm.name, vm.status) for vm in collected.results}
     is_complete = not collected.unreadable_count

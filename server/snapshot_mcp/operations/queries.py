@@ -49,7 +49,9 @@ class Queries:
         read = self._vms.get if cursor else self._vms.refresh
 
         def find(name: str) -> Awaitable[PageCollector[VirtualMachine]]:
-            return read(name, partial(listing.find_virtual_machines, self._reader, name))
+            return read(
+                name, partial(listing.find_virtual_machines, self._reader, name, decides=False)
+            )
 
         return await listing.list_virtual_machines(find, search, limit, cursor)
 

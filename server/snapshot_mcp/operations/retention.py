@@ -17,14 +17,22 @@ from snapshot_mcp.models.retention import (
     RetentionReport,
 )
 from snapshot_mcp.operations.cursors import PageBuilder, Position, parse_cursor
-from snapshot_mcp.operations.listing import group_by_vm, read_all_snapshots, read_snapshots_of_vm
+from snapshot_mcp.operations.image_users import read_vms_of_images
+from snapshot_mcp.operations.listing import (
+    collect_snapshots,
+    collect_snapshots_of_vm,
+    group_by_vm,
+    read_all_snapshots,
+)
 from snapshot_mcp.operations.lookups import MAX_SINGLE_READS, complete_list, read_singles
+from snapshot_mcp.operations.pagination import PageCollector
 from snapshot_mcp.operations.planned_write import WriteContext, commit_instructions
 from snapshot_mcp.operations.policy_check import enforce_policy
 from snapshot_mcp.operations.requests import RetentionRequest
 from snapshot_mcp.operations.retention_question import retention_question
 from snapshot_mcp.operations.retention_run import PlannedSnapshot, RetentionRun
 from snapshot_mcp.rules import policy as rules
+from snapshot_mcp.rules.blast_radius import describe_image_vms
 from snapshot_mcp.rules.cost import estimate_monthly_cost
 from snapshot_mcp.rules.policy import Policy
 from snapshot_mcp.rules.retention import Decision, decide_retention
@@ -67,9 +75,8 @@ class RetentionOperations:
         """
         policy = _retention_policy(request)
         needed = _fields_to_know(policy, self._context.policy)
-        history = await complete_list(
-            self._context.reader, await self._read_history(request.vm_id), needed
-        )
+        collected = await self._read_history(request.vm_id)
+        history = await complete_list(self._context.reader, collected.results, needed)
         now = self._context.clock.now()
         decisions = await anyio.to_thread.run_sync(self._decide, history, policy, now)
         batch = await self._plan_batch(decisions, approver)
@@ -80,9 +87,10 @@ class RetentionOperations:
         instructions = commit_instructions(approver, "call apply_retention with plan_token and")
         unknown = _describe_unknown(batch, needed)
         next_cursor = page.next_cursor(_list_key(request, batch))
-        result = _plan_result(
-            batch, page.entries, next_cursor, _next_step(batch, instructions, unknown)
-        )
+        shown = await self._note_image_users(page.entries)
+        result = _plan_result(batch, shown, next_cursor, _next_step(batch, instructions, unknown))
+        # An unreadable entry is not deleted and counts as no copy, so the others are kept longer.
+        result = result.model_copy(update={"unreadable": collected.unreadable_count or None})
         if not batch.delete_count:
             return result
         if cursor:
@@ -117,11 +125,12 @@ class RetentionOperations:
             run = RetentionRun(self._context, targets, history)
             if not run.expected:
                 return run.empty_report()
-            question = retention_question(run.expected, len(targets))
+            users = await read_vms_of_images(self._context.reader, run.expected)
+            question = retention_question(run.expected, len(targets), users)
             target = BatchTarget(
                 state=plan.state,
                 confirm_with=confirmation_words(len(targets)),
-                question=Question(question, identity=question),
+                question=Question(question, retention_question(run.expected, len(targets), {})),
                 summary="",
             )
             evidence = await gate.gather_evidence(_INTENT, plan, target, confirm, approver)
@@ -129,10 +138,23 @@ class RetentionOperations:
             await gate.record_start(permit)
         return await run.execute(permit)
 
-    async def _read_history(self, vm_id: int) -> list[Snapshot]:
+    async def _read_history(self, vm_id: int) -> PageCollector[Snapshot]:
         if vm_id:
-            return await read_snapshots_of_vm(self._context.reader, vm_id)
-        return await read_all_snapshots(self._context.reader)
+            return await collect_snapshots_of_vm(self._context.reader, vm_id)
+        return await collect_snapshots(self._context.reader)
+
+    async def _note_image_users(self, decisions: Sequence[Decision]) -> list[Decision]:
+        """Add the VMs that use an image to the reasons of each deletion that deletes the image."""
+        deletions = [decision.snapshot for decision in decisions if not decision.keep]
+        users = await read_vms_of_images(self._context.reader, deletions)
+        return [
+            decision._replace(
+                reasons=(*decision.reasons, describe_image_vms(users[decision.snapshot.id]))
+            )
+            if not decision.keep and decision.snapshot.id in users
+            else decision
+            for decision in decisions
+        ]
 
     async def _look_up(
         self, deletions: Sequence[Snapshot], history: Sequence[Snapshot], now: datetime
