@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
 from snapshot_mcp.cloud.client import CloudReader, CloudWriter, VmDeletionReceipt
-from snapshot_mcp.cloud.parsing import parse_snapshot
 from snapshot_mcp.consent.evidence import Approver
 from snapshot_mcp.consent.plan_tokens import Intent
 from snapshot_mcp.consent.target import Target, vm_target
@@ -20,8 +19,7 @@ from snapshot_mcp.core.sanitize import quoted
 from snapshot_mcp.ledger.chain import Row
 from snapshot_mcp.models.cloud import VirtualMachine, status_word
 from snapshot_mcp.models.rehearsals import DeleteRehearsalVmResult, VmDeletion
-from snapshot_mcp.operations.filters import build_conditions
-from snapshot_mcp.operations.pagination import PAGE_SIZE, collect_pages
+from snapshot_mcp.operations.listing import collect_snapshots_of_vm
 from snapshot_mcp.operations.planned_write import (
     NEW_PLAN_NEEDED,
     SentWrite,
@@ -31,7 +29,7 @@ from snapshot_mcp.operations.planned_write import (
 from snapshot_mcp.operations.policy_check import enforce_policy
 from snapshot_mcp.operations.polling import poll_until
 from snapshot_mcp.operations.rehearsals import Rehearsal, find_rehearsal
-from snapshot_mcp.operations.requests import Commit, SnapshotFilter
+from snapshot_mcp.operations.requests import Commit
 from snapshot_mcp.operations.restore_costs import read_restore_costs
 from snapshot_mcp.rules import policy as rules
 from snapshot_mcp.rules.eligibility import rehearsal_deletion_obstacle
@@ -90,11 +88,7 @@ class DeleteRehearsalVm:
         return vm_target(self._deletion(context, vm, self.rehearsal))
 
     async def _check_snapshots(self, reader: CloudReader) -> None:
-        (has_vm,) = build_conditions(SnapshotFilter(vm_id=self.vm_id))
-        collected = await collect_pages(
-            lambda page: reader.get_snapshots_page(page, PAGE_SIZE, ""),
-            lambda entry: parse_snapshot(entry.raw) if has_vm(entry) else None,
-        )
+        collected = await collect_snapshots_of_vm(reader, self.vm_id)
         if any(snapshot.state != "deleting" for snapshot in collected.results):
             raise self._refusal("it has snapshots")
         if collected.unreadable_count:
@@ -195,8 +189,8 @@ async def _wait_until_gone(context: WriteContext, vm_id: int) -> bool:
 
 def _describe_origin(rehearsal: Rehearsal) -> str:
     return (
-        f"A rehearsal of snapshot {rehearsal.snapshot_id} created it. Whatever was changed on it"
-        " since then is lost; the snapshot stays."
+        f"A rehearsal of snapshot {rehearsal.snapshot_id} created it. All changes on it"
+        " since then are lost; the snapshot stays."
     )
 
 
