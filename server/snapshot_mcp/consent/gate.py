@@ -28,6 +28,7 @@ from snapshot_mcp.consent.evidence import (
     Evidence,
     Question,
     approves_in_panel,
+    require_agreement,
 )
 from snapshot_mcp.consent.plan_tokens import Intent, Plan, PlanTokens, digest
 from snapshot_mcp.consent.target import ApprovalSubject
@@ -196,21 +197,6 @@ class Gate:
         values = cast("list[str]", arguments.get(name))
         return values if digest(values) == plan.state else None
 
-    async def planned_arguments(self, plan: Plan, name: str) -> list[str]:
-        """Return the list of `planned_list`.
-
-        Raises:
-            RefusedError: the list is missing or was altered.
-            LedgerError: the ledger cannot be read.
-        """
-        values = await self.planned_list(plan, name)
-        if values is None:
-            raise RefusedError(
-                "The ledger's record of this plan is missing or was altered.",
-                f"{NOTHING_CHANGED} Make a new plan.",
-            )
-        return values
-
     async def gather_evidence(
         self, intent: Intent, plan: Plan, target: ApprovalSubject, confirm: str, approver: Approver
     ) -> Evidence:
@@ -243,7 +229,7 @@ class Gate:
         else:
             asked = self._attempt(plan.id, intent, "person", approver)
             answer = await self._ask(asked, target.question, approver)
-        _require_agreement(answer, target.confirm_with)
+        require_agreement(answer, target.confirm_with)
         return "person"
 
     async def _ask(self, asked: Attempt, question: Question, approver: Approver) -> ApprovalAnswer:
@@ -391,26 +377,3 @@ class Gate:
             evidence,
             approver.client,
         )
-
-
-def _require_agreement(answer: ApprovalAnswer, confirm_with: str) -> None:
-    next_step = f"{NOTHING_CHANGED} Do not ask again unless the person wants it."
-    match answer:
-        case ApprovalAnswer("accept", words) if words == confirm_with:
-            return
-        case ApprovalAnswer("accept"):
-            raise RefusedError(
-                "The client was asked, and its answer has typed words other than the plan's.",
-                next_step,
-            )
-        case ApprovalAnswer("decline"):
-            raise RefusedError("The client was asked and declined.", next_step)
-        case ApprovalAnswer("cancel"):
-            raise RefusedError("The client was asked and dismissed the question.", next_step)
-        case ApprovalAnswer("timeout"):
-            raise RefusedError("The client was asked and did not answer in time.", next_step)
-        case _:
-            raise RefusedError(
-                "The person could not be asked: the client failed.",
-                f"{NOTHING_CHANGED} This server does not continue without a person's answer.",
-            )
