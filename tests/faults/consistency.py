@@ -74,6 +74,11 @@ class AttemptHistory(NamedTuple):
         return next((row.event for row in self.rows if row.event in ENDS), "")
 
     @property
+    def last_end(self) -> str:
+        """The latest outcome: an unknown one may have been settled later."""
+        return next((row.event for row in reversed(self.rows) if row.event in ENDS), "")
+
+    @property
     def faults_and_deliveries(self) -> str:
         return "; ".join(f"{exchange.fault}: {exchange.deliveries}" for exchange in self.exchanges)
 
@@ -163,16 +168,18 @@ def _check_changes(exchanges: Sequence[Exchange], changes: list[Change]) -> Iter
 
 def _check_ledger(case: AttemptHistory) -> Iterator[str]:
     events = [row.event for row in case.rows if row.event in ("sent", *ENDS)]
-    if events != ["sent"] * case.killed and (len(events) != 2 or events[0] != "sent"):
+    settled_later = len(events) == 3 and events[1] == "unknown" != events[2]
+    has_one_end = events[:1] == ["sent"] and (len(events) == 2 or settled_later)
+    if events != ["sent"] * case.killed and not has_one_end:
         yield f"The rows of {case.write} are {events}."
     if case.accepted_count > 1:
         yield f"{case.write} took effect {case.accepted_count} times."
     delivered = sum(bool(exchange.deliveries) for exchange in case.exchanges)
     if delivered > 1:
         yield f"{delivered} requests of {case.write} reached the cloud."
-    if case.end == "done" and not case.effects:
+    if case.last_end == "done" and not case.effects:
         yield f"The ledger says that {case.write} is done, and the cloud does not show it."
-    if case.end == "failed" and case.accepted_count:
+    if case.last_end == "failed" and case.accepted_count:
         faults = case.faults_and_deliveries
         yield f"The ledger says that {case.write} failed, and the cloud did it: {faults}"
 
