@@ -73,8 +73,6 @@ def _is_invalid_zone(value: Any) -> bool:  # noqa: ANN401 - as above
 BEYOND_SCHEMA: Mapping[str, Callable[[Any], bool]] = {
     # Some clients reject a maximum that no float can hold.
     "is larger than any id": lambda value: value > MAX_ID,
-    # A schema accepts 3.0 as an integer; an id is never a float.
-    "must be a whole number": lambda value: isinstance(value, float),
     "must not contain line breaks, control or invisible characters, or spaces at its ends": (
         lambda value: not is_sanitized(unicodedata.normalize("NFC", value))
     ),

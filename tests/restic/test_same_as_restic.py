@@ -141,7 +141,10 @@ def decide(
     """
 
     def protection(snapshot: Snapshot) -> str | None:
-        return " ".join(label for label in policy.keep_labels if label in snapshot.labels) or None
+        return (
+            " ".join(label for label in policy.keep_labels if label in (snapshot.labels or ()))
+            or None
+        )
 
     # A policy with protections only is empty, and rejected.
     labels_protect = labels_protect and any(count for _, count in policy.counts)

@@ -100,6 +100,12 @@ def change_cloud(world: World, statement: str, *parameters: object) -> None:
         connection.execute(statement, parameters)
 
 
+def read_cloud(world: World, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+    """Read the cloud's database without the server."""
+    with closing(sqlite3.connect(world.cloud_file, timeout=10)) as connection:
+        return connection.execute(query, parameters).fetchall()
+
+
 def copy_parameters(place: int) -> dict[str, object]:
     """Return the parameters of COPY_OLDEST, which adds a snapshot a day older than the oldest."""
     return {"place": place, "day": _MICROSECONDS_PER_DAY, "vm": CROWDED_VM}

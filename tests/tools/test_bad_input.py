@@ -3,7 +3,7 @@
 import pytest
 from mcp import Client
 
-from tests.conftest import World, call_tool_error
+from tests.conftest import World, call_tool, call_tool_error, result_text
 
 pytestmark = pytest.mark.one_era
 
@@ -17,7 +17,8 @@ VALID = {"vm_id": 1, "name": "x"}
         (0, "snapshot_id must be at least 1."),
         (-1, "snapshot_id must be at least 1."),
         (1.7, "snapshot_id must be a whole number."),
-        (3.0, "snapshot_id must be a whole number."),
+        (0.0, "snapshot_id must be at least 1."),
+        (1e300, "snapshot_id is larger than any id."),
         (True, "snapshot_id must be a whole number."),
         ("abc", "snapshot_id must be a whole number."),
         ("3", "snapshot_id must be a whole number."),
@@ -33,6 +34,29 @@ async def test_an_id_is_a_positive_whole_number(
     text = await call_tool_error(client, tool, snapshot_id=value)
     assert text == f"{sentence} Nothing was changed. Correct the arguments and call again."
     assert world.requests == []
+
+
+async def test_a_number_without_a_fraction_is_a_whole_number(client: Client) -> None:
+    vm = (await call_tool(client, "list_virtual_machines"))["virtual_machines"][0]
+    texts = {"name": "x", "new_vm_name": "x", "plan_token": "x", "confirm": "x"}
+    for tool in (await client.list_tools()).tools:
+        properties: dict[str, dict[str, object]] = tool.input_schema["properties"]
+        arguments: dict[str, object] = {
+            name: float(vm["id"] if name == "vm_id" else 3)
+            for name, schema in properties.items()
+            if schema["type"] == "integer"
+        }
+        if not arguments:
+            continue
+        arguments |= {
+            name: texts[name] for name in tool.input_schema.get("required", []) if name in texts
+        }
+        result = await client.call_tool(tool.name, arguments)
+        assert "whole number" not in result_text(result), tool.name
+        assert "Correct the arguments" not in result_text(result), tool.name
+    (first,) = (await call_tool(client, "list_snapshots", limit=1.0))["snapshots"]
+    shown = await call_tool(client, "inspect_snapshot", snapshot_id=float(first["id"]))
+    assert shown["snapshot"]["id"] == first["id"]
 
 
 @pytest.mark.parametrize(

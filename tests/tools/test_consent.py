@@ -310,7 +310,7 @@ async def test_a_restore_under_the_name_of_a_vm_is_refused(world: World, client:
     text = await call_tool_error(
         client, "restore_snapshot", snapshot_id=snapshot["id"], new_vm_name="training-box"
     )
-    assert 'A VM named "training-box" exists already.' in text
+    assert 'A VM named "training-box" exists already: VM 793701.' in text
     assert world.writes == []
 
 

@@ -127,7 +127,7 @@ async def test_a_name_that_is_taken_is_refused(world: World, client: Client) -> 
     text = await call_tool_error(
         client, "create_snapshot", **await creation_arguments(client, taken)
     )
-    assert f'A snapshot named "{taken}" exists already.' in text
+    assert f'A snapshot named "{taken}" exists already: snapshot ' in text
     assert world.writes == []
 
 

@@ -36,6 +36,28 @@ async def test_a_deleting_snapshot_is_listed_and_filtered_as_such(
     assert (await ready_snapshot(client))["id"] != snapshot_id
 
 
+@pytest.mark.parametrize(
+    ("status", "statement"),
+    [
+        ("DELETING", "It is being deleted: it cannot be restored"),
+        ("ERROR", "It failed: it cannot be restored"),
+        ("CREATING", "stuck: it is not a copy of its VM, and can be deleted"),
+    ],
+)
+async def test_inspect_does_not_call_a_snapshot_that_is_not_ready_the_newest(
+    world: World, client: Client, status: str, statement: str
+) -> None:
+    newest = (await snapshots_of_vm_with(client, 2))[0]
+    change = set_fields({newest}, status=status)
+    rewrite_replies(world, listed=change, single=change)
+    world.manual_clock.advance(days=3)
+    details, text = await call_tool_with_text(client, "inspect_snapshot", snapshot_id=newest)
+    assert (details["last_ready_of_vm"], details["newest_of_vm"]) == (False, False)
+    assert "newest ready" not in text
+    assert statement in text
+    assert details.get("stuck") is (True if status == "CREATING" else None)
+
+
 async def test_nothing_can_be_made_of_a_deleting_snapshot(world: World, client: Client) -> None:
     snapshot_id = (await ready_snapshot(client))["id"]
     start_deleting(world, snapshot_id)

@@ -76,7 +76,11 @@ async def test_an_impossible_image_is_refused_before_anything_is_sent(
     cases: list[tuple[int, str, str]] = [
         (golden["id"], "x", 'it already has an image, "golden-training-2404", and can have only'),
         (failed["id"], "x", f"No image can be made of snapshot {failed['id']} now: it is failed"),
-        (other, "golden-training-2404", 'An image named "golden-training-2404" exists already.'),
+        (
+            other,
+            "golden-training-2404",
+            'An image named "golden-training-2404" exists already: image ',
+        ),
         (999_999, "x", "The cloud has no snapshot 999999."),
     ]
     for snapshot_id, name, sentence in cases:
@@ -99,7 +103,7 @@ async def test_the_name_of_a_public_image_is_taken(world: World, client: Client)
 
     world.tamper(reply)
     text = await call_tool_error(client, CREATE_IMAGE, snapshot_id=snapshot_id, name="taken")
-    assert 'An image named "taken" exists already.' in text
+    assert 'An image named "taken" exists already' in text
     assert (await call_tool(client, CREATE_IMAGE, snapshot_id=snapshot_id, name="no id"))[
         "outcome"
     ] == "created"
@@ -285,7 +289,9 @@ async def test_an_image_left_open_by_a_crash_is_settled_at_the_next_start(
         snapshot = await ready_snapshot(client)
         if happened != "never":
             name = "other" if happened == "another image" else "left-open"
-            await call_tool(client, CREATE_IMAGE, snapshot_id=snapshot["id"], name=name)
+            await call_tool(
+                client, CREATE_IMAGE, snapshot_id=snapshot["id"], name=name, labels=["keep"]
+            )
         if happened == "with its snapshot":
             commit, _ = await make_plan(client, "delete_snapshot", snapshot)
             await call_tool(client, "delete_snapshot", **commit)

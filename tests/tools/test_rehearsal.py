@@ -121,7 +121,7 @@ async def test_a_second_rehearsal_of_the_same_name_is_refused(world: World, clie
     await call_tool(client, "restore_snapshot", **commit)
     again = {key: commit[key] for key in ("snapshot_id", "new_vm_name", "rehearsal")}
     text = await call_tool_error(client, "restore_snapshot", **again)
-    assert 'A VM named "rehearsal-box" exists already.' in text
+    assert 'This server used the name "rehearsal-box" at 12:00 UTC for VM' in text
     assert len(world.writes) == 1
 
 

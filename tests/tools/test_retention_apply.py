@@ -196,14 +196,16 @@ async def test_a_plan_survives_a_restart(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "reason"),
     [
-        "UPDATE attempts SET arguments = replace(arguments, '1704 ', '1705 ')",
-        "UPDATE attempts SET arguments = '{}'",
-        "DELETE FROM attempts",
+        ("UPDATE attempts SET arguments = replace(arguments, '1704 ', '1705 ')", "was altered"),
+        ("UPDATE attempts SET arguments = '{}'", "was altered"),
+        ("DELETE FROM attempts", "record of this plan is missing"),
     ],
 )
-async def test_a_plan_whose_row_was_altered_is_refused(world: World, change: str) -> None:
+async def test_a_plan_whose_row_was_altered_is_refused(
+    world: World, change: str, reason: str
+) -> None:
     async with world.client() as client:
         commit, _ = await commit_arguments(client)
         with closing(sqlite3.connect(world.folder / LEDGER_FILE)) as connection, connection:
@@ -211,7 +213,7 @@ async def test_a_plan_whose_row_was_altered_is_refused(world: World, change: str
                 connection.execute(f"DROP TRIGGER attempts_are_not_{trigger}")
             connection.execute(change)
         refusal = await call_tool_error(client, "apply_retention", **commit)
-    assert refusal.startswith("The ledger's record of this plan is missing or was altered.")
+    assert reason in refusal
     assert world.writes == []
 
 
@@ -243,7 +245,8 @@ async def test_the_question_mentions_images_and_deleted_vms(world: World, mode: 
             client, "apply_retention", **commit
         )
     (question,) = person.questions
-    assert 'The image "golden-training-2404" (id 20471) made from 1702 is deleted too.' in question
+    image = 'The image "golden-training-2404" (id 20471) made from 1702 is deleted too'
+    assert f'{image}; VMs that use it: "eval-sweep".' in question
     assert "which is deleted: its data exists nowhere else: 1701 trainer-2025-final" in question
 
 

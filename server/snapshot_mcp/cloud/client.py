@@ -13,12 +13,13 @@ from snapshot_mcp.cloud.api import ApiClient
 from snapshot_mcp.cloud.billing import BillingReader
 from snapshot_mcp.cloud.damaged_json import UNREADABLE
 from snapshot_mcp.cloud.decoding import JsonDecoder, build_list_decoder, decode_json
-from snapshot_mcp.cloud.field_readers import read_integer
+from snapshot_mcp.cloud.field_readers import read_count, read_id
 from snapshot_mcp.cloud.images import find_image, parse_vms_of_image
 from snapshot_mcp.cloud.parsing import (
     entry_keys,
     get_list,
     get_object,
+    parse_entry,
     parse_image,
     parse_snapshot,
     parse_virtual_machine,
@@ -26,7 +27,7 @@ from snapshot_mcp.cloud.parsing import (
 )
 from snapshot_mcp.cloud.response_errors import reports_success
 from snapshot_mcp.core.errors import AnswerTooLargeError, ProtocolError
-from snapshot_mcp.core.sanitize import REPLACEMENT
+from snapshot_mcp.core.sanitize import MAX_NAME_LENGTH, REPLACEMENT, sanitize
 from snapshot_mcp.models.cloud import CustomImage, Snapshot, VirtualMachine
 
 T = TypeVar("T")
@@ -43,10 +44,17 @@ PARTS_OF_PAGE = 10
 
 
 class Page(NamedTuple):
-    """One page of a list: its raw entries, and the cloud's count of all entries."""
+    """One page of a list.
+
+    Attributes:
+        entries: its raw entries.
+        total: the cloud's count of all entries, if it states one.
+        page_size: number of entries of a full page according to the cloud, if it says so.
+    """
 
     entries: list[object]
     total: int | None
+    page_size: int | None = None
 
 
 class RestoreReceipt(NamedTuple):
@@ -168,6 +176,13 @@ class CloudReader:
             "the name check",
             lambda body: _require_boolean(require_object(body), "available"),
         )
+
+    async def get_regions(self) -> Mapping[int, str]:
+        """Return the names of the regions by their ids.
+
+        Source: `regions[]` with {id, name} in the vendor's OpenAPI document.
+        """
+        return await self._api.read("/core/regions", "the list of regions", _parse_regions)
 
     async def _read_page(
         self,
@@ -328,7 +343,7 @@ def _parse_page(key: str, body: object) -> Page:
     entries = get_list(answer, key)
     if len(entries) > MAX_PAGE_ENTRIES:
         raise ProtocolError("The cloud's answer has far more entries than were requested.")
-    return Page(entries, read_integer(answer.get("count")))
+    return Page(entries, read_count(answer.get("count")), read_id(answer.get("page_size")))
 
 
 def _parse_restore_receipt(new_vm_name: str, body: object) -> RestoreReceipt:
@@ -359,3 +374,15 @@ def _require_boolean(answer: Mapping[str, object], key: str) -> bool:
     if not isinstance(value, bool):
         raise ProtocolError(f'The cloud\'s answer has no "{key}".')
     return value
+
+
+def _parse_regions(body: object) -> Mapping[int, str]:
+    regions: dict[int, str] = {}
+    for raw in get_list(require_object(body), "regions"):
+        entry = parse_entry(raw)
+        name = None if entry is None else entry.raw.get("name")
+        if entry is not None and isinstance(name, str):
+            sanitized = sanitize(name, MAX_NAME_LENGTH)
+            if sanitized.text and not sanitized.altered:
+                regions[entry.id] = sanitized.text
+    return regions

@@ -12,7 +12,7 @@ from pydantic_core import from_json
 
 from snapshot_mcp.cloud.damaged_json import decode_damaged_json
 
-_COMMON_KEYS = ("status", "message", "error_reason", "count")
+_COMMON_KEYS = ("status", "message", "error_reason", "count", "page_size")
 
 JsonDecoder = Callable[[bytes | bytearray], object]
 """Returns the JSON value of a body; None if it is not JSON."""

@@ -36,7 +36,7 @@ from snapshot_mcp.consent.write_once import WriteOnce
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import NOTHING_CHANGED, LedgerError, RefusedError
 from snapshot_mcp.ledger.base import Ledger
-from snapshot_mcp.ledger.chain import CLOUD, Argument, Attempt, Event, RateLimit
+from snapshot_mcp.ledger.chain import CLOUD, Argument, Attempt, Event, RateLimit, Row, is_same_call
 from snapshot_mcp.settings.environment import Consent
 
 T = TypeVar("T")
@@ -279,6 +279,13 @@ class Gate:
         """
         self._tokens.check_expiry(plan)
 
+    def is_repetition(self, intent: Intent, row: Row) -> bool:
+        """Return whether a row is about the same call, by the same principal, on this cloud."""
+        call = Attempt(
+            "", intent.tool, intent.target, self._recorded_arguments(intent), self._principal(), ""
+        )
+        return is_same_call(row, call)
+
     def permit_without_plan(self, intent: Intent, approver: Approver) -> Permit:
         """Return the permission for a write that destroys nothing and bills no VM."""
         return Permit(self._attempt(self._new_id(), intent, "arguments", approver))
@@ -374,6 +381,9 @@ class Gate:
         except LedgerError:
             logger.exception("a refusal of %s could not be recorded", intent.tool)
 
+    def _recorded_arguments(self, intent: Intent) -> Mapping[str, Argument]:
+        return {**intent.arguments, CLOUD: self._tokens.cloud}
+
     def _attempt(
         self, attempt_id: str, intent: Intent, evidence: Evidence, approver: Approver
     ) -> Attempt:
@@ -381,7 +391,7 @@ class Gate:
             attempt_id,
             intent.tool,
             intent.target,
-            {**intent.arguments, CLOUD: self._tokens.cloud},
+            self._recorded_arguments(intent),
             self._principal(),
             evidence,
             approver.client,

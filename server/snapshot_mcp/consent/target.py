@@ -13,6 +13,7 @@ from snapshot_mcp.models.snapshots import BlastRadius
 _MAX_TEXT_LENGTH = 100
 _MAX_LABELS = 8
 _NONE = "none"
+_UNKNOWN = "unknown"
 _LAST_COPY = "last ready snapshot of its VM"
 _VM_STATUS = "its VM"
 _VM_DELETED = "deleted"
@@ -111,13 +112,13 @@ def _facts(snapshot: Snapshot, radius: BlastRadius) -> Iterator[tuple[str, str]]
     yield "taken", str(snapshot.created_at or "?")
     yield "updated", str(snapshot.updated_at or "?")
     yield "VM", f"{cell_text(snapshot.vm_id)} {_text(snapshot.vm_name)}"
-    yield "labels", _labels(snapshot.labels)
+    yield "labels", _UNKNOWN if snapshot.labels is None else _labels(snapshot.labels)
     yield "description", _text(snapshot.description)
     yield "altered fields", ", ".join(snapshot.altered or ()) or _NONE
     if radius.new_vm_name is None:
         yield _LAST_COPY, _yes_or_no(radius.last_ready_of_vm)
         yield _VM_STATUS, _VM_DELETED if radius.vm_gone else "not known to be deleted"
-        yield "image", radius.derived_image or _NONE
+        yield "image", radius.derived_image or (_NONE if snapshot.image_is_known else _UNKNOWN)
     else:
         yield "new VM", _text(radius.new_vm_name)
         yield "flavor", _text(radius.flavor)
@@ -142,7 +143,7 @@ def _labels(labels: Sequence[str]) -> str:
 
 
 def _yes_or_no(answer: bool | None) -> str:  # noqa: FBT001 - a fact with an unknown value
-    return "unknown" if answer is None else "yes" if answer else "no"
+    return _UNKNOWN if answer is None else "yes" if answer else "no"
 
 
 _SENTENCES = {

@@ -36,6 +36,10 @@ class Write(Protocol[T_co]):
         """Return whether a result of `find_effect` cannot be the work of another client."""
         ...
 
+    def remark(self, result: object) -> str:
+        """Return how a result differs from what was requested, for the ledger; usually empty."""
+        ...
+
 
 def created_id(result: object) -> int | None:
     """Return the id of the snapshot, VM or image that a write created, if its result has one."""

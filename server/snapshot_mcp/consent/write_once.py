@@ -38,6 +38,10 @@ RETRY_TIMEOUT_SECONDS = 20.0
 REFUSED_REASON = "refused, but it may have taken effect"
 """The reason of an unknown outcome after which a found effect may be that of another client."""
 
+MAX_CHECK_AGE_SECONDS = 1.0
+"""If recording an attempt takes longer than this, because others use the ledger, the write is
+checked again before its request."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -110,8 +114,13 @@ class WriteOnce:
     async def _send_once(self, submission: _Submission[T]) -> T:  # pyright: ignore[reportReturnType] - a shielded scope swallows nothing
         async with self._writer.write_slot():
             await self._check(submission)
+            if not submission.start_recorded:
+                checked_at = self._clock.monotonic()
+                with anyio.CancelScope(shield=True):
+                    await self._record_start(submission)
+                if self._clock.monotonic() - checked_at > MAX_CHECK_AGE_SECONDS:
+                    await self._check(submission)
             with anyio.CancelScope(shield=True):
-                await self._record_start(submission)
                 return await self._send_and_record(submission)
 
     async def _check(self, submission: _Submission[T]) -> None:
@@ -126,10 +135,9 @@ class WriteOnce:
             raise
 
     async def _record_start(self, submission: _Submission[T]) -> None:
-        if not submission.start_recorded:
-            attempt = submission.attempt
-            await self._ledger.record("sent", attempt, rate_limit=self._limits.get(attempt.tool))
-            submission.start_recorded = True
+        attempt = submission.attempt
+        await self._ledger.record("sent", attempt, rate_limit=self._limits.get(attempt.tool))
+        submission.start_recorded = True
 
     async def _send_and_record(self, submission: _Submission[T]) -> T:
         try:
@@ -199,7 +207,8 @@ class WriteOnce:
 
     async def _record_done(self, submission: _Submission[T], result: T, reason: str = "") -> None:
         submission.attempt = with_result(submission.attempt, created_id(result))
-        await self._record_end("done", submission, reason)
+        remark = submission.write.remark(result)
+        await self._record_end("done", submission, "; ".join(filter(None, (reason, remark))))
 
     async def _record_end(self, event: Event, submission: _Submission[T], reason: str = "") -> None:
         submission.end_recorded = True

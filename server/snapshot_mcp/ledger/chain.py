@@ -190,6 +190,14 @@ def with_result(attempt: Attempt, result_id: int | None) -> Attempt:
     return attempt._replace(arguments={**attempt.arguments, RESULT_ID: result_id})
 
 
+def is_same_call(row: Row, call: Attempt) -> bool:
+    """Return whether a row is about a call with the same arguments by the same principal."""
+    result_id = cast("dict[str, int]", json.loads(row.arguments)).get(RESULT_ID)
+    arguments = _capped_json(with_result(call, result_id).arguments)
+    recorded = (row.tool, row.target, row.principal, row.arguments)
+    return recorded == (call.tool, call.target, _storable(call.principal), arguments)
+
+
 def attempt_from_row(row: Row) -> Attempt:
     """Return the attempt that a row is about."""
     return Attempt(

@@ -1,7 +1,8 @@
 """Models of the cloud's objects: snapshots, VMs, images, events.
 
 The types and descriptions of tool arguments and results come from here, and so do the JSON schemas.
-None means that the cloud did not return the field; results omit it.
+None means that the field is unknown: the cloud did not return it, or it could not be read. Results
+omit it.
 Source: the Snapshots API's object description and the vendor's recorded replies.
 """
 
@@ -22,6 +23,8 @@ MAX_LABELS = 20
 MAX_ID = 2**63 - 1
 
 SnapshotState = Literal["ready", "pending", "failed", "deleting", "unknown"]
+STATES_WITHOUT_DATA: frozenset[SnapshotState] = frozenset({"failed", "deleting"})
+"""States in which a snapshot is not a copy of its VM."""
 
 
 def _check_max_id(value: int) -> int:
@@ -154,7 +157,7 @@ class Snapshot(FrozenModel):
     region_id: int | None = Field(default=None, description="Id of the region")
     region: str | None = Field(default=None, description="Name of the region")
     description: str | None = Field(default=None, description="Purpose of the snapshot")
-    labels: tuple[str, ...] = Field(default=(), description="Labels of the snapshot")
+    labels: tuple[str, ...] | None = Field(default=None, description="Labels of the snapshot")
     is_image: bool | None = Field(default=None, description="Intended for use as an image")
     has_floating_ip: bool | None = Field(default=None, description="The VM had a floating IP")
     volume_id: int | None = Field(default=None, description="Id of the volume")
@@ -184,9 +187,22 @@ class Snapshot(FrozenModel):
         return self.state == "ready" and self.deletion_sent_at is None
 
     @property
-    def vm_gone(self) -> bool:
-        """Whether the cloud reports that the source VM is deleted."""
-        return status_word(self.vm_status) == "DELETED"
+    def vm_gone(self) -> bool | None:
+        """Whether the source VM is deleted; None if its status is unknown."""
+        word = status_word(self.vm_status)
+        return word == "DELETED" if word else None
+
+    @property
+    def image_is_known(self) -> bool:
+        """Whether `custom_image` is known, so that None means that there is no image."""
+        return "custom_image" in self.model_fields_set
+
+    def is_unknown(self, field: str) -> bool:
+        """Return whether a field is unknown. An empty name, region or status is unknown too."""
+        if field == "custom_image":
+            return not self.image_is_known
+        value: object = getattr(self, field)
+        return value is None or value == ""
 
     @property
     def name_is_plain(self) -> bool:
@@ -210,7 +226,8 @@ class VirtualMachine(FrozenModel):
     is_snapshotting: bool | None = Field(
         default=None, description="A snapshot of it is in progress"
     )
-    boot_volume_size: int | None = Field(default=None, description="Size of its boot volume in GB")
+    in_cluster: bool | None = Field(default=None, description="It is a node of a cluster")
+    boots_from_volume: bool | None = Field(default=None, description="Its root is a volume")
     created_at: datetime | None = Field(default=None, description="When it was created (UTC)")
     altered: tuple[str, ...] | None = Field(
         default=None, description="Fields from which hidden or excess characters were removed"

@@ -38,6 +38,9 @@ class ImageResult(FrozenModel):
     )
     snapshot_id: int = Field(description="Id of the snapshot")
     image: ImageSummary | None = Field(default=None, description="Last observed state")
+    labels_stored: bool | None = Field(
+        default=None, description="Whether the cloud stored all labels, if that is known"
+    )
     next_step: str = Field(description=NEXT_STEP)
 
 

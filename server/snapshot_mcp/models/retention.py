@@ -40,6 +40,9 @@ class RetentionPlan(FrozenModel):
     left_for_later: int | None = Field(
         default=None, description="Of those kept: how many a later plan may delete"
     )
+    unreadable: int | None = Field(
+        default=None, description="Entries that could not be read, not counted"
+    )
     reclaimed_gb: int = Field(description="Estimated size in GB of what is deleted")
     saved_per_month_estimate: float = Field(description="Estimated monthly cost of that")
     currency: str = Field(default=CURRENCY, description="Currency of that cost")

@@ -35,7 +35,7 @@ class SnapshotSummary(FrozenModel):
     vm_name: str | None = Field(default=None, description="Name of the source VM")
     size: int | None = Field(default=None, description="Estimated size in GB")
     created_at: datetime | None = Field(default=None, description="When it was taken (UTC)")
-    labels: tuple[str, ...] = Field(default=(), description="Labels of the snapshot")
+    labels: tuple[str, ...] | None = Field(default=None, description="Labels of the snapshot")
     more_labels: int | None = Field(default=None, description="Number of labels omitted here")
 
     @classmethod
@@ -54,7 +54,7 @@ def summary_fields(snapshot_id: int, values: Mapping[str, Any]) -> dict[str, Any
         snapshot_id: the snapshot's id.
         values: the values of some of `SUMMARY_FIELDS`.
     """
-    status, labels = values.get("status"), values.get("labels", ())
+    status, labels = values.get("status"), values.get("labels") or ()
     state = snapshot_state(status)
     fields = {"name": "", **values, "id": snapshot_id, "state": state}
     fields["status"] = status if state == "unknown" else None
@@ -72,20 +72,31 @@ class VirtualMachineSummary(FrozenModel):
     status: str | None = Field(default=None, description="Status reported by the cloud")
     flavor: str | None = Field(default=None, description="Name of the flavor")
     region: str | None = Field(default=None, description="Name of the region")
-    can_snapshot: bool = Field(description="Whether create_snapshot would be accepted now")
-    why_not: str | None = Field(default=None, description="Why it cannot be snapshotted now")
+    can_snapshot: bool | None = Field(
+        default=None,
+        description="Whether create_snapshot would be accepted now; omitted if unknown",
+    )
+    why_not: str | None = Field(default=None, description="Why not, or what is unknown")
 
     @classmethod
-    def from_virtual_machine(cls, vm: VirtualMachine, obstacle: str | None) -> Self:
-        """Return the summary of `vm`; `obstacle` is why it cannot be snapshotted, or None."""
+    def from_virtual_machine(
+        cls, vm: VirtualMachine, obstacle: str | None, doubt: str | None = None
+    ) -> Self:
+        """Return the summary of `vm`.
+
+        Args:
+            vm: the VM.
+            obstacle: why it cannot be snapshotted, or None.
+            doubt: why it is unknown whether it can be snapshotted, or None.
+        """
         return cls(
             id=vm.id,
             name=vm.name,
             status=vm.status,
             flavor=vm.flavor.name if vm.flavor else None,
             region=vm.region,
-            can_snapshot=obstacle is None,
-            why_not=obstacle,
+            can_snapshot=False if obstacle else None if doubt else True,
+            why_not=obstacle or doubt,
         )
 
 
@@ -121,7 +132,8 @@ class SnapshotDetails(FrozenModel):
     snapshot: Snapshot = Field(description="All attributes from the cloud")
     state: SnapshotState = Field(description="Meaning of the status")
     age_days: float | None = Field(default=None, description="Days since it was taken")
-    vm_gone: bool = Field(description="The source VM is deleted: the data exists nowhere else")
+    stuck: bool | None = Field(default=None, description="It has been pending for over a day")
+    vm_gone: bool | None = Field(default=None, description="The source VM is deleted")
     last_ready_of_vm: bool | None = Field(
         default=None, description="It is the only ready snapshot of its VM"
     )
@@ -199,6 +211,15 @@ class CreateResult(FrozenModel):
         description="Observed result"
     )
     snapshot: SnapshotSummary | None = Field(default=None, description="Last observed state")
+    repeated: bool | None = Field(
+        default=None, description="An equal call made it before; nothing was sent now"
+    )
+    labels_stored: bool | None = Field(
+        default=None, description="Whether the cloud stored all labels, if that is known"
+    )
+    vm_status: str | None = Field(
+        default=None, description="Status of the VM afterwards, if the snapshot interrupted it"
+    )
     next_step: str = Field(description=NEXT_STEP)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self, cast
 
 from snapshot_mcp.cloud.client import CloudReader, CloudWriter
 from snapshot_mcp.consent.evidence import Approver
@@ -18,10 +18,13 @@ from snapshot_mcp.core.sanitize import quoted
 from snapshot_mcp.ledger.chain import Row, attempt_from_row
 from snapshot_mcp.models.cloud import CustomImage
 from snapshot_mcp.models.images import ImageResult, ImageSummary
+from snapshot_mcp.operations.lookups import read_snapshot
 from snapshot_mcp.operations.planned_write import RETRY_ALLOWED, WriteContext, execute_without_plan
 from snapshot_mcp.operations.policy_check import enforce_policy
 from snapshot_mcp.operations.polling import poll_until
 from snapshot_mcp.operations.requests import CreateImageRequest
+from snapshot_mcp.operations.stored_facts import compare_stored
+from snapshot_mcp.operations.used_names import IMAGE_NAME, check_name_unused, name_taken_error
 from snapshot_mcp.rules import policy as rules
 from snapshot_mcp.rules.eligibility import image_obstacle
 
@@ -42,8 +45,9 @@ class CreateImage:
     @classmethod
     def from_row(cls, row: Row) -> Self | None:
         """Return the write that a row of the ledger describes; None if the name is missing."""
-        name = attempt_from_row(row).arguments.get("name")
-        return cls(CreateImageRequest(row.target, str(name), [])) if name else None
+        arguments = attempt_from_row(row).arguments
+        name, labels = arguments.get("name"), cast("list[str]", arguments.get("labels", []))
+        return cls(CreateImageRequest(row.target, str(name), labels)) if name else None
 
     @property
     def intent(self) -> Intent:
@@ -57,12 +61,12 @@ class CreateImage:
         Raises:
             RefusedError: it is not, or the policy forbids it.
         """
-        if await context.reader.find_image(self.request.name) is not None:
-            raise RefusedError(
-                f"An image named {quoted(self.request.name)} exists already.",
-                f"{NOTHING_CHANGED} Choose another name.",
-            )
-        snapshot = await context.reader.get_snapshot(self.request.snapshot_id)
+        name = self.request.name
+        await check_name_unused(context.reader.own_writes, IMAGE_NAME, name)
+        taken_by = await context.reader.find_image(name)
+        if taken_by is not None:
+            raise name_taken_error(IMAGE_NAME, name, taken_by.id)
+        snapshot = await read_snapshot(context.reader, self.request.snapshot_id)
         enforce_policy(rules.check_image(context.policy, snapshot))
         obstacle = image_obstacle(snapshot)
         if obstacle is not None:
@@ -89,6 +93,11 @@ class CreateImage:
         """Return False: an image with this name may hold any snapshot."""
         del effect
         return False
+
+    def remark(self, result: object) -> str:
+        """Return which labels were not stored."""
+        is_image = isinstance(result, CustomImage)
+        return compare_stored(result, self.request.labels).remark if is_image else ""
 
 
 async def create_image(
@@ -134,9 +143,13 @@ def _build_result(
     next_step: str,
     image: CustomImage | None = None,
 ) -> ImageResult:
-    return ImageResult(
-        outcome=outcome,
-        snapshot_id=request.snapshot_id,
-        image=None if image is None else ImageSummary.from_image(image),
-        next_step=next_step,
-    )
+    result = ImageResult(outcome=outcome, snapshot_id=request.snapshot_id, next_step=next_step)
+    if image is None:
+        return result
+    stored = compare_stored(image, request.labels)
+    facts = {
+        "image": ImageSummary.from_image(image),
+        "labels_stored": stored.labels_stored,
+        "next_step": f"{next_step} {stored.warning}".strip(),
+    }
+    return result.model_copy(update=facts)

@@ -20,6 +20,7 @@ from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.models.snapshots import DeleteResult
 from snapshot_mcp.operations.image_users import read_vms_of_image
 from snapshot_mcp.operations.listing import read_copies, read_snapshots_of_vm
+from snapshot_mcp.operations.lookups import read_snapshot
 from snapshot_mcp.operations.notifications import announce_change
 from snapshot_mcp.operations.planned_write import (
     NEW_PLAN_NEEDED,
@@ -80,7 +81,7 @@ class DeleteSnapshot:
         return snapshot_target(snapshot, radius)
 
     async def _read(self, context: WriteContext) -> Snapshot:
-        snapshot = await context.reader.get_snapshot(self.snapshot_id)
+        snapshot = await read_snapshot(context.reader, self.snapshot_id)
         obstacle = delete_obstacle(snapshot, context.clock.now())
         if obstacle is not None:
             is_pending = snapshot.state == "pending"
@@ -106,6 +107,11 @@ class DeleteSnapshot:
     def is_certain(self, effect: object) -> bool:
         """Return whether the snapshot is gone; an earlier request may still be deleting it."""
         return isinstance(effect, DeletionReceipt) and effect.gone
+
+    def remark(self, result: object) -> str:
+        """Return nothing: there is nothing to compare."""
+        del result
+        return ""
 
 
 async def delete_snapshot(

@@ -34,7 +34,7 @@ from snapshot_mcp.operations.pagination import (
     count_pages,
 )
 from snapshot_mcp.operations.requests import SnapshotFilter
-from snapshot_mcp.rules.eligibility import snapshot_obstacle
+from snapshot_mcp.rules.eligibility import snapshot_doubt, snapshot_obstacle
 
 MAX_STALE_COPIES = 20
 """Limit of copies that a list shows and that turn out not to be ready when they are read."""
@@ -43,25 +43,50 @@ MAX_PAGES_READ_COMPLETELY = 5
 """A list with at most this number of pages is always read completely, so its totals are exact."""
 
 
-async def read_all_snapshots(reader: CloudReader, search: str = "") -> list[Snapshot]:
-    """Return all snapshots whose name contains `search`. Raises as `collect_pages`."""
-    collected = await collect_pages(
+async def read_all_snapshots(
+    reader: CloudReader, search: str = "", *, decides: bool = True
+) -> list[Snapshot]:
+    """Return all snapshots whose name contains `search`. Arguments and errors: `collect_pages`."""
+    return (await collect_snapshots(reader, search, decides=decides)).results
+
+
+async def collect_snapshots(
+    reader: CloudReader, search: str = "", *, decides: bool = True
+) -> PageCollector[Snapshot]:
+    """Return all snapshots whose name contains `search`, and how many entries are unreadable.
+
+    Arguments and errors: `collect_pages`.
+    """
+    return await collect_pages(
         lambda page: reader.get_snapshots_page(page, PAGE_SIZE, search),
-        lambda entry: parse_snapshot(entry.raw),
+        lambda: lambda entry: parse_snapshot(entry.raw),
+        decides=decides,
+        counts_all=not search,
     )
-    return collected.results
 
 
-async def read_snapshots_of_vm(reader: CloudReader, vm_id: int | None) -> list[Snapshot]:
-    """Return all snapshots of one VM. Raises as `collect_pages`."""
+async def read_snapshots_of_vm(
+    reader: CloudReader, vm_id: int | None, *, decides: bool = True
+) -> list[Snapshot]:
+    """Return all snapshots of one VM. Arguments and errors: `collect_pages`."""
+    return (await collect_snapshots_of_vm(reader, vm_id, decides=decides)).results
+
+
+async def collect_snapshots_of_vm(
+    reader: CloudReader, vm_id: int | None, *, decides: bool = True
+) -> PageCollector[Snapshot]:
+    """Return all snapshots of one VM, and how many entries of the whole list are unreadable.
+
+    Arguments and errors: `collect_pages`.
+    """
     if vm_id is None:
-        return []
+        return PageCollector[Snapshot](lambda _: None)
     (has_vm,) = build_conditions(SnapshotFilter(vm_id=vm_id))
-    collected = await collect_pages(
+    return await collect_pages(
         lambda page: reader.get_snapshots_page(page, PAGE_SIZE, ""),
-        lambda entry: parse_snapshot(entry.raw) if has_vm(entry) else None,
+        lambda: lambda entry: parse_snapshot(entry.raw) if has_vm(entry) else None,
+        decides=decides,
     )
-    return collected.results
 
 
 async def read_copies(
@@ -127,10 +152,14 @@ async def list_snapshots(
 async def _list_from_all_pages(
     fetch: FetchPage, snapshot_filter: SnapshotFilter, limit: int, after: Position | None
 ) -> SnapshotList:
-    page = PageBuilder[RawEntry](limit, after)
-    total_size = 0
+    page, total_size = PageBuilder[RawEntry](limit, after), 0
     size, position = build_field_parser("size"), build_position_getter(snapshot_filter.order)
     conditions = tuple(build_conditions(snapshot_filter))
+
+    def start() -> Callable[[RawEntry], None]:
+        nonlocal page, total_size
+        page, total_size = PageBuilder[RawEntry](limit, after), 0
+        return add
 
     def add(entry: RawEntry) -> None:
         nonlocal total_size
@@ -140,7 +169,7 @@ async def _list_from_all_pages(
         total_size += size(entry) or 0
         page.add(position(entry), entry)
 
-    collected: PageCollector[None] = await collect_pages(fetch, add)
+    collected: PageCollector[None] = await collect_pages(fetch, start)
     return _build_list(page, snapshot_filter, page.count, total_size, collected.unreadable_count)
 
 
@@ -153,7 +182,8 @@ async def _list_from_first_pages(
 ) -> SnapshotList | None:
     """Return the list from its first pages; None if all pages must be read.
 
-    All must be read if there are few, or if the cloud does not return the newest snapshots first.
+    All must be read if there are few, if the cloud does not return the newest snapshots first, or
+    if the list changes meanwhile. The total is the cloud's count.
     The first and the last page stay in `fetched`, so they are not fetched again.
     """
     first = fetched[1] = await fetch(1)
@@ -161,7 +191,7 @@ async def _list_from_first_pages(
     if count <= MAX_PAGES_READ_COMPLETELY:
         return None
     last = fetched[count] = await fetch(count)
-    if not _is_newest_first(first, last):
+    if last.total != first.total or not _is_newest_first(first, last):
         return None
     page, position = PageBuilder[RawEntry](limit, after), build_position_getter("newest")
     collected = PageCollector[None](lambda entry: page.add(position(entry), entry))
@@ -169,7 +199,7 @@ async def _list_from_first_pages(
     while collected.add_page(current.entries) and not page.is_full and number < count:
         number += 1
         following = await fetch(number)
-        if not _is_newest_first(current, following):
+        if following.total != first.total or not _is_newest_first(current, following):
             return None
         current = following
     return _build_list(page, snapshot_filter, first.total or 0, None, collected.unreadable_count)
@@ -211,11 +241,15 @@ def _build_list(
     )
 
 
-async def find_virtual_machines(reader: CloudReader, search: str) -> PageCollector[VirtualMachine]:
-    """Return all VMs whose name contains `search`. Raises as `collect_pages`."""
+async def find_virtual_machines(
+    reader: CloudReader, search: str, *, decides: bool = True
+) -> PageCollector[VirtualMachine]:
+    """Return all VMs whose name contains `search`. Arguments and errors: `collect_pages`."""
     return await collect_pages(
         lambda page: reader.get_virtual_machines_page(page, PAGE_SIZE, search),
-        lambda entry: parse_virtual_machine(entry.raw),
+        lambda: lambda entry: parse_virtual_machine(entry.raw),
+        decides=decides,
+        counts_all=not search,
     )
 
 
@@ -237,7 +271,9 @@ async def list_virtual_machines(
         page.add((vm.id, vm.id), vm)
     return VirtualMachineList(
         virtual_machines=tuple(
-            VirtualMachineSummary.from_virtual_machine(vm, snapshot_obstacle(vm))
+            VirtualMachineSummary.from_virtual_machine(
+                vm, snapshot_obstacle(vm), snapshot_doubt(vm)
+            )
             for vm in page.entries
         ),
         total=page.count,

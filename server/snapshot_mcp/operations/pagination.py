@@ -1,6 +1,11 @@
 """Pagination: read all pages of one of the cloud's lists, several at a time, and each entry once.
 
 Unwanted entries are dropped immediately, so memory grows only with the entries that are kept.
+
+If an entry is deleted or inserted between two requests, the entries after it move, and one may be
+missed. The list is read again if pages repeat an entry, or if the cloud's count of all entries
+changes or differs from theirs. A deletion and an insertion together leave no such sign, so a
+decision about writes needs a second pass that finds the same entries.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -27,7 +32,12 @@ PAGE_SIZE = 100
 MAX_CONCURRENT_PAGES = 8
 MAX_PAGES = 1_100
 LISTING_TIMEOUT_SECONDS = 180
-"""The cloud's rate limit allows about 1,300 pages in that time."""
+"""Time limit of one pass. The cloud's rate limit allows about 1,300 pages in that time."""
+
+MAX_PASSES = 5
+MAX_CONFIRMED_PAGES = 20
+"""A longer list is confirmed by its first and last page, where an insertion shows if it is sorted
+by time: a second pass over 100,000 entries would take the cloud's requests of two minutes."""
 
 
 class PageCollector(Generic[T]):
@@ -38,23 +48,24 @@ class PageCollector(Generic[T]):
 
     Attributes:
         results: what was kept, in the order of the list.
+        ids: the ids of the entries, kept or not.
         unreadable_count: the number of entries without an id.
     """
 
     def __init__(self, convert: Callable[[RawEntry], T | None]) -> None:
         self.results: list[T] = []
         self.unreadable_count = 0
+        self.ids: set[int] = set()
         self._convert = convert
-        self._ids: set[int] = set()
 
     @property
     def entry_count(self) -> int:
         """The number of different entries added, kept or not."""
-        return len(self._ids) + self.unreadable_count
+        return len(self.ids) + self.unreadable_count
 
     def add_page(self, entries: Iterable[object]) -> bool:
         """Add the entries of one page; return whether any of them was new."""
-        before, ids, convert = self.entry_count, self._ids, self._convert
+        before, ids, convert = self.entry_count, self.ids, self._convert
         for raw in entries:
             entry = parse_entry(raw)
             if entry is None:
@@ -68,30 +79,143 @@ class PageCollector(Generic[T]):
         return self.entry_count > before
 
 
+class _Pass(Generic[T]):
+    """One pass over the pages of a list.
+
+    Args:
+        convert: as in `PageCollector`.
+        first: the first page.
+    """
+
+    def __init__(self, convert: Callable[[RawEntry], T | None], first: Page) -> None:
+        self.collected = PageCollector(convert)
+        self.first = first
+        self.page_ids: dict[int, frozenset[int | None]] = {}
+        self._totals: set[int] = set()
+        self._repeats = False
+        self.add(1, first)
+
+    def add(self, number: int, page: Page) -> bool:
+        """Add a page; return whether any of its entries was new."""
+        # Source: in one page of the documentation `count` is the number of entries in the page.
+        if page.total is not None and page.total != len(page.entries):
+            self._totals.add(page.total)
+        before = self.collected.entry_count
+        is_new = self.collected.add_page(page.entries)
+        if number not in self.page_ids:
+            added = self.collected.entry_count - before
+            self._repeats = self._repeats or added < len(page.entries)
+            self.page_ids[number] = _page_ids(page)
+        return is_new
+
+    @property
+    def total(self) -> int | None:
+        """The cloud's largest count of all entries, if it states one."""
+        return max(self._totals, default=None)
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether entries may have moved to other pages during this pass."""
+        is_counted = self._totals <= {self.collected.entry_count}
+        return self._repeats or not is_counted
+
+    def agrees_with(self, other: "_Pass[T]") -> bool:
+        """Return whether two passes found the same entries."""
+        mine, others = self.collected, other.collected
+        return mine.ids == others.ids and mine.unreadable_count == others.unreadable_count
+
+
 async def collect_pages(
-    fetch: FetchPage, convert: Callable[[RawEntry], T | None]
+    fetch: FetchPage,
+    start: Callable[[], Callable[[RawEntry], T | None]],
+    *,
+    decides: bool = False,
+    counts_all: bool = True,
 ) -> PageCollector[T]:
-    """Read a complete list and return what `convert` keeps of it.
+    """Read a complete list and return what is kept of it.
+
+    Args:
+        fetch: fetches a page.
+        start: begins a pass and returns its `PageCollector.convert`; what that kept in an earlier
+            pass is invalid.
+        decides: a decision about writes depends on the list, so it must be confirmed, and must have
+            as many entries as the cloud counts.
+        counts_all: False if the cloud may count more entries than it lists, as with a search.
 
     Raises:
         CloudError: a page could not be read; a partial list is never returned.
+        UnavailableError: the list kept changing, is incomplete, or takes too long.
         ProtocolError: the pages repeat, or do not end.
     """
-    collected = PageCollector(convert)
-    first = await fetch(1)
-    collected.add_page(first.entries)
-    if count_pages(first) == 1 and _is_complete(collected.entry_count, first.entries, first.total):
-        return collected  # most lists have one page
+    max_seconds = LISTING_TIMEOUT_SECONDS * (2 if decides else 1)
     try:
-        with anyio.fail_after(LISTING_TIMEOUT_SECONDS):
-            number, last = await _collect_counted_pages(fetch, collected, first)
-            await _collect_rest(fetch, collected, number, last, first.total)
+        with anyio.fail_after(max_seconds):
+            current = await _read_stable_list(fetch, start, decides=decides)
     except TimeoutError as error:
         raise UnavailableError(
-            f"The cloud did not return its whole list within {LISTING_TIMEOUT_SECONDS} s.",
+            f"The cloud did not return its whole list within {max_seconds} s.",
             f"{NOTHING_CHANGED} Search for a part of the name to shorten the list.",
         ) from error
-    return collected
+    count = current.collected.entry_count
+    if decides and counts_all and current.total is not None and count < current.total:
+        raise UnavailableError(
+            f"The cloud counts {current.total} entries but lists only {count}, so the list may be"
+            " incomplete.",
+            f"{NOTHING_CHANGED} An incomplete list decides nothing. Try again later.",
+        )
+    return current.collected
+
+
+async def _read_stable_list(
+    fetch: FetchPage, start: Callable[[], Callable[[RawEntry], T | None]], *, decides: bool
+) -> _Pass[T]:
+    """Read a list until no entry can have been missed."""
+    previous: _Pass[T] | None = None
+    for _ in range(MAX_PASSES):
+        current = await _read_once(fetch, start())
+        if _is_one_page(current):
+            return current  # most lists have one page
+        if not current.has_moved and (not decides or await _are_ends_unchanged(fetch, current)):
+            return current
+        if previous is not None and current.agrees_with(previous):
+            return current  # confirmed; if it still has signs, pages overlap or the count is wrong
+        previous = current
+    raise UnavailableError(
+        f"The cloud's list kept changing while it was read: {MAX_PASSES} passes found different"
+        " entries.",
+        f"{NOTHING_CHANGED} Try again in a minute, or search for a part of the name to shorten the"
+        " list.",
+    )
+
+
+async def _are_ends_unchanged(fetch: FetchPage, current: _Pass[T]) -> bool:
+    """Return whether a long list with a count has its first and last page as during the pass."""
+    last = max(number for number, ids in current.page_ids.items() if ids)
+    if current.total is None or last <= MAX_CONFIRMED_PAGES:
+        return False  # a second pass is needed
+    for number in (1, last):
+        page = await fetch(number)
+        if page.total != current.total or _page_ids(page) != current.page_ids[number]:
+            return False
+    return True
+
+
+def _page_ids(page: Page) -> frozenset[int | None]:
+    entries = map(parse_entry, page.entries)
+    return frozenset(None if entry is None else entry.id for entry in entries)
+
+
+async def _read_once(fetch: FetchPage, convert: Callable[[RawEntry], T | None]) -> _Pass[T]:
+    current = _Pass(convert, await fetch(1))
+    if not _is_one_page(current):
+        number, last = await _collect_counted_pages(fetch, current)
+        await _collect_rest(fetch, current, number, last)
+    return current
+
+
+def _is_one_page(current: _Pass[T]) -> bool:
+    first, count = current.first, current.collected.entry_count
+    return count_pages(first) == 1 and _is_complete(count, first, first.total)
 
 
 def count_pages(first: Page) -> int:
@@ -101,28 +225,27 @@ def count_pages(first: Page) -> int:
     return min(-(-first.total // len(first.entries)), MAX_PAGES)
 
 
-async def _collect_counted_pages(
-    fetch: FetchPage, collected: PageCollector[T], first: Page
-) -> tuple[int, list[object]]:
+async def _collect_counted_pages(fetch: FetchPage, current: _Pass[T]) -> tuple[int, Page]:
     """Collect the pages that the cloud's total implies, several at a time.
 
     Returns:
-        The number of the next page to read, and the entries of the page before it.
+        The number of the next page to read, and the page before it.
     """
-    count, last = count_pages(first), [first.entries]
+    first = current.first
+    count, last = count_pages(first), [first]
     numbers = iter(range(2, count + 1))
-    stop_reasons: list[SnapshotMcpError | list[object]] = []
+    stop_reasons: list[SnapshotMcpError | Page] = []
 
     async def collect_each(group: TaskGroup) -> None:
         for number in numbers:
             page = await _fetch_or_error(fetch, number)
-            stop_reason = _add_page(collected, page, first)
+            stop_reason = _add_page(current, number, page)
             if stop_reason is not None:
                 stop_reasons.append(stop_reason)
                 group.cancel_scope.cancel()
                 return
             if number == count and isinstance(page, Page):
-                last.append(page.entries)
+                last.append(page)
 
     async with anyio.create_task_group() as group:
         for _ in range(min(MAX_CONCURRENT_PAGES, count - 1)):
@@ -142,29 +265,25 @@ async def _fetch_or_error(fetch: FetchPage, number: int) -> Page | SnapshotMcpEr
 
 
 def _add_page(
-    collected: PageCollector[T], page: Page | SnapshotMcpError, first: Page
-) -> SnapshotMcpError | list[object] | None:
+    current: _Pass[T], number: int, page: Page | SnapshotMcpError
+) -> SnapshotMcpError | Page | None:
     """Add a page; return the reason to stop reading several pages at a time, or None.
 
     Returns:
-        The error of the page; or, if the pages repeat or end early, the entries of the first page,
-        after which the list must be read page by page.
+        The error of the page; or, if the pages repeat or end early, the first page, after which the
+        list must be read page by page.
     """
     if isinstance(page, SnapshotMcpError):
         return page
-    if page.entries == first.entries or not collected.add_page(page.entries):
-        return first.entries
+    first = current.first
+    if page.entries == first.entries or not current.add(number, page):
+        return first
     return None
 
 
-async def _collect_rest(
-    fetch: FetchPage,
-    collected: PageCollector[T],
-    number: int,
-    previous: list[object],
-    total: int | None,
-) -> None:
+async def _collect_rest(fetch: FetchPage, current: _Pass[T], number: int, previous: Page) -> None:
     """Read page by page to the end, because the total may be missing or wrong."""
+    collected, total = current.collected, current.first.total
     while not _is_complete(collected.entry_count, previous, total):
         if number > MAX_PAGES:
             raise ProtocolError(
@@ -173,21 +292,22 @@ async def _collect_rest(
             )
         page = await fetch(number)
         # Unreadable entries have no id, so repeated pages are recognized by comparing all entries.
-        repeats = bool(page.entries) and page.entries == previous
+        repeats = bool(page.entries) and page.entries == previous.entries
         total = page.total
-        if not collected.add_page([] if repeats else page.entries):
-            count = collected.entry_count
-            if repeats and count < (total or 0):
-                raise ProtocolError(
-                    f"The cloud counts {total} entries but repeats the first {count}.",
-                    f"{NOTHING_CHANGED} Search for a part of the name to shorten the list.",
-                )
+        if repeats and collected.entry_count < (total or 0):
+            raise ProtocolError(
+                f"The cloud counts {total} entries but repeats the first {collected.entry_count}.",
+                f"{NOTHING_CHANGED} Search for a part of the name to shorten the list.",
+            )
+        is_read = number in current.page_ids
+        if repeats or (not current.add(number, page) and not is_read):
             return
-        previous = page.entries
+        previous = page
         number += 1
 
 
-def _is_complete(entry_count: int, last: list[object], total: int | None) -> bool:
+def _is_complete(entry_count: int, last: Page, total: int | None) -> bool:
     # Read on after a full page, even if the total says that it is the last. A short page alone does
     # not end the list: a server with a smaller page size than requested sends only short pages.
-    return not last or (total is not None and entry_count >= total and len(last) < PAGE_SIZE)
+    is_full = len(last.entries) >= min(last.page_size or PAGE_SIZE, PAGE_SIZE)
+    return not last.entries or (total is not None and entry_count >= total and not is_full)

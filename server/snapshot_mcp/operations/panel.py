@@ -38,7 +38,9 @@ class PanelQueries:
             CloudError: the list could not be read.
         """
         snapshots = await (
-            read_snapshots_of_vm(self._reader, vm_id) if vm_id else read_all_snapshots(self._reader)
+            read_snapshots_of_vm(self._reader, vm_id, decides=False)
+            if vm_id
+            else read_all_snapshots(self._reader, decides=False)
         )
         by_vm = group_by_vm(snapshots)
         newest = sorted(snapshots, key=_creation_order, reverse=True)[:MAX_PANEL_SNAPSHOTS]

@@ -3,7 +3,7 @@
 A write that destroys or bills something is planned first; a second call commits the plan.
 """
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, NamedTuple, Protocol, Self, TypeVar
@@ -178,12 +178,29 @@ async def _commit(attempt: _Commit[T], confirm: str, approver: Approver) -> Sent
     return SentWrite(result, attempt.target.radius)
 
 
+async def _find_nothing() -> None:
+    return None
+
+
 async def execute_without_plan(
-    context: WriteContext, write: UnplannedWrite[T], approver: Approver
+    context: WriteContext,
+    write: UnplannedWrite[T],
+    approver: Approver,
+    find_earlier: Callable[[], Awaitable[T | None]] = _find_nothing,
 ) -> T:
-    """Check and send `write` under one lock, so that a second call sees the effect of the first."""
+    """Check and send `write` under one lock, so that a second call sees the effect of the first.
+
+    Args:
+        context: the dependencies of the write.
+        write: the write.
+        approver: the person behind the client.
+        find_earlier: returns the result of an equal earlier call; then nothing is sent.
+    """
     gate, intent = context.gate, write.intent
     async with gate.recording_refusals(intent, approver, plan_token=""), gate.exclusive():
+        earlier = await find_earlier()
+        if earlier is not None:
+            return earlier
         permit = gate.permit_without_plan(intent, approver)
         return await gate.send(permit, write, partial(write.check, context.ignoring(permit)))
 

@@ -12,10 +12,12 @@ from snapshot_mcp.operations import listing
 from snapshot_mcp.operations.cache import TtlCache
 from snapshot_mcp.operations.consistent_reader import ConsistentReader
 from snapshot_mcp.operations.events import list_snapshot_events
+from snapshot_mcp.operations.lookups import read_snapshot
 from snapshot_mcp.operations.pagination import PageCollector
 from snapshot_mcp.operations.requests import SnapshotFilter, SuggestionKind
 from snapshot_mcp.operations.suggestions import Suggestions, suggest
 from snapshot_mcp.rules import blast_radius as blast
+from snapshot_mcp.rules.eligibility import is_stuck
 
 
 class Queries:
@@ -47,7 +49,9 @@ class Queries:
         read = self._vms.get if cursor else self._vms.refresh
 
         def find(name: str) -> Awaitable[PageCollector[VirtualMachine]]:
-            return read(name, partial(listing.find_virtual_machines, self._reader, name))
+            return read(
+                name, partial(listing.find_virtual_machines, self._reader, name, decides=False)
+            )
 
         return await listing.list_virtual_machines(find, search, limit, cursor)
 
@@ -58,12 +62,14 @@ class Queries:
             NotFoundError: there is no such snapshot.
             CloudError: the cloud gave no usable answer.
         """
-        snapshot = await self._reader.get_snapshot(snapshot_id)
+        snapshot = await read_snapshot(self._reader, snapshot_id)
         siblings = await listing.read_snapshots_of_vm(self._reader, snapshot.vm_id)
+        now = self._clock.now()
         return SnapshotDetails(
             snapshot=snapshot,
             state=snapshot.state,
-            age_days=blast.age_days(snapshot, self._clock.now()),
+            age_days=blast.age_days(snapshot, now),
+            stuck=is_stuck(snapshot, now) or None,
             vm_gone=snapshot.vm_gone,
             last_ready_of_vm=blast.is_last_ready(snapshot, siblings),
             newest_of_vm=blast.is_newest_ready(snapshot, siblings),

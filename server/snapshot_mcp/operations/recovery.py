@@ -76,7 +76,7 @@ class Recovery:
         Args:
             limit: maximum number of attempts to check; None for all.
         """
-        self._ledger.has_unknown = False
+        self._ledger.has_unknown, self._any_open = False, True
         try:
             rows = await self._ledger.open_attempts(self._clock.now() - LOOKUP_LIMIT)
             # A batch can be settled after its deletions.
@@ -87,7 +87,6 @@ class Recovery:
             if any(row.event == "sent" for row in rows):
                 await self._ledger.unsettled()  # removes lock files of dead processes
         except SnapshotMcpError as error:
-            self._any_open = True
             logger.warning("open writes could not be settled: %s", error_kind(error))
         finally:
             self._next_check = self._clock.monotonic() + RECHECK_INTERVAL_SECONDS
@@ -116,9 +115,10 @@ class Recovery:
             return
         if lookup.effect is not None:
             if row.reason != REFUSED_REASON or write.is_certain(lookup.effect):
-                await self._ledger.settle(
-                    row, "done", _reason(row, "shows"), result_id=created_id(lookup.effect)
-                )
+                remark = write.remark(lookup.effect)
+                reason = _reason(row, "shows") + (f"; {remark}" if remark else "")
+                result_id = created_id(lookup.effect)
+                await self._ledger.settle(row, "done", reason, result_id=result_id)
         elif self._may_be_processed(row):
             return
         elif self._is_too_late(row):

@@ -21,6 +21,7 @@ from snapshot_mcp.models.cloud import VirtualMachine, status_word
 from snapshot_mcp.models.costs import RestoreCosts
 from snapshot_mcp.models.snapshots import RestoreResult, VirtualMachineSummary
 from snapshot_mcp.operations.listing import find_virtual_machines
+from snapshot_mcp.operations.lookups import read_snapshot
 from snapshot_mcp.operations.planned_write import (
     NEW_PLAN_NEEDED,
     SentWrite,
@@ -31,9 +32,10 @@ from snapshot_mcp.operations.policy_check import enforce_policy
 from snapshot_mcp.operations.polling import PollResult, poll_until
 from snapshot_mcp.operations.requests import Commit, RestoreSnapshotRequest
 from snapshot_mcp.operations.restore_costs import read_restore_costs
+from snapshot_mcp.operations.used_names import VM_NAME, check_name_unused, name_taken_error
 from snapshot_mcp.rules import policy as rules
 from snapshot_mcp.rules.blast_radius import restore_blast_radius
-from snapshot_mcp.rules.eligibility import restore_obstacle, snapshot_obstacle
+from snapshot_mcp.rules.eligibility import restore_obstacle, snapshot_doubt, snapshot_obstacle
 from snapshot_mcp.rules.rehearsal import rehearsal_name
 
 _CONTRACT_REJECTED = "The cloud rejected the contract, so the VM is billed on demand."
@@ -81,12 +83,11 @@ class RestoreSnapshot:
         name, now = self.request.new_vm_name, context.clock.now()
         if self.costs is None:
             self.costs = await read_restore_costs(context.reader, self.request.contract_id)
-        if await _find_virtual_machine(context.reader, name) is not None:
-            raise RefusedError(
-                f"A VM named {quoted(name)} exists already.",
-                f"{NOTHING_CHANGED} Choose another name.",
-            )
-        snapshot = await context.reader.get_snapshot(self.request.snapshot_id)
+        await check_name_unused(context.reader.own_writes, VM_NAME, name)
+        taken_by = await _find_virtual_machine(context.reader, name)
+        if taken_by is not None:
+            raise name_taken_error(VM_NAME, name, taken_by.id)
+        snapshot = await read_snapshot(context.reader, self.request.snapshot_id)
         enforce_policy(rules.check_restore(context.policy, snapshot))
         obstacle = restore_obstacle(snapshot)
         if obstacle is not None:
@@ -115,6 +116,11 @@ class RestoreSnapshot:
         """Return False: a VM with this name may hold any snapshot."""
         del effect
         return False
+
+    def remark(self, result: object) -> str:
+        """Return nothing: there is nothing to compare."""
+        del result
+        return ""
 
 
 async def restore_snapshot(
@@ -199,7 +205,9 @@ def _build_result(
     )
     return RestoreResult(
         outcome=outcome,
-        virtual_machine=VirtualMachineSummary.from_virtual_machine(vm, snapshot_obstacle(vm)),
+        virtual_machine=VirtualMachineSummary.from_virtual_machine(
+            vm, snapshot_obstacle(vm), snapshot_doubt(vm)
+        ),
         took_seconds=took,
         next_step=" ".join(filter(None, sentences)),
     )

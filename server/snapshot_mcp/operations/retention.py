@@ -1,6 +1,6 @@
 """plan_retention and apply_retention: one plan that deletes many snapshots, and its commit."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -9,7 +9,7 @@ import anyio
 from snapshot_mcp.consent.evidence import Approver, Question
 from snapshot_mcp.consent.plan_tokens import Intent, digest
 from snapshot_mcp.consent.target import BatchTarget
-from snapshot_mcp.core.errors import NOTHING_CHANGED, RefusedError
+from snapshot_mcp.core.errors import NOTHING_CHANGED, NotFoundError, RefusedError
 from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.models.retention import (
     RetentionDecision,
@@ -17,24 +17,38 @@ from snapshot_mcp.models.retention import (
     RetentionReport,
 )
 from snapshot_mcp.operations.cursors import PageBuilder, Position, parse_cursor
-from snapshot_mcp.operations.listing import group_by_vm, read_all_snapshots, read_snapshots_of_vm
+from snapshot_mcp.operations.image_users import read_vms_of_images
+from snapshot_mcp.operations.listing import (
+    collect_snapshots,
+    collect_snapshots_of_vm,
+    group_by_vm,
+    read_all_snapshots,
+)
+from snapshot_mcp.operations.lookups import MAX_SINGLE_READS, complete_list, read_singles
+from snapshot_mcp.operations.pagination import PageCollector
 from snapshot_mcp.operations.planned_write import WriteContext, commit_instructions
 from snapshot_mcp.operations.policy_check import enforce_policy
 from snapshot_mcp.operations.requests import RetentionRequest
 from snapshot_mcp.operations.retention_question import retention_question
 from snapshot_mcp.operations.retention_run import PlannedSnapshot, RetentionRun
 from snapshot_mcp.rules import policy as rules
+from snapshot_mcp.rules.blast_radius import describe_image_vms
 from snapshot_mcp.rules.cost import estimate_monthly_cost
+from snapshot_mcp.rules.policy import Policy
 from snapshot_mcp.rules.retention import Decision, decide_retention
 from snapshot_mcp.rules.retention_batch import (
     MAX_BATCH_SIZE,
     Batch,
+    check_looked_up,
+    complete_batch,
     confirmation_words,
+    fields_to_know,
     may_delete_last_copy,
+    needs_lookup,
     plan_batch,
     total_gigabytes,
 )
-from snapshot_mcp.rules.retention_policy import RetentionPolicy, parse_span
+from snapshot_mcp.rules.retention_policy import GroupBy, RetentionPolicy, parse_span
 
 _INTENT = Intent("apply_retention", 0, {})
 _TARGETS = "targets"
@@ -60,16 +74,23 @@ class RetentionOperations:
             CloudError: the list of snapshots could not be read.
         """
         policy = _retention_policy(request)
-        history = await self._read_history(request.vm_id)
+        needed = _fields_to_know(policy, self._context.policy)
+        collected = await self._read_history(request.vm_id)
+        history = await complete_list(self._context.reader, collected.results, needed)
         now = self._context.clock.now()
         decisions = await anyio.to_thread.run_sync(self._decide, history, policy, now)
         batch = await self._plan_batch(decisions, approver)
+        batch = complete_batch(batch, await self._look_up(batch.to_delete, history, now))
         page = PageBuilder[Decision](limit, _cursor_position(cursor, request, batch))
         for index, decision in enumerate(batch.decisions):
             page.add((0, index), decision)
         instructions = commit_instructions(approver, "call apply_retention with plan_token and")
+        unknown = _describe_unknown(batch, needed)
         next_cursor = page.next_cursor(_list_key(request, batch))
-        result = _plan_result(batch, page.entries, next_cursor, instructions)
+        shown = await self._note_image_users(page.entries)
+        result = _plan_result(batch, shown, next_cursor, _next_step(batch, instructions, unknown))
+        # An unreadable entry is not deleted and counts as no copy, so the others are kept longer.
+        result = result.model_copy(update={"unreadable": collected.unreadable_count or None})
         if not batch.delete_count:
             return result
         if cursor:
@@ -100,15 +121,16 @@ class RetentionOperations:
                 )
             entries = await gate.planned_arguments(plan, _TARGETS)
             targets = [PlannedSnapshot.parse(entry) for entry in entries]
-            history = await read_all_snapshots(self._context.reader)
+            history = await self._read_targets(targets)
             run = RetentionRun(self._context, targets, history)
             if not run.expected:
                 return run.empty_report()
-            question = retention_question(run.expected, len(targets))
+            users = await read_vms_of_images(self._context.reader, run.expected)
+            question = retention_question(run.expected, len(targets), users)
             target = BatchTarget(
                 state=plan.state,
                 confirm_with=confirmation_words(len(targets)),
-                question=Question(question, identity=question),
+                question=Question(question, retention_question(run.expected, len(targets), {})),
                 summary="",
             )
             evidence = await gate.gather_evidence(_INTENT, plan, target, confirm, approver)
@@ -116,10 +138,61 @@ class RetentionOperations:
             await gate.record_start(permit)
         return await run.execute(permit)
 
-    async def _read_history(self, vm_id: int) -> list[Snapshot]:
+    async def _read_history(self, vm_id: int) -> PageCollector[Snapshot]:
         if vm_id:
-            return await read_snapshots_of_vm(self._context.reader, vm_id)
-        return await read_all_snapshots(self._context.reader)
+            return await collect_snapshots_of_vm(self._context.reader, vm_id)
+        return await collect_snapshots(self._context.reader)
+
+    async def _note_image_users(self, decisions: Sequence[Decision]) -> list[Decision]:
+        """Add the VMs that use an image to the reasons of each deletion that deletes the image."""
+        deletions = [decision.snapshot for decision in decisions if not decision.keep]
+        users = await read_vms_of_images(self._context.reader, deletions)
+        return [
+            decision._replace(
+                reasons=(*decision.reasons, describe_image_vms(users[decision.snapshot.id]))
+            )
+            if not decision.keep and decision.snapshot.id in users
+            else decision
+            for decision in decisions
+        ]
+
+    async def _look_up(
+        self, deletions: Sequence[Snapshot], history: Sequence[Snapshot], now: datetime
+    ) -> dict[int, Snapshot | str]:
+        """Read the deletions about which the list omits facts; return each, or why it is kept."""
+        policy, by_vm = self._context.policy, group_by_vm(history)
+        listed = {entry.id: entry for entry in deletions if needs_lookup(policy, entry)}
+        found: dict[int, Snapshot | str] = {}
+        singles = await read_singles(self._context.reader, list(listed))
+        for snapshot_id, single in singles.items():
+            entry = listed[snapshot_id]
+            if isinstance(single, Snapshot):
+                siblings = by_vm[entry.vm_id]
+                found[snapshot_id] = check_looked_up(policy, entry, single, siblings, now) or single
+            elif isinstance(single, NotFoundError):
+                found[snapshot_id] = "it is already gone"
+            else:
+                found[snapshot_id] = "facts about it could not be read"
+        return found
+
+    async def _read_targets(self, targets: Sequence[PlannedSnapshot]) -> list[Snapshot]:
+        """Return all snapshots; the targets about which the list omits facts are read one by one.
+
+        Raises:
+            CloudError: the list or a snapshot could not be read.
+        """
+        history = await read_all_snapshots(self._context.reader)
+        ids, policy = {target.id for target in targets}, self._context.policy
+        listed = [entry for entry in history if entry.id in ids and needs_lookup(policy, entry)]
+        singles = await read_singles(self._context.reader, [entry.id for entry in listed])
+        completed: list[Snapshot] = []
+        for entry in history:
+            single = singles.get(entry.id, entry)
+            if isinstance(single, Snapshot):
+                completed.append(single)
+            elif not isinstance(single, NotFoundError):
+                raise single
+        return completed
 
     def _decide(
         self, history: Sequence[Snapshot], policy: RetentionPolicy, now: datetime
@@ -172,6 +245,13 @@ def _retention_policy(request: RetentionRequest) -> RetentionPolicy:
     return policy
 
 
+def _fields_to_know(policy: RetentionPolicy, operator_policy: Policy) -> frozenset[str]:
+    """Return the fields on which the decision about each snapshot depends, and a list may omit."""
+    group: Mapping[GroupBy, str] = {"vm": "vm_id", "label": "labels", "region": "region"}
+    labels = {"labels"} if policy.keep_labels else set[str]()
+    return fields_to_know(operator_policy) | labels | {"vm_id", group[policy.group_by]}
+
+
 def _list_key(request: RetentionRequest, batch: Batch) -> object:
     """Return the key of the list of decisions, to which its cursors belong."""
     decisions = [
@@ -192,7 +272,7 @@ def _cursor_position(cursor: str, request: RetentionRequest, batch: Batch) -> Po
 
 
 def _plan_result(
-    batch: Batch, page: Sequence[Decision], next_cursor: str, instructions: str
+    batch: Batch, page: Sequence[Decision], next_cursor: str, next_step: str
 ) -> RetentionPlan:
     size = total_gigabytes(batch.to_delete)
     return RetentionPlan(
@@ -205,17 +285,30 @@ def _plan_result(
         left_for_later=batch.postponed_count or None,
         reclaimed_gb=size,
         saved_per_month_estimate=estimate_monthly_cost(size),
-        next_step=_next_step(batch, instructions),
+        next_step=next_step,
     )
 
 
-def _next_step(batch: Batch, instructions: str) -> str:
-    if not batch.delete_count:
-        return "Nothing to delete: everything is kept."
-    if not batch.postponed_count:
-        return instructions
+def _describe_unknown(batch: Batch, fields: Collection[str]) -> str:
+    count = sum(
+        any(map(decision.snapshot.is_unknown, fields))
+        for decision in batch.decisions[batch.delete_count :]
+    )
+    if not count:
+        return ""
     return (
-        f"{instructions} {batch.postponed_count} more would be deleted: make a"
+        f" About {count} of those kept, a fact that the rules need is unknown; at most"
+        f" {MAX_SINGLE_READS} are looked up in one call."
+    )
+
+
+def _next_step(batch: Batch, instructions: str, unknown: str) -> str:
+    if not batch.delete_count:
+        return f"Nothing to delete: everything is kept.{unknown}"
+    if not batch.postponed_count:
+        return instructions + unknown
+    return (
+        f"{instructions}{unknown} {batch.postponed_count} more would be deleted: make a"
         " new plan after this one."
     )
 

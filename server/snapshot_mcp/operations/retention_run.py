@@ -31,6 +31,7 @@ from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.models.retention import NamedSnapshot, RetentionReport, SkippedSnapshot
 from snapshot_mcp.operations.delete_snapshot import EARLIER_DELETION, DeleteSnapshot
 from snapshot_mcp.operations.listing import read_copies
+from snapshot_mcp.operations.lookups import read_snapshot
 from snapshot_mcp.operations.notifications import announce_change
 from snapshot_mcp.operations.planned_write import WriteContext
 from snapshot_mcp.operations.polling import poll_until
@@ -232,7 +233,7 @@ class RetentionRun:
         needed = count_needed_copies(self._context.policy)
         copies = await read_copies(reader, self._copies(listed), needed)
         try:
-            snapshot = await reader.get_snapshot(target.id)
+            snapshot = await read_snapshot(reader, target.id)
         except NotFoundError:
             return _GONE
         return self._check(target, snapshot, copies)

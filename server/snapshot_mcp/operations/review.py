@@ -1,5 +1,6 @@
 """review_snapshots: read all snapshots and VMs once, and only the fields that the review needs."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import anyio
@@ -10,6 +11,7 @@ from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import CloudError, ProtocolError
 from snapshot_mcp.models.review import Review
 from snapshot_mcp.operations.pagination import PAGE_SIZE, PageCollector, collect_pages
+from snapshot_mcp.rules.eligibility import permanent_obstacle
 from snapshot_mcp.rules.review import REVIEW_FIELDS, ReviewedVm, Reviewer
 
 SPEND_PERIOD = timedelta(days=30)
@@ -37,18 +39,31 @@ class ReviewOperations:
             max_entries: the number of entries that a finding lists at most.
         """
         vms = await collect_pages(
-            lambda page: self._reader.get_virtual_machines_page(page, PAGE_SIZE, ""), _reviewed_vm
+            lambda page: self._reader.get_virtual_machines_page(page, PAGE_SIZE, ""),
+            lambda: _reviewed_vm,
+            decides=True,
         )
-        reviewer = Reviewer(
-            vms.results,
-            self._clock.now(),
-            all_listed=not vms.unreadable_count,
-            recent_days=recent_days,
-            max_entries=max_entries,
-        )
+
+        def start_review() -> Reviewer:
+            return Reviewer(
+                vms.results,
+                self._clock.now(),
+                all_listed=not vms.unreadable_count,
+                recent_days=recent_days,
+                max_entries=max_entries,
+            )
+
+        reviewer = start_review()
+
+        def start() -> Callable[[RawEntry], None]:
+            nonlocal reviewer
+            reviewer = start_review()
+            return lambda entry: reviewer.add(parse_partial_snapshot(entry, REVIEW_FIELDS))
+
         collected: PageCollector[None] = await collect_pages(
             lambda page: self._reader.get_snapshots_page(page, PAGE_SIZE, "", REVIEW_FIELDS),
-            lambda entry: reviewer.add(parse_partial_snapshot(entry, REVIEW_FIELDS)),
+            start,
+            decides=True,
         )
         unreadable = vms.unreadable_count + collected.unreadable_count
         facts = {"unreadable": unreadable or None, "month_spend": await self._read_month_spend()}
@@ -67,4 +82,4 @@ class ReviewOperations:
 
 def _reviewed_vm(entry: RawEntry) -> ReviewedVm:
     vm = parse_virtual_machine(entry.raw)
-    return ReviewedVm(vm.id, vm.name, vm.status, vm.created_at)
+    return ReviewedVm(vm.id, vm.name, vm.status, vm.created_at, permanent_obstacle(vm))

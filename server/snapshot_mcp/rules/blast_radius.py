@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from snapshot_mcp.core.sanitize import cell_text, mixes_scripts, quoted
-from snapshot_mcp.models.cloud import Flavor, Snapshot
+from snapshot_mcp.models.cloud import STATES_WITHOUT_DATA, Flavor, Snapshot
 from snapshot_mcp.models.costs import CURRENCY, RestoreCosts
 from snapshot_mcp.models.snapshots import BlastRadius
 from snapshot_mcp.rules.eligibility import is_stuck
@@ -122,7 +122,7 @@ def age_days(snapshot: Snapshot, now: datetime) -> float | None:
 
 
 def is_last_ready(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> bool | None:
-    """Return whether it is the only ready snapshot of its VM; None if its VM is unknown."""
+    """Return whether it is ready, and the only ready one of its VM; None if its VM is unknown."""
     if snapshot.vm_id is None:
         return None
     return snapshot.is_copy and not _ready_siblings(snapshot, siblings)
@@ -164,12 +164,23 @@ def describe_image_vms(names: Sequence[str] | None) -> str:
 
 
 def describe_derived_image(snapshot: Snapshot) -> str | None:
-    """Describe the image made from this snapshot, which is deleted with it; None without one."""
+    """Describe the image made from this snapshot, which is deleted with it.
+
+    Returns:
+        None if it has no image, or if that is unknown.
+    """
     image = snapshot.custom_image
     if image is None:
         return None
     shared = ", public" if image.is_public else ""
     return f"{quoted(image.name or '')} (id {image.id or 'unknown'}{shared})"
+
+
+def describe_deleted_vm(snapshot: Snapshot) -> str:
+    """Return a sentence about a snapshot whose VM is deleted."""
+    if snapshot.state in STATES_WITHOUT_DATA:
+        return "Its VM is deleted."
+    return "Its VM is deleted: this data exists nowhere else."
 
 
 def describe_own_deletion(sent_at: datetime) -> str:
@@ -181,15 +192,15 @@ def describe_own_deletion(sent_at: datetime) -> str:
 
 
 def _count_older_and_newer(snapshot: Snapshot, siblings: Iterable[Snapshot]) -> dict[str, int]:
-    """Count the ready snapshots of its VM that are older and newer.
+    """Count the ready snapshots of its VM that are older and newer, unless a time is unknown.
 
     Source: the vendor's guide: the first snapshot of a VM is full, later ones are incremental.
     """
     taken = snapshot.created_at
-    if taken is None:
-        return {}
     others = _ready_siblings(snapshot, siblings)
     times = [other.created_at for other in others if other.created_at]
+    if snapshot.vm_id is None or taken is None or len(times) < len(others):
+        return {}
     return {
         "older_of_vm": sum(time < taken for time in times),
         "newer_of_vm": sum(time > taken for time in times),
@@ -212,9 +223,13 @@ def _deletion_warnings(
     if snapshot.deletion_sent_at is not None:
         yield describe_own_deletion(snapshot.deletion_sent_at)
     if snapshot.vm_gone:
-        yield "Its VM is deleted: this data exists nowhere else."
+        yield describe_deleted_vm(snapshot)
+    elif snapshot.vm_gone is None and snapshot.vm_id is not None:
+        yield "Whether its VM still exists is unknown."
     if (image := describe_derived_image(snapshot)) is not None:
         yield f"The image {image} made from it is deleted too; {describe_image_vms(image_vms)}."
+    elif not snapshot.image_is_known:
+        yield "Whether an image was made from it, which would be deleted too, is unknown."
     if is_stuck(snapshot, now):
         yield (
             f"Its status has been {cell_text(snapshot.status)} for more than a day. The cloud may"

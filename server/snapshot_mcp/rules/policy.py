@@ -14,7 +14,13 @@ from typing import Annotated, NamedTuple
 from pydantic import AfterValidator, ConfigDict, Field
 
 from snapshot_mcp.core.sanitize import is_sanitized, quoted
-from snapshot_mcp.models.cloud import FrozenModel, Id, Snapshot, SnapshotState, VirtualMachine
+from snapshot_mcp.models.cloud import (
+    STATES_WITHOUT_DATA,
+    FrozenModel,
+    Id,
+    Snapshot,
+    VirtualMachine,
+)
 
 MAX_ENTRY_LENGTH = 100
 MAX_ENTRIES = 100
@@ -22,8 +28,6 @@ MAX_HOURS = 87_600
 """Ten years."""
 MAX_KEEP_NEWEST = 1_000
 MAX_PER_HOUR = 1_000
-_STATES_WITHOUT_DATA: frozenset[SnapshotState] = frozenset({"failed", "deleting"})
-"""States in which a snapshot is not a copy of its VM."""
 
 
 def _normalize_entry(text: str) -> str:
@@ -239,7 +243,7 @@ def _check_region(policy: Policy, region: str | None) -> PolicyViolation | None:
 
 
 def _check_labels(protect: Protect, snapshot: Snapshot) -> PolicyViolation | None:
-    snapshot_labels = {_fold(label) for label in snapshot.labels}
+    snapshot_labels = {_fold(label) for label in snapshot.labels or ()}
     for label in protect.labels:
         if _fold(label) in snapshot_labels:
             return PolicyViolation(
@@ -247,11 +251,11 @@ def _check_labels(protect: Protect, snapshot: Snapshot) -> PolicyViolation | Non
                 f"Snapshot {snapshot.id} has the label {quoted(label)}, which the operator's"
                 " policy protects.",
             )
-    if protect.labels and _is_altered(snapshot, "labels"):
+    if protect.labels and (snapshot.labels is None or _is_altered(snapshot, "labels")):
         return PolicyViolation(
             "protect.labels",
-            f"The labels of snapshot {snapshot.id} are too many, or contain hidden or excess"
-            " characters, so it may have one that the operator's policy protects.",
+            f"The labels of snapshot {snapshot.id} are unknown or too many, or contain hidden or"
+            " excess characters, so it may have one that the operator's policy protects.",
         )
     return None
 
@@ -307,7 +311,7 @@ def _check_keep_newest(
     protect: Protect, snapshot: Snapshot, copies: list[Snapshot] | None
 ) -> PolicyViolation | None:
     kept = protect.keep_newest
-    if not kept or snapshot.state in _STATES_WITHOUT_DATA:
+    if not kept or snapshot.state in STATES_WITHOUT_DATA:
         return None
     if copies is not None and len(newer_copies(snapshot, copies)) >= kept:
         return None
@@ -322,7 +326,7 @@ def _check_keep_newest(
 def _check_keep_last_copy(
     protect: Protect, snapshot: Snapshot, copies: list[Snapshot] | None
 ) -> PolicyViolation | None:
-    if not protect.keep_last_copy or snapshot.state in _STATES_WITHOUT_DATA or copies:
+    if not protect.keep_last_copy or snapshot.state in STATES_WITHOUT_DATA or copies:
         return None
     sentence = (
         f"The VM of snapshot {snapshot.id} is unknown, so it may be the last copy"

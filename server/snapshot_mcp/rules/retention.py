@@ -72,12 +72,18 @@ def decide_retention(
     history = sorted(by_id.values(), key=_by_time, reverse=True)
     groups = _group_snapshots(history, policy.group_by)
     reasons: Reasons = {
-        snapshot.id: _unconditional_reasons(snapshot, find_protection) for snapshot in history
+        snapshot.id: _unconditional_reasons(snapshot, policy, find_protection)
+        for snapshot in history
     }
     for members in groups.values():
         # Protected snapshots are counted too. If rules skipped them, each protected snapshot would
         # cause one more snapshot to be kept than the rule says.
-        _add_rule_reasons(list(filter(_is_countable, members)), policy, now, reasons)
+        countable = [
+            member
+            for member in members
+            if _is_countable(member) and not _unknown_fact(member, policy.group_by)
+        ]
+        _add_rule_reasons(countable, policy, now, reasons)
     if not may_delete_last_copy:
         _add_last_copy_reasons(history, reasons)
     return [
@@ -104,27 +110,49 @@ def _group_snapshots(history: Iterable[Snapshot], by: GroupBy) -> dict[_Group, l
 
 
 def _group_of(snapshot: Snapshot, by: GroupBy) -> _Group:
+    if unknown := _unknown_fact(snapshot, by):
+        return _Group((MAX_ID + 1, ()), f"unknown {unknown}")  # sorted last
     if by == "vm":
-        number = snapshot.vm_id
-        return _ungrouped("VM") if number is None else _Group((number, ()), f"VM {number}")
-    texts = snapshot.labels if by == "label" else (snapshot.region or "",)
+        return _Group((snapshot.vm_id or 0, ()), f"VM {snapshot.vm_id}")
+    if by == "region" and not _has_region_name(snapshot):
+        # It may be a region that other snapshots have by its name. More groups only keep more.
+        return _Group((snapshot.region_id or 0, ()), f"region {snapshot.region_id}")
+    texts = snapshot.labels or () if by == "label" else (snapshot.region or "",)
     words = tuple(sorted({text for text in texts if text}))
     if not words:
-        return _ungrouped(by)
+        return _Group((MAX_ID, ()), f"no {by}")
     name = ", ".join(map(quote_unless_word, words))
     return _Group((0, words), f"{by} {name}")
 
 
-def _ungrouped(noun: str) -> _Group:
-    return _Group((MAX_ID + 1, ()), f"no {noun}")  # sorted last
+def _unknown_fact(snapshot: Snapshot, by: GroupBy) -> str:
+    """Return the unknown fact on which the group of a snapshot depends; empty if it is known.
+
+    Such a snapshot is kept and not counted: its value may be that of any group.
+    """
+    match by:
+        case "vm":
+            return "VM" if snapshot.vm_id is None else ""
+        case "region":
+            known = _has_region_name(snapshot) or snapshot.region_id is not None
+            return "" if known else "region"
+        case "label":
+            known = snapshot.labels is not None and "labels" not in (snapshot.altered or ())
+            return "" if known else "labels"
+
+
+def _has_region_name(snapshot: Snapshot) -> bool:
+    return bool(snapshot.region) and "region" not in (snapshot.altered or ())
 
 
 def _is_countable(snapshot: Snapshot) -> bool:
     return snapshot.state == "ready" and snapshot.created_at is not None
 
 
-def _unconditional_reasons(snapshot: Snapshot, find_protection: FindProtection) -> list[str]:
-    """Return the reasons to keep a snapshot that do not depend on the retention policy."""
+def _unconditional_reasons(
+    snapshot: Snapshot, policy: RetentionPolicy, find_protection: FindProtection
+) -> list[str]:
+    """Return the reasons to keep a snapshot that do not depend on other snapshots."""
     reasons: list[str] = []
     if snapshot.state == "unknown":
         reasons.append("its status is unknown")
@@ -132,6 +160,11 @@ def _unconditional_reasons(snapshot: Snapshot, find_protection: FindProtection) 
         reasons.append(f"it is {describe_state(snapshot)}")
     if snapshot.created_at is None:
         reasons.append("its creation time is unknown")
+    unknown = _unknown_fact(snapshot, policy.group_by)
+    if unknown and unknown != "labels":
+        reasons.append(f"its {unknown} is unknown")
+    if unknown == "labels" or (policy.keep_labels and snapshot.labels is None):
+        reasons.append("its labels are unknown")
     if (explanation := find_protection(snapshot)) is not None:
         reasons.append(f"protected: {explanation}")
     return reasons
@@ -151,7 +184,7 @@ def _add_rule_reasons(
 
 
 def _label_reasons(snapshot: Snapshot, wanted: Sequence[str]) -> Iterator[str]:
-    snapshot_labels = {_fold(label) for label in snapshot.labels}
+    snapshot_labels = {_fold(label) for label in snapshot.labels or ()}
     yield from (
         f"label {quote_unless_word(label)}" for label in wanted if _fold(label) in snapshot_labels
     )

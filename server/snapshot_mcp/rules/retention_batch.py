@@ -4,7 +4,7 @@ Each deletion is checked twice: when the plan is created, from a list of all sna
 right before the snapshot is deleted. A snapshot that changed since the plan is kept.
 """
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -16,6 +16,9 @@ from snapshot_mcp.rules.policy import Policy
 from snapshot_mcp.rules.retention import Decision
 
 MAX_BATCH_SIZE = 50
+_COMPARED_FIELDS = ("name", "status", "vm_id", "size", "created_at", "updated_at", "labels")
+_PLANNED_FIELDS = (*_COMPARED_FIELDS, "vm_name", "vm_status", "custom_image")
+"""Fields that a plan needs to know about each snapshot that it deletes."""
 
 
 class Batch(NamedTuple):
@@ -51,11 +54,72 @@ def plan_batch(decisions: Sequence[Decision], max_deletions: int) -> Batch:
         for decision in decisions
         if decision.keep or decision.snapshot.id in postponed
     ]
-    planned = [
-        decision._replace(reasons=(*decision.reasons, *_warnings(decision.snapshot)))
-        for decision in deletions[:max_deletions]
-    ]
+    planned = deletions[:max_deletions]
     return Batch([*planned, *kept], len(planned), len(postponed))
+
+
+def complete_batch(batch: Batch, looked_up: Mapping[int, Snapshot | str]) -> Batch:
+    """Return the batch with its deletions as they were looked up, and with their warnings.
+
+    Args:
+        batch: the batch, decided from a list.
+        looked_up: the snapshots that were read one by one, by id, or the reason to keep each.
+    """
+    planned: list[Decision] = []
+    kept: list[Decision] = []
+    for decision in batch.decisions[: batch.delete_count]:
+        found = looked_up.get(decision.snapshot.id, decision.snapshot)
+        if isinstance(found, str):
+            kept.append(decision._replace(keep=True, reasons=(found,)))
+        else:
+            reasons = (*decision.reasons, *_warnings(found))
+            planned.append(decision._replace(snapshot=found, reasons=reasons))
+    rest = batch.decisions[batch.delete_count :]
+    return Batch([*planned, *kept, *rest], len(planned), batch.postponed_count)
+
+
+def fields_to_know(policy: Policy) -> frozenset[str]:
+    """Return the fields of a snapshot on which the protection of the policy depends.
+
+    Source: a list of the cloud may omit the region and the VM's name.
+    """
+    needed = {
+        "region": policy.allow.regions is not None,
+        "vm_name": bool(policy.protect.names),
+        "labels": bool(policy.protect.labels),
+    }
+    return frozenset(name for name, is_needed in needed.items() if is_needed)
+
+
+def needs_lookup(policy: Policy, snapshot: Snapshot) -> bool:
+    """Return whether a plan needs a fact about this snapshot that the list omits."""
+    return any(map(snapshot.is_unknown, fields_to_know(policy).union(_PLANNED_FIELDS)))
+
+
+def check_looked_up(
+    policy: Policy,
+    listed: Snapshot,
+    single: Snapshot,
+    siblings: Iterable[Snapshot],
+    now: datetime,
+) -> str | None:
+    """Return why a snapshot is kept although the decision from the list was to delete it, or None.
+
+    Args:
+        policy: the operator's policy.
+        listed: the snapshot in the list.
+        single: the same snapshot, read by itself.
+        siblings: all snapshots of the same VM.
+        now: the current time.
+    """
+    if single.state != "ready":
+        return f"it is {describe_state(single)} now"
+    for name in _COMPARED_FIELDS:
+        unknown = listed.is_unknown(name) or single.is_unknown(name)
+        if not unknown and getattr(listed, name) != getattr(single, name):
+            return "the cloud's list differs from the snapshot itself"
+    violation = rules.check_protection(policy, single, siblings, now)
+    return None if violation is None else f"protected: {violation.message}"
 
 
 def total_gigabytes(snapshots: Iterable[Snapshot]) -> int:
@@ -74,7 +138,7 @@ def may_delete_last_copy(policy: Policy) -> bool:
 
 
 def drift_facts(snapshot: Snapshot) -> list[object]:
-    """Return the facts that a plan depends on, all of which a list of the cloud contains."""
+    """Return the facts that a plan depends on. A list may omit some: see `needs_lookup`."""
     return [
         snapshot.id,
         snapshot.name,
@@ -83,8 +147,9 @@ def drift_facts(snapshot: Snapshot) -> list[object]:
         snapshot.size,
         str(snapshot.created_at),
         str(snapshot.updated_at),
-        sorted(snapshot.labels),
+        None if snapshot.labels is None else sorted(snapshot.labels),
         describe_derived_image(snapshot),
+        snapshot.vm_gone,
     ]
 
 
@@ -126,7 +191,11 @@ def deletion_obstacle(
 def _warnings(snapshot: Snapshot) -> Iterable[str]:
     if (image := describe_derived_image(snapshot)) is not None:
         yield f"the image {image} made from it is deleted too"
-    if snapshot.vm_gone:
+    elif not snapshot.image_is_known:
+        yield "whether an image was made from it, which would be deleted too, is unknown"
+    if snapshot.vm_gone is None:
+        yield "whether its VM still exists is unknown"
+    elif snapshot.vm_gone:
         yield "its VM is deleted, so its data exists nowhere else"
 
 

@@ -505,8 +505,8 @@ async def test_a_page_is_requested_by_number_size_and_search() -> None:
         record_requests(requests, {"snapshots": [1], "instances": [2], "count": "7"})
     ) as api:
         reader = CloudReader(api)
-        assert await reader.get_snapshots_page(2, 100, "") == ([1], 7)
-        assert await reader.get_virtual_machines_page(1, 50, "a&b=c") == ([2], 7)
+        assert await reader.get_snapshots_page(2, 100, "") == ([1], 7, None)
+        assert await reader.get_virtual_machines_page(1, 50, "a&b=c") == ([2], 7, None)
     assert [str(request.url) for request in requests] == [
         f"{CLOUD_URL}/core/snapshots?page=2&pageSize=100",
         f"{CLOUD_URL}/core/virtual-machines?page=1&pageSize=50&search=a%26b%3Dc",

@@ -439,7 +439,7 @@ def test_a_boolean_is_parsed_or_omitted(value: object, *, expected: bool | None)
     assert parse_snapshot({"id": 1, "is_image": value}).is_image is expected
 
 
-LABELS: list[tuple[object, tuple[str, ...]]] = [
+LABELS: list[tuple[object, tuple[str, ...] | None]] = [
     (["a", "b"], ("a", "b")),
     ([{"id": 1, "label": "a"}, {"name": "b"}], ("a", "b")),
     ("a,b", ("a", "b")),
@@ -451,18 +451,19 @@ LABELS: list[tuple[object, tuple[str, ...]]] = [
     ("", ()),
     (",,", ()),
     ([], ()),
-    (None, ()),
+    ("", ()),
+    (None, None),
 ]
-UNREADABLE_LABELS: list[tuple[object, tuple[str, ...]]] = [
+UNREADABLE_LABELS: list[tuple[object, tuple[str, ...] | None]] = [
     ([7, None, "", {}, [], {"label": None}, True], ("7",)),
-    (5, ()),
-    ({"label": "a"}, ()),
+    (5, None),
+    ({"label": "a"}, None),
 ]
 
 
 @pytest.mark.parametrize(("value", "expected"), UNREADABLE_LABELS)
 def test_unreadable_labels_are_reported_as_altered_because_one_may_protect(
-    value: object, expected: tuple[str, ...]
+    value: object, expected: tuple[str, ...] | None
 ) -> None:
     snapshot = parse_snapshot({"id": 1, "labels": value})
     assert snapshot.labels == expected
@@ -470,10 +471,24 @@ def test_unreadable_labels_are_reported_as_altered_because_one_may_protect(
 
 
 @pytest.mark.parametrize(("value", "expected"), LABELS)
-def test_labels_are_parsed_from_every_known_shape(value: object, expected: tuple[str, ...]) -> None:
+def test_labels_are_parsed_from_every_known_shape(
+    value: object, expected: tuple[str, ...] | None
+) -> None:
     snapshot = parse_snapshot({"id": 1, "labels": value})
     assert snapshot.labels == expected
     assert snapshot.altered is None
+
+
+@pytest.mark.parametrize("value", [None, "", {}, []])
+def test_an_empty_image_means_that_there_is_none(value: object) -> None:
+    snapshot = parse_snapshot({"id": 1, "custom_image": value})
+    assert snapshot.custom_image is None
+    assert not snapshot.is_unknown("custom_image")
+
+
+@pytest.mark.parametrize("fields", [{}, {"custom_image": 7}, {"custom_image": {"uuid": "x"}}])
+def test_an_image_is_unknown_if_it_is_omitted_or_unreadable(fields: dict[str, object]) -> None:
+    assert parse_snapshot({"id": 1, **fields}).is_unknown("custom_image")
 
 
 def test_an_empty_list_of_labels_as_text_has_no_label() -> None:
@@ -482,12 +497,13 @@ def test_an_empty_list_of_labels_as_text_has_no_label() -> None:
 
 def test_excess_labels_are_omitted_and_reported_as_altered() -> None:
     snapshot = parse_snapshot({"id": 1, "labels": [f"l{n}" for n in range(MAX_LABELS + 1)]})
-    assert len(snapshot.labels) == MAX_LABELS
+    assert len(snapshot.labels or ()) == MAX_LABELS
     assert snapshot.altered == ("labels",)
 
 
 def test_a_long_label_is_truncated_and_reported_as_altered() -> None:
     snapshot = parse_snapshot({"id": 1, "labels": ["x" * 1_000, "fine"]})
+    assert snapshot.labels is not None
     assert len(snapshot.labels[0]) <= MAX_NAME_LENGTH
     assert (snapshot.labels[1], snapshot.altered) == ("fine", ("labels",))
 
@@ -507,29 +523,53 @@ def test_a_size_is_never_negative(value: object, size: int | None) -> None:
     assert snapshot.vm_image == VmImage(name="a", size=size)
 
 
-ATTACHED: list[tuple[object, int | None]] = [
-    ([{"volume": {"size": 100, "bootable": True}}], 100),
-    ([{"volume": {"size": 7}}, {"volume": {"size": "100", "bootable": True}}], 100),
-    ([{"volume": {"size": 7, "bootable": False}}], None),
-    ([{"volume": {"size": -7, "bootable": True}}], None),
-    ([{"volume": {"bootable": True}}], None),
-    ([{"volume": None}, {}, None, "text", 7, []], None),
-    ({"volume": {"size": 100, "bootable": True}}, None),
-    ("text", None),
-    (None, None),
-]
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, None),
+        ({"volume_attachments": None}, False),
+        ({"volume_attachments": []}, False),
+        ({"volume_attachments": [{"bootable": True}]}, True),
+        ({"volume_attachments": [{"volume": {"bootable": True}}]}, True),
+        ({"volume_attachments": [{"volume": {"bootable": "true"}}]}, True),
+        ({"volume_attachments": [{"volume": {"bootable": False}}]}, False),
+        ({"volume_attachments": [{"volume": {"bootable": False}}, {"bootable": True}]}, True),
+        ({"volume_attachments": [{"bootable": False, "volume": {"bootable": True}}]}, True),
+        ({"volume_attachments": [{"volume": {"size": 7}}]}, None),
+        ({"volume_attachments": [{"volume": {"bootable": False}}, "text"]}, None),
+        ({"volume_attachments": [None, {"bootable": True}]}, True),
+        ({"volume_attachments": "text"}, None),
+        ({"volume_attachments": {"bootable": True}}, None),
+        ({"boots_from_volume": True}, None),
+    ],
+)
+def test_a_vm_runs_on_a_bootable_volume_if_an_attachment_says_so(
+    fields: dict[str, object], *, expected: bool | None
+) -> None:
+    assert parse_virtual_machine({"id": 1, **fields}).boots_from_volume is expected
 
 
-@pytest.mark.parametrize(("attached", "size"), ATTACHED)
-def test_the_boot_volume_is_found_among_the_attachments(attached: object, size: int | None) -> None:
-    vm = parse_virtual_machine({"id": 1, "volume_attachments": attached, "boot_volume_size": 3})
-    assert vm.boot_volume_size == size
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, None),
+        ({"cluster_id": None}, False),
+        ({"cluster_id": 0}, False),
+        ({"cluster_id": 12}, True),
+        ({"cluster_id": "12"}, True),
+        ({"cluster_id": "c-7"}, True),
+    ],
+)
+def test_a_vm_is_a_node_of_a_cluster_if_it_has_the_id_of_one(
+    fields: dict[str, object], *, expected: bool | None
+) -> None:
+    assert parse_virtual_machine({"id": 1, **fields}).in_cluster is expected
 
 
 def test_altered_labels_are_reported_once() -> None:
     labels = ["a\u200b", "\u202e", *("\u200bx" for _ in range(MAX_LABELS))]
     snapshot = parse_snapshot({"id": 1, "labels": labels})
-    assert snapshot.labels[:2] == ("a", "x")
+    assert (snapshot.labels or ())[:2] == ("a", "x")
     assert snapshot.altered == ("labels",)
 
 

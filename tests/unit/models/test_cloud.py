@@ -74,9 +74,18 @@ def test_no_unlisted_status_means_ready(status: str) -> None:
 
 @pytest.mark.parametrize(
     ("vm_status", "gone"),
-    [("DELETED", True), ("deleted", True), ("DELETING", False), ("ACTIVE", False), (None, False)],
+    [
+        ("DELETED", True),
+        ("deleted", True),
+        ("DELETING", False),
+        ("ACTIVE", False),
+        (None, None),
+        ("", None),
+    ],
 )
-def test_a_vm_is_gone_only_if_the_cloud_reports_it(vm_status: str | None, *, gone: bool) -> None:
+def test_a_vm_is_gone_only_if_the_cloud_reports_it(
+    vm_status: str | None, *, gone: bool | None
+) -> None:
     assert Snapshot(id=1, vm_status=vm_status).vm_gone is gone
 
 

@@ -12,11 +12,11 @@ BERLIN, TOKYO, UTC_ZONE = ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Tokyo"), Zon
 
 
 def at(number: int, time: str | datetime | None, **fields: object) -> Snapshot:
-    """Return a ready snapshot of VM 5; a time without an offset is UTC."""
+    """Return a ready snapshot of VM 5 without labels; a time without an offset is UTC."""
     taken = datetime.fromisoformat(time) if isinstance(time, str) else time
     if taken is not None and taken.tzinfo is None:
         taken = taken.replace(tzinfo=UTC)
-    about = {"id": number, "status": "SUCCESS", "vm_id": 5, "created_at": taken}
+    about = {"id": number, "status": "SUCCESS", "vm_id": 5, "created_at": taken, "labels": ()}
     return Snapshot.model_validate(about | fields)
 
 

@@ -37,8 +37,9 @@ snapshots = st.builds(
     ),
     vm_id=st.sampled_from([1, 1, 1, 2, 2, 3, None]),
     region=st.sampled_from(["NORWAY-1", "US-1", None]),
+    region_id=st.sampled_from([1, 2, None]),
     created_at=mostly(near_moments, near_moments, near_moments, moments, rarely=st.none()),
-    labels=st.sampled_from([(), (), (), ("keep",), ("WEB",), ("keep", "web")]),
+    labels=st.sampled_from([(), (), (), ("keep",), ("WEB",), ("keep", "web"), None]),
     altered=mostly(st.none(), rarely=st.just(("labels",))),
 )
 # Without a minimum size, most histories would be too short for a deletion.

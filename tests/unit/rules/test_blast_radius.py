@@ -19,14 +19,24 @@ from snapshot_mcp.rules.blast_radius import (
 from snapshot_mcp.rules.eligibility import (
     delete_obstacle,
     is_stuck,
+    permanent_obstacle,
     restore_obstacle,
+    snapshot_doubt,
     snapshot_obstacle,
     would_interrupt,
 )
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 READY = Snapshot(
-    id=1, name="web", status="SUCCESS", vm_id=5, vm_name="box", size=40, created_at=NOW
+    id=1,
+    name="web",
+    status="SUCCESS",
+    vm_id=5,
+    vm_name="box",
+    vm_status="ACTIVE",
+    size=40,
+    created_at=NOW,
+    custom_image=None,
 )
 
 
@@ -43,6 +53,7 @@ snapshots = st.builds(
     vm_id=st.sampled_from([None, 5, 6]),
     vm_status=st.sampled_from([None, "ACTIVE", "DELETED"]),
     created_at=st.none() | st.integers(0, 5).map(lambda days: NOW - timedelta(days=days)),
+    custom_image=st.none(),
 )
 families = st.lists(snapshots, max_size=6, unique_by=lambda snapshot: snapshot.id)
 
@@ -172,12 +183,45 @@ def test_the_deletion_of_a_snapshot_of_an_unknown_vm_has_a_warning() -> None:
     assert plan.last_ready_of_vm is None
 
 
+def test_the_deletion_of_a_snapshot_with_unknown_facts_says_so() -> None:
+    unknown = Snapshot(id=1, status="SUCCESS", vm_id=5)
+    assert deletion_blast_radius(unknown, [sibling(2)], NOW).warnings == (
+        "Whether its VM still exists is unknown.",
+        "Whether an image was made from it, which would be deleted too, is unknown.",
+    )
+
+
+@pytest.mark.parametrize("status", ["ERROR", "CREATING", "DELETING", "THAWING"])
+def test_a_snapshot_that_is_not_ready_is_neither_the_newest_nor_the_last(status: str) -> None:
+    snapshot = READY.model_copy(update={"status": status})
+    assert is_newest_ready(snapshot, [sibling(2, days=-1)]) is False
+    assert is_last_ready(snapshot, []) is False
+
+
+@pytest.mark.parametrize("status", ["ERROR", "DELETING"])
+def test_a_snapshot_without_data_of_a_deleted_vm_is_not_called_the_only_copy(status: str) -> None:
+    snapshot = READY.model_copy(update={"status": status, "vm_status": "DELETED"})
+    assert deletion_blast_radius(snapshot, [], NOW).warnings == ("Its VM is deleted.",)
+
+
+def test_the_older_and_newer_snapshots_are_not_counted_if_a_time_or_the_vm_is_unknown() -> None:
+    undated = sibling(3).model_copy(update={"created_at": None})
+    for snapshot, family in (
+        (READY, [sibling(2), undated]),
+        (READY.model_copy(update={"vm_id": None}), []),
+    ):
+        plan = deletion_blast_radius(snapshot, family, NOW)
+        assert (plan.older_of_vm, plan.newer_of_vm) == (None, None)
+
+
 @given(snapshots, families)
 def test_a_deletion_that_affects_more_than_the_snapshot_has_a_warning(
     snapshot: Snapshot, family: list[Snapshot]
 ) -> None:
     plan = deletion_blast_radius(snapshot, family, NOW)
-    is_special = plan.last_ready_of_vm is not False or plan.vm_gone or is_stuck(snapshot, NOW)
+    is_special = (
+        plan.last_ready_of_vm is not False or plan.vm_gone is not False or is_stuck(snapshot, NOW)
+    )
     assert bool(plan.warnings) == bool(is_special)
     assert plan.snapshot_id == snapshot.id
     assert str(snapshot.id) in plan.action
@@ -235,22 +279,46 @@ def test_a_running_or_stopped_vm_can_be_snapshotted(status: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "status", ["CREATING", "BUILD", "STOPPING", "HIBERNATED", "DELETED", "ERROR", "", None]
+    "status", ["CREATING", "BUILD", "STOPPING", "HIBERNATED", "DELETED", "ERROR"]
 )
-def test_a_vm_in_any_other_status_cannot(status: str | None) -> None:
+def test_a_vm_in_any_other_status_cannot(status: str) -> None:
     why = snapshot_obstacle(VirtualMachine(id=1, status=status))
-    assert why == f"its status is {status or '?'}, not ACTIVE or SHUTOFF"
+    assert why == f"its status is {status}, not ACTIVE or SHUTOFF"
+
+
+ELIGIBLE = VirtualMachine(
+    id=1,
+    status="ACTIVE",
+    flavor=Flavor(features=Features()),
+    in_cluster=False,
+    boots_from_volume=False,
+)
 
 
 @pytest.mark.parametrize(
-    ("size", "fits"), [(None, True), (0, True), (100, True), (101, False), (4_000, False)]
+    ("fields", "reason"),
+    [
+        ({"in_cluster": True}, "it is a node of a cluster"),
+        ({"boots_from_volume": True}, "it runs on a bootable volume"),
+        ({"flavor": Flavor(features=Features(no_snapshot=True))}, "does not allow snapshots"),
+        ({"flavor": Flavor(features=Features(api_only=True))}, "offered over the API only"),
+    ],
 )
-def test_a_vm_whose_boot_volume_is_too_large_cannot_be_snapshotted(
-    size: int | None, *, fits: bool
+def test_a_vm_that_the_cloud_never_snapshots_has_a_permanent_obstacle(
+    fields: dict[str, object], reason: str
 ) -> None:
-    why = snapshot_obstacle(VirtualMachine(id=1, status="ACTIVE", boot_volume_size=size))
-    assert (why is None) == fits
-    assert why is None or f"{size} GB" in why
+    assert permanent_obstacle(ELIGIBLE) is None
+    vm = ELIGIBLE.model_copy(update=fields)
+    assert reason in (permanent_obstacle(vm) or "")
+    assert snapshot_obstacle(vm) == permanent_obstacle(vm)
+
+
+@pytest.mark.parametrize("field", ["status", "flavor", "in_cluster", "boots_from_volume"])
+def test_an_unknown_fact_is_a_doubt_but_no_obstacle(field: str) -> None:
+    assert snapshot_doubt(ELIGIBLE) is None
+    vm = ELIGIBLE.model_copy(update={field: None})
+    assert snapshot_obstacle(vm) is None
+    assert "unknown" in (snapshot_doubt(vm) or "")
 
 
 def test_a_status_of_several_words_is_quoted() -> None:

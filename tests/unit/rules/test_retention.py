@@ -236,8 +236,8 @@ def test_uncertain_labels_keep_if_the_policy_has_labels() -> None:
 @pytest.mark.parametrize(
     ("by", "names"),
     [
-        ("vm", ["VM 5", "VM 5", "VM 12", "no VM"]),
-        ("region", ['region "A, B"', "region NORWAY-1", "no region", "no region"]),
+        ("vm", ["VM 5", "VM 5", "VM 12", "unknown VM"]),
+        ("region", ['region "A, B"', "region NORWAY-1", "unknown region", "unknown region"]),
         ("label", ['label "a b", prod', "label prod", "label prod", "no label"]),
     ],
 )
@@ -323,8 +323,47 @@ def test_the_last_copy_is_found_per_vm_for_any_grouping() -> None:
 def test_a_snapshot_of_an_unknown_vm_may_be_the_last_copy() -> None:
     history = [at(1, "2026-11-19", vm_id=None), at(2, "2026-11-18", vm_id=None)]
     unknown = "its VM is unknown, so it may be the last copy"
-    assert kept_reasons(history, keep_last=1) == {1: "last 1 of 1", 2: unknown}
-    assert kept_reasons(history, keep_last=1, may_delete_last_copy=True) == {1: "last 1 of 1"}
+    regions = [snapshot.model_copy(update={"region": "A"}) for snapshot in history]
+    by_region: dict[str, Any] = {"keep_last": 1, "group_by": "region"}
+    assert kept_reasons(regions, **by_region) == {1: "last 1 of 1", 2: unknown}
+    assert kept_reasons(regions, **by_region, may_delete_last_copy=True) == {1: "last 1 of 1"}
+
+
+@pytest.mark.parametrize("may", [False, True])
+@pytest.mark.parametrize(
+    ("by", "omitted", "reason"),
+    [
+        ("vm", ("vm_id",), "its VM is unknown"),
+        ("region", ("region", "region_id"), "its region is unknown"),
+        ("label", ("labels",), "its labels are unknown"),
+    ],
+)
+def test_snapshots_with_an_unknown_value_are_not_one_group(
+    *, by: GroupBy, omitted: tuple[str, ...], reason: str, may: bool
+) -> None:
+    unknown = dict.fromkeys(omitted)
+    history = [at(number, f"2026-11-{number:02}", **unknown) for number in range(1, 6)]
+    kept = kept_reasons(history, keep_daily=1, group_by=by, may_delete_last_copy=may)
+    assert kept == dict.fromkeys(range(1, 6), reason)
+
+
+def test_regions_without_a_name_are_grouped_by_their_id() -> None:
+    history = [at(n, f"2026-11-{n:02}", region_id=1 + n % 2, region=None) for n in range(1, 5)]
+    kept = kept_reasons(history, keep_last=1, group_by="region", may_delete_last_copy=True)
+    assert kept.keys() == {3, 4}
+
+
+def test_snapshots_with_uncertain_labels_are_kept_when_grouped_by_label() -> None:
+    history = [at(n, f"2026-11-{n:02}", labels=("a",), altered=("labels",)) for n in (1, 2)]
+    kept = kept_reasons(history, keep_last=1, group_by="label", may_delete_last_copy=True)
+    assert kept == {1: "its labels are unknown", 2: "its labels are unknown"}
+
+
+def test_a_snapshot_with_unknown_labels_may_have_a_label_to_keep() -> None:
+    history = [*daily(2), at(9, "2020-11-20", labels=None)]
+    kept = kept_reasons(history, keep_labels=("keep",), may_delete_last_copy=True)
+    assert kept == {9: "its labels are unknown"}
+    assert 9 not in kept_reasons(history, keep_last=1, may_delete_last_copy=True)
 
 
 # The policy.

@@ -1,9 +1,13 @@
 """Retention: properties of any history and any policy."""
 
+from collections.abc import Mapping
+from functools import partial
+
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from snapshot_mcp.models.cloud import Snapshot
+from snapshot_mcp.rules.policy import Allow, Policy, Protect, check_protection
 from snapshot_mcp.rules.retention import Decision, FindProtection
 from snapshot_mcp.rules.retention_policy import (
     KEEP_ALL,
@@ -75,6 +79,83 @@ def test_protected_pending_failed_and_unknown_snapshots_are_kept(
     for decision in decide(history, chosen, protected=protected, may_delete_last_copy=may):
         sure = decision.snapshot.state == "ready" and decision.snapshot.created_at is not None
         assert decision.keep or (sure and protected(decision.snapshot) is None)
+
+
+OMITTED_FIELDS = (
+    *("name", "status", "vm_id", "vm_name", "vm_status", "size", "created_at", "updated_at"),
+    *("region_id", "region", "labels", "custom_image"),
+)
+
+
+def named(snapshot: Snapshot, values: Mapping[str, object]) -> Snapshot:
+    return snapshot.model_copy(update=values)
+
+
+operator_policies = st.builds(
+    Policy,
+    protect=st.builds(
+        Protect,
+        labels=st.sampled_from([(), ("web",)]),
+        names=st.sampled_from([(), ("db*",)]),
+        vm_ids=st.sampled_from([(), (2,)]),
+        minimum_age_hours=st.sampled_from([0, 24]),
+        keep_newest=st.integers(0, 3),
+        keep_last_copy=st.booleans(),
+    ),
+    allow=st.builds(Allow, regions=st.sampled_from([None, ("NORWAY-1",)])),
+)
+names = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(["web-1", "db-1"]),
+        "vm_name": st.sampled_from(["web", "db", None]),
+        "custom_image": st.none(),
+    }
+)
+named_histories = histories.flatmap(
+    lambda history: st.tuples(*(names.map(partial(named, snapshot)) for snapshot in history)).map(
+        list
+    )
+)
+
+
+@given(named_histories, policies, operator_policies, st.data(), st.booleans())
+def test_a_field_that_a_list_omits_never_turns_a_keep_into_a_delete(
+    history: list[Snapshot],
+    chosen: RetentionPolicy,
+    operator_policy: Policy,
+    data: st.DataObject,
+    may: bool,  # noqa: FBT001
+) -> None:
+    assume(history)
+    omissions = st.sets(st.sampled_from(OMITTED_FIELDS), max_size=2)
+    shorter = [without(snapshot, data.draw(omissions)) for snapshot in history]
+    before, after = (
+        kept_ids(
+            decide(
+                snapshots,
+                chosen,
+                protected=protection_of(operator_policy, snapshots),
+                may_delete_last_copy=may,
+            )
+        )
+        for snapshots in (history, shorter)
+    )
+    assert before <= after
+
+
+def without(snapshot: Snapshot, fields: set[str]) -> Snapshot:
+    """Return the snapshot as a list shows it that omits these fields."""
+    values = {name: value for name, value in dict(snapshot).items() if name not in fields}
+    return Snapshot(**values)
+
+
+def protection_of(operator_policy: Policy, history: list[Snapshot]) -> FindProtection:
+    def find(snapshot: Snapshot) -> str | None:
+        siblings = [other for other in history if other.vm_id == snapshot.vm_id]
+        violation = check_protection(operator_policy, snapshot, siblings, NOW)
+        return violation.message if violation else None
+
+    return find
 
 
 @given(histories, policies, st.data(), st.booleans())

@@ -19,7 +19,11 @@ MAX_WAIT_SECONDS = 600
 
 
 class ToolArguments(BaseModel):
-    """Base of the argument models: no conversion between types, and no unknown arguments."""
+    """Base of the argument models: no conversion between types, and no unknown arguments.
+
+    `parse_arguments` first converts the numbers and lists of which a schema or a client has another
+    notion than pydantic.
+    """
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -43,12 +47,23 @@ def parse_arguments(model: type[BaseModel], values: dict[str, Any]) -> dict[str,
     Raises:
         ValidationError: an argument is missing, unknown or not valid.
     """
-    lists = [
-        name for name, field in model.model_fields.items() if get_origin(field.annotation) is list
-    ]
-    decoded = {name: _decode_list(values[name]) for name in lists if name in values}
-    arguments = model.model_validate(values | decoded)
+    converted: dict[str, object] = {}
+    for name in values.keys() & model.model_fields.keys():
+        annotation = model.model_fields[name].annotation
+        if annotation is int:
+            converted[name] = _convert_integer(values[name])
+        elif get_origin(annotation) is list:
+            converted[name] = _decode_list(values[name])
+    arguments = model.model_validate(values | converted)
     return {name: getattr(arguments, name) for name in model.model_fields}
+
+
+def _convert_integer(value: object) -> object:
+    """Return the integer of a number such as 1001.0 or 1e3; other values unchanged.
+
+    Source: JSON Schema, 6.1.1: an integer is any number without a fractional part.
+    """
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _decode_list(value: object) -> object:

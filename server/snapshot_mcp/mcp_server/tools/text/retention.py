@@ -53,6 +53,8 @@ def _decision_line(decision: RetentionDecision) -> str:
 
 
 def _plan_end(result: RetentionPlan) -> Iterator[str]:
+    if result.unreadable:
+        yield f"{result.unreadable} entries could not be read: they count as no copy and stay."
     if result.next_cursor:
         yield f"next_cursor {result.next_cursor}"
     if result.plan_token:

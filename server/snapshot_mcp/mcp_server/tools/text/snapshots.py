@@ -21,7 +21,7 @@ from snapshot_mcp.models.snapshots import (
     VirtualMachineList,
     VirtualMachineSummary,
 )
-from snapshot_mcp.rules.blast_radius import describe_own_deletion
+from snapshot_mcp.rules.blast_radius import describe_deleted_vm, describe_own_deletion
 
 _SAME_DAY = "="
 
@@ -57,9 +57,11 @@ def render_snapshot_details(result: SnapshotDetails) -> str:
     lines = [*_main_facts(result)]
     if snapshot.description:
         lines.append(f"description {quoted(snapshot.description)}")
-    if snapshot.labels:
+    if snapshot.labels is None:
+        lines.append("labels unknown")
+    elif snapshot.labels:
         lines.append("labels " + ", ".join(map(quoted, snapshot.labels)))
-    lines += _detail_facts(result)
+    lines += [*_detail_facts(result), *_conclusions(result)]
     return "\n".join(lines)
 
 
@@ -89,7 +91,7 @@ def render_delete_result(result: DeleteResult) -> str:
 
 
 def _snapshot_line(snapshot: SnapshotSummary, day: str) -> str:
-    labels = ",".join(map(quote_unless_word, snapshot.labels))
+    labels = "?" if snapshot.labels is None else ",".join(map(quote_unless_word, snapshot.labels))
     line = f"{snapshot.id} {quote_unless_word(snapshot.name)} {cell_text(snapshot.size)} {day}"
     line += f" {cell_text(snapshot.vm_id)}"
     line += f" {labels}" if labels else ""
@@ -154,7 +156,8 @@ def _vm_names(snapshots: Iterable[SnapshotSummary]) -> Iterator[str]:
 
 
 def _vm_line(vm: VirtualMachineSummary) -> str:
-    can = f"no: {vm.why_not}" if vm.why_not else "yes"
+    answer = {True: "yes", False: "no", None: "unknown"}[vm.can_snapshot]
+    can = f"{answer}: {vm.why_not}" if vm.why_not else answer
     columns = map(cell_text, (vm.name, vm.status, vm.flavor, vm.region))
     return " ".join([str(vm.id), *columns, can])
 
@@ -194,6 +197,24 @@ def _detail_facts(result: SnapshotDetails) -> Iterator[str]:
         yield f"environment {quoted(snapshot.vm_environment.name or '')}"
     if result.derived_image is not None:
         yield f"derived image {result.derived_image}, deleted together with it"
+    elif not snapshot.image_is_known:
+        yield "image made from it: unknown"
+
+
+def _conclusions(result: SnapshotDetails) -> Iterator[str]:
+    snapshot = result.snapshot
+    match result.state:
+        case "failed":
+            yield "It failed: it cannot be restored and is not a copy of its VM."
+        case "deleting":
+            yield "It is being deleted: it cannot be restored and is not a copy of its VM."
+        case "pending" if result.stuck:
+            yield (
+                "It has been pending for more than a day, so it is stuck: it is not a copy of its"
+                " VM, and can be deleted."
+            )
+        case _:
+            pass
     if result.last_ready_of_vm:
         yield "It is the last ready snapshot of its VM."
     elif result.newest_of_vm:
@@ -201,7 +222,7 @@ def _detail_facts(result: SnapshotDetails) -> Iterator[str]:
     if snapshot.deletion_sent_at is not None:
         yield describe_own_deletion(snapshot.deletion_sent_at)
     if result.vm_gone:
-        yield "Its VM is deleted: this data exists nowhere else."
+        yield describe_deleted_vm(snapshot)
     if snapshot.altered:
         yield f"Hidden or excess characters were removed from: {', '.join(snapshot.altered)}."
 
