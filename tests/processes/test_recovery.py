@@ -146,12 +146,18 @@ class SlowCloud:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self.received = threading.Event()
         self.release = threading.Event()
         self.performed = threading.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del send
         body = await receive()
+        assert body["type"] == "http.request"
+        while body["more_body"]:
+            more = await receive()
+            body = {**more, "body": body["body"] + more["body"]}
+        self.received.set()
         threading.Thread(target=self._perform_later, args=(scope, body), daemon=True).start()
         await never_respond(scope, receive, _discard)
 
@@ -179,7 +185,7 @@ def test_a_write_that_takes_effect_after_the_restart_is_recorded_as_done(
     with stdio_server(crash_setup.folder, **crash_setup.settings) as server:
         server.initialize()
         server.start_call(tool, **write_arguments(server, tool))
-        until(lambda: bool(crash_setup.upstream.writes), "the write")
+        assert slow.received.wait(START_TIMEOUT_SECONDS)
         server.kill()
     crash_setup.upstream.replacement = None
     with ready_server(crash_setup.folder, **crash_setup.settings) as server:
