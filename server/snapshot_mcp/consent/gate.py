@@ -271,6 +271,15 @@ class Gate:
         attempt = self._attempt(plan.id, intent, evidence, approver)
         return Permit(attempt._replace(plan=plan.id))
 
+    async def check_unused(self, plan: Plan) -> None:
+        """Check that a plan was not used while this call waited for its turn.
+
+        Raises:
+            RefusedError: it was used.
+            LedgerError: the ledger cannot say whether it was used.
+        """
+        await self._ledger.check_plan(plan.id)
+
     def check_expiry(self, plan: Plan) -> None:
         """Check that a plan has not expired.
 
