@@ -173,7 +173,7 @@ class Snapshot(FrozenModel):
         default=None, description="When this server sent its deletion (UTC)"
     )
     altered: tuple[str, ...] | None = Field(
-        default=None, description="Fields from which hidden or excess characters were removed"
+        default=None, description="Fields from which hidden, excess or unreadable text was removed"
     )
 
     @property
@@ -229,7 +229,7 @@ class VirtualMachine(FrozenModel):
     boot_volume_size: int | None = Field(default=None, description="Size of its boot volume in GB")
     created_at: datetime | None = Field(default=None, description="When it was created (UTC)")
     altered: tuple[str, ...] | None = Field(
-        default=None, description="Fields from which hidden or excess characters were removed"
+        default=None, description="Fields from which hidden, excess or unreadable text was removed"
     )
 
     @property
