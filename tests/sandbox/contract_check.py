@@ -4,8 +4,8 @@
 Two of its findings are intended behaviour of this cloud and are ignored by their messages:
 
 - A valid request is rejected because of the state of a resource: a VM that is busy or unsuitable, a
-  snapshot that is not ready or has an image. The cloud returns 400 or 406 (Source: the vendor's
-  recorded replies and OpenAPI document), but the check expects 404 or 409.
+  snapshot that is not ready or has an image, an environment with VMs. The cloud returns 400 or 406
+  (Source: the vendor's recorded replies and OpenAPI document), but the check expects 404 or 409.
 - A deletion takes a moment, during which a VM or a snapshot can be read as DELETING. The events of
   a snapshot can be read even later.
 
@@ -55,6 +55,8 @@ STATE_MESSAGES = re.compile(
     r"|VM \d+ runs on a bootable volume; snapshots of it are not supported\."
     r"|VM \d+ is [A-Z]+; it must be [A-Z]+ for a [a-z ]+\."
     r"|The flavor \S+ cannot be hibernated\."
+    r"|Environment \d+ has VMs and cannot be deleted\."
+    r"|A public image cannot be deleted\."
     r"|Snapshot \d+ is not ready to be (restored|used for an image)"
     r"|Snapshot \d+ already has the image \d+\."
 )

@@ -16,7 +16,6 @@ from pydantic.alias_generators import to_camel
 
 from snapshot_mcp.cloud.damaged_json import UNREADABLE
 from snapshot_mcp.cloud.field_readers import (
-    MAX_LABELS,
     AlteredFields,
     as_mapping,
     read_boolean,
@@ -61,7 +60,7 @@ _DETAIL_FIELDS = frozenset(
 """Fields of a snapshot that lists do not use."""
 
 
-_OWN_FIELDS = ("altered", "deletion_sent_at")
+_OWN_FIELDS = ("altered", "deletion_sent_at", "in_cluster", "boots_from_volume")
 """Fields of a model that this server fills; those of the cloud are ignored."""
 
 
@@ -165,7 +164,12 @@ def parse_virtual_machine(raw: object) -> VirtualMachine:
         ProtocolError: it is not an object, or has no id.
     """
     vm = _parse_model(VirtualMachine, raw, "a VM")
-    return vm.model_copy(update={"boot_volume_size": _boot_volume_size(as_mapping(raw) or {})})
+    mapping = as_mapping(raw) or {}
+    facts = {
+        "in_cluster": _is_in_cluster(mapping),
+        "boots_from_volume": _boots_from_volume(mapping),
+    }
+    return vm.model_copy(update=facts)
 
 
 def parse_image(raw: object) -> CustomImage:
@@ -223,15 +227,32 @@ def get_list(body: Mapping[str, object], key: str) -> list[object]:
     return typing.cast("list[object]", value)
 
 
-def _boot_volume_size(raw: Mapping[str, object]) -> int | None:
-    # Source: the recorded replies: volume_attachments[].volume {size, bootable}.
-    attachments = raw.get("volume_attachments")
-    entries = typing.cast("list[object]", attachments) if isinstance(attachments, list) else []
-    for attachment in map(as_mapping, entries[:MAX_LABELS]):
-        volume = as_mapping(attachment.get("volume")) if attachment else None
-        if volume and volume.get("bootable") is True:
-            return read_count(volume.get("size"))
-    return None
+def _is_in_cluster(raw: Mapping[str, object]) -> bool | None:
+    if "cluster_id" not in raw:
+        return None
+    # An id of another type is an id too.
+    return raw["cluster_id"] not in (None, 0, "", False)
+
+
+def _boots_from_volume(raw: Mapping[str, object]) -> bool | None:
+    # Source: volume_attachments[] with `bootable`, or with `volume.bootable` in the recorded
+    # replies. An ordinary VM has no attachments.
+    if "volume_attachments" not in raw:
+        return None
+    attachments = raw["volume_attachments"]
+    if attachments is None:
+        return False
+    if not isinstance(attachments, list):
+        return None
+    answers = {_is_bootable(entry) for entry in typing.cast("list[object]", attachments)}
+    return True if True in answers else None if None in answers else False
+
+
+def _is_bootable(attachment: object) -> bool | None:
+    entry = as_mapping(attachment) or {}
+    volume = as_mapping(entry.get("volume")) or {}
+    answers = [read_boolean(holder.get("bootable")) for holder in (entry, volume)]
+    return True if True in answers else False if False in answers else None
 
 
 def _parse_model(model: type[F], raw: object, noun: str) -> F:

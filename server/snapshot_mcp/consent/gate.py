@@ -271,6 +271,15 @@ class Gate:
         attempt = self._attempt(plan.id, intent, evidence, approver)
         return Permit(attempt._replace(plan=plan.id))
 
+    async def check_unused(self, plan: Plan) -> None:
+        """Check that a plan was not used while this call waited for its turn.
+
+        Raises:
+            RefusedError: it was used.
+            LedgerError: the ledger cannot say whether it was used.
+        """
+        await self._ledger.check_plan(plan.id)
+
     def check_expiry(self, plan: Plan) -> None:
         """Check that a plan has not expired.
 
@@ -352,6 +361,20 @@ class Gate:
             await self._ledger.record(event, permit.attempt, reason)
         except LedgerError:
             logger.exception("batch %s ended but could not be recorded", permit.attempt.id)
+
+    async def record_interruption(self, permit: Permit) -> None:
+        """Record how far a batch came whose call was cancelled.
+
+        The counts are those of the ledger: the last deletion may have been completed after the
+        cancellation.
+        """
+        try:
+            counts = await self._ledger.count_batch(permit.attempt.id)
+        except LedgerError:
+            logger.exception("batch %s ended but could not be recorded", permit.attempt.id)
+            return
+        event = "unknown" if counts.unknown or counts.open else "failed"
+        await self.record_end(permit, event, f"interrupted; {counts}")
 
     async def send(self, permit: Permit, write: Write[T], check: SendCheck) -> T:
         """Send a permitted write, as `WriteOnce.send`."""

@@ -226,7 +226,8 @@ class VirtualMachine(FrozenModel):
     is_snapshotting: bool | None = Field(
         default=None, description="A snapshot of it is in progress"
     )
-    boot_volume_size: int | None = Field(default=None, description="Size of its boot volume in GB")
+    in_cluster: bool | None = Field(default=None, description="It is a node of a cluster")
+    boots_from_volume: bool | None = Field(default=None, description="Its root is a volume")
     created_at: datetime | None = Field(default=None, description="When it was created (UTC)")
     altered: tuple[str, ...] | None = Field(
         default=None, description="Fields from which hidden, excess or unreadable text was removed"

@@ -27,6 +27,7 @@ class FoundVm(FrozenModel):
     name: str = Field(description="Name of the VM")
     status: str | None = Field(default=None, description="Status reported by the cloud")
     created_at: datetime | None = Field(default=None, description="When it was created (UTC)")
+    why_not: str | None = Field(default=None, description="Why it cannot be snapshotted")
     ready_snapshots: int = Field(description="Number of its ready snapshots")
     last_snapshot: datetime | None = Field(
         default=None, description="When its newest ready snapshot was taken (UTC)"
@@ -85,10 +86,15 @@ class Review(FrozenModel):
     recent_days: int = Field(description="Maximum age of a recent snapshot, in days")
     vm_gone: SnapshotFinding = Field(description="Snapshots of deleted VMs")
     failed: SnapshotFinding = Field(description="Failed snapshots, which protect nothing")
+    stuck: SnapshotFinding = Field(
+        description="Pending for over a day: protect nothing, and can be deleted"
+    )
+    deleting: SnapshotFinding = Field(description="Being deleted: protect nothing")
     never_followed: SnapshotFinding = Field(
         description="Only ready snapshot of a VM, and not recent"
     )
     no_recent: VmFinding = Field(description="VMs without a recent ready snapshot")
+    cannot_snapshot: VmFinding = Field(description="VMs that the cloud never snapshots")
     rehearsals: VmFinding = Field(description="VMs of rehearsals that still exist and are billed")
     growth: GrowthFinding = Field(description="Growth by VM in the last 30 days")
     unreadable: int | None = Field(

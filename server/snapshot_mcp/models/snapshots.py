@@ -72,20 +72,31 @@ class VirtualMachineSummary(FrozenModel):
     status: str | None = Field(default=None, description="Status reported by the cloud")
     flavor: str | None = Field(default=None, description="Name of the flavor")
     region: str | None = Field(default=None, description="Name of the region")
-    can_snapshot: bool = Field(description="Whether create_snapshot would be accepted now")
-    why_not: str | None = Field(default=None, description="Why it cannot be snapshotted now")
+    can_snapshot: bool | None = Field(
+        default=None,
+        description="Whether create_snapshot would be accepted now; omitted if unknown",
+    )
+    why_not: str | None = Field(default=None, description="Why not, or what is unknown")
 
     @classmethod
-    def from_virtual_machine(cls, vm: VirtualMachine, obstacle: str | None) -> Self:
-        """Return the summary of `vm`; `obstacle` is why it cannot be snapshotted, or None."""
+    def from_virtual_machine(
+        cls, vm: VirtualMachine, obstacle: str | None, doubt: str | None = None
+    ) -> Self:
+        """Return the summary of `vm`.
+
+        Args:
+            vm: the VM.
+            obstacle: why it cannot be snapshotted, or None.
+            doubt: why it is unknown whether it can be snapshotted, or None.
+        """
         return cls(
             id=vm.id,
             name=vm.name,
             status=vm.status,
             flavor=vm.flavor.name if vm.flavor else None,
             region=vm.region,
-            can_snapshot=obstacle is None,
-            why_not=obstacle,
+            can_snapshot=False if obstacle else None if doubt else True,
+            why_not=obstacle or doubt,
         )
 
 

@@ -1,5 +1,7 @@
 """Find the VMs that use an image, which is deleted together with its snapshot."""
 
+from collections.abc import Sequence
+
 import anyio
 
 from snapshot_mcp.cloud.client import CloudReader
@@ -20,3 +22,21 @@ async def read_vms_of_image(reader: CloudReader, snapshot: Snapshot) -> tuple[st
         except (CloudError, ProtocolError):
             return None
     return None
+
+
+async def read_vms_of_images(
+    reader: CloudReader, snapshots: Sequence[Snapshot]
+) -> dict[int, tuple[str, ...] | None]:
+    """Return the VMs that use the image of each snapshot that has one, by the snapshot's id."""
+    users: dict[int, tuple[str, ...] | None] = {
+        snapshot.id: None for snapshot in snapshots if snapshot.custom_image is not None
+    }
+
+    async def read(snapshot: Snapshot) -> None:
+        users[snapshot.id] = await read_vms_of_image(reader, snapshot)
+
+    async with anyio.create_task_group() as group:
+        for snapshot in snapshots:
+            if snapshot.id in users:
+                group.start_soon(read, snapshot)
+    return users

@@ -34,7 +34,7 @@ from snapshot_mcp.operations.pagination import (
     count_pages,
 )
 from snapshot_mcp.operations.requests import SnapshotFilter
-from snapshot_mcp.rules.eligibility import snapshot_obstacle
+from snapshot_mcp.rules.eligibility import snapshot_doubt, snapshot_obstacle
 
 MAX_STALE_COPIES = 20
 """Limit of copies that a list shows and that turn out not to be ready when they are read."""
@@ -271,7 +271,9 @@ async def list_virtual_machines(
         page.add((vm.id, vm.id), vm)
     return VirtualMachineList(
         virtual_machines=tuple(
-            VirtualMachineSummary.from_virtual_machine(vm, snapshot_obstacle(vm))
+            VirtualMachineSummary.from_virtual_machine(
+                vm, snapshot_obstacle(vm), snapshot_doubt(vm)
+            )
             for vm in page.entries
         ),
         total=page.count,

@@ -35,7 +35,7 @@ from snapshot_mcp.operations.restore_costs import read_restore_costs
 from snapshot_mcp.operations.used_names import VM_NAME, check_name_unused, name_taken_error
 from snapshot_mcp.rules import policy as rules
 from snapshot_mcp.rules.blast_radius import restore_blast_radius
-from snapshot_mcp.rules.eligibility import restore_obstacle, snapshot_obstacle
+from snapshot_mcp.rules.eligibility import restore_obstacle, snapshot_doubt, snapshot_obstacle
 from snapshot_mcp.rules.rehearsal import rehearsal_name
 
 _CONTRACT_REJECTED = "The cloud rejected the contract, so the VM is billed on demand."
@@ -205,7 +205,9 @@ def _build_result(
     )
     return RestoreResult(
         outcome=outcome,
-        virtual_machine=VirtualMachineSummary.from_virtual_machine(vm, snapshot_obstacle(vm)),
+        virtual_machine=VirtualMachineSummary.from_virtual_machine(
+            vm, snapshot_obstacle(vm), snapshot_doubt(vm)
+        ),
         took_seconds=took,
         next_step=" ".join(filter(None, sentences)),
     )

@@ -17,6 +17,7 @@ from snapshot_mcp.models.retention import (
     RetentionReport,
 )
 from snapshot_mcp.operations.cursors import PageBuilder, Position, parse_cursor
+from snapshot_mcp.operations.image_users import read_vms_of_images
 from snapshot_mcp.operations.listing import (
     collect_snapshots,
     collect_snapshots_of_vm,
@@ -31,6 +32,7 @@ from snapshot_mcp.operations.requests import RetentionRequest
 from snapshot_mcp.operations.retention_question import retention_question
 from snapshot_mcp.operations.retention_run import PlannedSnapshot, RetentionRun
 from snapshot_mcp.rules import policy as rules
+from snapshot_mcp.rules.blast_radius import describe_image_vms
 from snapshot_mcp.rules.cost import estimate_monthly_cost
 from snapshot_mcp.rules.policy import Policy
 from snapshot_mcp.rules.retention import Decision, decide_retention
@@ -85,9 +87,8 @@ class RetentionOperations:
         instructions = commit_instructions(approver, "call apply_retention with plan_token and")
         unknown = _describe_unknown(batch, needed)
         next_cursor = page.next_cursor(_list_key(request, batch))
-        result = _plan_result(
-            batch, page.entries, next_cursor, _next_step(batch, instructions, unknown)
-        )
+        shown = await self._note_image_users(page.entries)
+        result = _plan_result(batch, shown, next_cursor, _next_step(batch, instructions, unknown))
         # An unreadable entry is not deleted and counts as no copy, so the others are kept longer.
         result = result.model_copy(update={"unreadable": collected.unreadable_count or None})
         if not batch.delete_count:
@@ -124,11 +125,12 @@ class RetentionOperations:
             run = RetentionRun(self._context, targets, history)
             if not run.expected:
                 return run.empty_report()
-            question = retention_question(run.expected, len(targets))
+            users = await read_vms_of_images(self._context.reader, run.expected)
+            question = retention_question(run.expected, len(targets), users)
             target = BatchTarget(
                 state=plan.state,
                 confirm_with=confirmation_words(len(targets)),
-                question=Question(question, identity=question),
+                question=Question(question, retention_question(run.expected, len(targets), {})),
                 summary="",
             )
             evidence = await gate.gather_evidence(_INTENT, plan, target, confirm, approver)
@@ -140,6 +142,19 @@ class RetentionOperations:
         if vm_id:
             return await collect_snapshots_of_vm(self._context.reader, vm_id)
         return await collect_snapshots(self._context.reader)
+
+    async def _note_image_users(self, decisions: Sequence[Decision]) -> list[Decision]:
+        """Add the VMs that use an image to the reasons of each deletion that deletes the image."""
+        deletions = [decision.snapshot for decision in decisions if not decision.keep]
+        users = await read_vms_of_images(self._context.reader, deletions)
+        return [
+            decision._replace(
+                reasons=(*decision.reasons, describe_image_vms(users[decision.snapshot.id]))
+            )
+            if not decision.keep and decision.snapshot.id in users
+            else decision
+            for decision in decisions
+        ]
 
     async def _look_up(
         self, deletions: Sequence[Snapshot], history: Sequence[Snapshot], now: datetime

@@ -11,6 +11,7 @@ from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import CloudError, ProtocolError
 from snapshot_mcp.models.review import Review
 from snapshot_mcp.operations.pagination import PAGE_SIZE, PageCollector, collect_pages
+from snapshot_mcp.rules.eligibility import permanent_obstacle
 from snapshot_mcp.rules.review import REVIEW_FIELDS, ReviewedVm, Reviewer
 
 SPEND_PERIOD = timedelta(days=30)
@@ -81,4 +82,4 @@ class ReviewOperations:
 
 def _reviewed_vm(entry: RawEntry) -> ReviewedVm:
     vm = parse_virtual_machine(entry.raw)
-    return ReviewedVm(vm.id, vm.name, vm.status, vm.created_at)
+    return ReviewedVm(vm.id, vm.name, vm.status, vm.created_at, permanent_obstacle(vm))

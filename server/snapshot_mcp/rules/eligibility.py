@@ -5,30 +5,57 @@ from datetime import datetime, timedelta
 from snapshot_mcp.core.sanitize import cell_text, quoted
 from snapshot_mcp.models.cloud import Snapshot, VirtualMachine, status_word
 
-MAX_SNAPSHOT_GB = 100
-"""Source: the vendor's guide."""
-
 STUCK_AFTER = timedelta(days=1)
 """A snapshot takes minutes. One that is pending for longer than this will not become ready."""
 
 _SNAPSHOTTABLE = frozenset({"ACTIVE", "SHUTOFF"})
 
 
+def permanent_obstacle(vm: VirtualMachine) -> str | None:
+    """Return why the cloud never snapshots this VM, or None if it is not known to refuse.
+
+    Source: the vendor's guide: no nodes of clusters, no VMs on bootable volumes, and no flavors
+    with `no_snapshot` or `api_only`.
+    """
+    features = vm.flavor.features if vm.flavor else None
+    if vm.in_cluster:
+        return "it is a node of a cluster, which the cloud does not snapshot"
+    if vm.boots_from_volume:
+        return "it runs on a bootable volume, which the cloud does not snapshot"
+    if features and features.no_snapshot:
+        return "its flavor does not allow snapshots"
+    if features and features.api_only:
+        return "its flavor is offered over the API only, and does not allow snapshots"
+    return None
+
+
+def snapshot_doubt(vm: VirtualMachine) -> str | None:
+    """Return which fact is unknown on which a snapshot of this VM depends, or None."""
+    if not status_word(vm.status):
+        return "its status is unknown"
+    if vm.in_cluster is None:
+        return "it is unknown whether it is a node of a cluster"
+    if vm.boots_from_volume is None:
+        return "it is unknown whether it runs on a bootable volume"
+    if vm.flavor is None or vm.flavor.features is None:
+        return "it is unknown whether its flavor allows snapshots"
+    return None
+
+
 def snapshot_obstacle(vm: VirtualMachine) -> str | None:
     """Return why the cloud would refuse a snapshot of this VM now, or None.
 
-    Source: the vendor's guide: ACTIVE or SHUTOFF, no other snapshot in progress, and a flavor
-    without `no_snapshot`.
+    An unknown fact is no obstacle: the cloud decides.
+
+    Source: the vendor's guide: ACTIVE or SHUTOFF, and no other snapshot in progress.
     """
-    if vm.flavor and vm.flavor.features and vm.flavor.features.no_snapshot:
-        return "its flavor does not allow snapshots"
+    obstacle = permanent_obstacle(vm)
+    if obstacle is not None:
+        return obstacle
     if vm.is_snapshotting:
         return "another snapshot of it is in progress"
-    if (vm.boot_volume_size or 0) > MAX_SNAPSHOT_GB:
-        size = f"{vm.boot_volume_size} GB"
-        return f"its boot volume has {size}; the cloud snapshots at most {MAX_SNAPSHOT_GB} GB"
     status = status_word(vm.status)
-    if status in _SNAPSHOTTABLE:
+    if not status or status in _SNAPSHOTTABLE:
         return None
     return f"its status is {cell_text(status)}, not ACTIVE or SHUTOFF"
 

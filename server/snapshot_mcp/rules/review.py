@@ -21,6 +21,7 @@ from snapshot_mcp.models.review import (
     VmFinding,
 )
 from snapshot_mcp.rules.cost import estimate_monthly_cost
+from snapshot_mcp.rules.eligibility import is_stuck
 from snapshot_mcp.rules.rehearsal import is_rehearsal
 
 GROWTH_DAYS = 30
@@ -37,6 +38,8 @@ class ReviewedVm(NamedTuple):
     name: str
     status: str | None
     created_at: datetime | None
+    obstacle: str | None = None
+    """Why the cloud never snapshots it, or None."""
 
 
 @dataclass
@@ -107,16 +110,23 @@ class Reviewer:
         self._max_entries = max_entries
         self._gone_snapshots = _LargestSnapshots(max_entries)
         self._failed_snapshots = _LargestSnapshots(max_entries)
+        self._stuck_snapshots = _LargestSnapshots(max_entries)
+        self._deleting_snapshots = _LargestSnapshots(max_entries)
+        self._now = now
         self._totals_by_vm: dict[int | None, _VmTotals] = {}
         self._size_not_known = 0
 
     def add(self, snapshot: Snapshot) -> None:
         """Add one snapshot."""
         gone = self._is_gone(snapshot)
-        if gone:
+        if snapshot.state == "deleting":
+            self._deleting_snapshots.add(snapshot)
+        elif gone:
             self._gone_snapshots.add(snapshot)
         if snapshot.state == "failed":
             self._failed_snapshots.add(snapshot)
+        if is_stuck(snapshot, self._now):
+            self._stuck_snapshots.add(snapshot)
         self._size_not_known += snapshot.size is None and snapshot.state == "ready"
         totals = self._totals_by_vm.setdefault(snapshot.vm_id, _VmTotals())
         totals.gone |= gone
@@ -135,8 +145,11 @@ class Reviewer:
             recent_days=self._recent_days,
             vm_gone=self._gone_snapshots.finding(),
             failed=self._failed_snapshots.finding(),
+            stuck=self._stuck_snapshots.finding(),
+            deleting=self._deleting_snapshots.finding(),
             never_followed=self._never_followed(),
             no_recent=self._no_recent(),
+            cannot_snapshot=self._cannot_snapshot(),
             rehearsals=self._rehearsals(),
             growth=self._growth(),
         )
@@ -179,11 +192,22 @@ class Reviewer:
         found = [
             _found_vm(vm, totals)
             for vm in self._existing_vms.values()
-            if not is_rehearsal(vm.name) and not self._has_recent(totals := self._totals_of(vm))
+            if not is_rehearsal(vm.name)
+            and vm.obstacle is None
+            and status_word(vm.status) != "DELETING"
+            and not self._has_recent(totals := self._totals_of(vm))
         ]
         return _vm_finding(
             found, lambda vm: (vm.last_snapshot or _LONG_AGO, vm.id), self._max_entries
         )
+
+    def _cannot_snapshot(self) -> VmFinding:
+        found = [
+            _found_vm(vm, self._totals_of(vm))
+            for vm in self._existing_vms.values()
+            if vm.obstacle is not None
+        ]
+        return _vm_finding(found, lambda vm: (vm.created_at or _LONG_AGO, vm.id), self._max_entries)
 
     def _has_recent(self, totals: _VmTotals) -> bool:
         # A snapshot of unknown age may be recent.
@@ -241,6 +265,7 @@ def _found_vm(vm: ReviewedVm, totals: _VmTotals) -> FoundVm:
         name=vm.name,
         status=vm.status,
         created_at=vm.created_at,
+        why_not=vm.obstacle,
         ready_snapshots=totals.ready,
         last_snapshot=totals.newest,
     )

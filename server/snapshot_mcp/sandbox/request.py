@@ -58,13 +58,13 @@ class ApiRequest:
     query: Mapping[str, str]
     body: bytes = b""
 
-    def resource_id(self) -> int:
-        """Return the id in the path.
+    def resource_id(self, key: str = "id") -> int:
+        """Return an id in the path.
 
         Raises:
             ApiError: 400 if it is not a number, 404 if it is larger than any id.
         """
-        text = str(self.path_params["id"])
+        text = str(self.path_params[key])
         if not (text.isascii() and text.isdigit()):
             raise bad_request_error("The id must be a number.")
         if len(text.lstrip("0")) > len(str(MAX_ID)) or int(text) > MAX_ID:
@@ -170,6 +170,26 @@ class BodyFields:
         if value is None or (isinstance(value, int) and not isinstance(value, bool)):
             return value
         raise bad_request_error(f"{key} must be a whole number.")
+
+    def flag(self, key: str) -> bool:
+        """Return a required boolean."""
+        if key not in self.values:
+            raise _missing_error(key)
+        value = self.values[key]
+        if isinstance(value, bool):
+            return value
+        raise bad_request_error(f"{key} must be true or false.")
+
+    def numbers(self, key: str) -> list[int]:
+        """Return a required list of whole numbers."""
+        if key not in self.values:
+            raise _missing_error(key)
+        values = self.values[key]
+        if isinstance(values, list) and all(
+            type(value) is int for value in cast("list[object]", values)
+        ):
+            return cast("list[int]", values)
+        raise bad_request_error(f"{key} must be a list of whole numbers.")
 
     def _string(self, key: str) -> str:
         return _valid_text(self.values[key], key)

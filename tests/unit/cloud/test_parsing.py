@@ -523,23 +523,47 @@ def test_a_size_is_never_negative(value: object, size: int | None) -> None:
     assert snapshot.vm_image == VmImage(name="a", size=size)
 
 
-ATTACHED: list[tuple[object, int | None]] = [
-    ([{"volume": {"size": 100, "bootable": True}}], 100),
-    ([{"volume": {"size": 7}}, {"volume": {"size": "100", "bootable": True}}], 100),
-    ([{"volume": {"size": 7, "bootable": False}}], None),
-    ([{"volume": {"size": -7, "bootable": True}}], None),
-    ([{"volume": {"bootable": True}}], None),
-    ([{"volume": None}, {}, None, "text", 7, []], None),
-    ({"volume": {"size": 100, "bootable": True}}, None),
-    ("text", None),
-    (None, None),
-]
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, None),
+        ({"volume_attachments": None}, False),
+        ({"volume_attachments": []}, False),
+        ({"volume_attachments": [{"bootable": True}]}, True),
+        ({"volume_attachments": [{"volume": {"bootable": True}}]}, True),
+        ({"volume_attachments": [{"volume": {"bootable": "true"}}]}, True),
+        ({"volume_attachments": [{"volume": {"bootable": False}}]}, False),
+        ({"volume_attachments": [{"volume": {"bootable": False}}, {"bootable": True}]}, True),
+        ({"volume_attachments": [{"bootable": False, "volume": {"bootable": True}}]}, True),
+        ({"volume_attachments": [{"volume": {"size": 7}}]}, None),
+        ({"volume_attachments": [{"volume": {"bootable": False}}, "text"]}, None),
+        ({"volume_attachments": [None, {"bootable": True}]}, True),
+        ({"volume_attachments": "text"}, None),
+        ({"volume_attachments": {"bootable": True}}, None),
+        ({"boots_from_volume": True}, None),
+    ],
+)
+def test_a_vm_runs_on_a_bootable_volume_if_an_attachment_says_so(
+    fields: dict[str, object], *, expected: bool | None
+) -> None:
+    assert parse_virtual_machine({"id": 1, **fields}).boots_from_volume is expected
 
 
-@pytest.mark.parametrize(("attached", "size"), ATTACHED)
-def test_the_boot_volume_is_found_among_the_attachments(attached: object, size: int | None) -> None:
-    vm = parse_virtual_machine({"id": 1, "volume_attachments": attached, "boot_volume_size": 3})
-    assert vm.boot_volume_size == size
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, None),
+        ({"cluster_id": None}, False),
+        ({"cluster_id": 0}, False),
+        ({"cluster_id": 12}, True),
+        ({"cluster_id": "12"}, True),
+        ({"cluster_id": "c-7"}, True),
+    ],
+)
+def test_a_vm_is_a_node_of_a_cluster_if_it_has_the_id_of_one(
+    fields: dict[str, object], *, expected: bool | None
+) -> None:
+    assert parse_virtual_machine({"id": 1, **fields}).in_cluster is expected
 
 
 def test_altered_labels_are_reported_once() -> None:

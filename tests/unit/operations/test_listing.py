@@ -308,7 +308,14 @@ async def test_a_list_shows_matching_entries_in_the_requested_order(
 
 async def test_vms_are_listed_oldest_first_with_the_obstacle_to_a_snapshot() -> None:
     rows: list[Entry] = [
-        {"id": 9, "name": "b", "status": "SHUTOFF"},
+        {
+            "id": 9,
+            "name": "b",
+            "status": "SHUTOFF",
+            "cluster_id": None,
+            "volume_attachments": [],
+            "flavor": {"features": {"no_snapshot": False}},
+        },
         {"id": 3, "name": "a", "status": "BUILD"},
     ]
     async with reader_of(Cloud(rows).cut) as reader:

@@ -15,6 +15,7 @@ from snapshot_mcp.mcp_server.tools.text.review import render_review as as_text
 from snapshot_mcp.models.cloud import MAX_NAME_LENGTH, Snapshot
 from snapshot_mcp.models.review import Review
 from snapshot_mcp.rules.cost import estimate_monthly_cost
+from snapshot_mcp.rules.eligibility import is_stuck
 from snapshot_mcp.rules.rehearsal import is_rehearsal, rehearsal_name
 from snapshot_mcp.rules.review import GROWTH_DAYS, ReviewedVm, Reviewer
 from tests.conftest import count_tokens
@@ -230,7 +231,7 @@ def test_memory_does_not_grow_with_the_number_of_snapshots() -> None:
 snapshots = st.builds(
     Snapshot,
     id=st.integers(1, 60),
-    status=st.sampled_from(["SUCCESS", "SUCCESS", "CREATING", "ERROR", "THAWING", None]),
+    status=st.sampled_from(["SUCCESS", "SUCCESS", "CREATING", "ERROR", "DELETING", None]),
     vm_id=st.sampled_from([1, 2, 3, 4, None]),
     vm_name=st.sampled_from([None, "a", "b"]),
     vm_status=st.sampled_from([None, "ACTIVE", "DELETED"]),
@@ -243,7 +244,8 @@ machines = st.lists(
         ReviewedVm,
         id=st.integers(1, 6),
         name=st.sampled_from(["a", "rehearsal-a"]),
-        status=st.sampled_from([None, "ACTIVE", "DELETED"]),
+        status=st.sampled_from([None, "ACTIVE", "DELETING", "DELETED"]),
+        obstacle=st.sampled_from([None, None, "it is a node"]),
         created_at=st.none() | st.just(NOW),
     ),
     max_size=6,
@@ -286,16 +288,22 @@ def test_every_finding_matches_a_simple_count(
     assert found.failed.count == sum(snapshot.state == "failed" for snapshot in history)
     assert found.virtual_machines == len(living)
     assert found.rehearsals.count == len(left)
-    assert found.no_recent.count == len(living - left - protected)
+    never = {vm.id for vm in vms if vm.id in living and vm.obstacle is not None}
+    assert found.cannot_snapshot.count == len(never)
+    deleted_soon = {vm.id for vm in vms if vm.status == "DELETING"}
+    assert found.no_recent.count == len(living - left - protected - never - deleted_soon)
     assert found.growth.count == len({snapshot.vm_id for snapshot in grown})
     assert found.growth.size == sum(snapshot.size or 0 for snapshot in grown)
+    deleting = {snapshot.id for snapshot in history if snapshot.state == "deleting"}
+    assert found.deleting.count == len(deleting)
+    assert found.stuck.count == sum(is_stuck(snapshot, NOW) for snapshot in history)
     gone = {snapshot.id for snapshot in history if snapshot.vm_gone}
     lost = {
         snapshot.id
         for snapshot in history
         if not snapshot.vm_status and snapshot.vm_id and snapshot.vm_id not in living
     }
-    assert found.vm_gone.count == len(gone | lost)
+    assert found.vm_gone.count == len((gone | lost) - deleting)
 
 
 @given(histories, machines, st.integers(1, 5))

@@ -20,8 +20,8 @@ async def review_snapshots(
 ) -> Review:
     """Report waste and gaps across all snapshots.
 
-    Lists snapshots of deleted VMs, failed ones, ones never followed by another; VMs without a
-    recent one, rehearsal VMs left behind; growth, totals and estimated cost.
+    Lists snapshots of deleted VMs, failed, stuck and deleting ones, ones never followed by another;
+    VMs without a recent one, rehearsal VMs left behind; growth, totals and estimated cost.
     """
     return await (await context.operations()).reviews.review(recent_days, limit)
 

@@ -33,11 +33,16 @@ def _review_lines(result: Review) -> Iterator[str]:
         yield f"{result.unreadable} entries could not be read and are not counted."
     yield from _snapshot_lines("Their VM is deleted", result.vm_gone)
     yield from _snapshot_lines("Failed, protect nothing", result.failed)
+    yield from _snapshot_lines(
+        "Stuck: pending for over a day, protect nothing, can be deleted", result.stuck
+    )
+    yield from _snapshot_lines("Being deleted, protect nothing", result.deleting)
     days = result.recent_days
     yield from _snapshot_lines(
         f"Only one of its VM, over {days} days old, never followed", result.never_followed
     )
     yield from _unprotected_lines(result.no_recent, days)
+    yield from _cannot_snapshot_lines(result.cannot_snapshot)
     yield from _rehearsal_lines(result.rehearsals)
     yield from _growth_lines(result.growth)
 
@@ -58,6 +63,15 @@ def _unprotected_lines(finding: VmFinding, days: int) -> Iterator[str]:
     yield f"VMs without a ready snapshot of the last {days} days: {finding.count} (id name last)"
     for vm in finding.virtual_machines:
         yield f"{vm.id} {cell_text(vm.name)} {_last_snapshot(vm)}"
+    yield from _more_line(finding.more)
+
+
+def _cannot_snapshot_lines(finding: VmFinding) -> Iterator[str]:
+    if not finding.count:
+        return
+    yield f"VMs that cannot be snapshotted, so save their data in another way: {finding.count}"
+    for vm in finding.virtual_machines:
+        yield f"{vm.id} {cell_text(vm.name)}: {vm.why_not}"
     yield from _more_line(finding.more)
 
 

@@ -156,7 +156,8 @@ def _vm_names(snapshots: Iterable[SnapshotSummary]) -> Iterator[str]:
 
 
 def _vm_line(vm: VirtualMachineSummary) -> str:
-    can = f"no: {vm.why_not}" if vm.why_not else "yes"
+    answer = {True: "yes", False: "no", None: "unknown"}[vm.can_snapshot]
+    can = f"{answer}: {vm.why_not}" if vm.why_not else answer
     columns = map(cell_text, (vm.name, vm.status, vm.flavor, vm.region))
     return " ".join([str(vm.id), *columns, can])
 
