@@ -362,6 +362,20 @@ class Gate:
         except LedgerError:
             logger.exception("batch %s ended but could not be recorded", permit.attempt.id)
 
+    async def record_interruption(self, permit: Permit) -> None:
+        """Record how far a batch came whose call was cancelled.
+
+        The counts are those of the ledger: the last deletion may have been completed after the
+        cancellation.
+        """
+        try:
+            counts = await self._ledger.count_batch(permit.attempt.id)
+        except LedgerError:
+            logger.exception("batch %s ended but could not be recorded", permit.attempt.id)
+            return
+        event = "unknown" if counts.unknown or counts.open else "failed"
+        await self.record_end(permit, event, f"interrupted; {counts}")
+
     async def send(self, permit: Permit, write: Write[T], check: SendCheck) -> T:
         """Send a permitted write, as `WriteOnce.send`."""
         return await self._write_once.send(permit.attempt, write, check)
