@@ -1,13 +1,22 @@
 """Changes between the last check of a write and the moment when the cloud accepts it."""
 
+import sqlite3
+import threading
+import time
 from collections.abc import Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from mcp import Client
+from mcp_types import ElicitResult
 
-from tests.conftest import ERAS, World, call_tool, call_tool_error, result_text
+from snapshot_mcp.consent.write_once import MAX_CHECK_AGE_SECONDS
+from snapshot_mcp.settings.environment import LEDGER_FILE
+from tests.conftest import ERAS, ManualClock, World, call_tool, call_tool_error, result_text
 from tests.tools.helpers import (
     FakePerson,
     change_cloud,
@@ -20,6 +29,7 @@ from tests.tools.helpers import (
     ready_snapshot,
     set_policy,
 )
+from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.one_era
 
@@ -208,6 +218,48 @@ async def test_a_plan_that_expires_while_the_cloud_is_busy_is_not_used(
     assert await attempt_events(world) == ["sent", "failed"]
 
 
+class RunningClock(ManualClock):
+    """A clock whose monotonic time is real."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+async def test_a_change_while_the_ledger_is_busy_is_noticed(tmp_path: Path) -> None:
+    """Another process holds the ledger after the last check, before the attempt is recorded."""
+    world = World(tmp_path, RunningClock())
+    reads: list[str] = []
+
+    def hold_ledger(locked: threading.Event) -> None:
+        with closing(sqlite3.connect(tmp_path / LEDGER_FILE, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            locked.set()
+            time.sleep(MAX_CHECK_AGE_SECONDS + 0.3)
+            change_cloud(world, OTHERS_GONE)
+            connection.execute("ROLLBACK")
+
+    async def fault(request: httpx.Request) -> httpx.Response | None:
+        if request.url.path.endswith(f"/core/snapshots/{TARGET}"):
+            reads.append(request.method)
+            if len(reads) == 4:  # the last read of the check right before the request
+                locked = threading.Event()
+                holders.append(threading.Thread(target=hold_ledger, args=[locked]))
+                holders[0].start()
+                await anyio.to_thread.run_sync(locked.wait, ANSWER_TIMEOUT_SECONDS)
+        return None
+
+    holders: list[threading.Thread] = []
+    async with world.client() as client:
+        commit = await commit_deletion(client)
+        world.fail(fault)
+        again = await call_tool(client, "delete_snapshot", **commit)
+    holders[0].join(ANSWER_TIMEOUT_SECONDS)
+    assert again["outcome"] == "confirmation_required"
+    assert "it is now the last ready snapshot of its VM" in again["next_step"]
+    assert world.writes == []
+    assert await attempt_events(world) == ["sent", "failed"]
+
+
 async def test_a_write_that_was_not_accepted_does_not_use_up_its_own_hourly_limit(
     world: World,
 ) -> None:
@@ -229,7 +281,7 @@ NEW_VM = "UPDATE vms SET name = 'back-again', folded = 'back-again' WHERE id = 7
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (NEW_VM, 'A VM named "back-again" exists already.'),
+        (NEW_VM, 'A VM named "back-again" exists already'),
         ("UPDATE snapshots SET outcome = 'ERROR' WHERE id = 1704", "it is failed"),
         ("UPDATE snapshots SET outcome = 'DELETING' WHERE id = 1704", "it is being deleted"),
         ("DELETE FROM snapshots WHERE id = 1704", f"has no snapshot {TARGET}"),
@@ -276,13 +328,43 @@ async def test_a_price_that_changes_asks_no_second_question(world: World, client
     assert result["outcome"] == "restored"
 
 
+@pytest.mark.parametrize("mode", ERAS)
+async def test_facts_that_change_all_the_time_do_not_repeat_the_question(
+    world: World, mode: str
+) -> None:
+    """While the person answers, a price changes, and another snapshot of the VM is deleted."""
+    person, siblings = FakePerson(), [1719, 1716]
+
+    async def raise_prices(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if request.url.path.endswith("/pricebook"):
+            await response.aread()
+            prices = [price | {"value": "9.5"} for price in response.json()]
+            return httpx.Response(200, json=prices, request=request)
+        return response
+
+    def answer(words: str) -> ElicitResult:
+        world.tamper(raise_prices)
+        change_cloud(world, "DELETE FROM snapshots WHERE id = ?", siblings.pop())
+        return ElicitResult(action="accept", content={"words": words})
+
+    async with client_with_person(world, mode, person) as client:
+        restore, plan = await make_plan(client, "restore_snapshot", {"id": TARGET})
+        person.reply = lambda _: answer(plan["confirm_with"])
+        await call_tool(client, "restore_snapshot", **restore, wait_seconds=0)
+        deletion, _ = await make_plan(client, "delete_snapshot", {"id": TARGET})
+        result = await call_tool(client, "delete_snapshot", **deletion)
+    assert result["outcome"] == "deleted"
+    assert len(person.questions) == 2
+    assert len(world.writes) == 2
+
+
 @pytest.mark.parametrize("refuse", [too_many_requests, refuse_connection])
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         (
             "UPDATE snapshots SET name = 'before-upgrade-x' WHERE id = 1704",
-            'A snapshot named "before-upgrade-x" exists already.',
+            'A snapshot named "before-upgrade-x" exists already',
         ),
         (
             "UPDATE vms SET snapshot_began = 1795176000000000, snapshot_gb = 90 WHERE id = ?",
@@ -328,7 +410,7 @@ async def test_a_vm_that_was_started_meanwhile_is_not_interrupted(
         ),
         (
             "INSERT INTO images VALUES (NULL, 1722, 'base-image', '[]', 1700000000000000)",
-            'An image named "base-image" exists already.',
+            'An image named "base-image" exists already',
         ),
         ("UPDATE snapshots SET outcome = 'ERROR' WHERE id = 1704", "it is failed"),
         ("DELETE FROM snapshots WHERE id = 1704", f"has no snapshot {TARGET}"),
@@ -503,7 +585,7 @@ async def test_an_earlier_deletion_of_a_snapshot_of_a_batch_is_not_claimed(
         (
             "create_snapshot",
             "UPDATE snapshots SET name = 'before-upgrade-x' WHERE id = 1722",
-            'A snapshot named "before-upgrade-x" exists already.',
+            'A snapshot named "before-upgrade-x" exists already',
         ),
         (
             "create_snapshot",

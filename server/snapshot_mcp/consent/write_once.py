@@ -35,6 +35,13 @@ T = TypeVar("T")
 RETRY_TIMEOUT_SECONDS = 20.0
 """Time limit for repeating a write that the cloud does not accept."""
 
+REFUSED_REASON = "refused, but it may have taken effect"
+"""The reason of an unknown outcome after which a found effect may be that of another client."""
+
+MAX_CHECK_AGE_SECONDS = 1.0
+"""If recording an attempt takes longer than this, because others use the ledger, the write is
+checked again before its request."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -107,8 +114,13 @@ class WriteOnce:
     async def _send_once(self, submission: _Submission[T]) -> T:  # pyright: ignore[reportReturnType] - a shielded scope swallows nothing
         async with self._writer.write_slot():
             await self._check(submission)
+            if not submission.start_recorded:
+                checked_at = self._clock.monotonic()
+                with anyio.CancelScope(shield=True):
+                    await self._record_start(submission)
+                if self._clock.monotonic() - checked_at > MAX_CHECK_AGE_SECONDS:
+                    await self._check(submission)
             with anyio.CancelScope(shield=True):
-                await self._record_start(submission)
                 return await self._send_and_record(submission)
 
     async def _check(self, submission: _Submission[T]) -> None:
@@ -123,10 +135,9 @@ class WriteOnce:
             raise
 
     async def _record_start(self, submission: _Submission[T]) -> None:
-        if not submission.start_recorded:
-            attempt = submission.attempt
-            await self._ledger.record("sent", attempt, rate_limit=self._limits.get(attempt.tool))
-            submission.start_recorded = True
+        attempt = submission.attempt
+        await self._ledger.record("sent", attempt, rate_limit=self._limits.get(attempt.tool))
+        submission.start_recorded = True
 
     async def _send_and_record(self, submission: _Submission[T]) -> T:
         try:
@@ -170,7 +181,7 @@ class WriteOnce:
             reason = "settled: refused, but the cloud shows it"
             await self._record_done(submission, lookup.effect, reason)
             return lookup.effect
-        await self._record_end("unknown", submission, "refused, but it may have taken effect")
+        await self._record_end("unknown", submission, REFUSED_REASON)
         state = "shows its effect" if lookup.conclusive else "cannot be checked"
         raise OutcomeUnknownError(
             f"The cloud refused the request but {state}: a proxy may have sent it twice, or another"

@@ -1,7 +1,7 @@
 """The state that a server keeps: in files of this machine, or in a database that replicas share."""
 
 from collections.abc import Callable, Generator
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,13 +14,15 @@ from snapshot_mcp.settings.environment import LEDGER_FILE
 if TYPE_CHECKING:
     from snapshot_mcp.cloud.rate_limit import RateLimiter
 
+CHANGE_LOCK_FILE = "change-lock.db"
+
 
 class LedgerBackend(NamedTuple):
     """The ledger, and the lock and the rate limit of all processes that share it.
 
     Attributes:
         ledger: every attempt.
-        change_lock: opens a lock that one replica at a time holds.
+        change_lock: opens a lock that one process or replica at a time holds.
         rate_limiter: limits the requests of all replicas together; None without replicas.
     """
 
@@ -47,11 +49,12 @@ def open_ledger_backend(
 
 
 def _open_local(folder: Path, now: Callable[[], datetime]) -> Generator[LedgerBackend]:
+    from snapshot_mcp.ledger.file_change_lock import FileChangeLock  # noqa: PLC0415 - as below
     from snapshot_mcp.ledger.sqlite import open_sqlite_ledger  # noqa: PLC0415 - only one is needed
 
     ledger = open_sqlite_ledger(folder / LEDGER_FILE, now)
     try:
-        yield LedgerBackend(ledger, nullcontext, None)
+        yield LedgerBackend(ledger, FileChangeLock(folder / CHANGE_LOCK_FILE).hold, None)
     finally:
         ledger.close()
 

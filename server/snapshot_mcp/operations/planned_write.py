@@ -172,6 +172,7 @@ async def _commit(attempt: _Commit[T], confirm: str, approver: Approver) -> Sent
     # Of two concurrent commits, each could count the other's target as the remaining copy. So the
     # last check and the write happen under one lock.
     async with gate.exclusive():
+        await gate.check_unused(plan)
         permit = gate.permit(write.intent, plan, evidence, approver)
         attempt.context = attempt.context.ignoring(permit)
         result = await gate.send(permit, write, attempt.check)
