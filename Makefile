@@ -109,7 +109,7 @@ build/bench/.ready: .venv/bin/python pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[service]' --group dev
 	touch $@
 
-# The official TypeScript client, for tests.
+# The official TypeScript client and the vendor's TypeScript SDK, for tests.
 .venv/.typescript: .venv/.dev tests/typescript/package.json tests/typescript/package-lock.json
 	$(NPM_CI) --prefix tests/typescript
 	touch $@

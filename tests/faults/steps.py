@@ -89,13 +89,14 @@ class FaultMachine(RuleBasedStateMachine):
         arguments: dict[str, Any],
         faults: CallFaults,
         cancel_at: int = NEVER,
+        pause_seconds: float = SECONDS_BETWEEN_STEPS,
     ) -> ToolCall:
         self.use_faults(faults)
         tool_call = ToolCall(tool, arguments)
         self.world.current_write = tool_call.write if tool in _WRITING_TOOLS else None
         call = self.portal.call(self.run_call, client_index, tool_call, cancel_at)
         self.world.current_write = None
-        self.end_step()
+        self.end_step(pause_seconds)
         return call
 
     def use_faults(self, faults: CallFaults) -> None:
@@ -150,10 +151,10 @@ class FaultMachine(RuleBasedStateMachine):
         call.end_exchange = len(self.world.log.exchanges)
         call.attempt = self.attempt_of(server, call, self.world.entries[before:])
 
-    def end_step(self) -> None:
+    def end_step(self, pause_seconds: float = SECONDS_BETWEEN_STEPS) -> None:
         self.world.plan.replace_with(CallFaults().plan)
         self.portal.call(self.world.wait_until_settled)
-        self.world.clock.advance(seconds=SECONDS_BETWEEN_STEPS)
+        self.world.clock.advance(seconds=pause_seconds)
         self.check()
 
     async def run_concurrently(self, calls: list[tuple[int, ToolCall]]) -> None:

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from mcp import Client
@@ -15,10 +16,10 @@ from pydantic import SecretStr
 from snapshot_mcp.core.clock import SYSTEM_CLOCK
 from snapshot_mcp.mcp_server.app import create_server, embedded_transport
 from snapshot_mcp.settings.environment import CLOUD_FILE, EMBEDDED_URL, Settings
-from tests.conftest import ERAS, call_tool, call_tool_error
+from tests.conftest import ERAS, call_tool, result_text
 from tests.processes.helpers import EMBEDDED_NOTE, MODULE, environment, run_command
 from tests.tools.helpers import creation_arguments, make_plan, ready_snapshot
-from tests.waiting import read_line, start_process
+from tests.waiting import ANSWER_TIMEOUT_SECONDS, read_line, start_process
 
 SETTING = "SNAPSHOT_MCP_EMBEDDED_MISBEHAVIOUR"
 KEY = "sandbox"
@@ -97,8 +98,13 @@ class TestMisbehaviour:
             gone = (await ready_snapshot(client))["id"]
             await cloud.delete(gone)
             assert (await ready_snapshot(client))["id"] == gone
-            error = await call_tool_error(client, "inspect_snapshot", snapshot_id=gone)
-            assert f"no snapshot {gone}" in error
+            arguments = {"snapshot_id": gone}
+            with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):  # a deletion takes a moment
+                result = await client.call_tool("inspect_snapshot", arguments)
+                while not result.is_error:
+                    await anyio.sleep(0.1)
+                    result = await client.call_tool("inspect_snapshot", arguments)
+            assert f"no snapshot {gone}" in result_text(result)
 
     async def test_short_lists(self, tmp_path: Path, place: str) -> None:
         async with rude_cloud(tmp_path, place, "short-lists") as cloud, cloud.client() as client:

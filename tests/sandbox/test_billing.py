@@ -1,6 +1,7 @@
 """Credit, contracts, stocks and the cost of snapshots."""
 
-from tests.sandbox.conftest import GOLDEN, Cloud
+from snapshot_mcp.sandbox import store
+from tests.sandbox.conftest import GOLDEN, NEWEST, NOTEBOOK, Cloud
 
 HISTORY = "/billing/billing/history/snapshot"
 
@@ -68,3 +69,32 @@ async def test_billing_history_has_pages(cloud: Cloud) -> None:
 
 async def test_billing_history_rejects_a_date_that_is_none(cloud: Cloud) -> None:
     assert "start_date" in (await cloud.get(HISTORY, 400, {"start_date": "May"}))["message"]
+
+
+async def test_without_credit_nothing_is_created(cloud: Cloud) -> None:
+    await cloud.get("/core/regions")
+    with store.transaction(cloud.database, write=True, initialize=lambda _: None) as session:
+        session.set_catalogue_item("credit", {"id": 1, "credit": 0.0, "threshold": 0})
+    credit = await cloud.get("/billing/user-credit/credit")
+    assert credit["data"] == {"credit": 0.0, "threshold": 0, "can_create_instance": False}
+    refusal = {
+        "status": False,
+        "message": "Insufficient balance to create the resource",
+        "error_reason": "bad_request",
+    }
+    assert await cloud.create(NOTEBOOK, "unpaid", 400) == refusal
+    assert await cloud.restore(NEWEST, "unpaid", 400) == refusal
+    assert await cloud.post(f"/core/snapshots/{NEWEST}/image", {"name": "unpaid"}, 400) == refusal
+    await cloud.delete(NEWEST)
+
+
+async def test_the_billing_history_ends_with_the_deletion(cloud: Cloud) -> None:
+    await cloud.delete(NEWEST)
+    cloud.advance(24 * 3600)
+    history = (await cloud.get(HISTORY, query={"search": str(NEWEST)}))["billing_history_snapshot"]
+    (entry,) = history["billing_history"]
+    assert entry["attributes"]["status"] == "DELETED"
+    assert 0 < entry["metrics"]["usage_time"] < 2 * 24 * 3600
+    later = {"start_date": "2026-11-21T00:00:00", "search": str(NEWEST)}
+    history = (await cloud.get(HISTORY, query=later))["billing_history_snapshot"]
+    assert history["billing_history"] == []

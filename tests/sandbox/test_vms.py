@@ -82,7 +82,7 @@ async def test_regions_environments_and_images_are_listed(cloud: Cloud) -> None:
     environments = await cloud.get("/core/environments")
     groups = (await cloud.get("/core/images"))["images"]
     assert [region["name"] for region in regions] == ["NORWAY-1", "CANADA-1", "US-1"]
-    assert environments["count"] == len(environments["environments"]) == 4
+    assert environments["count"] == len(environments["environments"]) == 5
     assert [(group["region_name"], group["type"]) for group in groups] == [
         ("NORWAY-1", "Ubuntu"),
         ("CANADA-1", "Ubuntu"),

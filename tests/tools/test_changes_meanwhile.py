@@ -12,6 +12,7 @@ import anyio
 import httpx
 import pytest
 from mcp import Client
+from mcp_types import ElicitResult
 
 from snapshot_mcp.consent.write_once import MAX_CHECK_AGE_SECONDS
 from snapshot_mcp.settings.environment import LEDGER_FILE
@@ -325,6 +326,36 @@ async def test_a_price_that_changes_asks_no_second_question(world: World, client
     world.tamper(raise_prices)
     result = await call_tool(client, "restore_snapshot", **commit, wait_seconds=60)
     assert result["outcome"] == "restored"
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_facts_that_change_all_the_time_do_not_repeat_the_question(
+    world: World, mode: str
+) -> None:
+    """While the person answers, a price changes, and another snapshot of the VM is deleted."""
+    person, siblings = FakePerson(), [1719, 1716]
+
+    async def raise_prices(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if request.url.path.endswith("/pricebook"):
+            await response.aread()
+            prices = [price | {"value": "9.5"} for price in response.json()]
+            return httpx.Response(200, json=prices, request=request)
+        return response
+
+    def answer(words: str) -> ElicitResult:
+        world.tamper(raise_prices)
+        change_cloud(world, "DELETE FROM snapshots WHERE id = ?", siblings.pop())
+        return ElicitResult(action="accept", content={"words": words})
+
+    async with client_with_person(world, mode, person) as client:
+        restore, plan = await make_plan(client, "restore_snapshot", {"id": TARGET})
+        person.reply = lambda _: answer(plan["confirm_with"])
+        await call_tool(client, "restore_snapshot", **restore, wait_seconds=0)
+        deletion, _ = await make_plan(client, "delete_snapshot", {"id": TARGET})
+        result = await call_tool(client, "delete_snapshot", **deletion)
+    assert result["outcome"] == "deleted"
+    assert len(person.questions) == 2
+    assert len(world.writes) == 2
 
 
 @pytest.mark.parametrize("refuse", [too_many_requests, refuse_connection])

@@ -94,12 +94,12 @@ def _run(arguments: "argparse.Namespace") -> int:  # noqa: PLR0911 - one return 
 
             return run_completion(arguments)
         case "sandbox":
-            return _run_sandbox(arguments.port, arguments.misbehave)
+            return _run_sandbox(arguments.port, arguments.misbehave, arguments.credit)
         case _:
             return _serve(arguments)
 
 
-def _run_sandbox(port: int, misbehaviour: str) -> int:
+def _run_sandbox(port: int, misbehaviour: str, credit: float | None) -> int:
     from snapshot_mcp.sandbox.serve import serve  # noqa: PLC0415 - loaded on demand
     from snapshot_mcp.settings.environment import CLOUD_FILE, read_data_folder, read_sandbox_key  # noqa: PLC0415
 
@@ -108,6 +108,7 @@ def _run_sandbox(port: int, misbehaviour: str) -> int:
         database=read_data_folder(os.environ) / CLOUD_FILE,
         api_key=read_sandbox_key(os.environ),
         misbehaviour=misbehaviour,
+        credit=credit,
     )
     return exit_codes.OK
 

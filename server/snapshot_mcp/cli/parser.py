@@ -60,6 +60,9 @@ def build_parser() -> argparse.ArgumentParser:
     sandbox = commands.add_parser("sandbox", help="serve the embedded cloud's REST API")
     sandbox.add_argument("--port", type=_port, default=8080, help="port to listen on (8080)")
     sandbox.add_argument(
+        "--credit", type=float, metavar="DOLLARS", help="set the credit of the account"
+    )
+    sandbox.add_argument(
         "--misbehave",
         default="",
         metavar="OPTIONS",

@@ -29,6 +29,7 @@ from snapshot_mcp.consent.evidence import (
     Evidence,
     Question,
     approves_in_panel,
+    require_agreement,
 )
 from snapshot_mcp.consent.plan_tokens import Intent, Plan, PlanTokens, digest
 from snapshot_mcp.consent.target import ApprovalSubject
@@ -210,21 +211,6 @@ class Gate:
         values = cast("list[str]", arguments.get(name))
         return values if digest(values) == plan.state else None
 
-    async def planned_arguments(self, plan: Plan, name: str) -> list[str]:
-        """Return the list of `planned_list`.
-
-        Raises:
-            RefusedError: the list is missing or was altered.
-            LedgerError: the ledger cannot be read.
-        """
-        values = await self.planned_list(plan, name)
-        if values is None:
-            raise RefusedError(
-                "The ledger's record of this plan is missing or was altered.",
-                f"{NOTHING_CHANGED} Make a new plan.",
-            )
-        return values
-
     async def gather_evidence(
         self, intent: Intent, plan: Plan, target: ApprovalSubject, confirm: str, approver: Approver
     ) -> Evidence:
@@ -257,7 +243,7 @@ class Gate:
         else:
             asked = self._attempt(plan.id, intent, "person", approver)
             answer = await self._ask(asked, target.question, approver)
-        _require_agreement(answer, target.confirm_with)
+        require_agreement(answer, target.confirm_with)
         return "person"
 
     async def _ask(self, asked: Attempt, question: Question, approver: Approver) -> ApprovalAnswer:
@@ -376,6 +362,20 @@ class Gate:
         except LedgerError:
             logger.exception("batch %s ended but could not be recorded", permit.attempt.id)
 
+    async def record_interruption(self, permit: Permit) -> None:
+        """Record how far a batch came whose call was cancelled.
+
+        The counts are those of the ledger: the last deletion may have been completed after the
+        cancellation.
+        """
+        try:
+            counts = await self._ledger.count_batch(permit.attempt.id)
+        except LedgerError:
+            logger.exception("batch %s ended but could not be recorded", permit.attempt.id)
+            return
+        event = "unknown" if counts.unknown or counts.open else "failed"
+        await self.record_end(permit, event, f"interrupted; {counts}")
+
     async def send(self, permit: Permit, write: Write[T], check: SendCheck) -> T:
         """Send a permitted write, as `WriteOnce.send`."""
         return await self._write_once.send(permit.attempt, write, check)
@@ -405,26 +405,3 @@ class Gate:
             evidence,
             approver.client,
         )
-
-
-def _require_agreement(answer: ApprovalAnswer, confirm_with: str) -> None:
-    next_step = f"{NOTHING_CHANGED} Do not ask again unless the person wants it."
-    match answer:
-        case ApprovalAnswer("accept", words) if words == confirm_with:
-            return
-        case ApprovalAnswer("accept"):
-            raise RefusedError(
-                "The client was asked, and its answer has typed words other than the plan's.",
-                next_step,
-            )
-        case ApprovalAnswer("decline"):
-            raise RefusedError("The client was asked and declined.", next_step)
-        case ApprovalAnswer("cancel"):
-            raise RefusedError("The client was asked and dismissed the question.", next_step)
-        case ApprovalAnswer("timeout"):
-            raise RefusedError("The client was asked and did not answer in time.", next_step)
-        case _:
-            raise RefusedError(
-                "The person could not be asked: the client failed.",
-                f"{NOTHING_CHANGED} This server does not continue without a person's answer.",
-            )

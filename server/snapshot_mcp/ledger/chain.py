@@ -6,7 +6,7 @@ names.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple, cast
 
@@ -117,6 +117,50 @@ class SentAttempt(NamedTuple):
 
     sent_at: str
     last: Row
+
+
+class BatchCounts(NamedTuple):
+    """The deletions of a batch, by their latest outcome.
+
+    Attributes:
+        done: the deletions that took effect.
+        failed: those that did not.
+        unknown: those of which this is not known.
+        open: those that were sent and have no outcome yet.
+        not_sent: those that were planned and not sent.
+    """
+
+    done: int = 0
+    failed: int = 0
+    unknown: int = 0
+    open: int = 0
+    not_sent: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.done} deleted, {self.failed} failed, {self.unknown} unknown, {self.not_sent}"
+            " not attempted"
+        )
+
+
+def count_outcomes(planned: Sequence[Row], rows: Iterable[Row]) -> BatchCounts:
+    """Return how many deletions of a batch have which outcome.
+
+    Args:
+        planned: the "planned" row of the batch, if there is one.
+        rows: the rows of its deletions, in the order of their ids.
+    """
+    last = {row.attempt: row.event for row in rows}
+    found = {event: list(last.values()).count(event) for event in set(last.values())}
+    targets = attempt_from_row(planned[0]).arguments.get("targets") if planned else None
+    total = len(targets) if isinstance(targets, list) else len(last)
+    return BatchCounts(
+        found.get("done", 0),
+        found.get("failed", 0),
+        found.get("unknown", 0),
+        found.get("sent", 0),
+        max(total - len(last), 0),
+    )
 
 
 def make_row(event: str, attempt: Attempt, reason: str, now: datetime, owner: str) -> Row:

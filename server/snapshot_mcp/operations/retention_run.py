@@ -144,7 +144,7 @@ class RetentionRun:
             await self._delete_all(progress, permit)
         except BaseException:
             with anyio.CancelScope(shield=True):
-                await gate.record_end(permit, "failed", f"interrupted; {progress.summary}")
+                await gate.record_interruption(permit)
             raise
         await gate.record_end(permit, progress.end_event, progress.summary)
         pending_ids = await self._wait_until_gone(progress.accepted)

@@ -105,7 +105,7 @@ def _endpoint(
         return JSONResponse(result.body, result.status)
 
     async def endpoint(request: Request) -> Response:
-        body = await _read_body(request) if request.method in {"POST", "PUT"} else b""
+        body = await _read_body(request) if request.method in {"POST", "PUT", "PATCH"} else b""
         api_request = ApiRequest(request.path_params, request.query_params, body)
         if misbehaving is not None:
             return await misbehaving.respond(handler, api_request, open_session, write=write)

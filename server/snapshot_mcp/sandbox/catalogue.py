@@ -115,7 +115,7 @@ def permissions() -> list[Json]:
     allowed = [(resource, verb) for resource in resources for verb in ("read", "write", "delete")]
     allowed += [("billing", "read"), ("pricebook", "read"), ("stock", "read")]
     return [
-        {"id": number, "resource": resource, "permission": f"{resource}:{verb}"}
+        {"id": number, "resource": resource, "permission": verb}
         for number, (resource, verb) in enumerate(allowed, start=1)
     ]
 

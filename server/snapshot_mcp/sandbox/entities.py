@@ -5,7 +5,7 @@ Times are aware UTC datetimes, and JSON columns are decoded.
 
 import json
 import sqlite3
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -34,6 +34,8 @@ class VmConfig:
         environment: the API's object, as are flavor, image and keypair.
         volume_gb: size of the disk from which the VM starts.
         region_id: id of the region.
+        security_rules: the firewall rules of the VM.
+        enhanced_metrics: whether enhanced metrics are collected.
     """
 
     environment: Json
@@ -42,6 +44,8 @@ class VmConfig:
     keypair: Json
     volume_gb: int
     region_id: int
+    security_rules: list[Json] = field(default_factory=list[Json])
+    enhanced_metrics: bool = False
 
     @property
     def has_bootable_volume(self) -> bool:
@@ -60,6 +64,23 @@ class Vm:
     labels: list[str]
     floating_ip: str | None = None
     contract_id: int | None = None
+
+
+@dataclass(frozen=True)
+class VmQuery:
+    """The VMs to list; by default all.
+
+    Attributes:
+        search: case-folded part of the name.
+        environment: part of the name of the environment, in any case.
+        exact: whether `environment` is the complete name.
+        contract: id of the contract.
+    """
+
+    search: str = ""
+    environment: str | None = None
+    exact: bool = False
+    contract: int | None = None
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,7 @@ class MisbehavingCloud:
         self._counts: dict[str, int] = {}
         self._window_start = clock.now()
         self._requests = 0
+        self._last_move = (0, 0)
         self._slow_writes: set[asyncio.Task[HandlerResult]] = set()
 
     async def respond(
@@ -174,10 +175,14 @@ class MisbehavingCloud:
 
     def _page_shift(self, call: _Call) -> int:
         """Return by how many rows this page is moved: 1 if an earlier row has disappeared."""
-        is_later_page = call.is_paged and (call.request.page().number or 1) > 1
-        if is_later_page and self._happens("moving-pages", self._options.moving_pages):
-            return self._random.choice((1, -1))
-        return 0
+        number = call.request.page().number or 1 if call.is_paged else 1
+        if number == 1 or not self._happens("moving-pages", self._options.moving_pages):
+            return 0
+        shift = self._random.choice((1, -1))
+        if self._last_move == (number, shift):  # two equal moves in a row would look like a state
+            shift = -shift
+        self._last_move = (number, shift)
+        return shift
 
     def _read(self, call: _Call, shift: int) -> HandlerResult:
         if shift:

@@ -58,13 +58,13 @@ class ApiRequest:
     query: Mapping[str, str]
     body: bytes = b""
 
-    def resource_id(self) -> int:
-        """Return the id in the path.
+    def resource_id(self, key: str = "id") -> int:
+        """Return an id in the path.
 
         Raises:
             ApiError: 400 if it is not a number, 404 if it is larger than any id.
         """
-        text = str(self.path_params["id"])
+        text = str(self.path_params[key])
         if not (text.isascii() and text.isdigit()):
             raise bad_request_error("The id must be a number.")
         if len(text.lstrip("0")) > len(str(MAX_ID)) or int(text) > MAX_ID:
@@ -167,9 +167,30 @@ class BodyFields:
     def number(self, key: str) -> int | None:
         """Return a whole number, None if absent or null."""
         value = self.values.get(key)
-        if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        number = _whole_number(value)
+        if number is None and value is not None:
+            raise bad_request_error(f"{key} must be a whole number.")
+        return number
+
+    def flag(self, key: str) -> bool:
+        """Return a required boolean."""
+        if key not in self.values:
+            raise _missing_error(key)
+        value = self.values[key]
+        if isinstance(value, bool):
             return value
-        raise bad_request_error(f"{key} must be a whole number.")
+        raise bad_request_error(f"{key} must be true or false.")
+
+    def numbers(self, key: str) -> list[int]:
+        """Return a required list of whole numbers."""
+        if key not in self.values:
+            raise _missing_error(key)
+        values = self.values[key]
+        if isinstance(values, list):
+            numbers = [_whole_number(value) for value in cast("list[object]", values)]
+            if None not in numbers:
+                return [number for number in numbers if number is not None]
+        raise bad_request_error(f"{key} must be a list of whole numbers.")
 
     def _string(self, key: str) -> str:
         return _valid_text(self.values[key], key)
@@ -199,6 +220,13 @@ def _valid_text(value: object, key: str) -> str:
     if any(unicodedata.category(character) == "Cs" for character in value):
         raise bad_request_error(f"{key} must be valid Unicode.")
     return value
+
+
+def _whole_number(value: object) -> int | None:
+    """Return a whole number; JSON may write it with a fraction of zero."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _missing_error(key: str) -> ApiError:

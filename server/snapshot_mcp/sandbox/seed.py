@@ -17,6 +17,7 @@ DELETED_VM_ID = 793_655
 FIRST_SNAPSHOT_ID = 1701
 FIRST_IMAGE_ID = 20_471
 FIRST_ENVIRONMENT_ID = 51
+EMPTY_ENVIRONMENT_ID = 55
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,13 @@ class _SeedSnapshot:
 
 
 # name: (id, id of the region)
-_ENVIRONMENTS = {"ml-norway": (51, 1), "ml-canada": (52, 2), "platform": (53, 2), "ml-us": (54, 3)}
+_ENVIRONMENTS = {
+    "ml-norway": (51, 1),
+    "ml-canada": (52, 2),
+    "platform": (53, 2),
+    "ml-us": (54, 3),
+    "scratch": (55, 1),
+}
 
 _VMS = (
     _SeedVm("training-box", "n3-A100x1", "ml-norway", 310, floating_ip="198.51.100.21"),
@@ -197,10 +204,25 @@ def _vm(vm_id: int, seed_vm: _SeedVm, environment: Json, now: datetime) -> Vm:
         keypair=_keypair(environment),
         volume_gb=seed_vm.volume_gb,
         region_id=region_id,
+        security_rules=[_ssh_rule(now)] if seed_vm.floating_ip else [],
     )
     created_at = now - timedelta(days=seed_vm.age_days)
     times = lifecycle.VmTimes(created_at=created_at, idle_status=seed_vm.idle_status)
     return Vm(vm_id, seed_vm.name, config, times, [], seed_vm.floating_ip)
+
+
+def _ssh_rule(now: datetime) -> Json:
+    return {
+        "id": 1,
+        "direction": "ingress",
+        "ethertype": "IPv4",
+        "protocol": "tcp",
+        "remote_ip_prefix": "198.51.100.0/24",
+        "port_range_min": 22,
+        "port_range_max": 22,
+        "status": "SUCCESS",
+        "created_at": format_time(now - timedelta(days=40)),
+    }
 
 
 def _keypair(environment: Json) -> Json:

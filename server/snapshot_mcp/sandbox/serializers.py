@@ -122,15 +122,33 @@ def instance(vm: Vm, now: datetime) -> Json:
         "fixed_ip": f"10.0.{vm.id // 250 % 250}.{vm.id % 250 + 2}" if is_placed else None,
         "floating_ip": vm.floating_ip,
         "floating_ip_status": "ATTACHED" if vm.floating_ip else None,
-        "security_rules": [],
+        "security_rules": config.security_rules,
         "labels": vm.labels,
         "locked": False,
         "os": config.image["version"],
         "contract_id": vm.contract_id,
         "cluster_id": None,
         "dedicated_inference_id": None,
-        "enhanced_metrics": {"enabled": False},
+        "enhanced_metrics": {"enabled": config.enhanced_metrics},
         "created_at": format_time(vm.times.created_at),
+    }
+
+
+def contract_vm(vm: Vm, now: datetime) -> Json:
+    """Return a VM in the format of a contract's list; its usage is in seconds.
+
+    Source: the vendor's OpenAPI document for the fields; the unit is ours.
+    """
+    return {
+        "id": vm.id,
+        "name": vm.name,
+        "status": lifecycle.vm_state(vm.times, now).status,
+        "flavor_name": vm.config.flavor["name"],
+        "gpu_count": vm.config.flavor["gpu_count"],
+        "created_at": format_time(vm.times.created_at),
+        "termination_time": None,
+        "total_usage_time": int((now - vm.times.created_at).total_seconds()),
+        "cluster": None,
     }
 
 

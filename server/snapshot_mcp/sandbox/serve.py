@@ -7,14 +7,23 @@ from pathlib import Path
 from snapshot_mcp.core.clock import SYSTEM_CLOCK, utc_now
 from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.core.sockets import bind_socket
+from snapshot_mcp.sandbox import store
 from snapshot_mcp.sandbox.app import create_app
 from snapshot_mcp.sandbox.misbehaviour import parse_misbehaviour
+from snapshot_mcp.sandbox.seed import seed_database
 
 _HOST = "127.0.0.1"
 _MAX_PORT = 65_535
 
 
-def serve(*, port: int, database: Path, api_key: str, misbehaviour: str = "") -> None:
+def serve(
+    *,
+    port: int,
+    database: Path,
+    api_key: str,
+    misbehaviour: str = "",
+    credit: float | None = None,
+) -> None:
     """Serve until a signal ends the process; print address and key once callers can connect.
 
     Args:
@@ -22,6 +31,7 @@ def serve(*, port: int, database: Path, api_key: str, misbehaviour: str = "") ->
         database: the SQLite file.
         api_key: the key that callers must send.
         misbehaviour: the options of `parse_misbehaviour`.
+        credit: the account's credit in US dollars, to be stored; None to leave it unchanged.
 
     Raises:
         ConfigurationError: The port cannot be used, or an option is not valid.
@@ -34,6 +44,8 @@ def serve(*, port: int, database: Path, api_key: str, misbehaviour: str = "") ->
         from snapshot_mcp.sandbox.misbehaving_cloud import MisbehavingCloud  # noqa: PLC0415 - on request
 
         misbehaving = MisbehavingCloud(parse_misbehaviour(misbehaviour), SYSTEM_CLOCK)
+    if credit is not None:
+        _store_credit(database, credit)
     app = create_app(database=database, api_key=api_key, now=utc_now, misbehaving=misbehaving)
     with _bind(port) as listener:
         address = f"http://{_HOST}:{listener.getsockname()[1]}/v1"
@@ -43,6 +55,13 @@ def serve(*, port: int, database: Path, api_key: str, misbehaviour: str = "") ->
         config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
         with suppress(KeyboardInterrupt):  # Ctrl-C is the usual end
             uvicorn.Server(config).run(sockets=[listener])
+
+
+def _store_credit(database: Path, credit: float) -> None:
+    with store.transaction(
+        database, write=True, initialize=lambda session: seed_database(session, utc_now())
+    ) as session:
+        session.set_catalogue_item("credit", {"id": 1, "credit": credit, "threshold": 0})
 
 
 def _bind(port: int) -> socket.socket:

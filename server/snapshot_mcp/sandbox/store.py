@@ -8,7 +8,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -21,6 +21,7 @@ from snapshot_mcp.sandbox.entities import (
     Json,
     Snapshot,
     Vm,
+    VmQuery,
     from_micros,
     snapshot_from_row,
     to_micros,
@@ -139,23 +140,6 @@ def _migrate(connection: sqlite3.Connection, initialize: Callable[["StoreSession
         initialize(StoreSession(connection))
 
 
-@dataclass(frozen=True)
-class VmQuery:
-    """The VMs to list; by default all.
-
-    Attributes:
-        search: case-folded part of the name.
-        environment: part of the name of the environment, in any case.
-        exact: whether `environment` is the complete name.
-        contract: id of the contract.
-    """
-
-    search: str = ""
-    environment: str | None = None
-    exact: bool = False
-    contract: int | None = None
-
-
 class StoreSession:
     """The statements of one transaction."""
 
@@ -186,6 +170,19 @@ class StoreSession:
         self._connection.execute(
             "INSERT OR REPLACE INTO catalogue VALUES (?, ?, ?)",
             (kind, body["id"], json.dumps(body)),
+        )
+
+    def delete_catalogue_item(self, kind: CatalogueKind, item_id: int) -> None:
+        """Delete an item of the catalogue."""
+        statement = "DELETE FROM catalogue WHERE kind = ? AND id = ?"
+        self._connection.execute(statement, (kind, item_id))
+
+    def rename_environment(self, name: str, new_name: str) -> None:
+        """Rename the environment of every VM in it."""
+        self._connection.execute(
+            "UPDATE vms SET environment = :new,"
+            " config = json_set(config, '$.environment.name', :new) WHERE environment = :old",
+            {"new": new_name, "old": name},
         )
 
     def name_exists(self, kind: NamedKind, name: str, now: datetime) -> bool:
@@ -247,12 +244,20 @@ class StoreSession:
         self._connection.execute(f"DELETE FROM {table} WHERE id = ?", (resource_id,))  # noqa: S608 - likewise
 
     def change_vm(self, vm: Vm) -> None:
-        """Store the labels and the power state of a VM."""
+        """Store the configuration, the labels and the power state of a VM."""
         times = vm.times
         began = None if times.power_started_at is None else to_micros(times.power_started_at)
         self._connection.execute(
-            "UPDATE vms SET labels = ?, resting = ?, power_phase = ?, power_began = ? WHERE id = ?",
-            (json.dumps(vm.labels), times.idle_status, times.power_phase, began, vm.id),
+            "UPDATE vms SET config = ?, labels = ?, resting = ?, power_phase = ?, power_began = ?"
+            " WHERE id = ?",
+            (
+                json.dumps(asdict(vm.config)),
+                json.dumps(vm.labels),
+                times.idle_status,
+                times.power_phase,
+                began,
+                vm.id,
+            ),
         )
 
     def record_vm_snapshot(self, snapshot: Snapshot) -> None:

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from uuid import NAMESPACE_URL, uuid5
 
-from snapshot_mcp.sandbox import catalogue
+from snapshot_mcp.sandbox import catalogue, serializers
 from snapshot_mcp.sandbox.entities import Json, Snapshot
 from snapshot_mcp.sandbox.errors import not_found_error
 from snapshot_mcp.sandbox.handlers.context import HandlerContext, HandlerResult, credit
@@ -46,6 +46,24 @@ def get_contract(context: HandlerContext, request: ApiRequest) -> HandlerResult:
                 {"status": True, "message": "Getting contract successful", "contracts": contract}
             )
     raise not_found_error(f"Contract {contract_id} does not exist.")
+
+
+def contract_gpu_allocation_graph(context: HandlerContext, request: ApiRequest) -> HandlerResult:
+    """Show how many GPUs of a contract were used in a period; in the embedded cloud, none."""
+    contract: Json = get_contract(context, request).body["contracts"]
+    start = request.time("start_date", context.now - _DEFAULT_PERIOD)
+    end = request.time("end_date", context.now)
+    graph = [{"datetime": serializers.format_time(time), "value": 0} for time in (start, end)]
+    body = {
+        "id": str(contract["id"]),
+        "org_id": contract["org_id"],
+        "status": contract["status"],
+        "granularity": 86400,
+        "total_gpu_allocation": contract["discounts"][0]["resource_count"],
+        "allocated_gpu_count_graph": graph,
+    }
+    message = "Getting GPU allocation successful"
+    return HandlerResult({"status": True, "message": message, "contract": body})
 
 
 def snapshot_billing_history(context: HandlerContext, request: ApiRequest) -> HandlerResult:

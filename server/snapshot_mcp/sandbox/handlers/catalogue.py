@@ -1,19 +1,14 @@
-"""Handlers of regions, environments, flavors, stocks and prices."""
+"""Handlers of regions, flavors, stocks and prices."""
 
 from snapshot_mcp.sandbox import catalogue, lifecycle, serializers
-from snapshot_mcp.sandbox.entities import Json
-from snapshot_mcp.sandbox.errors import bad_request_error, not_found_error
+from snapshot_mcp.sandbox.errors import bad_request_error
 from snapshot_mcp.sandbox.handlers.context import (
     HandlerContext,
     HandlerResult,
-    name_availability_result,
     require_snapshot,
     require_vm,
 )
-from snapshot_mcp.sandbox.request import ApiRequest, PageRequest
-from snapshot_mcp.sandbox.store import VmQuery
-
-_MAX_VMS = 250
+from snapshot_mcp.sandbox.request import ApiRequest
 
 
 def list_regions(context: HandlerContext, _request: ApiRequest) -> HandlerResult:
@@ -21,49 +16,6 @@ def list_regions(context: HandlerContext, _request: ApiRequest) -> HandlerResult
     regions = context.session.catalogue_items("region")
     return HandlerResult(
         {"status": True, "message": "Getting regions successful", "regions": regions}
-    )
-
-
-def list_environments(context: HandlerContext, request: ApiRequest) -> HandlerResult:
-    """List the environments."""
-    page, search = request.page(), request.search()
-    environments = [
-        environment
-        for environment in context.session.catalogue_items("environment")
-        if search in environment["name"].casefold()
-    ]
-    message, total = "Getting environments successful", len(environments)
-    items = page.slice(environments)
-    return HandlerResult(serializers.list_body("environments", items, message, total, page))
-
-
-def get_environment(context: HandlerContext, request: ApiRequest) -> HandlerResult:
-    """Read one environment."""
-    body = _require_environment(context, request)
-    message = "Getting environment successful"
-    return HandlerResult({"status": True, "message": message, "environment": body})
-
-
-def environment_name_availability(context: HandlerContext, request: ApiRequest) -> HandlerResult:
-    """Return whether the name of an environment is free."""
-    return name_availability_result(context, request, "environment")
-
-
-def environment_vm_quota(context: HandlerContext, request: ApiRequest) -> HandlerResult:
-    """Read how many VMs an environment has and can have."""
-    environment = _require_environment(context, request)
-    query = VmQuery(environment=environment["name"], exact=True)
-    current, _vms = context.session.list_vms(query, PageRequest(1, 1), context.now)
-    return HandlerResult(
-        {
-            "status": True,
-            "message": "VM quota retrieved successfully",
-            "cidr": f"10.{environment['id']}.0.0/24",
-            "current_vms": current,
-            "max_vms": _MAX_VMS,
-            "available_vms": _MAX_VMS - current,
-            "percentage_used": round(100 * current / _MAX_VMS, 2),
-        }
     )
 
 
@@ -136,11 +88,3 @@ def gpu_stocks(_context: HandlerContext, _request: ApiRequest) -> HandlerResult:
     The body has neither `status` nor `message`. Source: the vendor's OpenAPI document.
     """
     return HandlerResult({"stocks": catalogue.stocks()})
-
-
-def _require_environment(context: HandlerContext, request: ApiRequest) -> Json:
-    environment_id = request.resource_id()
-    for environment in context.session.catalogue_items("environment"):
-        if environment["id"] == environment_id:
-            return environment
-    raise not_found_error(f"Environment {environment_id} does not exist")

@@ -1,7 +1,7 @@
 """Handlers of images."""
 
 from snapshot_mcp.sandbox import events, serializers
-from snapshot_mcp.sandbox.entities import Json, Snapshot
+from snapshot_mcp.sandbox.entities import Json, Snapshot, VmQuery
 from snapshot_mcp.sandbox.errors import bad_request_error, not_found_error
 from snapshot_mcp.sandbox.handlers.context import (
     HandlerContext,
@@ -9,7 +9,6 @@ from snapshot_mcp.sandbox.handlers.context import (
     name_availability_result,
 )
 from snapshot_mcp.sandbox.request import ApiRequest, PageRequest
-from snapshot_mcp.sandbox.store import VmQuery
 
 
 def list_images(context: HandlerContext, request: ApiRequest) -> HandlerResult:

@@ -1,4 +1,4 @@
-"""Handlers that change the power state or the labels of a VM.
+"""Handlers that change the power state of a VM.
 
 Source: the vendor's guide for the states in which each operation is possible. The texts of the
 replies are specific to the embedded cloud.
@@ -44,15 +44,6 @@ def restore_hibernated_vm(context: HandlerContext, request: ApiRequest) -> Handl
     """Start a VM that is hibernated."""
     name = "restore from hibernation"
     return _change_power(context, request, name, "HIBERNATED", "RESTORING", "ACTIVE")
-
-
-def edit_vm_labels(context: HandlerContext, request: ApiRequest) -> HandlerResult:
-    """Replace the labels of a VM."""
-    labels = request.fields("labels").labels()
-    vm = require_vm(context, request.resource_id())
-    check_not_busy(vm, context.now)
-    context.session.change_vm(replace(vm, labels=labels))
-    return HandlerResult({"status": True, "message": "Labels of the instance were updated."})
 
 
 def _change_power(

@@ -2,6 +2,7 @@
 
 from snapshot_mcp.sandbox import events, serializers
 from snapshot_mcp.sandbox.catalogue import CONTRACT_IDS
+from snapshot_mcp.sandbox.entities import VmQuery
 from snapshot_mcp.sandbox.errors import not_found_error
 from snapshot_mcp.sandbox.handlers.context import (
     HandlerContext,
@@ -12,7 +13,6 @@ from snapshot_mcp.sandbox.handlers.context import (
     start_deletion,
 )
 from snapshot_mcp.sandbox.request import ApiRequest
-from snapshot_mcp.sandbox.store import VmQuery
 
 
 def list_vms(context: HandlerContext, request: ApiRequest) -> HandlerResult:
@@ -36,10 +36,10 @@ def list_vms_of_contract(context: HandlerContext, request: ApiRequest) -> Handle
     if contract_id not in CONTRACT_IDS:
         raise not_found_error(f"Contract {contract_id} does not exist")
     query = VmQuery(search=request.search(), contract=contract_id)
-    total, vms = context.session.list_vms(query, request.page(), context.now)
-    items = [serializers.instance(vm, context.now) for vm in vms]
-    message = "Getting VMs successful"
-    return HandlerResult({"status": True, "message": message, "count": total, "instances": items})
+    _total, vms = context.session.list_vms(query, request.page(), context.now)
+    items = [serializers.contract_vm(vm, context.now) for vm in vms]
+    message = "Getting VMs of the contract successful"
+    return HandlerResult({"status": True, "message": message, "instances": items})
 
 
 def get_vm(context: HandlerContext, request: ApiRequest) -> HandlerResult:

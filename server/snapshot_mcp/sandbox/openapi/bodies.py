@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-from snapshot_mcp.sandbox.openapi import schemas
+from snapshot_mcp.sandbox.openapi import account_schemas, schemas
 from snapshot_mcp.sandbox.openapi.schemas import OMITTED, Count, Id, StrictModel
 
 Labels = Annotated[list[str] | None, Field(description="null has the same meaning as omitting it")]
@@ -39,6 +39,66 @@ class EditLabels(StrictModel):
     """The new labels of a VM."""
 
     labels: Annotated[Labels, Field(examples=[["prod"]])] = OMITTED
+
+
+class CreateVms(StrictModel):
+    """The new VMs; several get numbered names."""
+
+    name: Annotated[schemas.Name, Field(examples=["made-from-image"])]
+    environment_name: Annotated[str, Field(examples=["ml-canada"])]
+    image_name: Annotated[str, Field(examples=["Ubuntu Server 24.04 LTS"])]
+    flavor_name: Annotated[str, Field(examples=["n3-A100x1"])]
+    key_name: Annotated[str, Field(examples=["team-ml-canada"])]
+    count: Annotated[int, Field(ge=1, le=20, examples=[1])]
+    labels: Annotated[Labels, Field(examples=[["prod"]])] = OMITTED
+
+
+class ResizeVm(StrictModel):
+    """The new flavor of a VM."""
+
+    flavor_name: Annotated[str, Field(examples=["n1-cpu-medium"])]
+
+
+class ToggleEnhancedMetrics(StrictModel):
+    """Whether to collect enhanced metrics of a VM."""
+
+    enabled: bool
+
+
+class AttachFirewalls(StrictModel):
+    """The firewalls of a VM; the embedded cloud has none."""
+
+    firewalls: Annotated[list[int], Field(examples=[[]])]
+
+
+class CreateSecurityRule(StrictModel):
+    """A new firewall rule of a VM."""
+
+    direction: Annotated[str, Field(examples=["ingress"])]
+    ethertype: Annotated[str, Field(examples=["IPv4"])]
+    protocol: Annotated[str, Field(examples=["tcp"])]
+    remote_ip_prefix: Annotated[str, Field(examples=["198.51.100.0/24"])]
+    port_range_min: Annotated[int | None, Field(examples=[22])] = OMITTED
+    port_range_max: Annotated[int | None, Field(examples=[22])] = OMITTED
+
+
+class RequestLogs(StrictModel):
+    """A request for the console log of a VM."""
+
+    length: Annotated[int | None, Field(examples=[100])] = OMITTED
+
+
+class CreateEnvironment(StrictModel):
+    """A new environment in a region."""
+
+    name: Annotated[schemas.Name, Field(examples=["staging"])]
+    region: Annotated[str, Field(examples=["US-1"])]
+
+
+class UpdateEnvironment(StrictModel):
+    """The new name of an environment."""
+
+    name: Annotated[schemas.Name, Field(examples=["ml-oslo"])]
 
 
 class Done(StrictModel):
@@ -170,8 +230,50 @@ class ImageList(Done):
 class ContractInstances(Done):
     """VMs of a contract, oldest first."""
 
-    count: Annotated[Count, Field(description="of all matches, on every page")]
+    instances: list[schemas.ContractVm]
+
+
+class VmsCreated(Done):
+    """The new VMs."""
+
     instances: list[schemas.Instance]
+
+
+class EnhancedMetricsChanged(Done):
+    """The new setting of a VM."""
+
+    install_command: None
+    metrics: schemas.EnhancedMetrics
+
+
+class SecurityRuleCreated(Done):
+    """The new firewall rule."""
+
+    security_rule: schemas.SecurityRule
+
+
+class LogsRequested(StrictModel):
+    """The number with which the log can be read."""
+
+    request_id: Id
+
+
+class Logs(StrictModel):
+    """A console log."""
+
+    logs: str
+
+
+class Metric(StrictModel):
+    """One metric of a VM."""
+
+    columns: list[str]
+    unit: str
+    data: Annotated[list[Any], Field(max_length=0)]
+
+
+class Metrics(RootModel[dict[str, Metric]]):
+    """The metrics of a VM."""
 
 
 class EnvironmentRead(Done):
@@ -199,14 +301,14 @@ class FlavorList(Done):
 class PermissionList(Done):
     """The permissions of the user."""
 
-    permissions: list[schemas.Permission]
+    permissions: list[account_schemas.Permission]
 
 
 class CalculatedBills(StrictModel):
     """The price of a resource."""
 
     org_id: Id
-    resource: schemas.PricedResource
+    resource: account_schemas.PricedResource
 
 
 class ResourcePrice(Done):
@@ -224,7 +326,7 @@ class ImageRead(StrictModel):
 class Stocks(StrictModel):
     """The available GPUs of each region."""
 
-    stocks: list[schemas.RegionStock]
+    stocks: list[account_schemas.RegionStock]
 
 
 class CreditFields(StrictModel):
@@ -244,14 +346,20 @@ class Credit(Done):
 class ContractList(Done):
     """The contracts of the account."""
 
-    contracts: list[schemas.Contract]
+    contracts: list[account_schemas.Contract]
     count: Count
 
 
 class ContractRead(Done):
     """One contract."""
 
-    contracts: schemas.Contract
+    contracts: account_schemas.Contract
+
+
+class ContractGpuAllocation(Done):
+    """The GPUs of a contract that were used in a period."""
+
+    contract: account_schemas.GpuAllocation
 
 
 class Pagination(StrictModel):
@@ -266,7 +374,7 @@ class BillingHistory(StrictModel):
     """The cost of each snapshot in a period."""
 
     org_id: Id
-    billing_history: list[schemas.SnapshotCost]
+    billing_history: list[account_schemas.SnapshotCost]
     total_count: Count
     pagination: Pagination
 
@@ -277,7 +385,7 @@ class SnapshotBillingHistory(Done):
     billing_history_snapshot: BillingHistory
 
 
-class Pricebook(RootModel[list[schemas.Price]]):
+class Pricebook(RootModel[list[account_schemas.Price]]):
     """All prices."""
 
 

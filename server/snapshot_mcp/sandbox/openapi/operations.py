@@ -15,6 +15,7 @@ from snapshot_mcp.sandbox.request import (
     MAX_PAGE_SIZE,
 )
 from snapshot_mcp.sandbox.seed import (
+    EMPTY_ENVIRONMENT_ID,
     FIRST_ENVIRONMENT_ID,
     FIRST_IMAGE_ID,
     FIRST_SNAPSHOT_ID,
@@ -33,11 +34,17 @@ _SNAPSHOT_OPERATIONS = (
 )
 _IMAGE_OPERATIONS = ("get_image", "delete_image")
 # With the parameter whose example is a VM in the required state.
+_ENVIRONMENT_OPERATIONS = (
+    "get_environment",
+    "environment_vm_quota",
+    "update_environment",
+    "delete_environment",
+)
 _POWER_OPERATIONS = {
     "start_vm": "stopped_vm_id",
     "stop_vm": "vm_id",
-    "hard_reboot_vm": "vm_id",
-    "hibernate_vm": "vm_id",
+    "hard_reboot_vm": "running_vm_id",
+    "hibernate_vm": "other_running_vm_id",
     "restore_hibernated_vm": "hibernated_vm_id",
 }
 _VM_OPERATIONS = (
@@ -125,6 +132,39 @@ OPERATIONS = {
     "edit_vm_labels": Operation(
         bodies.Done, _LOOKUP_ERRORS, parameters=("vm_id",), request_body=bodies.EditLabels
     ),
+    "create_vms": Operation(
+        bodies.VmsCreated,
+        (400, 401, 404, 409, 500),
+        request_body=bodies.CreateVms,
+        id_link=("/instances/0/id", _VM_OPERATIONS),
+    ),
+    "resize_vm": Operation(
+        bodies.Done, _LOOKUP_ERRORS, parameters=("vm_id",), request_body=bodies.ResizeVm
+    ),
+    "toggle_enhanced_metrics": Operation(
+        bodies.EnhancedMetricsChanged,
+        _LOOKUP_ERRORS,
+        parameters=("vm_id",),
+        request_body=bodies.ToggleEnhancedMetrics,
+    ),
+    "attach_firewalls": Operation(
+        bodies.Done, _LOOKUP_ERRORS, parameters=("vm_id",), request_body=bodies.AttachFirewalls
+    ),
+    "create_security_rule": Operation(
+        bodies.SecurityRuleCreated,
+        _LOOKUP_ERRORS,
+        parameters=("vm_id",),
+        request_body=bodies.CreateSecurityRule,
+    ),
+    "delete_security_rule": Operation(bodies.Done, _LOOKUP_ERRORS, parameters=("vm_id", "rule_id")),
+    "request_vm_logs": Operation(
+        bodies.LogsRequested,
+        _LOOKUP_ERRORS,
+        parameters=("vm_id",),
+        request_body=bodies.RequestLogs,
+    ),
+    "vm_logs": Operation(bodies.Logs, _LOOKUP_ERRORS, parameters=("vm_id", "request_id")),
+    "vm_metrics": Operation(bodies.Metrics, _LOOKUP_ERRORS, parameters=("vm_id",)),
     "list_vms_of_contract": Operation(
         bodies.ContractInstances,
         _LOOKUP_ERRORS,
@@ -142,6 +182,21 @@ OPERATIONS = {
     "list_regions": Operation(bodies.RegionList),
     "list_environments": Operation(
         bodies.EnvironmentList, _VALIDATION_ERRORS, parameters=("page", "pageSize", "search")
+    ),
+    "create_environment": Operation(
+        bodies.EnvironmentRead,
+        (400, 401, 404, 409, 500),
+        request_body=bodies.CreateEnvironment,
+        id_link=("/environment/id", _ENVIRONMENT_OPERATIONS),
+    ),
+    "update_environment": Operation(
+        bodies.EnvironmentRead,
+        (400, 401, 404, 409, 500),
+        parameters=("environment_id",),
+        request_body=bodies.UpdateEnvironment,
+    ),
+    "delete_environment": Operation(
+        bodies.Done, _LOOKUP_ERRORS, parameters=("empty_environment_id",)
     ),
     "environment_name_availability": Operation(
         bodies.NameAvailability, _VALIDATION_ERRORS, parameters=("name",)
@@ -177,6 +232,11 @@ OPERATIONS = {
         bodies.ContractList, _VALIDATION_ERRORS, parameters=("page", "per_page")
     ),
     "get_contract": Operation(bodies.ContractRead, _LOOKUP_ERRORS, parameters=("contract_id",)),
+    "contract_gpu_allocation_graph": Operation(
+        bodies.ContractGpuAllocation,
+        _LOOKUP_ERRORS,
+        parameters=("contract_id", "start_date", "end_date"),
+    ),
     "user_credit": Operation(bodies.Credit),
     "snapshot_billing_history": Operation(
         bodies.SnapshotBillingHistory,
@@ -215,10 +275,20 @@ TIME_SCHEMA = {
 PARAMETERS: Json = {
     "snapshot_id": _path_parameter("id", schemas.Id, FIRST_SNAPSHOT_ID),
     "vm_id": _path_parameter("id", schemas.Id, FIRST_VM_ID),
+    "running_vm_id": _path_parameter("id", schemas.Id, FIRST_VM_ID + 3),
+    "other_running_vm_id": _path_parameter("id", schemas.Id, FIRST_VM_ID + 4),
     "stopped_vm_id": _path_parameter("id", schemas.Id, STOPPED_VM_ID),
     "hibernated_vm_id": _path_parameter("id", schemas.Id, HIBERNATED_VM_ID),
     "image_id": _path_parameter("id", schemas.Id, FIRST_IMAGE_ID),
     "contract_id": _path_parameter("id", schemas.Id, min(CONTRACT_IDS)),
+    "rule_id": _path_parameter("rule_id", schemas.Id, 1),
+    "request_id": _query_parameter(
+        "request_id",
+        {"type": "integer", "minimum": 1, "example": FIRST_VM_ID},
+        "The number in the response to the request for logs",
+    )
+    | {"required": True},
+    "empty_environment_id": _path_parameter("id", schemas.Id, EMPTY_ENVIRONMENT_ID),
     "environment_id": _path_parameter("id", schemas.Id, FIRST_ENVIRONMENT_ID),
     "kind": _path_parameter("kind", Literal["virtual-machine", "snapshot"], "snapshot"),
     "name": _path_parameter("name", schemas.Name, "before the upgrade"),

@@ -157,79 +157,6 @@ class ReadImage(ListedImage):
     related_vms: list[RelatedVm] = OMITTED
 
 
-class Stock(StrictModel):
-    """The number of available GPUs of a model, in total and by configuration."""
-
-    model: str
-    available: Annotated[str, Field(pattern=r"^\d+$")]
-    planned_7_days: None
-    planned_30_days: None
-    planned_100_days: None
-    configurations: dict[Literal["1x", "2x", "4x", "8x", "10x"], int]
-
-
-class RegionStock(StrictModel):
-    """The available GPUs of a region."""
-
-    region: str
-    stock_type: Annotated[Literal["GPU"], Field(alias="stock-type")]
-    models: list[Stock]
-
-
-class Discount(StrictModel):
-    """The discount of a contract for one resource."""
-
-    id: Id
-    resource_id: Id
-    resource_name: str
-    resource_count: Count
-    discount_type: Literal["percent"]
-    discount_code: None
-    discount_percent: float
-    discount_amount: None
-    discount_status: str
-    remaining_count: Count
-
-
-class Contract(StrictModel):
-    """A contract."""
-
-    id: Id
-    org_id: Id
-    description: str
-    start_date: Time
-    end_date: Time
-    expiration_policy: Literal[0, 1]
-    status: str
-    created_at: Time
-    discounts: list[Discount]
-
-
-class CostAttributes(StrictModel):
-    """The snapshot that a cost refers to: `infrahub_id` is its id."""
-
-    id: str
-    infrahub_id: Id
-    resource_name: str
-    status: str
-    contract_id: None
-
-
-class CostMetrics(StrictModel):
-    """A cost in US dollars; usage_time in seconds."""
-
-    incurred_bill: float
-    price_per_hour: float
-    usage_time: Count
-
-
-class SnapshotCost(StrictModel):
-    """The cost of a snapshot in a period."""
-
-    attributes: CostAttributes
-    metrics: CostMetrics
-
-
 class ImageGroup(StrictModel):
     """The images of a region with the same operating system."""
 
@@ -251,47 +178,6 @@ class FlavorGroup(StrictModel):
     gpu: str
     region_name: str
     flavors: list[ListedFlavor]
-
-
-class Permission(StrictModel):
-    """A permission."""
-
-    id: Id
-    resource: str
-    permission: str
-
-
-class PricedPart(StrictModel):
-    """A part of a resource, and its price per hour in US dollars."""
-
-    name: str
-    type: str
-    amount: Count
-    rate: float
-    discounted_rate: float
-    price: float
-    actual_price: float
-
-
-class PricedResource(StrictModel):
-    """A resource, and its price per hour in US dollars."""
-
-    infrahub_id: Id
-    name: str
-    type: Literal["virtual-machine", "snapshot"]
-    status: str
-    host: None
-    price: float
-    actual_price: float
-    resources: list[PricedPart]
-
-
-class Price(StrictModel):
-    """A price in US dollars per hour."""
-
-    id: Id
-    name: str
-    value: Annotated[str, Field(pattern=r"^\d+\.\d{9}$")]
 
 
 class Keypair(StrictModel):
@@ -386,6 +272,20 @@ class EnhancedMetrics(StrictModel):
     enabled: bool
 
 
+class SecurityRule(StrictModel):
+    """A firewall rule of a VM."""
+
+    id: Id
+    direction: str
+    ethertype: str
+    protocol: str
+    remote_ip_prefix: str
+    port_range_min: int | None
+    port_range_max: int | None
+    status: Literal["SUCCESS"]
+    created_at: Time
+
+
 class Instance(StrictModel):
     """A virtual machine."""
 
@@ -407,7 +307,7 @@ class Instance(StrictModel):
     fixed_ip: str | None
     floating_ip: str | None
     floating_ip_status: Literal["ATTACHED"] | None
-    security_rules: Annotated[list[str], Field(max_length=0)]
+    security_rules: list[SecurityRule]
     labels: list[str]
     locked: bool
     os: str
@@ -416,3 +316,17 @@ class Instance(StrictModel):
     dedicated_inference_id: None
     enhanced_metrics: EnhancedMetrics
     created_at: Time
+
+
+class ContractVm(StrictModel):
+    """A VM that is billed under a contract; its usage in seconds."""
+
+    id: Id
+    name: Name
+    status: VmStatus
+    flavor_name: str
+    gpu_count: Count
+    created_at: Time
+    termination_time: None
+    total_usage_time: Count
+    cluster: None
