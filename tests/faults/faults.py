@@ -137,11 +137,15 @@ class ConnectionRefused(AnswerFault):
 
 @dataclass(frozen=True)
 class ConnectionReset(AnswerFault):
-    """The connection breaks. A request that the cloud received takes effect within seconds."""
+    """The connection breaks; the request may still be in the queue of a gateway."""
 
     when: When
     seconds_late: float = 1.0
     error: type[httpx.TransportError] = httpx.ReadError
+
+    @property
+    def may_complete_later(self) -> bool:
+        return True
 
     async def carry(self, request: InFlightRequest) -> httpx.Response:
         await _deliver(request, self.when, self.seconds_late)
@@ -186,7 +190,7 @@ class TruncatedBody(AnswerFault):
 
     @property
     def may_complete_later(self) -> bool:
-        return not self.torn
+        return True
 
     async def carry(self, request: InFlightRequest) -> httpx.Response:
         answer = await request.deliver()

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import threading
 from collections.abc import Generator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
@@ -34,6 +35,7 @@ from tests.processes.helpers import (
     until,
 )
 from tests.unit.ledger.ledger_kinds import DatabaseLedgers, LedgerKind
+from tests.waiting import ANSWER_TIMEOUT_SECONDS, START_TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -130,11 +132,76 @@ def test_an_open_write_is_settled_at_the_next_start(
     with ready_server(crash_setup.folder, **crash_setup.settings) as server:
         list_ready_snapshots(server)
     last = crash_setup.rows(tool)[-1]
-    assert last.event == ("done" if performed else "failed")
-    assert last.reason.startswith("settled after a crash")
+    assert (last.event, last.reason) == (
+        ("done", "settled after a crash: the cloud shows it") if performed else ("sent", "")
+    )
     assert len(crash_setup.upstream.writes) == 1
     assert anyio.run(crash_setup.ledger_kind.open(crash_setup.folder).verify) == []
-    assert crash_setup.ledger_kind.owners(crash_setup.folder) == []
+    if performed:
+        assert crash_setup.ledger_kind.owners(crash_setup.folder) == []
+
+
+class SlowCloud:
+    """The cloud behind a gateway that passes writes on later, whether or not the caller waits."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.received = threading.Event()
+        self.release = threading.Event()
+        self.performed = threading.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del send
+        body = await receive()
+        assert body["type"] == "http.request"
+        while body["more_body"]:
+            more = await receive()
+            body = {**more, "body": body["body"] + more["body"]}
+        self.received.set()
+        threading.Thread(target=self._perform_later, args=(scope, body), daemon=True).start()
+        await never_respond(scope, receive, _discard)
+
+    def _perform_later(self, scope: Scope, body: Message) -> None:
+        async def receive_again() -> Message:
+            return body
+
+        self.release.wait(START_TIMEOUT_SECONDS)
+        anyio.run(self._app, scope, receive_again, _discard)
+        self.performed.set()
+
+
+async def _discard(_: Message) -> None:
+    return
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_write_that_takes_effect_after_the_restart_is_recorded_as_done(
+    crash_setup: CrashSetup, tool: str
+) -> None:
+    database = crash_setup.folder.parent / "cloud" / "cloud.db"
+    app = create_app(database=database, api_key=KEY, now=crash_setup.upstream.now)
+    slow = SlowCloud(app)
+    crash_setup.upstream.replacement = slow
+    with stdio_server(crash_setup.folder, **crash_setup.settings) as server:
+        server.initialize()
+        server.start_call(tool, **write_arguments(server, tool))
+        assert slow.received.wait(START_TIMEOUT_SECONDS)
+        server.kill()
+    crash_setup.upstream.replacement = None
+    with ready_server(crash_setup.folder, **crash_setup.settings) as server:
+        list_ready_snapshots(server)
+        assert crash_setup.rows(tool)[-1].event == "sent"
+        slow.release.set()
+        assert slow.performed.wait(ANSWER_TIMEOUT_SECONDS)
+
+        def is_settled() -> bool:
+            list_ready_snapshots(server)
+            return crash_setup.rows(tool)[-1].event != "sent"
+
+        until(is_settled, "the outcome")
+    last = crash_setup.rows(tool)[-1]
+    assert (last.event, last.reason) == ("done", "settled after a crash: the cloud shows it")
+    assert len(crash_setup.upstream.writes) == 1
 
 
 def test_only_one_of_two_concurrent_starts_records_the_result_of_an_open_write(

@@ -31,7 +31,7 @@ async def test_the_plan_of_a_rehearsal_shows_the_name_and_the_required_deletion(
     assert plan["plan"]["new_vm_name"] == "rehearsal-box"
     assert plan["plan"]["action"].startswith("Rehearse a restore: create a new, billed VM named")
     assert '"rehearsal-box"' in plan["plan"]["action"]
-    assert any("a person must delete it" in warning for warning in plan["plan"]["warnings"])
+    assert any("with delete_rehearsal_vm" in warning for warning in plan["plan"]["warnings"])
     assert world.writes == []
 
 

@@ -185,11 +185,8 @@ class ApiClient:
         except ProtocolError as error:
             raise outcome_unknown_error(subject, "the answer does not match the request") from error
         except Exception as error:
-            # After any other error, the request may have been sent.
-            broken = isinstance(error, (httpx.NetworkError, httpx.ProtocolError))
-            raise outcome_unknown_error(
-                subject, _describe_failure(error), may_complete_later=not broken
-            ) from error
+            # After any other error the request may have been sent, and may still be in a queue.
+            raise outcome_unknown_error(subject, _describe_failure(error)) from error
 
     async def _exchange(
         self,

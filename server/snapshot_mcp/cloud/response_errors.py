@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import cast
 
 from snapshot_mcp.cloud.damaged_json import UNREADABLE
@@ -60,7 +61,7 @@ def error_from_response(
         case status if 400 <= status < 500 and status not in _UNDECIDED_STATUSES:  # noqa: PLR2004 - the class of refusals
             return _refusal(status, body, subject)
         case _:
-            return _failure(status, subject, retry_after, is_write=is_write)
+            return _failure(status, body, subject, retry_after, is_write=is_write)
 
 
 def _refusal(status: int, body: object, subject: str) -> Exception:
@@ -86,12 +87,18 @@ def _refused(kind: type[CloudError], subject: str, reason: Reason) -> CloudError
     )
 
 
-def _failure(status: int, subject: str, retry_after: float | None, *, is_write: bool) -> Exception:
+def _failure(
+    status: int, body: object, subject: str, retry_after: float | None, *, is_write: bool
+) -> Exception:
     if is_write:
+        # With other statuses than 500, and no body of the cloud, a gateway may have answered.
+        is_gateway = status in _MAY_COMPLETE_LATER_STATUSES or (
+            status != HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(body, Mapping)
+        )
         return outcome_unknown_error(
             subject,
             f"it answered with status {status}",
-            may_complete_later=status < 500 or status in _MAY_COMPLETE_LATER_STATUSES,  # noqa: PLR2004 - the class of the server's own failures
+            may_complete_later=status < 500 or is_gateway,  # noqa: PLR2004 - the class of the server's own failures
         )
     if 300 <= status < 400:  # noqa: PLR2004 - the class of redirects
         return ProtocolError(

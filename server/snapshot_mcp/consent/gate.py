@@ -17,6 +17,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from datetime import datetime
 from typing import Literal, NamedTuple, TypeVar, cast
 
 import anyio
@@ -28,6 +29,7 @@ from snapshot_mcp.consent.evidence import (
     Evidence,
     Question,
     approves_in_panel,
+    require_agreement,
 )
 from snapshot_mcp.consent.plan_tokens import Intent, Plan, PlanTokens, digest
 from snapshot_mcp.consent.target import ApprovalSubject
@@ -36,7 +38,16 @@ from snapshot_mcp.consent.write_once import WriteOnce
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import NOTHING_CHANGED, LedgerError, RefusedError
 from snapshot_mcp.ledger.base import Ledger
-from snapshot_mcp.ledger.chain import CLOUD, Argument, Attempt, Event, RateLimit, Row, is_same_call
+from snapshot_mcp.ledger.chain import (
+    CLOUD,
+    Argument,
+    Attempt,
+    Event,
+    RateLimit,
+    Row,
+    is_same_call,
+    with_creation_time,
+)
 from snapshot_mcp.settings.environment import Consent
 
 T = TypeVar("T")
@@ -51,6 +62,10 @@ class Permit(NamedTuple):
     """Permission to send one write. Only the gate creates one."""
 
     attempt: Attempt
+
+    def with_creation_time(self, created_at: datetime | None) -> "Permit":
+        """Return the permission for a write to a snapshot that was taken at this time."""
+        return Permit(with_creation_time(self.attempt, created_at))
 
 
 class Gate:
@@ -196,21 +211,6 @@ class Gate:
         values = cast("list[str]", arguments.get(name))
         return values if digest(values) == plan.state else None
 
-    async def planned_arguments(self, plan: Plan, name: str) -> list[str]:
-        """Return the list of `planned_list`.
-
-        Raises:
-            RefusedError: the list is missing or was altered.
-            LedgerError: the ledger cannot be read.
-        """
-        values = await self.planned_list(plan, name)
-        if values is None:
-            raise RefusedError(
-                "The ledger's record of this plan is missing or was altered.",
-                f"{NOTHING_CHANGED} Make a new plan.",
-            )
-        return values
-
     async def gather_evidence(
         self, intent: Intent, plan: Plan, target: ApprovalSubject, confirm: str, approver: Approver
     ) -> Evidence:
@@ -243,7 +243,7 @@ class Gate:
         else:
             asked = self._attempt(plan.id, intent, "person", approver)
             answer = await self._ask(asked, target.question, approver)
-        _require_agreement(answer, target.confirm_with)
+        require_agreement(answer, target.confirm_with)
         return "person"
 
     async def _ask(self, asked: Attempt, question: Question, approver: Approver) -> ApprovalAnswer:
@@ -355,21 +355,26 @@ class Gate:
         """
         await self._ledger.record("sent", permit.attempt)
 
-    async def last_event(self, permit: Permit) -> str:
-        """Return the last event of an attempt; an empty text if it has none.
-
-        Raises:
-            LedgerError: the ledger cannot be read.
-        """
-        rows = await self._ledger.rows(attempt=permit.attempt.id, limit=1)
-        return rows[0].event if rows else ""
-
     async def record_end(self, permit: Permit, event: Event, reason: str) -> None:
         """Record how a batch ended; the caller gets its report even if the ledger fails."""
         try:
             await self._ledger.record(event, permit.attempt, reason)
         except LedgerError:
             logger.exception("batch %s ended but could not be recorded", permit.attempt.id)
+
+    async def record_interruption(self, permit: Permit) -> None:
+        """Record how far a batch came whose call was cancelled.
+
+        The counts are those of the ledger: the last deletion may have been completed after the
+        cancellation.
+        """
+        try:
+            counts = await self._ledger.count_batch(permit.attempt.id)
+        except LedgerError:
+            logger.exception("batch %s ended but could not be recorded", permit.attempt.id)
+            return
+        event = "unknown" if counts.unknown or counts.open else "failed"
+        await self.record_end(permit, event, f"interrupted; {counts}")
 
     async def send(self, permit: Permit, write: Write[T], check: SendCheck) -> T:
         """Send a permitted write, as `WriteOnce.send`."""
@@ -400,26 +405,3 @@ class Gate:
             evidence,
             approver.client,
         )
-
-
-def _require_agreement(answer: ApprovalAnswer, confirm_with: str) -> None:
-    next_step = f"{NOTHING_CHANGED} Do not ask again unless the person wants it."
-    match answer:
-        case ApprovalAnswer("accept", words) if words == confirm_with:
-            return
-        case ApprovalAnswer("accept"):
-            raise RefusedError(
-                "The client was asked, and its answer has typed words other than the plan's.",
-                next_step,
-            )
-        case ApprovalAnswer("decline"):
-            raise RefusedError("The client was asked and declined.", next_step)
-        case ApprovalAnswer("cancel"):
-            raise RefusedError("The client was asked and dismissed the question.", next_step)
-        case ApprovalAnswer("timeout"):
-            raise RefusedError("The client was asked and did not answer in time.", next_step)
-        case _:
-            raise RefusedError(
-                "The person could not be asked: the client failed.",
-                f"{NOTHING_CHANGED} This server does not continue without a person's answer.",
-            )

@@ -35,6 +35,9 @@ T = TypeVar("T")
 RETRY_TIMEOUT_SECONDS = 20.0
 """Time limit for repeating a write that the cloud does not accept."""
 
+REFUSED_REASON = "refused, but it may have taken effect"
+"""The reason of an unknown outcome after which a found effect may be that of another client."""
+
 MAX_CHECK_AGE_SECONDS = 1.0
 """If recording an attempt takes longer than this, because others use the ledger, the write is
 checked again before its request."""
@@ -183,7 +186,7 @@ class WriteOnce:
             reason = "settled: refused, but the cloud shows it"
             await self._record_done(submission, lookup.effect, reason)
             return lookup.effect
-        await self._record_end("unknown", submission, "refused, but it may have taken effect")
+        await self._record_end("unknown", submission, REFUSED_REASON)
         state = "shows its effect" if lookup.conclusive else "cannot be checked"
         raise OutcomeUnknownError(
             f"The cloud refused the request but {state}: a proxy may have sent it twice, or another"

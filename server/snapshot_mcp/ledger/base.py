@@ -15,11 +15,13 @@ from snapshot_mcp.ledger.chain import (
     FIRST_PREVIOUS_HASH,
     ORIGIN_ARGUMENT,
     Attempt,
+    BatchCounts,
     Event,
     RateLimit,
     Row,
     SentAttempt,
     attempt_from_row,
+    count_outcomes,
     find_problems,
     format_timestamp,
     link_row,
@@ -29,6 +31,7 @@ from snapshot_mcp.ledger.chain import (
 from snapshot_mcp.ledger.mark import Mark
 from snapshot_mcp.ledger.store import LedgerStore, LedgerTransaction, RowFilter
 
+_BATCH = "apply_retention"
 _LOSS = Attempt("", "ledger", 0, {}, LOCAL_PRINCIPAL, "")
 _SPANS: dict[float, str] = {60: "a minute", 3_600: "an hour", 86_400: "a day"}
 
@@ -58,12 +61,16 @@ class Ledger:
     Args:
         store: where the rows are kept.
         now: returns the current time, for the rows.
+
+    Attributes:
+        has_unknown: whether an "unknown" outcome was recorded since this was last set to False.
     """
 
     def __init__(self, store: LedgerStore, now: Callable[[], datetime]) -> None:
         self._store = store
         self._now = now
         self._last_append: _LastAppend | None = None
+        self.has_unknown = False
 
     def close(self) -> None:
         """Declare to other processes that this one sends nothing more."""
@@ -89,9 +96,9 @@ class Ledger:
             with self._store.read() as transaction:
                 if transaction.has_event(plan_id, "sent"):
                     raise already_used_error()
+                _check_recorded(transaction, plan_id, "planned")
                 if self._has_lost_rows(transaction):
                     raise lost_rows_error()
-                _check_recorded(transaction, plan_id, "planned")
 
         await self._store.run(query)
 
@@ -133,17 +140,18 @@ class Ledger:
                     return
                 # Read the clock inside the transaction, so that times follow the row order.
                 now = self._now()
+                if event == "sent":
+                    _check_can_be_sent(transaction, attempt, rate_limit, now)
                 lost = self._has_lost_rows(transaction)
                 if lost and (event == "planned" or (event == "sent" and attempt.plan)):
                     raise lost_rows_error()
-                if event == "sent":
-                    _check_can_be_sent(transaction, attempt, rate_limit, now)
                 noted = _note_origin(attempt, transaction) if event == "planned" else attempt
                 # Other processes see the row after the commit, so the owner must be alive before.
                 row = make_row(event, noted, reason, now, transaction.owner_id())
                 inserted.append(_append(transaction, row, move_mark=not lost))
             if not lost:
                 self._note_append(inserted[-1])
+            self.has_unknown = self.has_unknown or event == "unknown"
 
         await self._store.run(append)
 
@@ -221,16 +229,43 @@ class Ledger:
             rows = [row for row in await self._store.run(self._unsettled) if row.owner in dead]
         return rows
 
+    async def open_attempts(self, since: datetime) -> list[Row]:
+        """Return the last row of each attempt whose outcome is open, oldest first.
+
+        It is the "sent" row if the process died before it recorded the outcome, or the "unknown"
+        row if that is the outcome.
+
+        Args:
+            since: earliest time of an "unknown" row.
+        """
+
+        def query() -> list[Row]:
+            with self._store.read() as transaction:
+                return transaction.select_unknown(format_timestamp(since))
+
+        unknown = [row for row in await self._store.run(query) if row.tool != _BATCH]
+        return sorted([*await self.unsettled(), *unknown], key=lambda row: row.id)
+
+    async def count_batch(self, batch_id: str) -> BatchCounts:
+        """Return the number of deletions of a batch, by their latest outcome."""
+
+        def query() -> BatchCounts:
+            with self._store.read() as transaction:
+                planned = transaction.select(RowFilter(attempt=batch_id, event="planned"))
+                return count_outcomes(planned, transaction.select_batch(batch_id))
+
+        return await self._store.run(query)
+
     async def settle(
         self, sent: Row, event: Event, reason: str, *, result_id: int | None = None
     ) -> None:
-        """Append the outcome of an attempt of a dead process, unless it has one already.
+        """Append the outcome of an open attempt, unless it has a later one already.
 
         If several processes settle the same attempt, one row is appended. Nothing is appended
-        while the process that sent it is alive.
+        while the process that sent it may still record the outcome.
 
         Args:
-            sent: the "sent" row, as returned by `unsettled`.
+            sent: the row, as returned by `open_attempts`.
             event: the outcome.
             reason: the observation that shows the outcome.
             result_id: id of what the attempt created; None if it created nothing.
@@ -238,7 +273,10 @@ class Ledger:
 
         def append() -> None:
             with self._store.write(sends=False) as transaction:
-                if transaction.has_ended(sent) or transaction.is_alive(sent.owner):
+                if transaction.has_ended(sent):
+                    return
+                # The process that recorded "unknown" does not look for the outcome any more.
+                if sent.event == "sent" and transaction.is_alive(sent.owner):
                     return
                 attempt = with_result(attempt_from_row(sent), result_id)
                 row = make_row(event, attempt, reason, self._now(), transaction.owner_id())

@@ -6,7 +6,7 @@ names.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple, cast
 
@@ -23,6 +23,12 @@ RESULT_CREATED_AT = "result_created_at"
 
 RESULT_ID = "result_id"
 """The argument of a "done" row with the id of the snapshot, VM or image that was created."""
+
+CREATED_AT = "snapshot_created_at"
+"""The argument of a deletion that says when its snapshot was taken.
+
+The ids of an embedded cloud that was reset begin again, but with other times.
+"""
 
 MAX_ARGUMENTS_LENGTH = 12_000
 MAX_REASON_LENGTH = 500
@@ -116,6 +122,50 @@ class SentAttempt(NamedTuple):
     last: Row
 
 
+class BatchCounts(NamedTuple):
+    """The deletions of a batch, by their latest outcome.
+
+    Attributes:
+        done: the deletions that took effect.
+        failed: those that did not.
+        unknown: those of which this is not known.
+        open: those that were sent and have no outcome yet.
+        not_sent: those that were planned and not sent.
+    """
+
+    done: int = 0
+    failed: int = 0
+    unknown: int = 0
+    open: int = 0
+    not_sent: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.done} deleted, {self.failed} failed, {self.unknown} unknown, {self.not_sent}"
+            " not attempted"
+        )
+
+
+def count_outcomes(planned: Sequence[Row], rows: Iterable[Row]) -> BatchCounts:
+    """Return how many deletions of a batch have which outcome.
+
+    Args:
+        planned: the "planned" row of the batch, if there is one.
+        rows: the rows of its deletions, in the order of their ids.
+    """
+    last = {row.attempt: row.event for row in rows}
+    found = {event: list(last.values()).count(event) for event in set(last.values())}
+    targets = attempt_from_row(planned[0]).arguments.get("targets") if planned else None
+    total = len(targets) if isinstance(targets, list) else len(last)
+    return BatchCounts(
+        found.get("done", 0),
+        found.get("failed", 0),
+        found.get("unknown", 0),
+        found.get("sent", 0),
+        max(total - len(last), 0),
+    )
+
+
 def make_row(event: str, attempt: Attempt, reason: str, now: datetime, owner: str) -> Row:
     """Return a row that is not yet linked into the chain."""
     return Row(
@@ -140,6 +190,13 @@ def link_row(row: Row, row_id: int, previous: str) -> Row:
     """Return the row with its id, the hash of the row before it, and its own hash."""
     linked = row._replace(id=row_id, previous=previous)
     return linked._replace(hash=compute_hash(linked))
+
+
+def with_creation_time(attempt: Attempt, created_at: datetime | None) -> Attempt:
+    """Return the attempt with the time at which its snapshot was taken, if that is known."""
+    if created_at is None:
+        return attempt
+    return attempt._replace(arguments={**attempt.arguments, CREATED_AT: created_at.isoformat()})
 
 
 def with_result(

@@ -43,6 +43,12 @@ _MATCHING = f"""SELECT {COLUMNS} FROM attempts WHERE (:tool = '' OR tool = :tool
 _UNENDED = f"""SELECT {COLUMNS} FROM attempts AS sent WHERE event = 'sent' AND NOT EXISTS (
     SELECT 1 FROM attempts WHERE attempt = sent.attempt AND id > sent.id
     AND event IN ('done', 'failed', 'unknown')) ORDER BY id"""  # noqa: S608 - as above
+_UNKNOWN = f"""SELECT {COLUMNS} FROM attempts AS open WHERE event = 'unknown' AND at >= ?
+    AND NOT EXISTS (SELECT 1 FROM attempts WHERE attempt = open.attempt AND id > open.id
+    AND event IN ('done', 'failed', 'unknown')) ORDER BY id"""  # noqa: S608 - as above
+# "/" is the character after ".", so this is the range of the texts that begin with the id and ".".
+_BATCH = f"""SELECT {COLUMNS} FROM attempts WHERE attempt > ? || '.' AND attempt < ? || '/'
+    ORDER BY id"""  # noqa: S608 - as above
 _LAST_COLUMNS = ", ".join(f"latest.{column}" for column in COLUMNS.split(", "))
 _SENT = f"""SELECT sent.at, {_LAST_COLUMNS} FROM attempts AS sent JOIN attempts AS latest
     ON latest.id = (SELECT max(id) FROM attempts WHERE attempt = sent.attempt
@@ -200,6 +206,12 @@ class _Transaction:
 
     def select_unended(self) -> list[Row]:
         return [Row(*row) for row in self._connection.execute(_UNENDED)]
+
+    def select_unknown(self, since: str) -> list[Row]:
+        return [Row(*row) for row in self._connection.execute(_UNKNOWN, (since,))]
+
+    def select_batch(self, batch_id: str) -> list[Row]:
+        return [Row(*row) for row in self._connection.execute(_BATCH, (batch_id, batch_id))]
 
     def has_ended(self, sent: Row) -> bool:
         query = self._connection.execute(_HAS_ENDED, (sent.attempt, sent.id))

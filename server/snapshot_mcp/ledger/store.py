@@ -74,8 +74,16 @@ class LedgerTransaction(Protocol):
         """Return the "sent" rows that no later row of the same attempt ends, oldest first."""
         ...
 
+    def select_unknown(self, since: str) -> list[Row]:
+        """Return the "unknown" rows since a time that no later row ends, oldest first."""
+        ...
+
+    def select_batch(self, batch_id: str) -> list[Row]:
+        """Return the rows of the writes of a batch, oldest first."""
+        ...
+
     def has_ended(self, sent: Row) -> bool:
-        """Return whether a later row ends the attempt of this "sent" row."""
+        """Return whether a later row ends the attempt of this row."""
         ...
 
     def is_alive(self, owner: str) -> bool:

@@ -224,6 +224,7 @@ def _open_once(factory: OperationsFactory) -> OperationsFactory:
             async with lock:
                 if not opened:
                     opened.append(await factory())
+        await opened[0].settle_again()
         return opened[0]
 
     return open_operations

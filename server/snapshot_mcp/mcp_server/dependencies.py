@@ -26,7 +26,7 @@ from snapshot_mcp.operations.own_writes import OwnWrites
 from snapshot_mcp.operations.panel import PanelQueries
 from snapshot_mcp.operations.planned_write import WriteContext
 from snapshot_mcp.operations.queries import Queries
-from snapshot_mcp.operations.recovery import recover_unsettled
+from snapshot_mcp.operations.recovery import Recovery
 from snapshot_mcp.operations.restore_snapshot import restore_snapshot
 from snapshot_mcp.operations.retention import RetentionOperations
 from snapshot_mcp.operations.review import ReviewOperations
@@ -65,7 +65,8 @@ async def open_operations(
     decisive = ConsistentReader(api, own_writes, clock, decides=True)
     gate = _build_gate(settings, policy, clock, backend, reader, CloudWriter(api))
     context = WriteContext(decisive, reader, gate, clock, policy)
-    await recover_unsettled(backend.ledger, reader, clock)
+    recovery = Recovery(backend.ledger, reader, clock, settings.cloud)
+    await recovery.settle()
     return Operations(
         Queries(shown, clock),
         partial(create_snapshot, context),
@@ -76,6 +77,7 @@ async def open_operations(
         RetentionOperations(context),
         ReviewOperations(shown, clock),
         PanelQueries(shown, clock, policy),
+        recovery.settle_again,
     )
 
 

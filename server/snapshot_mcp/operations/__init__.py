@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class Operations(NamedTuple):
-    """The operations that the tools call. Each write is a function in a module of its own."""
+    """The operations that the tools call. Each write is a function in a module of its own.
+
+    `settle_again` runs before each operation: it checks writes whose outcome is not known yet.
+    """
 
     queries: "Queries"
     create_snapshot: "Callable[[CreateSnapshotRequest, int, Approver], Awaitable[CreateResult]]"
@@ -35,6 +38,7 @@ class Operations(NamedTuple):
     retention: "RetentionOperations"
     reviews: "ReviewOperations"
     panel: "PanelQueries"
+    settle_again: Callable[[], Awaitable[None]]
 
 
 OperationsFactory = Callable[[], Awaitable[Operations]]

@@ -17,7 +17,6 @@ from snapshot_mcp.core.errors import (
     BadRequestError,
     CloudError,
     ConflictError,
-    LedgerError,
     NotAcceptedError,
     NotDoneError,
     NotFoundError,
@@ -145,9 +144,7 @@ class RetentionRun:
             await self._delete_all(progress, permit)
         except BaseException:
             with anyio.CancelScope(shield=True):
-                await self._count_interrupted(progress, permit)
-                event = "unknown" if progress.unknown else "failed"
-                await gate.record_end(permit, event, f"interrupted; {progress.summary}")
+                await gate.record_interruption(permit)
             raise
         await gate.record_end(permit, progress.end_event, progress.summary)
         pending_ids = await self._wait_until_gone(progress.accepted)
@@ -171,29 +168,6 @@ class RetentionRun:
             else:
                 progress.remaining.append(target)
         return progress
-
-    async def _count_interrupted(self, progress: _Progress, permit: Permit) -> None:
-        """Count the deletion that was under way: it may have been sent and even recorded."""
-        if not progress.remaining:
-            return
-        target, gate = progress.remaining[0], self._context.gate
-        snapshot = self._history[target.id]
-        if any(accepted.id == target.id for accepted in progress.accepted):
-            progress.remaining.pop(0)
-            return
-        try:
-            event = await gate.last_event(
-                gate.child_permit(permit, DeleteSnapshot(target.id).intent)
-            )
-        except LedgerError:
-            return
-        if event == "done":
-            progress.accepted.append(snapshot)
-        elif event in ("sent", "unknown"):
-            progress.unknown.append(_named(snapshot))
-        else:
-            return
-        progress.remaining.pop(0)
 
     async def _delete_all(self, progress: _Progress, permit: Permit) -> None:
         reporter, total = current_caller().progress, len(self._targets)
@@ -229,6 +203,7 @@ class RetentionRun:
         gate, write = self._context.gate, DeleteSnapshot(deletion.target.id)
         try:
             child = gate.child_permit(permit, write.intent)
+            child = child.with_creation_time(deletion.snapshot.created_at)
             deletion.reader = self._context.ignoring(child).reader
             await gate.send(child, write, deletion.check)
         except _SKIPPED_ERRORS as error:

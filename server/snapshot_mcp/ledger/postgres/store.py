@@ -54,6 +54,13 @@ _SENT_AFTER: LiteralString = f"""SELECT sent.at, {_LAST_COLUMNS} FROM attempts A
     JOIN attempts AS sent ON sent.attempt = latest.attempt AND sent.event = 'sent'
     WHERE latest.id > %(after)s AND latest.tool = %(tool)s AND sent.at >= %(since)s
     AND latest.event IN ('sent', 'done', 'failed', 'unknown') ORDER BY latest.id"""  # noqa: S608 - as above
+_UNKNOWN: LiteralString = f"""SELECT {_COLUMNS} FROM attempts AS open
+    WHERE event = 'unknown' AND at >= %s
+    AND NOT EXISTS (SELECT 1 FROM attempts WHERE attempt = open.attempt AND id > open.id
+    AND event IN ('done', 'failed', 'unknown')) ORDER BY id"""  # noqa: S608 - as above
+# "/" is the character after ".", so this is the range of the texts that begin with the id and ".".
+_BATCH: LiteralString = f"""SELECT {_COLUMNS} FROM attempts
+    WHERE attempt > %s || '.' AND attempt < %s || '/' ORDER BY id"""  # noqa: S608 - as above
 _HAS_ENDED: LiteralString = """SELECT 1 FROM attempts WHERE attempt = %s AND id > %s
     AND event IN ('done', 'failed', 'unknown')"""
 _HAS_EVENT: LiteralString = "SELECT 1 FROM attempts WHERE attempt = %s AND event = %s"
@@ -157,6 +164,14 @@ class _Transaction:
     def select_unended(self) -> list[Row]:
         with self._connection.cursor(row_factory=class_row(Row)) as cursor:
             return cursor.execute(_UNENDED).fetchall()
+
+    def select_unknown(self, since: str) -> list[Row]:
+        with self._connection.cursor(row_factory=class_row(Row)) as cursor:
+            return cursor.execute(_UNKNOWN, (since,)).fetchall()
+
+    def select_batch(self, batch_id: str) -> list[Row]:
+        with self._connection.cursor(row_factory=class_row(Row)) as cursor:
+            return cursor.execute(_BATCH, (batch_id, batch_id)).fetchall()
 
     def has_ended(self, sent: Row) -> bool:
         query = self._connection.execute(_HAS_ENDED, (sent.attempt, sent.id))
