@@ -15,7 +15,7 @@ from snapshot_mcp.mcp_server.panel.tools import PANEL_TOOLS
 from snapshot_mcp.mcp_server.tools.declaration import ToolDeclaration
 from snapshot_mcp.mcp_server.tools.toolsets import TOOLS
 from snapshot_mcp.settings.environment import EMBEDDED_API_KEY
-from tests.conftest import World, result_text
+from tests.conftest import World, call_tool, result_text
 from tests.tools.helpers import (
     FakePerson,
     client_with_person,
@@ -52,11 +52,14 @@ async def changing_calls(client: Client) -> list[tuple[str, dict[str, Any]]]:
     newest, older = await ready_snapshot(client), await ready_snapshot(client, 1)
     deletion, _ = await make_plan(client, "delete_snapshot", older)
     restore, _ = await make_plan(client, "restore_snapshot", newest)
-    rehearsal = {"snapshot_id": older["id"], "new_vm_name": "test-it", "rehearsal": True}
-    planned = await client.call_tool("restore_snapshot", rehearsal)
-    content = planned.structured_content or {}
-    rehearsal |= {"plan_token": content["plan_token"], "confirm": content["confirm_with"]}
-    restored = (await client.call_tool("restore_snapshot", rehearsal)).structured_content or {}
+    rehearsal: dict[str, object] = {
+        "snapshot_id": older["id"],
+        "new_vm_name": "test-it",
+        "rehearsal": True,
+    }
+    planned = await call_tool(client, "restore_snapshot", **rehearsal)
+    rehearsal |= {"plan_token": planned["plan_token"], "confirm": planned["confirm_with"]}
+    restored = await call_tool(client, "restore_snapshot", **rehearsal)
     retention = await make_retention_plan(client, keep_last=1)
     tokens = {"plan_token": retention["plan_token"], "confirm": retention["confirm_with"]}
     image: dict[str, Any] = {"snapshot_id": newest["id"], "name": "base-image"}

@@ -45,7 +45,7 @@ async def test_a_rehearsal_is_timed_and_its_removal_is_left_to_the_person(
     assert 6 <= result["took_seconds"] <= 9  # the embedded cloud takes 6 s
     assert f"is ACTIVE, {result['took_seconds']:g} s after the request" in text
     assert f"delete_rehearsal_vm with vm_id {vm['id']}" in result["next_step"]
-    assert "this server deletes no VMs, and it is billed until then" in result["next_step"]
+    assert "which is billed until it is deleted" in result["next_step"]
     assert len(world.writes) == 1
     (sent, _) = await world.attempts()
     assert '"new_vm_name":"rehearsal-box"' in sent.arguments.replace(": ", ":")
