@@ -130,6 +130,8 @@ class FaultMachine(RuleBasedStateMachine):
         """Start a second server, kill it during this call, and start another one."""
         call = ToolCall(commit.tool, commit.arguments)
         self.second.close()
+        # A later server concludes from the time of day that the cloud cannot be at work any more.
+        self.world.clock.can_jump = False
         self.portal.call(self.run_killed_call, mode, call, Kill(seconds_late))
         self.calls.append(call)
         self.servers[2] = self.world.servers
@@ -154,8 +156,17 @@ class FaultMachine(RuleBasedStateMachine):
     def end_step(self, pause_seconds: float = SECONDS_BETWEEN_STEPS) -> None:
         self.world.plan.replace_with(CallFaults().plan)
         self.portal.call(self.world.wait_until_settled)
-        self.world.clock.advance(seconds=pause_seconds)
+        self.pass_time(pause_seconds)
         self.check()
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass; delayed requests reach the cloud when they are due."""
+        clock = self.world.clock
+        end = clock.monotonic() + seconds
+        for due in sorted(due for due, _ in self.world.log.delayed if due < end):
+            clock.advance(seconds=max(due - clock.monotonic(), 0))
+            self.portal.call(self.world.log.deliver_delayed, clock.monotonic())
+        clock.advance(seconds=end - clock.monotonic())
 
     async def run_concurrently(self, calls: list[tuple[int, ToolCall]]) -> None:
         async with anyio.create_task_group() as tasks:
