@@ -130,8 +130,6 @@ class FaultMachine(RuleBasedStateMachine):
         """Start a second server, kill it during this call, and start another one."""
         call = ToolCall(commit.tool, commit.arguments)
         self.second.close()
-        # A later server concludes from the time of day that the cloud cannot be at work any more.
-        self.world.clock.can_jump = False
         self.portal.call(self.run_killed_call, mode, call, Kill(seconds_late))
         self.calls.append(call)
         self.servers[2] = self.world.servers
