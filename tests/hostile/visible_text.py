@@ -22,7 +22,7 @@ _QUOTED = re.compile(r'"(?:[^"\\\n]|\\.)*"')
 _TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _ALTERED = re.compile(
-    r"Hidden (or excess )?characters were removed from: [a-z_., ]+\."
+    r"Hidden(, excess)? or unreadable text was removed from: [a-z_., ]+\."
     r"|Its name mixes letters of several alphabets and may imitate another name\."
 )
 _LAST_LINE = re.compile(

@@ -82,3 +82,26 @@ async def test_cancelling_after_a_write_was_sent_still_records_its_end(
         assert len(world.writes) == 1
         page = await call_tool(client, "list_snapshots", search="before-upgrade-x")
         assert page["total"] == 1
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_cancelling_while_a_write_that_was_not_accepted_is_checked_again_sends_nothing(
+    world: World, mode: str
+) -> None:
+    check_started, never = anyio.Event(), anyio.Event()
+
+    async def refuse_and_hold(request: httpx.Request) -> httpx.Response | None:
+        if request.method == "POST":
+            return httpx.Response(429, json={"status": False}, request=request)
+        if world.writes:
+            check_started.set()
+            await never.wait()
+        return None
+
+    async with world.client(mode) as client:
+        arguments = await creation_arguments(client)
+        world.fail(refuse_and_hold)
+        await cancel_while(client, arguments, check_started, anyio.Event())
+        assert await wait_for_events(world, 2) == ["sent", "failed"]
+        assert (await world.attempts())[-1].reason == "cancelled"
+        assert len(world.writes) == 1

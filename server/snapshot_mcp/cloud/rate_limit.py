@@ -97,6 +97,7 @@ class RateLimitBlock:
 
     def __init__(self) -> None:
         self._until = 0.0
+        self._refused_at = 0.0
         self._refusals = 0
 
     def remaining(self, now: float) -> float:
@@ -111,6 +112,9 @@ class RateLimitBlock:
             now: the current time.
             retry_after: seconds to wait according to the cloud, if it says so.
         """
+        if now - self._refused_at > MAX_BLOCK_SECONDS:
+            self._refusals = 0  # another block
+        self._refused_at = now
         if sent_at >= self._until:  # otherwise it was sent before the pause, with the refused one
             first = FIRST_PAUSE_SECONDS if retry_after is None else MIN_PAUSE_SECONDS
             pause = min(first * 2**self._refusals, MAX_PAUSE_SECONDS)
@@ -120,8 +124,3 @@ class RateLimitBlock:
         # A longer pause binds this request only: a mistaken hour must not stop all others.
         self._until = max(self._until, now + min(requested, MAX_BLOCK_SECONDS))
         return max(self._until - now, requested)
-
-    def record_answer(self, sent_at: float) -> None:
-        """Record any other answer: the next pause is short again, if the block had ended."""
-        if sent_at >= self._until:
-            self._refusals = 0

@@ -102,7 +102,7 @@ class RequestScheduler:
             raise
         finally:
             if exchange.status is not None:
-                self._record_status(exchange, exchange.status)
+                self._record_status(exchange.status)
 
     def record_failure(self) -> None:
         """Report to the circuit breaker that the cloud does not answer, or fails persistently."""
@@ -117,13 +117,11 @@ class RequestScheduler:
         """
         return self._block.record_refusal(exchange.sent_at, self._clock.monotonic(), retry_after)
 
-    def _record_status(self, exchange: Exchange, status: int) -> None:
+    def _record_status(self, status: int) -> None:
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self._circuit_breaker.record_server_error(self._clock.monotonic(), self._clock.now())
             return
         self._circuit_breaker.record_success()
-        if status != HTTPStatus.TOO_MANY_REQUESTS:
-            self._block.record_answer(exchange.sent_at)
 
     def _raise_if_blocked(self) -> None:
         seconds = self._block.remaining(self._clock.monotonic())

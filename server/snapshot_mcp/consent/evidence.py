@@ -2,6 +2,8 @@
 
 from typing import Literal, NamedTuple, Protocol
 
+from snapshot_mcp.core.errors import NOTHING_CHANGED, RefusedError
+
 Evidence = Literal["arguments", "person", "panel"]
 """The levels of evidence, weakest first.
 
@@ -74,3 +76,31 @@ class Approver(Protocol):
 def approves_in_panel(approver: Approver) -> bool:
     """Return whether this person can approve only in the panel: the client cannot ask them."""
     return approver.has_panel and not approver.can_be_asked
+
+
+def require_agreement(answer: ApprovalAnswer, confirm_with: str) -> None:
+    """Check that a person typed the confirmation words.
+
+    Raises:
+        RefusedError: the person did not, or could not be asked.
+    """
+    next_step = f"{NOTHING_CHANGED} Do not ask again unless the person wants it."
+    match answer:
+        case ApprovalAnswer("accept", words) if words == confirm_with:
+            return
+        case ApprovalAnswer("accept"):
+            raise RefusedError(
+                "The client was asked, and its answer has typed words other than the plan's.",
+                next_step,
+            )
+        case ApprovalAnswer("decline"):
+            raise RefusedError("The client was asked and declined.", next_step)
+        case ApprovalAnswer("cancel"):
+            raise RefusedError("The client was asked and dismissed the question.", next_step)
+        case ApprovalAnswer("timeout"):
+            raise RefusedError("The client was asked and did not answer in time.", next_step)
+        case _:
+            raise RefusedError(
+                "The person could not be asked: the client failed.",
+                f"{NOTHING_CHANGED} This server does not continue without a person's answer.",
+            )

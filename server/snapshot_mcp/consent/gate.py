@@ -17,6 +17,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from datetime import datetime
 from typing import Literal, NamedTuple, TypeVar, cast
 
 import anyio
@@ -28,6 +29,7 @@ from snapshot_mcp.consent.evidence import (
     Evidence,
     Question,
     approves_in_panel,
+    require_agreement,
 )
 from snapshot_mcp.consent.plan_tokens import Intent, Plan, PlanTokens, digest
 from snapshot_mcp.consent.target import ApprovalSubject
@@ -36,7 +38,16 @@ from snapshot_mcp.consent.write_once import WriteOnce
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import NOTHING_CHANGED, LedgerError, RefusedError
 from snapshot_mcp.ledger.base import Ledger
-from snapshot_mcp.ledger.chain import CLOUD, Argument, Attempt, Event, RateLimit, Row, is_same_call
+from snapshot_mcp.ledger.chain import (
+    CLOUD,
+    Argument,
+    Attempt,
+    Event,
+    RateLimit,
+    Row,
+    is_same_call,
+    with_creation_time,
+)
 from snapshot_mcp.settings.environment import Consent
 
 T = TypeVar("T")
@@ -51,6 +62,10 @@ class Permit(NamedTuple):
     """Permission to send one write. Only the gate creates one."""
 
     attempt: Attempt
+
+    def with_creation_time(self, created_at: datetime | None) -> "Permit":
+        """Return the permission for a write to a snapshot that was taken at this time."""
+        return Permit(with_creation_time(self.attempt, created_at))
 
 
 class Gate:
@@ -196,21 +211,6 @@ class Gate:
         values = cast("list[str]", arguments.get(name))
         return values if digest(values) == plan.state else None
 
-    async def planned_arguments(self, plan: Plan, name: str) -> list[str]:
-        """Return the list of `planned_list`.
-
-        Raises:
-            RefusedError: the list is missing or was altered.
-            LedgerError: the ledger cannot be read.
-        """
-        values = await self.planned_list(plan, name)
-        if values is None:
-            raise RefusedError(
-                "The ledger's record of this plan is missing or was altered.",
-                f"{NOTHING_CHANGED} Make a new plan.",
-            )
-        return values
-
     async def gather_evidence(
         self, intent: Intent, plan: Plan, target: ApprovalSubject, confirm: str, approver: Approver
     ) -> Evidence:
@@ -243,7 +243,7 @@ class Gate:
         else:
             asked = self._attempt(plan.id, intent, "person", approver)
             answer = await self._ask(asked, target.question, approver)
-        _require_agreement(answer, target.confirm_with)
+        require_agreement(answer, target.confirm_with)
         return "person"
 
     async def _ask(self, asked: Attempt, question: Question, approver: Approver) -> ApprovalAnswer:
@@ -405,26 +405,3 @@ class Gate:
             evidence,
             approver.client,
         )
-
-
-def _require_agreement(answer: ApprovalAnswer, confirm_with: str) -> None:
-    next_step = f"{NOTHING_CHANGED} Do not ask again unless the person wants it."
-    match answer:
-        case ApprovalAnswer("accept", words) if words == confirm_with:
-            return
-        case ApprovalAnswer("accept"):
-            raise RefusedError(
-                "The client was asked, and its answer has typed words other than the plan's.",
-                next_step,
-            )
-        case ApprovalAnswer("decline"):
-            raise RefusedError("The client was asked and declined.", next_step)
-        case ApprovalAnswer("cancel"):
-            raise RefusedError("The client was asked and dismissed the question.", next_step)
-        case ApprovalAnswer("timeout"):
-            raise RefusedError("The client was asked and did not answer in time.", next_step)
-        case _:
-            raise RefusedError(
-                "The person could not be asked: the client failed.",
-                f"{NOTHING_CHANGED} This server does not continue without a person's answer.",
-            )

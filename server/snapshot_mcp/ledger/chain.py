@@ -21,6 +21,12 @@ Rows of earlier versions do not have it.
 RESULT_ID = "result_id"
 """The argument of a "done" row with the id of the snapshot, VM or image that was created."""
 
+CREATED_AT = "snapshot_created_at"
+"""The argument of a deletion that says when its snapshot was taken.
+
+The ids of an embedded cloud that was reset begin again, but with other times.
+"""
+
 MAX_ARGUMENTS_LENGTH = 12_000
 MAX_REASON_LENGTH = 500
 MAX_CLIENT_LENGTH = 100
@@ -181,6 +187,13 @@ def link_row(row: Row, row_id: int, previous: str) -> Row:
     """Return the row with its id, the hash of the row before it, and its own hash."""
     linked = row._replace(id=row_id, previous=previous)
     return linked._replace(hash=compute_hash(linked))
+
+
+def with_creation_time(attempt: Attempt, created_at: datetime | None) -> Attempt:
+    """Return the attempt with the time at which its snapshot was taken, if that is known."""
+    if created_at is None:
+        return attempt
+    return attempt._replace(arguments={**attempt.arguments, CREATED_AT: created_at.isoformat()})
 
 
 def with_result(attempt: Attempt, result_id: int | None) -> Attempt:

@@ -173,7 +173,7 @@ class Snapshot(FrozenModel):
         default=None, description="When this server sent its deletion (UTC)"
     )
     altered: tuple[str, ...] | None = Field(
-        default=None, description="Fields from which hidden or excess characters were removed"
+        default=None, description="Fields from which hidden, excess or unreadable text was removed"
     )
 
     @property
@@ -230,7 +230,7 @@ class VirtualMachine(FrozenModel):
     boots_from_volume: bool | None = Field(default=None, description="Its root is a volume")
     created_at: datetime | None = Field(default=None, description="When it was created (UTC)")
     altered: tuple[str, ...] | None = Field(
-        default=None, description="Fields from which hidden or excess characters were removed"
+        default=None, description="Fields from which hidden, excess or unreadable text was removed"
     )
 
     @property

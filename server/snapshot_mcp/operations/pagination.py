@@ -85,12 +85,17 @@ class _Pass(Generic[T]):
     Args:
         convert: as in `PageCollector`.
         first: the first page.
+
+    Attributes:
+        collected: the entries so far.
+        last: the page with the highest number that has entries, `last_number`.
     """
 
     def __init__(self, convert: Callable[[RawEntry], T | None], first: Page) -> None:
         self.collected = PageCollector(convert)
         self.first = first
-        self.page_ids: dict[int, frozenset[int | None]] = {}
+        self.last_number, self.last = 1, first
+        self._numbers: set[int] = set()
         self._totals: set[int] = set()
         self._repeats = False
         self.add(1, first)
@@ -102,11 +107,17 @@ class _Pass(Generic[T]):
             self._totals.add(page.total)
         before = self.collected.entry_count
         is_new = self.collected.add_page(page.entries)
-        if number not in self.page_ids:
+        if not self.has_read(number):
             added = self.collected.entry_count - before
             self._repeats = self._repeats or added < len(page.entries)
-            self.page_ids[number] = _page_ids(page)
+            self._numbers.add(number)
+        if number > self.last_number and page.entries:
+            self.last_number, self.last = number, page
         return is_new
+
+    def has_read(self, number: int) -> bool:
+        """Return whether the page with this number was added."""
+        return number in self._numbers
 
     @property
     def total(self) -> int | None:
@@ -190,12 +201,11 @@ async def _read_stable_list(
 
 async def _are_ends_unchanged(fetch: FetchPage, current: _Pass[T]) -> bool:
     """Return whether a long list with a count has its first and last page as during the pass."""
-    last = max(number for number, ids in current.page_ids.items() if ids)
-    if current.total is None or last <= MAX_CONFIRMED_PAGES:
+    if current.total is None or current.last_number <= MAX_CONFIRMED_PAGES:
         return False  # a second pass is needed
-    for number in (1, last):
+    for number, earlier in ((1, current.first), (current.last_number, current.last)):
         page = await fetch(number)
-        if page.total != current.total or _page_ids(page) != current.page_ids[number]:
+        if page.total != current.total or _page_ids(page) != _page_ids(earlier):
             return False
     return True
 
@@ -299,7 +309,7 @@ async def _collect_rest(fetch: FetchPage, current: _Pass[T], number: int, previo
                 f"The cloud counts {total} entries but repeats the first {collected.entry_count}.",
                 f"{NOTHING_CHANGED} Search for a part of the name to shorten the list.",
             )
-        is_read = number in current.page_ids
+        is_read = current.has_read(number)
         if repeats or (not current.add(number, page) and not is_read):
             return
         previous = page

@@ -174,6 +174,7 @@ async def _commit(attempt: _Commit[T], confirm: str, approver: Approver) -> Sent
     async with gate.exclusive():
         await gate.check_unused(plan)
         permit = gate.permit(write.intent, plan, evidence, approver)
+        permit = permit.with_creation_time(attempt.target.radius.created_at)
         attempt.context = attempt.context.ignoring(permit)
         result = await gate.send(permit, write, attempt.check)
     return SentWrite(result, attempt.target.radius)

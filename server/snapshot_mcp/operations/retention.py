@@ -119,7 +119,12 @@ class RetentionOperations:
                     "plan_token and confirm are missing.",
                     f"{NOTHING_CHANGED} Call plan_retention for a plan.",
                 )
-            entries = await gate.planned_arguments(plan, _TARGETS)
+            entries = await gate.planned_list(plan, _TARGETS)
+            if entries is None:
+                raise RefusedError(
+                    "The ledger's record of this plan is missing or was altered.",
+                    f"{NOTHING_CHANGED} Make a new plan.",
+                )
             targets = [PlannedSnapshot.parse(entry) for entry in entries]
             history = await self._read_targets(targets)
             run = RetentionRun(self._context, targets, history)

@@ -238,7 +238,7 @@ def _deletion_warnings(
     if mixes_scripts(snapshot.name):
         yield "Its name mixes letters of several alphabets and may imitate another name."
     if snapshot.altered:
-        yield f"Hidden characters were removed from: {', '.join(snapshot.altered)}."
+        yield f"Hidden or unreadable text was removed from: {', '.join(snapshot.altered)}."
 
 
 def _describe_gpus(flavor: Flavor | None) -> str | None:

@@ -167,9 +167,10 @@ class BodyFields:
     def number(self, key: str) -> int | None:
         """Return a whole number, None if absent or null."""
         value = self.values.get(key)
-        if value is None or (isinstance(value, int) and not isinstance(value, bool)):
-            return value
-        raise bad_request_error(f"{key} must be a whole number.")
+        number = _whole_number(value)
+        if number is None and value is not None:
+            raise bad_request_error(f"{key} must be a whole number.")
+        return number
 
     def flag(self, key: str) -> bool:
         """Return a required boolean."""
@@ -185,10 +186,10 @@ class BodyFields:
         if key not in self.values:
             raise _missing_error(key)
         values = self.values[key]
-        if isinstance(values, list) and all(
-            type(value) is int for value in cast("list[object]", values)
-        ):
-            return cast("list[int]", values)
+        if isinstance(values, list):
+            numbers = [_whole_number(value) for value in cast("list[object]", values)]
+            if None not in numbers:
+                return [number for number in numbers if number is not None]
         raise bad_request_error(f"{key} must be a list of whole numbers.")
 
     def _string(self, key: str) -> str:
@@ -219,6 +220,13 @@ def _valid_text(value: object, key: str) -> str:
     if any(unicodedata.category(character) == "Cs" for character in value):
         raise bad_request_error(f"{key} must be valid Unicode.")
     return value
+
+
+def _whole_number(value: object) -> int | None:
+    """Return a whole number; JSON may write it with a fraction of zero."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _missing_error(key: str) -> ApiError:

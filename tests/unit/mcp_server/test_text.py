@@ -166,7 +166,7 @@ def test_the_details_of_a_snapshot_show_every_known_fact() -> None:
         'environment "default"',
         'derived image "golden" (id 9), deleted together with it',
         "It is the newest ready snapshot of its VM.",
-        "Hidden or excess characters were removed from: name.",
+        "Hidden, excess or unreadable text was removed from: name.",
     ]
 
 

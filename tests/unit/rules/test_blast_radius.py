@@ -166,7 +166,7 @@ def test_a_deletion_plan_lists_the_losses() -> None:
         "It is the last ready snapshot of its VM.",
         "Its VM is deleted: this data exists nowhere else.",
         'The image "golden" (id 9) made from it is deleted too; the VMs that use it are not known.',
-        "Hidden characters were removed from: name, labels.",
+        "Hidden or unreadable text was removed from: name, labels.",
     )
     assert plan.price_per_hour_estimate is None
     assert plan.new_vm_name is None

@@ -12,7 +12,7 @@ from snapshot_mcp.sandbox.handlers.context import (
     check_name_free,
 )
 from snapshot_mcp.sandbox.handlers.vm_settings import require_flavor
-from snapshot_mcp.sandbox.request import ApiRequest, validate_name
+from snapshot_mcp.sandbox.request import MAX_NAME_LENGTH, ApiRequest
 
 _MAX_COUNT = 20
 # Source: the vendor's OpenAPI document. The embedded cloud uses those above the empty line.
@@ -57,15 +57,21 @@ def create_vms(context: HandlerContext, request: ApiRequest) -> HandlerResult:
         region_id=next(r["id"] for r in catalogue.regions() if r["name"] == region),
     )
     check_balance(context)
-    names = [name] if count == 1 else [f"{name}-{number}" for number in range(1, count + 1)]
+    names = [name] if count == 1 else [_numbered(name, index) for index in range(1, count + 1)]
     vms = [_create(context, vm_name, labels, config) for vm_name in names]
     items = [serializers.instance(vm, context.now) for vm in vms]
     message = "VM is scheduled for creation."
     return HandlerResult({"status": True, "message": message, "instances": items})
 
 
+def _numbered(name: str, number: int) -> str:
+    """Return the name with a number; a long name is shortened for it."""
+    suffix = f"-{number}"
+    return name[: MAX_NAME_LENGTH - len(suffix)] + suffix
+
+
 def _create(context: HandlerContext, name: str, labels: list[str], config: VmConfig) -> Vm:
-    check_name_free(context, "virtual_machine", validate_name(name))
+    check_name_free(context, "virtual_machine", name)
     times = lifecycle.VmTimes(created_at=context.now, idle_status="ACTIVE")
     vm = Vm(id=0, name=name, config=config, times=times, labels=labels)
     vm = replace(vm, id=context.session.add_vm(vm))

@@ -45,10 +45,10 @@ class CreateVms(StrictModel):
     """The new VMs; several get numbered names."""
 
     name: Annotated[schemas.Name, Field(examples=["made-from-image"])]
-    environment_name: Annotated[str, Field(examples=["ml-norway"])]
-    image_name: Annotated[str, Field(examples=["golden-training-2404"])]
+    environment_name: Annotated[str, Field(examples=["ml-canada"])]
+    image_name: Annotated[str, Field(examples=["Ubuntu Server 24.04 LTS"])]
     flavor_name: Annotated[str, Field(examples=["n3-A100x1"])]
-    key_name: Annotated[str, Field(examples=["team-ml-norway"])]
+    key_name: Annotated[str, Field(examples=["team-ml-canada"])]
     count: Annotated[int, Field(ge=1, le=20, examples=[1])]
     labels: Annotated[Labels, Field(examples=[["prod"]])] = OMITTED
 

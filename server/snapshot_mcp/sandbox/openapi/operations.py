@@ -43,8 +43,8 @@ _ENVIRONMENT_OPERATIONS = (
 _POWER_OPERATIONS = {
     "start_vm": "stopped_vm_id",
     "stop_vm": "vm_id",
-    "hard_reboot_vm": "vm_id",
-    "hibernate_vm": "vm_id",
+    "hard_reboot_vm": "running_vm_id",
+    "hibernate_vm": "other_running_vm_id",
     "restore_hibernated_vm": "hibernated_vm_id",
 }
 _VM_OPERATIONS = (
@@ -275,6 +275,8 @@ TIME_SCHEMA = {
 PARAMETERS: Json = {
     "snapshot_id": _path_parameter("id", schemas.Id, FIRST_SNAPSHOT_ID),
     "vm_id": _path_parameter("id", schemas.Id, FIRST_VM_ID),
+    "running_vm_id": _path_parameter("id", schemas.Id, FIRST_VM_ID + 3),
+    "other_running_vm_id": _path_parameter("id", schemas.Id, FIRST_VM_ID + 4),
     "stopped_vm_id": _path_parameter("id", schemas.Id, STOPPED_VM_ID),
     "hibernated_vm_id": _path_parameter("id", schemas.Id, HIBERNATED_VM_ID),
     "image_id": _path_parameter("id", schemas.Id, FIRST_IMAGE_ID),

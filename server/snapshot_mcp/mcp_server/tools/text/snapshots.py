@@ -224,7 +224,7 @@ def _conclusions(result: SnapshotDetails) -> Iterator[str]:
     if result.vm_gone:
         yield describe_deleted_vm(snapshot)
     if snapshot.altered:
-        yield f"Hidden or excess characters were removed from: {', '.join(snapshot.altered)}."
+        yield f"Hidden, excess or unreadable text was removed from: {', '.join(snapshot.altered)}."
 
 
 def _plan_lines(result: Planned) -> Iterator[str]:
