@@ -32,7 +32,7 @@ PORTS = {
     "consent": ("ClientApprover.*", "*.send", "*.check", "*.remark"),
     "operations": ("Subscriptions.notify_resource_updated",),
 }
-"""Functions of a higher layer that a lower one may call: the approver, a write, its check, and
+"""Functions of a higher layer that a lower one may call: the approver, a write and its check, and
 subscribers."""
 
 
