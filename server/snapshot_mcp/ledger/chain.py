@@ -18,6 +18,9 @@ CLOUD = "cloud"
 
 Rows of earlier versions do not have it.
 """
+RESULT_CREATED_AT = "result_created_at"
+"""Argument of a done row of a restore: when the cloud created the VM."""
+
 RESULT_ID = "result_id"
 """The argument of a "done" row with the id of the snapshot, VM or image that was created."""
 
@@ -196,11 +199,16 @@ def with_creation_time(attempt: Attempt, created_at: datetime | None) -> Attempt
     return attempt._replace(arguments={**attempt.arguments, CREATED_AT: created_at.isoformat()})
 
 
-def with_result(attempt: Attempt, result_id: int | None) -> Attempt:
-    """Return the attempt with the id of what it created, if it created something."""
+def with_result(
+    attempt: Attempt, result_id: int | None, created_at: datetime | None = None
+) -> Attempt:
+    """Return the attempt with the id of what it created, and the time, if they are known."""
     if result_id is None:
         return attempt
-    return attempt._replace(arguments={**attempt.arguments, RESULT_ID: result_id})
+    arguments = {**attempt.arguments, RESULT_ID: result_id}
+    if created_at is not None:
+        arguments[RESULT_CREATED_AT] = created_at.isoformat()
+    return attempt._replace(arguments=arguments)
 
 
 def is_same_call(row: Row, call: Attempt) -> bool:
