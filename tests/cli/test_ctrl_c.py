@@ -32,7 +32,7 @@ NOTE = "embedded cloud"
 QUESTION = "asks for your consent"
 MESSAGES = {
     exit_codes.NOT_CONFIRMED: "Nothing was changed",
-    exit_codes.INTERRUPTED: "Nothing was deleted",
+    exit_codes.INTERRUPTED: "Nothing was changed",
 }
 
 # Sends the signal of Ctrl-C at one exact moment: around the call that prints the question.

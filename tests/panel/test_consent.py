@@ -14,6 +14,7 @@ from snapshot_mcp.mcp_server.tools.handlers import PANEL_META
 from snapshot_mcp.mcp_server.tools.toolsets import TOOLS
 from tests.conftest import ERAS, World, call_tool, call_tool_error
 from tests.tools.helpers import change_cloud
+from tests.tools.rewritten_replies import shorten_lists
 from tests.tools.tool_names import NAMES
 from tests.tools.toolsnaps import assert_matches_toolsnap
 
@@ -249,6 +250,17 @@ async def test_panel_snapshots_returns_the_data_of_the_timeline(
     of_vm = await call_tool(client, "panel_snapshots", vm_id=vm_id)
     assert {snapshot["vm_id"] for snapshot in of_vm["snapshots"]} == {vm_id}
     assert world.writes == []
+
+
+async def test_panel_snapshots_looks_up_vms_and_does_not_take_an_omitted_image_as_none(
+    world: World, client: Client
+) -> None:
+    full = (await call_tool(client, "panel_snapshots"))["snapshots"]
+    shorten_lists(world)
+    short = (await call_tool(client, "panel_snapshots"))["snapshots"]
+    assert [row.get("vm_gone") for row in short] == [row.get("vm_gone") for row in full]
+    assert all(row["image_unknown"] and "derived_image" not in row for row in short)
+    assert not any("image_unknown" in row for row in full)
 
 
 async def test_panel_virtual_machine_returns_one_vm(world: World, client: Client) -> None:

@@ -79,7 +79,7 @@ class PseudoTerminal:
 
 @contextmanager
 def at_terminal(
-    folder: Path, *words: str, command: Sequence[str] = MODULE
+    folder: Path, *words: str, command: Sequence[str] = MODULE, **settings: str
 ) -> Generator[PseudoTerminal]:
     """Run a command at a terminal, and kill it at the end if it still runs."""
     controller, terminal = pty.openpty()
@@ -88,7 +88,7 @@ def at_terminal(
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
-        env=environment(folder, TERM="xterm", COLUMNS="100"),
+        env=environment(folder, TERM="xterm", COLUMNS="100", **settings),
         start_new_session=True,
     ) as process:
         os.close(terminal)

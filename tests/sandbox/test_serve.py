@@ -1,7 +1,9 @@
 """The embedded cloud on a real port, in processes of its own."""
 
+import os
 import socket
 import sqlite3
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -16,7 +18,7 @@ from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.sandbox.serve import serve
 from tests.sandbox.conftest import KEY, NEWEST, NOTEBOOK
 from tests.sandbox.sandbox_process import SandboxProcess, start_sandbox
-from tests.waiting import ANSWER_TIMEOUT_SECONDS, until
+from tests.waiting import ANSWER_TIMEOUT_SECONDS, read_line, start_process, until
 
 pytestmark = pytest.mark.usefixtures("measured")
 
@@ -121,3 +123,16 @@ def test_completed_writes_survive_a_killed_process(database: Path) -> None:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         vms_without_events = "SELECT count(*) FROM vms WHERE id NOT IN (SELECT subject FROM events)"
         assert connection.execute(vms_without_events).fetchone() == (0,)
+
+
+def test_the_command_stores_the_credit_of_the_account(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "snapshot_mcp", "sandbox", "--port", "0", "--credit", "0"]
+    env = os.environ | {"SNAPSHOT_MCP_DATA_DIR": str(tmp_path)}
+    with start_process(command, stdout=subprocess.PIPE, env=env) as process:
+        url = SandboxProcess(process, read_line(process.stdout)).url
+        credit = httpx.get(f"{url}/billing/user-credit/credit", headers={"api_key": "sandbox"})
+        assert credit.json()["data"] == {
+            "credit": 0.0,
+            "threshold": 0,
+            "can_create_instance": False,
+        }

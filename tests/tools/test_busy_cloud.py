@@ -113,7 +113,7 @@ async def test_one_call_learns_from_the_block_of_another(world: World, client: C
     arrivals = block(world, 25, is_any)
     async with anyio.create_task_group() as tasks:
         for _ in range(6):
-            tasks.start_soon(client.call_tool, "list_snapshots", {})
+            tasks.start_soon(client.call_tool, "list_snapshots")
     assert len(arrivals) < 6 * 4
 
 

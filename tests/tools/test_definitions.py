@@ -78,7 +78,7 @@ async def test_every_tool_has_a_title_all_four_hints_and_two_valid_schemas(clien
 async def test_only_deletions_are_marked_as_destructive(client: Client) -> None:
     hints = {tool.name: tool.annotations for tool in (await client.list_tools()).tools}
     destructive = [name for name, hint in hints.items() if hint and hint.destructive_hint]
-    assert destructive == ["delete_snapshot", "apply_retention"]
+    assert destructive == ["delete_snapshot", "delete_rehearsal_vm", "apply_retention"]
 
 
 @pytest.mark.parametrize("mode", ERAS)

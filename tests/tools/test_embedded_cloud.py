@@ -27,7 +27,7 @@ from tests.tools.helpers import (
 )
 
 CHANGING_TOOLS = [tool for tool in (*TOOLS, *PANEL_TOOLS) if tool.effect != "reads" or tool.plans]
-COMMITTED_WITH_TOKEN = {tool.name for tool in CHANGING_TOOLS if tool.plans} - {"plan_retention"}
+COMMITTED_WITH_TOKEN = ("delete_snapshot", "restore_snapshot")
 ADDRESSES = ("snapshot://{snapshot}", "vm://{vm}/snapshots")
 
 
@@ -52,6 +52,11 @@ async def changing_calls(client: Client) -> list[tuple[str, dict[str, Any]]]:
     newest, older = await ready_snapshot(client), await ready_snapshot(client, 1)
     deletion, _ = await make_plan(client, "delete_snapshot", older)
     restore, _ = await make_plan(client, "restore_snapshot", newest)
+    rehearsal = {"snapshot_id": older["id"], "new_vm_name": "test-it", "rehearsal": True}
+    planned = await client.call_tool("restore_snapshot", rehearsal)
+    content = planned.structured_content or {}
+    rehearsal |= {"plan_token": content["plan_token"], "confirm": content["confirm_with"]}
+    restored = (await client.call_tool("restore_snapshot", rehearsal)).structured_content or {}
     retention = await make_retention_plan(client, keep_last=1)
     tokens = {"plan_token": retention["plan_token"], "confirm": retention["confirm_with"]}
     image: dict[str, Any] = {"snapshot_id": newest["id"], "name": "base-image"}
@@ -61,6 +66,7 @@ async def changing_calls(client: Client) -> list[tuple[str, dict[str, Any]]]:
         ("delete_snapshot", {"snapshot_id": newest["id"]}),
         ("restore_snapshot", {"snapshot_id": newest["id"], "new_vm_name": "planned-only"}),
         ("create_image_from_snapshot", image),
+        ("delete_rehearsal_vm", {"vm_id": restored["virtual_machine"]["id"]}),
         ("restore_snapshot", restore),
         ("delete_snapshot", deletion),
         ("apply_retention", tokens),
@@ -136,7 +142,7 @@ async def test_the_question_to_the_person_names_the_embedded_cloud(
         use_real_account(world)
     person = FakePerson()
     async with client_with_person(world, mode, person) as client:
-        for tool in sorted(COMMITTED_WITH_TOKEN):
+        for tool in COMMITTED_WITH_TOKEN:
             commit, _ = await make_plan(client, tool, await ready_snapshot(client))
             await client.call_tool(tool, commit)
         plan = await make_retention_plan(client, keep_last=1)

@@ -296,3 +296,44 @@ async def test_a_429_does_not_make_a_deletion_stop_itself(world: World, client: 
     with closing(sqlite3.connect(world.cloud_file)) as cloud:
         query = "SELECT count(*) FROM snapshots WHERE id = ?"
         assert cloud.execute(query, (victim["id"],)).fetchone() == (0,)
+
+
+async def test_a_deletion_of_a_batch_is_not_stopped_by_its_own_429(
+    world: World, client: Client
+) -> None:
+    statuses = iter([429, 429])
+
+    async def busy(request: httpx.Request) -> httpx.Response | None:
+        status = next(statuses, None) if request.method == "DELETE" else None
+        return httpx.Response(status, json={}) if status else None
+
+    plan = await call_tool(client, "plan_retention", keep_last=1)
+    world.fail(busy)
+    report = await call_tool(
+        client, "apply_retention", plan_token=plan["plan_token"], confirm=plan["confirm_with"]
+    )
+    done = [*report.get("deleted", ()), *report.get("pending", ())]
+    assert (len(done), report.get("skipped", [])) == (plan["delete_count"], [])
+
+
+@pytest.mark.parametrize("batch", [True, False])
+async def test_a_deletion_does_not_concern_a_cloud_that_was_reset(
+    world: World, *, batch: bool
+) -> None:
+    async with world.client() as client:
+        victim, _ = await snapshots_of_a_vm(client)
+        if batch:
+            plan = await call_tool(client, "plan_retention", keep_last=1, vm_id=victim["vm_id"])
+            commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
+            await call_tool(client, "apply_retention", **commit)
+            victim = next(row for row in plan["decisions"] if not row["keep"])
+        else:
+            await delete(client, victim)
+    for file in world.folder.glob("cloud.db*"):
+        file.unlink()
+    world.manual_clock.advance(hours=20)  # its snapshots are as old as before
+    async with world.client() as client:
+        assert await read_state(client, victim["id"]) == "ready"
+        details = await call_tool(client, "inspect_snapshot", snapshot_id=victim["id"])
+    assert details["state"] == "ready"
+    assert "deletion_sent_at" not in details["snapshot"]

@@ -29,10 +29,10 @@ MAX_FILES = 15
 MARKER = "/server/snapshot_mcp/"
 TOOLS = ("create_snapshot", "restore_snapshot", "delete_snapshot", "create_image_from_snapshot")
 PORTS = {
-    "consent": ("ClientApprover.*", "*.send", "*.check"),
+    "consent": ("ClientApprover.*", "*.send", "*.check", "*.remark"),
     "operations": ("Subscriptions.notify_resource_updated",),
 }
-"""Functions of a higher layer that a lower one may call: the approver, a write, its check, and
+"""Functions of a higher layer that a lower one may call: the approver, a write and its check, and
 subscribers."""
 
 

@@ -21,9 +21,11 @@ from rich.text import Text
 from snapshot_mcp import __version__
 from snapshot_mcp.cli import exit_codes
 from snapshot_mcp.cli.arguments import parse_arguments
+from snapshot_mcp.cli.interruption import describe_interruption
 from snapshot_mcp.cli.interrupts import Interrupts
 from snapshot_mcp.cli.tables import render_tables
 from snapshot_mcp.cli.terminal import Terminal
+from snapshot_mcp.core.clock import utc_now
 from snapshot_mcp.core.errors import NOTHING_CHANGED, ConfigurationError
 from snapshot_mcp.mcp_server.app import create_server
 from snapshot_mcp.settings.environment import Settings, read_settings
@@ -33,10 +35,8 @@ _FAILED_OUTCOMES = frozenset({"failed", "unknown", "stopped"})
 _PLANNED = "confirmation_required"
 _COMMIT_ARGUMENTS = ("plan_token", "confirm")
 _COMMIT_FIELDS = ("plan_token", "confirm_with", "next_step")
-_INTERRUPTED = (
-    "\nInterrupted. Nothing was deleted or restored without your confirmation;"
-    " `snapshot-mcp ledger` shows what was sent."
-)
+_CLIENT_NAME = "snapshot-mcp call"
+_STOPPING = "\nStopping after the request that was sent. To stop now, press Ctrl-C again."
 
 
 def run_call(arguments: argparse.Namespace) -> int:
@@ -47,12 +47,13 @@ def run_call(arguments: argparse.Namespace) -> int:
     """
     settings = read_settings(os.environ)
     interrupts = Interrupts()
-    terminal = Terminal(interrupts)
+    terminal, started = Terminal(interrupts), utc_now()
     try:
         with interrupts.recorded():
             return _call_and_print(settings, arguments, terminal, interrupts)
     except KeyboardInterrupt:
-        terminal.say(_INTERRUPTED)
+        client = f"{_CLIENT_NAME} {__version__}"
+        terminal.say(anyio.run(describe_interruption, settings, client, started))
         return exit_codes.INTERRUPTED
 
 
@@ -69,10 +70,13 @@ def _call_and_print(
 
     async def call() -> None:
         async with anyio.create_task_group() as group:
-            scope = group.cancel_scope
-            group.start_soon(interrupts.cancel_when_pending, scope, lambda: terminal.is_asking)
+            group.start_soon(stop_when_interrupted, group.cancel_scope)
             results.append(await _call(settings, arguments.tool, arguments.values, terminal))
-            scope.cancel()
+            group.cancel_scope.cancel()
+
+    async def stop_when_interrupted(scope: anyio.CancelScope) -> None:
+        await interrupts.cancel_when_pending(scope, lambda: terminal.is_asking)
+        terminal.say(_STOPPING)
 
     try:
         anyio.run(call)
@@ -97,7 +101,7 @@ async def _call(
         create_server(settings),
         # Without a person, the server must not believe that this client can ask one.
         elicitation_callback=terminal.answer if terminal.has_person else None,
-        client_info=Implementation(name="snapshot-mcp call", version=__version__),
+        client_info=Implementation(name=_CLIENT_NAME, version=__version__),
     )
     async with client:
         values = parse_arguments(await _input_schema(client, tool), pairs)

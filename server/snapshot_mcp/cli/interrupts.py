@@ -1,4 +1,4 @@
-"""Ctrl-C during a call: recorded by a signal handler, acted on by the event loop."""
+"""Ctrl-C or SIGTERM during a call: recorded by a signal handler, acted on by the event loop."""
 
 import signal
 from collections.abc import Callable, Generator
@@ -8,10 +8,11 @@ from types import FrameType
 import anyio
 
 POLL_INTERVAL_SECONDS = 0.05
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """Presses of Ctrl-C that nothing has acted on yet.
+    """Presses of Ctrl-C that nothing has acted on yet; SIGTERM counts as one.
 
     asyncio would cancel the main task once, and code that happens to suppress that cancellation
     would lose the press. Here a press stays pending until it is acted on.
@@ -32,11 +33,12 @@ class Interrupts:
     @contextmanager
     def recorded(self) -> Generator[None]:
         """Record presses in this block, and raise KeyboardInterrupt at a second pending one."""
-        previous = signal.signal(signal.SIGINT, self._record)
+        previous = {number: signal.signal(number, self._record) for number in _SIGNALS}
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, previous)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
 
     async def cancel_when_pending(
         self, scope: anyio.CancelScope, is_handled: Callable[[], bool]

@@ -71,6 +71,13 @@ class DeletionReceipt(NamedTuple):
     gone: bool = False
 
 
+class VmDeletionReceipt(NamedTuple):
+    """The id of a VM whose deletion was accepted, and whether the cloud still shows it."""
+
+    vm_id: int
+    gone: bool = False
+
+
 class CloudReader:
     """All calls that change nothing. They raise the errors of `ApiClient.read`.
 
@@ -292,6 +299,16 @@ class CloudWriter:
             _require_success,
         )
         return DeletionReceipt(snapshot_id)
+
+    async def delete_virtual_machine(self, vm_id: int) -> VmDeletionReceipt:
+        """Delete a VM and its root disk, permanently."""
+        await self._api.write(
+            "DELETE",
+            f"/core/virtual-machines/{vm_id}",
+            f"the deletion of VM {vm_id}",
+            _require_success,
+        )
+        return VmDeletionReceipt(vm_id)
 
 
 _PLURALS = {"snapshots": "snapshots", "instances": "VMs"}

@@ -157,6 +157,11 @@ def _says_no_image(raw: Mapping[str, object]) -> bool:
     return bool(values) and all(value in (None, "", [], {}) for value in values)
 
 
+_MISSING = object()
+_FLOATING_IPS: Mapping[type, bool] = {type(None): False, str: True}
+"""Whether the value of `floating_ip` of this type means that there is one; else it is unknown."""
+
+
 def parse_virtual_machine(raw: object) -> VirtualMachine:
     """Parse one VM.
 
@@ -165,9 +170,13 @@ def parse_virtual_machine(raw: object) -> VirtualMachine:
     """
     vm = _parse_model(VirtualMachine, raw, "a VM")
     mapping = as_mapping(raw) or {}
+    volumes, floating_ip = mapping.get("volume_attachments"), mapping.get("floating_ip", _MISSING)
+    known = isinstance(volumes, list)
     facts = {
         "in_cluster": _is_in_cluster(mapping),
         "boots_from_volume": _boots_from_volume(mapping),
+        "volume_count": len(typing.cast("list[object]", volumes)) if known else None,
+        "has_floating_ip": _FLOATING_IPS.get(type(floating_ip)),
     }
     return vm.model_copy(update=facts)
 

@@ -17,6 +17,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from datetime import datetime
 from typing import Literal, NamedTuple, TypeVar, cast
 
 import anyio
@@ -37,7 +38,16 @@ from snapshot_mcp.consent.write_once import WriteOnce
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import NOTHING_CHANGED, LedgerError, RefusedError
 from snapshot_mcp.ledger.base import Ledger
-from snapshot_mcp.ledger.chain import CLOUD, Argument, Attempt, Event, RateLimit, Row, is_same_call
+from snapshot_mcp.ledger.chain import (
+    CLOUD,
+    Argument,
+    Attempt,
+    Event,
+    RateLimit,
+    Row,
+    is_same_call,
+    with_creation_time,
+)
 from snapshot_mcp.settings.environment import Consent
 
 T = TypeVar("T")
@@ -52,6 +62,10 @@ class Permit(NamedTuple):
     """Permission to send one write. Only the gate creates one."""
 
     attempt: Attempt
+
+    def with_creation_time(self, created_at: datetime | None) -> "Permit":
+        """Return the permission for a write to a snapshot that was taken at this time."""
+        return Permit(with_creation_time(self.attempt, created_at))
 
 
 class Gate:

@@ -31,7 +31,8 @@ class Intent(NamedTuple):
 
     Attributes:
         tool: name of the tool.
-        target: id of the snapshot; of the VM for create_snapshot; 0 for apply_retention.
+        target: id of the snapshot; of the VM for create_snapshot and delete_rehearsal_vm; 0 for
+            apply_retention.
         arguments: every other argument, except plan_token and confirm.
     """
 
@@ -41,6 +42,7 @@ class Intent(NamedTuple):
         "delete_snapshot",
         "apply_retention",
         "create_image_from_snapshot",
+        "delete_rehearsal_vm",
     ]
     target: int
     arguments: Mapping[str, Argument]

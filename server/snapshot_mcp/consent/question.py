@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 from snapshot_mcp.core.sanitize import cell_text, quote_unless_word, quoted
 from snapshot_mcp.models.costs import CURRENCY
+from snapshot_mcp.models.rehearsals import VmDeletion
 from snapshot_mcp.models.snapshots import BlastRadius
 
 QUESTION_OPENING = "An assistant asks for your consent."
 
 
-def build_question(radius: BlastRadius, confirm_with: str) -> str:
+def build_question(radius: BlastRadius | VmDeletion, confirm_with: str) -> str:
     """Return the question, which is the same in every round of one call."""
     lines = [
         QUESTION_OPENING,
@@ -28,8 +29,11 @@ def _instruction(confirm_with: str) -> str:
     return f"To agree, type exactly the text between the quotation marks: {quoted(confirm_with)}"
 
 
-def plan_facts(radius: BlastRadius) -> Iterator[str]:
+def plan_facts(radius: BlastRadius | VmDeletion) -> Iterator[str]:
     """Yield short facts about a write. They contain dates instead of ages, which change."""
+    if isinstance(radius, VmDeletion):
+        yield from _vm_facts(radius)
+        return
     yield f"VM {cell_text(radius.vm_id)} {quoted(radius.vm_name or '')}"
     yield f"{cell_text(radius.size)} GB"
     yield f"taken {radius.created_at:%Y-%m-%d %H:%M} UTC" if radius.created_at else "taken at ?"
@@ -52,3 +56,12 @@ def plan_facts(radius: BlastRadius) -> Iterator[str]:
             yield f"credit {radius.credit:.2f} {CURRENCY}"
         if radius.free_gpus is not None:
             yield f"{radius.free_gpus} of these GPUs free in the region"
+
+
+def _vm_facts(deletion: VmDeletion) -> Iterator[str]:
+    yield cell_text(deletion.status)
+    yield f"flavor {cell_text(deletion.flavor)}"
+    yield f"region {cell_text(deletion.region)}"
+    yield f"created {deletion.created_at:%Y-%m-%d %H:%M} UTC"
+    price = deletion.saved_per_hour_estimate
+    yield "price not known" if price is None else f"saves about {price} {CURRENCY} per hour"

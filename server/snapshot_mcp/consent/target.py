@@ -8,6 +8,7 @@ from snapshot_mcp.consent.plan_tokens import digest
 from snapshot_mcp.consent.question import build_question, plan_facts
 from snapshot_mcp.core.sanitize import cell_text, quoted
 from snapshot_mcp.models.cloud import Snapshot
+from snapshot_mcp.models.rehearsals import VmDeletion
 from snapshot_mcp.models.snapshots import BlastRadius
 
 _MAX_TEXT_LENGTH = 100
@@ -44,7 +45,7 @@ class ApprovalSubject(Protocol):
 
 
 class Target(NamedTuple):
-    """One snapshot that is about to be deleted or restored.
+    """One snapshot that is about to be deleted or restored, or one VM.
 
     Attributes:
         facts: everything that must not change between plan and commit, as "name: value".
@@ -54,7 +55,7 @@ class Target(NamedTuple):
 
     facts: list[str]
     confirm_with: str
-    radius: BlastRadius
+    radius: BlastRadius | VmDeletion
 
     @property
     def state(self) -> str:
@@ -89,6 +90,18 @@ def snapshot_target(snapshot: Snapshot, radius: BlastRadius) -> Target:
     words = snapshot.name if snapshot.name_is_plain else str(snapshot.id)
     facts = [f"{name}: {value}" for name, value in _facts(snapshot, radius)]
     return Target(facts, words, radius)
+
+
+def vm_target(deletion: VmDeletion) -> Target:
+    """Return the target of a plan that deletes one VM; the confirmation words are its name."""
+    facts = [
+        f"name: {_text(deletion.name)}",
+        f"created: {deletion.created_at}",
+        f"flavor: {_text(deletion.flavor)}",
+        f"region: {_text(deletion.region)}",
+        f"snapshot: {deletion.snapshot_id}",
+    ]
+    return Target(facts, deletion.name, deletion)
 
 
 def describe_changes(planned: Sequence[str], current: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """The interface of a write: one change in the cloud, as the gate and crash recovery use it."""
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Protocol, TypeVar
 
 from snapshot_mcp.cloud.client import CloudReader, CloudWriter, RestoreReceipt
@@ -39,6 +40,11 @@ class Write(Protocol[T_co]):
     def remark(self, result: object) -> str:
         """Return how a result differs from what was requested, for the ledger; usually empty."""
         ...
+
+
+def created_at(result: object) -> datetime | None:
+    """Return when the VM of a restore was created, which identifies it later; None if unknown."""
+    return result.virtual_machine.created_at if isinstance(result, RestoreReceipt) else None
 
 
 def created_id(result: object) -> int | None:

@@ -10,7 +10,7 @@ import anyio
 from snapshot_mcp.cloud.client import CloudReader, CloudWriter
 from snapshot_mcp.cloud.retry import count_retries, retry_attempts
 from snapshot_mcp.consent.reconcile import RECONCILE_TIMEOUT_SECONDS, find_effect
-from snapshot_mcp.consent.write import SendCheck, Write, created_id
+from snapshot_mcp.consent.write import SendCheck, Write, created_at, created_id
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import (
     NOTHING_CHANGED,
@@ -52,6 +52,7 @@ class _Submission(Generic[T]):
     check: SendCheck
     start_recorded: bool = False
     end_recorded: bool = False
+    left_open: bool = False
 
 
 class WriteOnce:
@@ -142,6 +143,10 @@ class WriteOnce:
     async def _send_and_record(self, submission: _Submission[T]) -> T:
         try:
             result = await submission.write.send(self._writer)
+        except anyio.get_cancelled_exc_class():
+            # The process is being ended: its next start looks for the effect.
+            submission.left_open = True
+            raise
         except OutcomeUnknownError as error:
             result = await self._reconcile(submission, error)
         except (BadRequestError, ConflictError, NotFoundError) as error:
@@ -202,11 +207,12 @@ class WriteOnce:
 
     async def _record_failure(self, submission: _Submission[T], error: BaseException) -> None:
         """Record that an attempt ended without effect, if its start was recorded."""
-        if submission.start_recorded and not submission.end_recorded:
+        open_attempt = submission.start_recorded and not submission.end_recorded
+        if open_attempt and not submission.left_open:
             await self._record_end("failed", submission, _failure_reason(error))
 
     async def _record_done(self, submission: _Submission[T], result: T, reason: str = "") -> None:
-        submission.attempt = with_result(submission.attempt, created_id(result))
+        submission.attempt = with_result(submission.attempt, created_id(result), created_at(result))
         remark = submission.write.remark(result)
         await self._record_end("done", submission, "; ".join(filter(None, (reason, remark))))
 

@@ -18,8 +18,17 @@ CLOUD = "cloud"
 
 Rows of earlier versions do not have it.
 """
+RESULT_CREATED_AT = "result_created_at"
+"""Argument of a done row of a restore: when the cloud created the VM."""
+
 RESULT_ID = "result_id"
 """The argument of a "done" row with the id of the snapshot, VM or image that was created."""
+
+CREATED_AT = "snapshot_created_at"
+"""The argument of a deletion that says when its snapshot was taken.
+
+The ids of an embedded cloud that was reset begin again, but with other times.
+"""
 
 MAX_ARGUMENTS_LENGTH = 12_000
 MAX_REASON_LENGTH = 500
@@ -183,11 +192,23 @@ def link_row(row: Row, row_id: int, previous: str) -> Row:
     return linked._replace(hash=compute_hash(linked))
 
 
-def with_result(attempt: Attempt, result_id: int | None) -> Attempt:
-    """Return the attempt with the id of what it created, if it created something."""
+def with_creation_time(attempt: Attempt, created_at: datetime | None) -> Attempt:
+    """Return the attempt with the time at which its snapshot was taken, if that is known."""
+    if created_at is None:
+        return attempt
+    return attempt._replace(arguments={**attempt.arguments, CREATED_AT: created_at.isoformat()})
+
+
+def with_result(
+    attempt: Attempt, result_id: int | None, created_at: datetime | None = None
+) -> Attempt:
+    """Return the attempt with the id of what it created, and the time, if they are known."""
     if result_id is None:
         return attempt
-    return attempt._replace(arguments={**attempt.arguments, RESULT_ID: result_id})
+    arguments = {**attempt.arguments, RESULT_ID: result_id}
+    if created_at is not None:
+        arguments[RESULT_CREATED_AT] = created_at.isoformat()
+    return attempt._replace(arguments=arguments)
 
 
 def is_same_call(row: Row, call: Attempt) -> bool:

@@ -20,6 +20,7 @@ from snapshot_mcp.operations import Operations
 from snapshot_mcp.operations.consistent_reader import ConsistentReader
 from snapshot_mcp.operations.create_image import create_image
 from snapshot_mcp.operations.create_snapshot import create_snapshot
+from snapshot_mcp.operations.delete_rehearsal_vm import delete_rehearsal_vm
 from snapshot_mcp.operations.delete_snapshot import delete_snapshot
 from snapshot_mcp.operations.own_writes import OwnWrites
 from snapshot_mcp.operations.panel import PanelQueries
@@ -71,6 +72,7 @@ async def open_operations(
         partial(create_snapshot, context),
         partial(restore_snapshot, context),
         partial(delete_snapshot, context),
+        partial(delete_rehearsal_vm, context),
         partial(create_image, context),
         RetentionOperations(context),
         ReviewOperations(shown, clock),

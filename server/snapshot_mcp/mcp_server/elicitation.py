@@ -62,6 +62,7 @@ class ClientApprover:
         request: the request.
         params: its parameters, with the person's answer in a second round.
         embedded: whether the cloud is the embedded one, which each question then says.
+        shows_panel: whether the panel can commit the plans of the tool that is called.
         panel_nonce: the nonce that the panel presents; None if the model calls.
     """
 
@@ -71,9 +72,11 @@ class ClientApprover:
         params: CallToolRequestParams,
         *,
         embedded: bool,
+        shows_panel: bool,
         panel_nonce: str | None = None,
     ) -> None:
         self._embedded = embedded
+        self._shows_panel = shows_panel
         self._request = request
         self._responses = params.input_responses or {}
         self._state = params.request_state
@@ -81,8 +84,8 @@ class ClientApprover:
 
     @property
     def has_panel(self) -> bool:
-        """Whether the client declared the extension for panels."""
-        return client_supports_apps(self._request)
+        """Whether the client shows the panel for this tool: it declared the extension."""
+        return self._shows_panel and client_supports_apps(self._request)
 
     @property
     def can_be_asked(self) -> bool:

@@ -228,6 +228,8 @@ class VirtualMachine(FrozenModel):
     )
     in_cluster: bool | None = Field(default=None, description="It is a node of a cluster")
     boots_from_volume: bool | None = Field(default=None, description="Its root is a volume")
+    volume_count: int | None = Field(default=None, description="Number of attached volumes")
+    has_floating_ip: bool | None = Field(default=None, description="It has a floating IP")
     created_at: datetime | None = Field(default=None, description="When it was created (UTC)")
     altered: tuple[str, ...] | None = Field(
         default=None, description="Fields from which hidden, excess or unreadable text was removed"

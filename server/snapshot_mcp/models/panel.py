@@ -28,6 +28,9 @@ class PanelSnapshot(FrozenModel):
     derived_image: str | None = Field(
         default=None, description="Image that is deleted together with it"
     )
+    image_unknown: bool | None = Field(
+        default=None, description="It is unknown whether it has an image"
+    )
 
 
 class PanelSnapshots(FrozenModel):

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     # These import the cloud client and the databases, which a start does not need.
     from snapshot_mcp.consent.evidence import Approver
     from snapshot_mcp.models.images import ImageResult
+    from snapshot_mcp.models.rehearsals import DeleteRehearsalVmResult
     from snapshot_mcp.models.snapshots import CreateResult, DeleteResult, RestoreResult
     from snapshot_mcp.operations.panel import PanelQueries
     from snapshot_mcp.operations.queries import Queries
@@ -32,6 +33,7 @@ class Operations(NamedTuple):
         "Callable[[RestoreSnapshotRequest, Commit, int, Approver], Awaitable[RestoreResult]]"
     )
     delete_snapshot: "Callable[[int, Commit, Approver], Awaitable[DeleteResult]]"
+    delete_rehearsal_vm: "Callable[[int, Commit, Approver], Awaitable[DeleteRehearsalVmResult]]"
     create_image: "Callable[[CreateImageRequest, Approver], Awaitable[ImageResult]]"
     retention: "RetentionOperations"
     reviews: "ReviewOperations"

@@ -6,13 +6,14 @@ from typing import Self
 
 from snapshot_mcp.cloud.api import ApiClient
 from snapshot_mcp.cloud.client import CloudReader, Page
-from snapshot_mcp.cloud.parsing import parse_entry
+from snapshot_mcp.cloud.parsing import build_field_parser, parse_entry
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import LedgerError, error_kind
 from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.operations.own_writes import OwnWrites
 
 _DELETING = "DELETING"
+_parse_created_at = build_field_parser("created_at")
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ class ConsistentReader(CloudReader):
         """
         snapshot = await super().get_snapshot(snapshot_id)
         await self._refresh()
-        deletion = self.own_writes.find_deletion(snapshot_id)
+        deletion = self.own_writes.find_deletion(snapshot_id, snapshot.created_at)
         if deletion is None:
             return snapshot
         facts: dict[str, object] = {"deletion_sent_at": deletion.sent_at}
@@ -104,5 +105,7 @@ class ConsistentReader(CloudReader):
     def _corrected(self, raw: object) -> object:
         entry = parse_entry(raw)
         if entry is None or self.own_writes.find_deletion(entry.id) is None:
+            return raw
+        if self.own_writes.find_deletion(entry.id, _parse_created_at(entry)) is None:
             return raw
         return {**entry.raw, "status": _DELETING}

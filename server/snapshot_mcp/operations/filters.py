@@ -4,13 +4,15 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from snapshot_mcp.cloud.parsing import RawEntry, build_field_parser
-from snapshot_mcp.models.cloud import snapshot_state
+from snapshot_mcp.models.cloud import MAX_ID, snapshot_state
 from snapshot_mcp.operations.cursors import Position
 from snapshot_mcp.operations.requests import SnapshotFilter, SortOrder
 
 Condition = Callable[[RawEntry], bool]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_UNKNOWN_LAST = MAX_ID
+"""Position of a snapshot of unknown age, which is neither the oldest nor the newest."""
 
 
 def build_conditions(snapshot_filter: SnapshotFilter) -> Iterator[Condition]:
@@ -37,10 +39,12 @@ def build_position_getter(order: SortOrder) -> Callable[[RawEntry], Position]:
         return -(size(entry) or 0), -entry.id
 
     def oldest(entry: RawEntry) -> Position:
-        return _milliseconds(created_at(entry) or _EPOCH), entry.id
+        taken = created_at(entry)
+        return _UNKNOWN_LAST if taken is None else _milliseconds(taken), entry.id
 
     def newest(entry: RawEntry) -> Position:
-        return -_milliseconds(created_at(entry) or _EPOCH), -entry.id
+        taken = created_at(entry)
+        return _UNKNOWN_LAST if taken is None else -_milliseconds(taken), -entry.id
 
     return {"largest": largest, "oldest": oldest, "newest": newest}[order]
 

@@ -52,12 +52,21 @@ async def read_snapshot(reader: CloudReader, snapshot_id: int) -> Snapshot:
 
 
 async def complete_list(
-    reader: CloudReader, snapshots: Sequence[Snapshot], fields: Collection[str]
+    reader: CloudReader,
+    snapshots: Sequence[Snapshot],
+    fields: Collection[str],
+    max_single_reads: int | None = None,
 ) -> list[Snapshot]:
     """Return the snapshots of a list with `fields` looked up where the list omits them.
 
     Regions and VMs are looked up in their lists. What is still unknown is read from the single
-    snapshots, the oldest first and at most `MAX_SINGLE_READS`; the others stay as they are.
+    snapshots, the oldest first; the others stay as they are.
+
+    Args:
+        reader: the reading half of the cloud client.
+        snapshots: the snapshots as the list shows them.
+        fields: the fields to look up.
+        max_single_reads: maximum number of single snapshots to read; None for the usual one.
 
     Raises:
         CloudError: the list of VMs could not be read.
@@ -71,7 +80,8 @@ async def complete_list(
     incomplete = {
         snapshot.id for name in fields for snapshot in completed if snapshot.is_unknown(name)
     }
-    singles = await read_singles(reader, sorted(incomplete)[:MAX_SINGLE_READS])
+    limit = MAX_SINGLE_READS if max_single_reads is None else max_single_reads
+    singles = await read_singles(reader, sorted(incomplete)[:limit])
     return [
         _fill_in(snapshot, single, fields)
         if isinstance(single := singles.get(snapshot.id), Snapshot)

@@ -11,13 +11,16 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, Self, cast
 
 from snapshot_mcp.ledger.base import Ledger
-from snapshot_mcp.ledger.chain import CLOUD, RESULT_ID, Row, SentAttempt
+from snapshot_mcp.ledger.chain import CLOUD, CREATED_AT, RESULT_ID, Row, SentAttempt
 
 DELETION_TIMEOUT = timedelta(days=1)
 """A snapshot that the cloud still shows after this time was not deleted, and can be again."""
 
 UNCONFIRMED_TIMEOUT = timedelta(minutes=10)
 """The same, if the cloud did not confirm that it accepted the deletion."""
+
+_SAME_TIME = timedelta(minutes=1)
+"""Lists and single reads may return times of different precision."""
 
 NAME_TIMEOUT = timedelta(minutes=10)
 """The time for which the cloud may not show yet that a name is taken."""
@@ -32,11 +35,19 @@ class Deletion(NamedTuple):
         sent_at: when it was sent.
         confirmed: whether the cloud accepted it, as far as is known.
         cloud: the cloud; empty in rows of earlier versions.
+        created_at: when the snapshot was taken; None if it is not known.
     """
 
     sent_at: datetime
     confirmed: bool
     cloud: str
+    created_at: datetime | None
+
+    def concerns(self, created_at: datetime | None) -> bool:
+        """Return whether the snapshot with its id that was taken at this time is the same one."""
+        if self.created_at is None or created_at is None:
+            return True
+        return abs(self.created_at - created_at) < _SAME_TIME
 
     def is_under_way(self, now: datetime) -> bool:
         """Return whether a cloud that still shows the snapshot may just not have deleted it yet."""
@@ -72,9 +83,14 @@ class _DeletionLog:
             if row.event == "failed":
                 of_snapshot.pop(row.attempt, None)
             else:
-                cloud = _arguments(row).get(CLOUD, "")
-                deletion = Deletion(_moment(sent_at), row.event == "done", str(cloud))
-                of_snapshot[row.attempt] = deletion
+                arguments = _arguments(row)
+                created_at = arguments.get(CREATED_AT)
+                of_snapshot[row.attempt] = Deletion(
+                    _moment(sent_at),
+                    row.event == "done",
+                    str(arguments.get(CLOUD, "")),
+                    _moment(created_at) if isinstance(created_at, str) else None,
+                )
         self.last_id = max(self.last_id, last_id)
 
 
@@ -113,15 +129,24 @@ class OwnWrites:
         attempts, last_id = await self.ledger.sent_attempts(_DELETION, after=self._log.last_id)
         self._log.add(attempts, last_id)
 
-    def find_deletion(self, snapshot_id: int) -> Deletion | None:
+    def find_deletion(
+        self, snapshot_id: int, created_at: datetime | None = None
+    ) -> Deletion | None:
         """Return the latest deletion of this snapshot, as of the last refresh.
 
         Rows of earlier versions do not name their cloud. They count for every cloud, but only for
         a day, because ids of different clouds may be equal.
+
+        Args:
+            snapshot_id: id of the snapshot.
+            created_at: when it was taken; None if it is not known. The ids of an embedded cloud
+                that was reset begin again, with other times.
         """
         found: Deletion | None = None
         for attempt_id, deletion in self._log.by_snapshot.get(snapshot_id, {}).items():
-            if attempt_id != self.ignored and self._concerns(deletion):
+            if attempt_id == self.ignored or not deletion.concerns(created_at):
+                continue
+            if self._is_of_this_cloud(deletion):
                 found = deletion if found is None or found.sent_at < deletion.sent_at else found
         return found
 
@@ -149,7 +174,7 @@ class OwnWrites:
                 found.append(RecentWrite(_moment(attempt.sent_at), row, result_id))
         return found
 
-    def _concerns(self, deletion: Deletion) -> bool:
+    def _is_of_this_cloud(self, deletion: Deletion) -> bool:
         if deletion.cloud:
             return deletion.cloud == self.cloud
         return self.now() - deletion.sent_at < DELETION_TIMEOUT

@@ -5,10 +5,11 @@ from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.models.cloud import Snapshot, status_word
 from snapshot_mcp.models.panel import PanelSnapshot, PanelSnapshots, PanelVirtualMachine
 from snapshot_mcp.operations.listing import group_by_vm, read_all_snapshots, read_snapshots_of_vm
+from snapshot_mcp.operations.lookups import complete_list
 from snapshot_mcp.rules import policy as rules
 from snapshot_mcp.rules.blast_radius import describe_derived_image
 from snapshot_mcp.rules.policy import Policy
-from snapshot_mcp.rules.retention_batch import total_gigabytes
+from snapshot_mcp.rules.retention_batch import fields_to_know, total_gigabytes
 
 MAX_PANEL_SNAPSHOTS = 1_000
 
@@ -42,6 +43,8 @@ class PanelQueries:
             if vm_id
             else read_all_snapshots(self._reader, decides=False)
         )
+        fields = fields_to_know(self._policy) | {"vm_name", "vm_status"}
+        snapshots = await complete_list(self._reader, snapshots, fields, max_single_reads=0)
         by_vm = group_by_vm(snapshots)
         newest = sorted(snapshots, key=_creation_order, reverse=True)[:MAX_PANEL_SNAPSHOTS]
         return PanelSnapshots(
@@ -76,9 +79,10 @@ class PanelQueries:
             vm_gone=snapshot.vm_gone or None,
             size=snapshot.size,
             created_at=snapshot.created_at,
-            labels=snapshot.labels or None,
+            labels=snapshot.labels,
             protected=violation.explanation if violation else None,
             derived_image=describe_derived_image(snapshot),
+            image_unknown=not snapshot.image_is_known or None,
         )
 
 

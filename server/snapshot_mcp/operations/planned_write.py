@@ -16,6 +16,7 @@ from snapshot_mcp.consent.target import Target, describe_changes
 from snapshot_mcp.consent.write import Write
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import NOTHING_CHANGED, NotAcceptedError, TargetChangedError
+from snapshot_mcp.models.rehearsals import VmDeletion
 from snapshot_mcp.models.snapshots import BlastRadius
 from snapshot_mcp.operations.consistent_reader import ConsistentReader
 from snapshot_mcp.operations.policy_check import enforce_policy
@@ -85,7 +86,7 @@ class SentWrite(NamedTuple, Generic[T]):
     """A write that took effect: its result, and what it affected."""
 
     result: T
-    radius: BlastRadius
+    radius: BlastRadius | VmDeletion
 
 
 @dataclass
@@ -174,6 +175,7 @@ async def _commit(attempt: _Commit[T], confirm: str, approver: Approver) -> Sent
     async with gate.exclusive():
         await gate.check_unused(plan)
         permit = gate.permit(write.intent, plan, evidence, approver)
+        permit = permit.with_creation_time(attempt.target.radius.created_at)
         attempt.context = attempt.context.ignoring(permit)
         result = await gate.send(permit, write, attempt.check)
     return SentWrite(result, attempt.target.radius)

@@ -21,6 +21,7 @@ from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import CLOUD, Row, attempt_from_row
 from snapshot_mcp.operations.create_image import CreateImage
 from snapshot_mcp.operations.create_snapshot import CreateSnapshot
+from snapshot_mcp.operations.delete_rehearsal_vm import DeleteRehearsalVm
 from snapshot_mcp.operations.delete_snapshot import DeleteSnapshot
 from snapshot_mcp.operations.restore_snapshot import RestoreSnapshot
 
@@ -41,7 +42,8 @@ RECHECK_TIMEOUT_SECONDS = 5.0
 _MAX_RECHECKS = 10
 _BATCH = "apply_retention"
 _WRITES = {
-    write.tool: write for write in (CreateSnapshot, RestoreSnapshot, DeleteSnapshot, CreateImage)
+    write.tool: write
+    for write in (CreateSnapshot, RestoreSnapshot, DeleteSnapshot, CreateImage, DeleteRehearsalVm)
 }
 
 logger = logging.getLogger(__name__)

@@ -214,12 +214,7 @@ def _build_result(
 
 
 def _removal_instructions(vm: VirtualMachine) -> str:
-    """Return how a person removes the VM of a rehearsal; this server never does.
-
-    Source: the vendor's OpenAPI document for the call.
-    """
     return (
-        f"Tell the person to check VM {vm.id} and then to delete it, in the cloud's console or with"
-        f" DELETE /core/virtual-machines/{vm.id} of its API: this server deletes no VMs, and it is"
-        " billed until then."
+        f"Tell the person to check VM {vm.id}, which is billed until it is deleted. Then call"
+        f" delete_rehearsal_vm with vm_id {vm.id}."
     )

@@ -203,6 +203,7 @@ class RetentionRun:
         gate, write = self._context.gate, DeleteSnapshot(deletion.target.id)
         try:
             child = gate.child_permit(permit, write.intent)
+            child = child.with_creation_time(deletion.snapshot.created_at)
             deletion.reader = self._context.ignoring(child).reader
             await gate.send(child, write, deletion.check)
         except _SKIPPED_ERRORS as error:

@@ -19,9 +19,7 @@ _SECONDS_PER_DAY = 86_400
 _MAX_IMAGE_VMS = 5
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _BILLING_WARNINGS = ("The new VM is billed from its creation until it is deleted.",)
-_REHEARSAL_WARNINGS = (
-    "This server cannot delete VMs: a person must delete it after the rehearsal.",
-)
+_REHEARSAL_WARNINGS = ("It has to be deleted after the rehearsal, with delete_rehearsal_vm.",)
 
 
 def deletion_blast_radius(

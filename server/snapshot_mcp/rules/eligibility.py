@@ -112,3 +112,18 @@ def _not_ready(snapshot: Snapshot) -> str:
 def describe_state(snapshot: Snapshot) -> str:
     """Return the state for a sentence that begins with "it is"."""
     return "being deleted" if snapshot.state == "deleting" else snapshot.state
+
+
+def rehearsal_deletion_obstacle(vm: VirtualMachine) -> str | None:
+    """Return why the VM of a rehearsal is not deleted; None if it can be. Unknown facts keep it."""
+    if status_word(vm.status) in ("DELETING", "DELETED"):
+        return "it is being deleted already"
+    if vm.is_snapshotting or vm.is_snapshotting is None:
+        return "a snapshot of it is in progress, or that is not known"
+    if vm.volume_count is None:
+        return "whether volumes are attached to it is not known"
+    if vm.volume_count:
+        return "volumes are attached to it"
+    if vm.has_floating_ip is None:
+        return "whether it has a floating IP is not known"
+    return "it has a floating IP" if vm.has_floating_ip else None

@@ -206,6 +206,11 @@ def check_image(policy: Policy, snapshot: Snapshot) -> PolicyViolation | None:
     )
 
 
+def check_vm_deletion(policy: Policy, region: str | None) -> PolicyViolation | None:
+    """Return the rule that forbids deleting a rehearsal's VM in `region`, or None."""
+    return _check_tool(policy, "delete_rehearsal_vm") or _check_region(policy, region)
+
+
 def allows_tool(policy: Policy, name: str) -> bool:
     """Return whether the policy allows this tool to be listed and called."""
     return policy.allow.tools is None or name in policy.allow.tools

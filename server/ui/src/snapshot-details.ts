@@ -34,9 +34,9 @@ export function renderSnapshotDetails(snapshot: Snapshot, inspection: Node, acti
       ["State", formatState(snapshot)],
       ["Size", formatSize(snapshot.size)],
       ["Created", formatTimestamp(snapshot.createdAt)],
-      ["Labels", snapshot.labels.join(", ") || "none"],
+      ["Labels", snapshot.labels.join(", ") || (snapshot.labelsUnknown ? "unknown" : "none")],
       ["Protected", snapshot.protectionReason || "no"],
-      ["Image", snapshot.derivedImage || "none"],
+      ["Image", snapshot.derivedImage || (snapshot.imageUnknown ? "unknown, see all details" : "none")],
     ]),
     inspection,
     canDelete &&

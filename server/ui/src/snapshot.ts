@@ -20,10 +20,13 @@ export interface Snapshot {
   /** Creation time in milliseconds since the Unix epoch. */
   createdAt: number | null;
   labels: string[];
+  labelsUnknown: boolean;
   /** The reason why the policy protects this snapshot; empty if it does not. */
   protectionReason: string;
   /** The image that was created from this snapshot; empty if there is none. */
   derivedImage: string;
+  /** The list does not say whether there is an image. */
+  imageUnknown: boolean;
 }
 
 /** Parses a snapshot from a list, a plan or the result of `panel_snapshots`. */
@@ -40,7 +43,9 @@ export function parseSnapshot(json: JsonObject): Snapshot {
     size: toNumber(json.size),
     createdAt: toTimestamp(json.created_at),
     labels: toTexts(json.labels),
+    labelsUnknown: json.labels === undefined,
     protectionReason: toText(json.protected),
     derivedImage: toText(json.derived_image),
+    imageUnknown: json.image_unknown === true,
   };
 }

@@ -278,7 +278,7 @@ MIXED = [
     ("wanted", "ids"),
     [
         (SnapshotFilter(), [4, 3, 2, 1, 5]),
-        (SnapshotFilter(order="oldest"), [5, 1, 2, 3, 4]),
+        (SnapshotFilter(order="oldest"), [1, 2, 3, 4, 5]),
         (SnapshotFilter(order="largest"), [1, 5, 4, 3, 2]),
         (SnapshotFilter(state="ready"), [1, 5]),
         (SnapshotFilter(state="pending"), [2]),

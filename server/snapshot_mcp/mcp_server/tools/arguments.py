@@ -130,5 +130,6 @@ ContractId = Annotated[Id, Field(description="Contract to bill; default: on dema
 Rehearsal = Annotated[
     bool, Field(description="Only to test the restore and time it; wait_seconds 600")
 ]
+RehearsalVmId = Annotated[Id, Field(description="Id of the VM")]
 PlanToken = Annotated[str, Field(max_length=1_000, description="From the plan")]
 Confirm = Annotated[str, Field(max_length=200, description="The words the person agreed to")]

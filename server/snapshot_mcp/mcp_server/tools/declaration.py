@@ -56,12 +56,14 @@ class ToolContext(NamedTuple):
         params: its parameters.
         listed: names of the tools that the server lists.
         embedded: whether the cloud is the embedded one.
+        shows_panel: whether clients show the panel for this tool.
     """
 
     request: RequestContext
     params: CallToolRequestParams
     listed: frozenset[str]
     embedded: bool
+    shows_panel: bool
 
     async def operations(self) -> Operations:
         """Return the operations; the first call of the process opens them."""
@@ -75,7 +77,11 @@ class ToolContext(NamedTuple):
     def approver_with(self, panel_nonce: str | None) -> ClientApprover:
         """Return the person behind the client, with the nonce that the panel presents."""
         return ClientApprover(
-            self.request, self.params, embedded=self.embedded, panel_nonce=panel_nonce
+            self.request,
+            self.params,
+            embedded=self.embedded,
+            shows_panel=self.shows_panel,
+            panel_nonce=panel_nonce,
         )
 
 

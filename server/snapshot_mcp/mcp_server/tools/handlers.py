@@ -95,9 +95,9 @@ class ToolHandlers:
         self, tool: ToolDeclaration, request: RequestContext, params: CallToolRequestParams
     ) -> FrozenModel:
         arguments = parse_arguments(tool.arguments, params.arguments or {})
-        return await tool.function(
-            ToolContext(request, params, frozenset(self._tools), self._embedded), **arguments
-        )
+        shows_panel = tool.panel != "none"
+        context = ToolContext(request, params, frozenset(self._tools), self._embedded, shows_panel)
+        return await tool.function(context, **arguments)
 
 
 def _build_result(tool: ToolDeclaration, result: FrozenModel) -> CallToolResult:

@@ -13,6 +13,7 @@ from snapshot_mcp.mcp_server.tools.arguments import (
     Order,
     PlanToken,
     Rehearsal,
+    RehearsalVmId,
     Search,
     SnapshotDescription,
     SnapshotId,
@@ -30,8 +31,10 @@ from snapshot_mcp.mcp_server.tools.text.snapshots import (
     render_restore_result,
     render_snapshot_details,
     render_snapshot_list,
+    render_vm_deletion,
     render_vm_list,
 )
+from snapshot_mcp.models.rehearsals import DeleteRehearsalVmResult
 from snapshot_mcp.models.snapshots import (
     CreateResult,
     DeleteResult,
@@ -185,6 +188,29 @@ async def delete_snapshot(
     return await operations.delete_snapshot(snapshot_id, commit, context.approver)
 
 
+@declare_tool(
+    title="Delete the VM of a rehearsal",
+    toolset="core",
+    effect="destroys",
+    render=render_vm_deletion,
+    plans=True,
+)
+async def delete_rehearsal_vm(
+    context: ToolContext,
+    *,
+    vm_id: RehearsalVmId,
+    plan_token: PlanToken = "",
+    confirm: Confirm = "",
+) -> DeleteRehearsalVmResult:
+    """Permanently delete a VM that restore_snapshot created here with rehearsal true; no other VM.
+
+    Call first without plan_token and confirm: that changes nothing and returns a plan to show the
+    person. Only when they agree, call again with both.
+    """
+    operations, commit = await context.operations(), Commit(plan_token, confirm)
+    return await operations.delete_rehearsal_vm(vm_id, commit, context.approver)
+
+
 CORE_TOOLS = (
     list_snapshots,
     inspect_snapshot,
@@ -192,4 +218,5 @@ CORE_TOOLS = (
     create_snapshot,
     restore_snapshot,
     delete_snapshot,
+    delete_rehearsal_vm,
 )

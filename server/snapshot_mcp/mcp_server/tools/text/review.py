@@ -78,7 +78,7 @@ def _cannot_snapshot_lines(finding: VmFinding) -> Iterator[str]:
 def _rehearsal_lines(finding: VmFinding) -> Iterator[str]:
     if not finding.count:
         return
-    yield f"Rehearsal VMs still there, billed until a person deletes them: {finding.count}"
+    yield f"Rehearsal VMs still there, billed until deleted (delete_rehearsal_vm): {finding.count}"
     for vm in finding.virtual_machines:
         yield f"{vm.id} {cell_text(vm.name)} {cell_text(vm.status)} made {_day(vm.created_at)}"
     yield from _more_line(finding.more)

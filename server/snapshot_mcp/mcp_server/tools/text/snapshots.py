@@ -10,6 +10,7 @@ from datetime import date, datetime
 
 from snapshot_mcp.consent.question import plan_facts
 from snapshot_mcp.core.sanitize import cell_text, quote_unless_word, quoted
+from snapshot_mcp.models.rehearsals import DeleteRehearsalVmResult
 from snapshot_mcp.models.snapshots import (
     CreateResult,
     DeleteResult,
@@ -87,6 +88,12 @@ def render_restore_result(result: RestoreResult) -> str:
 def render_delete_result(result: DeleteResult) -> str:
     """Return the outcome, the plan if there is one, and the next step."""
     head = f"{result.outcome}: snapshot {result.snapshot_id}"
+    return "\n".join([head, *_plan_lines(result), result.next_step])
+
+
+def render_vm_deletion(result: DeleteRehearsalVmResult) -> str:
+    """Return the outcome, the plan if there is one, and the next step."""
+    head = f"{result.outcome}: VM {result.vm_id}"
     return "\n".join([head, *_plan_lines(result), result.next_step])
 
 
@@ -227,7 +234,7 @@ def _conclusions(result: SnapshotDetails) -> Iterator[str]:
         yield f"Hidden, excess or unreadable text was removed from: {', '.join(snapshot.altered)}."
 
 
-def _plan_lines(result: Planned) -> Iterator[str]:
+def _plan_lines(result: Planned | DeleteRehearsalVmResult) -> Iterator[str]:
     if result.plan is None:
         return
     plan = result.plan

@@ -1,0 +1,276 @@
+"""delete_rehearsal_vm: deletes the VM of a rehearsal of this server, and no other VM."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import httpx
+import pytest
+from mcp import Client
+from pydantic import SecretStr
+
+from snapshot_mcp.settings.environment import EMBEDDED_API_KEY, LEDGER_FILE
+from tests.conftest import World, call_tool, call_tool_error
+from tests.tools.helpers import (
+    FakePerson,
+    client_with_person,
+    creation_arguments,
+    find_vm,
+    ready_snapshot,
+    set_policy,
+)
+
+TOOL = "delete_rehearsal_vm"
+Change = Callable[[dict[str, Any]], None]
+
+
+async def restore(client: Client, *, rehearsal: bool = True, name: str = "test-it") -> int:
+    """Restore the newest snapshot, and return the id of the new VM."""
+    snapshot = await ready_snapshot(client)
+    arguments = {"snapshot_id": snapshot["id"], "new_vm_name": name, "rehearsal": rehearsal}
+    plan = await call_tool(client, "restore_snapshot", **arguments)
+    commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
+    result = await call_tool(client, "restore_snapshot", **arguments, **commit)
+    if rehearsal:
+        assert (
+            f"delete_rehearsal_vm with vm_id {result['virtual_machine']['id']}"
+            in (result["next_step"])
+        )
+    return result["virtual_machine"]["id"]
+
+
+async def commit_deletion(client: Client, vm_id: int) -> dict[str, Any]:
+    plan = await call_tool(client, TOOL, vm_id=vm_id)
+    commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
+    return await call_tool(client, TOOL, vm_id=vm_id, **commit)
+
+
+async def vm_ids(client: Client) -> set[int]:
+    page = await call_tool(client, "list_virtual_machines", limit=100)
+    return {vm["id"] for vm in page["virtual_machines"]}
+
+
+def vm_deletions(world: World) -> list[str]:
+    return [write for write in world.writes if "DELETE" in write and "virtual-machines" in write]
+
+
+def tamper_with_vm(world: World, vm_id: int, change: Change) -> None:
+    """Change the cloud's answers about one VM."""
+
+    async def tamper(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if not request.url.path.endswith(f"/virtual-machines/{vm_id}"):
+            return response
+        body = json.loads(await response.aread())
+        if "instance" in body:
+            change(body["instance"])
+        return httpx.Response(response.status_code, json=body, request=request)
+
+    world.tamper(tamper)
+
+
+async def test_a_rehearsal_vm_is_deleted_after_a_plan(world: World, client: Client) -> None:
+    before = await vm_ids(client)
+    vm_id = await restore(client)
+    plan = await call_tool(client, TOOL, vm_id=vm_id)
+    assert plan["outcome"] == "confirmation_required"
+    assert plan["confirm_with"] == plan["plan"]["name"] == "rehearsal-test-it"
+    assert plan["plan"]["vm_id"] == vm_id
+    assert plan["plan"]["snapshot_id"] == (await ready_snapshot(client))["id"]
+    assert plan["plan"]["saved_per_hour_estimate"] > 0
+    assert plan["plan"]["flavor"]
+    assert vm_deletions(world) == []
+    commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
+    result = await call_tool(client, TOOL, vm_id=vm_id, **commit)
+    assert result["outcome"] == "deleted"
+    assert len(vm_deletions(world)) == 1
+    assert await vm_ids(client) == before
+    assert "was already used" in await call_tool_error(client, TOOL, vm_id=vm_id, **commit)
+    last = (await world.attempts())[-1]
+    assert (last.tool, last.event, last.target) == (TOOL, "done", vm_id)
+
+
+@pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
+async def test_the_person_is_asked_with_the_facts_and_can_decline(world: World, mode: str) -> None:
+    person = FakePerson()
+    async with client_with_person(world, mode, person) as client:
+        person.will_type((await ready_snapshot(client))["name"])
+        vm_id = await restore(client)
+        person.questions.clear()
+        person.reply = FakePerson().reply
+        plan = await call_tool(client, TOOL, vm_id=vm_id)
+        commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
+        error = await call_tool_error(client, TOOL, vm_id=vm_id, **commit)
+        assert "declined" in error
+        assert vm_deletions(world) == []
+        (question,) = person.questions
+        assert f'Delete VM {vm_id} "rehearsal-test-it" and its data permanently.' in question
+        assert "per hour" in question
+        assert question.endswith("type exactly: rehearsal-test-it")
+        person.will_type("rehearsal-test-it")
+        assert (await commit_deletion(client, vm_id))["outcome"] == "deleted"
+
+
+async def test_wrong_words_delete_nothing(world: World, client: Client) -> None:
+    vm_id = await restore(client)
+    plan = await call_tool(client, TOOL, vm_id=vm_id)
+    for words in ("yes", str(vm_id), "rehearsal"):
+        commit = {"plan_token": plan["plan_token"], "confirm": words}
+        error = await call_tool_error(client, TOOL, vm_id=vm_id, **commit)
+        assert "rehearsal-test-it" not in error
+    assert vm_deletions(world) == []
+
+
+async def test_no_other_vm_is_deleted(world: World, client: Client) -> None:
+    rehearsal = await restore(client)
+    restored = await restore(client, rehearsal=False, name="rehearsal-by-hand")
+    plan = await call_tool(client, TOOL, vm_id=rehearsal)
+    commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
+    for vm_id in (await vm_ids(client)) - {rehearsal} | {1}:
+        error = await call_tool_error(client, TOOL, vm_id=vm_id)
+        assert f"The ledger has no rehearsal that created VM {vm_id}." in error
+        assert "Nothing was changed" in error
+        error = await call_tool_error(client, TOOL, vm_id=vm_id, **commit)
+        assert "for another tool or another snapshot" in error
+    assert restored in await vm_ids(client)
+    assert vm_deletions(world) == []
+
+
+CHANGES: list[tuple[Change, str]] = [
+    (lambda vm: vm.update(name="rehearsal-other"), "is not as the rehearsal created it"),
+    (lambda vm: vm.update(name="rehearsal-test-it\u200b"), "is not as the rehearsal created it"),
+    (lambda vm: vm.pop("name"), "is not as the rehearsal created it"),
+    (lambda vm: vm.update(created_at="2026-11-19T00:00:00Z"), "is not as the rehearsal created it"),
+    (lambda vm: vm.update(created_at=None), "is not as the rehearsal created it"),
+    (lambda vm: vm.update(created_at="0001-01-01T00:00:00Z"), "is not as the rehearsal created it"),
+    (lambda vm: vm.update(volume_attachments=[{"volume": {"id": 1}}]), "volumes are attached"),
+    (lambda vm: vm.update(volume_attachments=[None]), "volumes are attached"),
+    (lambda vm: vm.update(volume_attachments=None), "volumes are attached to it is not known"),
+    (lambda vm: vm.pop("volume_attachments"), "volumes are attached to it is not known"),
+    (lambda vm: vm.update(floating_ip="198.51.100.9"), "it has a floating IP"),
+    (lambda vm: vm.pop("floating_ip"), "whether it has a floating IP is not known"),
+    (lambda vm: vm.update(floating_ip={"ip": "198.51.100.9"}), "floating IP is not known"),
+    (lambda vm: vm.update(is_snapshotting=True), "a snapshot of it is in progress"),
+    (lambda vm: vm.pop("is_snapshotting"), "or that is not known"),
+    (lambda vm: vm.update(status="DELETING"), "being deleted already"),
+]
+
+
+@pytest.mark.parametrize(("change", "reason"), CHANGES, ids=range(len(CHANGES)))
+async def test_a_vm_that_differs_or_is_used_is_neither_planned_nor_deleted(
+    world: World, change: Change, reason: str
+) -> None:
+    async with world.client() as client:
+        vm_id = await restore(client)
+        plan = await call_tool(client, TOOL, vm_id=vm_id)
+        commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
+        tamper_with_vm(world, vm_id, change)
+        for arguments in ({}, commit):
+            error = await call_tool_error(client, TOOL, vm_id=vm_id, **arguments)
+            assert reason in error
+            assert "Nothing was changed" in error
+    assert vm_deletions(world) == []
+
+
+async def test_a_vm_with_snapshots_is_not_deleted(world: World, client: Client) -> None:
+    vm_id = await restore(client)
+    plan = await call_tool(client, TOOL, vm_id=vm_id)
+    world.manual_clock.advance(minutes=5)
+    created = await creation_arguments(client)
+    await call_tool(client, "create_snapshot", **created | {"vm_id": vm_id, "wait_seconds": 600})
+    commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
+    for arguments in ({}, commit):
+        error = await call_tool_error(client, TOOL, vm_id=vm_id, **arguments)
+        assert "it has snapshots" in error
+    assert vm_deletions(world) == []
+
+
+async def replace_in_ledger(world: World, old: str, new: str) -> None:
+    with closing(sqlite3.connect(world.folder / LEDGER_FILE)) as connection, connection:
+        triggers = connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+        for (name,) in triggers.fetchall():
+            connection.execute(f'DROP TRIGGER "{name}"')
+        connection.execute(
+            "UPDATE attempts SET arguments = replace(arguments, ?, ?) WHERE event = 'done'",
+            (old, new),
+        )
+
+
+async def test_an_altered_row_proves_nothing(world: World) -> None:
+    async with world.client() as client:
+        vm_id = await restore(client)
+        other = int(str((await find_vm(client, status="ACTIVE"))["id"]))
+    assert other != vm_id
+    await replace_in_ledger(world, str(vm_id), str(other))
+    async with world.client() as client:
+        for number in (vm_id, other):
+            error = await call_tool_error(client, TOOL, vm_id=number)
+            assert "The ledger was altered" in error
+    assert vm_deletions(world) == []
+
+
+async def test_the_ledger_of_another_cloud_or_no_ledger_proves_nothing(world: World) -> None:
+    async with world.client() as client:
+        vm_id = await restore(client)
+    elsewhere = World(world.folder)
+    elsewhere.settings = elsewhere.settings.model_copy(
+        update={"api_key": SecretStr(EMBEDDED_API_KEY)}
+    )
+    async with elsewhere.client() as client:
+        error = await call_tool_error(client, TOOL, vm_id=vm_id)
+    assert "has no rehearsal that created VM" in error
+    assert vm_deletions(elsewhere) == []
+
+
+async def test_a_rehearsal_whose_reply_was_lost_proves_nothing(world: World) -> None:
+    async def lose(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if request.method == "POST" and request.url.path.endswith("/restore"):
+            raise httpx.ReadError("lost")
+        return response
+
+    world.tamper(lose)
+    async with world.client() as client:
+        vm_id = await restore(client)  # found by its name
+        error = await call_tool_error(client, TOOL, vm_id=vm_id)
+    assert "has no rehearsal that created VM" in error
+    assert vm_deletions(world) == []
+
+
+async def test_the_policy_forbids_regions_and_the_tool(world: World) -> None:
+    async with world.client() as client:
+        vm_id = await restore(client)
+    set_policy(world, '[allow]\nregions = ["NOWHERE-1"]')
+    async with world.client() as client:
+        assert "does not allow changes in this region" in await call_tool_error(
+            client, TOOL, vm_id=vm_id
+        )
+    set_policy(world, '[allow]\ntools = ["list_snapshots"]')
+    async with world.client() as client:
+        assert "Unknown tool" in await call_tool_error(client, TOOL, vm_id=vm_id)
+    assert vm_deletions(world) == []
+
+
+async def test_a_lost_reply_to_the_deletion_is_resolved(world: World, client: Client) -> None:
+    async def lose(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if request.method == "DELETE":
+            raise httpx.ReadError("lost")
+        return response
+
+    vm_id = await restore(client)
+    world.tamper(lose)
+    assert (await commit_deletion(client, vm_id))["outcome"] == "deleted"
+    assert len(vm_deletions(world)) == 1
+
+
+async def test_a_client_that_only_shows_the_panel_can_still_delete_it(world: World) -> None:
+    async with world.client(panel=True) as client:
+        error = await call_tool_error(client, TOOL, vm_id=1)
+    assert "has no rehearsal" in error
+
+
+async def test_the_review_names_the_tool(client: Client) -> None:
+    await restore(client)
+    result = await client.call_tool("review_snapshots", {})
+    text = "".join(getattr(block, "text", "") for block in result.content)
+    assert "billed until deleted (delete_rehearsal_vm): 1" in text
