@@ -85,12 +85,11 @@ class RequestedWrite(NamedTuple):
     name: str
 
     def effects_in(self, changes: list[Change]) -> list[Change]:
-        """Return the changes that this write would make.
+        """Return the changes that this write would make, also those that others made.
 
-        A snapshot that someone else deleted is as gone as one that this write deleted.
+        If others take its name or delete its target at the same moment, and its own reply is lost,
+        the server cannot tell their effect from its own.
         """
-        if self.tool != "delete_snapshot":
-            changes = [change for change in changes if not change.by_others]
         match self.tool:
             case "create_snapshot":
                 return [

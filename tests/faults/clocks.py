@@ -36,14 +36,16 @@ class SkewedClock(ManualClock):
         super().__init__()
         self.start = self.time
         self._elapsed_seconds = 0.0
+        self.can_jump: Callable[[], bool] = lambda: True
 
     def advance(self, **delta: float) -> None:
         super().advance(**delta)
         self._elapsed_seconds += timedelta(**delta).total_seconds()
 
     def jump(self, hours: float) -> None:
-        """Move the time of day forwards or backwards."""
-        self.time += timedelta(hours=hours)
+        """Move the time of day forwards or backwards, if `can_jump` allows it."""
+        if self.can_jump():
+            self.time += timedelta(hours=hours)
 
     def monotonic(self) -> float:
         return self._elapsed_seconds

@@ -154,8 +154,17 @@ class FaultMachine(RuleBasedStateMachine):
     def end_step(self, pause_seconds: float = SECONDS_BETWEEN_STEPS) -> None:
         self.world.plan.replace_with(CallFaults().plan)
         self.portal.call(self.world.wait_until_settled)
-        self.world.clock.advance(seconds=pause_seconds)
+        self.pass_time(pause_seconds)
         self.check()
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass; delayed requests reach the cloud when they are due."""
+        clock = self.world.clock
+        end = clock.monotonic() + seconds
+        for due in sorted(due for due, _ in self.world.log.delayed if due < end):
+            clock.advance(seconds=max(due - clock.monotonic(), 0))
+            self.portal.call(self.world.log.deliver_delayed, clock.monotonic())
+        clock.advance(seconds=end - clock.monotonic())
 
     async def run_concurrently(self, calls: list[tuple[int, ToolCall]]) -> None:
         async with anyio.create_task_group() as tasks:

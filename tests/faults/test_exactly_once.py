@@ -49,7 +49,7 @@ MISBEHAVIOURS = (
     "stale-lists=3,short-lists,dropped-labels",
 )
 MAX_LATE_SECONDS = 6
-KILL_SECONDS = [0.5]
+KILL_SECONDS = [0.5, 3, 12, 60]
 COMMITS = ("delete_snapshot", "restore_snapshot")
 _NUMBERS = st.integers(0, 1_000)
 _CLIENTS = st.integers(0, 2)
@@ -117,8 +117,6 @@ class ExactlyOnce(FaultMachine):
 
     @rule(number=_NUMBERS, seconds=st.sampled_from(KILL_SECONDS), mode=st.sampled_from(ERAS))
     def kill_a_server_during_a_write(self, number: int, seconds: float, mode: str) -> None:
-        if self.stale_seconds:
-            return
         commit = PlannedCommit("create_snapshot", self.creation_arguments(number, 0))
         if self.commits and number % 3:
             commit = self.commits[number % len(self.commits)]
@@ -216,7 +214,7 @@ class ExactlyOnce(FaultMachine):
 
     @rule(seconds=st.sampled_from([1, 10, 10, 70, 700]))
     def wait(self, seconds: int) -> None:
-        self.world.clock.advance(seconds=seconds)
+        self.pass_time(seconds)
 
     @rule(hours=st.sampled_from([-26, -1, 1, 26]))
     def set_the_clock(self, hours: int) -> None:

@@ -75,6 +75,7 @@ class FaultyWorld:
         self.settings = Settings(data_dir=self.folder)
         self.log.on_request = self._link_attempts
         self.log.on_others = self._let_others
+        self.clock.can_jump = self._can_jump
         self.misbehave(self.misbehaviour)
         self.set_policy(self.policy)
 
@@ -89,6 +90,14 @@ class FaultyWorld:
         path = self.folder / "policy.toml"
         path.write_text(text, encoding="utf-8")
         self.settings = self.settings.model_copy(update={"policy": path if text else None})
+
+    def _can_jump(self) -> bool:
+        """Return whether the time of day may be moved.
+
+        From the time of day, the server concludes when the cloud can no longer be at work on a
+        request, so it must be right while the effect of one is not visible yet.
+        """
+        return not (self.log.delayed or self.killed_attempts or "stale" in self.misbehaviour)
 
     def let_others(self, action: OthersAction, write: RequestedWrite) -> None:
         """Let someone else change what a write is about."""

@@ -127,8 +127,12 @@ def test_completed_writes_survive_a_killed_process(database: Path) -> None:
 
 def test_the_command_stores_the_credit_of_the_account(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "snapshot_mcp", "sandbox", "--port", "0", "--credit", "0"]
-    env = os.environ | {"SNAPSHOT_MCP_DATA_DIR": str(tmp_path), "SNAPSHOT_MCP_API_KEY": KEY}
+    env = os.environ | {"SNAPSHOT_MCP_DATA_DIR": str(tmp_path)}
     with start_process(command, stdout=subprocess.PIPE, env=env) as process:
-        server = SandboxProcess(process, read_line(process.stdout))
-        credit = server.request("GET", "/billing/user-credit/credit").json()
-        assert credit["data"] == {"credit": 0.0, "threshold": 0, "can_create_instance": False}
+        url = SandboxProcess(process, read_line(process.stdout)).url
+        credit = httpx.get(f"{url}/billing/user-credit/credit", headers={"api_key": "sandbox"})
+        assert credit.json()["data"] == {
+            "credit": 0.0,
+            "threshold": 0,
+            "can_create_instance": False,
+        }

@@ -177,10 +177,11 @@ async def test_a_lost_or_unusable_answer_is_reconciled(
         (httpx.Response(504), "unknown", "unknown"),
         (httpx.Response(408), "unknown", "unknown"),
         (httpx.Response(201, text="<html>"), "unknown", "unknown"),
-        (httpx.ReadError("reset"), "failed", "failed"),
-        (httpx.RemoteProtocolError("closed"), "failed", "failed"),
+        (httpx.ReadError("reset"), "unknown", "unknown"),
+        (httpx.RemoteProtocolError("closed"), "unknown", "unknown"),
         (httpx.Response(500), "failed", "failed"),
-        (httpx.Response(503), "failed", "failed"),
+        (httpx.Response(503), "unknown", "unknown"),
+        (httpx.Response(503, json={"status": False, "message": ""}), "failed", "failed"),
     ],
 )
 async def test_a_write_without_effect_has_failed_only_if_it_cannot_complete_later(

@@ -68,10 +68,8 @@ async def test_a_plan_with_short_lists_states_the_image_and_the_deleted_vm(
     )
     plan = await make_retention_plan(client, keep_last=1)
     reasons = next(row["reasons"] for row in plan["decisions"] if row["id"] == victim)
-    assert reasons[1:] == [
-        'the image "golden" (id 9) made from it is deleted too',
-        "its VM is deleted, so its data exists nowhere else",
-    ]
+    assert 'the image "golden" (id 9) made from it is deleted too' in reasons
+    assert "its VM is deleted, so its data exists nowhere else" in reasons
 
 
 async def test_a_plan_made_from_short_lists_can_be_applied(world: World) -> None:
