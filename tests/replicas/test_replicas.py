@@ -240,7 +240,9 @@ async def test_each_request_of_a_session_can_reach_another_replica(
         for replica in processes:
             await anyio.to_thread.run_sync(
                 lambda process=replica: process.start(
-                    SNAPSHOT_MCP_DATABASE_URL=url, SNAPSHOT_MCP_SIGNING_KEY=SIGNING_KEY
+                    SNAPSHOT_MCP_CLOUD="embedded",
+                    SNAPSHOT_MCP_DATABASE_URL=url,
+                    SNAPSHOT_MCP_SIGNING_KEY=SIGNING_KEY,
                 )
             )
         async with (
@@ -265,6 +267,7 @@ async def test_a_replica_can_neither_ask_legacy_clients_nor_show_them_the_panel(
     with replicas(tmp_path, 1) as (replica,):
         await anyio.to_thread.run_sync(
             lambda: replica.start(
+                SNAPSHOT_MCP_CLOUD="embedded",
                 SNAPSHOT_MCP_DATABASE_URL=url,
                 SNAPSHOT_MCP_SIGNING_KEY=SIGNING_KEY,
                 SNAPSHOT_MCP_CONSENT="human",

@@ -11,8 +11,10 @@ import pytest
 from mcp import Client
 from pydantic import SecretStr
 
+from snapshot_mcp.ledger.backend import open_ledger_backend
 from snapshot_mcp.settings.environment import EMBEDDED_API_KEY, LEDGER_FILE
 from tests.conftest import World, call_tool, call_tool_error
+from tests.postgres.server import Server
 from tests.tools.helpers import (
     FakePerson,
     client_with_person,
@@ -221,6 +223,36 @@ async def test_the_ledger_of_another_cloud_or_no_ledger_proves_nothing(world: Wo
         error = await call_tool_error(client, TOOL, vm_id=vm_id)
     assert "has no rehearsal that created VM" in error
     assert vm_deletions(elsewhere) == []
+
+
+@pytest.mark.postgres
+async def test_a_replica_deletes_the_vm_of_a_rehearsal_of_another_and_no_other_vm(
+    world: World, postgres: Server
+) -> None:
+    url = SecretStr(postgres.create_database("rehearsals"))
+    world.settings = world.settings.model_copy(update={"database_url": url})
+    async with world.client() as first, world.client("legacy") as second:
+        vm_id = await restore(first)
+        kept = await restore(first, rehearsal=False, name="rehearsal-by-hand")
+        plan = await call_tool(first, TOOL, vm_id=vm_id)
+        commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
+        error = await call_tool_error(second, TOOL, vm_id=kept)
+        assert f"The ledger has no rehearsal that created VM {kept}." in error
+        assert (await call_tool(second, TOOL, vm_id=vm_id, **commit))["outcome"] == "deleted"
+        assert "was already used" in await call_tool_error(first, TOOL, vm_id=vm_id, **commit)
+        assert kept in await vm_ids(first)
+    assert len(vm_deletions(world)) == 1
+    with open_ledger_backend(world.folder, url, world.manual_clock.now) as backend:
+        rows = await backend.ledger.rows(tool=TOOL)
+        assert await backend.ledger.verify() == []
+    assert [(row.event, row.target) for row in rows] == [
+        ("planned", vm_id),
+        ("refused", kept),
+        ("sent", vm_id),
+        ("done", vm_id),
+        ("refused", vm_id),
+    ]
+    assert not (world.folder / LEDGER_FILE).exists()
 
 
 async def test_a_rehearsal_whose_reply_was_lost_proves_nothing(world: World) -> None:
