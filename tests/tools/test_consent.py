@@ -327,7 +327,7 @@ async def test_a_name_with_hidden_characters_is_confirmed_by_its_id(
     world.tamper(rename)
     commit, plan = await make_plan(client, "delete_snapshot", snapshot)
     assert plan["confirm_with"] == str(snapshot["id"])
-    assert any("Hidden characters" in warning for warning in plan["plan"]["warnings"])
+    assert any("Hidden or unreadable text" in warning for warning in plan["plan"]["warnings"])
     wrong = commit | {"confirm": "nightly-1"}
     assert "confirmation words of the plan" in await call_tool_error(
         client, "delete_snapshot", **wrong

@@ -22,6 +22,7 @@ KINDS: dict[type[Exception], str] = {
     errors.RateLimitedError: "RateLimited",
     errors.UnavailableError: "Unavailable",
     errors.OutcomeUnknownError: "OutcomeUnknown",
+    errors.NotAcceptedError: "NotAccepted",
     errors.NotDoneError: "NotDone",
     errors.ProtocolError: "ProtocolError",
     errors.LedgerError: "LedgerError",

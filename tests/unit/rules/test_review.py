@@ -144,7 +144,7 @@ def test_rehearsal_vms_are_found_oldest_first_and_not_reported_as_unprotected() 
     assert ids(found.rehearsals) == [9, 8]
     assert found.no_recent.count == 0
     text = as_text(found)
-    assert "Rehearsal VMs still there, billed until a person deletes them: 2" in text
+    assert "Rehearsal VMs still there, billed until deleted (delete_rehearsal_vm): 2" in text
     assert "9 rehearsal-a SHUTOFF made 2026-11-17" in text
 
 

@@ -22,7 +22,6 @@ from snapshot_mcp.models.snapshots import (
     VirtualMachineList,
     VirtualMachineSummary,
 )
-from snapshot_mcp.rules.blast_radius import describe_deleted_vm, describe_own_deletion
 
 _SAME_DAY = "="
 
@@ -209,6 +208,12 @@ def _detail_facts(result: SnapshotDetails) -> Iterator[str]:
 
 
 def _conclusions(result: SnapshotDetails) -> Iterator[str]:
+    # A start should not load the rules.
+    from snapshot_mcp.rules.blast_radius import (  # noqa: PLC0415 - only this text needs them
+        describe_deleted_vm,
+        describe_own_deletion,
+    )
+
     snapshot = result.snapshot
     match result.state:
         case "failed":
