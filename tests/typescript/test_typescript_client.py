@@ -129,7 +129,7 @@ async def test_any_other_answer_is_a_refusal_with_its_reason_and_deletes_nothing
     assert_asked_once(report)
     assert report["commit"]["isError"]
     assert report["commit"]["text"].startswith(f"{message} Nothing was changed.")
-    assert report["commit"]["structuredContent"] is None
+    assert report["commit"]["structuredContent"] == {"embedded_cloud": True}
     assert_not_deleted(report)
     assert [event for event, _ in await events(tmp_path)] == ["planned", "asked", "refused"]
 
