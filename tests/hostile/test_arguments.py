@@ -99,10 +99,24 @@ class ToolTester:
         self.known = KnownObjects(
             [snapshot["id"] for snapshot in snapshots], [vm["id"] for vm in vms], plan["plan_token"]
         )
+        self.rehearsal_vm_id: int = portal.call(self._rehearse, snapshots[0]["id"])
 
     async def _ask(self, tool: str, snapshot_id: int = 0) -> dict[str, Any]:
         arguments: Arguments = {"snapshot_id": snapshot_id} if snapshot_id else {"limit": 100}
         return await call_tool(self._client, tool, **arguments)
+
+    async def _rehearse(self, snapshot_id: int) -> int:
+        target = {"snapshot_id": snapshot_id, "new_vm_name": "test-it", "rehearsal": True}
+        plan = await call_tool(self._client, "restore_snapshot", **target)
+        commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
+        result = await call_tool(self._client, "restore_snapshot", **target, **commit)
+        return result["virtual_machine"]["id"]
+
+    def known_to(self, tool: str) -> KnownObjects:
+        """Return the objects of the cloud for which a tool can be used."""
+        if tool == "delete_rehearsal_vm":
+            return self.known._replace(vms=[self.rehearsal_vm_id])
+        return self.known
 
     def call(self, tool: str, arguments: Arguments) -> tuple[CallToolResult, list[str]]:
         """Return the result, and the requests that were sent."""
@@ -196,7 +210,7 @@ def test_an_input_is_rejected_as_its_schema_says(tester: ToolTester, name: str, 
         database=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
-    @given(KINDS[kind](tool.input_schema, tester.known))
+    @given(KINDS[kind](tool.input_schema, tester.known_to(name)))
     def check(arguments: Arguments) -> None:
         outcome = call_and_check(tester, tool, arguments)
         event(outcome)

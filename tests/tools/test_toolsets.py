@@ -112,7 +112,10 @@ async def test_a_prompt_is_listed_only_with_every_tool_that_it_needs(
     for allowed in (
         ["list_virtual_machines", "list_snapshots", "create_snapshot"],
         ["list_virtual_machines", "list_snapshots"],
-        ["list_snapshots", "inspect_snapshot", "restore_snapshot", "delete_snapshot"],
+        [
+            *("list_snapshots", "inspect_snapshot", "restore_snapshot", "delete_snapshot"),
+            "delete_rehearsal_vm",
+        ],
     ):
         set_policy(world, f"[allow]\ntools = {json.dumps(allowed)}")
         async with world.client(mode) as client:
