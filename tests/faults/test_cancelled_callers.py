@@ -1,11 +1,14 @@
 """A cancelled call: an unsent write is not sent; a sent write is completed and recorded."""
 
+import asyncio
 import itertools
+from contextlib import suppress
 
 import anyio
 import pytest
 from mcp import Client
 
+from tests.conftest import ERAS
 from tests.faults.faults import (
     ConnectionRefused,
     ConnectionReset,
@@ -15,7 +18,7 @@ from tests.faults.faults import (
     NoAnswer,
 )
 from tests.faults.helpers import TOOLS, commit_arguments, let_cancellation_arrive, under
-from tests.faults.transport import Exchange
+from tests.faults.transport import Exchange, do_nothing
 from tests.faults.world import FaultyWorld
 
 pytestmark = [pytest.mark.one_era, pytest.mark.no_cover]
@@ -122,3 +125,31 @@ async def test_cancelling_while_the_cloud_refuses_still_records_the_failure(
     await cancel_at_the_write(world, client, tool, arguments)
     assert world.changes == []
     assert world.events == ["sent", "failed"]
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+async def test_an_ended_process_leaves_a_write_open_while_it_looks_for_the_effect(
+    world: FaultyWorld, tool: str
+) -> None:
+    """At the end of a process, asyncio cancels its tasks, and no scope shields them."""
+
+    async def end_the_task(exchange: Exchange) -> None:
+        is_lookup = world.log.writes and not exchange.writing
+        if is_lookup and (task := asyncio.current_task()):
+            task.cancel()
+            await asyncio.sleep(0)
+
+    with suppress(BaseExceptionGroup), anyio.move_on_after(2):
+        async with world.client(ERAS[0]) as client:
+            arguments = await commit_arguments(client, tool)
+            world.plan.writes = [ConnectionReset("late", 20)]
+            world.on_request = end_the_task
+            await client.call_tool(tool, arguments)
+    world.on_request = do_nothing
+    assert world.events == ["sent"]
+    async with world.client(ERAS[0]) as client:
+        assert world.events == ["sent"]
+        world.clock.advance(seconds=30)
+        await client.call_tool("list_snapshots", {"limit": 1})
+    assert world.events == ["sent", "done"]
+    assert len(world.log.writes) == 1

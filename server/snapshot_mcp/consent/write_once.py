@@ -141,17 +141,16 @@ class WriteOnce:
         submission.start_recorded = True
 
     async def _send_and_record(self, submission: _Submission[T]) -> T:
+        # If the process is ended from here on, its next start looks for the effect.
+        submission.left_open = True
         try:
             result = await submission.write.send(self._writer)
-        except anyio.get_cancelled_exc_class():
-            # The process is being ended: its next start looks for the effect.
-            submission.left_open = True
-            raise
         except OutcomeUnknownError as error:
             result = await self._reconcile(submission, error)
         except (BadRequestError, ConflictError, NotFoundError) as error:
             result = await self._reconcile_refusal(submission, error)
         except SnapshotMcpError:
+            submission.left_open = False
             raise
         except Exception as error:
             # A bug in this server: the request may or may not have been sent.
@@ -180,6 +179,7 @@ class WriteOnce:
         # If a proxy sent the request twice, the refusal may answer only the second one.
         lookup = await find_effect(submission.write, self._reader, self._clock, ())
         if lookup.conclusive and lookup.effect is None:
+            submission.left_open = False
             await self._explain_refusal(submission)
             raise error
         if lookup.effect is not None and submission.write.is_certain(lookup.effect):

@@ -39,7 +39,8 @@ def describe_contract(costs: RestoreCosts) -> str:
         return "none, billed on demand"
     contract = costs.contract
     if contract is None:
-        return f"{costs.contract_id}, details not known"
+        problem = "which does not exist" if costs.contract_missing else "details not known"
+        return f"{costs.contract_id}, {problem}"
     end = f", until {contract.ends_at:%Y-%m-%d}" if contract.ends_at else ""
     discounts = "".join(
         f", {discount.percent:g} % off {cell_text(discount.resource)}"

@@ -90,4 +90,6 @@ def test_the_stock_is_that_of_the_gpu_in_the_region() -> None:
 def test_a_contract_is_described_with_its_discounts() -> None:
     assert describe_contract(COSTS) == '77 "A100 reservation", 20 % off A100'
     assert describe_contract(COSTS._replace(contract=None)) == "77, details not known"
+    missing = RestoreCosts(contract_id=99, contract_missing=True)
+    assert describe_contract(missing) == "99, which does not exist"
     assert describe_contract(RestoreCosts()) == "none, billed on demand"
