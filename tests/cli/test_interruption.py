@@ -92,10 +92,10 @@ def calls(folder: Path) -> dict[str, tuple[Sequence[str], str]]:
     ("tool", "interrupt"),
     [
         ("create_snapshot", press),
-        ("create_snapshot", send_sigterm),
-        ("create_image_from_snapshot", press),
-        ("delete_snapshot", press),
-        ("restore_snapshot", press),
+        pytest.param("create_snapshot", send_sigterm, marks=pytest.mark.slow),
+        pytest.param("create_image_from_snapshot", press, marks=pytest.mark.slow),
+        pytest.param("delete_snapshot", press, marks=pytest.mark.slow),
+        pytest.param("restore_snapshot", press, marks=pytest.mark.slow),
     ],
 )
 def test_an_interrupted_write_is_completed_and_reported(
@@ -120,6 +120,7 @@ def test_an_interrupted_write_is_completed_and_reported(
     assert "Nothing was changed" not in report
 
 
+@pytest.mark.slow
 def test_a_second_interruption_leaves_the_request_open(tmp_path: Path) -> None:
     words, _ = calls(tmp_path)["create_snapshot"]
     slow = {MISBEHAVIOUR: "slow-writes=8"}
@@ -136,6 +137,7 @@ def test_a_second_interruption_leaves_the_request_open(tmp_path: Path) -> None:
     assert CHECK in report
 
 
+@pytest.mark.slow
 def test_an_interrupted_batch_reports_exactly_what_was_deleted(tmp_path: Path) -> None:
     plan = call_json(tmp_path, "plan_retention", "keep_last=1")
     commit = (f"plan_token={plan['plan_token']}", f"confirm={plan['confirm_with']}")
@@ -163,6 +165,7 @@ def test_an_interrupted_batch_reports_exactly_what_was_deleted(tmp_path: Path) -
         assert shown.returncode == 1 or "deleting" in shown.stdout
 
 
+@pytest.mark.slow
 def test_an_interruption_before_any_request_says_that_nothing_was_changed(tmp_path: Path) -> None:
     words, _ = calls(tmp_path)["delete_snapshot"]
     with at_terminal(tmp_path, "call", "delete_snapshot", *words) as terminal:

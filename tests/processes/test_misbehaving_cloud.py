@@ -123,6 +123,7 @@ class TestMisbehaviour:
             assert made["outcome"] in ("created", "pending")
             assert not made["snapshot"].get("labels")
 
+    @pytest.mark.slow
     async def test_slow_writes(self, tmp_path: Path, place: str) -> None:
         async with (
             rude_cloud(tmp_path, place, "slow-writes=3", seconds=2) as cloud,
@@ -140,6 +141,7 @@ class TestMisbehaviour:
             assert deleted["outcome"] == "deleted"
             assert len(await cloud.names()) == 29
 
+    @pytest.mark.slow
     async def test_a_rate_limit(self, tmp_path: Path, place: str) -> None:
         options = "rate-limit=2/2,retry-after"
         async with rude_cloud(tmp_path, place, options) as cloud, cloud.client() as client:
