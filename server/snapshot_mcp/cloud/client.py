@@ -65,16 +65,9 @@ class RestoreReceipt(NamedTuple):
 
 
 class DeletionReceipt(NamedTuple):
-    """The id of a snapshot whose deletion was accepted, and whether the cloud still shows it."""
+    """The id of what is deleted, and whether it is certain that the cloud shows it no longer."""
 
-    snapshot_id: int
-    gone: bool = False
-
-
-class VmDeletionReceipt(NamedTuple):
-    """The id of a VM whose deletion was accepted, and whether the cloud still shows it."""
-
-    vm_id: int
+    id: int
     gone: bool = False
 
 
@@ -300,7 +293,7 @@ class CloudWriter:
         )
         return DeletionReceipt(snapshot_id)
 
-    async def delete_virtual_machine(self, vm_id: int) -> VmDeletionReceipt:
+    async def delete_virtual_machine(self, vm_id: int) -> DeletionReceipt:
         """Delete a VM and its root disk, permanently."""
         await self._api.write(
             "DELETE",
@@ -308,7 +301,7 @@ class CloudWriter:
             f"the deletion of VM {vm_id}",
             _require_success,
         )
-        return VmDeletionReceipt(vm_id)
+        return DeletionReceipt(vm_id)
 
 
 _PLURALS = {"snapshots": "snapshots", "instances": "VMs"}

@@ -2,9 +2,10 @@
 
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal, Self
 
-from snapshot_mcp.cloud.client import CloudReader, CloudWriter, VmDeletionReceipt
+from snapshot_mcp.cloud.client import CloudReader, CloudWriter, DeletionReceipt
 from snapshot_mcp.consent.evidence import Approver
 from snapshot_mcp.consent.plan_tokens import Intent
 from snapshot_mcp.consent.target import Target, vm_target
@@ -27,7 +28,7 @@ from snapshot_mcp.operations.planned_write import (
     execute,
 )
 from snapshot_mcp.operations.policy_check import enforce_policy
-from snapshot_mcp.operations.polling import poll_until
+from snapshot_mcp.operations.polling import wait_until_gone
 from snapshot_mcp.operations.rehearsals import Rehearsal, find_rehearsal
 from snapshot_mcp.operations.requests import Commit
 from snapshot_mcp.operations.restore_costs import read_restore_costs
@@ -118,21 +119,21 @@ class DeleteRehearsalVm:
             warnings=(_describe_origin(rehearsal),),
         )
 
-    def send(self, writer: CloudWriter) -> Awaitable[VmDeletionReceipt]:
+    def send(self, writer: CloudWriter) -> Awaitable[DeletionReceipt]:
         """Send the request once."""
         return writer.delete_virtual_machine(self.vm_id)
 
-    async def find_effect(self, reader: CloudReader) -> VmDeletionReceipt | None:
+    async def find_effect(self, reader: CloudReader) -> DeletionReceipt | None:
         """Return the deletion if the VM is gone or being deleted."""
         try:
             vm = await reader.get_virtual_machine(self.vm_id)
         except NotFoundError:
-            return VmDeletionReceipt(self.vm_id, gone=True)
-        return VmDeletionReceipt(self.vm_id) if status_word(vm.status) in _DELETING else None
+            return DeletionReceipt(self.vm_id, gone=True)
+        return DeletionReceipt(self.vm_id) if status_word(vm.status) in _DELETING else None
 
     def is_certain(self, effect: object) -> bool:
         """Return whether the VM is gone; an earlier request may still be deleting it."""
-        return isinstance(effect, VmDeletionReceipt) and effect.gone
+        return isinstance(effect, DeletionReceipt) and effect.gone
 
     def remark(self, result: object) -> str:
         """Return nothing: there is nothing to compare."""
@@ -161,30 +162,20 @@ async def delete_rehearsal_vm(
     if not isinstance(executed, SentWrite):
         planned = DeleteRehearsalVmResult(outcome="confirmation_required", vm_id=vm_id)
         return planned.model_copy(update=executed)
-    if await _wait_until_gone(context, vm_id):
+    if await wait_until_gone(
+        partial(_is_gone, context.plain_reader, vm_id),
+        f"VM {vm_id}",
+        seconds=_DELETION_TIMEOUT_SECONDS,
+        clock=context.clock,
+    ):
         next_step = "Nothing more to do: it is not billed any more, and its snapshot stays."
         return DeleteRehearsalVmResult(outcome="deleted", vm_id=vm_id, next_step=next_step)
     next_step = f"The cloud accepted the deletion, but still shows the VM. {_how_to_check(vm_id)}"
     return DeleteRehearsalVmResult(outcome="pending", vm_id=vm_id, next_step=next_step)
 
 
-async def _wait_until_gone(context: WriteContext, vm_id: int) -> bool:
-    async def is_gone() -> bool:
-        try:
-            vm = await context.plain_reader.get_virtual_machine(vm_id)
-        except NotFoundError:
-            return True
-        return status_word(vm.status) == "DELETED"
-
-    polled = await poll_until(
-        False,  # noqa: FBT003 - the first state: not gone yet
-        is_gone,
-        bool,
-        lambda _gone: f"VM {vm_id} is being deleted",
-        seconds=_DELETION_TIMEOUT_SECONDS,
-        clock=context.clock,
-    )
-    return polled.last
+async def _is_gone(reader: CloudReader, vm_id: int) -> bool:
+    return status_word((await reader.get_virtual_machine(vm_id)).status) == "DELETED"
 
 
 def _describe_origin(rehearsal: Rehearsal) -> str:

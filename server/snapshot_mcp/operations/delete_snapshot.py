@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal, Self
 
 from snapshot_mcp.cloud.client import CloudReader, CloudWriter, DeletionReceipt
@@ -29,7 +30,7 @@ from snapshot_mcp.operations.planned_write import (
     execute,
 )
 from snapshot_mcp.operations.policy_check import enforce_policy
-from snapshot_mcp.operations.polling import poll_until
+from snapshot_mcp.operations.polling import wait_until_gone
 from snapshot_mcp.operations.requests import Commit
 from snapshot_mcp.rules import policy as rules
 from snapshot_mcp.rules.blast_radius import copies_of, deletion_blast_radius
@@ -140,7 +141,12 @@ async def delete_snapshot(
     if not isinstance(executed, SentWrite):
         planned = DeleteResult(outcome="confirmation_required", snapshot_id=snapshot_id)
         return planned.model_copy(update=executed)
-    if await _wait_until_gone(context, snapshot_id):
+    if await wait_until_gone(
+        partial(_is_gone, context.plain_reader, snapshot_id),
+        f"Snapshot {snapshot_id}",
+        seconds=_DELETION_TIMEOUT_SECONDS,
+        clock=context.clock,
+    ):
         await announce_change(snapshot_id, executed.radius.vm_id)
         return DeleteResult(
             outcome="deleted", snapshot_id=snapshot_id, next_step="Nothing more to do."
@@ -155,23 +161,9 @@ async def delete_snapshot(
     )
 
 
-async def _wait_until_gone(context: WriteContext, snapshot_id: int) -> bool:
-    async def is_gone() -> bool:
-        try:
-            await context.plain_reader.get_snapshot(snapshot_id)
-        except NotFoundError:
-            return True
-        return False
-
-    polled = await poll_until(
-        False,  # noqa: FBT003 - the first state: not gone yet
-        is_gone,
-        bool,
-        lambda _gone: f"Snapshot {snapshot_id} is being deleted",
-        seconds=_DELETION_TIMEOUT_SECONDS,
-        clock=context.clock,
-    )
-    return polled.last
+async def _is_gone(reader: CloudReader, snapshot_id: int) -> bool:
+    await reader.get_snapshot(snapshot_id)
+    return False
 
 
 def _how_to_check(snapshot_id: int) -> str:

@@ -64,3 +64,32 @@ async def poll_until(
         except (CloudError, ProtocolError):
             problem = "the cloud could not be read at the moment"
     return PollResult(last, problem)
+
+
+async def wait_until_gone(
+    is_gone: Callable[[], Awaitable[bool]], subject: str, *, seconds: float, clock: Clock
+) -> bool:
+    """Wait for a deletion, and return whether the cloud shows its end.
+
+    Args:
+        is_gone: reads whether the deletion is over; raises NotFoundError if it is.
+        subject: what is deleted, for the progress notification ("Snapshot 1701").
+        seconds: the longest wait.
+        clock: measures the time and waits.
+    """
+
+    async def read() -> bool:
+        try:
+            return await is_gone()
+        except NotFoundError:
+            return True
+
+    polled = await poll_until(
+        False,  # noqa: FBT003 - the first state: not gone yet
+        read,
+        bool,
+        lambda _gone: f"{subject} is being deleted",
+        seconds=seconds,
+        clock=clock,
+    )
+    return polled.last
