@@ -3,13 +3,13 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import NamedTuple, cast
+from typing import Generic, NamedTuple, TypeVar, cast
 
 import httpx
 
 from snapshot_mcp.cloud.api import ApiClient
 from snapshot_mcp.cloud.circuit_breaker import CircuitBreaker
-from snapshot_mcp.cloud.client import CloudReader
+from snapshot_mcp.cloud.client import CloudReader, Page
 from snapshot_mcp.cloud.connection import Connection
 from snapshot_mcp.cloud.parsing import get_list
 from snapshot_mcp.cloud.scheduler import RequestScheduler
@@ -18,16 +18,27 @@ from snapshot_mcp.core.errors import ProtocolError, SnapshotMcpError
 from snapshot_mcp.core.sanitize import MAX_NAME_LENGTH, sanitize
 from snapshot_mcp.models.costs import Contract, Credit
 
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
 MAX_PERMISSIONS = 1_000
 _MEAN_TRUNCATION_SECONDS = 0.5
 
 
-class ReadCheck(NamedTuple):
-    """One attempted read: its subject, its duration in seconds, and its failure, if any."""
+class ReadCheck(NamedTuple, Generic[T_co]):
+    """One attempted read.
+
+    Attributes:
+        subject: what was read.
+        seconds: its duration.
+        failure: why it failed; None if it did not.
+        value: what it returned; None if it failed.
+    """
 
     subject: str
     seconds: float
     failure: SnapshotMcpError | None
+    value: T_co | None = None
 
 
 class ProbeResult(NamedTuple):
@@ -40,7 +51,7 @@ class ProbeResult(NamedTuple):
         contracts: the contracts of the account, as far as they can be read.
     """
 
-    checks: tuple[ReadCheck, ...]
+    checks: tuple[ReadCheck[object], ...]
     permissions: tuple[str, ...] | None
     credit: Credit | None = None
     contracts: Sequence[Contract] = ()
@@ -91,7 +102,7 @@ async def probe(connection: Connection, clock: Clock, *, timeout_seconds: float)
     api = ApiClient(connection, scheduler, clock, timeout=timeout_seconds)
     reader = CloudReader(api)
 
-    async def check_snapshots() -> ReadCheck:
+    async def check_snapshots() -> ReadCheck[Page]:
         return await _time_read(
             "snapshots", lambda: reader.get_snapshots_page(1, 1, "", retry=False), clock
         )
@@ -101,41 +112,27 @@ async def probe(connection: Connection, clock: Clock, *, timeout_seconds: float)
         return ProbeResult((first,), None)
     second = await check_snapshots()  # without the time of connecting
     vms = await _time_read("VMs", lambda: reader.get_virtual_machines_page(1, 1, ""), clock)
-    billing, credit, contracts = reader.billing, list[Credit](), list[Contract]()
-
-    async def read_credit() -> None:
-        credit.append(await billing.get_credit())
-
-    async def read_contracts() -> None:
-        contracts.extend(await billing.get_contracts())
-
-    costs = [
-        await _time_read(subject, read, clock)
-        for subject, read in (
-            ("prices", billing.get_prices),
-            ("stock", billing.get_gpu_stock),
-            ("credit", read_credit),
-            ("contracts", read_contracts),
-        )
-    ]
+    billing = reader.billing
+    prices = await _time_read("prices", billing.get_prices, clock)
+    stock = await _time_read("stock", billing.get_gpu_stock, clock)
+    credit = await _time_read("credit", billing.get_credit, clock)
+    contracts = await _time_read("contracts", billing.get_contracts, clock)
     return ProbeResult(
-        (first, second, vms, *costs),
+        (first, second, vms, prices, stock, credit, contracts),
         await _fetch_permissions(api),
-        credit[0] if credit else None,
-        contracts,
+        credit.value,
+        contracts.value or (),
     )
 
 
-async def _time_read(
-    subject: str, read: Callable[[], Awaitable[object]], clock: Clock
-) -> ReadCheck:
+async def _time_read(subject: str, read: Callable[[], Awaitable[T]], clock: Clock) -> ReadCheck[T]:
     start = clock.monotonic()
-    failure = None
+    value, failure = None, None
     try:
-        await read()
+        value = await read()
     except SnapshotMcpError as error:
         failure = error
-    return ReadCheck(subject, clock.monotonic() - start, failure)
+    return ReadCheck(subject, clock.monotonic() - start, failure, value)
 
 
 async def _fetch_permissions(api: ApiClient) -> tuple[str, ...] | None:

@@ -31,7 +31,7 @@ from snapshot_mcp.operations.policy_check import enforce_policy
 from snapshot_mcp.operations.polling import wait_until_gone
 from snapshot_mcp.operations.rehearsals import Rehearsal, find_rehearsal
 from snapshot_mcp.operations.requests import Commit
-from snapshot_mcp.operations.restore_costs import read_restore_costs
+from snapshot_mcp.operations.restore_costs import read_prices
 from snapshot_mcp.rules import policy as rules
 from snapshot_mcp.rules.eligibility import rehearsal_deletion_obstacle
 from snapshot_mcp.rules.restore_costs import estimate_price_per_hour
@@ -77,8 +77,8 @@ class DeleteRehearsalVm:
         if self.rehearsal is None:
             self.rehearsal = await find_rehearsal(context.reader.own_writes, self.vm_id)
             vm = await context.reader.get_virtual_machine(self.vm_id)
-            costs = await read_restore_costs(context.reader, None)
-            self.saved_per_hour = estimate_price_per_hour(vm.flavor, costs.prices)
+            prices = await read_prices(context.reader)
+            self.saved_per_hour = estimate_price_per_hour(vm.flavor, prices)
         await self._check_snapshots(context.reader)
         vm = await context.reader.get_virtual_machine(self.vm_id)
         self.rehearsal.check_vm(vm)

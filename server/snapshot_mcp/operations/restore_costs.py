@@ -1,6 +1,6 @@
 """Read the facts about the costs of a restore. Each of them is optional."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 import anyio
@@ -11,6 +11,16 @@ from snapshot_mcp.models.costs import RestoreCosts
 
 COSTS_TIMEOUT_SECONDS = 5.0
 """A plan does not wait longer for facts that it can do without."""
+
+
+async def read_prices(reader: CloudReader) -> Mapping[str, float]:
+    """Return prices per hour by resource name; an empty mapping if they cannot be read in time."""
+    with anyio.move_on_after(COSTS_TIMEOUT_SECONDS):
+        try:
+            return await reader.billing.get_prices()
+        except (CloudError, ProtocolError):
+            return {}
+    return {}
 
 
 async def read_restore_costs(reader: CloudReader, contract_id: int | None) -> RestoreCosts:

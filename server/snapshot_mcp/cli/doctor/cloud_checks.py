@@ -53,7 +53,7 @@ def cloud_findings(result: ProbeResult, skew: float | None) -> Iterator[Finding]
         yield _clock_finding(skew)
 
 
-def _connection_finding(first: ReadCheck, result: ProbeResult) -> Finding:
+def _connection_finding(first: ReadCheck[object], result: ProbeResult) -> Finding:
     if first.failure is not None and not isinstance(
         first.failure, UnauthorizedError | ForbiddenError
     ):
@@ -63,7 +63,7 @@ def _connection_finding(first: ReadCheck, result: ProbeResult) -> Finding:
     return Finding("ok", "cloud", f"answered in {_milliseconds(times[0])}{second}")
 
 
-def _key_finding(first: ReadCheck) -> Finding:
+def _key_finding(first: ReadCheck[object]) -> Finding:
     match first.failure:
         case UnauthorizedError():
             return Finding("bad", "key", "the cloud does not accept it; check SNAPSHOT_MCP_API_KEY")
