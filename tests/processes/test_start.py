@@ -29,6 +29,7 @@ LAZY_MODULES = {
     "tenacity",
     "shtab",
     "snapshot_mcp.cloud.client",
+    "snapshot_mcp.cloud.writer",
     "snapshot_mcp.cli.call",
     "snapshot_mcp.cli.doctor",
     "snapshot_mcp.cli.parser",

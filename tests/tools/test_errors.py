@@ -7,8 +7,8 @@ import httpx
 import pytest
 from mcp import Client
 
-from snapshot_mcp.cloud.client import CloudWriter
 from snapshot_mcp.cloud.connection import create_network_transport
+from snapshot_mcp.cloud.writer import CloudWriter
 from snapshot_mcp.core.errors import ConfigurationError
 from tests.conftest import World, call_tool, call_tool_error
 from tests.tools.helpers import creation_arguments, make_plan, ready_snapshot

@@ -22,7 +22,8 @@ from typing import Literal, NamedTuple, TypeVar, cast
 
 import anyio
 
-from snapshot_mcp.cloud.client import CloudReader, CloudWriter
+from snapshot_mcp.cloud.client import CloudReader
+from snapshot_mcp.cloud.writer import CloudWriter
 from snapshot_mcp.consent.evidence import (
     ApprovalAnswer,
     Approver,

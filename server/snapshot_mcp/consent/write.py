@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from snapshot_mcp.cloud.client import CloudReader, CloudWriter, RestoreReceipt
+from snapshot_mcp.cloud.client import CloudReader
+from snapshot_mcp.cloud.writer import CloudWriter, RestoreReceipt
 from snapshot_mcp.consent.plan_tokens import Intent
 from snapshot_mcp.models.cloud import CustomImage, Snapshot
 

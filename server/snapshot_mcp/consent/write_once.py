@@ -7,8 +7,9 @@ from typing import Generic, TypeVar
 
 import anyio
 
-from snapshot_mcp.cloud.client import CloudReader, CloudWriter
+from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.cloud.retry import count_retries, retry_attempts
+from snapshot_mcp.cloud.writer import CloudWriter
 from snapshot_mcp.consent.reconcile import RECONCILE_TIMEOUT_SECONDS, find_effect
 from snapshot_mcp.consent.write import SendCheck, Write, created_at, created_id
 from snapshot_mcp.core.clock import Clock

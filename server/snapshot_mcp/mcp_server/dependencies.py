@@ -6,9 +6,10 @@ from functools import partial
 
 from snapshot_mcp.cloud.api import ApiClient
 from snapshot_mcp.cloud.circuit_breaker import CircuitBreaker
-from snapshot_mcp.cloud.client import CloudReader, CloudWriter
+from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.cloud.connection import Connection
 from snapshot_mcp.cloud.scheduler import RequestScheduler
+from snapshot_mcp.cloud.writer import CloudWriter
 from snapshot_mcp.consent.gate import SECONDS_PER_HOUR, Gate
 from snapshot_mcp.consent.plan_tokens import PlanTokens
 from snapshot_mcp.consent.signing_key import build_key_loader

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal, Self
 
-from snapshot_mcp.cloud.client import CloudReader, CloudWriter, DeletionReceipt
+from snapshot_mcp.cloud.client import CloudReader
+from snapshot_mcp.cloud.writer import CloudWriter, DeletionReceipt
 from snapshot_mcp.consent.evidence import Approver
 from snapshot_mcp.consent.plan_tokens import Intent
 from snapshot_mcp.consent.target import Target, snapshot_target

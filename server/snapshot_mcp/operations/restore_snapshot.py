@@ -4,7 +4,8 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
-from snapshot_mcp.cloud.client import CloudReader, CloudWriter, RestoreReceipt
+from snapshot_mcp.cloud.client import CloudReader
+from snapshot_mcp.cloud.writer import CloudWriter, RestoreReceipt
 from snapshot_mcp.consent.evidence import Approver
 from snapshot_mcp.consent.plan_tokens import Intent
 from snapshot_mcp.consent.target import Target, snapshot_target

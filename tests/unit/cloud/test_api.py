@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from snapshot_mcp.cloud import api as api_module
 from snapshot_mcp.cloud.api import ApiClient
-from snapshot_mcp.cloud.client import CloudReader, CloudWriter
+from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.cloud.rate_limit import FIRST_PAUSE_SECONDS, MIN_PAUSE_SECONDS
 from snapshot_mcp.cloud.response_errors import error_from_response
+from snapshot_mcp.cloud.writer import CloudWriter
 from snapshot_mcp.core.errors import (
     AnswerTooLargeError,
     BadRequestError,

@@ -9,10 +9,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from snapshot_mcp.cloud import api as api_module
-from snapshot_mcp.cloud.client import CloudReader, CloudWriter, Page
+from snapshot_mcp.cloud.client import CloudReader, Page
 from snapshot_mcp.cloud.damaged_json import UNREADABLE, decode_damaged_json
 from snapshot_mcp.cloud.decoding import build_list_decoder, decode_json
 from snapshot_mcp.cloud.parsing import parse_entry, parse_snapshot
+from snapshot_mcp.cloud.writer import CloudWriter
 from snapshot_mcp.core.errors import AnswerTooLargeError, OutcomeUnknownError, ProtocolError
 from snapshot_mcp.models.cloud import Snapshot
 from tests.conftest import open_api_client
