@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import anyio
 
-from snapshot_mcp.core.errors import NOTHING_CHANGED, RefusedError
 from snapshot_mcp.core.request_context import LOCAL_PRINCIPAL
 from snapshot_mcp.ledger.chain import (
     FIRST_PREVIOUS_HASH,
@@ -28,12 +27,17 @@ from snapshot_mcp.ledger.chain import (
     make_row,
     with_result,
 )
+from snapshot_mcp.ledger.errors import (
+    already_used_error,
+    lost_rows_error,
+    rate_limit_error,
+    unrecorded_plan_error,
+)
 from snapshot_mcp.ledger.mark import Mark
 from snapshot_mcp.ledger.store import LedgerStore, LedgerTransaction, RowFilter
 
 _BATCH = "apply_retention"
 _LOSS = Attempt("", "ledger", 0, {}, LOCAL_PRINCIPAL, "")
-_SPANS: dict[float, str] = {60: "a minute", 3_600: "an hour", 86_400: "a day"}
 
 
 class LedgerReport(NamedTuple):
@@ -329,33 +333,6 @@ class Ledger:
             return [row for row in unended if row.owner in dead]
 
 
-def lost_rows_error() -> RefusedError:
-    """Return the error for a plan while the loss of rows is not acknowledged."""
-    return RefusedError(
-        "The ledger lost its last rows, so it cannot show which plans were used.",
-        f"{NOTHING_CHANGED} No plan can be made or committed before the operator runs"
-        " `snapshot-mcp ledger acknowledge`; `snapshot-mcp ledger verify` says what is missing.",
-    )
-
-
-def already_used_error() -> RefusedError:
-    """Return the error for a plan that was sent before."""
-    return RefusedError(
-        "This plan was already used; a plan can be used once.",
-        f"{NOTHING_CHANGED} The first use may have taken effect: check the current state.",
-    )
-
-
-def rate_limit_error(limit: RateLimit) -> RefusedError:
-    """Return the error for an attempt beyond the operator's limit."""
-    span = _SPANS.get(limit.seconds, f"{limit.seconds:g} seconds")
-    return RefusedError(
-        f"The operator allows at most {limit.events} of these in {span}, and that many were sent"
-        " already.",
-        f"{NOTHING_CHANGED} Tell the person that it can be done later.",
-    )
-
-
 def _check_can_be_sent(
     transaction: LedgerTransaction, attempt: Attempt, limit: RateLimit | None, now: datetime
 ) -> None:
@@ -372,11 +349,7 @@ def _check_can_be_sent(
 
 def _check_recorded(transaction: LedgerTransaction, plan_id: str, event: Event) -> None:
     if not transaction.has_valid_event(plan_id, event):
-        raise RefusedError(
-            "The ledger's record of this plan is missing or was altered.",
-            f"{NOTHING_CHANGED} The plan was made with another ledger, or this one lost rows. Make"
-            " a new plan.",
-        )
+        raise unrecorded_plan_error()
 
 
 def _count_sent(transaction: LedgerTransaction, tool: str, seconds: float, now: datetime) -> int:

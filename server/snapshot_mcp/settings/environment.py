@@ -1,10 +1,7 @@
 """Settings from environment variables, checked once at startup."""
 
 import base64
-import ipaddress
 import os
-import re
-import string
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, get_args
@@ -14,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, SecretBytes, SecretStr
 
 from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.core.sanitize import quoted, sanitize
+from snapshot_mcp.settings.validation import validate_api_key, validate_url
 
 DEFAULT_API_URL = "https://infrahub-api.nexgencloud.com/v1"
 EMBEDDED_API_KEY = "sandbox"
@@ -137,7 +135,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         )
     return Settings(
         api_key=SecretStr(validate_api_key(key_name, key)) if key else None,
-        api_url=validate_url(url_name, url).rstrip("/") if url else DEFAULT_API_URL,
+        api_url=validate_url(url_name, url, example=DEFAULT_API_URL).rstrip("/")
+        if url
+        else DEFAULT_API_URL,
         data_dir=_read_folder("SNAPSHOT_MCP_DATA_DIR", environment),
         read_only=_read_bool("SNAPSHOT_MCP_READ_ONLY", environment),
         consent=_read_consent("SNAPSHOT_MCP_CONSENT", environment),
@@ -260,85 +260,11 @@ def read_sandbox_key(environment: Mapping[str, str]) -> str:
     return validate_api_key("SNAPSHOT_MCP_API_KEY", key) if key else EMBEDDED_API_KEY
 
 
-def validate_api_key(name: str, key: str) -> str:
-    """Return `key` if an HTTP header can carry it.
-
-    Raises:
-        ConfigurationError: it contains a space, a control character or a non-ASCII character.
-    """
-    if any(character not in _HEADER_CHARACTERS for character in key):
-        raise ConfigurationError(
-            f"{name} contains a character that an API key cannot have (it is not shown here).",
-            "Copy the key again, without quotes, spaces or line breaks.",
-        )
-    return key
-
-
-_HEADER_CHARACTERS = frozenset(string.ascii_letters + string.digits + string.punctuation)
-
-
 def _first_value(environment: Mapping[str, str], *names: str) -> tuple[str, str]:
     for name in names:
         if value := environment.get(name, "").strip():
             return name, value
     return names[0], ""
-
-
-def validate_url(
-    name: str,
-    value: str,
-    *,
-    example: str = DEFAULT_API_URL,
-    reason: str = "every call contains the API key",
-) -> str:
-    """Return `value` if it is an https address, or an http address of this machine.
-
-    Args:
-        name: name of the setting.
-        value: value of the setting.
-        example: a valid address, for the message.
-        reason: why plain http is not enough, for the message.
-
-    Raises:
-        ConfigurationError: it is not an address, or is plain http to another machine.
-    """
-    try:
-        parts = urlsplit(value)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        parts, host = urlsplit(""), None
-    is_local_http = parts.scheme == "http" and host is not None and _is_loopback(host)
-    has_extra_parts = parts.query or parts.fragment or parts.username is not None
-    if not host or has_extra_parts or not _URL_CHARACTERS.fullmatch(value) or not _is_host(host):
-        raise ConfigurationError(f"{name} must be an address such as {example}.")
-    if parts.scheme != "https" and not is_local_http:
-        raise ConfigurationError(
-            f"{name} must begin with https://, because {reason}.",
-            "Plain http:// is accepted for 127.0.0.1 and localhost only.",
-        )
-    return value
-
-
-_URL_CHARACTERS = re.compile(r"[A-Za-z0-9.:/_~%\[\]-]+")
-_HOST_LABEL = re.compile(r"(?!xn--)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-
-
-def _is_host(host: str) -> bool:
-    if all(_HOST_LABEL.fullmatch(label) for label in host.split(".")):
-        return True
-    try:
-        return bool(ipaddress.ip_address(host))
-    except ValueError:
-        return False
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _read_folder(name: str, environment: Mapping[str, str]) -> Path | None:

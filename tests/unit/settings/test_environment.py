@@ -16,8 +16,8 @@ from snapshot_mcp.settings.environment import (
     read_data_folder,
     read_sandbox_key,
     read_settings,
-    validate_api_key,
 )
+from snapshot_mcp.settings.validation import validate_api_key
 
 KEY = "0d5e8f6a-not-for-eyes"
 ALL_SETTINGS = (

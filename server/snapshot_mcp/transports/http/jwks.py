@@ -11,7 +11,8 @@ import httpx
 
 from snapshot_mcp import __version__
 from snapshot_mcp.core.errors import ConfigurationError, ProtocolError
-from snapshot_mcp.settings.environment import validate_url
+from snapshot_mcp.settings.environment import DEFAULT_API_URL
+from snapshot_mcp.settings.validation import validate_url
 
 KEYS_TTL_SECONDS = 300.0
 """Seconds for which keys are used without a refresh. A revoked key is rejected after that."""
@@ -143,7 +144,8 @@ def _metadata_urls(issuer: str) -> tuple[str, ...]:
 
 def _validate_jwks_url(url: str) -> str:
     try:
-        return validate_url("jwks_uri", url, reason="its keys decide which tokens are trusted")
+        reason = "its keys decide which tokens are trusted"
+        return validate_url("jwks_uri", url, example=DEFAULT_API_URL, reason=reason)
     except ConfigurationError as error:
         raise ProtocolError("The address of keys in the issuer's metadata is not valid.") from error
 

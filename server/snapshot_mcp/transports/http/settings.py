@@ -7,12 +7,8 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict
 
 from snapshot_mcp.core.errors import ConfigurationError
-from snapshot_mcp.settings.environment import (
-    Settings,
-    non_empty_values,
-    read_path,
-    validate_url,
-)
+from snapshot_mcp.settings.environment import Settings, non_empty_values, read_path
+from snapshot_mcp.settings.validation import validate_url
 from snapshot_mcp.transports.http.static_tokens import (
     UNNAMED_PRINCIPAL,
     StaticToken,

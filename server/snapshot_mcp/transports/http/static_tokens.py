@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from snapshot_mcp.core.errors import ConfigurationError
-from snapshot_mcp.settings.environment import validate_api_key
+from snapshot_mcp.settings.validation import validate_api_key
 from snapshot_mcp.transports.http.scopes import SCOPES
 
 MIN_TOKEN_LENGTH = 32

@@ -1,0 +1,82 @@
+"""Validation of addresses and keys in settings."""
+
+import ipaddress
+import re
+import string
+from urllib.parse import urlsplit
+
+from snapshot_mcp.core.errors import ConfigurationError
+
+
+def validate_api_key(name: str, key: str) -> str:
+    """Return `key` if an HTTP header can carry it.
+
+    Raises:
+        ConfigurationError: it contains a space, a control character or a non-ASCII character.
+    """
+    if any(character not in _HEADER_CHARACTERS for character in key):
+        raise ConfigurationError(
+            f"{name} contains a character that an API key cannot have (it is not shown here).",
+            "Copy the key again, without quotes, spaces or line breaks.",
+        )
+    return key
+
+
+_HEADER_CHARACTERS = frozenset(string.ascii_letters + string.digits + string.punctuation)
+
+
+def validate_url(
+    name: str,
+    value: str,
+    *,
+    example: str,
+    reason: str = "every call contains the API key",
+) -> str:
+    """Return `value` if it is an https address, or an http address of this machine.
+
+    Args:
+        name: name of the setting.
+        value: value of the setting.
+        example: a valid address, for the message.
+        reason: why plain http is not enough, for the message.
+
+    Raises:
+        ConfigurationError: it is not an address, or is plain http to another machine.
+    """
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        parts, host = urlsplit(""), None
+    is_local_http = parts.scheme == "http" and host is not None and _is_loopback(host)
+    has_extra_parts = parts.query or parts.fragment or parts.username is not None
+    if not host or has_extra_parts or not _URL_CHARACTERS.fullmatch(value) or not _is_host(host):
+        raise ConfigurationError(f"{name} must be an address such as {example}.")
+    if parts.scheme != "https" and not is_local_http:
+        raise ConfigurationError(
+            f"{name} must begin with https://, because {reason}.",
+            "Plain http:// is accepted for 127.0.0.1 and localhost only.",
+        )
+    return value
+
+
+_URL_CHARACTERS = re.compile(r"[A-Za-z0-9.:/_~%\[\]-]+")
+_HOST_LABEL = re.compile(r"(?!xn--)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def _is_host(host: str) -> bool:
+    if all(_HOST_LABEL.fullmatch(label) for label in host.split(".")):
+        return True
+    try:
+        return bool(ipaddress.ip_address(host))
+    except ValueError:
+        return False
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
