@@ -1,7 +1,7 @@
 """delete_snapshot: delete one snapshot for good, after a plan and its approval."""
 
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar, Literal, Self
 
@@ -44,10 +44,19 @@ _DELETION_TIMEOUT_SECONDS = 5.0
 
 @dataclass
 class DeleteSnapshot:
-    """The deletion of one snapshot, by itself or as a part of a batch."""
+    """The deletion of one snapshot, by itself or as a part of a batch.
+
+    Attributes:
+        snapshot_id: id of the snapshot.
+        image_vms: the VMs that use an image, by the image's id. They are read once: later checks
+            do not wait for facts that only inform.
+    """
 
     tool: ClassVar[Literal["delete_snapshot"]] = "delete_snapshot"
     snapshot_id: int
+    image_vms: dict[int, tuple[str, ...] | None] = field(
+        default_factory=dict[int, tuple[str, ...] | None]
+    )
 
     @classmethod
     def from_row(cls, row: Row) -> Self:
@@ -71,7 +80,7 @@ class DeleteSnapshot:
         """
         reader, policy = context.reader, context.policy
         snapshot = await self._read(context)
-        image_vms = await read_vms_of_image(reader, snapshot)
+        image_vms = await self._read_image_vms(reader, snapshot)
         siblings = await read_snapshots_of_vm(reader, snapshot.vm_id)
         needed = max(1, policy.protect.keep_newest)
         copies = await read_copies(reader, copies_of(snapshot, siblings), needed)
@@ -81,6 +90,16 @@ class DeleteSnapshot:
         enforce_policy(rules.check_deletion(policy, snapshot, copies, now))
         radius = deletion_blast_radius(snapshot, siblings, now, copies=copies, image_vms=image_vms)
         return snapshot_target(snapshot, radius)
+
+    async def _read_image_vms(
+        self, reader: CloudReader, snapshot: Snapshot
+    ) -> tuple[str, ...] | None:
+        image = snapshot.custom_image
+        if image is None or image.id is None:
+            return None
+        if image.id not in self.image_vms:
+            self.image_vms[image.id] = await read_vms_of_image(reader, snapshot)
+        return self.image_vms[image.id]
 
     async def _read(self, context: WriteContext) -> Snapshot:
         snapshot = await read_snapshot(context.reader, self.snapshot_id)
