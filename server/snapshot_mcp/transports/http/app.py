@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
-from mcp.server.transport_security import RequestBodyLimitMiddleware, TransportSecuritySettings
+from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import AnyHttpUrl, ConfigDict, TypeAdapter
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -14,7 +14,12 @@ from snapshot_mcp.mcp_server.prompt_files import load_prompts
 from snapshot_mcp.transports.http.authentication import AuthenticationMiddleware
 from snapshot_mcp.transports.http.error_responses import ErrorResponder
 from snapshot_mcp.transports.http.jwks import JwksClient, KeySet
-from snapshot_mcp.transports.http.quotas import MAX_REQUEST_BYTES, Quotas
+from snapshot_mcp.transports.http.principal_limits import (
+    MAX_REQUEST_BYTES,
+    SESSION_IDLE_SECONDS,
+    PrincipalLimits,
+)
+from snapshot_mcp.transports.http.quotas import Quotas
 from snapshot_mcp.transports.http.request_ids import RequestIdMiddleware
 from snapshot_mcp.transports.http.scope_middleware import (
     RequestScopeMiddleware,
@@ -59,16 +64,17 @@ def create_http_app(
     app = server.streamable_http_app(
         transport_security=security,
         max_request_body_size=MAX_REQUEST_BYTES,
+        session_idle_timeout=SESSION_IDLE_SECONDS,
         stateless_http=not sessions,
         custom_starlette_routes=list(routes),
     )
     if not http_settings.requires_authentication:
-        return RequestIdMiddleware(app)
+        return RequestIdMiddleware(PrincipalLimits(app, ErrorResponder(None), clock))
     metadata_routes = _metadata_routes(http_settings)
     app.router.routes.extend(metadata_routes)
     responder = ErrorResponder(_metadata_url(http_settings))
     scoped_app = RequestScopeMiddleware(app, responder)
-    limited_app = RequestBodyLimitMiddleware(scoped_app, MAX_REQUEST_BYTES)
+    limited_app = PrincipalLimits(scoped_app, responder, clock)
     authenticated_app = AuthenticationMiddleware(
         limited_app,
         verifier=_verifier(http_settings, clock),
