@@ -32,10 +32,13 @@ style: .venv/.dev
 types: .venv/.dev
 	$(BIN)/pyright
 
+# In memory, if a gigabyte is free there: SQLite waits for the disk at every commit.
+IN_MEMORY := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 1000000 {print "TMPDIR=/dev/shm"}')
+
 # One worker runs all tests of a file, because some share a server that takes seconds to start.
 unit: .venv/.dev
 	rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+	$(IN_MEMORY) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 # Every test, with more examples of the property tests, including those that make test omits:
 # PostgreSQL, replicas, a browser, restic, packaging, killed processes. It needs restic, Chromium and
