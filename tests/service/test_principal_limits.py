@@ -14,7 +14,7 @@ from mcp_types import (
     CLIENT_INFO_META_KEY,
     PROTOCOL_VERSION_META_KEY,
 )
-from starlette.types import ASGIApp, Message
+from starlette.types import ASGIApp
 
 from snapshot_mcp.mcp_server.app import create_server
 from snapshot_mcp.settings.environment import Settings
@@ -26,6 +26,7 @@ from snapshot_mcp.transports.http.settings import HttpSettings
 from snapshot_mcp.transports.http.static_tokens import parse_static_token
 from tests.conftest import ManualClock
 from tests.processes.http_server import ACCEPT
+from tests.service.in_process import serving
 from tests.service.raw_requests import CLIENT_INFO, ERAS, LEGACY, MODERN
 from tests.waiting import ANSWER_TIMEOUT_SECONDS
 
@@ -91,32 +92,6 @@ class Team:
         legacy = await self.post(token, "tools/list", session=session)
         await self.send("DELETE", token, headers={_SESSION: session})
         return modern.is_success and legacy.is_success
-
-
-@asynccontextmanager
-async def serving(app: ASGIApp) -> AsyncGenerator[None]:
-    """Run the lifespan of an application."""
-    started, stop = anyio.Event(), anyio.Event()
-    received = iter(["lifespan.startup", "lifespan.shutdown"])
-
-    async def receive() -> Message:
-        kind = next(received)
-        if kind == "lifespan.shutdown":
-            await stop.wait()
-        return {"type": kind}
-
-    async def send(message: Message) -> None:
-        assert message["type"] in {"lifespan.startup.complete", "lifespan.shutdown.complete"}
-        started.set()
-
-    async def run() -> None:
-        await app({"type": "lifespan", "state": {}}, receive, send)
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(run)
-        await started.wait()
-        yield
-        stop.set()
 
 
 @asynccontextmanager
