@@ -104,6 +104,11 @@ class Issuer:
     def token(self, scope: str, sub: str = "alice", **overrides: object) -> str:
         return self.keys[-1].sign(self.claims(scope, sub, **overrides))
 
+    def longest_token(self, scope: str, max_length: int) -> str:
+        """Return a token of `max_length` characters, or a few less."""
+        padding = (max_length - len(self.token(scope, groups=""))) * 3 // 4
+        return self.token(scope, groups="x" * padding)
+
     def metadata(self, request: Request) -> Response:
         self.requested_paths.append(request.url.path)
         metadata = {
@@ -116,6 +121,10 @@ class Issuer:
             "token_endpoint_auth_methods_supported": ["client_secret_post"],
         }
         return JSONResponse(metadata, 503 if self.is_down else 200)
+
+    def missing(self, request: Request) -> Response:
+        self.requested_paths.append(request.url.path)
+        return Response(status_code=404)
 
     def jwks(self, request: Request) -> Response:
         self.requested_paths.append(request.url.path)
@@ -138,6 +147,7 @@ class Issuer:
         """Serve in a thread of this process."""
         routes = [
             Route("/.well-known/oauth-authorization-server", self.metadata),
+            Route("/{path:path}.well-known/{name}{tenant:path}", self.missing),
             Route("/jwks", self.jwks),
             Route("/token", self.issue, methods=["POST"]),
         ]
