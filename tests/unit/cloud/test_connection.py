@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from snapshot_mcp import __version__
 from snapshot_mcp.cloud.connection import (
     Connection,
-    _find_proxy,
-    _is_excluded,
     create_network_transport,
+    find_proxy,
+    is_excluded,
 )
 from snapshot_mcp.core.errors import ConfigurationError
 from tests.conftest import CLOUD_URL
@@ -105,14 +105,14 @@ def test_entries_of_no_proxy_are_names_addresses_and_ranges(
     monkeypatch.setenv("HTTPS_PROXY", "proxy.example:3128")
     monkeypatch.setenv("NO_PROXY", no_proxy)
     expected = None if excluded else "http://proxy.example:3128"
-    assert _find_proxy(httpx.URL(url)) == expected
+    assert find_proxy(httpx.URL(url)) == expected
 
 
 @given(st.text(max_size=40), st.text("abc.:[]/*0123456789f", max_size=40))
 def test_no_entry_of_no_proxy_prevents_a_connection(host: str, entry: str) -> None:
     for text in (host, entry):
-        assert isinstance(_is_excluded("10.0.0.1", 443, text), bool)
-        assert isinstance(_is_excluded("fd00::1", 443, text), bool)
+        assert isinstance(is_excluded("10.0.0.1", 443, text), bool)
+        assert isinstance(is_excluded("fd00::1", 443, text), bool)
 
 
 async def test_plain_http_never_uses_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
