@@ -96,17 +96,17 @@ def _verifier(http_settings: HttpSettings, clock: Clock) -> TokenVerifier:
         static_tokens=http_settings.static_tokens,
         keys=keys,
         issuer=http_settings.issuer,
-        audience=http_settings.audience,
+        audiences=http_settings.audiences,
         clock=clock,
     )
 
 
 def _metadata_routes(http_settings: HttpSettings) -> Sequence[Route]:
     """Return the routes of the metadata that name the issuer, at two paths. Source: RFC 9728."""
-    if http_settings.issuer is None or http_settings.audience is None:
+    if http_settings.issuer is None or http_settings.public_url is None:
         return ()
     routes = create_protected_resource_routes(
-        _URL.validate_python(http_settings.audience),
+        _URL.validate_python(http_settings.public_url),
         [_URL.validate_python(http_settings.issuer)],
         scopes_supported=list(SCOPES),
         resource_name="snapshot-mcp",
@@ -119,9 +119,9 @@ def _metadata_routes(http_settings: HttpSettings) -> Sequence[Route]:
 
 
 def _metadata_url(http_settings: HttpSettings) -> str | None:
-    if http_settings.audience is None:
+    if http_settings.issuer is None or http_settings.public_url is None:
         return None
-    return str(build_resource_metadata_url(_URL.validate_python(http_settings.audience)))
+    return str(build_resource_metadata_url(_URL.validate_python(http_settings.public_url)))
 
 
 def _allowed_hosts(http_settings: HttpSettings) -> list[str]:
@@ -130,8 +130,8 @@ def _allowed_hosts(http_settings: HttpSettings) -> list[str]:
 
 def _allowed_origins(http_settings: HttpSettings) -> list[str]:
     origins = [f"{scheme}://{host}" for host in _LOOPBACK_NAMES for scheme in ("http", "https")]
-    if http_settings.audience is not None:
-        origins.append("/".join(http_settings.audience.split("/", 3)[:3]))
+    if http_settings.public_url is not None:
+        origins.append("/".join(http_settings.public_url.split("/", 3)[:3]))
     return _with_any_port((*origins, *http_settings.allowed_origins))
 
 

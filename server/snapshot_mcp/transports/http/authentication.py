@@ -26,7 +26,8 @@ from snapshot_mcp.transports.http.jwks import KeysUnavailableError
 from snapshot_mcp.transports.http.principal_limits import is_stream
 from snapshot_mcp.transports.http.quotas import Quotas
 from snapshot_mcp.transports.http.scopes import READ
-from snapshot_mcp.transports.http.token_verifier import RejectedTokenError, TokenVerifier
+from snapshot_mcp.transports.http.token_claims import RejectedTokenError
+from snapshot_mcp.transports.http.token_verifier import TokenVerifier
 
 _SCHEME = "bearer "
 _UNAUTHENTICATED = ErrorResponse(401, "", "This server requires a bearer token.", (READ,))
