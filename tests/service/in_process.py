@@ -4,51 +4,33 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import anyio
-import httpx
-from starlette.types import ASGIApp, Message
+from starlette.types import ASGIApp
 
+from snapshot_mcp.core.errors import NOTHING_CHANGED
 from snapshot_mcp.mcp_server.app import create_server
 from snapshot_mcp.settings.environment import Settings
 from snapshot_mcp.transports.http.app import create_http_app
 from snapshot_mcp.transports.http.scopes import SCOPE_OF_TOOL, SCOPES
 from snapshot_mcp.transports.http.settings import read_http_settings
 from tests.conftest import ManualClock
-from tests.service.raw_requests import modern_request
-from tests.waiting import ANSWER_TIMEOUT_SECONDS
+from tests.service.team import Team, serving
 
 
-class InProcessService:
-    """A service that is called without a network.
+class InProcessService(Team):
+    """Clients of the service.
 
     Attributes:
         clock: the clock of the service, which began at the system's time.
     """
 
     def __init__(self, app: ASGIApp, clock: ManualClock) -> None:
+        super().__init__(app)
         self.clock = clock
-        self.http = httpx.AsyncClient(
-            transport=httpx.ASGITransport(app),
-            base_url="http://127.0.0.1",
-            timeout=ANSWER_TIMEOUT_SECONDS,
-        )
-
-    async def send(
-        self,
-        token: str,
-        method: str = "tools/list",
-        params: dict[str, Any] | None = None,
-        **headers: str,
-    ) -> httpx.Response:
-        """Send a request of the modern era."""
-        message, all_headers = modern_request(token, method, params)
-        return await self.http.post("/mcp", json=message, headers=all_headers | headers)
 
     async def granted_scopes(self, token: str) -> list[str]:
         """Return the scopes whose tools a token can see. The token must be accepted."""
-        response = await self.send(token)
+        response = await self.post_modern(token, "tools/list")
         assert response.status_code == 200, response.text
         return [
             scope
@@ -58,16 +40,14 @@ class InProcessService:
 
     async def rejection(self, token: str, status: int = 401) -> str:
         """Return the reason for which a token is rejected."""
-        response = await self.send(token)
+        response = await self.post_modern(token, "tools/list")
         assert response.status_code == status, response.text
-        reason: str = response.json()["error_description"]
-        assert reason.endswith(" Nothing was changed.")
+        description: str = response.json()["error_description"]
+        reason = description.removesuffix(f" {NOTHING_CHANGED}")
+        assert reason != description
         if status in {401, 403}:
-            challenge = response.headers["www-authenticate"]
-            assert (
-                f'error_description="{reason.removesuffix(" Nothing was changed.")}"' in challenge
-            )
-        return reason.removesuffix(" Nothing was changed.")
+            assert f'error_description="{reason}"' in response.headers["www-authenticate"]
+        return reason
 
 
 def _tools_of(scope: str) -> list[str]:
@@ -87,29 +67,3 @@ async def in_process_service(
     service = InProcessService(app, clock)
     async with serving(app), service.http:
         yield service
-
-
-@asynccontextmanager
-async def serving(app: ASGIApp) -> AsyncGenerator[None]:
-    """Run the lifespan of an application."""
-    started, stop = anyio.Event(), anyio.Event()
-    received = iter(["lifespan.startup", "lifespan.shutdown"])
-
-    async def receive() -> Message:
-        kind = next(received)
-        if kind == "lifespan.shutdown":
-            await stop.wait()
-        return {"type": kind}
-
-    async def send(message: Message) -> None:
-        assert message["type"] in {"lifespan.startup.complete", "lifespan.shutdown.complete"}
-        started.set()
-
-    async def run() -> None:
-        await app({"type": "lifespan", "state": {}}, receive, send)
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(run)
-        await started.wait()
-        yield
-        stop.set()

@@ -60,23 +60,6 @@ def send_request(
     return _post(http, method, params, headers)
 
 
-def modern_request(
-    token: str, method: str, params: dict[str, Any] | None = None
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the body and the headers of a request of the modern era."""
-    meta = {
-        PROTOCOL_VERSION_META_KEY: MODERN,
-        CLIENT_INFO_META_KEY: CLIENT_INFO,
-        CLIENT_CAPABILITIES_META_KEY: {},
-    }
-    all_params = {**(params or {}), "_meta": meta}
-    headers = ACCEPT | {"mcp-protocol-version": MODERN, "mcp-method": method}
-    if name := all_params.get("name"):
-        headers["mcp-name"] = str(name)
-    message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": all_params}
-    return message, headers | bearer_headers(token)
-
-
 def call_tool(
     http: httpx.Client,
     era: str,
