@@ -102,8 +102,8 @@ class OutputValidator:
 
     def __init__(self, schema: dict[str, Any]) -> None:
         Draft202012Validator.check_schema(schema)
-        self._fast = jsonschema_rs.Draft202012Validator(schema)
-        self._explaining = Draft202012Validator(schema)
+        self._fast: Any = jsonschema_rs.Draft202012Validator(schema)
+        self._explaining: Any = Draft202012Validator(schema)
 
     def iter_errors(self, content: object) -> Iterable[ValidationError]:
         return [] if self._fast.is_valid(content) else self._explaining.iter_errors(content)
