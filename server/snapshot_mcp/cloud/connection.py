@@ -120,12 +120,9 @@ def create_network_transport(url: str) -> httpx.AsyncBaseTransport:
         ConfigurationError: the environment's settings cannot be used.
     """
     try:
-        address = httpx.URL(url)
-        # Plain HTTP is for loopback only: a proxy could read the key.
-        is_remote = address.scheme == "https"
         return httpx.AsyncHTTPTransport(
-            proxy=_find_proxy(address) if is_remote else None,
-            trust_env=is_remote,
+            proxy=find_proxy(url),
+            trust_env=httpx.URL(url).scheme == "https",
             limits=httpx.Limits(max_connections=MAX_CONNECTIONS),
         )
     except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
@@ -134,6 +131,13 @@ def create_network_transport(url: str) -> httpx.AsyncBaseTransport:
             "Check the proxy and certificate settings of the environment (HTTPS_PROXY, ALL_PROXY,"
             " NO_PROXY, SSL_CERT_FILE), and restart the server.",
         ) from error
+
+
+def find_proxy(url: str) -> str | None:
+    """Return the proxy through which `create_network_transport` connects; None if there is none."""
+    address = httpx.URL(url)
+    # Plain HTTP is for loopback only: a proxy could read the key.
+    return _find_proxy(address) if address.scheme == "https" else None
 
 
 def _find_proxy(address: httpx.URL) -> str | None:
