@@ -116,7 +116,11 @@ class Destination(NamedTuple):
 
 def find_cause(error: BaseException) -> Cause | None:
     """Return why no answer was received; None if an exception of the chain shows no cause."""
-    causes = [cause for found in _chain(error) if (cause := _cause_of(found)) is not None]
+    causes: list[Cause] = []
+    for found in _chain(error):
+        cause = _cause_of(found)
+        if cause is not None:
+            causes.append(cause)
     # The innermost exception is the most precise one, but a time limit may have any reason.
     for cause in reversed(causes):
         if cause != "no_answer":

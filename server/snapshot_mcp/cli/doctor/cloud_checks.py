@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from snapshot_mcp.cli.doctor.destinations import find_destination
 from snapshot_mcp.cli.doctor.findings import Finding
-from snapshot_mcp.cloud.connection import create_network_transport, find_proxy
+from snapshot_mcp.cloud.connection import create_network_transport
 from snapshot_mcp.cloud.connection_failures import Destination, describe_remedy
 from snapshot_mcp.cloud.diagnostics import ClockSkewTransport, ProbeResult, ReadCheck, probe
 from snapshot_mcp.core.clock import SYSTEM_CLOCK
@@ -12,7 +13,6 @@ from snapshot_mcp.core.sanitize import cell_text, quoted
 from snapshot_mcp.mcp_server.app import connection_over
 from snapshot_mcp.models.costs import CURRENCY
 from snapshot_mcp.settings.environment import Settings
-from snapshot_mcp.settings.redaction import host_and_port
 
 MAX_SKEW_SECONDS = 30.0
 _API_URL = "SNAPSHOT_MCP_API_URL"
@@ -31,14 +31,11 @@ async def check_cloud(settings: Settings) -> list[Finding]:
         return findings
     try:
         transport = ClockSkewTransport(create_network_transport(settings.api_url), SYSTEM_CLOCK)
-        proxy = find_proxy(settings.api_url)
     except ConfigurationError as error:
         return [Finding("bad", "cloud", str(error))]
     async with connection_over(transport, settings) as connection:
         result = await probe(connection, SYSTEM_CLOCK, timeout_seconds=settings.timeout)
-    destination = Destination(
-        host_and_port(settings.api_url), host_and_port(proxy) if proxy else "", _API_URL
-    )
+    destination = find_destination(settings.api_url, _API_URL)
     return list(cloud_findings(result, transport.skew, destination))
 
 

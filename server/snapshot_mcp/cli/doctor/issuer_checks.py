@@ -2,9 +2,9 @@
 
 import httpx
 
+from snapshot_mcp.cli.doctor.destinations import find_destination
 from snapshot_mcp.cli.doctor.findings import Finding
-from snapshot_mcp.cloud.connection import find_proxy
-from snapshot_mcp.cloud.connection_failures import Destination, describe_remedy
+from snapshot_mcp.cloud.connection_failures import describe_remedy
 from snapshot_mcp.core.errors import ConfigurationError, ProtocolError
 from snapshot_mcp.settings.redaction import host_and_port
 from snapshot_mcp.transports.http.jwks import JwksClient
@@ -24,12 +24,9 @@ async def check_issuer(http_settings: HttpSettings) -> list[Finding]:
     try:
         keys = await JwksClient(http_settings.issuer, http_settings.jwks_url).fetch_keys()
     except httpx.HTTPError as error:
-        contacted = _requested_url(error) or url
-        proxy = find_proxy(contacted)
-        host = host_and_port(contacted)
-        destination = Destination(host, host_and_port(proxy) if proxy else "", setting)
-        remedy = describe_remedy(error, destination) or f"{host} cannot be reached; check {setting}"
-        return [Finding("bad", "issuer", remedy)]
+        destination = find_destination(_requested_url(error) or url, setting)
+        unknown = f"{destination.host} cannot be reached; check {setting}"
+        return [Finding("bad", "issuer", describe_remedy(error, destination) or unknown)]
     except ConfigurationError as error:
         return [Finding("bad", "issuer", str(error))]
     except ProtocolError as error:
