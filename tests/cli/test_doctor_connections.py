@@ -15,8 +15,9 @@ from snapshot_mcp.cloud.connection_failures import (
     describe_cause,
     describe_remedy,
     find_cause,
+    host_and_port,
 )
-from snapshot_mcp.settings.redaction import host_and_port, redact_address
+from snapshot_mcp.settings.redaction import redact_address
 from tests.cli.connections import Certificate, forward, http, issue, listening, respond, tls
 from tests.cli.test_doctor import findings_by_name
 from tests.processes.conftest import Command

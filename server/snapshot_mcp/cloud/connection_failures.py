@@ -8,9 +8,13 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Literal, NamedTuple, cast
+from urllib.parse import urlsplit
 
 import httpx
+
+from snapshot_mcp.cloud.connection import find_proxy
 
 Cause = Literal[
     "dns",
@@ -32,6 +36,10 @@ Cause = Literal[
     "broken",
 ]
 
+ConnectionFailure = httpx.HTTPError
+"""Base class of the failures of the HTTP client."""
+
+_DEFAULT_PORTS = {"https": 443, "socks5": 1080, "socks5h": 1080}
 _PROXY_LOGIN_STATUS = "407"
 _STATUS = re.compile(r"[1-5][0-9]{2}\b")
 _NO_TLS_REASONS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
@@ -112,6 +120,34 @@ class Destination(NamedTuple):
     host: str
     proxy: str
     setting: str
+
+
+def find_destination(url: str, setting: str, error: Exception | None = None) -> Destination:
+    """Return the host that is contacted for an address, and the proxy.
+
+    Args:
+        url: the address.
+        setting: name of the setting that contains it.
+        error: the failure of the request; it may have gone to another host, which metadata named.
+    """
+    if isinstance(error, httpx.RequestError):
+        with suppress(RuntimeError):  # it has no request
+            url = str(error.request.url)
+    address = httpx.URL(url)
+    # Plain HTTP is for loopback only, without a proxy.
+    proxy = find_proxy(address) if address.scheme == "https" else None
+    return Destination(host_and_port(url), host_and_port(proxy) if proxy else "", setting)
+
+
+def host_and_port(address: str) -> str:
+    """Return the host and port of an address, and nothing else; a question mark if unclear."""
+    try:
+        parts = urlsplit(address if "://" in address else f"http://{address}")
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 80)
+    except ValueError:
+        return "?"
+    return f"{host}:{port}" if host else "?"
 
 
 def find_cause(error: BaseException) -> Cause | None:

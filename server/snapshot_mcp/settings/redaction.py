@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from snapshot_mcp.settings.raw_values import clean_value
 from snapshot_mcp.settings.reference import SETTINGS
@@ -16,7 +15,6 @@ _UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _TOKEN = re.compile(
     r"(?=[^/]*[0-9])(?=[^/]*[A-Za-z])[A-Za-z0-9_~+=%-]{20,}|[A-Za-z0-9_~+=-]{32,}|eyJ[\w.=-]+"
 )
-_DEFAULT_PORTS = {"https": 443, "socks5": 1080, "socks5h": 1080}
 
 
 def redact_address(address: str, *, show_uuids: bool = False) -> str:
@@ -58,14 +56,3 @@ def secret_values(environment: Mapping[str, str]) -> list[str]:
     names = (name for setting in SETTINGS if setting.secret for name in setting.names)
     values = (clean_value(environment.get(name, "")) for name in names)
     return [value for value in values if len(value) >= _MIN_SECRET_LENGTH]
-
-
-def host_and_port(address: str) -> str:
-    """Return the host and port of an address, and nothing else; a question mark if unclear."""
-    try:
-        parts = urlsplit(address if "://" in address else f"http://{address}")
-        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-        port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 80)
-    except ValueError:
-        return "?"
-    return f"{host}:{port}" if host else "?"

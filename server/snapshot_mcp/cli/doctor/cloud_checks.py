@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 
-from snapshot_mcp.cli.doctor.destinations import find_destination
 from snapshot_mcp.cli.doctor.findings import Finding
 from snapshot_mcp.cloud.connection import create_network_transport
-from snapshot_mcp.cloud.connection_failures import Destination, describe_remedy
+from snapshot_mcp.cloud.connection_failures import Destination, describe_remedy, find_destination
 from snapshot_mcp.cloud.diagnostics import ClockSkewTransport, ProbeResult, ReadCheck, probe
 from snapshot_mcp.core.clock import SYSTEM_CLOCK
 from snapshot_mcp.core.errors import ConfigurationError, ForbiddenError, UnauthorizedError

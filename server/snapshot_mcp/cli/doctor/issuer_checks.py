@@ -1,12 +1,13 @@
 """Check of `snapshot-mcp doctor` on the identity provider: can its keys be fetched?"""
 
-import httpx
-
-from snapshot_mcp.cli.doctor.destinations import find_destination
 from snapshot_mcp.cli.doctor.findings import Finding
-from snapshot_mcp.cloud.connection_failures import describe_remedy
+from snapshot_mcp.cloud.connection_failures import (
+    ConnectionFailure,
+    describe_remedy,
+    find_destination,
+    host_and_port,
+)
 from snapshot_mcp.core.errors import ConfigurationError, ProtocolError
-from snapshot_mcp.settings.redaction import host_and_port
 from snapshot_mcp.transports.http.jwks import JwksClient
 from snapshot_mcp.transports.http.settings import HttpSettings
 
@@ -23,8 +24,8 @@ async def check_issuer(http_settings: HttpSettings) -> list[Finding]:
         url, setting = http_settings.jwks_url, _JWKS_URL
     try:
         keys = await JwksClient(http_settings.issuer, http_settings.jwks_url).fetch_keys()
-    except httpx.HTTPError as error:
-        destination = find_destination(_requested_url(error) or url, setting)
+    except ConnectionFailure as error:
+        destination = find_destination(url, setting, error)
         unknown = f"{destination.host} cannot be reached; check {setting}"
         return [Finding("bad", "issuer", describe_remedy(error, destination) or unknown)]
     except ConfigurationError as error:
@@ -35,11 +36,3 @@ async def check_issuer(http_settings: HttpSettings) -> list[Finding]:
     if not keys:
         return [Finding("bad", "issuer", f"{host_and_port(url)} publishes no key")]
     return [Finding("ok", "issuer", f"{len(keys)} keys, from {host_and_port(url)}")]
-
-
-def _requested_url(error: httpx.HTTPError) -> str:
-    """Return the address of the request that failed, which metadata may have named."""
-    try:
-        return str(error.request.url)
-    except RuntimeError:
-        return ""
