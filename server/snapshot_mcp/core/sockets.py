@@ -1,6 +1,7 @@
-"""Listening sockets."""
+"""Listening sockets, and how many of them and of other files the system allows."""
 
 import socket
+import sys
 
 
 def bind_socket(host: str, port: int) -> socket.socket:
@@ -16,3 +17,13 @@ def bind_socket(host: str, port: int) -> socket.socket:
     # acknowledgement of its headers, which many clients delay by 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
+
+
+def max_open_files() -> int:
+    """Return the number of files and sockets that this process may have open."""
+    if sys.platform == "win32":
+        return sys.maxsize
+    import resource  # noqa: PLC0415 - only POSIX has it
+
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit

@@ -1,9 +1,12 @@
-"""Authentication middleware: reject anonymous requests except to public paths.
+"""Authentication middleware: reject anonymous requests except to public and unknown paths.
+
+An unknown path is answered 404 without a token. Otherwise clients would take the 401 of a metadata
+path for the start of an OAuth flow.
 
 The order of all checks is: token, any scope at all, quota, size of the body, scopes of the request.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import anyio
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
@@ -11,6 +14,7 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from starlette.authentication import AuthCredentials
 from starlette.datastructures import Headers
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from snapshot_mcp.core.clock import Clock
@@ -34,10 +38,12 @@ class AuthenticationMiddleware:
     """ASGI middleware that admits authenticated callers with a scope and a free quota.
 
     Args:
-        app: the application to wrap.
+        app: the application for admitted callers.
+        public_app: the application for requests that need no token. It must not read their bodies.
         verifier: verifies the tokens.
         quotas: the quotas of the principals.
         responder: sends the error responses.
+        routes: the routes of the application.
         public_paths: the paths that need no authentication.
         clock: the clock.
     """
@@ -46,23 +52,26 @@ class AuthenticationMiddleware:
         self,
         app: ASGIApp,
         *,
+        public_app: ASGIApp,
         verifier: TokenVerifier,
         quotas: Quotas,
         responder: ErrorResponder,
+        routes: Sequence[BaseRoute],
         public_paths: Collection[str],
         clock: Clock,
     ) -> None:
         self._app = AuthContextMiddleware(app)
-        self._public_app = app
+        self._public_app = public_app
         self._verifier = verifier
         self._quotas = quotas
         self._responder = responder
+        self._routes = routes
         self._public_paths = public_paths
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] != "http" or scope["path"] in self._public_paths:
+        if scope["type"] != "http" or self._is_public(scope):
             await self._public_app(scope, receive, send)
             return
         access_token = await self._admit(Headers(scope=scope))
@@ -76,6 +85,11 @@ class AuthenticationMiddleware:
             await _run_with_timeout(seconds, self._app, scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    def _is_public(self, scope: Scope) -> bool:
+        if scope["path"] in self._public_paths:
+            return True
+        return all(route.matches(scope)[0] is Match.NONE for route in self._routes)
 
     async def _admit(self, headers: Headers) -> AccessToken | ErrorResponse:
         access_token = await self._authenticate(headers)
