@@ -50,7 +50,8 @@ def test_an_issuer_is_kept_exactly_and_the_audience_gives_the_host_name() -> Non
     service = read_http_settings(ISSUER)
     assert service.requires_authentication
     assert service.issuer == ISSUER["SNAPSHOT_MCP_AUTH_ISSUER"]
-    assert service.audience == ISSUER["SNAPSHOT_MCP_AUTH_AUDIENCE"]
+    assert service.audiences == (ISSUER["SNAPSHOT_MCP_AUTH_AUDIENCE"],)
+    assert service.public_url == ISSUER["SNAPSHOT_MCP_AUTH_AUDIENCE"]
     assert service.host_names == ("snapshots.example",)
     assert service.requests_per_minute == DEFAULT_REQUESTS_PER_MINUTE
 
@@ -63,7 +64,10 @@ def test_an_issuer_is_kept_exactly_and_the_audience_gives_the_host_name() -> Non
         ({"SNAPSHOT_MCP_AUTH_JWKS_URL": "https://a.example/k"}, "SNAPSHOT_MCP_AUTH_ISSUER"),
         (ISSUER | {"SNAPSHOT_MCP_AUTH_ISSUER": "http://login.example"}, "SNAPSHOT_MCP_AUTH_ISSUER"),
         (ISSUER | {"SNAPSHOT_MCP_AUTH_ISSUER": "login"}, "SNAPSHOT_MCP_AUTH_ISSUER"),
-        (ISSUER | {"SNAPSHOT_MCP_AUTH_AUDIENCE": "api://snapshots"}, "SNAPSHOT_MCP_AUTH_AUDIENCE"),
+        (ISSUER | {"SNAPSHOT_MCP_AUTH_AUDIENCE": "a b"}, "SNAPSHOT_MCP_AUTH_AUDIENCE"),
+        (ISSUER | {"SNAPSHOT_MCP_AUTH_AUDIENCE": " , "}, "SNAPSHOT_MCP_AUTH_AUDIENCE"),
+        (ISSUER | {"SNAPSHOT_MCP_PUBLIC_URL": "http://a.example/mcp"}, "SNAPSHOT_MCP_PUBLIC_URL"),
+        ({"SNAPSHOT_MCP_PUBLIC_URL": "api://snapshots"}, "SNAPSHOT_MCP_PUBLIC_URL"),
         (ISSUER | {"SNAPSHOT_MCP_AUTH_JWKS_URL": "http://a.example"}, "SNAPSHOT_MCP_AUTH_JWKS_URL"),
         ({"SNAPSHOT_MCP_BEARER_TOKEN": TOKEN[1:]}, "SNAPSHOT_MCP_BEARER_TOKEN"),
         ({"SNAPSHOT_MCP_BEARER_TOKEN": f"{TOKEN} {TOKEN}"}, "SNAPSHOT_MCP_BEARER_TOKEN"),

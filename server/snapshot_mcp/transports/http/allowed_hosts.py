@@ -90,10 +90,10 @@ class AllowedHostMiddleware:
 
 
 def _own_origins(http_settings: HttpSettings) -> set[str]:
-    """Return the origins of pages that this machine, or the host of the audience, serves."""
+    """Return the origins of pages that this machine, or the host of the public address, serves."""
     origins = [f"{scheme}://{host}" for host in _LOOPBACK_NAMES for scheme in ("http", "https")]
-    if http_settings.audience is not None:
-        origins.append("/".join(http_settings.audience.split("/", 3)[:3]))
+    if http_settings.public_url is not None:
+        origins.append("/".join(http_settings.public_url.split("/", 3)[:3]))
     return _with_any_port(origins)
 
 

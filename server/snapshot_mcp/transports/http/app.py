@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
-from mcp.server.transport_security import RequestBodyLimitMiddleware, TransportSecuritySettings
+from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import AnyHttpUrl, ConfigDict, TypeAdapter
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -16,7 +16,12 @@ from snapshot_mcp.transports.http.authentication import AuthenticationMiddleware
 from snapshot_mcp.transports.http.disconnects import DisconnectMiddleware
 from snapshot_mcp.transports.http.error_responses import ErrorResponder
 from snapshot_mcp.transports.http.jwks import JwksClient, KeySet
-from snapshot_mcp.transports.http.quotas import MAX_REQUEST_BYTES, Quotas
+from snapshot_mcp.transports.http.principal_limits import (
+    MAX_REQUEST_BYTES,
+    SESSION_IDLE_SECONDS,
+    PrincipalLimits,
+)
+from snapshot_mcp.transports.http.quotas import Quotas
 from snapshot_mcp.transports.http.request_ids import RequestIdMiddleware
 from snapshot_mcp.transports.http.scope_middleware import (
     RequestScopeMiddleware,
@@ -58,18 +63,17 @@ def create_http_app(
         # `AllowedHostMiddleware` does this for all paths.
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
         max_request_body_size=MAX_REQUEST_BYTES,
+        session_idle_timeout=SESSION_IDLE_SECONDS,
         stateless_http=not sessions,
         custom_starlette_routes=list(routes),
     )
     responder = ErrorResponder(_metadata_url(http_settings))
-    guarded_app: ASGIApp = app
     if http_settings.requires_authentication:
         metadata_routes = _metadata_routes(http_settings)
         app.router.routes.extend(metadata_routes)
         scoped_app = RequestScopeMiddleware(app, responder)
         guarded_app = AuthenticationMiddleware(
-            RequestBodyLimitMiddleware(scoped_app, MAX_REQUEST_BYTES),
-            public_app=app,
+            PrincipalLimits(scoped_app, responder, clock),
             verifier=_verifier(http_settings, clock),
             quotas=Quotas(http_settings.requests_per_minute, clock),
             responder=responder,
@@ -77,6 +81,8 @@ def create_http_app(
             public_paths={*public_paths, *(route.path for route in metadata_routes)},
             clock=clock,
         )
+    else:
+        guarded_app = PrincipalLimits(app, responder, clock)
     allowed_app = AllowedHostMiddleware(guarded_app, http_settings, responder)
     return RequestIdMiddleware(DisconnectMiddleware(allowed_app))
 
@@ -91,17 +97,17 @@ def _verifier(http_settings: HttpSettings, clock: Clock) -> TokenVerifier:
         static_tokens=http_settings.static_tokens,
         keys=keys,
         issuer=http_settings.issuer,
-        audience=http_settings.audience,
+        audiences=http_settings.audiences,
         clock=clock,
     )
 
 
 def _metadata_routes(http_settings: HttpSettings) -> Sequence[Route]:
     """Return the routes of the metadata that name the issuer, at two paths. Source: RFC 9728."""
-    if http_settings.issuer is None or http_settings.audience is None:
+    if http_settings.issuer is None or http_settings.public_url is None:
         return ()
     routes = create_protected_resource_routes(
-        _URL.validate_python(http_settings.audience),
+        _URL.validate_python(http_settings.public_url),
         [_URL.validate_python(http_settings.issuer)],
         scopes_supported=list(SCOPES),
         resource_name="snapshot-mcp",
@@ -114,6 +120,6 @@ def _metadata_routes(http_settings: HttpSettings) -> Sequence[Route]:
 
 
 def _metadata_url(http_settings: HttpSettings) -> str | None:
-    if http_settings.audience is None:
+    if http_settings.issuer is None or http_settings.public_url is None:
         return None
-    return str(build_resource_metadata_url(_URL.validate_python(http_settings.audience)))
+    return str(build_resource_metadata_url(_URL.validate_python(http_settings.public_url)))

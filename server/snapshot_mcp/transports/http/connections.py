@@ -14,8 +14,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MAX_CONNECTIONS = 500
 MAX_WAITING_PER_ADDRESS = 300
-MAX_HEADER_BYTES = 80 * 1024
-"""Bytes of the headers of a request, which may contain a long token."""
+MAX_HEADER_BYTES = 96 * 1024
+"""Bytes of all headers of a request: a token of 64 kB, and what proxies add."""
 
 HEADER_TIMEOUT_SECONDS = 10.0
 BODY_TIMEOUT_SECONDS = 20.0
@@ -170,7 +170,7 @@ class LimitedProtocol(H11Protocol):
     def _update_deadline(self) -> None:
         """Keep the deadline of the part that is awaited, or start or stop one."""
         is_body = self.conn.their_state is h11.SEND_BODY
-        is_answering = self.cycle is not None and not self.cycle.response_complete
+        is_answering = bool(self.cycle) and not self.cycle.response_complete
         is_waiting = is_body or not is_answering
         timeouts = self.limits.timeouts
         timeout = timeouts.body if is_body else timeouts.header if is_waiting else 0
@@ -199,7 +199,7 @@ class LimitedProtocol(H11Protocol):
 
     def _end_cycle(self) -> None:
         """Tell the application that its client is gone, so that it sends nothing more."""
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self.cycle and not self.cycle.response_complete:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
 

@@ -10,7 +10,7 @@ _LIMITED_LOGGERS = "snapshot_mcp.transports.http."
 
 
 class _Repetition(NamedTuple):
-    count: int
+    number: int
     last: logging.LogRecord | None
 
 
@@ -38,15 +38,15 @@ class RepetitionFilter(logging.Filter):
         if repetition is None:
             self._repetitions[kind] = _Repetition(0, None)
             return True
-        self._repetitions[kind] = _Repetition(repetition.count + 1, record)
+        self._repetitions[kind] = _Repetition(repetition.number + 1, record)
         return False
 
     def flush(self) -> None:
         """End the interval: write the last record of each kind with the number of repetitions."""
         repetitions, self._repetitions = self._repetitions, {}
-        for count, record in repetitions.values():
+        for number, record in repetitions.values():
             if record is not None:
-                record.repeated = count
+                record.repeated = number
                 self._handler.handle(record)
 
 
