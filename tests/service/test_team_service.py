@@ -116,6 +116,16 @@ def test_only_allowed_hosts_and_origins_are_accepted(team: Service, era: str) ->
     assert status(origin="https://evil.example") == 403
 
 
+@pytest.mark.parametrize("era", ERAS)
+def test_a_page_of_an_allowed_origin_can_read_the_answer_of_a_call(team: Service, era: str) -> None:
+    origin = {"origin": "https://app.example"}
+    session = open_session(team.http, ALICE) if era == LEGACY else ""
+    response = call_tool(team.http, era, ALICE, "list_snapshots", {}, session, **origin)
+    assert response.is_success
+    assert response.headers["access-control-allow-origin"] == origin["origin"]
+    assert "Mcp-Session-Id" in response.headers["access-control-expose-headers"]
+
+
 def test_a_body_beyond_the_limit_is_rejected(team: Service) -> None:
     long_body = json.dumps(
         {"jsonrpc": "2.0", "id": 1, "method": "ping", "x": "y" * MAX_REQUEST_BYTES}

@@ -1,7 +1,8 @@
-"""Listening sockets, and how many of them and of other files the system allows."""
+"""Listening sockets, and the number of files and sockets that a process may have open."""
 
 import socket
 import sys
+from math import inf
 
 
 def bind_socket(host: str, port: int) -> socket.socket:
@@ -19,11 +20,25 @@ def bind_socket(host: str, port: int) -> socket.socket:
     return listener
 
 
-def max_open_files() -> int:
-    """Return the number of files and sockets that this process may have open."""
+def raise_open_file_limit(wanted: int) -> int:
+    """Let this process have `wanted` files and sockets open, or as many as the system allows.
+
+    Returns:
+        The limit that applies now, at most `wanted`.
+    """
     if sys.platform == "win32":
-        return sys.maxsize
+        return wanted
     import resource  # noqa: PLC0415 - only POSIX has it
 
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return sys.maxsize if limit == resource.RLIM_INFINITY else limit
+    def limit(value: int) -> float:
+        return inf if value == resource.RLIM_INFINITY else value
+
+    current, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
+    raised = int(min(wanted, limit(maximum)))
+    if limit(current) >= raised:
+        return raised
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (raised, maximum))
+    except (OSError, ValueError):  # macOS has a second limit
+        return current
+    return raised

@@ -12,15 +12,20 @@ from typing import ClassVar, NamedTuple
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-MAX_CONNECTIONS = 500
-MAX_WAITING_PER_ADDRESS = 300
+MAX_CONNECTIONS = 1_500
+MAX_ADDRESS_SHARE = 0.8
+"""Share of all connections that may be waiting for clients at one address."""
+
+MAX_OPEN_FILES = 2 * MAX_CONNECTIONS
+"""Files and sockets. Half are for the cloud, the ledger, and connections not counted yet."""
+
 MAX_HEADER_BYTES = 96 * 1024
 """Bytes of all headers of a request: a token of 64 kB, and what proxies add."""
 
 HEADER_TIMEOUT_SECONDS = 10.0
 BODY_TIMEOUT_SECONDS = 20.0
 READ_TIMEOUT_SECONDS = 30.0
-"""Seconds in which a client must read something of a response that waits for it."""
+"""Seconds in which a client must read the part of a response that waits for it."""
 
 ACCEPT_BATCH = 64
 """Connections that are accepted before the limits apply to them."""
@@ -41,7 +46,7 @@ class Timeouts(NamedTuple):
     Attributes:
         header: until the headers are complete.
         body: from then on, until the body is complete.
-        read: until the client reads something of a response.
+        read: until the client has read the part of a response that waits for it.
     """
 
     header: float = HEADER_TIMEOUT_SECONDS
@@ -54,19 +59,17 @@ class ConnectionLimits:
 
     Args:
         max_connections: the limit for all connections.
-        max_waiting_per_address: the limit for waiting connections from one address.
         timeouts: the limits for each exchange.
     """
 
     def __init__(
         self,
         max_connections: int = MAX_CONNECTIONS,
-        max_waiting_per_address: int = MAX_WAITING_PER_ADDRESS,
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - immutable
     ) -> None:
         self.timeouts = timeouts
         self._max_connections = max_connections
-        self._max_waiting_per_address = max_waiting_per_address
+        self._max_waiting_per_address = int(max_connections * MAX_ADDRESS_SHARE)
         self._open: dict[LimitedProtocol, str] = {}
         # The connection that has waited longest is the first.
         self._waiting: dict[LimitedProtocol, None] = {}
@@ -205,6 +208,6 @@ class LimitedProtocol(H11Protocol):
 
     def _stop_writing(self) -> None:
         logger.warning(
-            "closed a connection: its client read nothing for %g s", self.limits.timeouts.read
+            "closed a connection: its client did not read in %g s", self.limits.timeouts.read
         )
         self.transport.abort()

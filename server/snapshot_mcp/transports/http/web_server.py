@@ -8,12 +8,12 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from snapshot_mcp.core.sockets import max_open_files
+from snapshot_mcp.core.sockets import raise_open_file_limit
 from snapshot_mcp.transports.http.connections import (
     ACCEPT_BATCH,
     LISTEN_QUEUE,
-    MAX_CONNECTIONS,
     MAX_HEADER_BYTES,
+    MAX_OPEN_FILES,
     ConnectionLimits,
     LimitedProtocol,
 )
@@ -41,8 +41,7 @@ def run_web_server(app: ASGIApp, listener: socket.socket) -> None:
         app: the application.
         listener: the socket to accept connections on.
     """
-    # The other half of the files is for the cloud, the ledger and the connections just accepted.
-    limits = ConnectionLimits(min(MAX_CONNECTIONS, max_open_files() // 2))
+    limits = ConnectionLimits(raise_open_file_limit(MAX_OPEN_FILES) // 2)
     filters = [(handler, RepetitionFilter(handler)) for handler in logging.getLogger().handlers]
 
     async def flush_filters() -> None:
