@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from snapshot_mcp.settings.environment import DEFAULT_API_URL
+DEFAULT_API_URL = "https://infrahub-api.nexgencloud.com/v1"
 
 
 class SettingDoc(NamedTuple):

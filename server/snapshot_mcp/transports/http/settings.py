@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict
 
 from snapshot_mcp.core.errors import ConfigurationError
-from snapshot_mcp.settings.environment import Settings, non_empty_values, read_path
+from snapshot_mcp.settings.environment import Settings, read_path
+from snapshot_mcp.settings.names import read_values
 from snapshot_mcp.settings.validation import validate_url
 from snapshot_mcp.transports.http.identifiers import canonical_identifier
 from snapshot_mcp.transports.http.static_tokens import (
@@ -81,7 +82,7 @@ def read_http_settings(environment: Mapping[str, str]) -> HttpSettings:
     Raises:
         ConfigurationError: A setting is not valid. The message names it and its valid values.
     """
-    values = {name: value.strip() for name, value in non_empty_values(environment).items()}
+    values = read_values(environment)
     audiences = tuple(_split(values.get(_AUDIENCE, "")))
     _check_issuer(values, audiences)
     public_url = _read_public_url(values, audiences)
