@@ -2,7 +2,7 @@
 
 import subprocess
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -70,16 +70,8 @@ class HttpServer:
 
 
 @contextmanager
-def http_server(
-    folder: Path,
-    port: int,
-    *options: str,
-    started: Callable[[int], object] = lambda _: None,
-    **settings: str,
-) -> Generator[HttpServer]:
+def http_server(folder: Path, port: int, *options: str, **settings: str) -> Generator[HttpServer]:
     """Start a server over HTTP, wait until it responds, and kill it at the end.
-
-    `started` gets the id of the process before it has done anything.
 
     Without an API key in `settings`, it serves the embedded cloud.
     """
@@ -98,7 +90,6 @@ def http_server(
     ):
         server = HttpServer(process, port, output)
         try:
-            started(process.pid)
             until(server.is_up, "the start", START_TIMEOUT_SECONDS)
             yield server
         finally:

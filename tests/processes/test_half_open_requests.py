@@ -2,10 +2,11 @@
 
 import http.client
 import os
-import resource
 import selectors
 import socket
+import subprocess
 import sys
+import tempfile
 from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
@@ -15,9 +16,10 @@ from typing import Self
 
 import pytest
 
-from tests.processes.helpers import free_port, until
-from tests.processes.http_server import HttpServer, http_server
+from tests.processes.helpers import MODULE, environment, free_port
+from tests.processes.http_server import HttpServer
 from tests.service.raw_requests import MODERN, make_http_client, send_request
+from tests.waiting import START_TIMEOUT_SECONDS, until
 
 pytestmark = [
     pytest.mark.slow,
@@ -91,15 +93,30 @@ class Attack:
 @pytest.fixture(params=["more files allowed", "no more files allowed"])
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[HttpServer]:
     """Start a service with a token and with the limit of open files that most systems have."""
-    maximum = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    limits = (OPEN_FILES, OPEN_FILES if request.param == "no more files allowed" else maximum)
-    settings = {"SNAPSHOT_MCP_BEARER_TOKEN": TOKEN, "SNAPSHOT_MCP_LOG_FORMAT": "json"}
-
-    def limit_files(process: int) -> None:
-        resource.prlimit(process, resource.RLIMIT_NOFILE, limits)
-
-    with http_server(tmp_path, free_port(), started=limit_files, **settings) as server:
-        yield server
+    port = free_port()
+    limit = f"ulimit {'-n' if request.param == 'no more files allowed' else '-Sn'} {OPEN_FILES}"
+    settings = {
+        "SNAPSHOT_MCP_CLOUD": "embedded",
+        "SNAPSHOT_MCP_BEARER_TOKEN": TOKEN,
+        "SNAPSHOT_MCP_LOG_FORMAT": "json",
+    }
+    command = [*MODULE, "serve", "--transport", "http", "--port", str(port)]
+    with (
+        tempfile.TemporaryFile() as output,
+        subprocess.Popen(
+            ["/bin/sh", "-c", f'{limit}; exec "$@"', "sh", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment(tmp_path, **settings),
+        ) as process,
+    ):
+        server = HttpServer(process, port, output)
+        try:
+            until(server.is_up, "the start", START_TIMEOUT_SECONDS)
+            yield server
+        finally:
+            process.kill()
 
 
 def health_seconds(server: HttpServer) -> float:
@@ -144,7 +161,7 @@ def test_clients_that_disconnect_early_cause_at_most_one_line_each_kind(server: 
     ]
     reset = b"\1\0\0\0\0\0\0\0"
     before = len(server.output)
-    for number in range(100):
+    for number in range(50):
         for request in requests:
             with socket.create_connection(("127.0.0.1", server.port), 30) as connection:
                 connection.sendall(request)

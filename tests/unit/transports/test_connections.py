@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import anyio
 import pytest
@@ -31,7 +31,7 @@ INVALID_CHUNK = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r
 EARLY = HALF_BODY.replace(b"/", b"/early", 1)
 HELD = GET.replace(b"/", b"/held", 1)
 LARGE = GET.replace(b"/", b"/large", 1)
-LARGE_BODY = b"x" * 1024 * 1024
+LARGE_BODY = b"x" * 8 * 1024 * 1024
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -85,7 +85,11 @@ class Server:
     @asynccontextmanager
     async def serve(self) -> AsyncGenerator["Server"]:
         protocol = self._config.http_protocol_class
-        options = {"config": self._config, "server_state": self._state, "app_state": {}}
+        options: dict[str, Any] = {
+            "config": self._config,
+            "server_state": self._state,
+            "app_state": {},
+        }
         listener = await asyncio.get_running_loop().create_server(
             lambda: protocol(**options), "127.0.0.1", 0
         )
@@ -98,6 +102,10 @@ class Server:
             for client in self._clients:
                 client.writer.transport.abort()
             await until(lambda: not (self._state.connections or self._state.tasks))
+
+    @property
+    def connection_count(self) -> int:
+        return len(self._state.connections)
 
     async def connect(self, data: bytes = b"", address: str = "127.0.0.1") -> Client:
         """Connect, send `data`, and wait until the server has accepted the connection."""
@@ -200,17 +208,26 @@ async def test_a_client_that_does_not_read_is_disconnected(
     async with Server(ConnectionLimits(timeouts=timeouts)).serve() as server:
         client = await server.connect()
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
-        await client.send(LARGE * 20)
+        await client.send(LARGE * 3)
         await until(lambda: lines(caplog))
     assert lines(caplog) == ["closed a connection: its client did not read in 0.05 s"]
+
+
+async def test_a_closed_connection_does_not_wait_for_a_client_that_does_not_read() -> None:
+    async with Server(ConnectionLimits(timeouts=Timeouts(SHORT, LONG, LONG))).serve() as server:
+        client = await server.connect()
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await client.send(LARGE[:-2] + b"connection: close\r\n\r\n")
+        await until(lambda: server.messages)
+        await until(lambda: not server.connection_count)
 
 
 async def test_a_client_that_reads_slowly_gets_the_whole_response(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with Server(ConnectionLimits()).serve() as server:
-        client = await server.connect(LARGE * 20)
-        for _ in range(20):
+        client = await server.connect(LARGE * 3)
+        for _ in range(3):
             assert (await client.head()).startswith(b"HTTP/1.1 200")
             assert await client.reader.readexactly(len(LARGE_BODY)) == LARGE_BODY
     assert lines(caplog) == []

@@ -16,13 +16,14 @@ OWN = "snapshot_mcp.transports.http.error_responses"
 class Log:
     """The log of a server: its lines, and the filter that limits them."""
 
-    def __init__(self, stream: io.StringIO) -> None:
-        self._stream = stream
-        (self.handler,) = logging.getLogger().handlers
-        assert isinstance(self.handler, logging.StreamHandler)
-        self.handler.setStream(stream)
-        self.filter = RepetitionFilter(self.handler)
-        self.handler.addFilter(self.filter)
+    def __init__(self) -> None:
+        self._stream = io.StringIO()
+        root = logging.getLogger()
+        handler = logging.StreamHandler(self._stream)
+        handler.setFormatter(root.handlers[0].formatter)
+        root.handlers[:] = [handler]
+        self.filter = RepetitionFilter(handler)
+        handler.addFilter(self.filter)
 
     def lines(self) -> list[str]:
         """Return the lines since the last call."""
@@ -39,7 +40,7 @@ def log() -> Generator[Log]:
     own = logging.getLogger("snapshot_mcp")
     before = (root.handlers[:], root.level, own.level)
     configure_logging({"SNAPSHOT_MCP_LOG_FORMAT": "json"})
-    yield Log(io.StringIO())
+    yield Log()
     root.handlers[:] = before[0]
     root.setLevel(before[1])
     own.setLevel(before[2])
@@ -63,6 +64,8 @@ def test_the_first_line_of_a_kind_is_written_and_the_others_are_counted(log: Log
     assert log.lines() == []
     refuse(401, "later")
     assert len(log.lines()) == 1
+    log.filter.flush()
+    assert log.lines() == []
 
 
 def test_each_status_is_a_kind_of_its_own(log: Log) -> None:

@@ -117,7 +117,7 @@ def _normalize_origin(origin: str) -> str:
 
 
 def _with_vary(send: Send) -> Send:
-    """Return a `send` that tells caches that other origins get other headers."""
+    """Return a `send` that adds `Vary`: for other origins, a response has other headers."""
 
     async def send_with_vary(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -201,7 +201,7 @@ class LimitedProtocol(H11Protocol):
         self._set_deadline(self._timeout)
 
     def _end_cycle(self) -> None:
-        """Tell the application that its client is gone, so that it sends nothing more."""
+        """Let the application know that its client is gone, so that it sends nothing more."""
         if self.cycle and not self.cycle.response_complete:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
