@@ -110,7 +110,7 @@ class AuthenticationMiddleware:
         except RejectedTokenError as error:
             return ErrorResponse(401, "invalid_token", str(error), (READ,))
         except KeysUnavailableError:
-            description = "The issuer of tokens does not respond."
+            description = "The token cannot be verified now: the issuer gives no keys."
             return ErrorResponse(
                 503, "temporarily_unavailable", description, retry_after=RETRY_AFTER_SECONDS
             )
