@@ -46,7 +46,8 @@ class HttpSettings(BaseModel):
         jwks_url: the address of the issuer's keys; None: the address in its metadata.
         static_tokens: the static bearer tokens.
         allowed_hosts: accepted values of Host, besides loopback and the host of `public_url`.
-        allowed_origins: accepted values of Origin, besides those of the same hosts.
+        allowed_origins: accepted values of Origin, besides those of the same hosts. CORS headers
+            let their pages read the answers.
         requests_per_minute: the quota of each principal.
     """
 
