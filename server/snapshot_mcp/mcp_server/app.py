@@ -14,9 +14,9 @@ from mcp.server.subscriptions import ListenHandler
 
 from snapshot_mcp import __version__
 from snapshot_mcp.cloud.circuit_breaker import CircuitBreaker
-from snapshot_mcp.consent.signing_key import build_key_loader
 from snapshot_mcp.core.clock import SYSTEM_CLOCK, Clock
 from snapshot_mcp.core.errors import ConfigurationError
+from snapshot_mcp.core.private_files import create_private_folder
 from snapshot_mcp.mcp_server.completions import CompletionHandler
 from snapshot_mcp.mcp_server.elicitation import request_state_security
 from snapshot_mcp.mcp_server.instructions import instructions
@@ -105,7 +105,7 @@ def _add_extensions(
 ) -> None:
     """Announce the panel, seal the state of questions, and hide the panel's tools."""
     server.extensions[EXTENSION_ID] = {}
-    security = request_state_security(build_key_loader(settings))
+    security = request_state_security(settings.find_signing_key().load)
     server.middleware.append(RequestStateBoundary(security, default_audience=server.name))
     server.middleware.append(PanelToolFilter(tool.name for tool in panel_tools))
 
@@ -188,7 +188,7 @@ def connection_over(transport: "httpx.AsyncBaseTransport", settings: Settings) -
 
 def _create_folder(folder: Path) -> Path:
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        create_private_folder(folder)
     except OSError as error:
         raise ConfigurationError(
             f"The data folder cannot be created ({type(error).__name__}).",
