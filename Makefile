@@ -40,7 +40,7 @@ unit: .venv/.dev
 # Every test, with more examples of the property tests, including those that make test omits:
 # PostgreSQL, replicas, a browser, restic, packaging, killed processes. It needs restic, Chromium and
 # PostgreSQL. Coverage is measured only for the PostgreSQL ledger.
-test-deep: .venv/.packaging .venv/.host .venv/.typescript
+test-deep: .venv/.packaging .venv/.host .venv/.typescript .venv/.provider
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest -n 2 --hypothesis-profile deep --timeout 1800 -m "postgres and not slow" --cov --cov-report= --cov-fail-under=0
 	$(BIN)/coverage report --include='*/snapshot_mcp/ledger/postgres/*' --omit=none --fail-under=95
@@ -114,6 +114,11 @@ build/bench/.ready: .venv/bin/python pyproject.toml constraints.txt
 	$(NPM_CI) --prefix tests/typescript
 	touch $@
 
+# A certified identity provider, for tests.
+.venv/.provider: .venv/.dev tests/identity_provider/package.json tests/identity_provider/package-lock.json
+	$(NPM_CI) --prefix tests/identity_provider
+	touch $@
+
 # The official tool that packs bundles.
 .venv/.packaging: .venv/.dev packaging/package.json packaging/package-lock.json
 	$(NPM_CI) --prefix packaging
@@ -131,5 +136,5 @@ build/bench/.ready: .venv/bin/python pyproject.toml constraints.txt
 
 clean:
 	rm -rf packaging/node_modules server/ui/node_modules tests/panel/host/node_modules
-	rm -rf tests/typescript/node_modules
+	rm -rf tests/typescript/node_modules tests/identity_provider/node_modules
 	rm -rf .venv .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis

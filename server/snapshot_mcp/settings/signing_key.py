@@ -17,6 +17,7 @@ from snapshot_mcp.core.private_files import (
     create_private_folder,
     read_secret_file,
 )
+from snapshot_mcp.settings.text_file import decode_text
 from snapshot_mcp.settings.validation import parse_signing_key
 
 KEY_FILE = "plan.key"
@@ -103,14 +104,14 @@ def read_key_file(name: str, path: Path) -> SecretBytes:
         ConfigurationError: the file cannot be read or trusted, or holds something else.
     """
     try:
-        text = read_secret_file(path, mounted=True).decode("ascii").strip()
+        text = decode_text(name, read_secret_file(path, mounted=True)).strip()
     except ExposedFileError as error:
         raise ConfigurationError(
             f"{name}: the file cannot be trusted: {error}.",
             "Make it readable by its owner, or by its owner and group, and writable by its owner"
             " only (chmod 600 or 640; in Kubernetes, defaultMode: 0440).",
         ) from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise ConfigurationError(
             f"{name}: the file cannot be read ({type(error).__name__}).",
             f"Move {KEY_FILE} there from the data folder, or create it with: openssl rand -hex 32",

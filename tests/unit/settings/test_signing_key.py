@@ -190,6 +190,7 @@ def test_a_key_file_that_was_moved_from_the_data_folder_holds_the_same_key(tmp_p
         ("k" * 43, base64.b64decode("k" * 43 + "=")),
         (f" {'k' * 43}=\n", base64.b64decode("k" * 43 + "=")),
         ("k" * 64, base64.b64decode("k" * 64)),
+        ("\ufeff" + "ab" * 32 + "\r\n", b"\xab" * 32),
     ],
 )
 def test_a_key_file_holds_hexadecimal_digits_or_base64url(
