@@ -11,7 +11,7 @@ from snapshot_mcp import __version__
 from snapshot_mcp.cli.doctor.findings import Finding
 from snapshot_mcp.core.clock import utc_now
 from snapshot_mcp.core.errors import ConfigurationError, LedgerError
-from snapshot_mcp.core.sanitize import quoted, sanitize
+from snapshot_mcp.core.sanitize import quoted_exactly, sanitize
 from snapshot_mcp.ledger.backend import open_ledger_backend
 from snapshot_mcp.mcp_server.tools.toolsets import TOOLS
 from snapshot_mcp.settings.environment import Settings
@@ -43,7 +43,7 @@ def describe_settings(environment: Mapping[str, str]) -> Iterator[Finding]:
 def _describe_setting(setting: SettingDoc, environment: Mapping[str, str]) -> str:
     for name in setting.names:
         if value := environment.get(name, "").strip():
-            shown = "set (not shown)" if setting.secret else quoted(sanitize(value).text)
+            shown = "set (not shown)" if setting.secret else quoted_exactly(sanitize(value).text)
             return f"{setting.names[0]}: {shown}, from {name}"
     return f"{setting.names[0]}: {setting.default.replace('`', '')}, by default"
 
