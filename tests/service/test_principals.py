@@ -30,7 +30,7 @@ from snapshot_mcp.transports.http.scopes import (
     is_listed,
     required_scopes,
 )
-from snapshot_mcp.transports.http.token_verifier import LEEWAY_SECONDS
+from snapshot_mcp.transports.http.token_claims import LEEWAY_SECONDS
 from tests.conftest import ERAS, SHOWS_PANELS, call_tool, call_tool_error
 from tests.service.conftest import Service
 from tests.service.raw_requests import LEGACY, MODERN, bearer_headers, open_session

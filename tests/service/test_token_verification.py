@@ -16,10 +16,9 @@ from snapshot_mcp.transports.http.jwks import (
     KeysUnavailableError,
 )
 from snapshot_mcp.transports.http.scopes import READ, SCOPES, WRITE
+from snapshot_mcp.transports.http.token_claims import LEEWAY_SECONDS, RejectedTokenError
 from snapshot_mcp.transports.http.token_verifier import (
     CACHE_TTL_SECONDS,
-    LEEWAY_SECONDS,
-    RejectedTokenError,
     TokenVerifier,
 )
 from tests.conftest import ManualClock
@@ -64,7 +63,7 @@ def make_verifier(
         static_tokens=(),
         keys=KeySet(JwksClient(issuer.url, jwks_url).fetch_keys, manual_clock.monotonic),
         issuer=issuer.url,
-        audience=AUDIENCE,
+        audiences=[AUDIENCE],
         clock=manual_clock.clock,
     )
 
@@ -197,7 +196,7 @@ async def test_metadata_of_another_issuer_is_not_used(
         JwksClient(f"http://localhost:{issuer.port}", None).fetch_keys, manual_clock.monotonic
     )
     with pytest.raises(KeysUnavailableError):
-        await keys.find_key("ec-1")
+        await keys.find_keys("ec-1")
     assert "/jwks" not in issuer.requested_paths
 
 

@@ -180,12 +180,16 @@ def test_a_changed_byte_never_moves_a_value_to_another_entry(data: st.DataObject
     entries = cast("dict[str, Any]", decoded).get("snapshots")
     if not isinstance(entries, list):
         return
-    for row, entry in zip(ROWS, cast("list[object]", entries), strict=True):
+    rows = {row["id"]: row for row in ROWS}
+    # A comma between two entries takes both with it; the count then shows that the list is short.
+    assert len(entries) == len(ROWS) - (BODY[position : position + 4] == b', {"')
+    for entry in cast("list[object]", entries):
         parsed = parse_entry(entry)
-        if parsed is not None and parsed.id == row["id"]:
+        if parsed is not None and parsed.id in rows:
             snapshot = parse_snapshot(parsed.raw)
-            assert snapshot.name == row["name"] or snapshot.altered
-            assert snapshot.labels == ("keep",) or "labels" in (snapshot.altered or ())
+            assert snapshot.name == rows[parsed.id]["name"] or snapshot.altered
+            # Without its key, the value is unknown (None), which keeps the snapshot.
+            assert snapshot.labels in {("keep",), None} or "labels" in (snapshot.altered or ())
 
 
 async def write_with(body: bytes) -> Snapshot:

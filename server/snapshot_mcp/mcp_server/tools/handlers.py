@@ -89,22 +89,28 @@ class ToolHandlers:
         Raises:
             MCPError: the SDK answers with a protocol error.
         """
+        tool = self._tools.get(params.name)
         with watching_for_markup():
-            tool = self._tools.get(params.name)
             if tool is None or not _is_offered(tool, request):
                 name = quote_unless_word(sanitize(params.name, MAX_NAME_LENGTH).text)
                 return _flag_markup(_build_error(f"Unknown tool: {name}"))
             try:
-                with on_behalf_of(request, self._notify), observe_call(tool.name):
-                    result = _build_result(tool, await self._run(tool, request, params))
-            except MCPError:
-                raise
+                result = _flag_markup(await self._call(tool, request, params))
             except InputRequired as question:
                 return question.result
-            except Exception as error:  # noqa: BLE001 - the client must not see an internal error
-                result = _error_result(tool, error)
-            result = _flag_markup(result)
         return _name_embedded_cloud(tool, result) if self._embedded else result
+
+    async def _call(
+        self, tool: ToolDeclaration, request: RequestContext, params: CallToolRequestParams
+    ) -> CallToolResult:
+        """Return the result of a call, also if it is an error."""
+        try:
+            with on_behalf_of(request, self._notify), observe_call(tool.name):
+                return _build_result(tool, await self._run(tool, request, params))
+        except (MCPError, InputRequired):
+            raise
+        except Exception as error:  # noqa: BLE001 - the client must not see an internal error
+            return _error_result(tool, error)
 
     async def _run(
         self, tool: ToolDeclaration, request: RequestContext, params: CallToolRequestParams
