@@ -13,11 +13,11 @@ from snapshot_mcp.core.sanitize import contains_markup, is_sanitized, mixes_scri
 
 _MIN_LETTERS = 4
 _MIN_PART = 3
-_MIN_SIMILARITY = 0.8
+_MIN_SIMILARITY = 0.87
 _WORD = re.compile(r"[^\W\d_]+")
 _REPEATED = re.compile(r"(.)\1+")
-_BATCH_PHRASE = "deletesnapshots"
-"""The letters of the confirmation words of a batch, "delete 12 snapshots"."""
+_BATCH_WORDS = ("delete", "snapshot", "snapshots", "deletesnapshots")
+"""The letters of the confirmation words of a batch, "delete 12 snapshots", and of their parts."""
 
 # Answers, commands, the words of this server's tools, and what people write around them. A name
 # that consists of nothing else, in any order and spelling, is habitual.
@@ -48,7 +48,7 @@ hyväksy joo kyllä poista vahvista
 dobrze potwierdź potwierdzam tak usuń zgoda
 ano jasne potvrdit smazat souhlasím
 igen rendben törlés da desigur sigur șterge ștergeți
-evet kabul onayla onaylıyorum sil tamam
+evet kabul onayla onaylıyorum onayliyorum sil tamam
 iya hapus konfirmasi setuju ya đồng dong ý vâng xác nhận xóa ndiyo sawa
 да ага давай конечно ладно подтвердить подтверждаю согласен согласна удали удалить хорошо
 верно так добре згоден підтверджую видалити
@@ -78,10 +78,7 @@ def _is_distinctive(name: str) -> bool:
     is_plain = is_sanitized(name) and quoted_exactly(name) == f'"{name}"'
     if not is_plain or contains_markup(name) or mixes_scripts(name):
         return False
-    words = _fold(name)
-    if sum(map(str.isalpha, name)) < _MIN_LETTERS or all(map(_is_habitual, words)):
-        return False
-    return not _resembles_batch_phrase("".join(words))
+    return sum(map(str.isalpha, name)) >= _MIN_LETTERS and not all(map(_is_habitual, _fold(name)))
 
 
 def _fold(text: str) -> list[str]:
@@ -109,10 +106,10 @@ def _is_habitual(word: str) -> bool:
     for start in range(len(word)):
         if start in ends:
             ends |= {start + len(part) for part in parts if word.startswith(part, start)}
-    return word in words or len(word) in ends
+    return word in words or len(word) in ends or _resembles_batch_phrase(word)
 
 
-def _resembles_batch_phrase(letters: str) -> bool:
-    from difflib import SequenceMatcher  # noqa: PLC0415 - only for a plan
+def _resembles_batch_phrase(word: str) -> bool:
+    from difflib import get_close_matches  # noqa: PLC0415 - only for a plan
 
-    return SequenceMatcher(None, letters, _BATCH_PHRASE).ratio() >= _MIN_SIMILARITY
+    return bool(get_close_matches(word, _BATCH_WORDS, n=1, cutoff=_MIN_SIMILARITY))

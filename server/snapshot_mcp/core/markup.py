@@ -4,7 +4,8 @@ Clients render what a server returns as Markdown, some as HTML, and many turn ba
 links. A name in a cloud account must not become a link, an image that the client fetches, or HTML.
 Disarmed text stays readable, and ordinary names are unchanged:
 
-- Formatting characters get a backslash: `\*`, `\_`, `\~`, `\|`, `\$` and the backtick.
+- Formatting characters get a backslash: `\*`, `\_`, `\~`, `\|`, `\$`, the backtick, and those that
+  begin a heading or a quotation.
 - Characters that make an address are put in parentheses: `http(://)host`, `www(.)host`,
   `host(.)com`, `name(@)host`, `mailto(:)`. So are those that begin a character reference.
 - A less-than sign before other text becomes U+2039, which looks like it, and the brackets of links
@@ -31,7 +32,7 @@ _TOP_LEVEL_DOMAINS = (
 )
 _MARKUP = re.compile(
     r"(?P<disarmed>\\.|\((?::?//|[@&.:])\))"
-    r"|(?P<escaped>[`*~|$]|(?<!\w)_+)"
+    r"|(?P<escaped>[`*~|$]|(?<!\w)_+|(?<=\")(?:[#>]+|-{3,}|={2,}))"
     r"|(?P<wrapped>:?//|@(?=[^\s@\"]*\.)|&(?=\#?\w{1,31};)|(?<=www)\.|(?<=mailto):|(?<=xmpp):"
     rf"|(?<=[^\s\"])\.(?=(?:{_TOP_LEVEL_DOMAINS})(?![\w-])))"
     r"|(?P<tag><)(?=[^\s\"])",
@@ -40,7 +41,7 @@ _MARKUP = re.compile(
 _LINK_BRACKETS = re.compile(r"\][(\[:]|\[[\[^]")
 _LESS_THAN = "\u2039"
 _PARENTHESES = str.maketrans("[]", "()")
-_DISARMED = re.compile(r"\((:?//|[@&.:])\)|\\([`*~|$_])")
+_DISARMED = re.compile(r"\((:?//|[@&.:])\)|\\([`*~|$_#>=-])")
 
 _disarmed: ContextVar[list[str] | None] = ContextVar("disarmed_texts", default=None)
 

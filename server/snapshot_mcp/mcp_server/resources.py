@@ -49,7 +49,7 @@ MAX_URI_LENGTH = 10_000
 _JSON = "application/json"
 _ID = re.compile(r"[1-9][0-9]{0,18}")
 _JSON_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')
-_PUNCTUATION = re.compile(r"\\.|[!#-,./:-@\[\]^_`{|}~]")
+_PUNCTUATION = re.compile(r"\\.|[!#-/:-@\[\]^_`{|}~]")
 _RESOURCE_NOT_FOUND = -32002
 """Code up to 2025-11-25. Later versions use INVALID_PARAMS and reserve this one."""
 
