@@ -124,7 +124,7 @@ def create_network_transport(url: str) -> httpx.AsyncBaseTransport:
         # Plain HTTP is for loopback only: a proxy could read the key.
         is_remote = address.scheme == "https"
         return httpx.AsyncHTTPTransport(
-            proxy=_find_proxy(address) if is_remote else None,
+            proxy=find_proxy(address) if is_remote else None,
             trust_env=is_remote,
             limits=httpx.Limits(max_connections=MAX_CONNECTIONS),
         )
@@ -136,13 +136,14 @@ def create_network_transport(url: str) -> httpx.AsyncBaseTransport:
         ) from error
 
 
-def _find_proxy(address: httpx.URL) -> str | None:
+def find_proxy(address: httpx.URL) -> str | None:
+    """Return the proxy of the environment for an https address; None for a direct connection."""
     # httpx's mounts choose a proxy for each request, exist only in its client, and reject ranges of
     # IPv6 addresses in NO_PROXY. A transport has one host, so the rules are applied once.
     proxies = getproxies()
     port = address.port or _HTTPS_PORT
     entries = re.split(r"[\s,]+", proxies.get("no", "").lower())
-    if any(_is_excluded(address.host, port, entry) for entry in entries if entry):
+    if any(is_excluded(address.host, port, entry) for entry in entries if entry):
         return None
     # The standard library knows the exceptions in the system settings of Windows and macOS.
     if proxy_bypass(address.host):
@@ -151,10 +152,15 @@ def _find_proxy(address: httpx.URL) -> str | None:
     return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
-def _is_excluded(host: str, port: int, entry: str) -> bool:
+def is_excluded(host: str, port: int, entry: str) -> bool:
     """Return whether an entry of NO_PROXY names the host: `*`, a name, an address, or a range.
 
     A name includes its subdomains. Names are not resolved, so a range matches only addresses.
+
+    Args:
+        host: a name or an address, in lower case.
+        port: the port of the connection.
+        entry: the entry, in lower case.
     """
     match = _ENTRY_WITH_PORT.fullmatch(entry)
     if match is not None:

@@ -201,6 +201,15 @@ def rate_limited_error(seconds: float) -> RateLimitedError:
     )
 
 
+def share_used_error(seconds: float) -> RateLimitedError:
+    """Return the error of a request that its principal's share of the limit does not permit yet."""
+    return RateLimitedError(
+        "Your share of the requests per minute to the cloud is used up.",
+        f"{NOTHING_CHANGED} {_retry_advice(seconds)}",
+        retry_after=seconds,
+    )
+
+
 def _retry_advice(retry_after: float | None) -> str:
     if retry_after is None:
         return "Try again in a moment."

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from urllib.parse import unquote
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 from hypothesis import given
@@ -320,6 +321,36 @@ async def test_a_body_at_the_size_limit_is_accepted(monkeypatch: pytest.MonkeyPa
     assert await read(lambda _: httpx.Response(200, content=content)) == {"padding": "xxxx"}
 
 
+async def test_all_reads_together_hold_two_large_bodies_at_most() -> None:
+    receiving, most, complete = set[int](), 0, list[int]()
+
+    class LargeBody(httpx.AsyncByteStream):
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        async def __aiter__(self) -> AsyncGenerator[bytes]:
+            nonlocal most
+            yield b'{"padding": "' + b"x" * api_module.LARGE_BODY_BYTES
+            receiving.add(self.number)
+            most = max(most, len(receiving))
+            await anyio.lowlevel.checkpoint()
+            yield b"x" * 1_000_000
+            receiving.discard(self.number)
+            complete.append(self.number)
+            yield b'"}'
+
+    numbers = iter(range(8))
+
+    def respond(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, stream=LargeBody(next(numbers)))
+
+    async with open_api(respond) as api, anyio.create_task_group() as group:
+        for number in range(8):
+            group.start_soon(api.read, f"/core/snapshots/{number}", "a snapshot", return_unchanged)
+    assert most == api_module.MAX_LARGE_BODIES
+    assert sorted(complete) == list(range(8))
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "gzip, gzip", "br", "unheard-of"])
 async def test_an_unrequested_compression_is_rejected(encoding: str) -> None:
     def handler(_: httpx.Request) -> httpx.Response:
@@ -407,7 +438,8 @@ async def test_a_missing_object_and_a_missing_api_call_have_different_messages(
         (httpx.ConnectTimeout("x"), "it did not answer in time"),
         (TimeoutError(), "it did not answer in time"),
         (httpx.ConnectError("x"), "no connection"),
-        (httpx.ProxyError("x"), "no connection"),
+        (httpx.ProxyError("407 x"), "no connection: the proxy requires a login"),
+        (httpx.ProxyError("x"), "no connection: the proxy refused it"),
         (httpx.ReadError("x"), "the connection broke"),
     ],
     ids=repr,

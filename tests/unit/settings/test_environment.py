@@ -10,13 +10,13 @@ from pydantic import ValidationError
 
 from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.settings.environment import (
-    DEFAULT_API_URL,
     EMBEDDED_API_KEY,
     Settings,
     read_data_folder,
     read_sandbox_key,
     read_settings,
 )
+from snapshot_mcp.settings.reference import DEFAULT_API_URL
 from snapshot_mcp.settings.validation import validate_api_key
 
 KEY = "0d5e8f6a-not-for-eyes"

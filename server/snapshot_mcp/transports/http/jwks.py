@@ -12,7 +12,7 @@ import httpx
 from snapshot_mcp import __version__
 from snapshot_mcp.cloud.connection import create_network_transport
 from snapshot_mcp.core.errors import ConfigurationError, ProtocolError, error_kind
-from snapshot_mcp.settings.environment import DEFAULT_API_URL
+from snapshot_mcp.settings.reference import DEFAULT_API_URL
 from snapshot_mcp.settings.validation import validate_url
 from snapshot_mcp.transports.http.identifiers import canonical_identifier
 

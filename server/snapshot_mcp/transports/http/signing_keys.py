@@ -1,7 +1,6 @@
 """The use of an issuer's key for one algorithm."""
 
 from collections.abc import Mapping
-from typing import Any, cast
 
 import jwt
 
@@ -45,7 +44,7 @@ def public_key(jwk: Jwk, algorithm: str) -> jwt.PyJWK:
     members = {name: value for name, value in jwk.items() if name in _PUBLIC_MEMBERS}
     try:
         key = jwt.PyJWK(members, algorithm)
-        bits = cast("Any", key.key).key_size if jwk["kty"] == "RSA" else MIN_RSA_BITS
+        bits = key.key.key_size if jwk["kty"] == "RSA" else MIN_RSA_BITS
     except Exception as error:  # a malformed key must not be used
         raise UnusableKeyError from error
     if bits < MIN_RSA_BITS:

@@ -3,11 +3,13 @@
 `docs/identity-providers.md` describes the tokens of each provider.
 """
 
+import unicodedata
 from collections.abc import Collection, Mapping
 from typing import Any, cast
 
 from mcp.server.auth.provider import AccessToken
 
+from snapshot_mcp.core.sanitize import sanitize
 from snapshot_mcp.transports.http.identifiers import canonical_identifier
 from snapshot_mcp.transports.http.scopes import SCOPES
 
@@ -134,11 +136,18 @@ def _read_subject(claims: Claims) -> str:
     subject: object = claims["sub"]
     if not isinstance(subject, str) or not subject:
         raise RejectedTokenError("The token's subject is empty or not a text.")
-    if len(subject) > MAX_SUBJECT_LENGTH or not subject.isprintable():
+    if len(subject) > MAX_SUBJECT_LENGTH or not subject.isprintable() or _hides_text(subject):
         raise RejectedTokenError(
-            f"The token's subject is longer than {MAX_SUBJECT_LENGTH} characters or not printable."
+            f"The token's subject is longer than {MAX_SUBJECT_LENGTH} characters, or has characters"
+            " that are not visible."
         )
     return subject
+
+
+def _hides_text(subject: str) -> bool:
+    """Return whether two different subjects may look the same because of invisible characters."""
+    framed = unicodedata.normalize("NFC", f"'{subject}'")  # spaces at its ends are visible
+    return sanitize(framed, MAX_SUBJECT_LENGTH + 2).text != framed
 
 
 def _texts(value: object) -> list[str]:
