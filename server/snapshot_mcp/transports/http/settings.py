@@ -123,8 +123,8 @@ def check_exposure(host: str, http_settings: HttpSettings) -> None:
     if not http_settings.host_names:
         raise ConfigurationError(
             "--host makes this server reachable by others, but no host name is allowed.",
-            "Set SNAPSHOT_MCP_ALLOWED_HOSTS to the name that clients use, such as"
-            " snapshots.example.",
+            f"Set {_PUBLIC_URL} to the address that clients use, or SNAPSHOT_MCP_ALLOWED_HOSTS to"
+            " its host, such as snapshots.example.",
         )
 
 
