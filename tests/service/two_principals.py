@@ -14,9 +14,8 @@ from mcp.client.streamable_http import streamable_http_client
 
 from snapshot_mcp.settings.environment import CLOUD_FILE
 from tests.conftest import call_tool
-from tests.processes.helpers import free_port
+from tests.processes.helpers import KEY, free_port
 from tests.processes.http_server import http_server
-from tests.sandbox.conftest import KEY
 from tests.sandbox.sandbox_process import start_sandbox
 from tests.service.attacks import Attacker
 
@@ -44,7 +43,7 @@ def start_service(folder: Path) -> Generator[int]:
     tokens, port = folder / "tokens", free_port()
     tokens.write_text("".join(f"{name} {token}\n" for name, token in TOKENS.items()))
     tokens.chmod(0o600)
-    with start_sandbox(folder / CLOUD_FILE) as cloud:
+    with start_sandbox(folder / CLOUD_FILE, KEY) as cloud:
         settings = {
             "SNAPSHOT_MCP_API_URL": cloud.url,
             "SNAPSHOT_MCP_API_KEY": KEY,
