@@ -28,6 +28,8 @@ from tests.tools.helpers import (
     set_policy,
 )
 
+pytestmark = pytest.mark.one_era
+
 TOOL = "delete_rehearsal_vm"
 Change = Callable[[dict[str, Any]], None]
 

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from snapshot_mcp.cloud.circuit_breaker import CircuitBreaker
@@ -13,11 +12,7 @@ from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.core.sockets import bind_socket
 from snapshot_mcp.mcp_server.app import create_server
 from snapshot_mcp.settings.environment import Settings
-from snapshot_mcp.transports.shutdown import DRAIN_TIMEOUT_SECONDS, force_exit_after_timeout
 from snapshot_mcp.transports.stdio import run_stdio
-
-MAX_HEADER_BYTES = 96 * 1024
-"""Bytes of all headers of a request: a token of 64 kB, and what proxies add."""
 
 if TYPE_CHECKING:
     from snapshot_mcp.transports.http.settings import HttpSettings
@@ -52,8 +47,6 @@ def serve_http(settings: Settings, http_settings: "HttpSettings", *, host: str, 
             authentication or no allowed host, it shares its signing key but not its ledger, or the
             port cannot be used.
     """
-    import uvicorn  # noqa: PLC0415 - only this transport needs it
-
     from snapshot_mcp.transports.http.app import create_http_app  # noqa: PLC0415 - likewise
     from snapshot_mcp.transports.http.monitoring import (  # noqa: PLC0415 - likewise
         HEALTH_PATH,
@@ -63,11 +56,7 @@ def serve_http(settings: Settings, http_settings: "HttpSettings", *, host: str, 
         check_exposure,
         check_shared_key,
     )
-
-    class Server(uvicorn.Server):
-        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            force_exit_after_timeout()
-            super().handle_exit(sig, frame)
+    from snapshot_mcp.transports.http.web_server import run_web_server  # noqa: PLC0415 - likewise
 
     check_exposure(host, http_settings)
     check_shared_key(settings)
@@ -81,14 +70,8 @@ def serve_http(settings: Settings, http_settings: "HttpSettings", *, host: str, 
         server, http_settings, routes=routes, public_paths=[HEALTH_PATH], sessions=not is_replica
     )
     _resume_garbage_collection()
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        timeout_graceful_shutdown=DRAIN_TIMEOUT_SECONDS,
-        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
-    )
     with _observe(settings, serve_metrics=settings.metrics):
-        Server(config).run(sockets=[listener])
+        run_web_server(app, listener)
 
 
 def _resume_garbage_collection() -> None:

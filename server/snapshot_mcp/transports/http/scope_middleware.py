@@ -13,6 +13,7 @@ from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, Server
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_REQUEST
 from starlette.authentication import AuthCredentials
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from snapshot_mcp.core.errors import NOTHING_CHANGED
@@ -111,6 +112,8 @@ async def _read_body(receive: Receive) -> bytes:
     body, more_body = b"", True
     while more_body:
         message = await receive()
+        if message["type"] != "http.request":
+            raise ClientDisconnect
         body += message.get("body", b"")
         more_body = message.get("more_body", False)
     return body
