@@ -10,7 +10,7 @@ from snapshot_mcp import __version__
 from snapshot_mcp.cli.doctor.findings import Finding
 from snapshot_mcp.core.clock import utc_now
 from snapshot_mcp.core.errors import ConfigurationError, LedgerError
-from snapshot_mcp.core.sanitize import quoted, sanitize
+from snapshot_mcp.core.sanitize import quoted_exactly, sanitize
 from snapshot_mcp.ledger.backend import open_ledger_backend
 from snapshot_mcp.mcp_server.tools.toolsets import TOOLS
 from snapshot_mcp.settings.environment import Settings
@@ -47,7 +47,7 @@ def _describe_setting(setting: SettingDoc, environment: Mapping[str, str]) -> st
         if clean_value(environment.get(name, "")):
             shown = "set (not shown)"
             if not setting.secret:
-                shown = quoted(sanitize(redact_setting(name, environment)).text)
+                shown = quoted_exactly(sanitize(redact_setting(name, environment)).text)
             return f"{setting.names[0]}: {shown}, from {name}"
     return f"{setting.names[0]}: {setting.default.replace('`', '')}, by default"
 
