@@ -2,9 +2,9 @@
 
 import gc
 import os
-import signal
 import socket
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Generator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -13,26 +13,33 @@ from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.core.sockets import bind_socket
 from snapshot_mcp.mcp_server.app import create_server
 from snapshot_mcp.settings.environment import Settings
-from snapshot_mcp.transports.shutdown import DRAIN_TIMEOUT_SECONDS, force_exit_after_timeout
+from snapshot_mcp.transports.shutdown import (
+    DRAIN_TIMEOUT_SECONDS,
+    end_by_signal,
+    force_exit_after_timeout,
+    handle_signals,
+    signal_exit_code,
+)
 from snapshot_mcp.transports.stdio import run_stdio
 
 if TYPE_CHECKING:
     from snapshot_mcp.transports.http.settings import HttpSettings
 
 
-def serve_stdio(settings: Settings) -> None:
-    """Serve over stdin and stdout until stdin is closed or the process is ended.
+def serve_stdio(settings: Settings) -> bool:
+    """Serve over stdin and stdout until one of them is closed or the process is ended.
 
     Args:
         settings: the settings of the server.
+
+    Returns:
+        Whether stdin ended; False if the client closed stdout before.
     """
-    # The thread that reads stdin cannot be interrupted, so Ctrl-C must end the process itself.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     server = create_server(settings)
     _resume_garbage_collection()
     with ExitStack() as telemetry:
         telemetry.enter_context(_observe(settings))
-        run_stdio(server, telemetry.close)
+        return run_stdio(server, telemetry.close)
 
 
 def serve_http(settings: Settings, http_settings: "HttpSettings", *, host: str, port: int) -> None:
@@ -61,10 +68,19 @@ def serve_http(settings: Settings, http_settings: "HttpSettings", *, host: str, 
         check_shared_key,
     )
 
+    received: list[int] = []
+
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            force_exit_after_timeout()
+            received.append(sig)
+            force_exit_after_timeout(signal_exit_code(sig))
             super().handle_exit(sig, frame)
+
+        @contextmanager
+        def capture_signals(self) -> Generator[None]:
+            # uvicorn would not handle SIGHUP, and would end the process before telemetry is sent.
+            with handle_signals(self.handle_exit):
+                yield
 
     check_exposure(host, http_settings)
     check_shared_key(settings)
@@ -81,6 +97,8 @@ def serve_http(settings: Settings, http_settings: "HttpSettings", *, host: str, 
     config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=DRAIN_TIMEOUT_SECONDS)
     with _observe(settings, serve_metrics=settings.metrics):
         Server(config).run(sockets=[listener])
+    if received:
+        end_by_signal(received[0])
 
 
 def _resume_garbage_collection() -> None:
