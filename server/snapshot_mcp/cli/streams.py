@@ -78,13 +78,14 @@ class _Output(io.FileIO):
 
 @contextmanager
 def standard_streams() -> Generator[StandardStreams]:
-    """Make stdin, stdout and stderr usable in this block, whatever the parent process passed."""
+    """Make stdin, stdout and stderr usable in this block, even if they are closed."""
     previous = sys.stdin, sys.stdout, sys.stderr
     with ExitStack() as stack:
         streams = StandardStreams(_open_closed_streams(stack))
-        if (stdout := _find_file(sys.stdout)) is not None:
+        stdout, stderr = _find_file(sys.stdout), _find_file(sys.stderr)
+        if stdout and "stdout" not in streams.closed:
             sys.stdout = _wrap(_Output(stdout.fileno(), streams), stdout)
-        if (stderr := _find_file(sys.stderr)) is not None:
+        if stderr and "stderr" not in streams.closed:
             sys.stderr = _wrap(_Diagnostics(stderr.fileno(), "wb", closefd=False), stderr)
         try:
             yield streams
@@ -106,7 +107,8 @@ def _open_closed_streams(stack: ExitStack) -> frozenset[str]:
     closed = [name for name in ("stdin", "stdout", "stderr") if getattr(sys, name) is None]
     for name in closed:
         mode = "r" if name == "stdin" else "w"
-        setattr(sys, name, stack.enter_context(Path(os.devnull).open(mode, encoding="utf-8")))
+        file = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - the stack closes it
+        setattr(sys, name, stack.enter_context(file))
     return frozenset(closed)
 
 

@@ -73,7 +73,7 @@ class UnreadableMessageError(Exception):
 
     @property
     def request_ids(self) -> Sequence[RequestId | None]:
-        """Ids of the requests to answer; None stands for an id that is not known."""
+        """Ids of the requests to answer; None for an id that is not known."""
         ids = [
             _read_id(message or {})
             for message in self._messages

@@ -218,7 +218,7 @@ class StdioTransport:
                     self._remove_request(message.id)
 
     async def _send(self, message: JSONRPCMessage) -> None:
-        line = _encode(message) + b"\n"
+        line = encode_message(message) + b"\n"
         try:
             async with self._writing:
                 if self._is_writable:
@@ -230,16 +230,16 @@ class StdioTransport:
             self.stop()
 
 
-def _encode(message: JSONRPCMessage) -> bytes:
+def encode_message(message: JSONRPCMessage) -> bytes:
+    """Return the JSON of a message; of an error, if UTF-8 cannot express the message."""
     try:
         return message.model_dump_json(by_alias=True, exclude_unset=True).encode()
     except ValueError:
-        # Half of a surrogate pair, which UTF-8 cannot express.
         if not isinstance(message, JSONRPCResponse):
             raise
         logger.exception("a response cannot be encoded")
         error = ErrorData(code=INTERNAL_ERROR, message="The response cannot be encoded.")
-        return _encode(JSONRPCError(jsonrpc="2.0", id=message.id, error=error))
+        return encode_message(JSONRPCError(jsonrpc="2.0", id=message.id, error=error))
 
 
 def _write_all(file: FileIO, data: bytes) -> None:
