@@ -247,7 +247,13 @@ def require_extra(name: str, *modules: str) -> None:
 def _user_data_folder() -> Path:
     import platformdirs  # noqa: PLC0415 - needed by the first call, not by the start
 
-    return Path(platformdirs.user_data_dir("snapshot-mcp", appauthor=False))
+    folder = Path(platformdirs.user_data_dir("snapshot-mcp", appauthor=False))
+    if not folder.is_absolute():  # neither HOME nor the system names a home folder
+        raise ConfigurationError(
+            "This user has no home folder, so there is no place for the ledger.",
+            "Set SNAPSHOT_MCP_DATA_DIR to the absolute path of a writable folder.",
+        )
+    return folder
 
 
 def read_sandbox_key(environment: Mapping[str, str]) -> str:
