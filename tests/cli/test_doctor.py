@@ -234,6 +234,30 @@ def test_a_bad_setting_is_reported_and_the_cloud_is_not_checked(
     assert "cloud" not in findings
 
 
+def test_every_invalid_setting_is_reported(command: Command, tmp_path: Path) -> None:
+    env = environment(
+        tmp_path,
+        SNAPSHOT_MCP_LOG_LEVEL="loud",
+        SNAPSHOT_MCP_REQUESTS_PER_MINUTE="0",
+        SNAPSHOT_MCP_TIMEOUT="abc",
+        SNAPSHOT_MCP_PORT="9000",
+    )
+    findings = run_doctor(command, env, 2)["settings"]
+    assert [state for state, _ in findings] == ["bad", "bad", "bad", "note"]
+    names = ("LOG_LEVEL", "REQUESTS_PER_MINUTE", "TIMEOUT", "PORT")
+    assert all(name in text for name, (_, text) in zip(names, findings, strict=True))
+
+
+def test_a_misspelt_setting_is_reported_with_the_closest_one(
+    command: Command, tmp_path: Path
+) -> None:
+    env = environment(tmp_path, SNAPSHOT_MCP_READONLY="true")
+    ((state, text),) = run_doctor(command, env, 2)["settings"]
+    assert state == "bad"
+    assert "SNAPSHOT_MCP_READONLY is not a setting" in text
+    assert "SNAPSHOT_MCP_READ_ONLY" in text
+
+
 def test_a_bad_http_setting_is_reported_without_its_token(command: Command, tmp_path: Path) -> None:
     env = environment(tmp_path, SNAPSHOT_MCP_BEARER_TOKEN="too-short")  # noqa: S106 - none
     findings = run_doctor(command, env, code=2)

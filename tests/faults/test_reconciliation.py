@@ -43,6 +43,8 @@ AFTER_IT_TOOK_EFFECT = [
     WrongBody(b"", "application/json"),
     WrongBody(b"\xff\xfe\x00", "application/json"),
     WrongBody(b'{"status": true}', "application/json"),
+    WrongBody(b'{"status": false, "message": "?"}', "application/json"),
+    WrongBody(b'{"status": 500}', "application/json"),
     WrongContentType(),
     ErrorStatus(500, "before"),
     ErrorStatus(502, "before"),

@@ -88,8 +88,8 @@ class TextPlanter:
         if self.text is None or request.method != "GET":
             return response
         reply = json.loads(await response.aread())
-        if isinstance(reply, list):
-            return response  # the price list
+        if isinstance(reply, list) or "stocks" in reply:
+            return response  # prices and stocks: their texts are only compared, never shown
         # A list with a hundred long texts would be rejected as too large.
         text = self.text if "snapshot" in reply else self.text[:_MAX_LENGTH_IN_LIST]
         body = {

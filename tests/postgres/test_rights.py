@@ -49,8 +49,9 @@ async def test_the_documented_grants_suffice_and_allow_no_change_of_rows(
         await backend.ledger.record("sent", ATTEMPT, rate_limit=RateLimit(5, 3_600))
         async with backend.change_lock():
             assert backend.rate_limiter is not None
-            assert await backend.rate_limiter.try_acquire("reads") == 0
-            assert await backend.rate_limiter.try_acquire("all") == 0
+            assert await backend.rate_limiter.try_acquire("reads", "alice") == 0
+            assert await backend.rate_limiter.try_acquire("all", "alice") == 0
+            assert await backend.rate_limiter.seconds_until_share("alice") == 0
         await backend.ledger.record("done", ATTEMPT)
         assert await backend.ledger.unsettled() == []
         assert await backend.ledger.verify() == []

@@ -346,13 +346,13 @@ async def test_the_rate_limit_holds_across_replicas_and_reserves_requests_for_wr
 
     async def send(rate_limiter: SharedRateLimiter) -> None:
         for _ in range(20):
-            if await rate_limiter.try_acquire("reads") == 0:
+            if await rate_limiter.try_acquire("reads", "alice") == 0:
                 assert await acquire(rate_limiter) == 0
                 permitted.append("read")
 
     async def acquire(rate_limiter: SharedRateLimiter) -> float:
         # If another replica is counting, try again after a moment.
-        while 0 < (seconds := await rate_limiter.try_acquire("all")) < 1:  # noqa: ASYNC110 - as above
+        while 0 < (seconds := await rate_limiter.try_acquire("all", "alice")) < 1:  # noqa: ASYNC110 - as above
             await anyio.sleep(seconds)
         return seconds
 
@@ -363,7 +363,26 @@ async def test_the_rate_limit_holds_across_replicas_and_reserves_requests_for_wr
     assert [await acquire(rate_limiters[number % 3]) == 0 for number in range(6)] == [True] * 5 + [
         False
     ]
-    assert 50 < await rate_limiters[0].try_acquire("all") <= 61
+    assert 50 < await rate_limiters[0].try_acquire("all", "alice") <= 61
+
+
+async def test_the_share_of_a_principal_counts_its_requests_through_all_replicas(
+    shared: SharedDatabase,
+) -> None:
+    rate_limiters = [SharedRateLimiter(shared.database(), 30, 6) for _ in range(2)]
+
+    async def use_share(principal: str) -> int:
+        for number in range(30):
+            rate_limiter = rate_limiters[number % 2]
+            if await rate_limiter.seconds_until_share(principal):
+                return number
+            assert await rate_limiter.try_acquire("all", principal) == 0
+        raise AssertionError
+
+    # Each uses half of what the others have left of 24, and the next is still served.
+    assert [await use_share(principal) for principal in ("alice", "bob", "carol")] == [12, 6, 3]
+    assert await rate_limiters[0].seconds_until_share("dave") == 0
+    assert 50 < await rate_limiters[1].seconds_until_share("alice") <= 61
 
 
 async def test_hourly_limits_hold_across_replicas(shared: SharedDatabase) -> None:

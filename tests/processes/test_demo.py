@@ -13,6 +13,7 @@ from snapshot_mcp.cli import demo, exit_codes
 from snapshot_mcp.cli.main import main as cli
 from snapshot_mcp.mcp_server.app import create_server
 from snapshot_mcp.settings.environment import Settings
+from tests.conftest import World
 from tests.processes.helpers import environment, run_command
 
 pytestmark = pytest.mark.usefixtures("measured")
@@ -43,6 +44,18 @@ def test_the_demo_succeeds_and_prints_the_restored_vm(tmp_path: Path) -> None:
     assert "failed:" not in shown
     assert "Traceback" not in ended.stderr
     assert not untouched.exists()
+
+
+def test_the_demo_succeeds_in_this_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], world: World
+) -> None:
+    monkeypatch.setattr("snapshot_mcp.cli.demo._connect", world.client)
+    assert cli(["demo"]) == exit_codes.OK
+    shown = capsys.readouterr().out
+    assert "training-box-copy" in shown
+    assert "plan_token is missing" in shown
+    assert "already used" in shown
+    assert "failed:" not in shown
 
 
 def test_the_retention_demo_succeeds(

@@ -35,6 +35,14 @@ async def test_contracts(cloud: Cloud) -> None:
     assert (await cloud.get("/pricebook/contracts/78", 404))["error_reason"] == "not_found"
 
 
+async def test_the_gpu_allocation_of_a_contract(cloud: Cloud) -> None:
+    path = "/pricebook/contracts/77/gpu_allocation_graph"
+    contract = (await cloud.get(path))["contract"]
+    assert (contract["id"], contract["status"]) == ("77", "active")
+    assert [entry["value"] for entry in contract["allocated_gpu_count_graph"]] == [0, 0]
+    await cloud.get(path.replace("77", "78"), 404)
+
+
 async def test_billing_history_has_the_cost_of_each_snapshot(cloud: Cloud) -> None:
     body = await cloud.get(HISTORY)
     history = body["billing_history_snapshot"]

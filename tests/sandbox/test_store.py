@@ -43,7 +43,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_
     st.lists(NAMES, unique=True, max_size=8),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=3),
 )
-def test_search_finds_exactly_the_names_that_contain_the_text(
+def test_search_finds_exactly_the_id_and_the_names_that_contain_the_text(
     names: list[str], search: str
 ) -> None:
     with closing(sqlite3.connect(":memory:")) as connection:
@@ -51,12 +51,15 @@ def test_search_finds_exactly_the_names_that_contain_the_text(
         for statement in schema.TABLES:
             connection.execute(statement)
         session = store.StoreSession(connection)
-        for name in names:
-            session.add_snapshot(replace(SNAPSHOT, name=name))
+        ids = {session.add_snapshot(replace(SNAPSHOT, name=name)): name for name in names}
         total, snapshots = session.list_snapshots(
             ApiRequest({}, {"search": search}).search(), PageRequest(), NOW
         )
-    expected = {name for name in names if search.casefold() in name.casefold()}
+    expected = {
+        name
+        for snapshot_id, name in ids.items()
+        if search.casefold() in name.casefold() or search == str(snapshot_id)
+    }
     assert {snapshot.name for snapshot in snapshots} == expected
     assert total == len(expected)
 

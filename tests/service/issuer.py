@@ -12,7 +12,7 @@ from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -20,7 +20,12 @@ from starlette.routing import Route
 
 from tests.processes.helpers import free_port, serve_in_thread
 
-PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+PrivateKey = (
+    rsa.RSAPrivateKey
+    | ec.EllipticCurvePrivateKey
+    | ed448.Ed448PrivateKey
+    | ed25519.Ed25519PrivateKey
+)
 Claims = dict[str, Any]
 
 
@@ -104,6 +109,11 @@ class Issuer:
     def token(self, scope: str, sub: str = "alice", **overrides: object) -> str:
         return self.keys[-1].sign(self.claims(scope, sub, **overrides))
 
+    def longest_token(self, scope: str, max_length: int) -> str:
+        """Return a token of `max_length` characters, or a few less."""
+        padding = (max_length - len(self.token(scope, groups=""))) * 3 // 4
+        return self.token(scope, groups="x" * padding)
+
     def metadata(self, request: Request) -> Response:
         self.requested_paths.append(request.url.path)
         metadata = {
@@ -116,6 +126,10 @@ class Issuer:
             "token_endpoint_auth_methods_supported": ["client_secret_post"],
         }
         return JSONResponse(metadata, 503 if self.is_down else 200)
+
+    def missing(self, request: Request) -> Response:
+        self.requested_paths.append(request.url.path)
+        return Response(status_code=404)
 
     def jwks(self, request: Request) -> Response:
         self.requested_paths.append(request.url.path)
@@ -138,6 +152,7 @@ class Issuer:
         """Serve in a thread of this process."""
         routes = [
             Route("/.well-known/oauth-authorization-server", self.metadata),
+            Route("/{path:path}.well-known/{name}{tenant:path}", self.missing),
             Route("/jwks", self.jwks),
             Route("/token", self.issue, methods=["POST"]),
         ]

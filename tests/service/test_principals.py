@@ -1,5 +1,7 @@
 """Authenticated callers act within their scopes, in both eras, and the ledger records them."""
 
+import select
+import socket
 import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, closing
@@ -30,7 +32,8 @@ from snapshot_mcp.transports.http.scopes import (
     is_listed,
     required_scopes,
 )
-from snapshot_mcp.transports.http.token_verifier import LEEWAY_SECONDS
+from snapshot_mcp.transports.http.token_claims import LEEWAY_SECONDS
+from snapshot_mcp.transports.http.token_verifier import MAX_TOKEN_LENGTH
 from tests.conftest import ERAS, SHOWS_PANELS, call_tool, call_tool_error
 from tests.service.conftest import Service
 from tests.service.raw_requests import LEGACY, MODERN, bearer_headers, open_session
@@ -221,3 +224,22 @@ async def test_a_running_call_is_not_cut_off_when_its_token_expires(service: Ser
             await create()
     assert not result[0].is_error
     service.upstream.requests.clear()
+
+
+@pytest.mark.parametrize("era", [LEGACY, MODERN])
+def test_a_token_with_hundreds_of_groups_is_accepted(service: Service, era: str) -> None:
+    token = service.issuer.longest_token(READ, MAX_TOKEN_LENGTH)
+    assert send_raw_request(service.http, era, token, "tools/list").status_code == 200
+    assert service.upstream.requests == []
+
+
+def test_a_long_token_may_arrive_in_pieces(service: Service) -> None:
+    token = service.issuer.longest_token(READ, MAX_TOKEN_LENGTH)
+    request = f"GET /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", service.server.port)) as connection:
+        connection.sendall(request[:-2].encode())
+        assert not select.select([connection], [], [], 0.3)[0]  # no answer to a part
+        connection.sendall(request[-2:].encode())
+        connection.settimeout(ANSWER_TIMEOUT_SECONDS)
+        answer = connection.recv(100)
+    assert answer.startswith(b"HTTP/1.1 406 ")  # authenticated, but it accepts no stream

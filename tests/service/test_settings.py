@@ -50,7 +50,8 @@ def test_an_issuer_is_kept_exactly_and_the_audience_gives_the_host_name() -> Non
     service = read_http_settings(ISSUER)
     assert service.requires_authentication
     assert service.issuer == ISSUER["SNAPSHOT_MCP_AUTH_ISSUER"]
-    assert service.audience == ISSUER["SNAPSHOT_MCP_AUTH_AUDIENCE"]
+    assert service.audiences == (ISSUER["SNAPSHOT_MCP_AUTH_AUDIENCE"],)
+    assert service.public_url == ISSUER["SNAPSHOT_MCP_AUTH_AUDIENCE"]
     assert service.host_names == ("snapshots.example",)
     assert service.requests_per_minute == DEFAULT_REQUESTS_PER_MINUTE
 
@@ -63,7 +64,10 @@ def test_an_issuer_is_kept_exactly_and_the_audience_gives_the_host_name() -> Non
         ({"SNAPSHOT_MCP_AUTH_JWKS_URL": "https://a.example/k"}, "SNAPSHOT_MCP_AUTH_ISSUER"),
         (ISSUER | {"SNAPSHOT_MCP_AUTH_ISSUER": "http://login.example"}, "SNAPSHOT_MCP_AUTH_ISSUER"),
         (ISSUER | {"SNAPSHOT_MCP_AUTH_ISSUER": "login"}, "SNAPSHOT_MCP_AUTH_ISSUER"),
-        (ISSUER | {"SNAPSHOT_MCP_AUTH_AUDIENCE": "api://snapshots"}, "SNAPSHOT_MCP_AUTH_AUDIENCE"),
+        (ISSUER | {"SNAPSHOT_MCP_AUTH_AUDIENCE": "a b"}, "SNAPSHOT_MCP_AUTH_AUDIENCE"),
+        (ISSUER | {"SNAPSHOT_MCP_AUTH_AUDIENCE": " , "}, "SNAPSHOT_MCP_AUTH_AUDIENCE"),
+        (ISSUER | {"SNAPSHOT_MCP_PUBLIC_URL": "http://a.example/mcp"}, "SNAPSHOT_MCP_PUBLIC_URL"),
+        ({"SNAPSHOT_MCP_PUBLIC_URL": "api://snapshots"}, "SNAPSHOT_MCP_PUBLIC_URL"),
         (ISSUER | {"SNAPSHOT_MCP_AUTH_JWKS_URL": "http://a.example"}, "SNAPSHOT_MCP_AUTH_JWKS_URL"),
         ({"SNAPSHOT_MCP_BEARER_TOKEN": TOKEN[1:]}, "SNAPSHOT_MCP_BEARER_TOKEN"),
         ({"SNAPSHOT_MCP_BEARER_TOKEN": f"{TOKEN} {TOKEN}"}, "SNAPSHOT_MCP_BEARER_TOKEN"),
@@ -118,6 +122,37 @@ def test_a_token_file_assigns_principals_and_scopes(tmp_path: Path) -> None:
     assert (ci.principal, ci.scopes) == ("bearer:ci", {READ, DELETE})
     assert unnamed is not None
     assert unnamed.principal == "bearer"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_a_token_file_written_on_windows_is_accepted(
+    tmp_path: Path, encoding: str, line_end: str
+) -> None:
+    settings = token_file(tmp_path)
+    text = line_end.join((f"alice {TOKEN}", "# ours", f"ci {OTHER} {READ}", ""))
+    (tmp_path / "tokens").write_bytes(text.encode(encoding))
+    tokens = read_http_settings(settings).static_tokens
+    assert [token.principal for token in tokens] == ["bearer:alice", "bearer:ci"]
+    assert find_static_token(TOKEN, tokens) is not None
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"alice ${ALICE_TOKEN_0123456789abcdef0123}", "line 1, contains a reference"),
+        (b"a\nalice <paste the token of alice here>", "line 1"),
+        (b"# \xff", "line 1 is not UTF-8"),
+        (b"#" * 70_000, "larger than 64 KiB"),
+    ],
+)
+def test_an_unusable_token_file_is_rejected_with_its_reason(
+    tmp_path: Path, content: bytes, reason: str
+) -> None:
+    settings = token_file(tmp_path)
+    (tmp_path / "tokens").write_bytes(content)
+    assert reason in settings_error(settings)
+    assert "not a file" in settings_error({"SNAPSHOT_MCP_BEARER_TOKEN_FILE": str(tmp_path)})
 
 
 @pytest.mark.parametrize(

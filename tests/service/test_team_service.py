@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from snapshot_mcp.transports.http.quotas import MAX_REQUEST_BYTES, Quotas
+from snapshot_mcp.transports.http.principal_limits import MAX_REQUEST_BYTES
+from snapshot_mcp.transports.http.quotas import Quotas
 from snapshot_mcp.transports.http.scopes import READ
 from tests.conftest import ManualClock
 from tests.processes.helpers import Upstream, free_port

@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 
 import anyio
+import httpx
 import pytest
 
 from snapshot_mcp.transports.http.jwks import (
@@ -16,14 +17,14 @@ from snapshot_mcp.transports.http.jwks import (
     KeysUnavailableError,
 )
 from snapshot_mcp.transports.http.scopes import READ, SCOPES, WRITE
+from snapshot_mcp.transports.http.token_claims import LEEWAY_SECONDS, RejectedTokenError
 from snapshot_mcp.transports.http.token_verifier import (
     CACHE_TTL_SECONDS,
-    LEEWAY_SECONDS,
-    RejectedTokenError,
     TokenVerifier,
 )
 from tests.conftest import ManualClock
 from tests.processes.helpers import free_port
+from tests.recording_listener import listener, remove_proxies
 from tests.service.issuer import (
     Issuer,
     SigningKey,
@@ -64,7 +65,7 @@ def make_verifier(
         static_tokens=(),
         keys=KeySet(JwksClient(issuer.url, jwks_url).fetch_keys, manual_clock.monotonic),
         issuer=issuer.url,
-        audience=AUDIENCE,
+        audiences=[AUDIENCE],
         clock=manual_clock.clock,
     )
 
@@ -197,7 +198,7 @@ async def test_metadata_of_another_issuer_is_not_used(
         JwksClient(f"http://localhost:{issuer.port}", None).fetch_keys, manual_clock.monotonic
     )
     with pytest.raises(KeysUnavailableError):
-        await keys.find_key("ec-1")
+        await keys.find_keys("ec-1")
     assert "/jwks" not in issuer.requested_paths
 
 
@@ -261,3 +262,43 @@ async def test_keys_are_not_fetched_over_plain_http(
     issuer.jwks_uri = "http://keys.example/jwks"
     with pytest.raises(KeysUnavailableError):
         await verifier.verify(issuer.token(READ))
+
+
+@pytest.mark.parametrize("issuer_url", ["https://login.example", "HTTPS://Login.Example/"])
+async def test_keys_are_fetched_through_the_proxy_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, issuer_url: str
+) -> None:
+    remove_proxies(monkeypatch)
+    monkeypatch.setenv("NO_PROXY", "fd00::/8,10.0.0.0/8")
+    async with listener() as (proxy, received):
+        monkeypatch.setenv("ALL_PROXY", f"http://{proxy}")
+        with pytest.raises(httpx.TransportError):
+            await JwksClient(issuer_url, None).fetch_keys()
+    assert received[0].startswith(b"CONNECT login.example:443 ")
+
+
+async def test_keys_at_addresses_in_a_range_of_no_proxy_are_fetched_directly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    remove_proxies(monkeypatch)
+    monkeypatch.setenv("NO_PROXY", "fd00::/8,127.0.0.0/8")
+    async with listener() as (proxy, via_proxy), listener() as (address, direct):
+        monkeypatch.setenv("ALL_PROXY", f"http://{proxy}")
+        with pytest.raises(httpx.TransportError):
+            await JwksClient("https://login.example", f"https://{address}/jwks").fetch_keys()
+    assert via_proxy == []
+    assert direct[0][0] == 0x16  # a TLS handshake
+
+
+async def test_the_third_address_of_metadata_is_tried(
+    issuer: Issuer, manual_clock: ManualClock
+) -> None:
+    with pytest.raises(KeysUnavailableError):
+        await KeySet(
+            JwksClient(f"{issuer.url}/tenant", None).fetch_keys, manual_clock.monotonic
+        ).find_keys("ec-1")
+    assert issuer.requested_paths == [
+        "/.well-known/oauth-authorization-server/tenant",
+        "/.well-known/openid-configuration/tenant",
+        "/tenant/.well-known/openid-configuration",
+    ]

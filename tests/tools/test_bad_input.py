@@ -1,7 +1,7 @@
 """Bad arguments cause an error that says what is wrong, and nothing is sent."""
 
 import pytest
-from mcp import Client
+from mcp import Client, MCPError
 
 from tests.conftest import World, call_tool, call_tool_error, result_text
 
@@ -135,6 +135,35 @@ async def test_the_number_of_reported_argument_errors_is_limited(client: Client)
         client, "list_snapshots", **{f"a{number}": 1 for number in range(100)}
     )
     assert text.count("There is no argument") == 5
+
+
+@pytest.mark.parametrize("tool", ["list_snapshots", "create_snapshot"])
+async def test_thousands_of_unknown_arguments_are_rejected_early(
+    world: World, client: Client, tool: str
+) -> None:
+    unknown = {f"argument_{number}_{'x' * 50}": number for number in range(60_000)}
+    text = await call_tool_error(client, tool, **VALID, **unknown)
+    assert text.startswith("The call has 60,002 arguments, and the limit is 100. Nothing was ")
+    assert len(text) < 400
+    assert world.requests == []
+
+
+async def test_a_list_with_thousands_of_invalid_entries_is_one_short_error(
+    world: World, client: Client
+) -> None:
+    wrong: list[list[object]] = [[1] * 60_000, ["\n"] * 60_000, [[]] * 60_000]
+    for labels in wrong:
+        text = await call_tool_error(client, "create_snapshot", **VALID, labels=labels)
+        assert len(text) < 500
+    assert world.requests == []
+
+
+async def test_a_long_name_of_a_tool_or_resource_is_not_repeated(client: Client) -> None:
+    long_name = "x" * 60_000
+    assert len(await call_tool_error(client, long_name)) < 200
+    with pytest.raises(MCPError) as raised:
+        await client.read_resource(f"snapshot://{long_name}")
+    assert len(str(raised.value.error)) < 400
 
 
 async def test_a_tool_that_does_not_exist_is_an_error(client: Client) -> None:

@@ -12,11 +12,15 @@ from mcp import Client
 from pydantic import SecretStr
 
 from snapshot_mcp.ledger.backend import open_ledger_backend
+from snapshot_mcp.ledger.chain import Attempt
+from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
+from snapshot_mcp.operations.recovery import PROCESSING_LIMIT
 from snapshot_mcp.settings.environment import EMBEDDED_API_KEY, LEDGER_FILE
 from tests.conftest import World, call_tool, call_tool_error
 from tests.postgres.server import Server
 from tests.tools.helpers import (
     FakePerson,
+    change_cloud,
     client_with_person,
     creation_arguments,
     find_vm,
@@ -293,6 +297,91 @@ async def test_a_lost_reply_to_the_deletion_is_resolved(world: World, client: Cl
     world.tamper(lose)
     assert (await commit_deletion(client, vm_id))["outcome"] == "deleted"
     assert len(vm_deletions(world)) == 1
+
+
+async def left_open(world: World, vm_id: int) -> None:
+    """Record a deletion whose process ended before it recorded the outcome."""
+    ledger = open_sqlite_ledger(world.folder / LEDGER_FILE, world.manual_clock.now)
+    with closing(ledger):
+        await ledger.record("sent", Attempt("left", TOOL, vm_id, {}, "local", "arguments"))
+
+
+@pytest.mark.parametrize("happened", [True, False])
+async def test_a_deletion_left_open_by_a_crash_is_recorded_as_the_cloud_shows_it(
+    world: World, *, happened: bool
+) -> None:
+    async with world.client() as client:
+        vm_id = await restore(client)
+        await left_open(world, vm_id)
+    if happened:
+        change_cloud(world, "DELETE FROM vms WHERE id = ?", vm_id)
+    world.manual_clock.advance(seconds=PROCESSING_LIMIT.total_seconds() + 1)
+    async with world.client() as client:
+        await vm_ids(client)
+    ends = [row.event for row in await world.ledger() if row.attempt == "left"]
+    assert ends == ["sent", "done" if happened else "failed"]
+    assert vm_deletions(world) == []
+
+
+async def test_a_deletion_that_the_cloud_refuses_or_may_have_executed_is_reported(
+    world: World, client: Client
+) -> None:
+    vm_id = await restore(client)
+    answers = {
+        "failed": httpx.Response(400, json={"status": False, "message": "in use"}),
+        "unknown": httpx.Response(504),
+    }
+    for outcome, answer in answers.items():
+
+        async def fail(
+            request: httpx.Request, answer: httpx.Response = answer
+        ) -> httpx.Response | None:
+            return answer if request.method == "DELETE" else None
+
+        plan = await call_tool(client, TOOL, vm_id=vm_id)
+        commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
+        world.fail(fail)
+        if outcome == "failed":
+            error = await call_tool_error(client, TOOL, vm_id=vm_id, **commit)
+            assert "Nothing was changed" in error
+        else:
+            result = await call_tool(client, TOOL, vm_id=vm_id, **commit)
+            assert result["outcome"] == outcome
+            assert "list_virtual_machines" in result["next_step"]
+        world.fail(None)
+        assert (await world.attempts())[-1].event == outcome
+    assert vm_id in await vm_ids(client)
+
+
+async def test_a_slow_deletion_is_pending(world: World, client: Client) -> None:
+    vm_id = await restore(client)
+
+    async def accept(request: httpx.Request) -> httpx.Response | None:
+        body = {"status": True, "message": "Instance is being deleted."}
+        return httpx.Response(200, json=body) if request.method == "DELETE" else None
+
+    plan = await call_tool(client, TOOL, vm_id=vm_id)
+    commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
+    world.fail(accept)
+    result = await call_tool(client, TOOL, vm_id=vm_id, **commit)
+    assert result["outcome"] == "pending"
+    assert "still shows the VM" in result["next_step"]
+
+
+async def test_unreadable_snapshots_may_be_of_the_vm(world: World, client: Client) -> None:
+    vm_id = await restore(client)
+
+    async def damage(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if not request.url.path.endswith("/core/snapshots"):
+            return response
+        body = json.loads(await response.aread())
+        body["snapshots"][0] = "damaged"
+        return httpx.Response(response.status_code, json=body, request=request)
+
+    world.tamper(damage)
+    error = await call_tool_error(client, TOOL, vm_id=vm_id)
+    assert "whether it has snapshots is not known" in error
+    assert vm_deletions(world) == []
 
 
 async def test_a_client_that_only_shows_the_panel_can_still_delete_it(world: World) -> None:

@@ -29,6 +29,7 @@ from snapshot_mcp.core.clock import utc_now
 from snapshot_mcp.core.errors import NOTHING_CHANGED, ConfigurationError
 from snapshot_mcp.mcp_server.app import create_server
 from snapshot_mcp.settings.environment import Settings, read_settings
+from snapshot_mcp.settings.start_checks import check_start
 
 DEFAULT_WIDTH = 120
 _FAILED_OUTCOMES = frozenset({"failed", "unknown", "stopped"})
@@ -46,6 +47,7 @@ def run_call(arguments: argparse.Namespace) -> int:
         ConfigurationError: the tool does not exist, or the arguments do not fit its schema.
     """
     settings = read_settings(os.environ)
+    check_start(settings, os.environ, slow=True)
     interrupts = Interrupts()
     terminal, started = Terminal(interrupts), utc_now()
     try:

@@ -53,7 +53,8 @@ def _run_words(words: Sequence[str], streams: StandardStreams) -> int:
     try:
         # A client starts the server without arguments: that start does not import the parser.
         arguments = _parse(words) if words else None
-        configure_logging(os.environ)
+        if not (arguments and arguments.command == "doctor"):  # which reports invalid values
+            configure_logging(os.environ)
         return _run(arguments, streams) if arguments else _serve(streams)
     except ConfigurationError as error:
         _print_diagnostic(str(error))
@@ -114,10 +115,13 @@ def _run(arguments: "argparse.Namespace", streams: StandardStreams) -> int:  # n
 def _run_sandbox(port: int, misbehaviour: str, credit: float | None) -> int:
     from snapshot_mcp.sandbox.serve import serve  # noqa: PLC0415 - loaded on demand
     from snapshot_mcp.settings.environment import CLOUD_FILE, read_data_folder, read_sandbox_key  # noqa: PLC0415
+    from snapshot_mcp.settings.start_checks import check_data_folder  # noqa: PLC0415 - loaded on demand
 
+    folder = read_data_folder(os.environ)
+    check_data_folder(folder)
     serve(
         port=port,
-        database=read_data_folder(os.environ) / CLOUD_FILE,
+        database=folder / CLOUD_FILE,
         api_key=read_sandbox_key(os.environ),
         misbehaviour=misbehaviour,
         credit=credit,
@@ -127,6 +131,7 @@ def _run_sandbox(port: int, misbehaviour: str, credit: float | None) -> int:
 
 def _serve(streams: StandardStreams, arguments: "argparse.Namespace | None" = None) -> int:
     from snapshot_mcp.settings.environment import read_settings  # noqa: PLC0415 - keeps --version fast
+    from snapshot_mcp.settings.start_checks import check_start  # noqa: PLC0415 - as above
 
     # Objects created at the start live until the end; collection would take a tenth of the start.
     gc.disable()
@@ -145,6 +150,7 @@ def _serve(streams: StandardStreams, arguments: "argparse.Namespace | None" = No
             "stdin or stdout is closed, but MCP over stdio needs both.",
             "Let an MCP client start the server, or use: snapshot-mcp serve --transport http",
         )
+    check_start(settings, os.environ, slow=http_settings is not None)
     # This import loads the SDK, so bad settings are reported before it.
     from snapshot_mcp.transports.serve import serve_http, serve_stdio  # noqa: PLC0415
 

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NoReturn
 
 from snapshot_mcp import __version__
 from snapshot_mcp.cli.install.clients import CLIENTS
@@ -13,6 +14,19 @@ MAX_COUNT_LENGTH = 9
 SHELLS = ("bash", "zsh", "tcsh")
 TOOL_OPTION_COMMANDS = (None, "serve", "install")
 """Commands that accept --tools and --read-only."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors do not contain values, such as a key after a misspelt option."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message without values, and end the process with exit code 2."""
+        kind, separator, words = message.partition("unrecognized arguments: ")
+        if separator:
+            options = [word.partition("=")[0] for word in words.split() if word[0] == "-"]
+            super().error(f"{kind}{separator}{' '.join(options) or '(hidden)'}")
+        name, equals, _ = message.partition("=")
+        super().error(f"{name}{equals}(hidden)" if equals else message)
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -28,7 +42,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser with all commands."""
     tool_options = _tool_options()
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         parents=[tool_options],
         prog="snapshot-mcp",
         description="Manage the snapshots of cloud VMs from an AI assistant (MCP).",
@@ -78,9 +92,9 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _tool_options() -> argparse.ArgumentParser:
+def _tool_options() -> _Parser:
     # No defaults: those of a command would override an option that is given before the command.
-    options = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    options = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
     options.add_argument("--tools", metavar="NAMES", help="only these toolsets (comma-separated)")
     options.add_argument("--read-only", action="store_true", help="only tools that change nothing")
     return options
@@ -99,7 +113,8 @@ def _add_install(install: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME[=VALUE]",
-        help="setting: NAME=VALUE is stored in clear text, NAME refers to the client's environment",
+        help="setting: NAME refers to the client's environment, or its value is asked for;"
+        " NAME=VALUE is stored in clear text",
     )
     install.add_argument("--consent", choices=CONSENTS, help="evidence that a delete needs")
     install.add_argument("--dry-run", action="store_true", help="only print the difference")

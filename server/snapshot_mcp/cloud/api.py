@@ -6,7 +6,8 @@ such failure raises `OutcomeUnknownError`, and the write must not be repeated bl
 
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
 from http import HTTPStatus
 from typing import Literal, NamedTuple, TypeVar, cast
 
@@ -14,7 +15,7 @@ import anyio
 import httpx
 
 from snapshot_mcp.cloud.connection import Connection, JsonBody
-from snapshot_mcp.cloud.decoding import JsonDecoder, decode_json
+from snapshot_mcp.cloud.decoding import ANY_JSON, AnswerFormat, decode_json
 from snapshot_mcp.cloud.field_readers import drop_future_times
 from snapshot_mcp.cloud.response_errors import error_from_response, outcome_unknown_error
 from snapshot_mcp.cloud.retry import (
@@ -39,8 +40,12 @@ from snapshot_mcp.core.instrumentation import observe_request
 T = TypeVar("T")
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
-"""Limit of an answer. A page of 100 snapshots has about 0.3 MB, and JSON can take thirty times its
-size in memory when it is parsed."""
+"""Limit of an answer. A page of 100 snapshots has about 0.3 MB."""
+
+LARGE_BODY_BYTES = 512 * 1024
+MAX_LARGE_BODIES = 2
+"""Bodies above `LARGE_BODY_BYTES` that all reads together receive and decode at the same time. The
+others wait. So all bodies take at most 12 MB: two of 4 MB and eight of 0.5 MB."""
 
 _NOT_SENT_ERRORS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _READ_ERRORS = (httpx.HTTPError, httpx.StreamError, TimeoutError)
@@ -77,6 +82,7 @@ class ApiClient:
         self._scheduler = scheduler
         self._clock = clock
         self._timeout = timeout
+        self._large_bodies = anyio.Semaphore(MAX_LARGE_BODIES)
 
     async def read(
         self,
@@ -84,7 +90,7 @@ class ApiClient:
         subject: str,
         parse: Callable[[object], T],
         params: Mapping[str, str | int] | None = None,
-        decode: JsonDecoder = decode_json,
+        answer_format: AnswerFormat = ANY_JSON,
         *,
         retry: bool = True,
     ) -> T:
@@ -95,7 +101,7 @@ class ApiClient:
             subject: what is read, for error messages ("snapshot 1701").
             parse: converts the JSON body to the result; raises ProtocolError if it is invalid.
             params: the query parameters.
-            decode: decodes the body of a success.
+            answer_format: the expected body.
             retry: False if a late answer is useless to the caller.
 
         Raises:
@@ -107,7 +113,7 @@ class ApiClient:
 
         async def attempt() -> object:
             try:
-                return await self._read_once(path, subject, params, decode)
+                return await self._read_once(path, subject, params, answer_format)
             except RateLimitedError:
                 scope.deadline = max(scope.deadline, latest_end)
                 raise
@@ -134,11 +140,13 @@ class ApiClient:
         path: str,
         subject: str,
         params: Mapping[str, str | int] | None,
-        decode: JsonDecoder,
+        answer_format: AnswerFormat,
     ) -> object:
         async with self._scheduler.read_slot():
             try:
-                return await self._exchange("GET", path, subject, params=params, decode=decode)
+                return await self._exchange(
+                    "GET", path, subject, params=params, answer_format=answer_format
+                )
             except _READ_ERRORS as error:
                 logger.info("a read failed: %s", error_kind(error))
                 raise UnavailableError(
@@ -196,16 +204,16 @@ class ApiClient:
         *,
         params: Mapping[str, str | int] | None = None,
         body: JsonBody | None = None,
-        decode: JsonDecoder = decode_json,
+        answer_format: AnswerFormat = ANY_JSON,
     ) -> object:
         """Send one request; return the JSON value of a success, raise the error of a failure."""
-        async with self._scheduler.circuit_guard() as exchange:
-            answer = await self._send(exchange, method, path, params, body)
-        if 200 <= answer.status < 300:  # noqa: PLR2004 - HTTP's class of success
-            value = decode(answer.body)
-        else:
-            logger.info("the cloud answered %d", answer.status)
-            value = decode_json(answer.body)
+        async with AsyncExitStack() as memory:
+            async with self._scheduler.circuit_guard() as exchange:
+                request = partial(self._connection.stream, method, path, params, body)
+                limit = min(MAX_BODY_BYTES, answer_format.max_bytes)
+                with observe_request(method, path) as report_status:
+                    answer = await self._send(exchange, request, report_status, limit, memory)
+            value = _decode(answer, answer_format)
         retry_after = None
         if answer.status >= 400:  # noqa: PLR2004 - HTTP's classes of errors
             retry_after = parse_retry_after(answer.headers.get("retry-after", ""), self._clock)
@@ -221,29 +229,59 @@ class ApiClient:
     async def _send(
         self,
         exchange: Exchange,
-        method: str,
-        path: str,
-        params: Mapping[str, str | int] | None,
-        body: JsonBody | None,
+        request: Callable[[], AbstractAsyncContextManager[httpx.Response]],
+        report_status: Callable[[int], None],
+        max_bytes: int,
+        memory: AsyncExitStack,
     ) -> ApiResponse:
-        with observe_request(method, path) as report_status, anyio.fail_after(self._timeout):
-            async with self._connection.stream(method, path, params, body) as response:
+        with anyio.fail_after(self._timeout):
+            async with request() as response:
                 report_status(response.status_code)
-                received = bytearray()
                 try:
                     _require_plain_body(response)
-                    # Read the raw stream: the body is not compressed, so nothing has to be decoded.
-                    async for chunk in cast("httpx.AsyncByteStream", response.stream):
-                        received += chunk
-                        if len(received) > MAX_BODY_BYTES:
-                            raise AnswerTooLargeError(
-                                "The cloud's answer exceeds the size limit and was discarded."
-                            )
+                    received = await self._receive(response, max_bytes, memory)
                 except ProtocolError:
                     exchange.status = response.status_code  # the cloud did answer
                     raise
                 exchange.status = response.status_code
                 return ApiResponse(response.status_code, received, response.headers)
+
+    async def _receive(
+        self, response: httpx.Response, max_bytes: int, memory: AsyncExitStack
+    ) -> bytearray:
+        """Return the body of a response.
+
+        Args:
+            response: the response.
+            max_bytes: limit of its size.
+            memory: holds a slot for a large body until it is decoded.
+
+        Raises:
+            AnswerTooLargeError: the body is longer.
+        """
+        received, is_large = bytearray(), False
+        # Read the raw stream: the body is not compressed, so nothing has to be decoded.
+        async for chunk in cast("httpx.AsyncByteStream", response.stream):
+            received += chunk
+            if len(received) > max_bytes:
+                raise _too_large_error()
+            if len(received) > LARGE_BODY_BYTES and not is_large:
+                is_large = True
+                await memory.enter_async_context(self._large_bodies)
+        return received
+
+
+def _decode(answer: ApiResponse, answer_format: AnswerFormat) -> object:
+    if answer_format.has_too_many_values(answer.body):
+        raise _too_large_error()
+    if 200 <= answer.status < 300:  # noqa: PLR2004 - HTTP's class of success
+        return answer_format.decode(answer.body)
+    logger.info("the cloud answered %d", answer.status)
+    return decode_json(answer.body)
+
+
+def _too_large_error() -> AnswerTooLargeError:
+    return AnswerTooLargeError("The cloud's answer exceeds the size limit and was discarded.")
 
 
 def _require_plain_body(response: httpx.Response) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from snapshot_mcp.cloud.api import ApiClient
 from snapshot_mcp.cloud.billing import BillingReader
 from snapshot_mcp.cloud.damaged_json import UNREADABLE
-from snapshot_mcp.cloud.decoding import JsonDecoder, build_list_decoder, decode_json
+from snapshot_mcp.cloud.decoding import AnswerFormat, JsonDecoder, build_list_decoder, decode_json
 from snapshot_mcp.cloud.field_readers import read_count, read_id
 from snapshot_mcp.cloud.images import find_image, parse_vms_of_image
 from snapshot_mcp.cloud.parsing import (
@@ -176,7 +176,8 @@ class CloudReader:
     ) -> Page:
         query = _page_query(page, page_size, search)
         subject, parse = f"the list of {_PLURALS[key]}", partial(_parse_page, key)
-        return await self._api.read(path, subject, parse, query, decode, retry=retry)
+        answer = AnswerFormat(decode, page_size)
+        return await self._api.read(path, subject, parse, query, answer, retry=retry)
 
 
 async def _read_around_large_entries(

@@ -5,6 +5,8 @@ adds: cookies, redirects (which could send the key elsewhere) and authentication
 take a large part of the time of a request.
 """
 
+import ipaddress
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from functools import lru_cache, partial
@@ -22,6 +24,9 @@ JsonBody = Mapping[str, str | int | list[str]]
 
 MAX_CONNECTIONS = 10
 _MAX_CACHED_REQUESTS = 256
+_HTTPS_PORT = 443
+_ENTRY_WITH_PORT = re.compile(r"(?P<name>\[[^\]]+\]|[^:\[\]]+):(?P<port>[0-9]{1,5})")
+"""An entry of NO_PROXY with a port. An IPv6 address needs brackets to have one."""
 
 
 class Connection:
@@ -109,16 +114,17 @@ class Connection:
 
 
 def create_network_transport(url: str) -> httpx.AsyncBaseTransport:
-    """Return a transport to `url` that uses the environment's proxy and certificates.
+    """Return a transport to the host of `url` that uses the environment's proxy and certificates.
 
     Raises:
         ConfigurationError: the environment's settings cannot be used.
     """
-    # Plain HTTP is for loopback only: a proxy could read the key.
-    is_remote = url.startswith("https:")
     try:
+        address = httpx.URL(url)
+        # Plain HTTP is for loopback only: a proxy could read the key.
+        is_remote = address.scheme == "https"
         return httpx.AsyncHTTPTransport(
-            proxy=_find_proxy(httpx.URL(url).host) if is_remote else None,
+            proxy=find_proxy(address) if is_remote else None,
             trust_env=is_remote,
             limits=httpx.Limits(max_connections=MAX_CONNECTIONS),
         )
@@ -130,11 +136,42 @@ def create_network_transport(url: str) -> httpx.AsyncBaseTransport:
         ) from error
 
 
-def _find_proxy(host: str) -> str | None:
-    # httpx's mounts choose a proxy for each request, and exist only in its client. This server has
-    # one host, so the standard library's rules (NO_PROXY, system settings) are applied once.
-    if proxy_bypass(host):
-        return None
+def find_proxy(address: httpx.URL) -> str | None:
+    """Return the proxy of the environment for an https address; None for a direct connection."""
+    # httpx's mounts choose a proxy for each request, exist only in its client, and reject ranges of
+    # IPv6 addresses in NO_PROXY. A transport has one host, so the rules are applied once.
     proxies = getproxies()
+    port = address.port or _HTTPS_PORT
+    entries = re.split(r"[\s,]+", proxies.get("no", "").lower())
+    if any(is_excluded(address.host, port, entry) for entry in entries if entry):
+        return None
+    # The standard library knows the exceptions in the system settings of Windows and macOS.
+    if proxy_bypass(address.host):
+        return None
     proxy = proxies.get("https") or proxies.get("all")
-    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
+
+
+def is_excluded(host: str, port: int, entry: str) -> bool:
+    """Return whether an entry of NO_PROXY names the host: `*`, a name, an address, or a range.
+
+    A name includes its subdomains. Names are not resolved, so a range matches only addresses.
+
+    Args:
+        host: a name or an address, in lower case.
+        port: the port of the connection.
+        entry: the entry, in lower case.
+    """
+    match = _ENTRY_WITH_PORT.fullmatch(entry)
+    if match is not None:
+        if int(match["port"]) != port:
+            return False
+        entry = match["name"]
+    if entry == "*":
+        return True
+    try:
+        network = ipaddress.ip_network(re.sub(r"[\[\]]", "", entry), strict=False)
+        return ipaddress.ip_address(host) in network
+    except ValueError:  # one of them is a name
+        name, domain = host.rstrip("."), entry.removeprefix("*").strip(".")
+        return bool(domain) and (name == domain or name.endswith(f".{domain}"))

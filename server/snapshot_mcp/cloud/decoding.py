@@ -5,7 +5,7 @@ Decoding all of it took longer than fetching it.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import msgspec
 from pydantic_core import from_json
@@ -18,6 +18,37 @@ JsonDecoder = Callable[[bytes | bytearray], object]
 """Returns the JSON value of a body; None if it is not JSON."""
 
 
+MAX_VALUES_PER_ENTRY = 2_000
+"""Values in an entry of a list, many times what the cloud sends. A value of three bytes, such as an
+empty list, takes twenty times its size in memory."""
+
+MAX_BYTES_PER_ENTRY = 40 * 1024
+_MIN_BYTES = 64 * 1024
+_VALUE_STARTS = (b",", b"[", b"{")
+
+
+class AnswerFormat(NamedTuple):
+    """The expected body of an answer.
+
+    Attributes:
+        decode: decodes the body of a success.
+        entries: the number of requested entries of a list, which limits size and memory; the limits
+            of a whole page apply to other answers.
+    """
+
+    decode: JsonDecoder
+    entries: int = 100
+
+    @property
+    def max_bytes(self) -> int:
+        """Limit of the size of the body."""
+        return max(self.entries * MAX_BYTES_PER_ENTRY, _MIN_BYTES)
+
+    def has_too_many_values(self, body: bytes | bytearray) -> bool:
+        """Return whether the decoded body would take more memory than any honest one."""
+        return sum(map(body.count, _VALUE_STARTS)) > self.entries * MAX_VALUES_PER_ENTRY
+
+
 def decode_json(body: bytes | bytearray) -> object:
     """Return the complete JSON value; None if it is not JSON."""
     try:
@@ -25,6 +56,10 @@ def decode_json(body: bytes | bytearray) -> object:
     except ValueError:
         pass
     return decode_damaged_json(body)  # one bad byte must not break a whole list
+
+
+ANY_JSON = AnswerFormat(decode_json)
+"""The format of every answer except a page of a list."""
 
 
 def build_list_decoder(key: str, entry_keys: Iterable[str]) -> JsonDecoder:

@@ -1,10 +1,13 @@
 """Client-side rate limit: stay below the number of requests that the cloud accepts per minute.
 
+A principal has a share of the limit: it may use at most as much as it leaves to the others. One
+principal alone gets half of the limit, two get a third each, and so on.
+
 Other clients at the same address count too, so the cloud may still refuse; then all requests pause.
 """
 
 from collections.abc import Awaitable
-from typing import Literal, Protocol, cast
+from typing import Literal, NamedTuple, Protocol, cast
 
 from pyrate_limiter import InMemoryBucket, Rate, RateItem
 from pyrate_limiter.abstracts import AbstractBucket
@@ -30,15 +33,47 @@ MAX_BLOCK_SECONDS = 60.0
 _MAX_REFUSALS = 10
 
 Budget = Literal["reads", "all"]
-"""A write consumes one request of "all"; a read consumes one of "reads" and one of "all"."""
+"""A read consumes one request of "reads" and one of "all". A write consumes one of "all". So does a
+read by a change in progress, because other changes wait for it."""
+
+
+class Usage(NamedTuple):
+    """The requests of the last minute.
+
+    Attributes:
+        own: the number of one principal's requests.
+        total: the number of all requests.
+        oldest_own_ms: milliseconds since the oldest of the principal's requests.
+    """
+
+    own: int
+    total: int
+    oldest_own_ms: float
 
 
 class RateLimiter(Protocol):
     """Counts requests, for one process or for all processes that share the limit."""
 
-    def try_acquire(self, budget: Budget) -> Awaitable[float]:
+    def try_acquire(self, budget: Budget, principal: str) -> Awaitable[float]:
         """Consume one request and return 0, or return the seconds to wait before trying again."""
         ...
+
+    def seconds_until_share(self, principal: str) -> Awaitable[float]:
+        """Return 0 if a principal may use more of its share, else the seconds to wait."""
+        ...
+
+
+def share_delay(usage: Usage, limit: int, window_ms: int) -> float:
+    """Return 0 if a principal used less than it leaves to others, else the seconds to wait.
+
+    Args:
+        usage: the requests of the last minute.
+        limit: the limit of the reads of all principals.
+        window_ms: milliseconds for which a request counts.
+    """
+    if usage.own < max(limit - usage.total, 1):
+        return 0
+    return max((window_ms - usage.oldest_own_ms) / 1_000, _MIN_WAIT_SECONDS)
 
 
 class LocalRateLimiter:
@@ -58,31 +93,46 @@ class LocalRateLimiter:
     ) -> None:
         self._clock = clock
         self._requests_per_minute = requests_per_minute
-        limits = {"all": requests_per_minute, "reads": requests_per_minute - reserved_for_writes}
+        self._limits = budget_limits(requests_per_minute, reserved_for_writes)
         self._buckets = {
             budget: InMemoryBucket([Rate(limit, MINUTE_MILLISECONDS)])
-            for budget, limit in limits.items()
+            for budget, limit in self._limits.items()
         }
 
-    async def try_acquire(self, budget: Budget) -> float:
+    async def seconds_until_share(self, principal: str) -> float:
+        """Implement `RateLimiter.seconds_until_share`."""
+        now_ms = int(self._clock.monotonic() * 1_000)
+        bucket = self._buckets["all"]
+        bucket.leak(now_ms)
+        own = [item.timestamp for item in bucket.items if item.name == principal]
+        usage = Usage(len(own), bucket.count(), now_ms - own[0] if own else 0)
+        return share_delay(usage, self._limits["reads"], MINUTE_MILLISECONDS)
+
+    async def try_acquire(self, budget: Budget, principal: str) -> float:
         """Implement `RateLimiter.try_acquire`."""
         now_ms = int(self._clock.monotonic() * 1_000)
         bucket = self._buckets[budget]
         bucket.leak(now_ms)
-        seconds = try_acquire_from(bucket, now_ms)
+        seconds = try_acquire_from(bucket, now_ms, principal)
         if budget == "all" and (observer := OBSERVER.get()) is not None:
             observer.record_remaining_requests(self._requests_per_minute - bucket.count())
         return seconds
 
 
-def try_acquire_from(bucket: AbstractBucket, now_ms: int) -> float:
+def budget_limits(requests_per_minute: int, reserved_for_writes: int) -> dict[Budget, int]:
+    """Return the limit of each budget."""
+    return {"all": requests_per_minute, "reads": requests_per_minute - reserved_for_writes}
+
+
+def try_acquire_from(bucket: AbstractBucket, now_ms: int, principal: str) -> float:
     """Put one request into a synchronous bucket and return 0, or return the seconds to wait.
 
     Args:
         bucket: the requests of the last minute.
         now_ms: the time in milliseconds, by the bucket's clock.
+        principal: the principal of the request.
     """
-    item = RateItem("request", now_ms)
+    item = RateItem(principal, now_ms)
     if bucket.put(item):
         return 0
     waiting_ms = cast("int", bucket.waiting(item))

@@ -48,7 +48,7 @@ def error_from_response(
     """
     match status:
         case status if 200 <= status < 300:  # noqa: PLR2004 - the class of success
-            return _error_in_success(body, subject)
+            return _error_in_success(body, subject, is_write=is_write)
         case 401:
             return UnauthorizedError(
                 "The cloud rejected the API key.",
@@ -115,7 +115,7 @@ def _failure(
     )
 
 
-def _error_in_success(body: object, subject: str) -> Exception | None:
+def _error_in_success(body: object, subject: str, *, is_write: bool) -> Exception | None:
     if body is None:
         return ProtocolError(
             f"The cloud's answer for {subject} is not JSON.",
@@ -129,13 +129,22 @@ def _error_in_success(body: object, subject: str) -> Exception | None:
     if status is False or (type(status) is int and status >= 400):  # noqa: PLR2004 - HTTP's classes
         number = status if status is not False else 400
         reason = recognize_reason(number, cast("object", body))
-        if reason is not None:
-            return _refused(BadRequestError, subject, reason)
-        return CloudError(
-            f"The cloud reports a failure for {subject}, and the reason is unknown.",
-            "Check the current state before you try again.",
-        )
+        return _failure_in_success(subject, reason, is_write=is_write)
     return ProtocolError(f"The cloud's answer for {subject} does not say whether it succeeded.")
+
+
+def _failure_in_success(subject: str, reason: Reason | None, *, is_write: bool) -> Exception:
+    if reason is not None:
+        return _refused(BadRequestError, subject, reason)
+    if is_write:
+        # The status and the body disagree, so only the cloud's state shows what happened.
+        return outcome_unknown_error(
+            subject, "its body reports a failure", may_complete_later=False
+        )
+    return CloudError(
+        f"The cloud reports a failure for {subject}, and the reason is unknown.",
+        f"{NOTHING_CHANGED} Try again later.",
+    )
 
 
 def reports_success(status: object) -> bool:
@@ -189,6 +198,15 @@ def rate_limited_error(seconds: float) -> RateLimitedError:
         f"{NOTHING_CHANGED} {_retry_advice(seconds)}",
         retry_after=seconds,
         transient=True,
+    )
+
+
+def share_used_error(seconds: float) -> RateLimitedError:
+    """Return the error of a request that its principal's share of the limit does not permit yet."""
+    return RateLimitedError(
+        "Your share of the requests per minute to the cloud is used up.",
+        f"{NOTHING_CHANGED} {_retry_advice(seconds)}",
+        retry_after=seconds,
     )
 
 

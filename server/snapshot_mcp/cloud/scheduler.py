@@ -1,8 +1,10 @@
 """Request scheduling: limit concurrency and rate, and send nothing while the cloud accepts nothing.
 
-Writes have their own slots and a reserved part of the rate limit, so reads cannot block them.
+Writes have their own slots and a reserved part of the rate limit, so reads cannot block them. Each
+principal has a share of the slots, of the queues and of the rate limit.
 """
 
+import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,13 +15,15 @@ import anyio
 from snapshot_mcp.cloud.circuit_breaker import CircuitBreaker, Outage
 from snapshot_mcp.cloud.fair_queue import FairSemaphore
 from snapshot_mcp.cloud.rate_limit import Budget, LocalRateLimiter, RateLimitBlock, RateLimiter
-from snapshot_mcp.cloud.response_errors import rate_limited_error
+from snapshot_mcp.cloud.response_errors import rate_limited_error, share_used_error
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.errors import NOTHING_CHANGED, UnavailableError
-from snapshot_mcp.core.request_context import current_caller
+from snapshot_mcp.core.request_context import LOCAL_PRINCIPAL, Caller, current_caller
 
 MAX_CONCURRENT_READS = 8
 MAX_CONCURRENT_WRITES = 2
+MAX_WAITING = 500
+"""Requests of one principal that wait for a slot. A long list is read with eight at a time."""
 
 
 @dataclass
@@ -49,21 +53,32 @@ class RequestScheduler:
         self._circuit_breaker = circuit_breaker
         self._rate_limiter = rate_limiter or LocalRateLimiter(clock)
         self._block = RateLimitBlock()
-        self._read_slots = FairSemaphore(MAX_CONCURRENT_READS)
-        self._write_slots = FairSemaphore(MAX_CONCURRENT_WRITES)
+        self._share_blocked_until: dict[str, float] = {}
+        self._read_slots = FairSemaphore(MAX_CONCURRENT_READS, MAX_WAITING)
+        self._write_slots = FairSemaphore(MAX_CONCURRENT_WRITES, MAX_WAITING)
 
     @asynccontextmanager
     async def read_slot(self) -> AsyncGenerator[None]:
         """Hold a slot for one read.
 
         Raises:
-            UnavailableError: the cloud is down, or too many requests are waiting; nothing was sent.
-            RateLimitedError: the cloud refuses all requests for some seconds; nothing was sent.
+            UnavailableError: the cloud is down, or too many requests of the principal are waiting;
+                nothing was sent.
+            RateLimitedError: the cloud refuses all requests for some seconds, or the share of the
+                principal is used up for longer than the call may take; nothing was sent.
         """
         self._raise_if_blocked()
-        async with self._read_slots.slot(current_caller().client_id):
-            await self._wait_for_permission("reads", "all")
-            yield
+        caller = current_caller()
+        while True:
+            async with self._read_slots.slot(caller):
+                seconds = await self._seconds_until_share(caller)
+                if not seconds:
+                    # Other changes wait for one in progress, so its reads may use the reserve.
+                    await self._wait_for_permission("all" if caller.is_changing else "reads")
+                    yield
+                    return
+            # Wait without a slot, which others can use now.
+            await self._wait_for_share(seconds)
 
     @asynccontextmanager
     async def write_slot(self) -> AsyncGenerator[None]:
@@ -74,9 +89,18 @@ class RequestScheduler:
             RateLimitedError: as in `read_slot`.
         """
         self._raise_if_blocked()
-        async with self._write_slots.slot(current_caller().client_id):
+        async with self._write_slots.slot(current_caller()):
             await self._wait_for_permission("all")
             yield
+
+    async def wait_for_share(self) -> None:
+        """Wait until the caller may use more of its share of the cloud's rate limit.
+
+        Raises:
+            RateLimitedError: it takes longer than the call may; nothing was sent.
+        """
+        while seconds := await self._seconds_until_share(current_caller()):
+            await self._wait_for_share(seconds)
 
     @asynccontextmanager
     async def circuit_guard(self) -> AsyncGenerator[Exchange]:
@@ -128,11 +152,38 @@ class RequestScheduler:
         if seconds:
             raise rate_limited_error(seconds)
 
-    async def _wait_for_permission(self, *budgets: Budget) -> None:
+    async def _seconds_until_share(self, caller: Caller) -> float:
+        """Return 0 if the share of the caller permits a request, else the seconds to wait."""
+        # A user of this machine shares the limit with no one, and others wait for a change.
+        if caller.principal == LOCAL_PRINCIPAL or caller.is_changing:
+            return 0
+        now = self._clock.monotonic()
+        blocked_until = self._share_blocked_until.get(caller.principal, now)
+        if blocked_until > now:
+            return blocked_until - now  # many requests may wait for the same answer
+        seconds = await self._rate_limiter.seconds_until_share(caller.principal)
+        if seconds:
+            self._share_blocked_until[caller.principal] = now + seconds
+        else:
+            self._share_blocked_until.pop(caller.principal, None)
+        return seconds
+
+    async def _wait_for_share(self, seconds: float) -> None:
+        if anyio.current_time() + seconds > anyio.current_effective_deadline():
+            raise share_used_error(seconds)
+        await current_caller().progress.report_delay(
+            "Your share of the cloud's request limit is used up; continuing in"
+            f" {math.ceil(seconds)} s"
+        )
+        await self._clock.sleep(seconds)
+
+    async def _wait_for_permission(self, budget: Budget) -> None:
         # Check for an outage before waiting, so that no request queues for a cloud that is down.
         _raise_if_down(self._circuit_breaker.current_outage(self._clock.monotonic()))
-        for budget in budgets:
-            while (seconds := await self._rate_limiter.try_acquire(budget)) > 0:
+        principal = current_caller().principal
+        budgets: tuple[Budget, ...] = ("reads", "all") if budget == "reads" else ("all",)
+        for needed in budgets:
+            while (seconds := await self._rate_limiter.try_acquire(needed, principal)) > 0:
                 await current_caller().progress.report_delay(
                     f"The cloud's request limit is used up; continuing in {seconds:.0f} s"
                 )

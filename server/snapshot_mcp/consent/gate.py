@@ -16,7 +16,7 @@ import hmac
 import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime
 from typing import Literal, NamedTuple, TypeVar, cast
 
@@ -24,6 +24,7 @@ import anyio
 
 from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.cloud.writer import CloudWriter
+from snapshot_mcp.consent.change_queue import ChangeQueue
 from snapshot_mcp.consent.evidence import (
     ApprovalAnswer,
     Approver,
@@ -54,7 +55,6 @@ from snapshot_mcp.settings.environment import Consent
 T = TypeVar("T")
 
 SECONDS_PER_HOUR = 3_600.0
-_CHANGE_LOCK_TIMEOUT_SECONDS = 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Gate:
         principal: returns the current principal.
         clock: the clock that waits between retries.
         new_id: returns the id of a plan or an attempt, never the same twice.
-        change_lock: opens a lock that one server at a time holds, of all that share the ledger.
+        changes: lets one change at a time proceed.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Gate:
         principal: Callable[[], str],
         clock: Clock,
         new_id: Callable[[], str],
-        change_lock: Callable[[], AbstractAsyncContextManager[None]],
+        changes: ChangeQueue,
     ) -> None:
         self._write_once = WriteOnce(writer, reader, ledger, limits, clock)
         self._ledger = ledger
@@ -105,8 +105,7 @@ class Gate:
         self._consent = consent
         self._principal = principal
         self._new_id = new_id
-        self._process_lock = anyio.Lock()
-        self._change_lock = change_lock
+        self._changes = changes
 
     async def check_commit(
         self, intent: Intent, plan_token: str, confirm: str, approver: Approver
@@ -316,25 +315,9 @@ class Gate:
         """Return how many writes of this tool all processes sent in the last sixty minutes."""
         return await self._ledger.sent_within(tool, SECONDS_PER_HOUR)
 
-    @asynccontextmanager
-    async def exclusive(self) -> AsyncGenerator[None]:
-        """Hold the change lock: one change at a time, across all servers on this ledger.
-
-        Raises:
-            RefusedError: other changes held the lock for a minute.
-            LedgerError: the lock cannot be used.
-        """
-        async with AsyncExitStack() as locks:
-            try:
-                with anyio.fail_after(_CHANGE_LOCK_TIMEOUT_SECONDS):
-                    await locks.enter_async_context(self._process_lock)
-                    await locks.enter_async_context(self._change_lock())
-            except TimeoutError as error:
-                raise RefusedError(
-                    "Another change is in progress, and changes are made one at a time.",
-                    f"{NOTHING_CHANGED} Try again in a minute.",
-                ) from error
-            yield
+    def exclusive(self) -> AbstractAsyncContextManager[None]:
+        """Wait for the turn of one change, and hold it within the block: `ChangeQueue.turn`."""
+        return self._changes.turn()
 
     @asynccontextmanager
     async def recording_refusals(

@@ -58,12 +58,14 @@ class Caller(NamedTuple):
         progress: reports progress to the client.
         notify_resource_updated: notifies the subscribers of a resource.
         principal: the identity that is accountable for the work.
+        is_changing: whether the work holds the change lock, so that other changes wait for it.
     """
 
     client_id: str
     progress: ProgressReporter
     notify_resource_updated: SendResourceUpdated = _discard_resource_update
     principal: str = LOCAL_PRINCIPAL
+    is_changing: bool = False
 
 
 async def _discard_progress(_elapsed: float, _total: float | None, _message: str) -> None:

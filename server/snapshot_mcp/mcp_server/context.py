@@ -37,7 +37,8 @@ def on_behalf_of(
     """
     principal = principal_of(get_access_token())
     # Requests take turns by client id, so principals with the same client program need their own.
-    client_id = f"{principal} {client_name(request)}"
+    # A principal can contain spaces, but no line break.
+    client_id = f"{principal}\n{client_name(request)}"
     caller = Caller(
         client_id, ProgressReporter(request.session.report_progress), principal=principal
     )

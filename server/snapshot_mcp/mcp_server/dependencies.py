@@ -10,12 +10,14 @@ from snapshot_mcp.cloud.client import CloudReader
 from snapshot_mcp.cloud.connection import Connection
 from snapshot_mcp.cloud.scheduler import RequestScheduler
 from snapshot_mcp.cloud.writer import CloudWriter
+from snapshot_mcp.consent.change_queue import ChangeQueue
 from snapshot_mcp.consent.gate import SECONDS_PER_HOUR, Gate
 from snapshot_mcp.consent.plan_tokens import PlanTokens
 from snapshot_mcp.consent.signing_key import build_key_loader
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.request_context import current_principal
-from snapshot_mcp.ledger.backend import LedgerBackend, open_ledger_backend
+from snapshot_mcp.ledger.backend import open_ledger_backend
+from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import RateLimit
 from snapshot_mcp.operations import Operations
 from snapshot_mcp.operations.consistent_reader import ConsistentReader
@@ -64,7 +66,8 @@ async def open_operations(
     own_writes = OwnWrites(backend.ledger, settings.cloud, clock.now)
     shown = ConsistentReader(api, own_writes, clock, decides=False)
     decisive = ConsistentReader(api, own_writes, clock, decides=True)
-    gate = _build_gate(settings, policy, clock, backend, reader, CloudWriter(api))
+    changes = ChangeQueue(backend.change_lock, scheduler.wait_for_share)
+    gate = _build_gate(settings, policy, clock, backend.ledger, reader, CloudWriter(api), changes)
     context = WriteContext(decisive, reader, gate, clock, policy)
     recovery = Recovery(backend.ledger, reader, clock, settings.cloud)
     await recovery.settle()
@@ -86,9 +89,10 @@ def _build_gate(
     settings: Settings,
     policy: Policy,
     clock: Clock,
-    backend: LedgerBackend,
+    ledger: Ledger,
     reader: CloudReader,
     writer: CloudWriter,
+    changes: ChangeQueue,
 ) -> Gate:
     tokens = PlanTokens(
         key=build_key_loader(settings),
@@ -103,7 +107,7 @@ def _build_gate(
     return Gate(
         writer=writer,
         reader=reader,
-        ledger=backend.ledger,
+        ledger=ledger,
         tokens=tokens,
         consent=settings.consent,
         limits={
@@ -114,5 +118,5 @@ def _build_gate(
         principal=current_principal,
         clock=clock,
         new_id=partial(secrets.token_urlsafe, 12),
-        change_lock=backend.change_lock,
+        changes=changes,
     )

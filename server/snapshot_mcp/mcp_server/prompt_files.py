@@ -20,7 +20,7 @@ from typing import Annotated, NamedTuple
 from pydantic import ConfigDict, Field, ValidationError
 
 from snapshot_mcp.core.errors import ConfigurationError, SnapshotMcpError
-from snapshot_mcp.core.sanitize import quoted, sanitize
+from snapshot_mcp.core.sanitize import MAX_NAME_LENGTH, quoted, sanitize
 from snapshot_mcp.core.validation import UNKNOWN_FIELD, describe_error
 from snapshot_mcp.models.cloud import FrozenModel
 from snapshot_mcp.operations.requests import SuggestionKind
@@ -91,7 +91,8 @@ class PromptFile(NamedTuple):
         known = {argument.name: argument for argument in self.arguments}
         for name in values:
             if name not in known:
-                raise PromptArgumentError(f"There is no argument {quoted(sanitize(name).text)}.")
+                shown = quoted(sanitize(name, MAX_NAME_LENGTH).text)
+                raise PromptArgumentError(f"There is no argument {shown}.")
         filled = dict[str, str]()
         for name, argument in known.items():
             value = values.get(name, "")

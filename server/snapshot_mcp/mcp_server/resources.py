@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from snapshot_mcp.rules.policy import Policy
 
 MAX_LISTED = 100
+MAX_URI_LENGTH = 10_000
 _JSON = "application/json"
 _ID = re.compile(r"[1-9][0-9]{0,18}")
 
@@ -149,6 +150,9 @@ class ResourceHandlers:
         Raises:
             MCPError: there is no such resource, or it cannot be read.
         """
+        if len(params.uri) > MAX_URI_LENGTH:
+            message = f"The address has more than {MAX_URI_LENGTH} characters. Nothing was read."
+            raise MCPError(INVALID_PARAMS, message)
         try:
             with on_behalf_of(request):
                 contents = await self._read(request, params.uri)

@@ -11,9 +11,11 @@ from pydantic import BaseModel, ConfigDict, SecretBytes, SecretStr
 
 from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.core.sanitize import quoted, sanitize
-from snapshot_mcp.settings.validation import validate_api_key, validate_url
+from snapshot_mcp.settings.database_url import validate_database_url
+from snapshot_mcp.settings.names import read_values
+from snapshot_mcp.settings.reference import DEFAULT_API_URL
+from snapshot_mcp.settings.validation import validate_api_key, validate_otlp_endpoint, validate_url
 
-DEFAULT_API_URL = "https://infrahub-api.nexgencloud.com/v1"
 EMBEDDED_API_KEY = "sandbox"
 EMBEDDED_URL = "http://embedded.invalid/v1"
 EMBEDDED_CLOUD = "embedded"
@@ -30,7 +32,6 @@ OTLP_ENDPOINTS = (
 )
 MIN_KEY_BYTES = 32
 _KEY_NAMES = ("SNAPSHOT_MCP_API_KEY", "HYPERSTACK_API_KEY")
-_BUNDLE_PLACEHOLDER = "${user_config."
 
 Consent = Literal["auto", "human"]
 CONSENTS: tuple[Consent, ...] = get_args(Consent)
@@ -103,7 +104,11 @@ class Settings(BaseModel):
         return parts._replace(netloc=parts.netloc.lower().removesuffix(port)).geturl().rstrip("/")
 
     def data_folder(self) -> Path:
-        """Return the absolute path of the data folder; it need not exist yet."""
+        """Return the absolute path of the data folder; it need not exist yet.
+
+        Raises:
+            ConfigurationError: none is set, and the user has no home folder.
+        """
         return self.data_dir or _user_data_folder()
 
 
@@ -113,13 +118,14 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     Args:
         environment: names and values, as in `os.environ`. An empty value counts as absent,
             because desktop clients pass empty strings for options that a user left empty; some
-            pass the placeholder of a bundle.
+            pass the placeholder of a bundle. Quotation marks around a value are ignored.
 
     Raises:
-        ConfigurationError: a setting is invalid; the message names it and its valid values.
+        ConfigurationError: a setting is unknown or invalid; the message names it and its valid
+            values, or the closest setting.
     """
     empty_key_name = next((name for name in _KEY_NAMES if name in environment), "")
-    environment = non_empty_values(environment)
+    environment = read_values(environment)
     key_name, key = _first_value(environment, *_KEY_NAMES)
     embedded_requested = _read_embedded_requested("SNAPSHOT_MCP_CLOUD", environment)
     url_name, url = _first_value(environment, "SNAPSHOT_MCP_API_URL", "HYPERSTACK_API_URL")
@@ -155,15 +161,6 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     )
 
 
-def non_empty_values(environment: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the environment without the placeholders of empty options in desktop clients."""
-    return {
-        name: value
-        for name, value in environment.items()
-        if not value.startswith(_BUNDLE_PLACEHOLDER)
-    }
-
-
 def read_toolsets(text: str) -> tuple[Toolset, ...]:
     """Return the toolsets in a comma-separated list.
 
@@ -184,9 +181,11 @@ def read_data_folder(environment: Mapping[str, str]) -> Path:
     """Return the data folder, for commands that need no other setting.
 
     Raises:
-        ConfigurationError: the path is not absolute, or is not a folder.
+        ConfigurationError: the path is not absolute, or is not a folder; or none is set, and the
+            user has no home folder.
     """
-    return _read_folder("SNAPSHOT_MCP_DATA_DIR", environment) or _user_data_folder()
+    name = "SNAPSHOT_MCP_DATA_DIR"
+    return _read_folder(name, read_values(environment, name)) or _user_data_folder()
 
 
 def read_database_url(environment: Mapping[str, str]) -> SecretStr | None:
@@ -196,15 +195,17 @@ def read_database_url(environment: Mapping[str, str]) -> SecretStr | None:
         ConfigurationError: it is not the address of a PostgreSQL database, or its client library
             is not installed.
     """
-    value = environment.get("SNAPSHOT_MCP_DATABASE_URL", "").strip()
+    name = "SNAPSHOT_MCP_DATABASE_URL"
+    value = read_values(environment, name).get(name, "")
     if not value:
         return None
     if not value.startswith(("postgresql://", "postgres://")) or not value.isprintable():
         raise ConfigurationError(
-            "SNAPSHOT_MCP_DATABASE_URL must be an address such as postgresql://USER@HOST/DATABASE"
+            f"{name} must be an address such as postgresql://USER@HOST/DATABASE"
             " (its current value is not shown here)."
         )
-    require_extra("SNAPSHOT_MCP_DATABASE_URL", "psycopg", "psycopg_pool")
+    require_extra(name, "psycopg", "psycopg_pool")
+    validate_database_url(name, value)
     return SecretStr(value)
 
 
@@ -219,12 +220,19 @@ def _read_exports(environment: Mapping[str, str]) -> bool:
     name = next((name for name in OTLP_ENDPOINTS if environment.get(name, "").strip()), None)
     if name is None or environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
+    for endpoint in OTLP_ENDPOINTS:
+        validate_otlp_endpoint(endpoint, environment.get(endpoint, ""))
     require_extra(name, "opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
     return True
 
 
-def require_extra(name: str, *modules: str) -> None:
+def require_extra(name: str, *modules: str, install: str = "snapshot-mcp[service]") -> None:
     """Check that the modules that a setting needs are installed.
+
+    Args:
+        name: name of the setting.
+        modules: the modules.
+        install: the requirement that installs them.
 
     Raises:
         ConfigurationError: one of them is not installed.
@@ -240,15 +248,18 @@ def require_extra(name: str, *modules: str) -> None:
     if any(map(is_missing, modules)):
         raise ConfigurationError(
             f"{name} needs packages that are not installed.",
-            "Install them with: pip install 'snapshot-mcp[service]'",
+            f"Install them with: pip install '{install}'",
         )
 
 
 def _user_data_folder() -> Path:
     import platformdirs  # noqa: PLC0415 - needed by the first call, not by the start
 
-    folder = Path(platformdirs.user_data_dir("snapshot-mcp", appauthor=False))
-    if not folder.is_absolute():  # neither HOME nor the system names a home folder
+    try:
+        folder = Path(platformdirs.user_data_dir("snapshot-mcp", appauthor=False))
+    except RuntimeError:  # earlier versions of platformdirs return a relative path instead
+        folder = Path()
+    if not folder.is_absolute():
         raise ConfigurationError(
             "This user has no home folder, so there is no place for the ledger.",
             "Set SNAPSHOT_MCP_DATA_DIR to the absolute path of a writable folder.",
@@ -262,8 +273,9 @@ def read_sandbox_key(environment: Mapping[str, str]) -> str:
     Raises:
         ConfigurationError: the key contains a character that HTTP headers cannot carry.
     """
-    key = environment.get("SNAPSHOT_MCP_API_KEY", "").strip()
-    return validate_api_key("SNAPSHOT_MCP_API_KEY", key) if key else EMBEDDED_API_KEY
+    name = "SNAPSHOT_MCP_API_KEY"
+    key = read_values(environment, name).get(name, "")
+    return validate_api_key(name, key) if key else EMBEDDED_API_KEY
 
 
 def _first_value(environment: Mapping[str, str], *names: str) -> tuple[str, str]:

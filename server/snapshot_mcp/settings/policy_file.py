@@ -5,7 +5,6 @@ would be worse. Errors name a key or a line, never its content.
 """
 
 import re
-import stat
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +16,9 @@ from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.core.sanitize import MAX_NAME_LENGTH, quoted, sanitize
 from snapshot_mcp.core.validation import UNKNOWN_FIELD, describe_error
 from snapshot_mcp.rules.policy import Policy
+from snapshot_mcp.settings.text_file import read_text_file
 
-MAX_FILE_BYTES = 64 * 1024
+_SETTING = "SNAPSHOT_MCP_POLICY"
 _LINE_IN_ERROR = re.compile(r"\(at line (\d+), column \d+\)$")
 
 
@@ -32,7 +32,7 @@ def load_policy(path: Path, tools: Sequence[str]) -> Policy:
     Raises:
         ConfigurationError: the file does not exist, cannot be read, or is not a valid policy.
     """
-    values = _parse(_decode(_read_file(path)))
+    values = _parse(read_text_file(_SETTING, path))
     try:
         policy = Policy.model_validate(values)
     except ValidationError as error:
@@ -59,29 +59,6 @@ def dump_policy(policy: Policy) -> str:
     return to_json({"about": about, "set": non_empty, "defaults": defaults}).decode()
 
 
-def _read_file(path: Path) -> bytes:
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would block
-            raise _policy_error("it is not a file")
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    except (FileNotFoundError, NotADirectoryError):
-        raise _policy_error("there is no such file") from None
-    except (OSError, ValueError) as error:
-        raise _policy_error(f"the file cannot be read ({type(error).__name__})") from error
-    if len(content) > MAX_FILE_BYTES:
-        raise _policy_error(f"the file is larger than {MAX_FILE_BYTES // 1024} KiB")
-    return content
-
-
-def _decode(content: bytes) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise _policy_error(f"line {line} is not UTF-8 text") from None
-
-
 def _parse(text: str) -> dict[str, object]:
     try:
         return tomllib.loads(text)
@@ -103,4 +80,4 @@ def _describe_error(error: ErrorDetails) -> str:
 
 
 def _policy_error(sentence: str) -> ConfigurationError:
-    return ConfigurationError(f"SNAPSHOT_MCP_POLICY: {sentence}.")
+    return ConfigurationError(f"{_SETTING}: {sentence}.")

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from snapshot_mcp.settings.environment import DEFAULT_API_URL
+DEFAULT_API_URL = "https://infrahub-api.nexgencloud.com/v1"
 
 
 class SettingDoc(NamedTuple):
@@ -109,15 +109,21 @@ SETTINGS = (
         secret=True,
     ),
     SettingDoc(
-        ("SNAPSHOT_MCP_AUTH_ISSUER",),
-        "over HTTP: the issuer whose JWTs are accepted, exactly as in their `iss` claim; see"
+        ("SNAPSHOT_MCP_PUBLIC_URL",),
+        "over HTTP: the address that clients use, such as `https://snapshots.example/mcp`; see"
         " [docs/deploy.md](docs/deploy.md)",
+        "the first audience that is an address",
+    ),
+    SettingDoc(
+        ("SNAPSHOT_MCP_AUTH_ISSUER",),
+        "over HTTP: the issuer whose JWTs are accepted, as in their `iss` claim; see"
+        " [docs/identity-providers.md](docs/identity-providers.md)",
         "none",
     ),
     SettingDoc(
         ("SNAPSHOT_MCP_AUTH_AUDIENCE",),
-        "public address of the service; JWTs must have it as their audience",
-        "none",
+        "comma-separated audiences; JWTs must have one of them in their `aud` claim",
+        "`SNAPSHOT_MCP_PUBLIC_URL`",
     ),
     SettingDoc(
         ("SNAPSHOT_MCP_AUTH_JWKS_URL",),
@@ -137,12 +143,13 @@ SETTINGS = (
     ),
     SettingDoc(
         ("SNAPSHOT_MCP_ALLOWED_HOSTS",),
-        "comma-separated `Host` values to accept, besides loopback and the audience",
+        "comma-separated `Host` values to accept, besides loopback and the host of"
+        " `SNAPSHOT_MCP_PUBLIC_URL`",
         "none",
     ),
     SettingDoc(
         ("SNAPSHOT_MCP_ALLOWED_ORIGINS",),
-        "comma-separated `Origin` values to accept, besides loopback and the audience",
+        "comma-separated `Origin` values to accept, besides loopback and `SNAPSHOT_MCP_PUBLIC_URL`",
         "none",
     ),
     SettingDoc(

@@ -80,3 +80,22 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def validate_otlp_endpoint(name: str, value: str) -> None:
+    """Check that spans can be sent to an address; an empty one is not checked.
+
+    Raises:
+        ConfigurationError: it is not an http or https address; the message does not show it.
+    """
+    if not value.strip():
+        return
+    try:
+        parts = urlsplit(value.strip())
+        is_valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_valid = False
+    if not is_valid:
+        raise ConfigurationError(
+            f"{name} must be an address such as http://collector.example:4318."
+        )

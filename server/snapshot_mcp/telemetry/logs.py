@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import unquote, urlsplit
 
 from snapshot_mcp.core.errors import ConfigurationError
+from snapshot_mcp.settings.raw_values import clean_value
 
 if TYPE_CHECKING:
     from structlog.stdlib import ProcessorFormatter
@@ -39,10 +40,9 @@ def configure_logging(environment: Mapping[str, str]) -> None:
     Raises:
         ConfigurationError: the format or the level is unknown.
     """
-    log_format = _read_choice("SNAPSHOT_MCP_LOG_FORMAT", environment, FORMATS, "text")
-    level = LEVELS[_read_choice("SNAPSHOT_MCP_LOG_LEVEL", environment, tuple(LEVELS), "warning")]
+    log_format, level = read_log_settings(environment)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_LazyFormatter(cast("Format", log_format)))
+    handler.setFormatter(_LazyFormatter(log_format))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     # Records of libraries below warning are never of interest.
@@ -50,12 +50,21 @@ def configure_logging(environment: Mapping[str, str]) -> None:
     logging.getLogger(_OWN_LOGGER).setLevel(level)
 
 
+def read_log_settings(environment: Mapping[str, str]) -> tuple[Format, int]:
+    """Return the format and the level that the environment sets.
+
+    Raises:
+        ConfigurationError: the format or the level is unknown.
+    """
+    log_format = _read_choice("SNAPSHOT_MCP_LOG_FORMAT", environment, FORMATS, "text")
+    level = LEVELS[_read_choice("SNAPSHOT_MCP_LOG_LEVEL", environment, tuple(LEVELS), "warning")]
+    return cast("Format", log_format), level
+
+
 def _read_choice(
     name: str, environment: Mapping[str, str], choices: tuple[str, ...], default: str
 ) -> str:
-    value = environment.get(name, "").strip().lower() or default
-    if value.startswith("${"):  # the placeholder of a bundle, as in `read_settings`
-        value = default
+    value = clean_value(environment.get(name, "")).lower() or default
     if value not in choices:
         raise ConfigurationError(f"{name} must be one of: {', '.join(choices)}.")
     return value
@@ -145,7 +154,7 @@ def _secrets(environment: Mapping[str, str]) -> Iterator[str]:
 
     for setting in SETTINGS:
         for name in setting.names if setting.secret else ():
-            value = environment.get(name, "").strip()
+            value = clean_value(environment.get(name, ""))
             password = _password(value)
             yield from (text for text in (value, password) if len(text) >= _MIN_SECRET_LENGTH)
 

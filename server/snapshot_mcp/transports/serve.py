@@ -22,6 +22,9 @@ from snapshot_mcp.transports.shutdown import (
 )
 from snapshot_mcp.transports.stdio import run_stdio
 
+MAX_HEADER_BYTES = 96 * 1024
+"""Bytes of all headers of a request: a token of 64 kB, and what proxies add."""
+
 if TYPE_CHECKING:
     from snapshot_mcp.transports.http.settings import HttpSettings
 
@@ -94,7 +97,12 @@ def serve_http(settings: Settings, http_settings: "HttpSettings", *, host: str, 
         server, http_settings, routes=routes, public_paths=[HEALTH_PATH], sessions=not is_replica
     )
     _resume_garbage_collection()
-    config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=DRAIN_TIMEOUT_SECONDS)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        timeout_graceful_shutdown=DRAIN_TIMEOUT_SECONDS,
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+    )
     with _observe(settings, serve_metrics=settings.metrics):
         Server(config).run(sockets=[listener])
     if received:

@@ -82,7 +82,10 @@ def test_other_entries_stay_and_a_backup_is_kept(install: Install, tmp_path: Pat
     (backup,) = path.parent.glob("*.backup")
     assert backup.read_bytes() == EXISTING.encode()
     assert backup.name in ended.stdout
-    assert '+        "snapshots": {' in ended.stdout
+    assert '+  "snapshots": {' in ended.stdout
+    assert '"other"' not in ended.stdout
+    if os.name == "posix":
+        assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     assert install("cursor", "--uninstall").returncode == 0
     assert path.read_bytes() == EXISTING.encode()
 

@@ -1,44 +1,25 @@
 """Connections: the headers of every request, and the choice of a proxy."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-
-import anyio
 import httpx
 import pytest
-from anyio.abc import SocketStream
+from hypothesis import given
+from hypothesis import strategies as st
 
 from snapshot_mcp import __version__
-from snapshot_mcp.cloud.connection import Connection, create_network_transport
+from snapshot_mcp.cloud.connection import (
+    Connection,
+    create_network_transport,
+    find_proxy,
+    is_excluded,
+)
+from snapshot_mcp.core.errors import ConfigurationError
 from tests.conftest import CLOUD_URL
-
-PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-NAMES = [*PROXIES, *(name.lower() for name in PROXIES)]
+from tests.recording_listener import PROXIES, listener, remove_proxies
 
 
 @pytest.fixture(autouse=True)
 def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in NAMES:
-        monkeypatch.delenv(name, raising=False)
-
-
-@asynccontextmanager
-async def listener() -> AsyncGenerator[tuple[str, list[bytes]]]:
-    """Yield the address of a server that records what it receives first, and disconnects."""
-    received: list[bytes] = []
-
-    async def receive(stream: SocketStream) -> None:
-        async with stream:
-            received.append(await stream.receive())
-
-    async with (
-        await anyio.create_tcp_listener(local_host="127.0.0.1") as server,
-        anyio.create_task_group() as group,
-    ):
-        group.start_soon(server.serve, receive)
-        port = server.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610 - a socket, not a database
-        yield f"127.0.0.1:{port}", received
-        group.cancel_scope.cancel()
+    remove_proxies(monkeypatch)
 
 
 async def send_request(url: str) -> None:
@@ -74,9 +55,69 @@ async def test_no_proxy_excludes_hosts_from_the_proxy(
     assert direct[0][0] == 0x16  # a TLS handshake
 
 
+@pytest.mark.parametrize("scheme", ["HTTPS", "Https"])
+async def test_the_scheme_of_an_address_has_no_case(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    async with listener() as (address, received):
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{address}")
+        await send_request(f"{scheme}://Cloud.Example/v1")
+    assert received[0].startswith(b"CONNECT cloud.example:443 ")
+    monkeypatch.setenv("SSL_CERT_FILE", "/no/such/file")
+    with pytest.raises(ConfigurationError, match="SSL_CERT_FILE"):
+        create_network_transport(f"{scheme}://cloud.example/v1")
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "url", "excluded"),
+    [
+        ("fd00::/8", "https://[fd12::1]/v1", True),
+        ("FD00::/8", "https://[FD12::1]/v1", True),
+        ("[fd00::]/8", "https://[fd12::1]/v1", True),
+        ("fd00::/8", "https://[fe80::1]/v1", False),
+        ("fd00::/8", "https://cloud.example", False),
+        ("::1", "https://[::1]:8443", True),
+        ("[::1]:8443", "https://[0:0::1]:8443", True),
+        ("[::1]:8443", "https://[::1]", False),
+        ("10.0.0.0/8", "https://10.20.30.40", True),
+        ("10.0.0.1/8", "https://10.20.30.40", True),
+        ("10.0.0.0/8", "https://11.20.30.40", False),
+        ("10.0.0.0/8", "https://10.example", False),
+        ("10.0.0.0/64,a.example", "https://a.example", True),
+        ("10.0.0.0/64", "https://10.0.0.0", False),
+        ("a.example b.example", "https://b.example", True),
+        ("Cloud.Example", "https://cloud.EXAMPLE", True),
+        (".cloud.example", "https://cloud.example", True),
+        ("*.cloud.example", "https://eu.cloud.example", True),
+        ("cloud.example", "https://eu.cloud.example.", True),
+        ("cloud.example", "https://mycloud.example", False),
+        ("cloud.example:443", "https://cloud.example", True),
+        ("cloud.example:8443", "https://cloud.example", False),
+        ("*:443", "https://cloud.example", True),
+        (" , ,", "https://cloud.example", False),
+        (".", "https://cloud.example", False),
+        ("]:[/,:::,a:b", "https://cloud.example", False),
+    ],
+)
+def test_entries_of_no_proxy_are_names_addresses_and_ranges(
+    monkeypatch: pytest.MonkeyPatch, no_proxy: str, url: str, *, excluded: bool
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    expected = None if excluded else "http://proxy.example:3128"
+    assert find_proxy(httpx.URL(url)) == expected
+
+
+@given(st.text(max_size=40), st.text("abc.:[]/*0123456789f", max_size=40))
+def test_no_entry_of_no_proxy_prevents_a_connection(host: str, entry: str) -> None:
+    for text in (host, entry):
+        assert isinstance(is_excluded("10.0.0.1", 443, text), bool)
+        assert isinstance(is_excluded("fd00::1", 443, text), bool)
+
+
 async def test_plain_http_never_uses_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     async with listener() as (proxy, via_proxy), listener() as (address, direct):
-        for name in PROXIES[:3]:
+        for name in PROXIES:
             monkeypatch.setenv(name, f"http://{proxy}")
         await send_request(f"http://{address}/v1")
     assert via_proxy == []

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapshot_mcp.cloud import fair_queue
 from snapshot_mcp.cloud.circuit_breaker import (
     FAILURE_THRESHOLD,
     MAX_OPEN_SECONDS,
@@ -52,12 +51,20 @@ class Listener:
         self.reports.append((elapsed, total, message))
 
 
+async def _discard(_elapsed: float, _total: float | None, _message: str) -> None:
+    pass
+
+
+def caller(principal: str, client: str = "a client") -> Caller:
+    return Caller(client, ProgressReporter(_discard), principal=principal)
+
+
 async def test_a_semaphore_limits_concurrency() -> None:
-    queue, active, max_active = FairSemaphore(3), 0, 0
+    queue, active, max_active = FairSemaphore(3, 100), 0, 0
 
     async def work(client: str) -> None:
         nonlocal active, max_active
-        async with queue.slot(client):
+        async with queue.slot(caller(client)):
             active += 1
             max_active = max(max_active, active)
             await anyio.lowlevel.checkpoint()
@@ -70,10 +77,10 @@ async def test_a_semaphore_limits_concurrency() -> None:
 
 
 async def test_a_client_with_many_calls_does_not_delay_another_client() -> None:
-    queue, order, go = FairSemaphore(1), list[str](), anyio.Event()
+    queue, order, go = FairSemaphore(1, 100), list[str](), anyio.Event()
 
     async def work(client: str) -> None:
-        async with queue.slot(client):
+        async with queue.slot(caller(client)):
             order.append(client)
             await go.wait()
 
@@ -92,13 +99,13 @@ def test_slots_are_never_lost_or_granted_twice_when_waiters_are_cancelled(
     steps: list[str], random: Random
 ) -> None:
     async def run() -> None:
-        queue, active = FairSemaphore(2), 0
+        queue, active = FairSemaphore(2, 100), 0
         calls: list[tuple[anyio.CancelScope, anyio.Event]] = []
 
         async def work(scope: anyio.CancelScope, done: anyio.Event) -> None:
             nonlocal active
             with scope:
-                async with queue.slot(str(random.randint(1, 3))):
+                async with queue.slot(caller(str(random.randint(1, 3)))):
                     active += 1
                     assert active <= 2
                     try:
@@ -118,45 +125,65 @@ def test_slots_are_never_lost_or_granted_twice_when_waiters_are_cancelled(
                     await anyio.wait_all_tasks_blocked()
             for _, done in calls:
                 done.set()
-        async with queue.slot("a"), queue.slot("b"):
+        async with queue.slot(caller("a")), queue.slot(caller("b")):
             assert active == 0
 
     anyio.run(run)
 
 
 async def test_a_slot_granted_at_the_moment_of_a_cancellation_is_passed_on() -> None:
-    queue, scope = FairSemaphore(1), anyio.CancelScope()
+    queue, scope = FairSemaphore(1, 100), anyio.CancelScope()
 
     async def give_up() -> None:
         with scope:
-            async with queue.slot("b"):
+            async with queue.slot(caller("b")):
                 raise AssertionError
 
-    async with anyio.create_task_group() as group, queue.slot("a"):
+    async with anyio.create_task_group() as group, queue.slot(caller("a")):
         group.start_soon(give_up)
         await anyio.wait_all_tasks_blocked()
         scope.cancel()
     with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
-        async with queue.slot("c"):
+        async with queue.slot(caller("c")):
             assert scope.cancelled_caught
 
 
-async def test_the_queue_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fair_queue, "MAX_WAITING", 1)
-    queue = FairSemaphore(1)
+async def test_the_queue_has_a_limit_for_each_principal() -> None:
+    queue = FairSemaphore(1, 2, "changes")
 
-    async def hold() -> None:
-        async with queue.slot("a"):
+    async def hold(principal: str, client: str) -> None:
+        async with queue.slot(caller(principal, client)):
             await anyio.sleep_forever()
 
     async with anyio.create_task_group() as group:
-        group.start_soon(hold)
-        group.start_soon(hold)
+        for client in ("first", "second", "third"):
+            group.start_soon(hold, "a", client)
         await anyio.wait_all_tasks_blocked()
-        with pytest.raises(UnavailableError, match="busy"):
-            async with queue.slot("b"):
+        with pytest.raises(UnavailableError, match="2 changes of yours") as raised:
+            async with queue.slot(caller("a", "fourth")):
                 pass
+        assert raised.value.retry_after
+        group.start_soon(hold, "b", "first")
+        await anyio.wait_all_tasks_blocked()
         group.cancel_scope.cancel()
+    async with queue.slot(caller("b")):
+        pass
+
+
+async def test_a_principal_with_many_clients_has_one_turn_of_each_round() -> None:
+    queue, order, go = FairSemaphore(1, 100), list[str](), anyio.Event()
+
+    async def work(principal: str, client: str) -> None:
+        async with queue.slot(caller(principal, client)):
+            order.append(f"{principal}{client}")
+            await go.wait()
+
+    async with anyio.create_task_group() as group:
+        for name in ["x0", "a1", "a1", "a2", "a3", "b1", "b1"]:
+            group.start_soon(work, *name)
+            await anyio.wait_all_tasks_blocked()
+        go.set()
+    assert order == ["x0", "a1", "b1", "a2", "b1", "a3", "a1"]
 
 
 def open_circuit(circuit: CircuitBreaker) -> None:
@@ -244,6 +271,99 @@ async def test_reads_leave_part_of_the_limit_to_writes() -> None:
         pass
     assert 59 <= manual_clock.monotonic() - started <= 61
     assert "limit" in listener.reports[0][2]
+
+
+def act_as(principal: str, *, is_changing: bool = False) -> None:
+    """Continue as a client of this principal."""
+    CALLER.set(caller(principal)._replace(is_changing=is_changing))
+
+
+async def count_reads(scheduler: RequestScheduler, principal: str) -> int:
+    """Return the number of reads that a principal is permitted at this moment."""
+    act_as(principal)
+    for number in range(1_000):
+        try:
+            with anyio.fail_after(5):
+                async with scheduler.read_slot():
+                    pass
+        except RateLimitedError as error:
+            return number if 0 < (error.retry_after or 0) <= 60 else -1
+    return -1
+
+
+@given(st.integers(1, 4), st.integers(40, 80))
+def test_greedy_principals_leave_requests_to_another(number: int, limit: int) -> None:
+    async def run() -> None:
+        clock = ManualClock()
+        scheduler = RequestScheduler(
+            clock.clock, CircuitBreaker(), LocalRateLimiter(clock.clock, limit + 5, 5)
+        )
+        used = [await count_reads(scheduler, str(principal)) for principal in range(number)]
+        assert used[0] in {limit // 2, limit // 2 + 1}
+        assert sum(used) < limit
+        assert await count_reads(scheduler, "another") >= (limit - sum(used)) // 2 >= 1
+        clock.advance(seconds=61)
+        assert await count_reads(scheduler, "0") == used[0]
+
+    anyio.run(run)
+
+
+async def test_a_short_wait_for_a_share_is_reported_and_takes_no_slot() -> None:
+    clock, listener = ManualClock(), Listener()
+    scheduler = RequestScheduler(
+        clock.clock, CircuitBreaker(), LocalRateLimiter(clock.clock, 25, 5)
+    )
+    started = clock.monotonic()
+    assert await count_reads(scheduler, "a") == 10
+    CALLER.set(Caller("a client", ProgressReporter(listener.report), principal="a"))
+    async with scheduler.read_slot():
+        assert clock.monotonic() - started >= 59
+    assert listener.reports[0][2].startswith("Your share of the cloud's request limit is used up")
+
+
+async def test_many_waiting_requests_ask_once_for_their_share() -> None:
+    clock, asked = ManualClock(), list[str]()
+
+    class CountingLimiter(LocalRateLimiter):
+        async def seconds_until_share(self, principal: str) -> float:
+            asked.append(principal)
+            return await super().seconds_until_share(principal)
+
+    scheduler = RequestScheduler(clock.clock, CircuitBreaker(), CountingLimiter(clock.clock, 25, 5))
+    assert await count_reads(scheduler, "a") == 10
+    asked.clear()
+    for _ in range(50):
+        assert await count_reads(scheduler, "a") == 0
+    assert asked == []
+
+
+async def test_a_change_in_progress_needs_no_share_and_may_use_the_reserve() -> None:
+    clock = ManualClock()
+    scheduler = RequestScheduler(
+        clock.clock, CircuitBreaker(), LocalRateLimiter(clock.clock, 25, 5)
+    )
+    started = clock.monotonic()
+    assert [await count_reads(scheduler, name) for name in "abcd"] == [10, 5, 3, 1]
+    with pytest.raises(RateLimitedError), anyio.fail_after(5):
+        await scheduler.wait_for_share()
+    act_as("a", is_changing=True)
+    for _ in range(5):
+        async with scheduler.read_slot():
+            pass
+    await scheduler.wait_for_share()
+    assert clock.monotonic() == started
+
+
+async def test_a_user_of_this_machine_has_the_whole_limit() -> None:
+    clock = ManualClock()
+    scheduler = RequestScheduler(
+        clock.clock, CircuitBreaker(), LocalRateLimiter(clock.clock, 25, 5)
+    )
+    started = clock.monotonic()
+    for _ in range(20):
+        async with scheduler.read_slot():
+            pass
+    assert clock.monotonic() == started
 
 
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 30)), max_size=80), st.integers(1, 12))

@@ -17,7 +17,8 @@ from snapshot_mcp.mcp_server.tools.toolsets import TOOLS as TOOL_DECLARATIONS
 from snapshot_mcp.models.cloud import Environment, Flavor, Snapshot, VirtualMachine
 from snapshot_mcp.rules import policy as rules
 from snapshot_mcp.rules.policy import Policy, PolicyViolation
-from snapshot_mcp.settings.policy_file import MAX_FILE_BYTES, dump_policy, load_policy
+from snapshot_mcp.settings.policy_file import dump_policy, load_policy
+from snapshot_mcp.settings.text_file import MAX_FILE_BYTES
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 ROOT = Path(__file__).parents[3]

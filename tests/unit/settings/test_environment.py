@@ -10,13 +10,13 @@ from pydantic import ValidationError
 
 from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.settings.environment import (
-    DEFAULT_API_URL,
     EMBEDDED_API_KEY,
     Settings,
     read_data_folder,
     read_sandbox_key,
     read_settings,
 )
+from snapshot_mcp.settings.reference import DEFAULT_API_URL
 from snapshot_mcp.settings.validation import validate_api_key
 
 KEY = "0d5e8f6a-not-for-eyes"
@@ -384,3 +384,11 @@ def test_the_sandbox_refuses_a_key_that_http_headers_cannot_carry() -> None:
     with pytest.raises(ConfigurationError, match="SNAPSHOT_MCP_API_KEY") as caught:
         read_sandbox_key({"SNAPSHOT_MCP_API_KEY": "two words"})
     assert "two words" not in str(caught.value)
+
+
+def test_misbehaviour_needs_the_embedded_cloud_and_a_known_kind() -> None:
+    name = "SNAPSHOT_MCP_EMBEDDED_MISBEHAVIOUR"
+    assert read_settings({name: "stale-reads=5"}).embedded_misbehaviour == "stale-reads=5"
+    with_key = {name: "stale-reads=5", "SNAPSHOT_MCP_API_KEY": KEY}
+    assert "the embedded cloud is not used" in refusal_message(with_key)
+    assert refusal_message({name: "moonlight"}).startswith(f"{name}: ")

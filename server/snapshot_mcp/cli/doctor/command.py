@@ -18,11 +18,14 @@ from snapshot_mcp.cli.doctor.local_checks import (
 )
 from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.settings.environment import Settings, read_settings
+from snapshot_mcp.settings.names import unused_ports
+from snapshot_mcp.telemetry.logs import configure_logging, read_log_settings
 from snapshot_mcp.transports.http.settings import read_http_settings
 
 
 def run_doctor(arguments: argparse.Namespace) -> int:
     """Run all checks, print the findings and return the exit code."""
+    configure_logging({})  # an invalid log setting is a finding
     findings = [describe_versions(), *describe_settings(os.environ)]
     settings = _read_settings(os.environ, findings)
     if settings is not None:
@@ -35,13 +38,25 @@ def run_doctor(arguments: argparse.Namespace) -> int:
 
 
 def _read_settings(environment: Mapping[str, str], findings: list[Finding]) -> Settings | None:
-    """Return the settings, or add a finding that says why they cannot be read."""
+    """Return the settings, or add one finding for each reason why they cannot be read."""
+    problems: dict[str, None] = {}  # without repetitions, in order
+    settings = None
+    for read in (read_log_settings, read_http_settings):
+        try:
+            read(environment)
+        except ConfigurationError as error:
+            problems[str(error)] = None
     try:
-        read_http_settings(environment)  # raises if a setting of the HTTP transport is wrong
-        return read_settings(environment)
+        settings = read_settings(environment)
+        settings.data_folder()
     except ConfigurationError as error:
-        findings.append(Finding("bad", "settings", str(error)))
-        return None
+        problems[str(error)] = None
+    findings += [Finding("bad", "settings", problem) for problem in problems]
+    findings += [
+        Finding("note", "settings", f"{name} is not a setting; pass serve --port for the port")
+        for name in unused_ports(environment)
+    ]
+    return None if problems else settings
 
 
 async def _check_ledger_and_cloud(settings: Settings) -> list[Finding]:

@@ -40,6 +40,22 @@ class UserEnvironment(NamedTuple):
             case _:
                 return self._folder_from("XDG_CONFIG_HOME", self.home / ".config")
 
+    def package_folders(self, pattern: str) -> list[Path]:
+        """Return the folders in which an application from the Microsoft Store has its settings.
+
+        Windows redirects the writes of a packaged application to its settings folder there.
+
+        Source: https://learn.microsoft.com/windows/msix/desktop/desktop-to-uwp-behind-the-scenes
+
+        Args:
+            pattern: the name of the package, as a glob pattern; empty if there is none.
+        """
+        if self.platform != "win32" or not pattern:
+            return []
+        packages = self._folder_from("LOCALAPPDATA", self.home / "AppData" / "Local") / "Packages"
+        found = [folder for folder in packages.glob(pattern) if folder.is_dir()]
+        return [folder / "LocalCache" / "Roaming" for folder in sorted(found)]
+
     def _folder_from(self, variable: str, default: Path) -> Path:
         value = self.variables.get(variable, "")
         return Path(value) if value else default
@@ -57,6 +73,7 @@ class Client(NamedTuple):
         typed: whether an entry needs `"type": "stdio"`.
         reference: the syntax of a reference to an environment variable, with `{}` for its name;
             None if not supported.
+        package: pattern of the name of its package in the Microsoft Store; empty without one.
     """
 
     title: str
@@ -66,14 +83,25 @@ class Client(NamedTuple):
     project_file: str | None
     typed: bool
     reference: str | None
+    package: str = ""
 
     def user_path(self, user: UserEnvironment) -> Path:
-        """Return the path of the user's configuration file."""
-        return user.base_folder(self.base) / self.file
+        """Return the path of the user's configuration file: the one that the client reads."""
+        return self.user_paths(user)[0]
+
+    def user_paths(self, user: UserEnvironment) -> list[Path]:
+        """Return the possible paths of the user's configuration file, the preferred one first."""
+        packaged = [folder / self.file for folder in user.package_folders(self.package)]
+        packaged.sort(key=_modification_time, reverse=True)
+        return [*packaged, user.base_folder(self.base) / self.file]
 
     def project_path(self, user: UserEnvironment) -> Path | None:
         """Return the path of the current project's file; None if the client has none."""
         return user.project / self.project_file if self.project_file else None
+
+
+def _modification_time(path: Path) -> float:
+    return path.stat().st_mtime if path.exists() else 0.0
 
 
 CLIENTS: Mapping[str, Client] = {
@@ -85,6 +113,7 @@ CLIENTS: Mapping[str, Client] = {
         project_file=None,
         typed=False,
         reference=None,
+        package="Claude_*",
     ),
     "claude-code": Client(
         "Claude Code",

@@ -39,6 +39,20 @@ def add_entry(text: str, section: str, name: str, entry: Mapping[str, object]) -
     return text[: existing.value_start] + new_value + text[existing.end :]
 
 
+def find_entry(text: str, section: str, name: str) -> object:
+    """Return the value of the entry `name` in `section`; None if there is none.
+
+    Raises:
+        ValueError: as in `add_entry`.
+    """
+    if not text.strip():
+        return None
+    plain = to_strict_json(text)
+    section_member = parse_root(plain).find(section)
+    entry = _parse_section(plain, section_member).find(name) if section_member else None
+    return entry.value if entry else None
+
+
 def remove_entry(text: str, section: str, name: str) -> str:
     """Return the configuration without the entry `name` of `section`.
 

@@ -7,8 +7,12 @@ from typing import NamedTuple
 
 from snapshot_mcp.cli.install.clients import Client
 from snapshot_mcp.core.errors import NOTHING_CHANGED, ConfigurationError, RefusedError
+from snapshot_mcp.settings.names import SETTING_NAMES, check_names
+from snapshot_mcp.settings.raw_values import check_resolved, check_secret, clean_value
 
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_REFERENCE = re.compile(r"\$\{[^{}]+\}")
+_KEY_ENDINGS = ("_KEY", "_TOKEN")
 _UV_CACHE_FOLDER = re.compile(r"(archive|environments|builds)-v\d+")
 """Folders of uv's cache, which may be cleared at any time."""
 
@@ -70,15 +74,18 @@ def build_entry(
     return entry
 
 
-def parse_variables(client: Client, assignments: Iterable[str]) -> dict[str, str]:
+def parse_variables(
+    client: Client, assignments: Iterable[str], read_value: Callable[[str], str]
+) -> dict[str, str]:
     """Return the environment variables that --env sets.
 
     Args:
         client: the client that reads the entry.
         assignments: NAME=VALUE for a value, or NAME for a reference to the client's environment.
+        read_value: returns the value of a name, for a client that supports no references.
 
     Raises:
-        ConfigurationError: a name is not valid, or the client does not support references.
+        ConfigurationError: a name is not valid, or a value is missing or not resolved.
     """
     variables: dict[str, str] = {}
     for assignment in assignments:
@@ -87,11 +94,20 @@ def parse_variables(client: Client, assignments: Iterable[str]) -> dict[str, str
             raise ConfigurationError(
                 "--env takes NAME=VALUE or NAME, such as SNAPSHOT_MCP_API_KEY."
             )
-        if not equals and client.reference is None:
+        check_names({name: "any value"})
+        if not equals and client.reference is not None:
+            variables[name] = client.reference.format(name)
+            continue
+        value = value if equals else read_value(name)
+        if not equals and not value:
             raise ConfigurationError(
-                f"{client.title} does not pass variables of its own environment to a server.",
-                f"Use --env {name}=VALUE, which is written in clear text; or install the bundle,"
-                " which stores the key in the system's secret store.",
+                f"There is no value for {name}, which {client.title} cannot pass on by itself.",
+                f"Set {name} in this shell, or enter it when the command asks; or install the"
+                " bundle, which stores the key in the system's secret store.",
             )
-        variables[name] = value if equals else (client.reference or "").format(name)
+        is_reference = client.reference is not None and _REFERENCE.fullmatch(value)
+        if name in SETTING_NAMES and not is_reference:
+            value = clean_value(value)
+            (check_secret if name.endswith(_KEY_ENDINGS) else check_resolved)(name, value)
+        variables[name] = value
     return variables

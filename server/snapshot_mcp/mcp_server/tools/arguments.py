@@ -12,10 +12,13 @@ from typing import Annotated, Any, Literal, cast, get_origin
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from snapshot_mcp.core.clock import parse_utc
+from snapshot_mcp.core.errors import NOTHING_CHANGED, RefusedError
 from snapshot_mcp.models.cloud import Description, Id, Labels, Name, Snapshot
 
 MAX_PAGE_SIZE = 100
 MAX_WAIT_SECONDS = 600
+MAX_ARGUMENTS = 100
+"""Arguments of a call. A validator would build an error for each one that is unknown."""
 
 
 class ToolArguments(BaseModel):
@@ -45,8 +48,16 @@ def parse_arguments(model: type[BaseModel], values: dict[str, Any]) -> dict[str,
     """Return the checked arguments, with the defaults of those that are missing.
 
     Raises:
+        RefusedError: there are more arguments than any tool has.
         ValidationError: an argument is missing, unknown or not valid.
     """
+    if len(values) > MAX_ARGUMENTS:
+        known = ", ".join(model.model_fields)
+        raise RefusedError(
+            f"The call has {len(values):,} arguments, and the limit is {MAX_ARGUMENTS}."
+            f" {NOTHING_CHANGED}",
+            f"The arguments of this tool are {known}." if known else "This tool has no arguments.",
+        )
     converted: dict[str, object] = {}
     for name in values.keys() & model.model_fields.keys():
         annotation = model.model_fields[name].annotation

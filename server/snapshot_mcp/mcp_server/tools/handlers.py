@@ -79,7 +79,7 @@ class ToolHandlers:
         """
         tool = self._tools.get(params.name)
         if tool is None:
-            return _build_error(f"Unknown tool: {params.name}")
+            return _build_error(f"Unknown tool: {sanitize(params.name, MAX_NAME_LENGTH).text}")
         try:
             with on_behalf_of(request, self._notify), observe_call(tool.name):
                 result = _build_result(tool, await self._run(tool, request, params))

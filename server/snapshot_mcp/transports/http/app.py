@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
-from mcp.server.transport_security import RequestBodyLimitMiddleware, TransportSecuritySettings
+from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import AnyHttpUrl, ConfigDict, TypeAdapter
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -14,7 +14,12 @@ from snapshot_mcp.mcp_server.prompt_files import load_prompts
 from snapshot_mcp.transports.http.authentication import AuthenticationMiddleware
 from snapshot_mcp.transports.http.error_responses import ErrorResponder
 from snapshot_mcp.transports.http.jwks import JwksClient, KeySet
-from snapshot_mcp.transports.http.quotas import MAX_REQUEST_BYTES, Quotas
+from snapshot_mcp.transports.http.principal_limits import (
+    MAX_REQUEST_BYTES,
+    SESSION_IDLE_SECONDS,
+    PrincipalLimits,
+)
+from snapshot_mcp.transports.http.quotas import Quotas
 from snapshot_mcp.transports.http.request_ids import RequestIdMiddleware
 from snapshot_mcp.transports.http.scope_middleware import (
     RequestScopeMiddleware,
@@ -59,16 +64,17 @@ def create_http_app(
     app = server.streamable_http_app(
         transport_security=security,
         max_request_body_size=MAX_REQUEST_BYTES,
+        session_idle_timeout=SESSION_IDLE_SECONDS,
         stateless_http=not sessions,
         custom_starlette_routes=list(routes),
     )
     if not http_settings.requires_authentication:
-        return RequestIdMiddleware(app)
+        return RequestIdMiddleware(PrincipalLimits(app, ErrorResponder(None), clock))
     metadata_routes = _metadata_routes(http_settings)
     app.router.routes.extend(metadata_routes)
     responder = ErrorResponder(_metadata_url(http_settings))
     scoped_app = RequestScopeMiddleware(app, responder)
-    limited_app = RequestBodyLimitMiddleware(scoped_app, MAX_REQUEST_BYTES)
+    limited_app = PrincipalLimits(scoped_app, responder, clock)
     authenticated_app = AuthenticationMiddleware(
         limited_app,
         verifier=_verifier(http_settings, clock),
@@ -90,17 +96,17 @@ def _verifier(http_settings: HttpSettings, clock: Clock) -> TokenVerifier:
         static_tokens=http_settings.static_tokens,
         keys=keys,
         issuer=http_settings.issuer,
-        audience=http_settings.audience,
+        audiences=http_settings.audiences,
         clock=clock,
     )
 
 
 def _metadata_routes(http_settings: HttpSettings) -> Sequence[Route]:
     """Return the routes of the metadata that name the issuer, at two paths. Source: RFC 9728."""
-    if http_settings.issuer is None or http_settings.audience is None:
+    if http_settings.issuer is None or http_settings.public_url is None:
         return ()
     routes = create_protected_resource_routes(
-        _URL.validate_python(http_settings.audience),
+        _URL.validate_python(http_settings.public_url),
         [_URL.validate_python(http_settings.issuer)],
         scopes_supported=list(SCOPES),
         resource_name="snapshot-mcp",
@@ -113,9 +119,9 @@ def _metadata_routes(http_settings: HttpSettings) -> Sequence[Route]:
 
 
 def _metadata_url(http_settings: HttpSettings) -> str | None:
-    if http_settings.audience is None:
+    if http_settings.issuer is None or http_settings.public_url is None:
         return None
-    return str(build_resource_metadata_url(_URL.validate_python(http_settings.audience)))
+    return str(build_resource_metadata_url(_URL.validate_python(http_settings.public_url)))
 
 
 def _allowed_hosts(http_settings: HttpSettings) -> list[str]:
@@ -124,8 +130,8 @@ def _allowed_hosts(http_settings: HttpSettings) -> list[str]:
 
 def _allowed_origins(http_settings: HttpSettings) -> list[str]:
     origins = [f"{scheme}://{host}" for host in _LOOPBACK_NAMES for scheme in ("http", "https")]
-    if http_settings.audience is not None:
-        origins.append("/".join(http_settings.audience.split("/", 3)[:3]))
+    if http_settings.public_url is not None:
+        origins.append("/".join(http_settings.public_url.split("/", 3)[:3]))
     return _with_any_port((*origins, *http_settings.allowed_origins))
 
 

@@ -1,6 +1,7 @@
 """Authentication middleware: reject anonymous requests except to public paths.
 
-The order of all checks is: token, any scope at all, quota, size of the body, scopes of the request.
+The order of all checks is: token, any scope at all, quota, limits of the principal (which include
+the size of the body), scopes of the request.
 """
 
 from collections.abc import Collection
@@ -22,9 +23,11 @@ from snapshot_mcp.transports.http.error_responses import (
     insufficient_scope,
 )
 from snapshot_mcp.transports.http.jwks import KeysUnavailableError
+from snapshot_mcp.transports.http.principal_limits import is_stream
 from snapshot_mcp.transports.http.quotas import Quotas
 from snapshot_mcp.transports.http.scopes import READ
-from snapshot_mcp.transports.http.token_verifier import RejectedTokenError, TokenVerifier
+from snapshot_mcp.transports.http.token_claims import RejectedTokenError
+from snapshot_mcp.transports.http.token_verifier import TokenVerifier
 
 _SCHEME = "bearer "
 _UNAUTHENTICATED = ErrorResponse(401, "", "This server requires a bearer token.", (READ,))
@@ -71,7 +74,7 @@ class AuthenticationMiddleware:
             return
         scope["user"] = AuthenticatedUser(access_token)
         scope["auth"] = AuthCredentials(access_token.scopes)
-        if access_token.expires_at is not None and _is_stream(scope):
+        if access_token.expires_at is not None and is_stream(scope):
             seconds = access_token.expires_at - self._clock.now().timestamp()
             await _run_with_timeout(seconds, self._app, scope, receive, send)
         else:
@@ -95,22 +98,15 @@ class AuthenticationMiddleware:
         except RejectedTokenError as error:
             return ErrorResponse(401, "invalid_token", str(error), (READ,))
         except KeysUnavailableError:
-            description = "The issuer of tokens does not respond."
+            description = "The token cannot be verified now: the issuer gives no keys."
             return ErrorResponse(
                 503, "temporarily_unavailable", description, retry_after=RETRY_AFTER_SECONDS
             )
 
 
 def _rate_limited(seconds: float) -> ErrorResponse:
-    description = "Too many requests within one minute."
+    description = "Too many requests within one minute, or within one second."
     return ErrorResponse(429, "rate_limited", description, retry_after=max(seconds, 1))
-
-
-def _is_stream(scope: Scope) -> bool:
-    """Return whether the request opens a stream, in either era. A stream ends with its token."""
-    # Source: the SDK rejects a message of 2026-07-28 whose header names another method.
-    method = Headers(scope=scope).get("mcp-method")
-    return scope["method"] == "GET" or method == "subscriptions/listen"
 
 
 async def _run_with_timeout(

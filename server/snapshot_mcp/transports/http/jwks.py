@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -10,9 +10,11 @@ import anyio
 import httpx
 
 from snapshot_mcp import __version__
-from snapshot_mcp.core.errors import ConfigurationError, ProtocolError
-from snapshot_mcp.settings.environment import DEFAULT_API_URL
+from snapshot_mcp.cloud.connection import create_network_transport
+from snapshot_mcp.core.errors import ConfigurationError, ProtocolError, error_kind
+from snapshot_mcp.settings.reference import DEFAULT_API_URL
 from snapshot_mcp.settings.validation import validate_url
+from snapshot_mcp.transports.http.identifiers import canonical_identifier
 
 KEYS_TTL_SECONDS = 300.0
 """Seconds for which keys are used without a refresh. A revoked key is rejected after that."""
@@ -23,75 +25,101 @@ MIN_FETCH_INTERVAL_SECONDS = 10.0
 FETCH_TIMEOUT_SECONDS = 5.0
 MAX_RESPONSE_BYTES = 256 * 1024
 _OK = 200
+_HEADERS = {
+    "accept": "application/json",
+    # Compressed, a short response could exceed the limit before it is counted.
+    "accept-encoding": "identity",
+    "user-agent": f"snapshot-mcp/{__version__}",
+}
 
 Jwk = Mapping[str, Any]
-FetchKeys = Callable[[], Awaitable[Mapping[str, Jwk]]]
+FetchKeys = Callable[[], Awaitable[Sequence[Jwk]]]
 
 logger = logging.getLogger(__name__)
 
 
 class KeysUnavailableError(Exception):
-    """The issuer did not respond, so a token can be neither accepted nor rejected."""
+    """The keys could not be fetched, so a token can be neither accepted nor rejected."""
 
 
 class KeySet:
     """The cached keys of one issuer.
 
     Args:
-        fetch_keys: returns all keys by their ids.
+        fetch_keys: returns all keys.
         monotonic: returns seconds that never decrease.
     """
 
     def __init__(self, fetch_keys: FetchKeys, monotonic: Callable[[], float]) -> None:
         self._fetch_keys = fetch_keys
         self._monotonic = monotonic
-        self._keys: Mapping[str, Jwk] = {}
+        self._keys: Sequence[Jwk] = ()
         self._fetched_at = self._attempted_at = float("-inf")
         self._refresh_lock = anyio.Lock()
 
-    async def find_key(self, kid: str) -> Jwk | None:
-        """Return the key with this id; None if the issuer has no such key.
+    async def find_keys(self, kid: str | None) -> Sequence[Jwk]:
+        """Return the keys that a token with this key id may be signed with.
 
-        Known keys stay in use while the issuer does not respond.
+        Several keys can have one id, and both keys and tokens can lack it. An empty result means
+        that the keys, which were fetched at most `MIN_FETCH_INTERVAL_SECONDS` ago, do not include
+        the key. Known keys stay in use while the issuer does not respond.
+
+        Args:
+            kid: the key id in the header of the token; None if it has none.
 
         Raises:
-            KeysUnavailableError: The key is not known, and the issuer did not respond.
+            KeysUnavailableError: The key is not known, and the keys could not be fetched.
         """
-        key = self._keys.get(kid)
-        if key is not None and (self._is_fresh or self._refresh_lock.locked()):
-            return key
+        candidates = self._candidates(kid)
+        if candidates and (self._is_fresh or self._refresh_lock.locked()):
+            return candidates
         async with self._refresh_lock:
-            is_unknown = kid not in self._keys
-            if (is_unknown or not self._is_fresh) and self._may_fetch:
-                await self._refresh()
-        if kid not in self._keys and self._fetched_at < self._attempted_at:
+            if not (self._candidates(kid) and self._is_fresh):
+                await self._fetch_if_permitted()
+        candidates = self._candidates(kid)
+        if not candidates and self._fetched_at < self._attempted_at:
             raise KeysUnavailableError
-        return self._keys.get(kid)
+        return candidates
+
+    async def refresh(self, kid: str | None) -> Sequence[Jwk]:
+        """Fetch the keys again, unless that happened a moment ago.
+
+        Returns:
+            The result of `find_keys`.
+        """
+        async with self._refresh_lock:
+            await self._fetch_if_permitted()
+        return self._candidates(kid)
+
+    def _candidates(self, kid: str | None) -> Sequence[Jwk]:
+        if kid is None:
+            return self._keys
+        named = [key for key in self._keys if key.get("kid") == kid]
+        return named or [key for key in self._keys if "kid" not in key]
 
     @property
     def _is_fresh(self) -> bool:
         return self._monotonic() - self._fetched_at < KEYS_TTL_SECONDS
 
-    @property
-    def _may_fetch(self) -> bool:
-        return self._monotonic() - self._attempted_at >= MIN_FETCH_INTERVAL_SECONDS
-
-    async def _refresh(self) -> None:
-        self._attempted_at = self._monotonic()
+    async def _fetch_if_permitted(self) -> None:
+        now = self._monotonic()
+        if now - self._attempted_at < MIN_FETCH_INTERVAL_SECONDS:
+            return
+        self._attempted_at = now
         try:
             with anyio.fail_after(2 * FETCH_TIMEOUT_SECONDS):
                 self._keys = await self._fetch_keys()
-        except (httpx.HTTPError, httpx.InvalidURL, ProtocolError, TimeoutError) as error:
-            logger.warning("the issuer's keys could not be fetched (%s)", type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - reported to callers as unavailable keys
+            logger.warning("the issuer's keys could not be fetched (%s)", error_kind(error))
         else:
-            self._fetched_at = self._attempted_at
+            self._fetched_at = now
 
 
 class JwksClient:
     """HTTP client for the keys of one issuer.
 
     Args:
-        issuer: the issuer, exactly as its tokens name it.
+        issuer: the issuer.
         jwks_url: the address of its keys; None: the address in its metadata.
     """
 
@@ -99,47 +127,45 @@ class JwksClient:
         self._issuer = issuer
         self._jwks_url = jwks_url
 
-    async def fetch_keys(self) -> Mapping[str, Jwk]:
-        """Return all current signing keys, by their ids.
+    async def fetch_keys(self) -> Sequence[Jwk]:
+        """Return all current keys.
 
         Raises:
             httpx.HTTPError: The issuer does not respond.
+            ConfigurationError: The environment's proxy or certificates cannot be used.
             ProtocolError: The response is not valid.
         """
-        headers = {"accept": "application/json", "user-agent": f"snapshot-mcp/{__version__}"}
-        # Requests to an issuer on this machine must not use a proxy.
-        is_remote = self._issuer.startswith("https:")
-        async with httpx.AsyncClient(
-            timeout=FETCH_TIMEOUT_SECONDS, headers=headers, trust_env=is_remote
-        ) as client:
-            url = self._jwks_url or await self._discover_jwks_url(client)
-            entries = (await _get_json(client, url)).get("keys")
+        url = self._jwks_url or await self._discover_jwks_url()
+        entries = (await _get_json(url)).get("keys")
         if not isinstance(entries, list):
             raise ProtocolError("The issuer's keys are not a JWK set.")
-        keys = [
+        return [
             cast("Jwk", entry) for entry in cast("list[object]", entries) if isinstance(entry, dict)
         ]
-        return {str(key["kid"]): key for key in keys if "kid" in key and key.get("use") != "enc"}
 
-    async def _discover_jwks_url(self, client: httpx.AsyncClient) -> str:
-        for url in _metadata_urls(self._issuer):
+    async def _discover_jwks_url(self) -> str:
+        issuer = canonical_identifier(self._issuer)
+        for url in _metadata_urls(issuer):
             try:
-                metadata = await _get_json(client, url)
+                metadata = await _get_json(url)
             except ProtocolError:
                 continue
             # Source: RFC 8414, 3.3: metadata of another issuer must not be used.
-            if metadata.get("issuer") == self._issuer:
+            if canonical_identifier(str(metadata.get("issuer"))) == issuer:
                 return _validate_jwks_url(str(metadata.get("jwks_uri", "")))
         raise ProtocolError("The issuer has no metadata with the address of its keys.")
 
 
 def _metadata_urls(issuer: str) -> tuple[str, ...]:
+    """Return the addresses at which an issuer may publish its metadata, as MCP clients try them."""
     parts = urlsplit(issuer)
     origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
-    return (
+    urls = (
         f"{origin}/.well-known/oauth-authorization-server{path}",
+        f"{origin}/.well-known/openid-configuration{path}",
         f"{origin}{path}/.well-known/openid-configuration",
     )
+    return tuple(dict.fromkeys(urls))
 
 
 def _validate_jwks_url(url: str) -> str:
@@ -150,8 +176,17 @@ def _validate_jwks_url(url: str) -> str:
         raise ProtocolError("The address of keys in the issuer's metadata is not valid.") from error
 
 
-async def _get_json(client: httpx.AsyncClient, url: str) -> Mapping[str, Any]:
-    async with client.stream("GET", url) as response:
+async def _get_json(url: str) -> Mapping[str, Any]:
+    # The issuer and its keys may be on different hosts, so each has its own proxy.
+    async with (
+        httpx.AsyncClient(
+            transport=create_network_transport(url),
+            timeout=FETCH_TIMEOUT_SECONDS,
+            headers=_HEADERS,
+            trust_env=False,  # the transport has read the environment
+        ) as client,
+        client.stream("GET", url) as response,
+    ):
         body = b""
         async for chunk in response.aiter_bytes():
             body += chunk

@@ -1,4 +1,4 @@
-"""Quotas: requests per minute of each principal, and the size of a request."""
+"""Quotas: the requests of each principal per minute and per second."""
 
 from typing import cast
 
@@ -7,15 +7,18 @@ from pyrate_limiter import InMemoryBucket, Rate, RateItem
 
 from snapshot_mcp.core.clock import Clock
 
-MAX_REQUEST_BYTES = 1024 * 1024
-"""Bytes of a request, about a hundred times what clients need."""
+MIN_BURST = 60
+"""Requests within one second that every quota permits. One event loop serves all principals, so a
+minute's requests in one moment would delay the others."""
 
+_BURST_FRACTION = 10
+_SECOND_MILLISECONDS = 1_000
 _MINUTE_MILLISECONDS = 60_000
 _MAX_PRINCIPALS = 10_000
 
 
 class Quotas:
-    """Limits on the requests of each principal, in any sixty seconds.
+    """Limits on the requests of each principal, in any sixty seconds and in any second.
 
     Args:
         requests_per_minute: the limit of each principal.
@@ -23,7 +26,10 @@ class Quotas:
     """
 
     def __init__(self, requests_per_minute: int, clock: Clock) -> None:
-        self._rate = Rate(requests_per_minute, _MINUTE_MILLISECONDS)
+        burst = max(requests_per_minute // _BURST_FRACTION, MIN_BURST)
+        self._rates = [Rate(requests_per_minute, _MINUTE_MILLISECONDS)]
+        if burst < requests_per_minute:
+            self._rates.insert(0, Rate(burst, _SECOND_MILLISECONDS))
         self._clock = clock
         self._buckets: LRUCache[str, InMemoryBucket] = LRUCache(_MAX_PRINCIPALS)
 
@@ -35,7 +41,7 @@ class Quotas:
         """
         bucket = self._buckets.get(principal)
         if bucket is None:
-            bucket = self._buckets[principal] = InMemoryBucket([self._rate])
+            bucket = self._buckets[principal] = InMemoryBucket(list(self._rates))
         now = int(self._clock.monotonic() * 1_000)
         bucket.leak(now)
         item = RateItem("request", now)

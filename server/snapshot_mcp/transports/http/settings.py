@@ -1,14 +1,17 @@
 """Settings of the HTTP service, read from the environment and validated at start."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict
 
 from snapshot_mcp.core.errors import ConfigurationError
-from snapshot_mcp.settings.environment import Settings, non_empty_values, read_path
+from snapshot_mcp.settings.environment import Settings, read_path
+from snapshot_mcp.settings.names import read_values
 from snapshot_mcp.settings.validation import validate_url
+from snapshot_mcp.transports.http.identifiers import canonical_identifier
 from snapshot_mcp.transports.http.static_tokens import (
     UNNAMED_PRINCIPAL,
     StaticToken,
@@ -24,6 +27,9 @@ MAX_REQUESTS_PER_MINUTE = 1_000_000
 _ISSUER = "SNAPSHOT_MCP_AUTH_ISSUER"
 _AUDIENCE = "SNAPSHOT_MCP_AUTH_AUDIENCE"
 _JWKS_URL = "SNAPSHOT_MCP_AUTH_JWKS_URL"
+_PUBLIC_URL = "SNAPSHOT_MCP_PUBLIC_URL"
+_PUBLIC_URL_EXAMPLE = "https://snapshots.example/mcp"
+_AUDIENCE_ENTRY = re.compile(r"[\x21-\x7e]{1,255}")
 _TOKEN = "SNAPSHOT_MCP_BEARER_TOKEN"  # noqa: S105 - the name of a setting
 _TOKEN_FILE = "SNAPSHOT_MCP_BEARER_TOKEN_FILE"  # noqa: S105 - likewise
 _HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:([0-9]{1,5}|\*))?")
@@ -34,11 +40,12 @@ class HttpSettings(BaseModel):
     """The settings of one HTTP service.
 
     Attributes:
-        issuer: the issuer whose JWTs are accepted, exactly as they name it; None accepts no JWT.
-        audience: the address of this service, which is the required audience of the JWTs.
+        issuer: the issuer whose JWTs are accepted; None accepts no JWT.
+        audiences: the audiences of which the JWTs must have one.
+        public_url: the address that clients use, in canonical spelling; None if it is not known.
         jwks_url: the address of the issuer's keys; None: the address in its metadata.
         static_tokens: the static bearer tokens.
-        allowed_hosts: accepted values of Host, besides loopback and the host of the audience.
+        allowed_hosts: accepted values of Host, besides loopback and the host of `public_url`.
         allowed_origins: accepted values of Origin, besides those of the same hosts.
         requests_per_minute: the quota of each principal.
     """
@@ -46,7 +53,8 @@ class HttpSettings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     issuer: str | None = None
-    audience: str | None = None
+    audiences: tuple[str, ...] = ()
+    public_url: str | None = None
     jwks_url: str | None = None
     static_tokens: tuple[StaticToken, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
@@ -61,8 +69,8 @@ class HttpSettings(BaseModel):
     @property
     def host_names(self) -> tuple[str, ...]:
         """The host names under which clients on other machines reach this service."""
-        audience_host = urlsplit(self.audience).netloc if self.audience else ""
-        return (*self.allowed_hosts, *([audience_host] if audience_host else ()))
+        public_hosts = [urlsplit(self.public_url).netloc] if self.public_url else []
+        return (*self.allowed_hosts, *public_hosts)
 
 
 def read_http_settings(environment: Mapping[str, str]) -> HttpSettings:
@@ -74,11 +82,14 @@ def read_http_settings(environment: Mapping[str, str]) -> HttpSettings:
     Raises:
         ConfigurationError: A setting is not valid. The message names it and its valid values.
     """
-    values = {name: value.strip() for name, value in non_empty_values(environment).items()}
-    _check_issuer(values)
+    values = read_values(environment)
+    audiences = tuple(_split(values.get(_AUDIENCE, "")))
+    _check_issuer(values, audiences)
+    public_url = _read_public_url(values, audiences)
     return HttpSettings(
         issuer=values.get(_ISSUER) or None,
-        audience=values.get(_AUDIENCE) or None,
+        audiences=audiences or ((public_url,) if public_url else ()),
+        public_url=public_url,
         jwks_url=values.get(_JWKS_URL) or None,
         static_tokens=_read_static_tokens(values),
         allowed_hosts=_read_list("SNAPSHOT_MCP_ALLOWED_HOSTS", values, _HOST, "snapshots.example"),
@@ -149,21 +160,44 @@ def check_shared_key(settings: Settings) -> None:
         )
 
 
-def _check_issuer(values: Mapping[str, str]) -> None:
+def _check_issuer(values: Mapping[str, str], audiences: Sequence[str]) -> None:
     for name in (_AUDIENCE, _JWKS_URL):
         if values.get(name) and not values.get(_ISSUER):
             raise ConfigurationError(
                 f"{name} is set but {_ISSUER} is not.", f"Set {_ISSUER} too, or unset {name}."
             )
-    if values.get(_ISSUER) and not values.get(_AUDIENCE):
+    if values.get(_ISSUER) and not audiences and not values.get(_PUBLIC_URL):
         raise ConfigurationError(
             f"{_ISSUER} is set but {_AUDIENCE} is not. Tokens must be issued for this service.",
-            "Set it to the address that clients use, such as https://snapshots.example/mcp.",
+            "Set it to the aud claim of the tokens, or set"
+            f" {_PUBLIC_URL} to the address that clients use, if that is their aud claim.",
         )
-    for name in (_ISSUER, _AUDIENCE, _JWKS_URL):
+    for name in (_ISSUER, _JWKS_URL):
         if url := values.get(name):
             reason = "it decides which tokens are trusted"
             validate_url(name, url, example="https://login.example", reason=reason)
+    if not all(_AUDIENCE_ENTRY.fullmatch(audience) for audience in audiences):
+        raise ConfigurationError(
+            f"{_AUDIENCE} must be one or more values of the aud claim, separated by commas.",
+            f"Examples: {_PUBLIC_URL_EXAMPLE}, api://snapshots, or the id of an application.",
+        )
+
+
+def _read_public_url(values: Mapping[str, str], audiences: Sequence[str]) -> str | None:
+    """Return the address that clients use: the one that is set, or the first audience that is one.
+
+    Raises:
+        ConfigurationError: The value is not an address.
+    """
+    reason = "clients send their tokens to it"
+    if url := values.get(_PUBLIC_URL):
+        validate_url(_PUBLIC_URL, url, example=_PUBLIC_URL_EXAMPLE, reason=reason)
+        return canonical_identifier(url)
+    for audience in audiences:
+        with suppress(ConfigurationError):
+            validate_url(_AUDIENCE, audience, example=_PUBLIC_URL_EXAMPLE, reason=reason)
+            return canonical_identifier(audience)
+    return None
 
 
 def _read_static_tokens(values: Mapping[str, str]) -> tuple[StaticToken, ...]:
@@ -178,12 +212,16 @@ def _read_static_tokens(values: Mapping[str, str]) -> tuple[StaticToken, ...]:
 def _read_list(
     name: str, values: Mapping[str, str], pattern: re.Pattern[str], example: str
 ) -> tuple[str, ...]:
-    entries = tuple(entry.strip() for entry in values.get(name, "").split(",") if entry.strip())
+    entries = tuple(_split(values.get(name, "").lower()))
     if not all(pattern.fullmatch(entry) for entry in entries):
         raise ConfigurationError(
             f"{name} must be values such as {example} or {example}:8765, separated by commas."
         )
     return entries
+
+
+def _split(text: str) -> list[str]:
+    return [entry.strip() for entry in text.split(",") if entry.strip()]
 
 
 def _read_quota(name: str, values: Mapping[str, str]) -> int:

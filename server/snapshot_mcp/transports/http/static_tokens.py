@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from snapshot_mcp.core.errors import ConfigurationError
+from snapshot_mcp.settings.raw_values import check_secret
+from snapshot_mcp.settings.text_file import read_text_file
 from snapshot_mcp.settings.validation import validate_api_key
 from snapshot_mcp.transports.http.scopes import SCOPES
 
@@ -52,6 +54,7 @@ def parse_static_token(
     Raises:
         ConfigurationError: The token is too short to be a secret, or cannot be sent in a header.
     """
+    check_secret(setting, token)
     if len(validate_api_key(setting, token)) < MIN_TOKEN_LENGTH:
         raise ConfigurationError(
             f"{setting} holds a token of fewer than {MIN_TOKEN_LENGTH} characters"
@@ -72,12 +75,7 @@ def read_static_tokens(setting: str, path: Path) -> tuple[StaticToken, ...]:
         ConfigurationError: The file or one of its lines is not valid. The message names the line
             but does not quote it.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            f"{setting}: the file cannot be read ({type(error).__name__})."
-        ) from error
+    lines = read_text_file(setting, path).splitlines()
     tokens = tuple(
         _parse_line(f"{setting}, line {number},", words)
         for number, words in ((number, line.split()) for number, line in enumerate(lines, start=1))

@@ -1,8 +1,8 @@
 """Token verification: static tokens first, then the issuer's JWTs."""
 
 import hashlib
-import re
-from collections.abc import Mapping
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
 import jwt
@@ -10,40 +10,45 @@ from cachetools import TTLCache
 from mcp.server.auth.provider import AccessToken
 
 from snapshot_mcp.core.clock import Clock
-from snapshot_mcp.transports.http.jwks import Jwk, KeySet
-from snapshot_mcp.transports.http.scopes import SCOPES
+from snapshot_mcp.core.errors import error_kind
+from snapshot_mcp.transports.http.jwks import Jwk, KeySet, KeysUnavailableError
+from snapshot_mcp.transports.http.signing_keys import ALGORITHMS, UnusableKeyError, public_key
 from snapshot_mcp.transports.http.static_tokens import StaticToken, find_static_token
-
-LEEWAY_SECONDS = 10
-"""Tolerated difference between the issuer's clock and this machine's."""
+from snapshot_mcp.transports.http.token_claims import (
+    LEEWAY_SECONDS,
+    Claims,
+    ClaimsReader,
+    RejectedTokenError,
+)
 
 CACHE_TTL_SECONDS = 60.0
 """Seconds for which a verified token is accepted without verifying its signature again."""
 
-ALGORITHMS = (
-    *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
-    *("ES256", "ES384", "ES512", "EdDSA"),
-)
-"""Asymmetric algorithms only: the published key can verify a token but cannot sign one."""
+MAX_TOKEN_LENGTH = 65_536
+"""Characters of a token. One with 150 groups has about 9,000."""
 
 _CACHE_SIZE = 1_000
-_MAX_TOKEN_LENGTH = 8_192
-_SUBJECT = re.compile(r"[\x21-\x7e]{1,255}")
-"""Source: OpenID Connect Core, 2: a subject has at most 255 ASCII characters."""
+_TYPES = frozenset({"jwt", "at+jwt"})
+"""The types of access tokens. Source: RFC 9068, 2.1, for `at+jwt`; many issuers use `JWT`."""
 
-_REQUIRED_CLAIMS = ["iss", "aud", "exp", "sub"]
-_MESSAGES: Mapping[type[jwt.PyJWTError], str] = {
-    jwt.ExpiredSignatureError: "The token has expired.",
-    jwt.ImmatureSignatureError: "The token is not valid yet.",
-    jwt.InvalidAudienceError: "The token is for another audience.",
-    jwt.InvalidIssuerError: "The token is from another issuer.",
-    jwt.MissingRequiredClaimError: "The token lacks a required claim.",
+_OPTIONS: Mapping[str, Any] = {
+    "require": ["iss", "exp", "sub"],
+    # `ClaimsReader` checks these, because the library compares addresses exactly.
+    **dict.fromkeys(("verify_aud", "verify_iss", "verify_sub", "verify_jti"), False),
 }
 _INVALID_MESSAGE = "The token is not valid."
+_EXPIRED_MESSAGE = "The token has expired."
+_MESSAGES: Sequence[tuple[type[Exception], str]] = (
+    (jwt.ExpiredSignatureError, _EXPIRED_MESSAGE),
+    (jwt.ImmatureSignatureError, "The token is not valid yet."),
+    (jwt.InvalidSignatureError, "The token's signature does not match the issuer's key."),
+    (jwt.DecodeError, "The token is not a well-formed JWT."),
+    (UnusableKeyError, "The issuer's key for this token does not fit the token's algorithm."),
+)
+"""The first entry of which an error is an instance has its message."""
 
 
-class RejectedTokenError(Exception):
-    """The token is not accepted. The message may be shown to the caller."""
+logger = logging.getLogger(__name__)
 
 
 class TokenVerifier:
@@ -52,8 +57,8 @@ class TokenVerifier:
     Args:
         static_tokens: the static tokens.
         keys: the keys of the issuer; None if JWTs are not accepted.
-        issuer: the issuer, exactly as its tokens name it.
-        audience: the required audience of its tokens.
+        issuer: the issuer.
+        audiences: the accepted audiences of its tokens.
         clock: the clock.
     """
 
@@ -63,13 +68,12 @@ class TokenVerifier:
         static_tokens: tuple[StaticToken, ...],
         keys: KeySet | None,
         issuer: str | None,
-        audience: str | None,
+        audiences: Collection[str],
         clock: Clock,
     ) -> None:
         self._static_tokens = static_tokens
         self._keys = keys
-        self._issuer = issuer
-        self._audience = audience
+        self._claims_reader = ClaimsReader(issuer or "", audiences)
         self._clock = clock
         self._cache: TTLCache[bytes, AccessToken] = TTLCache(
             _CACHE_SIZE, CACHE_TTL_SECONDS, clock.monotonic
@@ -82,8 +86,8 @@ class TokenVerifier:
             RejectedTokenError: The token is unknown, not valid, or has expired.
             KeysUnavailableError: The token cannot be verified now.
         """
-        if len(token) > _MAX_TOKEN_LENGTH:
-            raise RejectedTokenError(_INVALID_MESSAGE)
+        if len(token) > MAX_TOKEN_LENGTH:
+            raise RejectedTokenError(f"The token is longer than {MAX_TOKEN_LENGTH} characters.")
         digest = hashlib.sha256(token.encode()).digest()
         access_token = self._cache.get(digest)
         if access_token is None:
@@ -91,7 +95,7 @@ class TokenVerifier:
             self._cache[digest] = access_token
         expires_at = access_token.expires_at
         if expires_at is not None and expires_at <= self._clock.now().timestamp():
-            raise RejectedTokenError(_MESSAGES[jwt.ExpiredSignatureError])
+            raise RejectedTokenError(_EXPIRED_MESSAGE)
         return access_token
 
     def _find_static(self, token: str) -> AccessToken | None:
@@ -107,58 +111,79 @@ class TokenVerifier:
         if self._keys is None:
             raise RejectedTokenError(_INVALID_MESSAGE)
         try:
-            return _access_token(await self._decode(token, self._keys))
-        except jwt.PyJWTError as error:
-            message = _MESSAGES.get(type(error), _INVALID_MESSAGE)
-            raise RejectedTokenError(message) from error
+            header = jwt.get_unverified_header(token)
+            algorithm = _check_header(header)
+            # Tokens of other issuers are rejected without a request for keys.
+            unverified_claims = jwt.decode(token, options={"verify_signature": False})
+            self._claims_reader.check_issuer(unverified_claims)
+            claims = await _verify_signature(token, algorithm, header.get("kid"), self._keys)
+            return self._claims_reader.read(claims)
+        except (RejectedTokenError, KeysUnavailableError):
+            raise
+        except Exception as error:  # a token that cannot be verified must not be accepted
+            logger.debug("a token was rejected: %s", error_kind(error))
+            raise RejectedTokenError(_rejection_message(error)) from error
 
-    async def _decode(self, token: str, keys: KeySet) -> Mapping[str, Any]:
-        header = jwt.get_unverified_header(token)
-        algorithm = header.get("alg")
-        if algorithm not in ALGORITHMS or "crit" in header:
-            raise RejectedTokenError(_INVALID_MESSAGE)
-        jwk = await keys.find_key(str(header.get("kid", "")))
-        if jwk is None:
-            raise RejectedTokenError("The token is not signed with a key of the issuer.")
-        return jwt.decode(
-            token,
-            _public_key(jwk, algorithm),
-            algorithms=[algorithm],
-            audience=self._audience,
-            issuer=self._issuer,
-            leeway=LEEWAY_SECONDS,
-            options={"require": _REQUIRED_CLAIMS},
+
+def _check_header(header: Mapping[str, Any]) -> str:
+    """Return the algorithm of a token whose header is acceptable.
+
+    Raises:
+        RejectedTokenError: The header is not acceptable.
+    """
+    algorithm: object = header.get("alg")
+    if algorithm not in ALGORITHMS:
+        raise RejectedTokenError(
+            "The token is not signed with an algorithm that this server accepts."
         )
+    if "crit" in header:  # RFC 7515, 4.1.11
+        raise RejectedTokenError("The token has extensions that this server does not support.")
+    token_type = str(header.get("typ", "JWT")).lower().removeprefix("application/")
+    if token_type not in _TYPES:
+        raise RejectedTokenError("The token has another type than an access token.")
+    return cast("str", algorithm)
 
 
-def _public_key(jwk: Jwk, algorithm: str) -> jwt.PyJWK:
+async def _verify_signature(token: str, algorithm: str, kid: str | None, keys: KeySet) -> Claims:
+    """Return the claims of a token that one of the issuer's keys verifies.
+
+    If none does, the keys are fetched again, because an issuer can replace a key and keep its id.
+
+    Raises:
+        RejectedTokenError: No key of the issuer verifies the token.
+        jwt.PyJWTError: The token is signed by the issuer, but not valid now.
+    """
+    candidates = await keys.find_keys(kid)
+    if not candidates:
+        raise RejectedTokenError("The issuer's current keys do not include the key of the token.")
     try:
-        # A key without an algorithm is valid for all algorithms of its type.
-        return jwt.PyJWK(dict(jwk), jwk.get("alg") or algorithm)
-    except (ValueError, TypeError, KeyError, NotImplementedError) as error:
-        raise RejectedTokenError("The issuer's key for this token cannot be used.") from error
+        return _decode(token, algorithm, candidates)
+    except (UnusableKeyError, jwt.InvalidSignatureError):
+        refreshed = await keys.refresh(kid)
+        if refreshed == candidates:
+            raise
+        return _decode(token, algorithm, refreshed)
 
 
-def _access_token(claims: Mapping[str, Any]) -> AccessToken:
-    subject = claims["sub"]
-    if not _SUBJECT.fullmatch(subject):
-        raise RejectedTokenError("The token's subject is longer than 255 characters or not ASCII.")
-    token_scopes = _scopes(claims)
-    return AccessToken(
-        token="",
-        client_id=str(claims.get("client_id") or claims.get("azp") or ""),
-        scopes=[scope for scope in SCOPES if scope in token_scopes],
-        expires_at=int(claims["exp"]) + LEEWAY_SECONDS,
-        subject=subject,
-        claims={"iss": claims["iss"]},
-    )
+def _decode(token: str, algorithm: str, candidates: Sequence[Jwk]) -> Claims:
+    failure: Exception = UnusableKeyError()
+    for candidate in candidates:
+        try:
+            return jwt.decode(
+                token,
+                public_key(candidate, algorithm),
+                algorithms=[algorithm],
+                leeway=LEEWAY_SECONDS,
+                options=cast("Any", _OPTIONS),
+            )
+        except UnusableKeyError:
+            continue
+        except jwt.InvalidSignatureError as error:
+            failure = error
+    raise failure
 
 
-def _scopes(claims: Mapping[str, Any]) -> list[str]:
-    """Return the scopes in `scope` (RFC 8693), or in `scp`, which some issuers use instead."""
-    value: object = claims.get("scope", claims.get("scp", ""))
-    if isinstance(value, str):
-        return value.split()
-    if not isinstance(value, list):
-        return []
-    return [str(scope) for scope in cast("list[object]", value)]
+def _rejection_message(error: Exception) -> str:
+    if isinstance(error, jwt.MissingRequiredClaimError):
+        return f"The token lacks the claim {error.claim}."
+    return next((text for kind, text in _MESSAGES if isinstance(error, kind)), _INVALID_MESSAGE)
