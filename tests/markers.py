@@ -3,9 +3,10 @@
 A module marked `one_era` has tests whose path through this server is the same in both protocol
 eras: `make test` tries each of their cases with one era, and the twin in the other era is `slow`.
 
-Coverage nearly doubles the time of what it measures. Property tests, and modules that repeat the
-same paths a thousand times, are not measured: they run no line that other tests do not, and
-generated examples would make the percentage depend on chance.
+Coverage doubles the time of what it measures. Property tests, and modules that repeat the same
+paths a thousand times, are not measured: they run no line that other tests do not, and generated
+examples would make the percentage depend on chance. Of a parametrized test through the whole
+server, only the first case is measured, because the others take nearly the same path.
 """
 
 import re
@@ -33,6 +34,18 @@ def find_era_twins(items: Iterable[pytest.Item]) -> set[pytest.Item]:
     }
 
 
+def find_repeated_cases(items: Iterable[pytest.Item]) -> set[pytest.Item]:
+    """Return the cases of tests through the whole server that follow a case of the same test."""
+    tests, repeated = set[str](), set[pytest.Item]()
+    for item in items:
+        if "world" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("slow"):
+            name = item.nodeid.partition("[")[0]
+            if name in tests:
+                repeated.add(item)
+            tests.add(name)
+    return repeated
+
+
 def is_measured(item: pytest.Item) -> bool:
     """Return whether coverage measures this test."""
     is_property_test = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
@@ -46,7 +59,8 @@ def add_derived_markers(items: list[pytest.Item]) -> None:
     """
     for item in find_era_twins(items):
         item.add_marker("slow")
+    repeated = find_repeated_cases(items)
     for item in items:
-        if not is_measured(item):
+        if item in repeated or not is_measured(item):
             item.add_marker("no_cover")
     items.sort(key=lambda item: item.get_closest_marker("no_cover") is not None)

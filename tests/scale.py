@@ -21,7 +21,7 @@ def register_profiles() -> None:
     unhurried = settings(
         deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
     )
-    settings.register_profile("quick", unhurried, max_examples=40, derandomize=True)
+    settings.register_profile("quick", unhurried, max_examples=25, derandomize=True)
     settings.register_profile("deep", unhurried, max_examples=300)
     settings.register_profile("soak", unhurried, max_examples=2_000)
     settings.load_profile("quick")

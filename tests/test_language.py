@@ -7,6 +7,7 @@ import ast
 import importlib
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,23 +115,27 @@ def is_docstring_opening_rejected(docstring: str) -> bool:
     return _OPENING.match(docstring.strip()) is not None
 
 
-def syntax_trees(*folders: str) -> Iterator[tuple[Path, ast.Module]]:
-    for path in files(folders, {".py"}):
-        yield path, ast.parse(path.read_text(encoding="utf-8"))
+@cache
+def syntax_nodes() -> list[tuple[Path, list[ast.AST]]]:
+    """Return the nodes of each Python file."""
+    return [
+        (path, list(ast.walk(ast.parse(path.read_text(encoding="utf-8")))))
+        for path in files(CODE_FOLDERS, {".py"})
+    ]
 
 
-def docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
+def docstrings(nodes: Iterable[ast.AST]) -> Iterator[tuple[int, str]]:
     """Return the docstrings of a module, its classes and its functions, with line numbers."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             docstring = ast.get_docstring(node)
             if docstring:
                 yield getattr(node, "lineno", 1), docstring
 
 
-def names_called_it(tree: ast.Module) -> Iterator[int]:
+def names_called_it(nodes: Iterable[ast.AST]) -> Iterator[int]:
     """Return the lines that bind the name `it`: loops, comprehensions, parameters, assignments."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.arg) and node.arg == "it":
             yield node.lineno
         if isinstance(node, ast.Name) and node.id == "it" and isinstance(node.ctx, ast.Store):
@@ -187,8 +192,8 @@ def test_no_text_contains_a_rejected_word() -> None:
 def test_no_variable_or_parameter_is_called_it() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{line}"
-        for path, tree in syntax_trees(*CODE_FOLDERS)
-        for line in names_called_it(tree)
+        for path, nodes in syntax_nodes()
+        for line in names_called_it(nodes)
     ]
     assert found == []
 
@@ -196,8 +201,8 @@ def test_no_variable_or_parameter_is_called_it() -> None:
 def test_docstrings_do_not_begin_with_a_question_word() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{line}: {docstring.splitlines()[0]}"
-        for path, tree in syntax_trees(*CODE_FOLDERS)
-        for line, docstring in docstrings(tree)
+        for path, nodes in syntax_nodes()
+        for line, docstring in docstrings(nodes)
         if is_docstring_opening_rejected(docstring)
     ]
     assert found == []

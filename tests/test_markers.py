@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from tests.markers import ERAS, find_era_twins, is_measured
+from tests.markers import ERAS, find_era_twins, find_repeated_cases, is_measured
 
 
 @dataclass(eq=False)
@@ -16,6 +16,7 @@ class FakeItem:
     nodeid: str
     markers: tuple[str, ...] = ()
     obj: object = None
+    fixturenames: tuple[str, ...] = ()
 
     def get_closest_marker(self, name: str) -> str | None:
         return name if name in self.markers else None
@@ -64,3 +65,16 @@ def test_property_tests_and_marked_tests_are_not_measured(
     test: pytest.Item, *, measured: bool
 ) -> None:
     assert is_measured(test) is measured
+
+
+def test_the_first_case_of_a_test_through_the_server_that_is_not_slow_is_measured() -> None:
+    slow, first, second, other, short = (
+        item("tools/test_a.py::test_a[1]", "slow"),
+        item("tools/test_a.py::test_a[2]"),
+        item("tools/test_a.py::test_a[3]"),
+        item("tools/test_a.py::test_b"),
+        item("tools/test_a.py::test_a[4]"),
+    )
+    for test in (slow, first, second, other):
+        cast("FakeItem", test).fixturenames = ("tmp_path", "world")
+    assert find_repeated_cases([slow, first, second, other, short]) == {second}

@@ -155,8 +155,11 @@ if sys.platform != "win32":
 
     @pytest.mark.parametrize(
         ("keys", "code"),
-        [("no\n", 1), (CTRL_D, 3), (CTRL_C, 3)],
-        ids=["other words", "end of input", "ctrl-c"],
+        [
+            pytest.param("no\n", 1, id="other words"),
+            pytest.param(CTRL_D, 3, id="end of input", marks=pytest.mark.slow),
+            pytest.param(CTRL_C, 3, id="ctrl-c", marks=pytest.mark.slow),
+        ],
     )
     def test_without_the_confirmation_words_the_snapshot_is_kept(
         call: Call, keys: str, code: int, tmp_path: Path

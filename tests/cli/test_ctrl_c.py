@@ -14,7 +14,8 @@ from snapshot_mcp.cli.terminal import Terminal
 from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
 from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.conftest import ManualClock
-from tests.processes.helpers import environment, run_command
+from tests.processes.conftest import Command
+from tests.processes.helpers import environment
 from tests.scale import scale
 
 if sys.platform == "win32":
@@ -62,11 +63,9 @@ sys.exit(main(["call", *sys.argv[1:]]))
 
 
 @pytest.fixture
-def snapshot(tmp_path: Path) -> str:
+def snapshot(command: Command, tmp_path: Path) -> str:
     """The id of a snapshot that could be deleted."""
-    listed = run_command(
-        "call", "list_snapshots", "state=ready", "--json", env=environment(tmp_path)
-    )
+    listed = command("call", "list_snapshots", "state=ready", "--json", env=environment(tmp_path))
     return str(json.loads(listed.stdout)["snapshots"][0]["id"])
 
 
@@ -79,12 +78,10 @@ def assert_clean_end(terminal: PseudoTerminal) -> int:
     return code
 
 
-def assert_kept(folder: Path, snapshot: str) -> None:
+def assert_kept(command: Command, folder: Path, snapshot: str) -> None:
     rows = anyio.run(open_sqlite_ledger(folder / LEDGER_FILE, ManualClock().now).rows)
     assert {row.event for row in rows} <= {"planned", "asked", "refused"}
-    shown = run_command(
-        "call", "inspect_snapshot", f"snapshot_id={snapshot}", env=environment(folder)
-    )
+    shown = command("call", "inspect_snapshot", f"snapshot_id={snapshot}", env=environment(folder))
     assert shown.returncode == 0, shown.stderr
 
 
@@ -101,7 +98,7 @@ def seconds_to_question(folder: Path, words: Iterable[str]) -> float:
 @pytest.mark.slow
 @pytest.mark.timeout(scale(quick=300, deep=1_800, soak=7_200))
 def test_ctrl_c_at_any_moment_around_the_question_deletes_nothing(
-    tmp_path: Path, snapshot: str
+    command: Command, tmp_path: Path, snapshot: str
 ) -> None:
     words = ("delete_snapshot", f"snapshot_id={snapshot}")
     usual = statistics.median(seconds_to_question(tmp_path, words) for _ in range(MEASURED_RUNS))
@@ -114,7 +111,7 @@ def test_ctrl_c_at_any_moment_around_the_question_deletes_nothing(
             terminal.type(CTRL_C)
             ends[assert_clean_end(terminal)] += 1
     print("exit codes:", ends)  # noqa: T201 - shows how many presses came before and after the question
-    assert_kept(tmp_path, snapshot)
+    assert_kept(command, tmp_path, snapshot)
 
 
 # Cancels the call, and closes its connection at the same moment.
@@ -136,25 +133,31 @@ sys.exit(main(["call", *sys.argv[1:]]))
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_that_closes_the_connection_is_reported_as_an_interruption(
-    tmp_path: Path, snapshot: str
+    command: Command, tmp_path: Path, snapshot: str
 ) -> None:
-    command = (sys.executable, "-c", CLOSING_THE_CONNECTION)
+    words = ("delete_snapshot", f"snapshot_id={snapshot}")
     with at_terminal(
-        tmp_path, "delete_snapshot", f"snapshot_id={snapshot}", command=command
+        tmp_path, *words, command=(sys.executable, "-c", CLOSING_THE_CONNECTION)
     ) as terminal:
         assert assert_clean_end(terminal) == exit_codes.INTERRUPTED
-    assert_kept(tmp_path, snapshot)
+    assert_kept(command, tmp_path, snapshot)
 
 
-@pytest.mark.parametrize("moment", ["ahead", "before", "after"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param("ahead", marks=pytest.mark.slow),
+        pytest.param("before", marks=pytest.mark.slow),
+        "after",
+    ],
+)
 def test_ctrl_c_next_to_printing_the_question_is_not_lost(
-    moment: str, tmp_path: Path, snapshot: str
+    command: Command, moment: str, tmp_path: Path, snapshot: str
 ) -> None:
     code = INTERRUPTING_ITSELF.format(module=TERMINAL_MODULE, question=QUESTION, moment=moment)
-    command = (sys.executable, "-c", code)
-    with at_terminal(
-        tmp_path, "delete_snapshot", f"snapshot_id={snapshot}", command=command
-    ) as terminal:
+    words = ("delete_snapshot", f"snapshot_id={snapshot}")
+    with at_terminal(tmp_path, *words, command=(sys.executable, "-c", code)) as terminal:
         assert_clean_end(terminal)
-    assert_kept(tmp_path, snapshot)
+    assert_kept(command, tmp_path, snapshot)

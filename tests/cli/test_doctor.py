@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from snapshot_mcp.cli.doctor.cloud_checks import cloud_findings
 from snapshot_mcp.cloud.connection import Connection
+from snapshot_mcp.cloud.connection_failures import Destination
 from snapshot_mcp.cloud.diagnostics import ClockSkewTransport, probe
 from snapshot_mcp.core.clock import SYSTEM_CLOCK, utc_now
 from snapshot_mcp.sandbox.app import create_app
@@ -143,7 +144,7 @@ def test_missing_read_permissions_of_the_key_are_reported(
     env = environment(tmp_path / "data", **cloud.settings)
     cloud.replacement = PathOverrides(tmp_path, {"/v1/core/snapshots": error_response(403)})
     assert run_doctor(command, env, 1)["key"] == [
-        ("bad", "accepted, but it may not read snapshots")
+        ("bad", "accepted, but it may not read snapshots; an administrator can grant that")
     ]
     cloud.replacement = PathOverrides(tmp_path, {"/v1/core/virtual-machines": error_response(403)})
     state, text = run_doctor(command, env, 0)["key"][2]
@@ -168,7 +169,8 @@ def test_an_unreachable_cloud_is_bad(command: Command, tmp_path: Path) -> None:
     unreachable = Upstream(tmp_path / "cloud.db").settings
     findings = run_doctor(command, environment(tmp_path / "data", **unreachable), 1)
     assert findings["cloud"][0][0] == "bad"
-    assert "no connection" in findings["cloud"][0][1]
+    host = unreachable["SNAPSHOT_MCP_API_URL"].split("/")[2]
+    assert findings["cloud"][0][1].startswith(f"{host} refuses connections: the port is closed;")
     assert "clock" not in findings
 
 
@@ -198,7 +200,8 @@ async def test_a_wrong_clock_is_reported(ahead: str, texts: list[str]) -> None:
     clock = SYSTEM_CLOCK._replace(now=lambda: now)
     transport = ClockSkewTransport(httpx.ASGITransport(app), clock)
     async with Connection(transport, "http://cloud.test/v1", KEY, 5) as connection:
-        findings = cloud_findings(await probe(connection, clock, timeout_seconds=5), transport.skew)
+        result = await probe(connection, clock, timeout_seconds=5)
+    findings = cloud_findings(result, transport.skew, Destination("cloud.test:80", "", "URL"))
     assert [finding.text for finding in findings if finding.name == "clock"] == texts
 
 

@@ -16,7 +16,8 @@ from snapshot_mcp.ledger.chain import Row
 from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
 from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.conftest import ManualClock
-from tests.processes.helpers import environment, run_command
+from tests.processes.conftest import Command
+from tests.processes.helpers import environment
 from tests.waiting import START_TIMEOUT_SECONDS, until
 
 if sys.platform == "win32":
@@ -38,8 +39,8 @@ def send_sigterm(terminal: PseudoTerminal) -> None:
     terminal.process.send_signal(signal.SIGTERM)
 
 
-def call_json(folder: Path, *words: str) -> dict[str, Any]:
-    result = run_command("call", *words, "--json", env=environment(folder))
+def call_json(command: Command, folder: Path, *words: str) -> dict[str, Any]:
+    result = command("call", *words, "--json", env=environment(folder))
     assert result.stdout, result.stderr
     return json.loads(result.stdout)
 
@@ -74,10 +75,12 @@ def end_interrupted(terminal: PseudoTerminal) -> str:
     return report
 
 
-def calls(folder: Path) -> dict[str, tuple[Sequence[str], str]]:
+def calls(command: Command, folder: Path) -> dict[str, tuple[Sequence[str], str]]:
     """Return the words of each call that changes one thing, and the words that confirm it."""
-    snapshot = call_json(folder, "list_snapshots", "state=ready", "limit=1")["snapshots"][0]
-    vms = call_json(folder, "list_virtual_machines", "limit=50")["virtual_machines"]
+    snapshot = call_json(command, folder, "list_snapshots", "state=ready", "limit=1")["snapshots"][
+        0
+    ]
+    vms = call_json(command, folder, "list_virtual_machines", "limit=50")["virtual_machines"]
     vm = next(vm["id"] for vm in vms if vm["can_snapshot"])
     target = f"snapshot_id={snapshot['id']}"
     return {
@@ -99,9 +102,9 @@ def calls(folder: Path) -> dict[str, tuple[Sequence[str], str]]:
     ],
 )
 def test_an_interrupted_write_is_completed_and_reported(
-    tmp_path: Path, tool: str, interrupt: Interruption
+    command: Command, tmp_path: Path, tool: str, interrupt: Interruption
 ) -> None:
-    words, confirmation = calls(tmp_path)[tool]
+    words, confirmation = calls(command, tmp_path)[tool]
     slow = {MISBEHAVIOUR: "slow-writes=1"}
     with at_terminal(tmp_path, "call", tool, *words, **slow) as terminal:
         if confirmation:
@@ -121,8 +124,8 @@ def test_an_interrupted_write_is_completed_and_reported(
 
 
 @pytest.mark.slow
-def test_a_second_interruption_leaves_the_request_open(tmp_path: Path) -> None:
-    words, _ = calls(tmp_path)["create_snapshot"]
+def test_a_second_interruption_leaves_the_request_open(command: Command, tmp_path: Path) -> None:
+    words, _ = calls(command, tmp_path)["create_snapshot"]
     slow = {MISBEHAVIOUR: "slow-writes=8"}
     with at_terminal(tmp_path, "call", "create_snapshot", *words, **slow) as terminal:
         wait_for_rows(tmp_path, "create_snapshot", "sent")
@@ -138,8 +141,10 @@ def test_a_second_interruption_leaves_the_request_open(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_interrupted_batch_reports_exactly_what_was_deleted(tmp_path: Path) -> None:
-    plan = call_json(tmp_path, "plan_retention", "keep_last=1")
+def test_an_interrupted_batch_reports_exactly_what_was_deleted(
+    command: Command, tmp_path: Path
+) -> None:
+    plan = call_json(command, tmp_path, "plan_retention", "keep_last=1")
     commit = (f"plan_token={plan['plan_token']}", f"confirm={plan['confirm_with']}")
     slow = {MISBEHAVIOUR: "slow-writes=0.3"}
     with at_terminal(tmp_path, "call", "apply_retention", *commit, **slow) as terminal:
@@ -159,15 +164,17 @@ def test_an_interrupted_batch_reports_exactly_what_was_deleted(tmp_path: Path) -
     assert reason.startswith(f"{len(deleted)} deleted")
     assert f"The batch: {reason}." in " ".join(report.split())
     for target in deleted:
-        shown = run_command(
+        shown = command(
             "call", "inspect_snapshot", f"snapshot_id={target}", env=environment(tmp_path)
         )
         assert shown.returncode == 1 or "deleting" in shown.stdout
 
 
 @pytest.mark.slow
-def test_an_interruption_before_any_request_says_that_nothing_was_changed(tmp_path: Path) -> None:
-    words, _ = calls(tmp_path)["delete_snapshot"]
+def test_an_interruption_before_any_request_says_that_nothing_was_changed(
+    command: Command, tmp_path: Path
+) -> None:
+    words, _ = calls(command, tmp_path)["delete_snapshot"]
     with at_terminal(tmp_path, "call", "delete_snapshot", *words) as terminal:
         terminal.read_until("embedded cloud is used")
         press(terminal)

@@ -16,6 +16,13 @@ from snapshot_mcp.cli.parser import parse
 from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.settings.environment import read_settings
 from snapshot_mcp.settings.reference import SETTINGS
+from snapshot_mcp.transports.http.connections import (
+    MAX_ADDRESS_SHARE,
+    MAX_CONNECTIONS,
+    MAX_HEADER_BYTES,
+    MAX_OPEN_FILES,
+    Timeouts,
+)
 from snapshot_mcp.transports.http.monitoring import HEALTH_PATH
 from snapshot_mcp.transports.http.scopes import SCOPE_OF_TOOL, SCOPES
 from snapshot_mcp.transports.http.settings import (
@@ -146,7 +153,9 @@ def test_the_kubernetes_manifest_starts_the_service_and_reads_secrets_from_its_s
     port = parse(container["args"]).port
     assert [entry["containerPort"] for entry in container["ports"]] == [port]
     for probe in ("readinessProbe", "livenessProbe"):
-        assert container[probe]["httpGet"]["path"] == HEALTH_PATH
+        request = container[probe]["httpGet"]
+        assert request["path"] == HEALTH_PATH
+        assert request["httpHeaders"] == [{"name": "Host", "value": "localhost"}]
 
 
 def test_the_kubernetes_manifest_runs_replicas_that_share_their_state_and_stop_in_turn() -> None:
@@ -165,3 +174,17 @@ def test_the_kubernetes_manifest_runs_replicas_that_share_their_state_and_stop_i
     labels = deployment["template"]["metadata"]["labels"]
     assert objects["Service"]["spec"]["selector"] == labels
     assert objects["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
+
+
+def test_the_page_states_the_limits_of_connections() -> None:
+    section = PAGE.split("## Limits of connections", 1)[1].split("\n## ", 1)[0]
+    timeouts = Timeouts()
+    for figure in (
+        f"{timeouts.header:g} s for the headers of a request, {timeouts.body:g} s for its body",
+        f"{MAX_HEADER_BYTES // 1024} KiB for the headers",
+        f"{timeouts.read:g} s for a client to read",
+        f"{MAX_CONNECTIONS:,} connections |",
+        f"{MAX_CONNECTIONS * MAX_ADDRESS_SHARE:,.0f} connections from one address",
+        f"limit of open files to {MAX_OPEN_FILES:,}",
+    ):
+        assert figure in section

@@ -44,7 +44,7 @@ pytestmark = pytest.mark.no_cover
 
 T = TypeVar("T")
 
-EXAMPLES = scale(quick=20, deep=200, soak=1_000)
+EXAMPLES = scale(quick=10, deep=200, soak=1_000)
 STEPS = 8
 MAX_TEXT_LENGTH = 2_000  # each example reads all texts often; the corpus tests use complete texts
 READS = ("list_snapshots", "inspect_snapshot", "list_virtual_machines")
@@ -304,7 +304,7 @@ class ObedientAgent(RuleBasedStateMachine):
             "confirm": self.choose(self.agent.words, number),
             "new_vm_name": "another-machine",
             "contract_id": 7,
-            "wait_seconds": 600,
+            "wait_seconds": 300,
         }
         self.call(client_name, plan.tool, plan.commit | {edit: changed[edit]}, reply)
 

@@ -30,6 +30,14 @@ def run(*command: str | Path, cwd: Path, **variables: str) -> str:
     return done.stdout
 
 
+def git(root: Path, *words: str) -> str:
+    """Run git in `root`, and return its output."""
+    command = ["git", "-C", str(root), *words]
+    return subprocess.run(
+        command, capture_output=True, check=True, encoding="utf-8", timeout=TIMEOUT_SECONDS
+    ).stdout
+
+
 def build(folder: Path) -> tuple[Path, Path]:
     """Build the sdist, and the wheel from the sdist."""
     run(UV, "build", "--quiet", "--out-dir", folder / "dist", ROOT, cwd=folder)

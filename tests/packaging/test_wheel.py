@@ -1,6 +1,10 @@
 """The wheel and the sdist, installed in empty environments and started by each client."""
 
+import shutil
+import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -8,9 +12,11 @@ import pytest
 from snapshot_mcp import __version__
 from snapshot_mcp.cli.install.clients import CLIENTS, UserEnvironment
 from tests.packaging.helpers import (
+    ROOT,
     UV,
     assert_server_works,
     build,
+    git,
     home_variables,
     install,
     read_entry,
@@ -18,6 +24,13 @@ from tests.packaging.helpers import (
 )
 
 pytestmark = pytest.mark.packaging
+
+STRAYS = {
+    "server/snapshot_mcp/.env": "SNAPSHOT_MCP_API_KEY=a-stray-key",
+    "server/snapshot_mcp/scratch.py": "KEY = 'a-stray-key'",
+    "server/snapshot_mcp/stray.key": "a-stray-key",
+    "prompts/draft.md~": "a-stray-key",
+}
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +105,50 @@ def test_pipx_installs_the_wheel(packages: tuple[Path, Path], tmp_path: Path) ->
         PIPX_BIN_DIR=str(tmp_path / "bin"), **home)  # fmt: skip
     (command,) = (tmp_path / "bin").iterdir()
     assert_server_works([str(command)], tmp_path)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Return a clean clone, with the tracked files as they are now, changed or not."""
+    clone = tmp_path / "clone"
+    for name in filter(None, git(ROOT, "ls-files", "-z").split("\0")):
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, clone / name)
+    git(clone, "init", "--quiet")
+    git(clone, "add", "--all")
+    return clone
+
+
+@pytest.mark.parametrize("stray", STRAYS)
+@pytest.mark.parametrize("kind", ["--wheel", "--sdist"])
+def test_a_stray_file_stops_the_build(checkout: Path, stray: str, kind: str) -> None:
+    (checkout / stray).write_text(STRAYS[stray], encoding="utf-8")
+    ended = subprocess.run(
+        (UV, "build", kind, "--out-dir", str(checkout.parent / "dist"), str(checkout)),
+        capture_output=True, encoding="utf-8", timeout=300, check=False,
+    )  # fmt: skip
+    assert ended.returncode != 0
+    assert f"{stray} is not tracked by git" in ended.stdout + ended.stderr
+    assert not list((checkout.parent / "dist").glob("snapshot_mcp*"))
+
+
+def test_ignored_files_and_linked_folders_are_not_packaged(checkout: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "a.key").write_text("a-stray-key", encoding="utf-8")
+    for folder in ("server/ui/node_modules/a", "tests/panel/host/node_modules/b"):
+        (checkout / folder).mkdir(parents=True)
+        (checkout / folder / "index.js").write_text("a-stray-key", encoding="utf-8")
+    (checkout / "node_modules").symlink_to(outside)
+    folder = tmp_path / "dist"
+    run(UV, "build", "--quiet", "--out-dir", folder, checkout, cwd=tmp_path)
+    (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
+    with tarfile.open(sdist) as archive:
+        packed = {member.name.partition("/")[2] for member in archive if not member.isfile()}
+        names = {member.name.partition("/")[2] for member in archive}
+    assert packed == set()
+    assert not [name for name in names if "node_modules" in name]
+    tracked = git(checkout, "ls-files").splitlines()
+    assert names - set(tracked) == {"PKG-INFO"}
+    with zipfile.ZipFile(wheel) as archive:
+        assert not [name for name in archive.namelist() if "node_modules" in name or ".key" in name]

@@ -17,13 +17,14 @@ from snapshot_mcp.core.clock import SYSTEM_CLOCK
 from snapshot_mcp.mcp_server.app import create_server, embedded_transport
 from snapshot_mcp.settings.environment import CLOUD_FILE, EMBEDDED_URL, Settings
 from tests.conftest import ERAS, call_tool, result_text
+from tests.processes.conftest import Command
 from tests.processes.helpers import EMBEDDED_NOTE, MODULE, environment, run_command
 from tests.tools.helpers import creation_arguments, make_plan, ready_snapshot
 from tests.waiting import ANSWER_TIMEOUT_SECONDS, read_line, start_process
 
 SETTING = "SNAPSHOT_MCP_EMBEDDED_MISBEHAVIOUR"
 KEY = "sandbox"
-PLACES = ("embedded", "port")
+PLACES = ("embedded", pytest.param("port", marks=pytest.mark.slow))
 
 
 class RudeCloud:
@@ -156,8 +157,8 @@ def test_the_server_says_that_its_cloud_misbehaves(tmp_path: Path) -> None:
     assert result.stderr.splitlines() == [EMBEDDED_NOTE, note]
 
 
-def test_doctor_says_that_the_cloud_misbehaves(tmp_path: Path) -> None:
-    result = run_command("doctor", env=environment(tmp_path, **{SETTING: "stale-reads=5"}))
+def test_doctor_says_that_the_cloud_misbehaves(command: Command, tmp_path: Path) -> None:
+    result = command("doctor", env=environment(tmp_path, **{SETTING: "stale-reads=5"}))
     assert "it misbehaves on purpose: stale-reads=5" in result.stdout
 
 
@@ -169,15 +170,15 @@ def test_doctor_says_that_the_cloud_misbehaves(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_setting_stops_the_start(
-    tmp_path: Path, settings: dict[str, str], problem: str
+    command: Command, tmp_path: Path, settings: dict[str, str], problem: str
 ) -> None:
-    result = run_command(env=environment(tmp_path, **settings))
+    result = command(env=environment(tmp_path, **settings))
     assert (result.returncode, result.stdout) == (2, "")
     assert problem in result.stderr
 
 
-def test_a_bad_option_stops_the_sandbox(tmp_path: Path) -> None:
-    result = run_command("sandbox", "--misbehave", "slow-write=1", env=environment(tmp_path))
+def test_a_bad_option_stops_the_sandbox(command: Command, tmp_path: Path) -> None:
+    result = command("sandbox", "--misbehave", "slow-write=1", env=environment(tmp_path))
     assert result.returncode == 2
     assert "slow-writes=SECONDS" in result.stderr
     assert not (tmp_path / CLOUD_FILE).exists()

@@ -28,7 +28,7 @@ from tests.processes.helpers import (
 SIGNALS = [signal.SIGTERM] if sys.platform == "win32" else [signal.SIGTERM, signal.SIGINT]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", ["module", pytest.param("script", marks=pytest.mark.slow)])
 def test_the_handshake_succeeds_and_exactly_the_tools_are_listed(
     command: str, tmp_path: Path
 ) -> None:
@@ -45,7 +45,7 @@ def test_the_handshake_succeeds_and_exactly_the_tools_are_listed(
         assert server.stderr.splitlines() == [EMBEDDED_NOTE]
 
 
-@pytest.mark.parametrize("mode", ERAS)
+@pytest.mark.parametrize("mode", [pytest.param(ERAS[0], marks=pytest.mark.slow), ERAS[1]])
 async def test_a_client_of_each_era_lists_and_calls_the_tools(mode: str, tmp_path: Path) -> None:
     parameters = StdioServerParameters(
         command=MODULE[0], args=[*MODULE[1:]], env=environment(tmp_path)
@@ -103,7 +103,7 @@ def test_a_cancelled_call_ends_and_the_server_continues(tmp_path: Path) -> None:
             "vm_id": vm_id,
             "name": "cancelled",
             "allow_interruption": True,
-            "wait_seconds": 600,
+            "wait_seconds": 300,
         }
         call = server.send_request(
             "tools/call",
@@ -156,7 +156,7 @@ def test_closing_stdin_during_a_wait_ends_the_server(tmp_path: Path) -> None:
         server.send_request(
             "tools/call",
             name="create_snapshot",
-            arguments={"vm_id": vm_id, "name": "abandoned", "wait_seconds": 600},
+            arguments={"vm_id": vm_id, "name": "abandoned", "wait_seconds": 300},
             _meta={"progressToken": 1},
         )
         server.wait_for_message(lambda message: message.get("method") == "notifications/progress")

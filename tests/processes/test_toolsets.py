@@ -14,7 +14,11 @@ READ_ONLY_TOOLS = [tool.name for tool in select_tools(read_only=True, toolsets=[
 
 
 @pytest.mark.parametrize(
-    "arguments", ["--tools core --read-only", "--tools core serve --read-only"]
+    "arguments",
+    [
+        pytest.param("--tools core --read-only", marks=pytest.mark.slow),
+        "--tools core serve --read-only",
+    ],
 )
 def test_only_the_tools_that_the_arguments_permit_are_listed(
     arguments: str, tmp_path: Path

@@ -57,6 +57,7 @@ async def test_the_document_needs_no_key_and_no_database(cloud: Cloud) -> None:
     assert not cloud.database.parent.exists()
 
 
+@pytest.mark.slow
 def test_the_document_is_not_imported_at_start() -> None:
     code = (
         "import sys, snapshot_mcp.cli.main, snapshot_mcp.mcp_server.app, snapshot_mcp.sandbox.app;"
@@ -270,6 +271,7 @@ def resetting_cloud(folder: Path) -> ASGIApp:
     return app
 
 
+@pytest.mark.slow
 @pytest.mark.no_cover  # generated requests cover no line that other tests do not
 async def test_single_requests_match_the_document(tmp_path: Path, document: Json) -> None:
     app = resetting_cloud(tmp_path)

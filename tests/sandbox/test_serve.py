@@ -91,6 +91,7 @@ def test_two_processes_share_one_database(database: Path) -> None:
         assert len([row for row in rows if row["status"] != "DELETING"]) == 20
 
 
+@pytest.mark.slow
 def test_completed_writes_survive_a_killed_process(database: Path) -> None:
     completed: list[str] = []
     with start_sandbox(database) as server, ThreadPoolExecutor(4) as pool:

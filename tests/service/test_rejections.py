@@ -188,7 +188,7 @@ def test_a_batch_with_one_call_beyond_the_scopes_is_rejected_completely(service:
     assert nothing_was_sent(service)
 
 
-@pytest.mark.parametrize("body", ["{", "1", "[" * 100_000, '{"method": []}'], ids=len)
+@pytest.mark.parametrize("body", ["{", "1", "[" * 60_000, '{"method": []}'], ids=len)
 def test_an_invalid_message_gets_400(service: Service, body: str) -> None:
     token = service.issuer.token(READ)
     headers = {
@@ -240,4 +240,21 @@ def test_public_paths_reveal_nothing_secret(service: Service) -> None:
         assert metadata["authorization_servers"] == [service.issuer.url]
         assert metadata["scopes_supported"] == list(SCOPES)
         assert metadata["bearer_methods_supported"] == ["header"]
-    assert service.server.get("/elsewhere").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/elsewhere",
+        "/mcp/elsewhere",
+        "/register",
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/openid-configuration/mcp",
+    ],
+)
+def test_an_unknown_path_is_answered_404_without_a_token(service: Service, path: str) -> None:
+    for method in ("GET", "POST"):
+        response = service.http.request(method, path)
+        assert response.status_code == 404
+        assert "www-authenticate" not in response.headers
+    assert service.server.get("/mcp").status_code == 401

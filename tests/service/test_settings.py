@@ -15,7 +15,10 @@ from snapshot_mcp.transports.http.settings import (
 )
 from snapshot_mcp.transports.http.static_tokens import find_static_token
 from tests.processes.conftest import Command
-from tests.processes.helpers import environment
+from tests.processes.helpers import environment, free_port
+from tests.processes.http_server import http_server
+from tests.service.issuer import Issuer, rsa_key
+from tests.service.raw_requests import ERAS, make_http_client, send_request
 
 TOKEN = "0123456789abcdef" * 2
 OTHER = "f" * 40
@@ -234,3 +237,21 @@ def test_an_exposed_service_without_authentication_does_not_start(
     assert result.stderr.count("\n") == 1
     assert named in result.stderr
     assert TOKEN not in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("audience", ["b7a5e0f4-52f0-4c5d-8a68-1f0f3b1c9d27", "x,api://default"])
+def test_a_service_starts_with_any_audience_and_spelling(tmp_path: Path, audience: str) -> None:
+    issuer = Issuer(audience.rsplit(",", maxsplit=1)[-1], [rsa_key("rsa-1")])
+    settings = {
+        "SNAPSHOT_MCP_AUTH_ISSUER": f"HTTP://127.0.0.1:{issuer.port}/",
+        "SNAPSHOT_MCP_AUTH_AUDIENCE": audience,
+        "SNAPSHOT_MCP_PUBLIC_URL": "https://Snapshots.example/",
+    }
+    with issuer.serve(), http_server(tmp_path, free_port(), **settings) as server:
+        metadata = server.get("/.well-known/oauth-protected-resource").json()
+        assert metadata["resource"] == "https://snapshots.example"
+        with make_http_client(server.url) as http:
+            for era in ERAS:
+                response = send_request(http, era, issuer.token(READ), "tools/list")
+                assert response.status_code == 200, response.text

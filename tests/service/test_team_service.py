@@ -70,7 +70,10 @@ def test_a_static_token_has_the_scopes_of_its_line(team: Service, era: str) -> N
 def test_the_challenge_names_no_metadata_without_an_issuer(team: Service) -> None:
     response = send_request(team.http, MODERN, None, "tools/list")
     assert response.headers["www-authenticate"] == f'Bearer scope="{READ}"'
-    assert team.server.get("/.well-known/oauth-protected-resource").status_code == 401
+    for path in ("", "/mcp"):
+        metadata = team.server.get(f"/.well-known/oauth-protected-resource{path}")
+        assert metadata.status_code == 404
+        assert "www-authenticate" not in metadata.headers
 
 
 def test_a_principal_over_its_quota_gets_429_and_others_are_served(
@@ -113,6 +116,16 @@ def test_only_allowed_hosts_and_origins_are_accepted(team: Service, era: str) ->
     assert status(origin="https://evil.example") == 403
 
 
+@pytest.mark.parametrize("era", ERAS)
+def test_a_page_of_an_allowed_origin_can_read_the_answer_of_a_call(team: Service, era: str) -> None:
+    origin = {"origin": "https://app.example"}
+    session = open_session(team.http, ALICE) if era == LEGACY else ""
+    response = call_tool(team.http, era, ALICE, "list_snapshots", {}, session, **origin)
+    assert response.is_success
+    assert response.headers["access-control-allow-origin"] == origin["origin"]
+    assert "Mcp-Session-Id" in response.headers["access-control-expose-headers"]
+
+
 def test_a_body_beyond_the_limit_is_rejected(team: Service) -> None:
     long_body = json.dumps(
         {"jsonrpc": "2.0", "id": 1, "method": "ping", "x": "y" * MAX_REQUEST_BYTES}
@@ -122,12 +135,11 @@ def test_a_body_beyond_the_limit_is_rejected(team: Service) -> None:
     assert team.server.post_raw(long_body).status_code == 401
 
 
-def test_responses_and_log_lines_carry_the_request_id(team: Service) -> None:
+def test_responses_carry_the_request_id(team: Service) -> None:
     with_proxy_id = send_request(
         team.http, MODERN, "wrong", "tools/list", None, "", **{"x-request-id": "from-the-proxy.1"}
     )
     assert with_proxy_id.headers["x-request-id"] == "from-the-proxy.1"
-    assert any("request from-the-proxy.1: 401" in line for line in team.server.output)
     request_ids = {team.http.get("/health").headers["x-request-id"] for _ in range(2)}
     assert len(request_ids) == 2
     assert all(re.fullmatch("[0-9a-f]{16}", request_id) for request_id in request_ids)

@@ -141,9 +141,9 @@ WRONG_CLAIMS: list[tuple[Claims, str | None]] = [
     ({"exp": float("inf")}, None),
     ({"exp": float("nan")}, None),
     ({"nbf": 2**33}, "The token is not valid yet."),
-    ({"nbf": []}, MALFORMED),
+    ({"nbf": []}, None),  # the message depends on the version of the library
     ({"iat": 2**33}, "The token is not valid yet."),
-    ({"iat": {}}, NOT_VALID),
+    ({"iat": {}}, None),
     ({"iss": None}, "The token lacks the claim iss."),
     ({"iss": ["https://a.example"]}, "The token is from another issuer."),
     ({"aud": None}, "The token lacks the claim aud."),

@@ -12,6 +12,8 @@ from snapshot_mcp.settings.environment import KEY_FILE
 from tests.conftest import World, call_tool, call_tool_error, call_tool_with_text
 from tests.tools.helpers import PLANNED_TOOLS, make_plan, plan_arguments, ready_snapshot
 
+pytestmark = pytest.mark.one_era
+
 
 @pytest.mark.parametrize("tool", PLANNED_TOOLS)
 async def test_a_plan_changes_nothing_and_shows_what_would_be_affected(

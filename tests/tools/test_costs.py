@@ -11,6 +11,8 @@ from mcp import Client
 from tests.conftest import ERAS, World, call_tool, call_tool_with_text
 from tests.tools.helpers import FakePerson, client_with_person, ready_snapshot
 
+pytestmark = pytest.mark.one_era
+
 BILLING_PATHS = ("/pricebook", "/core/stocks", "/billing/")
 Tampering = Callable[[httpx.Request, httpx.Response], Awaitable[httpx.Response]]
 

@@ -28,6 +28,8 @@ from tests.tools.helpers import (
     set_policy,
 )
 
+pytestmark = pytest.mark.one_era
+
 TOOL = "delete_rehearsal_vm"
 Change = Callable[[dict[str, Any]], None]
 
@@ -184,7 +186,7 @@ async def test_a_vm_with_snapshots_is_not_deleted(world: World, client: Client) 
     plan = await call_tool(client, TOOL, vm_id=vm_id)
     world.manual_clock.advance(minutes=5)
     created = await creation_arguments(client)
-    await call_tool(client, "create_snapshot", **created | {"vm_id": vm_id, "wait_seconds": 600})
+    await call_tool(client, "create_snapshot", **created | {"vm_id": vm_id, "wait_seconds": 300})
     commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
     for arguments in ({}, commit):
         error = await call_tool_error(client, TOOL, vm_id=vm_id, **arguments)

@@ -26,6 +26,8 @@ from tests.tools.helpers import (
     ready_snapshot,
 )
 
+pytestmark = pytest.mark.one_era
+
 CHANGING_TOOLS = [tool for tool in (*TOOLS, *PANEL_TOOLS) if tool.effect != "reads" or tool.plans]
 COMMITTED_WITH_TOKEN = ("delete_snapshot", "restore_snapshot")
 ADDRESSES = ("snapshot://{snapshot}", "vm://{vm}/snapshots")

@@ -13,6 +13,8 @@ from snapshot_mcp.core.errors import ConfigurationError
 from tests.conftest import World, call_tool, call_tool_error
 from tests.tools.helpers import creation_arguments, make_plan, ready_snapshot
 
+pytestmark = pytest.mark.one_era
+
 
 async def test_a_data_folder_that_cannot_be_created_is_reported(world: World) -> None:
     (world.folder / "file").write_text("in the way")

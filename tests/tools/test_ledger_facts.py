@@ -11,6 +11,8 @@ from snapshot_mcp.settings.environment import Settings, read_settings
 from tests.conftest import World, call_tool, call_tool_error
 from tests.tools.helpers import creation_arguments, make_plan, ready_snapshot
 
+pytestmark = pytest.mark.one_era
+
 EVENTS = ("planned", "sent", "done", "failed", "unknown", "refused")
 
 

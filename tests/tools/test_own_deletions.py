@@ -17,6 +17,8 @@ from tests.conftest import World, call_tool, call_tool_error, call_tool_with_tex
 from tests.tools.helpers import make_plan, set_policy
 from tests.tools.stale_cloud import stale_reads
 
+pytestmark = pytest.mark.one_era
+
 KEEP_LAST_COPY = "[protect]\nkeep_last_copy = true\n"
 KEEP_NEWEST = "[protect]\nkeep_newest = 1\n"
 

@@ -23,6 +23,8 @@ from tests.tools.helpers import (
     read_cloud,
 )
 
+pytestmark = pytest.mark.one_era
+
 VM = 793705
 THREE = (1704, 1716, 1719)
 """The ready snapshots that the VM keeps in these tests, oldest first."""

@@ -14,6 +14,8 @@ from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.conftest import World, call_tool
 from tests.tools.helpers import change_cloud, creation_arguments, make_plan, ready_snapshot
 
+pytestmark = pytest.mark.one_era
+
 TOOLS = ("create_snapshot", "restore_snapshot", "delete_snapshot")
 NAME = "left-open"
 

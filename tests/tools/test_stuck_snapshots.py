@@ -13,6 +13,8 @@ from tests.tools.helpers import (
 )
 from tests.tools.rewritten_replies import rewrite_replies, set_fields
 
+pytestmark = pytest.mark.one_era
+
 STUCK = 1704
 """A snapshot that is months old in the embedded cloud."""
 

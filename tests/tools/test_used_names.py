@@ -17,6 +17,8 @@ from tests.conftest import World, call_tool, call_tool_error, call_tool_with_tex
 from tests.tools.helpers import creation_arguments, make_plan, ready_snapshot
 from tests.tools.stale_cloud import stale_reads
 
+pytestmark = pytest.mark.one_era
+
 
 async def creation(client: Client, **changes: object) -> dict[str, object]:
     arguments = await creation_arguments(client)

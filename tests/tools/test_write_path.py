@@ -13,6 +13,8 @@ from mcp import Client
 from tests.conftest import World, call_tool
 from tests.tools.helpers import creation_arguments, make_plan, ready_snapshot
 
+pytestmark = pytest.mark.one_era
+
 LAYERS = (
     {"core"},
     {"models", "sandbox"},

@@ -15,6 +15,7 @@ import anyio
 import httpx
 
 from snapshot_mcp.cloud.connection import Connection, JsonBody
+from snapshot_mcp.cloud.connection_failures import describe_cause
 from snapshot_mcp.cloud.decoding import ANY_JSON, AnswerFormat, decode_json
 from snapshot_mcp.cloud.field_readers import drop_future_times
 from snapshot_mcp.cloud.response_errors import error_from_response, outcome_unknown_error
@@ -294,6 +295,7 @@ def _describe_failure(error: Exception) -> str:
         case httpx.TimeoutException() | TimeoutError():
             return "it did not answer in time"
         case httpx.ConnectError() | httpx.ProxyError():
-            return "no connection"
+            cause = describe_cause(error)
+            return f"no connection: {cause}" if cause else "no connection"
         case _:
             return "the connection broke"

@@ -1,6 +1,8 @@
-"""Listening sockets."""
+"""Listening sockets, and the number of files and sockets that a process may have open."""
 
 import socket
+import sys
+from math import inf
 
 
 def bind_socket(host: str, port: int) -> socket.socket:
@@ -16,3 +18,27 @@ def bind_socket(host: str, port: int) -> socket.socket:
     # acknowledgement of its headers, which many clients delay by 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
+
+
+def raise_open_file_limit(wanted: int) -> int:
+    """Let this process have `wanted` files and sockets open, or as many as the system allows.
+
+    Returns:
+        The limit that applies now, at most `wanted`.
+    """
+    if sys.platform == "win32":
+        return wanted
+    import resource  # noqa: PLC0415 - only POSIX has it
+
+    def limit(value: int) -> float:
+        return inf if value == resource.RLIM_INFINITY else value
+
+    current, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
+    raised = int(min(wanted, limit(maximum)))
+    if limit(current) >= raised:
+        return raised
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (raised, maximum))
+    except (OSError, ValueError):  # macOS has a second limit
+        return current
+    return raised

@@ -14,6 +14,7 @@ import re
 import string
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -122,10 +123,17 @@ def load_prompts(
     Raises:
         ConfigurationError: a file is not valid; the message names the file and the line.
     """
-    prompts = [load_prompt(path) for path in sorted((folder or prompt_folder()).glob("*.md"))]
-    return (
-        prompts if tools is None else [prompt for prompt in prompts if prompt.needs <= set(tools)]
-    )
+    prompts = _load_folder(folder) if folder else _own_prompts()
+    return [prompt for prompt in prompts if tools is None or prompt.needs <= set(tools)]
+
+
+@cache
+def _own_prompts() -> Sequence[PromptFile]:
+    return _load_folder(prompt_folder())
+
+
+def _load_folder(folder: Path) -> Sequence[PromptFile]:
+    return [load_prompt(path) for path in sorted(folder.glob("*.md"))]
 
 
 def load_prompt(path: Path) -> PromptFile:

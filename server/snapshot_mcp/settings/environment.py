@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, SecretBytes, SecretStr
 
 from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.core.sanitize import quoted, sanitize
-from snapshot_mcp.settings.database_url import validate_database_url
 from snapshot_mcp.settings.names import read_values
 from snapshot_mcp.settings.reference import DEFAULT_API_URL
 from snapshot_mcp.settings.validation import validate_api_key, validate_otlp_endpoint, validate_url
@@ -205,6 +204,8 @@ def read_database_url(environment: Mapping[str, str]) -> SecretStr | None:
             " (its current value is not shown here)."
         )
     require_extra(name, "psycopg", "psycopg_pool")
+    from snapshot_mcp.settings.database_url import validate_database_url  # noqa: PLC0415 - rarely set
+
     validate_database_url(name, value)
     return SecretStr(value)
 

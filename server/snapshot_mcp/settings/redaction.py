@@ -1,34 +1,58 @@
 """Remove credentials from addresses and other values before they are printed."""
 
 import re
-from urllib.parse import urlsplit
+from collections.abc import Mapping
+
+from snapshot_mcp.settings.raw_values import clean_value
+from snapshot_mcp.settings.reference import SETTINGS
 
 HIDDEN = "(hidden)"
-_USER = re.compile(r"(?<=//)[^/\s@]*@|^[^/\s@]+:[^/\s@]*@")
+_MIN_SECRET_LENGTH = 4
+_PATH = re.compile(r"[/\\~]|[A-Za-z]:\\")
+_USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*:/*|/*)?.*@", re.DOTALL)
 _QUERY = re.compile(r"[?#].*", re.DOTALL)
-_TOKEN = re.compile(r"(?=[^/]*[0-9])(?=[^/]*[A-Za-z])[A-Za-z0-9_~.+=%-]{20,}|[A-Za-z0-9_~+=-]{32,}")
+_UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_TOKEN = re.compile(
+    r"(?=[^/]*[0-9])(?=[^/]*[A-Za-z])[A-Za-z0-9_~+=%-]{20,}|[A-Za-z0-9_~+=-]{32,}|eyJ[\w.=-]+"
+)
 
 
-def redact_address(address: str) -> str:
-    """Return an address without user, password, query, fragment, and long random path segments.
+def redact_address(address: str, *, show_uuids: bool = False) -> str:
+    """Return an address without user, password, query, fragment, and segments that look random.
 
-    Any other text is returned without what looks like them.
+    A path of a file is returned as it is.
+
+    Args:
+        address: an address, valid or not, or another value.
+        show_uuids: whether a UUID, such as the id of a tenant, is public.
     """
-    if "://" not in address and "@" not in address:
+    if _PATH.match(address):
         return address
-    plain = _QUERY.sub(f"?{HIDDEN}", _USER.sub(f"{HIDDEN}@", address))
-    scheme, separator, rest = plain.partition("://")
+    without_user = _USER.sub(rf"\g<1>{HIDDEN}@", address)
+    plain = _QUERY.sub("", without_user)
+    scheme, separator, rest = plain.rpartition("://")
     host, *segments = rest.split("/")
-    shown = [HIDDEN if _TOKEN.fullmatch(segment) else segment for segment in segments]
-    return scheme + separator + "/".join([host, *shown])
+    checked = segments if separator else [host, *segments]
+    shown = [
+        HIDDEN if _TOKEN.fullmatch(part) and not (show_uuids and _UUID.fullmatch(part)) else part
+        for part in checked
+    ]
+    query = "" if plain == without_user else f"?{HIDDEN}"
+    return scheme + separator + "/".join([host, *shown] if separator else shown) + query
 
 
-def host_and_port(address: str) -> str:
-    """Return the host and port of an address, without anything else; a question mark if unclear."""
-    try:
-        parts = urlsplit(address if "://" in address else f"http://{address}")
-        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-        port = parts.port or {"https": 443, "socks5": 1080, "socks5h": 1080}.get(parts.scheme, 80)
-    except ValueError:
-        return "?"
-    return f"{host}:{port}" if host else "?"
+def redact_setting(name: str, environment: Mapping[str, str]) -> str:
+    """Return the value of a setting that is not secret, without credentials in it."""
+    value = clean_value(environment[name])
+    if name.endswith(("_URL", "_ISSUER", "_ENDPOINT")) and "://" not in value:
+        return HIDDEN  # not an address: perhaps a key in the wrong place
+    for secret in secret_values(environment):
+        value = value.replace(secret, HIDDEN)
+    return redact_address(value, show_uuids=name.startswith("SNAPSHOT_MCP_AUTH_"))
+
+
+def secret_values(environment: Mapping[str, str]) -> list[str]:
+    """Return the values of all secret settings that are long enough to be recognized."""
+    names = (name for setting in SETTINGS if setting.secret for name in setting.names)
+    values = (clean_value(environment.get(name, "")) for name in names)
+    return [value for value in values if len(value) >= _MIN_SECRET_LENGTH]

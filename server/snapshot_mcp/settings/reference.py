@@ -149,7 +149,8 @@ SETTINGS = (
     ),
     SettingDoc(
         ("SNAPSHOT_MCP_ALLOWED_ORIGINS",),
-        "comma-separated `Origin` values to accept, besides loopback and `SNAPSHOT_MCP_PUBLIC_URL`",
+        "comma-separated `Origin` values to accept, besides loopback and `SNAPSHOT_MCP_PUBLIC_URL`;"
+        " their pages can read the answers",
         "none",
     ),
     SettingDoc(

@@ -3,9 +3,7 @@
 import gc
 import os
 import socket
-from collections.abc import Generator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from types import FrameType
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import TYPE_CHECKING
 
 from snapshot_mcp.cloud.circuit_breaker import CircuitBreaker
@@ -13,17 +11,8 @@ from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.core.sockets import bind_socket
 from snapshot_mcp.mcp_server.app import create_server
 from snapshot_mcp.settings.environment import Settings
-from snapshot_mcp.transports.shutdown import (
-    DRAIN_TIMEOUT_SECONDS,
-    end_by_signal,
-    force_exit_after_timeout,
-    handle_signals,
-    signal_exit_code,
-)
+from snapshot_mcp.transports.shutdown import end_by_signal
 from snapshot_mcp.transports.stdio import run_stdio
-
-MAX_HEADER_BYTES = 96 * 1024
-"""Bytes of all headers of a request: a token of 64 kB, and what proxies add."""
 
 if TYPE_CHECKING:
     from snapshot_mcp.transports.http.settings import HttpSettings
@@ -59,8 +48,6 @@ def serve_http(settings: Settings, http_settings: "HttpSettings", *, host: str, 
             authentication or no allowed host, it shares its signing key but not its ledger, or the
             port cannot be used.
     """
-    import uvicorn  # noqa: PLC0415 - only this transport needs it
-
     from snapshot_mcp.transports.http.app import create_http_app  # noqa: PLC0415 - likewise
     from snapshot_mcp.transports.http.monitoring import (  # noqa: PLC0415 - likewise
         HEALTH_PATH,
@@ -70,20 +57,7 @@ def serve_http(settings: Settings, http_settings: "HttpSettings", *, host: str, 
         check_exposure,
         check_shared_key,
     )
-
-    received: list[int] = []
-
-    class Server(uvicorn.Server):
-        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            received.append(sig)
-            force_exit_after_timeout(signal_exit_code(sig))
-            super().handle_exit(sig, frame)
-
-        @contextmanager
-        def capture_signals(self) -> Generator[None]:
-            # uvicorn would not handle SIGHUP, and would end the process before telemetry is sent.
-            with handle_signals(self.handle_exit):
-                yield
+    from snapshot_mcp.transports.http.web_server import run_web_server  # noqa: PLC0415 - likewise
 
     check_exposure(host, http_settings)
     check_shared_key(settings)
@@ -97,16 +71,10 @@ def serve_http(settings: Settings, http_settings: "HttpSettings", *, host: str, 
         server, http_settings, routes=routes, public_paths=[HEALTH_PATH], sessions=not is_replica
     )
     _resume_garbage_collection()
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        timeout_graceful_shutdown=DRAIN_TIMEOUT_SECONDS,
-        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
-    )
     with _observe(settings, serve_metrics=settings.metrics):
-        Server(config).run(sockets=[listener])
-    if received:
-        end_by_signal(received[0])
+        number = run_web_server(app, listener)
+    if number is not None:
+        end_by_signal(number)
 
 
 def _resume_garbage_collection() -> None:

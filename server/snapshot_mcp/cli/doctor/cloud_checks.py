@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from snapshot_mcp.cli.doctor.findings import Finding
 from snapshot_mcp.cloud.connection import create_network_transport
+from snapshot_mcp.cloud.connection_failures import Destination, describe_remedy, find_destination
 from snapshot_mcp.cloud.diagnostics import ClockSkewTransport, ProbeResult, ReadCheck, probe
 from snapshot_mcp.core.clock import SYSTEM_CLOCK
 from snapshot_mcp.core.errors import ConfigurationError, ForbiddenError, UnauthorizedError
@@ -13,6 +14,7 @@ from snapshot_mcp.models.costs import CURRENCY
 from snapshot_mcp.settings.environment import Settings
 
 MAX_SKEW_SECONDS = 30.0
+_API_URL = "SNAPSHOT_MCP_API_URL"
 _RELEVANT_WORDS = ("snapshot", "virtual", "vm", "image")
 _MAX_PERMISSIONS = 12
 _MAX_CONTRACTS = 5
@@ -32,20 +34,24 @@ async def check_cloud(settings: Settings) -> list[Finding]:
         return [Finding("bad", "cloud", str(error))]
     async with connection_over(transport, settings) as connection:
         result = await probe(connection, SYSTEM_CLOCK, timeout_seconds=settings.timeout)
-    return list(cloud_findings(result, transport.skew))
+    destination = find_destination(settings.api_url, _API_URL)
+    return list(cloud_findings(result, transport.skew, destination))
 
 
-def cloud_findings(result: ProbeResult, skew: float | None) -> Iterator[Finding]:
+def cloud_findings(
+    result: ProbeResult, skew: float | None, destination: Destination
+) -> Iterator[Finding]:
     """Yield the findings of a check.
 
     Args:
         result: the reads and their results.
         skew: seconds by which the cloud's clock is ahead of this machine's; None if unknown.
+        destination: the address that was contacted.
     """
     first = result.checks[0]
-    yield _connection_finding(first, result)
+    yield _connection_finding(first, result, destination)
     if first.failure is None or isinstance(first.failure, UnauthorizedError | ForbiddenError):
-        yield _key_finding(first)
+        yield _key_finding(first, destination)
     if first.failure is None:
         yield from _permission_findings(result)
         yield from _cost_findings(result)
@@ -53,22 +59,35 @@ def cloud_findings(result: ProbeResult, skew: float | None) -> Iterator[Finding]
         yield _clock_finding(skew)
 
 
-def _connection_finding(first: ReadCheck[object], result: ProbeResult) -> Finding:
-    if first.failure is not None and not isinstance(
-        first.failure, UnauthorizedError | ForbiddenError
-    ):
-        return Finding("bad", "cloud", str(first.failure))
+def _connection_finding(
+    first: ReadCheck[object], result: ProbeResult, destination: Destination
+) -> Finding:
+    failure = first.failure
+    if failure is not None and not isinstance(failure, UnauthorizedError | ForbiddenError):
+        remedy = describe_remedy(failure, destination)
+        return Finding("bad", "cloud", remedy or f"{destination.host}: {failure}")
     times = [read.seconds for read in result.checks[:2]]
     second = f", then {_milliseconds(times[1])}" if len(times) > 1 else ""
-    return Finding("ok", "cloud", f"answered in {_milliseconds(times[0])}{second}")
+    through = f" through the proxy {destination.proxy}" if destination.proxy else ""
+    place = f"{destination.host}{through}"
+    return Finding("ok", "cloud", f"answered in {_milliseconds(times[0])}{second}, at {place}")
 
 
-def _key_finding(first: ReadCheck[object]) -> Finding:
+def _key_finding(first: ReadCheck[object], destination: Destination) -> Finding:
     match first.failure:
         case UnauthorizedError():
-            return Finding("bad", "key", "the cloud does not accept it; check SNAPSHOT_MCP_API_KEY")
+            return Finding(
+                "bad",
+                "key",
+                f"{destination.host} does not accept it; copy it again from the cloud's console"
+                f" into SNAPSHOT_MCP_API_KEY, and check that {destination.setting} is its cloud",
+            )
         case ForbiddenError():
-            return Finding("bad", "key", "accepted, but it may not read snapshots")
+            return Finding(
+                "bad",
+                "key",
+                "accepted, but it may not read snapshots; an administrator can grant that",
+            )
         case _:
             return Finding("ok", "key", "accepted")
 

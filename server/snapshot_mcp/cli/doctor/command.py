@@ -9,6 +9,7 @@ import anyio
 from snapshot_mcp.cli import exit_codes
 from snapshot_mcp.cli.doctor.cloud_checks import check_cloud
 from snapshot_mcp.cli.doctor.findings import Finding, as_json, as_lines, is_healthy
+from snapshot_mcp.cli.doctor.issuer_checks import check_issuer
 from snapshot_mcp.cli.doctor.local_checks import (
     check_data_folder,
     check_ledger,
@@ -30,7 +31,7 @@ def run_doctor(arguments: argparse.Namespace) -> int:
     settings = _read_settings(os.environ, findings)
     if settings is not None:
         findings += [*check_policy(settings), *check_data_folder(settings)]
-        findings += anyio.run(_check_ledger_and_cloud, settings)
+        findings += anyio.run(_check_services, settings)
     print((as_json if arguments.json else as_lines)(findings))
     if settings is None:
         return exit_codes.BAD_SETTINGS
@@ -59,5 +60,9 @@ def _read_settings(environment: Mapping[str, str], findings: list[Finding]) -> S
     return None if problems else settings
 
 
-async def _check_ledger_and_cloud(settings: Settings) -> list[Finding]:
-    return [await check_ledger(settings), *await check_cloud(settings)]
+async def _check_services(settings: Settings) -> list[Finding]:
+    return [
+        await check_ledger(settings),
+        *await check_cloud(settings),
+        *await check_issuer(read_http_settings(os.environ)),
+    ]

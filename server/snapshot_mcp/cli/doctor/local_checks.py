@@ -1,6 +1,5 @@
 """Checks of `snapshot-mcp doctor` on this machine: settings, data folder, ledger, policy."""
 
-import os
 import platform
 import shutil
 import sys
@@ -11,12 +10,15 @@ from snapshot_mcp import __version__
 from snapshot_mcp.cli.doctor.findings import Finding
 from snapshot_mcp.core.clock import utc_now
 from snapshot_mcp.core.errors import ConfigurationError, LedgerError
-from snapshot_mcp.core.sanitize import quoted, sanitize
+from snapshot_mcp.core.sanitize import quoted_exactly, sanitize
 from snapshot_mcp.ledger.backend import open_ledger_backend
 from snapshot_mcp.mcp_server.tools.toolsets import TOOLS
 from snapshot_mcp.settings.environment import Settings
 from snapshot_mcp.settings.policy_file import load_policy
+from snapshot_mcp.settings.raw_values import clean_value
+from snapshot_mcp.settings.redaction import redact_setting
 from snapshot_mcp.settings.reference import SETTINGS, SettingDoc
+from snapshot_mcp.settings.start_checks import find_folder_problem
 
 MIN_FREE_BYTES = 100 * 1024 * 1024
 _MAX_PROBLEMS = 3
@@ -42,8 +44,10 @@ def describe_settings(environment: Mapping[str, str]) -> Iterator[Finding]:
 
 def _describe_setting(setting: SettingDoc, environment: Mapping[str, str]) -> str:
     for name in setting.names:
-        if value := environment.get(name, "").strip():
-            shown = "set (not shown)" if setting.secret else quoted(sanitize(value).text)
+        if clean_value(environment.get(name, "")):
+            shown = "set (not shown)"
+            if not setting.secret:
+                shown = quoted_exactly(sanitize(redact_setting(name, environment)).text)
             return f"{setting.names[0]}: {shown}, from {name}"
     return f"{setting.names[0]}: {setting.default.replace('`', '')}, by default"
 
@@ -51,10 +55,10 @@ def _describe_setting(setting: SettingDoc, environment: Mapping[str, str]) -> st
 def check_data_folder(settings: Settings) -> Iterator[Finding]:
     """Check that the data folder is writable, private, and has free space."""
     folder = settings.data_folder()
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        yield Finding("bad", "data folder", f"{folder} cannot be created or written")
+    if problem := find_folder_problem(folder):
+        yield Finding("bad", "data folder", f"{folder} cannot be used: {problem}")
         return
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
     note = "" if existing == folder else " (created on first use)"
     yield Finding("ok", "data folder", f"{folder}{note}")
     if sys.platform != "win32" and not note and folder.stat().st_mode & _GROUP_AND_OTHERS:

@@ -11,7 +11,9 @@ from starlette.types import ASGIApp
 from snapshot_mcp.core.clock import SYSTEM_CLOCK, Clock
 from snapshot_mcp.mcp_server.app import McpServer
 from snapshot_mcp.mcp_server.prompt_files import load_prompts
+from snapshot_mcp.transports.http.allowed_hosts import AllowedHostMiddleware
 from snapshot_mcp.transports.http.authentication import AuthenticationMiddleware
+from snapshot_mcp.transports.http.disconnects import DisconnectMiddleware
 from snapshot_mcp.transports.http.error_responses import ErrorResponder
 from snapshot_mcp.transports.http.jwks import JwksClient, KeySet
 from snapshot_mcp.transports.http.principal_limits import (
@@ -30,7 +32,6 @@ from snapshot_mcp.transports.http.settings import HttpSettings
 from snapshot_mcp.transports.http.token_verifier import TokenVerifier
 
 METADATA_PATH = "/.well-known/oauth-protected-resource"
-_LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 # Clients compare addresses as strings, so one without a path must not get a slash.
 _URL = TypeAdapter(AnyHttpUrl, config=ConfigDict(url_preserve_empty_path=True))
 
@@ -58,32 +59,32 @@ def create_http_app(
         server.middleware.append(
             ToolScopeMiddleware({prompt.name: prompt.needs for prompt in load_prompts()})
         )
-    security = TransportSecuritySettings(
-        allowed_hosts=_allowed_hosts(http_settings), allowed_origins=_allowed_origins(http_settings)
-    )
     app = server.streamable_http_app(
-        transport_security=security,
+        # `AllowedHostMiddleware` does this for all paths.
+        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
         max_request_body_size=MAX_REQUEST_BYTES,
         session_idle_timeout=SESSION_IDLE_SECONDS,
         stateless_http=not sessions,
         custom_starlette_routes=list(routes),
     )
-    if not http_settings.requires_authentication:
-        return RequestIdMiddleware(PrincipalLimits(app, ErrorResponder(None), clock))
-    metadata_routes = _metadata_routes(http_settings)
-    app.router.routes.extend(metadata_routes)
     responder = ErrorResponder(_metadata_url(http_settings))
-    scoped_app = RequestScopeMiddleware(app, responder)
-    limited_app = PrincipalLimits(scoped_app, responder, clock)
-    authenticated_app = AuthenticationMiddleware(
-        limited_app,
-        verifier=_verifier(http_settings, clock),
-        quotas=Quotas(http_settings.requests_per_minute, clock),
-        responder=responder,
-        public_paths={*public_paths, *(route.path for route in metadata_routes)},
-        clock=clock,
-    )
-    return RequestIdMiddleware(authenticated_app)
+    if http_settings.requires_authentication:
+        metadata_routes = _metadata_routes(http_settings)
+        app.router.routes.extend(metadata_routes)
+        scoped_app = RequestScopeMiddleware(app, responder)
+        guarded_app = AuthenticationMiddleware(
+            PrincipalLimits(scoped_app, responder, clock),
+            verifier=_verifier(http_settings, clock),
+            quotas=Quotas(http_settings.requests_per_minute, clock),
+            responder=responder,
+            routes=app.router.routes,
+            public_paths={*public_paths, *(route.path for route in metadata_routes)},
+            clock=clock,
+        )
+    else:
+        guarded_app = PrincipalLimits(app, responder, clock)
+    allowed_app = AllowedHostMiddleware(guarded_app, http_settings, responder)
+    return RequestIdMiddleware(DisconnectMiddleware(allowed_app))
 
 
 def _verifier(http_settings: HttpSettings, clock: Clock) -> TokenVerifier:
@@ -122,19 +123,3 @@ def _metadata_url(http_settings: HttpSettings) -> str | None:
     if http_settings.issuer is None or http_settings.public_url is None:
         return None
     return str(build_resource_metadata_url(_URL.validate_python(http_settings.public_url)))
-
-
-def _allowed_hosts(http_settings: HttpSettings) -> list[str]:
-    return _with_any_port((*_LOOPBACK_NAMES, *http_settings.host_names))
-
-
-def _allowed_origins(http_settings: HttpSettings) -> list[str]:
-    origins = [f"{scheme}://{host}" for host in _LOOPBACK_NAMES for scheme in ("http", "https")]
-    if http_settings.public_url is not None:
-        origins.append("/".join(http_settings.public_url.split("/", 3)[:3]))
-    return _with_any_port((*origins, *http_settings.allowed_origins))
-
-
-def _with_any_port(names: Iterable[str]) -> list[str]:
-    """Return each name alone, and followed by the SDK's wildcard for a port."""
-    return [pattern for name in names for pattern in (name, f"{name}:*")]

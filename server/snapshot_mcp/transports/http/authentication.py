@@ -1,10 +1,13 @@
-"""Authentication middleware: reject anonymous requests except to public paths.
+"""Authentication middleware: reject anonymous requests except to public and unknown paths.
+
+An unknown path is answered 404 without a token. Otherwise clients would take the 401 of a metadata
+path for the start of an OAuth flow.
 
 The order of all checks is: token, any scope at all, quota, limits of the principal (which include
 the size of the body), scopes of the request.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import anyio
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
@@ -12,6 +15,7 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from starlette.authentication import AuthCredentials
 from starlette.datastructures import Headers
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from snapshot_mcp.core.clock import Clock
@@ -37,10 +41,11 @@ class AuthenticationMiddleware:
     """ASGI middleware that admits authenticated callers with a scope and a free quota.
 
     Args:
-        app: the application to wrap.
+        app: the application to wrap. It must not read the body of a request to a public path.
         verifier: verifies the tokens.
         quotas: the quotas of the principals.
         responder: sends the error responses.
+        routes: the routes of the application.
         public_paths: the paths that need no authentication.
         clock: the clock.
     """
@@ -52,6 +57,7 @@ class AuthenticationMiddleware:
         verifier: TokenVerifier,
         quotas: Quotas,
         responder: ErrorResponder,
+        routes: Sequence[BaseRoute],
         public_paths: Collection[str],
         clock: Clock,
     ) -> None:
@@ -60,12 +66,13 @@ class AuthenticationMiddleware:
         self._verifier = verifier
         self._quotas = quotas
         self._responder = responder
+        self._routes = routes
         self._public_paths = public_paths
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] != "http" or scope["path"] in self._public_paths:
+        if scope["type"] != "http" or self._is_public(scope):
             await self._public_app(scope, receive, send)
             return
         access_token = await self._admit(Headers(scope=scope))
@@ -79,6 +86,11 @@ class AuthenticationMiddleware:
             await _run_with_timeout(seconds, self._app, scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    def _is_public(self, scope: Scope) -> bool:
+        if scope["path"] in self._public_paths:
+            return True
+        return all(route.matches(scope)[0] is Match.NONE for route in self._routes)
 
     async def _admit(self, headers: Headers) -> AccessToken | ErrorResponse:
         access_token = await self._authenticate(headers)

@@ -61,9 +61,11 @@ class ErrorResponder:
 
     async def send(self, error: ErrorResponse, scope: Scope, receive: Receive, send: Send) -> None:
         """Send an error response and log it."""
-        logger.warning("request %s: %d, %s", REQUEST_ID.get(), error.status, error.description)
+        # The status is part of the template, so that each status is a kind of record of its own.
+        template = f"request %s: {error.status}, %s"
+        logger.warning(template, REQUEST_ID.get(), error.description)
         headers = {"cache-control": "no-store"}
-        if error.status in {401, 403}:
+        if error.scopes:
             headers["www-authenticate"] = self._challenge(error)
         if error.retry_after:
             headers["retry-after"] = str(math.ceil(error.retry_after))

@@ -46,7 +46,8 @@ class HttpSettings(BaseModel):
         jwks_url: the address of the issuer's keys; None: the address in its metadata.
         static_tokens: the static bearer tokens.
         allowed_hosts: accepted values of Host, besides loopback and the host of `public_url`.
-        allowed_origins: accepted values of Origin, besides those of the same hosts.
+        allowed_origins: accepted values of Origin, besides those of the same hosts. CORS headers
+            let their pages read the answers.
         requests_per_minute: the quota of each principal.
     """
 
@@ -122,8 +123,8 @@ def check_exposure(host: str, http_settings: HttpSettings) -> None:
     if not http_settings.host_names:
         raise ConfigurationError(
             "--host makes this server reachable by others, but no host name is allowed.",
-            "Set SNAPSHOT_MCP_ALLOWED_HOSTS to the name that clients use, such as"
-            " snapshots.example.",
+            f"Set {_PUBLIC_URL} to the address that clients use, or SNAPSHOT_MCP_ALLOWED_HOSTS to"
+            " its host, such as snapshots.example.",
         )
 
 
