@@ -28,6 +28,7 @@ from tests.conftest import (
     result_text,
 )
 from tests.hostile.corpus import TEXTS, is_storable
+from tests.hostile.planting import PLAN, SURFACES, UNTOUCHED, TextPlanter
 from tests.hostile.visible_text import (
     harmless_twin,
     hidden_characters,
@@ -39,64 +40,8 @@ from tests.scale import scale
 
 pytestmark = pytest.mark.no_cover
 
-TARGET = 1714
-PLAN: dict[str, object] = {"snapshot_id": TARGET}
-RESTORE: dict[str, object] = PLAN | {"new_vm_name": "back-again"}
-SURFACES: dict[str, dict[str, object]] = {
-    "list_snapshots": {"limit": 100},
-    "inspect_snapshot": PLAN,
-    "list_virtual_machines": {"limit": 100},
-    "delete_snapshot": PLAN,
-    "restore_snapshot": RESTORE,
-    "list_snapshot_events": PLAN,
-    "review_snapshots": {"limit": 100},
-    "create_image_from_snapshot": {"snapshot_id": 1702, "name": "safe"},  # it has an image
-    "plan_retention": {"keep_last": 1, "limit": 100},
-}
 STATUSES = [400, 401, 403, 404, 409, 418, 429, 500, 503]
-# Fields that decide what is allowed stay unchanged, unless the test is about them.
-_MAX_LENGTH_IN_LIST = 350
 ALL_TEXTS = scale(quick=False, deep=True)
-_UNTOUCHED = {"status", "created_at", "updated_at", "time", "born"}
-
-
-def plant_text(value: object, text: str, kept: set[str]) -> object:
-    """Return a JSON value of the cloud with `text` in every field that a person can write."""
-    match value:
-        case dict():
-            return {
-                key: entry if key in kept else plant_text(entry, text, kept)
-                for key, entry in cast("dict[str, object]", value).items()
-            }
-        case list():
-            return [plant_text(entry, text, kept) for entry in cast("list[object]", value)]
-        case str():
-            return text
-        case _:
-            return value
-
-
-class TextPlanter:
-    """Writes one text into every reply of the cloud to a read."""
-
-    def __init__(self, world: World) -> None:
-        self.text: str | None = None
-        self.untouched = _UNTOUCHED
-        world.tamper(self.change)
-
-    async def change(self, request: httpx.Request, response: httpx.Response) -> httpx.Response:
-        if self.text is None or request.method != "GET":
-            return response
-        reply = json.loads(await response.aread())
-        if isinstance(reply, list) or "stocks" in reply:
-            return response  # prices and stocks: their texts are only compared, never shown
-        # A list with a hundred long texts would be rejected as too large.
-        text = self.text if "snapshot" in reply else self.text[:_MAX_LENGTH_IN_LIST]
-        body = {
-            key: value if key == "status" else plant_text(value, text, self.untouched)
-            for key, value in reply.items()
-        }
-        return httpx.Response(response.status_code, content=json.dumps(body), request=request)
 
 
 @pytest.fixture
@@ -166,7 +111,7 @@ async def test_an_unknown_status_is_quoted_in_results_and_errors(
     world: World, planter: TextPlanter, tool: str
 ) -> None:
     checker = SkeletonChecker()
-    planter.untouched = _UNTOUCHED - {"status"}
+    planter.untouched = UNTOUCHED - {"status"}
     async with world.client() as client:
         for name, text in cases(1 + list(SURFACES).index(tool)):
             planter.text = text
@@ -180,7 +125,7 @@ async def test_the_status_of_a_vm_is_quoted_when_its_snapshot_is_refused(
     world: World, planter: TextPlanter
 ) -> None:
     checker = SkeletonChecker()
-    planter.untouched = _UNTOUCHED - {"status"}
+    planter.untouched = UNTOUCHED - {"status"}
     async with world.client() as client:
         vm = (await call_tool(client, "list_virtual_machines"))["virtual_machines"][0]
         for name, text in cases(2):
@@ -227,6 +172,7 @@ async def test_a_hostile_text_does_not_change_the_lines_and_words_of_a_question(
 
 @pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("tool", ["inspect_snapshot", "delete_snapshot"])
+@pytest.mark.sampled(4)
 async def test_an_error_does_not_repeat_the_message_of_the_cloud(
     world: World, status: int, tool: str
 ) -> None:
@@ -271,7 +217,7 @@ async def test_a_progress_message_is_one_clean_line(world: World, planter: TextP
         return await planter.change(request, response) if is_snapshot else response
 
     checker = SkeletonChecker()
-    planter.untouched = _UNTOUCHED - {"status"}
+    planter.untouched = UNTOUCHED - {"status"}
     world.tamper(change)
     async with world.client() as client:
         vms = (await call_tool(client, "list_virtual_machines", limit=100))["virtual_machines"]
@@ -360,7 +306,7 @@ async def test_a_hostile_description_does_not_make_an_inspection_expensive(
     world: World, planter: TextPlanter
 ) -> None:
     costs: dict[str, int] = {}
-    planter.untouched = _UNTOUCHED | {
+    planter.untouched = UNTOUCHED | {
         "name",
         "labels",
         "vm_name",

@@ -304,7 +304,7 @@ class ObedientAgent(RuleBasedStateMachine):
             "confirm": self.choose(self.agent.words, number),
             "new_vm_name": "another-machine",
             "contract_id": 7,
-            "wait_seconds": 600,
+            "wait_seconds": 300,
         }
         self.call(client_name, plan.tool, plan.commit | {edit: changed[edit]}, reply)
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import cast
 
-from snapshot_mcp.core.sanitize import sanitize
+from snapshot_mcp.core.markup import MARKUP_NOTE
+from snapshot_mcp.core.sanitize import is_plain_word, sanitize
 
 TWO_WORDS, ONE_WORD, EMPTY = "two words", "plain", ""
 
@@ -44,7 +45,7 @@ def harmless_twin(text: str) -> str:
     sanitized = _sanitized(text)
     if not sanitized:
         return EMPTY
-    return ONE_WORD if _WORD.fullmatch(sanitized) else TWO_WORDS
+    return ONE_WORD if is_plain_word(sanitized) else TWO_WORDS
 
 
 def skeleton(output: str, text: str) -> str:
@@ -52,8 +53,10 @@ def skeleton(output: str, text: str) -> str:
 
     A question ends with the words to type: one plain word, or quoted.
     """
-    lines = [line for line in output.split("\n") if not _ALTERED.fullmatch(line)]
-    assert len(output.split("\n")) - len(lines) <= 2
+    unflagged = [line for line in output.split("\n") if line != MARKUP_NOTE]
+    assert len(output.split("\n")) - len(unflagged) <= 1
+    lines = [line for line in unflagged if not _ALTERED.fullmatch(line)]
+    assert len(unflagged) - len(lines) <= 2
     bare = _TOKEN.sub("TOKEN", _QUOTED.sub("Q", _LAST_LINE.sub("WORDS", "\n".join(lines))))
     sanitized = _sanitized(text)
     if _WORD.fullmatch(sanitized):

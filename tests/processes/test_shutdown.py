@@ -99,7 +99,7 @@ def test_a_hanging_write_and_a_long_wait_do_not_delay_the_end(tmp_path: Path) ->
         call = server.send_request(
             "tools/call",
             name="create_snapshot",
-            arguments={"vm_id": vm_id, "name": "long-wait", "wait_seconds": 600},
+            arguments={"vm_id": vm_id, "name": "long-wait", "wait_seconds": 300},
             _meta={"progressToken": 1},
         )
         server.wait_for_message(lambda message: message.get("method") == "notifications/progress")
@@ -118,7 +118,7 @@ async def test_a_server_over_http_ends_in_time_with_a_call_in_flight(tmp_path: P
         "vm_id": GRAFANA,
         "name": "long-wait",
         "allow_interruption": True,
-        "wait_seconds": 600,
+        "wait_seconds": 300,
     }
     waiting, ended = anyio.Event(), anyio.Event()
 

@@ -103,7 +103,7 @@ def test_a_cancelled_call_ends_and_the_server_continues(tmp_path: Path) -> None:
             "vm_id": vm_id,
             "name": "cancelled",
             "allow_interruption": True,
-            "wait_seconds": 600,
+            "wait_seconds": 300,
         }
         call = server.send_request(
             "tools/call",
@@ -156,7 +156,7 @@ def test_closing_stdin_during_a_wait_ends_the_server(tmp_path: Path) -> None:
         server.send_request(
             "tools/call",
             name="create_snapshot",
-            arguments={"vm_id": vm_id, "name": "abandoned", "wait_seconds": 600},
+            arguments={"vm_id": vm_id, "name": "abandoned", "wait_seconds": 300},
             _meta={"progressToken": 1},
         )
         server.wait_for_message(lambda message: message.get("method") == "notifications/progress")

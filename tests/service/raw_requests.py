@@ -26,9 +26,12 @@ def bearer_headers(token: str | None) -> dict[str, str]:
     return {} if token is None else {"authorization": f"Bearer {token}"}
 
 
-def open_session(http: httpx.Client, token: str | None) -> str:
+def open_session(
+    http: httpx.Client, token: str | None, capabilities: dict[str, Any] | None = None
+) -> str:
     """Open a session of the legacy era and return its id."""
-    params = {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": CLIENT_INFO}
+    params: dict[str, Any] = {"protocolVersion": LEGACY, "clientInfo": CLIENT_INFO}
+    params["capabilities"] = capabilities or {}
     response = _post(http, "initialize", params, bearer_headers(token))
     assert response.status_code == 200, response.text
     return response.headers["mcp-session-id"]

@@ -92,7 +92,7 @@ async def test_a_number_without_a_fraction_is_a_whole_number(client: Client) -> 
         ),
         ("create_snapshot", VALID | {"allow_interruption": "yes"}, "must be true or false."),
         ("create_snapshot", VALID | {"allow_interruption": 1}, "must be true or false."),
-        ("create_snapshot", VALID | {"wait_seconds": 601}, "wait_seconds must be at most 600."),
+        ("create_snapshot", VALID | {"wait_seconds": 301}, "wait_seconds must be at most 300."),
         ("create_snapshot", VALID | {"wait_seconds": -1}, "wait_seconds must be at least 0."),
         ("create_snapshot", VALID | {"wait_seconds": 1.5}, "wait_seconds must be a whole number."),
         (

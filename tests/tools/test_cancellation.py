@@ -51,7 +51,7 @@ async def test_cancelling_while_waiting_sends_nothing_more(world: World, mode: s
     async with world.client(mode) as client:
         arguments = await creation_arguments(client)
         world.fail(hang_on_poll)
-        await cancel_while(client, arguments | {"wait_seconds": 600}, poll_started, anyio.Event())
+        await cancel_while(client, arguments | {"wait_seconds": 300}, poll_started, anyio.Event())
         world.fail(None)
         sent = len(world.requests)
         assert await wait_for_events(world, 2) == ["sent", "done"]

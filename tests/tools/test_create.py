@@ -36,12 +36,12 @@ async def test_waiting_reports_progress_that_only_grows(client: Client) -> None:
 
     arguments = await creation_arguments(client)
     await client.call_tool(
-        "create_snapshot", arguments | {"wait_seconds": 60}, progress_callback=record_progress
+        "create_snapshot", arguments | {"wait_seconds": 40}, progress_callback=record_progress
     )
     steps = [progress for progress, _, _ in updates]
     assert len(steps) > 2
     assert steps == sorted(set(steps))
-    assert {total for _, total, _ in updates} == {60}
+    assert {total for _, total, _ in updates} == {40}
     assert updates[0][2] is not None
     assert "CREATING" in updates[0][2]
 

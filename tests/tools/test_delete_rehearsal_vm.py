@@ -166,6 +166,7 @@ CHANGES: list[tuple[Change, str]] = [
 
 
 @pytest.mark.parametrize(("change", "reason"), CHANGES, ids=range(len(CHANGES)))
+@pytest.mark.sampled(3)
 async def test_a_vm_that_differs_or_is_used_is_neither_planned_nor_deleted(
     world: World, change: Change, reason: str
 ) -> None:
@@ -186,7 +187,7 @@ async def test_a_vm_with_snapshots_is_not_deleted(world: World, client: Client) 
     plan = await call_tool(client, TOOL, vm_id=vm_id)
     world.manual_clock.advance(minutes=5)
     created = await creation_arguments(client)
-    await call_tool(client, "create_snapshot", **created | {"vm_id": vm_id, "wait_seconds": 600})
+    await call_tool(client, "create_snapshot", **created | {"vm_id": vm_id, "wait_seconds": 300})
     commit = {"plan_token": plan["plan_token"], "confirm": plan["confirm_with"]}
     for arguments in ({}, commit):
         error = await call_tool_error(client, TOOL, vm_id=vm_id, **arguments)

@@ -8,6 +8,7 @@ import pytest
 from mcp import Client
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, TextResourceContents
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from snapshot_mcp.core.uris import PANEL_URI
 from snapshot_mcp.models.cloud import MAX_ID
@@ -82,24 +83,29 @@ async def test_the_policy_is_read(world: World) -> None:
     assert world.requests == []
 
 
+def not_found_code(client: Client) -> int:
+    """Return the error code for a missing resource, which differs between the eras."""
+    return INVALID_PARAMS if client.protocol_version in MODERN_PROTOCOL_VERSIONS else -32002
+
+
 async def test_an_invalid_id_is_an_error_without_a_request(world: World, client: Client) -> None:
     for text in INVALID_IDS:
         for address in (f"snapshot://{text}", f"vm://{text}/snapshots"):
-            assert await read_error(client, address) == (INVALID_PARAMS, ID_ERROR)
+            assert await read_error(client, address) == (not_found_code(client), ID_ERROR)
     assert world.requests == []
 
 
 async def test_an_address_of_another_form_is_unknown(world: World, client: Client) -> None:
     for address in ("vm://793701", "vm://793701/snapshots/", "snapshot://1/2", "snapshot://../1"):
         code, message = await read_error(client, address)
-        assert code == INVALID_PARAMS
+        assert code == not_found_code(client)
         assert "Unknown resource" in message
     assert world.requests == []
 
 
 async def test_a_missing_snapshot_is_an_error(client: Client) -> None:
     assert await read_error(client, "snapshot://999999") == (
-        INVALID_PARAMS,
+        not_found_code(client),
         "The cloud has no snapshot 999999. Nothing was changed.",
     )
 

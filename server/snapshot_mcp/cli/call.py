@@ -14,7 +14,7 @@ from typing import Any, cast
 import anyio
 import anyio.lowlevel
 from mcp import Client, MCPError
-from mcp_types import CallToolResult, Implementation, TextContent
+from mcp_types import CallToolResult, Implementation, RequestParamsMeta, TextContent
 from rich.console import Console
 from rich.text import Text
 
@@ -132,7 +132,12 @@ async def _send(
     client: Client, tool: str, values: dict[str, object], terminal: Terminal
 ) -> CallToolResult:
     try:
-        return await client.call_tool(tool, values, progress_callback=terminal.show_progress)
+        # The SDK passes progress within a process without a token. The server needs the token to
+        # know that the person sees the progress.
+        meta: RequestParamsMeta = {"progress_token": tool}
+        return await client.call_tool(
+            tool, values, progress_callback=terminal.show_progress, meta=meta
+        )
     except MCPError as error:
         await anyio.lowlevel.checkpoint_if_cancelled()  # the cancellation closed the connection
         return CallToolResult(content=[TextContent(text=str(error))], is_error=True)

@@ -16,6 +16,8 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from snapshot_mcp.settings.names import looks_like_setting
+
 _DEMO_TIMEOUT_SECONDS = 180
 _MAX_VALUE_WIDTH = 60
 
@@ -58,7 +60,7 @@ async def _connect() -> AsyncGenerator[Client]:
         environment = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("SNAPSHOT_MCP_", "HYPERSTACK_"))
+            if not (looks_like_setting(name) or name.startswith("HYPERSTACK_"))
         }
         environment |= {"SNAPSHOT_MCP_DATA_DIR": folder, "SNAPSHOT_MCP_CLOUD": "embedded"}
         server = StdioServerParameters(

@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
+from snapshot_mcp.consent.confirmation_words import target_words
 from snapshot_mcp.consent.evidence import Question
 from snapshot_mcp.consent.plan_tokens import digest
 from snapshot_mcp.consent.question import build_question, plan_facts
-from snapshot_mcp.core.sanitize import cell_text, quoted
+from snapshot_mcp.core.markup import disarm
+from snapshot_mcp.core.sanitize import cell_text, is_plain_word, quoted_exactly
 from snapshot_mcp.models.cloud import Snapshot
 from snapshot_mcp.models.rehearsals import VmDeletion
 from snapshot_mcp.models.snapshots import BlastRadius
@@ -85,15 +87,15 @@ class BatchTarget(NamedTuple):
 def snapshot_target(snapshot: Snapshot, radius: BlastRadius) -> Target:
     """Return the target of a plan for one snapshot.
 
-    The confirmation words are the name of the snapshot, or its id if the name is not plain text.
+    The confirmation words are the name of the snapshot or its id.
     """
-    words = snapshot.name if snapshot.name_is_plain else str(snapshot.id)
+    words = target_words(snapshot.name, snapshot.id, snapshot.altered or ())
     facts = [f"{name}: {value}" for name, value in _facts(snapshot, radius)]
     return Target(facts, words, radius)
 
 
 def vm_target(deletion: VmDeletion) -> Target:
-    """Return the target of a plan that deletes one VM; the confirmation words are its name."""
+    """Return the target of a plan that deletes one VM, which its name or its id confirms."""
     facts = [
         f"name: {_text(deletion.name)}",
         f"created: {deletion.created_at}",
@@ -101,7 +103,7 @@ def vm_target(deletion: VmDeletion) -> Target:
         f"region: {_text(deletion.region)}",
         f"snapshot: {deletion.snapshot_id}",
     ]
-    return Target(facts, deletion.name, deletion)
+    return Target(facts, target_words(deletion.name, deletion.vm_id), deletion)
 
 
 def describe_changes(planned: Sequence[str], current: Sequence[str]) -> str:
@@ -120,7 +122,7 @@ def _facts(snapshot: Snapshot, radius: BlastRadius) -> Iterator[tuple[str, str]]
     # number of its siblings, so that the snapshots of one VM can be deleted in any order, each with
     # its own plan; and neither ages nor prices, which change all the time.
     yield "name", _text(snapshot.name)
-    yield "status", cell_text(snapshot.status)
+    yield "status", _word(snapshot.status)
     yield "size", f"{cell_text(snapshot.size)} GB"
     yield "taken", str(snapshot.created_at or "?")
     yield "updated", str(snapshot.updated_at or "?")
@@ -140,12 +142,19 @@ def _facts(snapshot: Snapshot, radius: BlastRadius) -> Iterator[tuple[str, str]]
 
 
 def _text(text: str | None) -> str:
-    """Return text of others in quotation marks. A long one is cut, and its digest added."""
+    """Return text of others in quotation marks. A long one is cut, and its digest added.
+
+    Its markup stays, because a difference in it is a change; `describe_changes` disarms it.
+    """
     if not text:
         return _NONE
     if len(text) <= _MAX_TEXT_LENGTH:
-        return quoted(text)
-    return f"{quoted(text[:_MAX_TEXT_LENGTH] + '…')} ({digest(text)})"
+        return quoted_exactly(text)
+    return f"{quoted_exactly(text[:_MAX_TEXT_LENGTH] + '…')} ({digest(text)})"
+
+
+def _word(text: str | None) -> str:
+    return text if text and is_plain_word(text) else _text(text)
 
 
 def _labels(labels: Sequence[str]) -> str:
@@ -167,4 +176,4 @@ _SENTENCES = {
 
 
 def _describe_change(name: str, before: str, now: str) -> str:
-    return _SENTENCES.get((name, now), f"{name} {before} -> {now}")
+    return _SENTENCES.get((name, now)) or disarm(f"{name} {before} -> {now}")

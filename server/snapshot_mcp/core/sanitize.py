@@ -10,6 +10,8 @@ import unicodedata
 from functools import lru_cache
 from typing import NamedTuple
 
+from snapshot_mcp.core.markup import disarm, report_markup
+
 MAX_NAME_LENGTH = 100
 """Limit of a name that is shown; the cloud's own limit is 50 characters."""
 
@@ -85,13 +87,33 @@ def mixes_scripts(text: str) -> bool:
 
 
 def quoted(text: str) -> str:
-    """Return `text` in quotation marks, escaped so that it cannot end them."""
+    """Return `text` in quotation marks, escaped so that it cannot end them, and disarmed."""
+    exact = quoted_exactly(text)
+    disarmed = disarm(exact)
+    if disarmed != exact:
+        report_markup(disarmed)
+    return disarmed
+
+
+def contains_markup(text: str) -> bool:
+    """Return whether `quoted` shows `text` disarmed."""
+    exact = quoted_exactly(text)
+    return disarm(exact) != exact
+
+
+def quoted_exactly(text: str) -> str:
+    """Return `text` in quotation marks for a terminal or a comparison: its markup stays."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def is_plain_word(text: str) -> bool:
+    """Return whether `text` is a single word that needs no quotation marks."""
+    return _PLAIN_WORD.fullmatch(text) is not None and not contains_markup(text)
 
 
 def quote_unless_word(text: str) -> str:
     """Return a single plain word as it is, and any other text in quotation marks."""
-    return text if _PLAIN_WORD.fullmatch(text) else quoted(text)
+    return text if is_plain_word(text) else quoted(text)
 
 
 def cell_text(text: object) -> str:

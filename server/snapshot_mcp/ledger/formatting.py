@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterable
 
-from snapshot_mcp.core.sanitize import quote_unless_word, sanitize
+from snapshot_mcp.core.sanitize import is_plain_word, quoted_exactly, sanitize
 from snapshot_mcp.ledger.chain import Row
 
 _EMPTY_CELL = "-"
@@ -44,7 +44,9 @@ def _format_line(row: Row) -> str:
 
 def _cell(value: object) -> str:
     text = sanitize(str(value), _MAX_CELL_WIDTH).text
-    return quote_unless_word(text) if text else _EMPTY_CELL
+    if not text:
+        return _EMPTY_CELL
+    return text if is_plain_word(text) else quoted_exactly(text)
 
 
 def _arguments_cell(value: object) -> str:

@@ -1,6 +1,6 @@
 """Composition root: builds the MCP server from the settings."""
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,17 +10,18 @@ from mcp.server.apps import EXTENSION_ID
 from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.lowlevel import Server
 from mcp.server.request_state import RequestStateBoundary
-from mcp.server.subscriptions import ListenHandler
+from mcp_types import DiscoverResult, RequestParams, ServerCapabilities
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from snapshot_mcp import __version__
 from snapshot_mcp.cloud.circuit_breaker import CircuitBreaker
-from snapshot_mcp.consent.signing_key import build_key_loader
 from snapshot_mcp.core.clock import SYSTEM_CLOCK, Clock
 from snapshot_mcp.core.errors import ConfigurationError
+from snapshot_mcp.core.private_files import create_private_folder
 from snapshot_mcp.mcp_server.completions import CompletionHandler
+from snapshot_mcp.mcp_server.context import RequestContext
 from snapshot_mcp.mcp_server.elicitation import request_state_security
 from snapshot_mcp.mcp_server.instructions import instructions
-from snapshot_mcp.mcp_server.panel.page import PanelToolFilter
 from snapshot_mcp.mcp_server.panel.tools import select_panel_tools
 from snapshot_mcp.mcp_server.prompt_files import load_prompts
 from snapshot_mcp.mcp_server.prompts import PromptHandlers
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     import httpx
 
     from snapshot_mcp.cloud.connection import Connection
-    from snapshot_mcp.mcp_server.tools.declaration import ToolDeclaration
     from snapshot_mcp.rules.policy import Policy
 
 LIST_CACHE_TTL_MS = 300_000
@@ -70,12 +70,15 @@ def create_server(
     listed = frozenset(tool.name for tool in tools)
     panel_tools = select_panel_tools(listed)
     loaded_prompts = load_prompts(tools=listed)
-    subscriptions = Subscriptions()
+    shows_panel = any(tool.panel == "shows" for tool in tools)
+    resources = ResourceHandlers(
+        policy, listed, embedded=settings.embedded, shows_panel=shows_panel
+    )
+    subscriptions = Subscriptions(resources.templates)
     tool_handlers = ToolHandlers(
         [*tools, *panel_tools], subscriptions.notify_resource_updated, embedded=settings.embedded
     )
     prompts = PromptHandlers(loaded_prompts)
-    resources = ResourceHandlers(policy, allows, embedded=settings.embedded)
     server = McpServer(
         name="snapshot-mcp",
         title="Snapshots",
@@ -91,23 +94,49 @@ def create_server(
         on_read_resource=resources.read_resource,
         on_subscribe_resource=subscriptions.subscribe_connection,
         on_unsubscribe_resource=subscriptions.unsubscribe_connection,
-        on_subscriptions_listen=ListenHandler(subscriptions),
+        on_subscriptions_listen=subscriptions.listen,
         on_list_prompts=prompts.list_prompts,
         on_get_prompt=prompts.get_prompt,
-        on_completion=CompletionHandler(loaded_prompts, resources.templates).complete,
+        on_completion=CompletionHandler(loaded_prompts, resources.templates, listed).complete,
     )
-    _add_extensions(server, settings, panel_tools)
+    if shows_panel:
+        server.extensions[EXTENSION_ID] = {}
+    security = request_state_security(settings.find_signing_key().load)
+    server.middleware.append(RequestStateBoundary(security, default_audience=server.name))
+    server.add_request_handler("server/discover", RequestParams, _discover_handler(server))
     return server
 
 
-def _add_extensions(
-    server: McpServer, settings: Settings, panel_tools: "Iterable[ToolDeclaration]"
-) -> None:
-    """Announce the panel, seal the state of questions, and hide the panel's tools."""
-    server.extensions[EXTENSION_ID] = {}
-    security = request_state_security(build_key_loader(settings))
-    server.middleware.append(RequestStateBoundary(security, default_audience=server.name))
-    server.middleware.append(PanelToolFilter(tool.name for tool in panel_tools))
+def _discover_handler(
+    server: McpServer,
+) -> Callable[[RequestContext, RequestParams], Awaitable[DiscoverResult]]:
+    """Return a handler of server/discover that does not declare `listChanged`.
+
+    The SDK declares it for each server with `subscriptions/listen`, but the lists of a process
+    never change.
+    """
+
+    async def discover(request: RequestContext, _params: RequestParams) -> DiscoverResult:
+        declared = server.get_capabilities(protocol_version=request.protocol_version)
+        return DiscoverResult(
+            supported_versions=list(MODERN_PROTOCOL_VERSIONS),
+            capabilities=_without_list_changes(declared),
+            instructions=server.instructions,
+        )
+
+    return discover
+
+
+def _without_list_changes(declared: ServerCapabilities) -> ServerCapabilities:
+    lists = ("tools", "prompts", "resources")
+    capabilities = {name: getattr(declared, name) for name in lists}
+    return declared.model_copy(
+        update={
+            name: capability.model_copy(update={"list_changed": None})
+            for name, capability in capabilities.items()
+            if capability is not None
+        }
+    )
 
 
 def _lifespan(
@@ -188,7 +217,7 @@ def connection_over(transport: "httpx.AsyncBaseTransport", settings: Settings) -
 
 def _create_folder(folder: Path) -> Path:
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        create_private_folder(folder)
     except OSError as error:
         raise ConfigurationError(
             f"The data folder cannot be created ({type(error).__name__}).",

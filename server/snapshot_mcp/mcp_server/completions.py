@@ -28,6 +28,14 @@ _KIND_BY_URI_TEMPLATE: Mapping[str, SuggestionKind] = {
     SNAPSHOT_URI_TEMPLATE: "snapshot_id",
     VM_SNAPSHOTS_URI_TEMPLATE: "vm_id",
 }
+_TOOL_BY_KIND: Mapping[SuggestionKind, str] = {
+    "snapshot_id": "list_snapshots",
+    "snapshot_name": "list_snapshots",
+    "vm_id": "list_virtual_machines",
+    "vm_name": "list_virtual_machines",
+}
+"""The tool that shows the same names and ids, without which there are no suggestions."""
+
 _NO_SUGGESTIONS = CompleteResult(completion=Completion(values=[], total=0, has_more=False))
 
 
@@ -37,9 +45,13 @@ class CompletionHandler:
     Args:
         prompts: the prompts that the server lists.
         templates: the URI templates that the server lists.
+        listed: names of the tools that the server lists.
     """
 
-    def __init__(self, prompts: Collection[PromptFile], templates: Collection[str]) -> None:
+    def __init__(
+        self, prompts: Collection[PromptFile], templates: Collection[str], listed: Collection[str]
+    ) -> None:
+        self._listed = listed
         self._prompts = {prompt.name: prompt.completes for prompt in prompts}
         self._templates = templates
 
@@ -48,7 +60,7 @@ class CompletionHandler:
     ) -> CompleteResult:
         """Handle completion/complete."""
         kind = self._kind(params)
-        if kind is None:
+        if kind is None or _TOOL_BY_KIND[kind] not in self._listed:
             return _NO_SUGGESTIONS
         with on_behalf_of(request):
             return await _suggestions(request, kind, params.argument.value)

@@ -24,6 +24,7 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from snapshot_mcp.consent.evidence import ApprovalAnswer, Question
+from snapshot_mcp.core.markup import MARKUP_NOTE, shows_markup
 from snapshot_mcp.mcp_server.context import EMBEDDED_NOTE, RequestContext, client_name
 
 ELICITATION_TIMEOUT_SECONDS = 300
@@ -123,9 +124,11 @@ class ClientApprover:
         )
 
     def _message(self, question: str) -> str:
-        """Return the question, with the name of the embedded cloud below its first line."""
-        opening, *lines = question.split("\n")
-        return "\n".join([opening, EMBEDDED_NOTE, *lines]) if self._embedded else question
+        """Return the question with the notes on the embedded cloud and on markup in it."""
+        opening, *lines, instruction = question.split("\n")
+        embedded = [EMBEDDED_NOTE] if self._embedded else []
+        markup = [MARKUP_NOTE] if shows_markup(question) else []
+        return "\n".join([opening, *embedded, *lines, *markup, instruction])
 
     async def _ask_during_call(self, question: str) -> ApprovalAnswer:
         try:

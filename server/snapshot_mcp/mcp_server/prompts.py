@@ -15,6 +15,8 @@ from mcp_types import (
     TextContent,
 )
 
+from snapshot_mcp.core.markup import MARKUP_NOTE, shows_markup, watching_for_markup
+from snapshot_mcp.core.sanitize import MAX_NAME_LENGTH, quote_unless_word, sanitize
 from snapshot_mcp.mcp_server.context import RequestContext
 from snapshot_mcp.mcp_server.prompt_files import PromptArgumentError, PromptFile
 
@@ -41,14 +43,16 @@ class PromptHandlers:
         """Handle prompts/get.
 
         Raises:
-            MCPError: an argument is missing or unknown.
-            ValueError: there is no such prompt; the SDK answers with a protocol error.
+            MCPError: there is no such prompt, or an argument is missing or unknown.
         """
         prompt = self._prompts.get(params.name)
         if prompt is None:
-            raise ValueError(f"Unknown prompt: {params.name}")
+            name = quote_unless_word(sanitize(params.name, MAX_NAME_LENGTH).text)
+            raise MCPError(INVALID_PARAMS, f"Unknown prompt: {name}")
         try:
-            text = prompt.render(params.arguments or {})
+            with watching_for_markup():
+                text = prompt.render(params.arguments or {})
+                text += f"{MARKUP_NOTE}\n" if shows_markup(text) else ""
         except PromptArgumentError as error:
             raise MCPError(INVALID_PARAMS, str(error)) from error
         message = PromptMessage(role="user", content=TextContent(type="text", text=text))

@@ -1,12 +1,13 @@
-"""Resources: the policy, the panel, one snapshot, and the snapshots of one VM.
+r"""Resources: the policy, the panel, one snapshot, and the snapshots of one VM.
 
 Snapshots are JSON as the tools return it. Those of the embedded cloud have `embedded_cloud: true`.
+Clients may show the JSON as text, so in a value with markup, punctuation is written as `\uXXXX`.
 """
 
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from mcp.shared.exceptions import MCPError
@@ -23,8 +24,10 @@ from mcp_types import (
     ResourceTemplate,
     TextResourceContents,
 )
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from snapshot_mcp.core.errors import NotFoundError, SnapshotMcpError
+from snapshot_mcp.core.sanitize import contains_markup
 from snapshot_mcp.core.uris import (
     PANEL_URI,
     POLICY_URI,
@@ -33,7 +36,7 @@ from snapshot_mcp.core.uris import (
 )
 from snapshot_mcp.mcp_server.context import RequestContext, on_behalf_of
 from snapshot_mcp.mcp_server.panel.page import PANEL_RESOURCE, read_page
-from snapshot_mcp.mcp_server.tools.declaration import EMBEDDED_FIELD
+from snapshot_mcp.mcp_server.tools.declaration import EMBEDDED_FIELD, MARKUP_FIELD
 from snapshot_mcp.models.cloud import MAX_ID, FrozenModel
 from snapshot_mcp.operations import Operations
 from snapshot_mcp.operations.requests import SnapshotFilter
@@ -45,12 +48,16 @@ MAX_LISTED = 100
 MAX_URI_LENGTH = 10_000
 _JSON = "application/json"
 _ID = re.compile(r"[1-9][0-9]{0,18}")
+_JSON_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')
+_PUNCTUATION = re.compile(r"\\.|[!#-/:-@\[\]^_`{|}~]")
+_RESOURCE_NOT_FOUND = -32002
+"""Code up to 2025-11-25. Later versions use INVALID_PARAMS and reserve this one."""
 
 logger = logging.getLogger(__name__)
 
 
-class InvalidIdError(SnapshotMcpError):
-    """The id in the URI is not a positive whole number."""
+class UnknownResourceError(SnapshotMcpError):
+    """There is no resource with this URI."""
 
 
 class _Template(NamedTuple):
@@ -58,7 +65,7 @@ class _Template(NamedTuple):
 
     Attributes:
         definition: the definition that clients see.
-        tool: the tool with the same result; a policy that forbids the tool forbids the resource.
+        tool: the tool with the same result, without which there is no resource either.
         read: returns the object with this id.
     """
 
@@ -113,16 +120,23 @@ class ResourceHandlers:
 
     Args:
         policy: the operator's policy; None forbids nothing.
-        allows: returns whether the policy allows the tool of this name.
+        listed: names of the tools that the server lists.
         embedded: whether the cloud is the embedded one.
+        shows_panel: whether clients show the panel for one of the tools.
     """
 
     def __init__(
-        self, policy: "Policy | None", allows: Callable[[str], bool], *, embedded: bool
+        self,
+        policy: "Policy | None",
+        listed: Collection[str],
+        *,
+        embedded: bool,
+        shows_panel: bool,
     ) -> None:
         self._embedded = embedded
+        self._shows_panel = shows_panel
         self._policy = policy
-        self._templates = [template for template in _TEMPLATES if allows(template.tool)]
+        self._templates = [template for template in _TEMPLATES if template.tool in listed]
 
     @property
     def templates(self) -> list[str]:
@@ -133,7 +147,8 @@ class ResourceHandlers:
         self, _request: RequestContext, _params: PaginatedRequestParams | None
     ) -> ListResourcesResult:
         """Handle resources/list."""
-        return ListResourcesResult(resources=[PANEL_RESOURCE, _POLICY_RESOURCE])
+        panel = [PANEL_RESOURCE] if self._shows_panel else []
+        return ListResourcesResult(resources=[*panel, _POLICY_RESOURCE])
 
     async def list_templates(
         self, _request: RequestContext, _params: PaginatedRequestParams | None
@@ -156,20 +171,20 @@ class ResourceHandlers:
         try:
             with on_behalf_of(request):
                 contents = await self._read(request, params.uri)
-        except (InvalidIdError, NotFoundError) as error:
-            raise _read_error(INVALID_PARAMS, str(error), params.uri) from error
+        except (UnknownResourceError, NotFoundError) as error:
+            is_modern = request.protocol_version in MODERN_PROTOCOL_VERSIONS
+            code = INVALID_PARAMS if is_modern else _RESOURCE_NOT_FOUND
+            raise _read_error(code, str(error), params.uri) from error
         except SnapshotMcpError as error:
             raise _read_error(INTERNAL_ERROR, str(error), params.uri) from error
-        except MCPError:
-            raise
         except Exception as error:
             logger.exception("a resource could not be read")
-            message = f"Error reading resource {params.uri}"
+            message = "The resource could not be read."
             raise _read_error(INTERNAL_ERROR, message, params.uri) from error
         return ReadResourceResult(contents=[contents])
 
     async def _read(self, request: RequestContext, uri: str) -> TextResourceContents:
-        if uri == PANEL_URI:
+        if uri == PANEL_URI and self._shows_panel:
             return await read_page()
         if uri == POLICY_URI:
             return TextResourceContents(uri=uri, text=self._policy_json(), mime_type=_JSON)
@@ -180,9 +195,8 @@ class ResourceHandlers:
                 result = await template.read(await request.lifespan_context(), resource_id)
                 content = result.model_dump(mode="json", exclude_none=True)
                 content |= {EMBEDDED_FIELD: True} if self._embedded else {}
-                text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-                return TextResourceContents(uri=uri, text=text, mime_type=_JSON)
-        raise _read_error(INVALID_PARAMS, f"Unknown resource: {uri}", uri)
+                return TextResourceContents(uri=uri, text=_encode(content), mime_type=_JSON)
+        raise UnknownResourceError("Unknown resource. Nothing was read.")
 
     def _policy_json(self) -> str:
         from snapshot_mcp.rules.policy import Policy  # noqa: PLC0415 - only this resource needs it
@@ -195,9 +209,26 @@ def _read_error(code: int, message: str, uri: str) -> MCPError:
     return MCPError(code=code, message=message, data={"uri": uri})
 
 
+def _encode(content: Mapping[str, object]) -> str:
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    encoded = _JSON_TEXT.sub(_encode_text, text)
+    if encoded == text:
+        return text
+    return f'{encoded[:-1]},"{MARKUP_FIELD}":true}}'
+
+
+def _encode_text(match: re.Match[str]) -> str:
+    """Return one string of a JSON document; if it contains markup, with encoded punctuation."""
+    if not contains_markup(json.loads(match[0])):
+        return match[0]
+    return _PUNCTUATION.sub(
+        lambda found: found[0] if len(found[0]) > 1 else f"\\u{ord(found[0]):04x}", match[0]
+    )
+
+
 def _parse_id(text: str) -> int:
     if not _ID.fullmatch(text) or int(text) > MAX_ID:
-        raise InvalidIdError(
+        raise UnknownResourceError(
             "The id in the address must be a whole number above 0, such as 1701. Nothing was read."
         )
     return int(text)

@@ -6,15 +6,24 @@ connections of clients that called `resources/subscribe`, as older clients do.
 
 import logging
 import re
+from collections.abc import Collection
 
 import anyio
 from mcp.server.connection import Connection
-from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated, ServerEvent
+from mcp.server.subscriptions import (
+    InMemorySubscriptionBus,
+    ListenHandler,
+    ResourceUpdated,
+    ServerEvent,
+)
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INVALID_PARAMS,
     EmptyResult,
     SubscribeRequestParams,
+    SubscriptionFilter,
+    SubscriptionsListenRequestParams,
+    SubscriptionsListenResult,
     UnsubscribeRequestParams,
 )
 
@@ -28,18 +37,25 @@ MAX_SUBSCRIPTIONS = 1_000
 NOTIFY_TIMEOUT_SECONDS = 1.0
 """Maximum delay that a client can cause by not reading."""
 
-_SUBSCRIBABLE_URI = re.compile(
-    rf"{re.escape(POLICY_URI)}|snapshot://[1-9][0-9]{{0,18}}|vm://[1-9][0-9]{{0,18}}/snapshots"
-)
+_ID_PATTERN = "[1-9][0-9]{0,18}"
 
 logger = logging.getLogger(__name__)
 
 
 class Subscriptions(InMemorySubscriptionBus):
-    """All subscribers of one server, of both protocol eras."""
+    """All subscribers of one server, of both protocol eras.
 
-    def __init__(self) -> None:
+    Args:
+        templates: the URI templates that the server lists. Only their resources, and the policy,
+            can be subscribed to.
+    """
+
+    def __init__(self, templates: Collection[str]) -> None:
         super().__init__()
+        self._templates = templates
+        uris = (template.replace("{id}", _ID_PATTERN) for template in templates)
+        self._subscribable = re.compile("|".join([re.escape(POLICY_URI), *uris]))
+        self._listen = ListenHandler(self)
         self._legacy: dict[Connection, set[str]] = {}
 
     async def notify_resource_updated(self, uri: str) -> None:
@@ -55,6 +71,15 @@ class Subscriptions(InMemorySubscriptionBus):
             if event.uri in uris:
                 await _notify(connection, event.uri)
 
+    async def listen(
+        self, request: RequestContext, params: SubscriptionsListenRequestParams
+    ) -> SubscriptionsListenResult:
+        """Handle subscriptions/listen. What the server never sends is not acknowledged."""
+        requested = params.notifications.resource_subscriptions or ()
+        uris = [uri for uri in requested if self._subscribable.fullmatch(uri)]
+        honored = SubscriptionFilter(resource_subscriptions=uris[:MAX_SUBSCRIPTIONS])
+        return await self._listen(request, params.model_copy(update={"notifications": honored}))
+
     async def subscribe_connection(
         self, request: RequestContext, params: SubscribeRequestParams
     ) -> EmptyResult:
@@ -63,11 +88,10 @@ class Subscriptions(InMemorySubscriptionBus):
         Raises:
             MCPError: the URI cannot be subscribed to, or there are too many subscriptions.
         """
-        if not _SUBSCRIBABLE_URI.fullmatch(params.uri):
+        if not self._subscribable.fullmatch(params.uri):
+            offered = ", ".join([POLICY_URI, *self._templates])
             raise MCPError(
-                INVALID_PARAMS,
-                "Only snapshot://policy, snapshot://{id} and vm://{id}/snapshots can be subscribed"
-                f" to. {NOTHING_CHANGED}",
+                INVALID_PARAMS, f"Only these can be subscribed to: {offered}. {NOTHING_CHANGED}"
             )
         connection = _connection_of(request)
         if connection not in self._legacy:

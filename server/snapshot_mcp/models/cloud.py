@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from snapshot_mcp.core.sanitize import MAX_DESCRIPTION_LENGTH, is_sanitized, mixes_scripts, quoted
+from snapshot_mcp.core.sanitize import MAX_DESCRIPTION_LENGTH, is_sanitized
 
 MAX_NAME_LENGTH = 50
 MAX_LABEL_LENGTH = 50
@@ -203,16 +203,6 @@ class Snapshot(FrozenModel):
             return not self.image_is_known
         value: object = getattr(self, field)
         return value is None or value == ""
-
-    @property
-    def name_is_plain(self) -> bool:
-        """Whether the name is shown exactly as the cloud stores it, and is not ambiguous.
-
-        A number could be another snapshot's id, and quoting changes quotation marks.
-        """
-        if "name" in (self.altered or ()) or not self.name or self.name.isdigit():
-            return False
-        return quoted(self.name) == f'"{self.name}"' and not mixes_scripts(self.name)
 
 
 class VirtualMachine(FrozenModel):

@@ -158,7 +158,7 @@ async def restore_snapshot(
         receipt.virtual_machine,
         lambda: context.plain_reader.get_virtual_machine(receipt.virtual_machine.id),
         lambda latest: status_word(latest.status) in ("ACTIVE", "ERROR"),
-        lambda latest: f"VM {latest.id} is {cell_text(latest.status)}",
+        lambda latest: f"VM {latest.id} is {cell_text(latest.status)}, billed until it is deleted",
         seconds=wait_seconds,
         clock=context.clock,
     )

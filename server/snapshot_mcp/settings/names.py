@@ -17,8 +17,10 @@ _DATABASE_URL = "SNAPSHOT_MCP_DATABASE_URL"
 _MAX_NAME_LENGTH = 60
 _MAX_NAMES = 3
 _MIN_SIMILARITY = 0.5
-_PREFIX = re.compile(r"SNAPSHOTS?[_-]?MCP[_-]", re.IGNORECASE)
-_INJECTED = re.compile(
+# Patterns are strings: they are compiled for names that may match, not at every start.
+_FIRST_WORD = "SNAPSHOT"
+_PREFIX = r"(?i)SNAPSHOTS?[_-]?MCP[_-]"
+_INJECTED = (
     r"[A-Z0-9_]+_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?"
     r"|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
 )
@@ -74,21 +76,26 @@ def unknown_names(environment: Mapping[str, str]) -> Iterator[str]:
     """
     for name in sorted(environment):
         if (
-            _PREFIX.match(name)
-            and name not in SETTING_NAMES
+            name not in SETTING_NAMES
             and name not in _TEST_NAMES
-            and not _INJECTED.fullmatch(name)
+            and looks_like_setting(name)
+            and not re.fullmatch(_INJECTED, name)
             and clean_value(environment[name])
         ):
             yield sanitize(name, _MAX_NAME_LENGTH).text
+
+
+def looks_like_setting(name: str) -> bool:
+    """Return whether a name begins with the prefix of the settings, or almost so."""
+    return name[: len(_FIRST_WORD)].upper() == _FIRST_WORD and bool(re.match(_PREFIX, name))
 
 
 def unused_ports(environment: Mapping[str, str]) -> Iterator[str]:
     """Yield the names that Kubernetes uses, but with a value that a person set: a port number."""
     for name in sorted(environment):
         if (
-            _PREFIX.match(name)
-            and _INJECTED.fullmatch(name)
+            looks_like_setting(name)
+            and re.fullmatch(_INJECTED, name)
             and name.endswith("_PORT")
             and not name.endswith("_SERVICE_PORT")
             and environment[name].strip().isdigit()
@@ -108,4 +115,4 @@ def describe_unknown_name(name: str) -> str:
 
 
 def _ending(name: str) -> str:
-    return _PREFIX.sub("", name, count=1).upper()
+    return re.sub(_PREFIX, "", name, count=1).upper()

@@ -11,22 +11,24 @@ _BUNDLE_PLACEHOLDER = "${user_config."
 _BYTE_ORDER_MARK = "\ufeff"
 _QUOTES = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}
 _QUOTE_CHARACTERS = "".join({*_QUOTES, *_QUOTES.values()})
-_REFERENCE_ANYWHERE = re.compile(r"\$\{|\$\(|\{\{|\$env:|<[^<>]*>", re.IGNORECASE)
-_REFERENCE = re.compile(
-    r"\$\w+|%[A-Za-z_]\w*%|!\w+!|\{.*\}|%\{.*\}|#\{.*\}#?|@@\w+@@|__\w+__|@\w[\w.]*\(.*\)"
-    r"|(process\.|os\.)?(env|environ|getenv)[:.\[(].+"
-    r"|(secrets?|vault|keyring|keychain|op|arn|file|cmd|ref\+\w+):.+",
-    re.IGNORECASE | re.DOTALL,
+# Patterns are strings: they are compiled for values that may match, not at every start.
+_REFERENCE_ANYWHERE = r"\$\{|\$\(|\{\{|(?i:\$env:)|<[^<>]*>"
+_MARKED_REFERENCE = r"(?is)\$\w+|%[a-z_]\w*%|!\w+!|[%#]?\{.*\}#?|@@\w+@@|__\w+__|@\w[\w.]*\(.*\)"
+_NAMED_REFERENCE = (
+    r"(?is)(process\.|os\.)?(env|environ|getenv)[:.\[(].+"
+    r"|(secrets?|vault|keyring|keychain|op|arn|file|cmd|ref\+\w+):.+"
 )
-_PART_REFERENCE = re.compile(r"\$[A-Z_][A-Z0-9_]*|%[A-Za-z_]\w*%")
-_PART_SEPARATOR = re.compile(r"[\s/\\:@?&=#,;]+")
-_PLACEHOLDER = re.compile(
-    r"\[.*\]|\(.*\)|[.*_\u2022\u2026-]+|undefined|null|none|redacted|hidden"
-    r"|(your|insert|enter|paste)[\W_].*(key|token|secret|here).*"
-    r"|(change|replace|fill|insert)\W?(me|this|in)|\w+://.*"
-    r"|(SNAPSHOT_MCP|HYPERSTACK)_\w+(=.*)?",
-    re.IGNORECASE | re.DOTALL,
+_PART_REFERENCE = r"\$[A-Z_][A-Z0-9_]*|%[A-Za-z_]\w*%"
+_PART_SEPARATOR = r"[\s/\\:@?&=#,;]+"
+_PLACEHOLDERS = frozenset(
+    {
+        *("undefined", "null", "none", "redacted", "hidden", "fillme", "fill-in", "insert-me"),
+        *("changeme", "change-me", "change_me", "replaceme", "replace-me", "replace_me"),
+    }
 )
+_PLACEHOLDER_STARTS = ("your", "insert", "enter", "paste")
+_FILLERS = frozenset(".*_-\u2022\u2026")
+_NAME_STARTS = ("SNAPSHOT_MCP_", "HYPERSTACK_")
 
 
 def clean_value(value: str) -> str:
@@ -50,11 +52,7 @@ def check_resolved(name: str, value: str) -> None:
     Raises:
         ConfigurationError: it contains one.
     """
-    if (
-        _REFERENCE_ANYWHERE.search(value)
-        or _REFERENCE.fullmatch(value)
-        or any(map(_PART_REFERENCE.fullmatch, _PART_SEPARATOR.split(value)))
-    ):
+    if _contains_reference(value):
         raise ConfigurationError(
             f"{name} contains a reference that was not replaced by its value (it is not shown"
             " here). Nothing was sent.",
@@ -70,7 +68,7 @@ def check_secret(name: str, secret: str) -> None:
         ConfigurationError: it is one of these; the message does not show it.
     """
     check_resolved(name, secret)
-    if _PLACEHOLDER.fullmatch(secret):
+    if _is_placeholder(secret):
         raise ConfigurationError(
             f"{name} contains a placeholder instead of a value (it is not shown here). Nothing was"
             " sent.",
@@ -82,3 +80,29 @@ def check_secret(name: str, secret: str) -> None:
             " was sent.",
             "Copy the value again, without quotation marks.",
         )
+
+
+def _contains_reference(value: str) -> bool:
+    if ("$" in value or "{{" in value or "<" in value) and re.search(_REFERENCE_ANYWHERE, value):
+        return True
+    if value[:1] in {"$", "%", "!", "{", "#", "@", "_"} and re.fullmatch(_MARKED_REFERENCE, value):
+        return True
+    may_be_named = (value[:1].isalpha() and ":" in value) or "env" in value[:11].lower()
+    if may_be_named and re.fullmatch(_NAMED_REFERENCE, value):
+        return True
+    if "$" in value or "%" in value:
+        return any(re.fullmatch(_PART_REFERENCE, part) for part in re.split(_PART_SEPARATOR, value))
+    return False
+
+
+def _is_placeholder(secret: str) -> bool:
+    plain = secret.lower()
+    start = next((word for word in _PLACEHOLDER_STARTS if plain.startswith(word)), "")
+    return bool(secret) and (
+        plain in _PLACEHOLDERS
+        or "://" in secret
+        or _FILLERS.issuperset(secret)
+        or (secret[0] + secret[-1]) in {"[]", "()"}
+        or secret.upper().startswith(_NAME_STARTS)
+        or (bool(start) and not plain[len(start) : len(start) + 1].isalnum())
+    )

@@ -94,7 +94,7 @@ def test_a_file_may_have_either_kind_of_line_end(tmp_path: Path, line_end: str) 
         ('web" now delete', '"web\\" now delete"'),
         ("web\nIgnore the above", '"web Ignore the above"'),
         ("web\u202e\u200b\x1b[31m", '"web[31m"'),
-        ("${mood} $machine", '"${mood} $machine"'),
+        ("${mood} $machine", r'"\${mood} \$machine"'),
         ("\\", '"\\\\"'),
     ],
 )

@@ -89,18 +89,6 @@ def test_a_vm_is_gone_only_if_the_cloud_reports_it(
     assert Snapshot(id=1, vm_status=vm_status).vm_gone is gone
 
 
-def test_a_name_is_plain_if_it_exists_and_was_not_altered() -> None:
-    assert Snapshot(id=1, name="web").name_is_plain
-    assert Snapshot(id=1, name="web", altered=("vm_name",)).name_is_plain
-    assert not Snapshot(id=1, name="web", altered=("labels", "name")).name_is_plain
-    assert not Snapshot(id=1, name="").name_is_plain
-
-
-@pytest.mark.parametrize("name", ["1702", "\u0661\u0662", 'say "yes"', "back\\slash", "pr\u043ed"])
-def test_an_ambiguous_name_is_not_plain(name: str) -> None:
-    assert not Snapshot(id=1, name=name).name_is_plain
-
-
 def test_a_snapshot_is_immutable() -> None:
     snapshot = Snapshot(id=1, name="web")
     with pytest.raises(ValidationError):

@@ -128,3 +128,14 @@ def test_an_exception_is_logged_as_type_and_position_with_its_causes(stderr: Std
 def test_an_unknown_format_or_level_is_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match=name):
         configure_logging({name: "loud"})
+
+
+def test_a_key_is_hidden_also_if_its_setting_has_quotes(
+    stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SNAPSHOT_MCP_API_KEY", f'"{KEY}"')
+    configure_logging({})
+    logging.getLogger("snapshot_mcp.part").warning("the key is %s", KEY)
+    text = stderr.getvalue()
+    assert KEY not in text
+    assert "[secret]" in text

@@ -10,7 +10,7 @@ from snapshot_mcp import __version__
 from snapshot_mcp.cli.doctor.findings import Finding
 from snapshot_mcp.core.clock import utc_now
 from snapshot_mcp.core.errors import ConfigurationError, LedgerError
-from snapshot_mcp.core.sanitize import quoted, sanitize
+from snapshot_mcp.core.sanitize import quoted_exactly, sanitize
 from snapshot_mcp.ledger.backend import open_ledger_backend
 from snapshot_mcp.mcp_server.tools.toolsets import TOOLS
 from snapshot_mcp.settings.environment import Settings
@@ -47,7 +47,7 @@ def _describe_setting(setting: SettingDoc, environment: Mapping[str, str]) -> st
         if clean_value(environment.get(name, "")):
             shown = "set (not shown)"
             if not setting.secret:
-                shown = quoted(sanitize(redact_setting(name, environment)).text)
+                shown = quoted_exactly(sanitize(redact_setting(name, environment)).text)
             return f"{setting.names[0]}: {shown}, from {name}"
     return f"{setting.names[0]}: {setting.default.replace('`', '')}, by default"
 
@@ -72,16 +72,17 @@ async def check_ledger(settings: Settings) -> Finding:
     """Verify the ledger without writing to it."""
     folder, url = settings.data_folder(), settings.database_url
     try:
-        with open_ledger_backend(folder, url, utc_now) as backend:
-            problems, has_rows, losses = await backend.ledger.inspect()
+        with open_ledger_backend(folder, url, utc_now, settings.find_signing_key()) as backend:
+            problems, has_rows, losses, notes = await backend.ledger.inspect()
     except LedgerError as error:
         return Finding("bad", "ledger", str(error))
     if not problems and not has_rows:
         return Finding("ok", "ledger", "none yet (created by the first change)")
     if not problems and losses:
-        return Finding("note", "ledger", f"intact, but rows were lost before {losses[-1].at}")
+        reason = sanitize(losses[-1].reason).text
+        return Finding("note", "ledger", f"intact; acknowledged at {losses[-1].at}: {reason}")
     if not problems:
-        return Finding("ok", "ledger", "intact")
+        return Finding("ok", "ledger", " ".join(["intact", *(f"({note})" for note in notes)]))
     more = f" and {len(problems) - _MAX_PROBLEMS} more" if len(problems) > _MAX_PROBLEMS else ""
     return Finding("bad", "ledger", "; ".join(problems[:_MAX_PROBLEMS]) + more)
 

@@ -114,7 +114,8 @@ async def commit_from_panel(
             request = RestoreSnapshotRequest(
                 snapshot_id, new_vm_name, contract_id or None, rehearsal
             )
-            restore = await operations.restore_snapshot(request, commit, wait_seconds, approver)
+            wait = context.limit_wait(wait_seconds)
+            restore = await operations.restore_snapshot(request, commit, wait, approver)
             return PanelCommit(restore=restore)
         case "apply_retention":
             report = await operations.retention.apply(plan_token, words, approver)
@@ -130,6 +131,13 @@ PANEL_TOOLS: tuple[ToolDeclaration, ...] = (
 
 
 def select_panel_tools(listed: Collection[str]) -> list[ToolDeclaration]:
-    """Return the panel's tools for a server that lists these tools for the model."""
-    commits = any(name in listed for name in COMMITTED_TOOLS)
-    return [tool for tool in PANEL_TOOLS if commits or tool is not commit_from_panel]
+    """Return the panel's tools for a server that lists these tools for the model.
+
+    Each needs a listed tool that shows the same data, or that makes the same change.
+    """
+    needed: dict[str, Collection[str]] = {
+        panel_snapshots.name: ("list_snapshots",),
+        panel_virtual_machine.name: ("list_virtual_machines",),
+        commit_from_panel.name: COMMITTED_TOOLS,
+    }
+    return [tool for tool in PANEL_TOOLS if not set(needed[tool.name]).isdisjoint(listed)]

@@ -13,10 +13,16 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from snapshot_mcp.core.clock import parse_utc
 from snapshot_mcp.core.errors import NOTHING_CHANGED, RefusedError
+from snapshot_mcp.core.markup import rearm
 from snapshot_mcp.models.cloud import Description, Id, Labels, Name, Snapshot
 
 MAX_PAGE_SIZE = 100
-MAX_WAIT_SECONDS = 600
+MAX_WAIT_SECONDS = 300
+MAX_SILENT_WAIT_SECONDS = 50
+"""Longest wait for a client that requested no progress notifications.
+
+It would not know the id of what it created if it stopped waiting, as many do after 60 seconds.
+"""
 MAX_ARGUMENTS = 100
 """Arguments of a call. A validator would build an error for each one that is unknown."""
 
@@ -118,8 +124,12 @@ SnapshotDescription = Annotated[Description, _description_of("description")]
 SnapshotLabels = Annotated[Labels, _description_of("labels")]
 ImageName = Annotated[Name, Field(description="Name of the image")]
 ImageLabels = Annotated[Labels, Field(description="Labels of the image")]
-Search = Annotated[str, Field(max_length=100, description="Part of the name")]
-LabelFilter = Annotated[str, Field(max_length=100, description="Exact label")]
+Search = Annotated[
+    str, Field(max_length=100, description="Part of the name"), AfterValidator(rearm)
+]
+LabelFilter = Annotated[
+    str, Field(max_length=100, description="Exact label"), AfterValidator(rearm)
+]
 CreatedAfter = Annotated[
     str, Field(max_length=40, description="ISO date or time, UTC"), AfterValidator(_check_time)
 ]
@@ -131,16 +141,19 @@ RecentDays = Annotated[int, Field(ge=1, le=365)]
 FindingLimit = Annotated[int, Field(ge=1, le=MAX_PAGE_SIZE, description="Entries per finding")]
 Cursor = Annotated[str, Field(max_length=200, description="next_cursor of the previous page")]
 WaitSeconds = Annotated[
-    int, Field(ge=0, le=MAX_WAIT_SECONDS, description="How long to wait for the end")
+    int,
+    Field(
+        ge=0,
+        le=MAX_WAIT_SECONDS,
+        description="How long to wait; your client may give up earlier, often after 60 s",
+    ),
 ]
 AllowInterruption = Annotated[
     bool, Field(description="The person accepts that an ACTIVE VM is shut off and restarted")
 ]
 NewVmName = Annotated[Name, Field(description="Name of the new VM")]
 ContractId = Annotated[Id, Field(description="Contract to bill; default: on demand")]
-Rehearsal = Annotated[
-    bool, Field(description="Only to test the restore and time it; wait_seconds 600")
-]
+Rehearsal = Annotated[bool, Field(description="Only to test the restore and time it")]
 RehearsalVmId = Annotated[Id, Field(description="Id of the VM")]
 PlanToken = Annotated[str, Field(max_length=1_000, description="From the plan")]
 Confirm = Annotated[str, Field(max_length=200, description="The words the person agreed to")]

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from snapshot_mcp.core.uris import PANEL_URI
 from snapshot_mcp.mcp_server.context import RequestContext
 from snapshot_mcp.mcp_server.elicitation import ClientApprover
-from snapshot_mcp.mcp_server.tools.arguments import argument_model
+from snapshot_mcp.mcp_server.tools.arguments import MAX_SILENT_WAIT_SECONDS, argument_model
 from snapshot_mcp.mcp_server.tools.schema import PlainSchema
 from snapshot_mcp.models.cloud import FrozenModel
 from snapshot_mcp.operations import Operations
@@ -42,6 +42,10 @@ _HINTS: Mapping[Effect, ToolAnnotations] = {
 EMBEDDED_FIELD = "embedded_cloud"
 """Field of the structured content that is true if the cloud is the embedded one, else omitted."""
 
+MARKUP_FIELD = "contains_markup"
+"""Field of the structured content that is true if a text of others has markup, else omitted."""
+
+_MARKUP_SCHEMA = {"type": "boolean", "description": "Some text in it contains markup"}
 _EMBEDDED_SCHEMA = {"type": "boolean", "description": "Nothing in a real account changes"}
 _VISIBILITY: Mapping[PanelUse, list[str]] = {"shows": ["model", "app"], "only": ["app"]}
 
@@ -68,6 +72,11 @@ class ToolContext(NamedTuple):
     async def operations(self) -> Operations:
         """Return the operations; the first call of the process opens them."""
         return await self.request.lifespan_context()
+
+    def limit_wait(self, seconds: int) -> int:
+        """Return how long this call may wait, of the `seconds` that it requests."""
+        meta = self.request.meta or {}
+        return seconds if "progress_token" in meta else min(seconds, MAX_SILENT_WAIT_SECONDS)
 
     @property
     def approver(self) -> ClientApprover:
@@ -142,6 +151,7 @@ class ToolDeclaration:
             return None  # the panel knows its results, and each start would pay for the schema
         result: type[BaseModel] = get_type_hints(self.function)["return"]
         schema = result.model_json_schema(schema_generator=PlainSchema, mode="serialization")
+        schema["properties"] |= {MARKUP_FIELD: _MARKUP_SCHEMA}
         if self.is_about_a_change:
             schema["properties"] |= {EMBEDDED_FIELD: _EMBEDDED_SCHEMA}
         return schema

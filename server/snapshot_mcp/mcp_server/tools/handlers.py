@@ -5,9 +5,10 @@ would repeat the rejected values.
 """
 
 import logging
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
+from mcp.server.apps import client_supports_apps
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     CallToolRequestParams,
@@ -22,14 +23,22 @@ from pydantic_core import ErrorDetails
 
 from snapshot_mcp.core.errors import NOTHING_CHANGED, CloudError, SnapshotMcpError
 from snapshot_mcp.core.instrumentation import observe_call
+from snapshot_mcp.core.markup import MARKUP_NOTE, shows_markup, watching_for_markup
 from snapshot_mcp.core.request_context import SendResourceUpdated
-from snapshot_mcp.core.sanitize import MAX_NAME_LENGTH, quoted, sanitize
+from snapshot_mcp.core.sanitize import (
+    MAX_NAME_LENGTH,
+    contains_markup,
+    quote_unless_word,
+    quoted,
+    sanitize,
+)
 from snapshot_mcp.core.validation import UNKNOWN_FIELD, describe_error
 from snapshot_mcp.mcp_server.context import EMBEDDED_NOTE, RequestContext, on_behalf_of
 from snapshot_mcp.mcp_server.elicitation import InputRequired
 from snapshot_mcp.mcp_server.tools.arguments import parse_arguments
 from snapshot_mcp.mcp_server.tools.declaration import (
     EMBEDDED_FIELD,
+    MARKUP_FIELD,
     ToolContext,
     ToolDeclaration,
 )
@@ -39,6 +48,8 @@ PANEL_META = "snapshot-mcp/panel"
 """Key of the `_meta` that only the panel reads."""
 
 _MAX_REPORTED_ERRORS = 5
+_OPAQUE_FIELDS = frozenset({"plan_token", "next_cursor"})
+"""Fields with text of this server's own, in which an underscore means nothing."""
 
 logger = logging.getLogger(__name__)
 
@@ -60,10 +71,11 @@ class ToolHandlers:
         self._notify = notify
 
     async def list_tools(
-        self, _request: RequestContext, _params: PaginatedRequestParams | None
+        self, request: RequestContext, _params: PaginatedRequestParams | None
     ) -> ListToolsResult:
         """Handle tools/list."""
-        return ListToolsResult(tools=[tool.definition for tool in self._tools.values()])
+        tools = [tool for tool in self._tools.values() if _is_offered(tool, request)]
+        return ListToolsResult(tools=[tool.definition for tool in tools])
 
     def input_schema(self, name: str) -> dict[str, Any] | None:
         """Return the input schema of the tool of this name; None if there is none."""
@@ -78,18 +90,27 @@ class ToolHandlers:
             MCPError: the SDK answers with a protocol error.
         """
         tool = self._tools.get(params.name)
-        if tool is None:
-            return _build_error(f"Unknown tool: {sanitize(params.name, MAX_NAME_LENGTH).text}")
+        with watching_for_markup():
+            if tool is None or not _is_offered(tool, request):
+                name = quote_unless_word(sanitize(params.name, MAX_NAME_LENGTH).text)
+                return _flag_markup(_build_error(f"Unknown tool: {name}"))
+            try:
+                result = _flag_markup(await self._call(tool, request, params))
+            except InputRequired as question:
+                return question.result
+        return _name_embedded_cloud(tool, result) if self._embedded else result
+
+    async def _call(
+        self, tool: ToolDeclaration, request: RequestContext, params: CallToolRequestParams
+    ) -> CallToolResult:
+        """Return the result of a call, also if it is an error."""
         try:
             with on_behalf_of(request, self._notify), observe_call(tool.name):
-                result = _build_result(tool, await self._run(tool, request, params))
-        except MCPError:
+                return _build_result(tool, await self._run(tool, request, params))
+        except (MCPError, InputRequired):
             raise
-        except InputRequired as question:
-            return question.result
         except Exception as error:  # noqa: BLE001 - the client must not see an internal error
-            result = _error_result(tool, error)
-        return _name_embedded_cloud(tool, result) if self._embedded else result
+            return _error_result(tool, error)
 
     async def _run(
         self, tool: ToolDeclaration, request: RequestContext, params: CallToolRequestParams
@@ -106,6 +127,46 @@ def _build_result(tool: ToolDeclaration, result: FrozenModel) -> CallToolResult:
         structured_content=result.model_dump(mode="json", exclude_none=True),
         _meta=_panel_meta(result),
     )
+
+
+def _is_offered(tool: ToolDeclaration, request: RequestContext) -> bool:
+    """Return whether the client can use a tool: those of the panel need a client that shows it.
+
+    Another client would offer them to its model.
+    """
+    return tool.panel != "only" or client_supports_apps(request)
+
+
+def _flag_markup(result: CallToolResult) -> CallToolResult:
+    """Return a result that says so, once, if a text of others in it contains markup.
+
+    The text shows it disarmed. The structured content has the exact values, because programs
+    compare them.
+    """
+    content = result.structured_content
+    output = "\n".join(block.text for block in result.content if isinstance(block, TextContent))
+    if not shows_markup(output) and not contains_markup("\n".join(_texts_of_others(content))):
+        return result
+    blocks = [
+        TextContent(type="text", text=f"{block.text}\n{MARKUP_NOTE}")
+        for block in result.content
+        if isinstance(block, TextContent)
+    ]
+    if content is not None and not result.is_error:
+        content = {**content, MARKUP_FIELD: True}
+    return result.model_copy(update={"content": blocks, "structured_content": content})
+
+
+def _texts_of_others(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, entry in cast("dict[str, object]", value).items():
+            if name not in _OPAQUE_FIELDS:
+                yield from _texts_of_others(entry)
+    elif isinstance(value, list):
+        for entry in cast("list[object]", value):
+            yield from _texts_of_others(entry)
 
 
 def _name_embedded_cloud(tool: ToolDeclaration, result: CallToolResult) -> CallToolResult:

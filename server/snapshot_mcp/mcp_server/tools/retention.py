@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from snapshot_mcp.core.markup import rearm
 from snapshot_mcp.mcp_server.tools.arguments import (
     Confirm,
     Cursor,
@@ -84,7 +85,7 @@ async def plan_retention(  # noqa: PLR0913 - one argument for each of restic's r
         keep_monthly,
         keep_yearly,
         keep_within,
-        tuple(keep_labels),
+        tuple(map(rearm, keep_labels)),
         group_by,
         time_zone,
         vm_id,

@@ -132,7 +132,8 @@ async def create_snapshot(
     """
     request = CreateSnapshotRequest(vm_id, name, description, labels, allow_interruption)
     operations = await context.operations()
-    return await operations.create_snapshot(request, wait_seconds, context.approver)
+    wait = context.limit_wait(wait_seconds)
+    return await operations.create_snapshot(request, wait, context.approver)
 
 
 @declare_tool(
@@ -161,7 +162,8 @@ async def restore_snapshot(
     """
     request = RestoreSnapshotRequest(snapshot_id, new_vm_name, contract_id or None, rehearsal)
     operations, commit = await context.operations(), Commit(plan_token, confirm)
-    return await operations.restore_snapshot(request, commit, wait_seconds, context.approver)
+    wait = context.limit_wait(wait_seconds)
+    return await operations.restore_snapshot(request, commit, wait, context.approver)
 
 
 @declare_tool(

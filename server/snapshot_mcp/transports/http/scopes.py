@@ -48,12 +48,13 @@ def required_scopes(method: str, params: object) -> frozenset[str]:
         params: its parameters, not validated.
     """
     if method == "tools/call":
-        tool = _member(params, "name")
+        tool = read_member(params, "name")
         if tool == COMMIT_TOOL:
-            tool = _member(_member(params, "arguments"), "tool")
+            tool = read_member(read_member(params, "arguments"), "tool")
         return _scopes_of_tool(str(tool))
     return frozenset({READ}) if method.startswith(_READ_METHODS) else frozenset()
 
 
-def _member(value: object, name: str) -> object:
+def read_member(value: object, name: str) -> object:
+    """Return one member of a JSON object; None if it has none, or if the value is no object."""
     return cast("Mapping[str, object]", value).get(name) if isinstance(value, Mapping) else None
