@@ -135,6 +135,13 @@ def test_an_unresolved_key_is_refused_where_it_would_be_used_as_it_is(value: str
             parse_variables(CLIENTS["cursor"], [assignment], no_value)
 
 
+@pytest.mark.parametrize("value", ["a\udcffb", "a\nb", "a\0b"])
+def test_a_value_that_is_not_text_is_refused(value: str) -> None:
+    with pytest.raises(ConfigurationError, match="The value of A contains") as caught:
+        parse_variables(CLIENTS["cursor"], [f"A={value}"], no_value)
+    assert value not in str(caught.value)
+
+
 def test_quotes_around_a_key_are_removed_and_references_of_the_client_stay() -> None:
     name = "SNAPSHOT_MCP_API_KEY"
     for value, kept in [('"k1"', "k1"), ("${env:OTHER}", "${env:OTHER}"), ("${input:k}",) * 2]:

@@ -105,6 +105,10 @@ def parse_variables(
                 f"Set {name} in this shell, or enter it when the command asks; or install the"
                 " bundle, which stores the key in the system's secret store.",
             )
+        if not value.isprintable():
+            raise ConfigurationError(
+                f"The value of {name} contains a character that is not text (it is not shown here)."
+            )
         is_reference = client.reference is not None and _REFERENCE.fullmatch(value)
         if name in SETTING_NAMES and not is_reference:
             value = clean_value(value)

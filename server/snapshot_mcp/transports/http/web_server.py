@@ -33,6 +33,12 @@ class _Server(uvicorn.Server):
         for listener in sockets or []:
             listener.listen(LISTEN_QUEUE)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        # The signal that ends the process follows, so nothing after `run` is executed.
+        if self.config.callback_notify is not None:
+            await self.config.callback_notify()
+
 
 def run_web_server(app: ASGIApp, listener: socket.socket) -> None:
     """Serve an application until the process is ended.
@@ -53,12 +59,7 @@ def run_web_server(app: ASGIApp, listener: socket.socket) -> None:
     )
     for handler, repetition_filter in filters:
         handler.addFilter(repetition_filter)
-    try:
-        _Server(config).run(sockets=[listener])
-    finally:
-        for handler, repetition_filter in filters:
-            handler.removeFilter(repetition_filter)
-            repetition_filter.flush()
+    _Server(config).run(sockets=[listener])
 
 
 def make_config(app: ASGIApp, limits: ConnectionLimits, **options: Any) -> uvicorn.Config:  # noqa: ANN401 - those of uvicorn
