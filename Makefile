@@ -50,7 +50,8 @@ test-deep: .venv/.packaging .venv/.host .venv/.typescript .venv/.provider
 	$(BIN)/python -m pytest --hypothesis-profile deep --timeout 1800 -m browser tests/panel
 	$(BIN)/python -m pytest -n 2 --hypothesis-profile deep --timeout 1800 -m "not browser and (slow or not postgres)"
 
-# The largest numbers of examples and steps, and ten minutes of faults; it takes more than an hour.
+# The largest numbers of examples and steps, and ten minutes of faults and greedy principals; it takes
+# more than an hour.
 test-soak: .venv/.dev
 	$(BIN)/python -m pytest -n 2 --hypothesis-profile soak --timeout 14400 -m "not packaging and not browser" \
 	  tests/faults tests/hostile tests/restic tests/unit tests/cli/test_ctrl_c.py

@@ -1,20 +1,25 @@
-"""Soak test: the server over HTTP, a faulty cloud, and clients of both protocol eras.
+"""Soak test: a service with ten principals, a faulty cloud, and clients of both protocol eras.
 
 Usage: `python -m bench.soak [--minutes N] [--seed N]`
 
-The memory and the open files of the server are sampled during the run. At the end, the cloud, the
-ledger and the results that clients received are compared. The exit code is 1 if memory grew by 5 %
-or more after the warm-up, if files were left open, or if there is a disagreement.
+Eight principals read and make changes. Two others use, in turn, each of the means of
+`tests/service/attacks.py`. The memory and the open files of the server are sampled during the run.
+At the end, the cloud, the ledger and the results that clients received are compared. The exit code
+is 1 if the memory exceeded 512 MiB, or grew by 10 % or more after the warm-up, if files were left
+open, if there is a disagreement, or if a call of the eight principals was refused because of load.
 """
 
 import argparse
+import itertools
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -35,6 +40,7 @@ from tests.faults.change_log import read_changes, read_ledger
 from tests.faults.consistency import find_inconsistencies
 from tests.faults.transport import ExchangeLog
 from tests.faults.world import seed
+from tests.service.attacks import Attacker
 
 TIMEOUT_SECONDS = 2.0
 SAMPLE_INTERVAL_SECONDS = 3.0
@@ -43,7 +49,11 @@ IDLE_SECONDS = 10.0
 """Time after which the server has closed its idle connections to the cloud."""
 
 WARM_UP_FRACTION = 0.3
-MAX_GROWTH_PERCENT = 5.0
+MAX_GROWTH_PERCENT = 10.0
+MAX_MEGABYTES = 512
+HONEST, GREEDY = 8, 2
+ATTACK_SECONDS = 15.0
+REQUESTS_PER_MINUTE = 600
 MAX_FILES_LEFT = 2
 TABLE_ROWS = 20
 
@@ -52,12 +62,14 @@ class SoakResult(NamedTuple):
     """The result of a soak test, printed as its last line."""
 
     minutes: float
-    calls: int
     outcomes: dict[str, int]
     requests: int
     writes: int
     attempts: int
-    kilobytes: int
+    honest_calls: int
+    honest_refused: list[str]
+    greedy_answers: dict[int, int]
+    peak_megabytes: int
     growth_percent: float
     files_left: int
     disagreements: list[str]
@@ -68,6 +80,8 @@ class SoakResult(NamedTuple):
         return (
             self.growth_percent < MAX_GROWTH_PERCENT
             and self.files_left <= MAX_FILES_LEFT
+            and self.peak_megabytes <= MAX_MEGABYTES
+            and not self.honest_refused
             and not self.disagreements
         )
 
@@ -79,30 +93,47 @@ async def run_soak(minutes: float, random_seed: int) -> SoakResult:
         await seed(folder, SYSTEM_CLOCK)
         faults, log = RandomFaults(rng=Random(random_seed)), ExchangeLog()  # noqa: S311 - not a secret
         cloud = FaultyCloud(folder / CLOUD_FILE, faults, log, TIMEOUT_SECONDS + 0.5)
-        async with cloud.serving(), _serve(folder, cloud.url) as (pid, url):
-            load = SoakLoad(url, folder, log, Random(random_seed + 1))  # noqa: S311 - as above
+        tokens = [secrets.token_hex(32) for _ in range(HONEST + GREEDY)]
+        async with cloud.serving(), _serve(folder, cloud.url, tokens) as (pid, url):
+            random = Random(random_seed + 1)  # noqa: S311 - as above
+            load = SoakLoad(url, folder, log, random, tokens[:HONEST])
+            attackers = [Attacker(httpx.URL(url).port or 0, token) for token in tokens[HONEST:]]
             faults.paused = True
             await load.warm_up()
             await anyio.sleep(IDLE_SECONDS)
             idle = take_sample(pid, time.monotonic())
             faults.paused = False
-            samples = await _run_and_sample(load, pid, minutes * 60)
+            samples = await _run_and_sample(load, attackers, pid, minutes * 60)
             faults.paused = True
             await log.deliver_delayed()
             await load.wait_until_settled()
             await anyio.sleep(IDLE_SECONDS)
             files_left = take_sample(pid, time.monotonic()).files - idle.files
-        return await _evaluate(minutes, load, samples, files_left)
+            result = await _evaluate(minutes, load, samples, files_left)
+        answers = sum((attacker.statuses for attacker in attackers), Counter[int]())
+        return result._replace(greedy_answers=dict(sorted(answers.items())))
 
 
-async def _run_and_sample(load: SoakLoad, pid: int, seconds: float) -> list[Sample]:
+async def _run_and_sample(
+    load: SoakLoad, attackers: Sequence[Attacker], pid: int, seconds: float
+) -> list[Sample]:
     started, samples = time.monotonic(), list[Sample]()
-    async with anyio.create_task_group() as tasks:
+    async with anyio.create_task_group() as tasks, anyio.create_task_group() as attacks:
         tasks.start_soon(load.run, started + seconds)
+        for place, attacker in enumerate(attackers):
+            attacks.start_soon(_attack, attacker, place)
         while time.monotonic() < started + seconds:
             samples.append(take_sample(pid, started))
             await anyio.sleep(SAMPLE_INTERVAL_SECONDS)
+        attacks.cancel_scope.cancel()
     return samples
+
+
+async def _attack(attacker: Attacker, place: int) -> None:
+    """Use each of the means in turn; attackers with different places begin with different ones."""
+    for name in itertools.islice(itertools.cycle(attacker.means), place, None):
+        with anyio.move_on_after(ATTACK_SECONDS):
+            await attacker.means[name]()
 
 
 async def _evaluate(
@@ -115,12 +146,14 @@ async def _evaluate(
     problems += await open_sqlite_ledger(load.folder / LEDGER_FILE, utc_now).verify()
     return SoakResult(
         minutes=minutes,
-        calls=len(load.results),
         outcomes=dict(sorted(load.outcomes.items())),
         requests=len(load.log.exchanges),
         writes=len(load.log.writes),
         attempts=sum(entry.event == "sent" for entry in entries),
-        kilobytes=samples[-1].kilobytes,
+        honest_calls=len(load.results),
+        honest_refused=load.refusals,
+        greedy_answers={},
+        peak_megabytes=max(sample.kilobytes for sample in samples) // 1024,
         growth_percent=round(growth_percent(samples, minutes * 60 * WARM_UP_FRACTION), 2),
         files_left=files_left,
         disagreements=problems,
@@ -128,8 +161,13 @@ async def _evaluate(
 
 
 @asynccontextmanager
-async def _serve(folder: Path, cloud_url: str) -> AsyncGenerator[tuple[int, str]]:
-    """Start the server as a process, and yield its process id and its URL."""
+async def _serve(
+    folder: Path, cloud_url: str, tokens: Sequence[str]
+) -> AsyncGenerator[tuple[int, str]]:
+    """Start the service as a process, and yield its process id and its URL."""
+    token_file = anyio.Path(folder / "tokens")
+    await token_file.write_text("".join(f"p{n} {token}\n" for n, token in enumerate(tokens)))
+    await token_file.chmod(0o600)
     with socket.create_server((HOST, 0)) as listener:
         port: int = listener.getsockname()[1]
     command = [sys.executable, "-m", "snapshot_mcp", "serve", "--transport", "http"]
@@ -138,6 +176,8 @@ async def _serve(folder: Path, cloud_url: str) -> AsyncGenerator[tuple[int, str]
         "SNAPSHOT_MCP_API_URL": cloud_url,
         "SNAPSHOT_MCP_API_KEY": KEY,
         "SNAPSHOT_MCP_TIMEOUT": str(TIMEOUT_SECONDS),
+        "SNAPSHOT_MCP_BEARER_TOKEN_FILE": str(token_file),
+        "SNAPSHOT_MCP_REQUESTS_PER_MINUTE": str(REQUESTS_PER_MINUTE),
     }
     process = subprocess.Popen(  # noqa: ASYNC220 - its pipes are not used
         [*command, "--port", str(port)], env={**os.environ, **settings}, stderr=subprocess.DEVNULL

@@ -1,19 +1,22 @@
 """Load of the soak test: concurrent clients that call tools and record the results."""
 
 import itertools
+import re
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import anyio
+import httpx2
 import jwt
 from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
 
 from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE
 from tests.faults.change_log import (
@@ -28,13 +31,18 @@ from tests.faults.consistency import ToolCall
 from tests.faults.transport import Exchange, ExchangeLog
 
 ERAS = ("legacy", "2026-07-28")
-CLIENTS = 8
 CALLS_PER_CONNECTION = 25
+PAUSE_SECONDS = (4.0, 10.0)
+"""Shortest and longest pause between two calls, so that the cloud's limit serves eight clients."""
+
 MAX_SNAPSHOTS = 45
 MAX_RESTORED_VMS = 14
 MIN_AGE_SECONDS = 60
 SETTLE_TIMEOUT_SECONDS = 90.0
 
+_REFUSED_FOR_LOAD = re.compile(
+    "of yours are|Your share|Another change is in progress|Many requests"
+)
 _VMS = """SELECT id FROM vms WHERE name NOT LIKE 'back-%'
     AND name NOT IN ('ci-runner', 'eval-sweep', 'train-h100-8')"""
 _OLD_VMS = "SELECT id FROM vms WHERE name LIKE 'back-%' AND born < {created_before} ORDER BY id"
@@ -49,18 +57,23 @@ class SoakLoad:
         folder: the folder of the cloud and the ledger.
         log: records every request to the cloud.
         rng: selects the calls.
+        tokens: the bearer token of each client.
         results: the results of all calls.
         removed_vms: VMs that this class removed from the cloud, so that they do not accumulate.
         numbers: make names unique.
+        refusals: the texts of the calls that were refused because of load.
     """
 
     url: str
     folder: Path
     log: ExchangeLog
     rng: Random
+    tokens: Sequence[str]
     results: list[ToolCall] = field(default_factory=list[ToolCall])
     removed_vms: set[int] = field(default_factory=set[int])
     numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    refusals: list[str] = field(default_factory=list[str])
 
     def __post_init__(self) -> None:
         self.log.on_request = self._note_attempts
@@ -82,13 +95,13 @@ class SoakLoad:
     async def run(self, until: float) -> None:
         """Call tools until a time of the monotonic clock."""
         async with anyio.create_task_group() as tasks:
-            for number in range(CLIENTS):
-                tasks.start_soon(self._run_client, ERAS[number % 2], until)
+            for number in range(len(self.tokens)):
+                tasks.start_soon(self._run_client, number, until)
 
     async def warm_up(self) -> None:
         """Read and write once in each era, so that the server opens its permanent files."""
-        for mode, vm in zip(ERAS, self.vms, strict=False):
-            async with Client(self.url, mode=mode) as client:
+        for number, vm in enumerate(self.vms[: len(ERAS)]):
+            async with self._client(number) as client:
                 await self._call(client, "list_snapshots", {})
                 await self._call(client, "create_snapshot", self._create_arguments(vm))
 
@@ -102,14 +115,25 @@ class SoakLoad:
                     return
                 await anyio.sleep(0.5)
 
-    async def _run_client(self, mode: str, until: float) -> None:
+    @asynccontextmanager
+    async def _client(self, number: int) -> AsyncGenerator[Client]:
+        headers = {"authorization": f"Bearer {self.tokens[number]}"}
+        async with httpx2.AsyncClient(headers=headers, timeout=300, trust_env=False) as http:
+            transport = streamable_http_client(self.url, http_client=http)
+            async with Client(transport, mode=ERAS[number % 2]) as client:
+                yield client
+
+    async def _run_client(self, number: int, until: float) -> None:
         while time.monotonic() < until:
-            async with Client(self.url, mode=mode) as client:
-                for _ in range(CALLS_PER_CONNECTION):
-                    if time.monotonic() >= until:
-                        break
-                    await self._call_random_tool(client)
-                    await anyio.sleep(self.rng.uniform(0.1, 1.0))
+            try:
+                async with self._client(number) as client:
+                    for _ in range(CALLS_PER_CONNECTION):
+                        if time.monotonic() >= until:
+                            break
+                        await self._call_random_tool(client)
+                        await anyio.sleep(self.rng.uniform(*PAUSE_SECONDS))
+            except Exception as error:  # noqa: BLE001 - the report names every refusal
+                self.refusals.append(repr(error)[:300])
 
     async def _call_random_tool(self, client: Client) -> None:
         match self.rng.randrange(10):
@@ -161,6 +185,8 @@ class SoakLoad:
             result.content = answer.structured_content or {}
             result.text = str(answer.content)
             result.outcome = "error" if answer.is_error else result.content.get("outcome", "read")
+            if answer.is_error and _REFUSED_FOR_LOAD.search(result.text):
+                self.refusals.append(result.text[:300])
         if tool == "create_snapshot":
             result.attempt = self._attempt_of(result, "")
         self.results.append(result)

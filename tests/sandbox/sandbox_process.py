@@ -51,8 +51,8 @@ class SandboxProcess:
 
 
 @contextmanager
-def start_sandbox(database: Path) -> Generator[SandboxProcess]:
+def start_sandbox(database: Path, key: str = KEY) -> Generator[SandboxProcess]:
     """Start a process that serves the embedded cloud, and kill it at the end."""
-    command = [sys.executable, "-c", CODE, str(database), KEY]
+    command = [sys.executable, "-c", CODE, str(database), key]
     with start_process(command, stdout=subprocess.PIPE) as process:
         yield SandboxProcess(process, read_line(process.stdout))

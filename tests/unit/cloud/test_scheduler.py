@@ -180,7 +180,7 @@ async def test_a_principal_with_many_clients_has_one_turn_of_each_round() -> Non
 
     async with anyio.create_task_group() as group:
         for name in ["x0", "a1", "a1", "a2", "a3", "b1", "b1"]:
-            group.start_soon(work, *name)
+            group.start_soon(work, name[0], name[1])
             await anyio.wait_all_tasks_blocked()
         go.set()
     assert order == ["x0", "a1", "b1", "a2", "b1", "a3", "a1"]

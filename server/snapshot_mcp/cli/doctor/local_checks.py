@@ -79,16 +79,17 @@ async def check_ledger(settings: Settings) -> Finding:
     if url is not None and (problem := await _find_database_problem(url.get_secret_value())):
         return Finding("bad", "ledger", problem)
     try:
-        with open_ledger_backend(folder, url, utc_now) as backend:
-            problems, has_rows, losses = await backend.ledger.inspect()
+        with open_ledger_backend(folder, url, utc_now, settings.find_signing_key()) as backend:
+            problems, has_rows, losses, notes = await backend.ledger.inspect()
     except LedgerError as error:
         return Finding("bad", "ledger", str(error))
     if not problems and not has_rows:
         return Finding("ok", "ledger", "none yet (created by the first change)")
     if not problems and losses:
-        return Finding("note", "ledger", f"intact, but rows were lost before {losses[-1].at}")
+        reason = sanitize(losses[-1].reason).text
+        return Finding("note", "ledger", f"intact; acknowledged at {losses[-1].at}: {reason}")
     if not problems:
-        return Finding("ok", "ledger", "intact")
+        return Finding("ok", "ledger", " ".join(["intact", *(f"({note})" for note in notes)]))
     more = f" and {len(problems) - _MAX_PROBLEMS} more" if len(problems) > _MAX_PROBLEMS else ""
     return Finding("bad", "ledger", "; ".join(problems[:_MAX_PROBLEMS]) + more)
 
