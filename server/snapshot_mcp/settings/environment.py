@@ -240,32 +240,6 @@ def _read_exports(environment: Mapping[str, str]) -> bool:
     return True
 
 
-def require_extra(name: str, *modules: str, install: str = "snapshot-mcp[service]") -> None:
-    """Check that the modules that a setting needs are installed.
-
-    Args:
-        name: name of the setting.
-        modules: the modules.
-        install: the requirement that installs them.
-
-    Raises:
-        ConfigurationError: one of them is not installed.
-    """
-    from importlib.util import find_spec  # noqa: PLC0415 - only used by the service
-
-    def is_missing(module: str) -> bool:
-        try:
-            return find_spec(module) is None
-        except ModuleNotFoundError:  # its parent package is missing
-            return True
-
-    if any(map(is_missing, modules)):
-        raise ConfigurationError(
-            f"{name} needs packages that are not installed.",
-            f"Install them with: pip install '{install}'",
-        )
-
-
 def _user_data_folder() -> Path:
     import platformdirs  # noqa: PLC0415 - needed by the first call, not by the start
 
