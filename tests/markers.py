@@ -2,11 +2,12 @@
 
 A module marked `one_era` has tests whose path through this server is the same in both protocol
 eras: `make test` tries each of their cases with one era, and the twin in the other era is `slow`.
+So are the cases of a `sampled` test that `make test` omits.
 
 Coverage doubles the time of what it measures. Property tests, and modules that repeat the same
 paths a thousand times, are not measured: they run no line that other tests do not, and generated
 examples would make the percentage depend on chance. Of a parametrized test through the whole
-server, only the first case is measured, because the others take nearly the same path.
+server, the first two cases and the last are measured: the others take nearly the same paths.
 """
 
 import re
@@ -34,16 +35,27 @@ def find_era_twins(items: Iterable[pytest.Item]) -> set[pytest.Item]:
     }
 
 
+def find_unsampled_cases(items: Iterable[pytest.Item]) -> set[pytest.Item]:
+    """Return the cases of `sampled` tests that are not the first of every n of their test."""
+    tests = defaultdict[str, list[pytest.Item]](list)
+    for item in items:
+        if item.get_closest_marker("sampled"):
+            tests[item.nodeid.partition("[")[0]].append(item)
+    return {
+        case
+        for cases in tests.values()
+        for number, case in enumerate(cases)
+        if (marker := case.get_closest_marker("sampled")) and number % marker.args[0]
+    }
+
+
 def find_repeated_cases(items: Iterable[pytest.Item]) -> set[pytest.Item]:
-    """Return the cases of tests through the whole server that follow a case of the same test."""
-    tests, repeated = set[str](), set[pytest.Item]()
+    """Return the cases of tests through the whole server between the first two and the last."""
+    tests = defaultdict[str, list[pytest.Item]](list)
     for item in items:
         if "world" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("slow"):
-            name = item.nodeid.partition("[")[0]
-            if name in tests:
-                repeated.add(item)
-            tests.add(name)
-    return repeated
+            tests[item.nodeid.partition("[")[0]].append(item)
+    return {case for cases in tests.values() for case in cases[2:-1]}
 
 
 def is_measured(item: pytest.Item) -> bool:
@@ -57,7 +69,8 @@ def add_derived_markers(items: list[pytest.Item]) -> None:
 
     A module that is imported late must be imported by a measured test first.
     """
-    for item in find_era_twins(items):
+    unsampled = find_unsampled_cases(items)
+    for item in unsampled | find_era_twins(item for item in items if item not in unsampled):
         item.add_marker("slow")
     repeated = find_repeated_cases(items)
     for item in items:

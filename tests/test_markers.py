@@ -6,7 +6,13 @@ from typing import cast
 
 import pytest
 
-from tests.markers import ERAS, find_era_twins, find_repeated_cases, is_measured
+from tests.markers import (
+    ERAS,
+    find_era_twins,
+    find_repeated_cases,
+    find_unsampled_cases,
+    is_measured,
+)
 
 
 @dataclass(eq=False)
@@ -18,8 +24,8 @@ class FakeItem:
     obj: object = None
     fixturenames: tuple[str, ...] = ()
 
-    def get_closest_marker(self, name: str) -> str | None:
-        return name if name in self.markers else None
+    def get_closest_marker(self, name: str) -> pytest.Mark | None:
+        return getattr(pytest.mark, name)(3).mark if name in self.markers else None
 
 
 def item(name: str, *markers: str, obj: object = None) -> pytest.Item:
@@ -67,14 +73,18 @@ def test_property_tests_and_marked_tests_are_not_measured(
     assert is_measured(test) is measured
 
 
-def test_the_first_case_of_a_test_through_the_server_that_is_not_slow_is_measured() -> None:
-    slow, first, second, other, short = (
-        item("tools/test_a.py::test_a[1]", "slow"),
-        item("tools/test_a.py::test_a[2]"),
-        item("tools/test_a.py::test_a[3]"),
-        item("tools/test_a.py::test_b"),
-        item("tools/test_a.py::test_a[4]"),
+def test_the_first_two_cases_and_the_last_of_a_test_through_the_server_are_measured() -> None:
+    slow, *cases = (
+        item(f"tools/test_a.py::test_a[{number}]", *(["slow"] if number == 0 else []))
+        for number in range(6)
     )
-    for test in (slow, first, second, other):
+    unit = [item(f"unit/test_b.py::test_b[{number}]") for number in range(6)]
+    for test in (slow, *cases):
         cast("FakeItem", test).fixturenames = ("tmp_path", "world")
-    assert find_repeated_cases([slow, first, second, other, short]) == {second}
+    assert find_repeated_cases([slow, *cases, *unit]) == {cases[2], cases[3]}
+
+
+def test_the_first_of_every_n_cases_of_a_sampled_test_is_tried() -> None:
+    cases = [item(f"tools/test_a.py::test_a[{number}]", "sampled") for number in range(7)]
+    other = item("tools/test_a.py::test_b[0]")
+    assert find_unsampled_cases([*cases, other]) == {cases[i] for i in (1, 2, 4, 5)}

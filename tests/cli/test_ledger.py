@@ -84,8 +84,9 @@ def test_a_removed_ledger_is_reported_until_the_operator_acknowledges_it(
     assert command(*plan, env=env).returncode == 3
     verified = ledger("verify")
     assert verified.returncode == 0
-    assert "A loss of rows was acknowledged at" in verified.stdout
-    assert "rows were lost before" in command("doctor", env=env).stdout
+    assert "Acknowledged at" in verified.stdout
+    assert "emptied or replaced by an older copy" in verified.stdout
+    assert "intact; acknowledged at" in command("doctor", env=env).stdout
 
 
 def test_a_ledger_that_does_not_exist_yet_is_not_called_intact(

@@ -74,6 +74,7 @@ def affected_id(result: dict[str, Any]) -> int:
 
 
 @under(AFTER_IT_TOOK_EFFECT)
+@pytest.mark.sampled(3)
 async def test_a_write_that_took_effect_without_an_answer_is_reported_with_its_id(
     world: FaultyWorld, client: Client, tool: str, fault: Fault
 ) -> None:
@@ -108,6 +109,7 @@ async def test_a_write_that_broke_before_it_took_effect_has_failed_and_can_be_re
 
 
 @under(MAY_STILL_TAKE_EFFECT)
+@pytest.mark.sampled(3)
 async def test_a_write_that_may_still_take_effect_is_unknown_and_says_how_to_check(
     world: FaultyWorld, client: Client, tool: str, fault: Fault
 ) -> None:
@@ -132,6 +134,7 @@ async def test_a_write_that_may_still_take_effect_is_unknown_and_says_how_to_che
     ]
 )
 @pytest.mark.parametrize("when", ["never", "before"])
+@pytest.mark.sampled(3)
 async def test_the_outcome_is_unknown_if_the_cloud_cannot_be_read(
     world: FaultyWorld, client: Client, tool: str, fault: Fault, when: When
 ) -> None:

@@ -85,6 +85,7 @@ LOCATIONS: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
+@pytest.mark.sampled(3)
 async def test_a_redirect_is_never_followed_and_never_gets_the_key(
     harness: Harness, tmp_path: Path, status: int
 ) -> None:

@@ -172,6 +172,7 @@ async def test_a_hostile_text_does_not_change_the_lines_and_words_of_a_question(
 
 @pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("tool", ["inspect_snapshot", "delete_snapshot"])
+@pytest.mark.sampled(4)
 async def test_an_error_does_not_repeat_the_message_of_the_cloud(
     world: World, status: int, tool: str
 ) -> None:

@@ -48,6 +48,7 @@ def selected_writes(number: int) -> list[tuple[str, bool]]:
 
 
 @each_misbehavior(replies.BROKEN)
+@pytest.mark.sampled(3)
 async def test_a_broken_reply_is_an_own_error_and_never_a_success(
     harness: Harness, number: int, misbehavior: Misbehavior
 ) -> None:
@@ -83,6 +84,7 @@ async def test_an_endless_reply_is_ended_by_the_timeout_of_the_call(
 
 
 @each_misbehavior(replies.UNUSUAL)
+@pytest.mark.sampled(2)
 async def test_an_unusual_reply_that_is_true_is_accepted(
     harness: Harness, number: int, misbehavior: Misbehavior
 ) -> None:
@@ -153,6 +155,7 @@ DAMAGES: dict[str, tuple[bytes, bytes]] = {
 
 
 @pytest.mark.parametrize(("pattern", "damage"), DAMAGES.values(), ids=DAMAGES)
+@pytest.mark.sampled(2)
 async def test_damage_in_an_entry_costs_only_its_field_and_is_no_outage(
     harness: Harness, pattern: bytes, damage: bytes
 ) -> None:

@@ -3,17 +3,22 @@
 import secrets
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import LiteralString
 
 import psycopg
+from pydantic import SecretBytes
 
 from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import Attempt
 from snapshot_mcp.ledger.postgres.database import Database
 from snapshot_mcp.ledger.postgres.store import PostgresStore
+from snapshot_mcp.settings.signing_key import SigningKey
 from tests.postgres.server import Server
 
 ATTEMPT = Attempt("plan-1", "delete_snapshot", 1701, {"name": "a"}, "local", "form", "Claude")
+
+KEY = SigningKey(SecretBytes(b"k" * 32), Path())
 
 
 def now() -> datetime:
@@ -35,7 +40,7 @@ class SharedDatabase:
         return database
 
     def ledger(self) -> Ledger:
-        ledger = Ledger(PostgresStore(self.database()), now)
+        ledger = Ledger(PostgresStore(self.database()), now, KEY)
         self._stack.callback(ledger.close)
         return ledger
 

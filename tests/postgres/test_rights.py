@@ -13,7 +13,7 @@ from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import RateLimit
 from snapshot_mcp.ledger.postgres.database import Database
 from snapshot_mcp.ledger.postgres.store import PostgresStore
-from tests.postgres.shared_database import ATTEMPT, SharedDatabase, now
+from tests.postgres.shared_database import ATTEMPT, KEY, SharedDatabase, now
 
 pytestmark = pytest.mark.postgres
 
@@ -28,7 +28,7 @@ async def test_a_user_who_cannot_create_the_schema_learns_what_is_missing(
         "CREATE ROLE {} LOGIN PASSWORD 'x'", role := f"role_{shared.name}"
     )
     database = Database(shared.server.url(shared.name, user=role, password="x"))  # noqa: S106 - created here
-    ledger = Ledger(PostgresStore(database), now)
+    ledger = Ledger(PostgresStore(database), now, KEY)
     with pytest.raises(LedgerError, match="its user can create and write the schema snapshot_mcp"):
         await ledger.record("planned", ATTEMPT)
     ledger.close()
@@ -45,7 +45,7 @@ async def test_the_documented_grants_suffice_and_allow_no_change_of_rows(
     with psycopg.connect(shared.url) as connection:
         connection.execute(re.sub(r"\bteam\b", role, GRANTS).encode())
     url = shared.server.url(shared.name, user=role, password="x")  # noqa: S106 - created here
-    with open_ledger_backend(None, SecretStr(url), now) as backend:  # pyright: ignore[reportArgumentType] - no folder is touched
+    with open_ledger_backend(None, SecretStr(url), now, KEY) as backend:  # pyright: ignore[reportArgumentType] - no folder is touched
         await backend.ledger.record("sent", ATTEMPT, rate_limit=RateLimit(5, 3_600))
         async with backend.change_lock():
             assert backend.rate_limiter is not None

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from snapshot_mcp.consent.signing_key import build_key_loader
 from snapshot_mcp.core.errors import ConfigurationError
-from snapshot_mcp.settings.environment import KEY_FILE, read_settings
+from snapshot_mcp.settings.environment import read_settings
+from snapshot_mcp.settings.signing_key import KEY_FILE
 from snapshot_mcp.transports.http.scopes import DELETE, READ, SCOPES
 from snapshot_mcp.transports.http.settings import (
     DEFAULT_REQUESTS_PER_MINUTE,
@@ -187,13 +187,13 @@ def test_a_signing_key_in_the_environment_precedes_the_one_in_the_data_folder(
     settings = read_settings(
         {"SNAPSHOT_MCP_SIGNING_KEY": written, "SNAPSHOT_MCP_DATA_DIR": str(tmp_path)}
     )
-    assert build_key_loader(settings)() == b"this is not a secret, just a test??>\xff"
+    assert settings.find_signing_key().load() == b"this is not a secret, just a test??>\xff"
     assert KEY not in repr(settings)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_signing_key_is_in_the_data_folder_by_default(tmp_path: Path) -> None:
-    key = build_key_loader(read_settings({"SNAPSHOT_MCP_DATA_DIR": str(tmp_path)}))
+    key = read_settings({"SNAPSHOT_MCP_DATA_DIR": str(tmp_path)}).find_signing_key().load
     assert list(tmp_path.iterdir()) == []
     assert key() == key()
     assert [file.name for file in tmp_path.iterdir()] == [KEY_FILE]

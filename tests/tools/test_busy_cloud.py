@@ -62,6 +62,7 @@ def fail_once(world: World, status: int, applies: Applies) -> None:
     ("tool", "arguments"),
     [("list_snapshots", {}), ("list_virtual_machines", {}), ("review_snapshots", {})],
 )
+@pytest.mark.sampled(5)
 async def test_a_read_survives_a_block_of_up_to_a_minute(
     world: World, client: Client, seconds: int, tool: str, arguments: dict[str, object]
 ) -> None:
@@ -119,6 +120,7 @@ async def test_one_call_learns_from_the_block_of_another(world: World, client: C
 
 @pytest.mark.parametrize("status", [500, 502, 503, 520, 524, 599])
 @pytest.mark.parametrize("page", ["1", "2", "3"])
+@pytest.mark.sampled(5)
 async def test_a_single_server_error_does_not_fail_a_plan(
     world: World, client: Client, status: int, page: str
 ) -> None:

@@ -457,6 +457,7 @@ async def commit_retention(client: Client) -> dict[str, object]:
         ("DELETE FROM snapshots WHERE id = 1704", "it is already gone"),
     ],
 )
+@pytest.mark.sampled(5)
 async def test_a_snapshot_of_a_batch_that_changed_is_skipped_and_the_others_are_deleted(
     world: World, refuse: Refusal, change: str, reason: str
 ) -> None:

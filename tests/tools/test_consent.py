@@ -8,7 +8,7 @@ import jwt
 import pytest
 from mcp import Client
 
-from snapshot_mcp.settings.environment import KEY_FILE
+from snapshot_mcp.settings.signing_key import KEY_FILE
 from tests.conftest import World, call_tool, call_tool_error, call_tool_with_text
 from tests.tools.helpers import PLANNED_TOOLS, make_plan, plan_arguments, ready_snapshot
 
@@ -441,6 +441,7 @@ async def test_a_broken_signing_key_is_reported_and_nothing_is_sent(
 ) -> None:
     snapshot = await ready_snapshot(client)
     (world.folder / KEY_FILE).write_text("not a key")
+    (world.folder / KEY_FILE).chmod(0o600)
     text = await call_tool_error(client, "delete_snapshot", snapshot_id=snapshot["id"])
     assert "The signing key of plans cannot be used" in text
     assert KEY_FILE in text

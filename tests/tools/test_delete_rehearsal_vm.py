@@ -166,6 +166,7 @@ CHANGES: list[tuple[Change, str]] = [
 
 
 @pytest.mark.parametrize(("change", "reason"), CHANGES, ids=range(len(CHANGES)))
+@pytest.mark.sampled(3)
 async def test_a_vm_that_differs_or_is_used_is_neither_planned_nor_deleted(
     world: World, change: Change, reason: str
 ) -> None:

@@ -103,6 +103,7 @@ async def test_a_name_that_reads_as_a_sentence_is_quoted(
         (ElicitResult(action="accept", content={"words": 7}), "typed words other"),
     ],
 )
+@pytest.mark.sampled(3)
 async def test_every_other_answer_is_refused_with_its_own_message(
     world: World, mode: str, person: FakePerson, tool: str, reply: ElicitResult, sentence: str
 ) -> None:

@@ -40,6 +40,7 @@ async def keep_three(world: World, client: Client) -> None:
 
 @pytest.mark.parametrize("mode", ERAS)
 @pytest.mark.parametrize("order", list(itertools.permutations(THREE)))
+@pytest.mark.sampled(5)
 async def test_the_plans_of_one_vm_work_in_any_order_until_the_last_copy(
     world: World, mode: str, order: Sequence[int]
 ) -> None:

@@ -303,6 +303,7 @@ DRIFTS = [
     [("before", *DRIFTS[place]) for place in (0, 1, 7, 10)]
     + [("meanwhile", *drift) for drift in DRIFTS],
 )
+@pytest.mark.sampled(3)
 async def test_changed_snapshots_are_skipped_with_the_reason(
     world: World, when: str, change: str, why: str
 ) -> None:

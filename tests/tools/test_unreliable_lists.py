@@ -96,6 +96,7 @@ async def test_a_row_that_moves_between_pages_is_found(
 
 @pytest.mark.parametrize("change", [delete_newest, delete_each_end])
 @pytest.mark.parametrize("page", [1, 2, 3])
+@pytest.mark.sampled(5)
 async def test_retention_decides_on_the_whole_list(
     world: World, client: Client, change: Callable[[World], None], page: int
 ) -> None:

@@ -33,7 +33,7 @@ async def describe_interruption(settings: Settings, client: str, since: datetime
     if url is None and not (folder / LEDGER_FILE).exists():
         return f"Interrupted. {NOTHING_CHANGED}"
     try:
-        with open_ledger_backend(folder, url, utc_now) as backend:
+        with open_ledger_backend(folder, url, utc_now, settings.find_signing_key()) as backend:
             rows = await backend.ledger.rows(since=since)
     except LedgerError as error:
         return f"Interrupted. Requests may have been sent, but the ledger cannot be read: {error}"

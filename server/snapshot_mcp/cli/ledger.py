@@ -7,10 +7,16 @@ import anyio
 
 from snapshot_mcp.cli import exit_codes
 from snapshot_mcp.core.clock import utc_now
+from snapshot_mcp.core.sanitize import sanitize
 from snapshot_mcp.ledger.backend import open_ledger_backend
 from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.formatting import format_json, format_text
-from snapshot_mcp.settings.environment import read_data_folder, read_database_url
+from snapshot_mcp.settings.environment import (
+    read_data_folder,
+    read_database_url,
+    read_signing_key,
+)
+from snapshot_mcp.settings.signing_key import SigningKey
 
 
 def run_ledger(arguments: argparse.Namespace) -> int:
@@ -20,7 +26,8 @@ def run_ledger(arguments: argparse.Namespace) -> int:
         LedgerError: the ledger cannot be read.
     """
     folder, url = read_data_folder(os.environ), read_database_url(os.environ)
-    with open_ledger_backend(folder, url, utc_now) as backend:
+    key = SigningKey(read_signing_key(os.environ), folder)
+    with open_ledger_backend(folder, url, utc_now, key) as backend:
         match arguments.action:
             case "verify":
                 return _verify(backend.ledger)
@@ -39,8 +46,10 @@ def _verify(ledger: Ledger) -> int:
         print("The ledger is intact.")
     else:
         print("There is no ledger yet: the first change creates it.")
+    for note in report.notes:
+        print(note)
     for loss in report.losses:
-        print(f"A loss of rows was acknowledged at {loss.at}, in row {loss.id}.")
+        print(f"Acknowledged at {loss.at}, in row {loss.id}: {sanitize(loss.reason).text}")
     return exit_codes.FAILED if report.problems else exit_codes.OK
 
 

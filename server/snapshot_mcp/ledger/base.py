@@ -3,15 +3,14 @@
 The rules are here; `sqlite` and `postgres.store` only store rows.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 import anyio
 
+from snapshot_mcp.core.errors import LedgerError
 from snapshot_mcp.core.request_context import LOCAL_PRINCIPAL
 from snapshot_mcp.ledger.chain import (
-    FIRST_PREVIOUS_HASH,
     ORIGIN_ARGUMENT,
     Attempt,
     BatchCounts,
@@ -21,42 +20,26 @@ from snapshot_mcp.ledger.chain import (
     SentAttempt,
     attempt_from_row,
     count_outcomes,
-    find_problems,
     format_timestamp,
     link_row,
     make_row,
     with_result,
 )
 from snapshot_mcp.ledger.errors import (
+    ForeignKeyError,
     already_used_error,
-    lost_rows_error,
     rate_limit_error,
-    unrecorded_plan_error,
 )
+from snapshot_mcp.ledger.head_check import LastAppend, check_recorded, find_loss
+from snapshot_mcp.ledger.macs import LedgerMacs
 from snapshot_mcp.ledger.mark import Mark
 from snapshot_mcp.ledger.store import LedgerStore, LedgerTransaction, RowFilter
+from snapshot_mcp.ledger.verification import LedgerReport, verify_snapshot
+from snapshot_mcp.settings.signing_key import SigningKey
 
+_OUTCOMES: tuple[Event, ...] = ("done", "failed", "unknown")
 _BATCH = "apply_retention"
 _LOSS = Attempt("", "ledger", 0, {}, LOCAL_PRINCIPAL, "")
-
-
-class LedgerReport(NamedTuple):
-    """The result of a verification.
-
-    Attributes:
-        problems: one sentence for each sign that the ledger was altered or lost rows.
-        has_rows: whether the ledger was ever used.
-        losses: the rows with which losses were acknowledged.
-    """
-
-    problems: list[str]
-    has_rows: bool
-    losses: list[Row]
-
-
-class _LastAppend(NamedTuple):
-    mark: Mark
-    at: str
 
 
 class Ledger:
@@ -65,15 +48,18 @@ class Ledger:
     Args:
         store: where the rows are kept.
         now: returns the current time, for the rows.
+        key: the signing key, which is read at the first use.
 
     Attributes:
         has_unknown: whether an "unknown" outcome was recorded since this was last set to False.
     """
 
-    def __init__(self, store: LedgerStore, now: Callable[[], datetime]) -> None:
+    def __init__(self, store: LedgerStore, now: Callable[[], datetime], key: SigningKey) -> None:
         self._store = store
         self._now = now
-        self._last_append: _LastAppend | None = None
+        self._key = key
+        self._macs: LedgerMacs | None = None
+        self._last_append: LastAppend | None = None
         self.has_unknown = False
 
     def close(self) -> None:
@@ -97,12 +83,13 @@ class Ledger:
         """
 
         def query() -> None:
+            macs = self._load_macs()
             with self._store.read() as transaction:
                 if transaction.has_event(plan_id, "sent"):
                     raise already_used_error()
-                _check_recorded(transaction, plan_id, "planned")
-                if self._has_lost_rows(transaction):
-                    raise lost_rows_error()
+                check_recorded(transaction, macs, plan_id, "planned")
+                if loss := find_loss(transaction, macs, self._last_append):
+                    raise loss
 
         await self._store.run(query)
 
@@ -138,38 +125,46 @@ class Ledger:
         inserted: list[Row] = []
 
         def append() -> None:
-            with self._store.write(sends=event == "sent") as transaction:
+            macs = self._load_macs()
+            with self._store.write(macs, sends=event == "sent") as transaction:
                 # If the connection was lost during the commit, the row may have been stored.
                 if inserted and _is_stored(transaction, inserted):
                     return
                 # Read the clock inside the transaction, so that times follow the row order.
                 now = self._now()
                 if event == "sent":
-                    _check_can_be_sent(transaction, attempt, rate_limit, now)
-                lost = self._has_lost_rows(transaction)
-                if lost and (event == "planned" or (event == "sent" and attempt.plan)):
-                    raise lost_rows_error()
+                    _check_can_be_sent(transaction, macs, attempt, rate_limit, now)
+                loss = find_loss(transaction, macs, self._last_append)
+                if loss and (
+                    event == "planned"
+                    or (event == "sent" and attempt.plan)
+                    or (isinstance(loss, ForeignKeyError) and event not in _OUTCOMES)
+                ):
+                    raise loss
                 noted = _note_origin(attempt, transaction) if event == "planned" else attempt
                 # Other processes see the row after the commit, so the owner must be alive before.
                 row = make_row(event, noted, reason, now, transaction.owner_id())
-                inserted.append(_append(transaction, row, move_mark=not lost))
-            if not lost:
+                inserted.append(_append(transaction, row, macs, move_mark=not loss))
+            if not loss:
                 self._note_append(inserted[-1])
             self.has_unknown = self.has_unknown or event == "unknown"
 
         await self._store.run(append)
 
     async def acknowledge_loss(self, reason: str) -> None:
-        """Accept that rows were lost, so that new plans can be made. Earlier plans stay invalid.
+        """Accept that rows were lost, or that the signing key was replaced.
+
+        New plans can be made then. Earlier plans stay invalid.
 
         Args:
-            reason: the observed loss.
+            reason: the observed problem.
         """
 
         def append() -> None:
-            with self._store.write(sends=False) as transaction:
+            macs = self._load_macs()
+            with self._store.write(macs, sends=False) as transaction:
                 row = make_row("lost", _LOSS, reason, self._now(), transaction.owner_id())
-                linked = _append(transaction, row, move_mark=True)
+                linked = _append(transaction, row, macs, move_mark=True)
             self._note_append(linked)
 
         await self._store.run(append)
@@ -266,7 +261,8 @@ class Ledger:
         """Append the outcome of an open attempt, unless it has a later one already.
 
         If several processes settle the same attempt, one row is appended. Nothing is appended
-        while the process that sent it may still record the outcome.
+        while the process that sent it may still record the outcome, or with another signing key
+        than that of the ledger.
 
         Args:
             sent: the row, as returned by `open_attempts`.
@@ -276,52 +272,54 @@ class Ledger:
         """
 
         def append() -> None:
-            with self._store.write(sends=False) as transaction:
+            macs = self._load_macs()
+            with self._store.write(macs, sends=False) as transaction:
                 if transaction.has_ended(sent):
                     return
                 # The process that recorded "unknown" does not look for the outcome any more.
                 if sent.event == "sent" and transaction.is_alive(sent.owner):
                     return
+                loss = find_loss(transaction, macs, self._last_append)
+                if isinstance(loss, ForeignKeyError):
+                    return
                 attempt = with_result(attempt_from_row(sent), result_id)
                 row = make_row(event, attempt, reason, self._now(), transaction.owner_id())
-                _append(transaction, row, move_mark=not self._has_lost_rows(transaction))
+                _append(transaction, row, macs, move_mark=not loss)
 
         await self._store.run(append)
 
     async def verify(self) -> list[str]:
         """Return one sentence for each sign that the ledger was altered; write nothing.
 
-        Anyone who can write to the database can also write a complete new chain.
+        Anyone who has the signing key can also write a complete new ledger.
         """
         return (await self.inspect()).problems
 
-    async def inspect(self) -> "LedgerReport":
-        """Verify the ledger, and return the result with the losses that were acknowledged."""
+    async def inspect(self) -> LedgerReport:
+        """Verify the ledger; without a signing key, only its chain."""
 
         def query() -> LedgerReport:
-            losses: list[Row] = []
+            key, key_problems = self._find_key()
             with self._store.snapshot() as snapshot:
-                rows = _collect_losses(snapshot.rows, losses)
-                mark = snapshot.mark and snapshot.mark[:2]
-                found = list(find_problems(rows, snapshot.counter, mark))
-                return LedgerReport(snapshot.problems + found, snapshot.counter > 0, losses)
+                report = verify_snapshot(snapshot, None if key is None else LedgerMacs(key))
+            return report._replace(problems=key_problems + report.problems)
 
         return await self._store.run(query)
 
-    def _has_lost_rows(self, transaction: LedgerTransaction) -> bool:
-        """Return whether the ledger no longer has its last rows."""
-        # Read these first: others may append meanwhile, and what is read later may lead the rows.
-        mark, counter = transaction.mark(), transaction.counter()
-        if counter > transaction.last_link().row or not _has_row(transaction, mark):
-            return True
-        seen = self._last_append
-        if seen is None or _has_row(transaction, seen.mark):
-            return False
-        # A file can be put back together with its mark, but not the memory of this process.
-        return not transaction.select(RowFilter(event="lost", since=seen.at, limit=1))
+    def _find_key(self) -> tuple[bytes | None, list[str]]:
+        try:
+            return self._key.find(), []
+        except LedgerError as error:
+            return None, [str(error)]
+
+    def _load_macs(self) -> LedgerMacs:
+        # Keep them: the outcome of a sent request must be recorded even if the key is gone then.
+        if self._macs is None:
+            self._macs = LedgerMacs(self._key.load())
+        return self._macs
 
     def _note_append(self, row: Row) -> None:
-        self._last_append = _LastAppend(Mark(row.id, row.hash), row.at)
+        self._last_append = LastAppend(Mark(row.id, row.hash), row.at)
 
     def _unsettled(self) -> list[Row]:
         with self._store.read() as transaction:
@@ -334,22 +332,20 @@ class Ledger:
 
 
 def _check_can_be_sent(
-    transaction: LedgerTransaction, attempt: Attempt, limit: RateLimit | None, now: datetime
+    transaction: LedgerTransaction,
+    macs: LedgerMacs,
+    attempt: Attempt,
+    limit: RateLimit | None,
+    now: datetime,
 ) -> None:
     if transaction.has_event(attempt.id, "sent"):
         raise already_used_error()
     if attempt.plan:
         # A write of a batch has an id of its own, and its plan was sent as the batch.
-        _check_recorded(
-            transaction, attempt.plan, "planned" if attempt.plan == attempt.id else "sent"
-        )
+        event: Event = "planned" if attempt.plan == attempt.id else "sent"
+        check_recorded(transaction, macs, attempt.plan, event)
     if limit and _count_sent(transaction, attempt.tool, limit.seconds, now) >= limit.events:
         raise rate_limit_error(limit)
-
-
-def _check_recorded(transaction: LedgerTransaction, plan_id: str, event: Event) -> None:
-    if not transaction.has_valid_event(plan_id, event):
-        raise unrecorded_plan_error()
 
 
 def _count_sent(transaction: LedgerTransaction, tool: str, seconds: float, now: datetime) -> int:
@@ -361,30 +357,17 @@ def _is_stored(transaction: LedgerTransaction, inserted: list[Row]) -> bool:
     return any(row in stored for row in inserted)
 
 
-def _has_row(transaction: LedgerTransaction, mark: Mark | None) -> bool:
-    if mark is None or (mark.row, mark.hash) == (0, FIRST_PREVIOUS_HASH):
-        return True
-    return transaction.hash_of(mark.row) == mark.hash != ""
-
-
 def _note_origin(attempt: Attempt, transaction: LedgerTransaction) -> Attempt:
     origin = transaction.origin()
     noted = {**attempt.arguments, ORIGIN_ARGUMENT: origin}
     return attempt._replace(arguments=noted) if origin else attempt
 
 
-def _collect_losses(rows: Iterable[Row], losses: list[Row]) -> Iterator[Row]:
-    for row in rows:
-        if row.event == "lost":
-            losses.append(row)
-        yield row
-
-
-def _append(transaction: LedgerTransaction, row: Row, *, move_mark: bool) -> Row:
+def _append(transaction: LedgerTransaction, row: Row, macs: LedgerMacs, *, move_mark: bool) -> Row:
     last = transaction.last_link()
     # The id of a removed last row is not reused, so the gap stays visible.
     linked = link_row(row, max(last.row, transaction.counter()) + 1, last.hash)
-    transaction.insert(linked)
-    if move_mark:
-        transaction.move_mark(Mark(linked.id, linked.hash))
-    return linked
+    signed = macs.sign_row(linked)
+    mark = macs.sign_mark(Mark(signed.id, signed.hash)) if move_mark else None
+    transaction.insert(signed, mark)
+    return signed

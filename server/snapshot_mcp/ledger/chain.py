@@ -42,6 +42,8 @@ ORIGIN_ARGUMENT = "database"
 FIRST_PREVIOUS_HASH = "0" * 64
 """The `previous` hash of the first row."""
 
+MISSING_MARK_PROBLEM = "The mark of the ledger is missing, so rows may have been lost."
+
 
 class Attempt(NamedTuple):
     """One attempt to change something.
@@ -91,7 +93,9 @@ class Row(NamedTuple):
         reason: the reason for the event; may be empty.
         owner: id of the server process that wrote the row.
         previous: hash of the row before.
-        hash: SHA-256 of all other fields.
+        hash: SHA-256 of the fields before.
+        mac: MAC of the hash with a key derived from the signing key; empty in rows of earlier
+            versions.
     """
 
     id: int
@@ -108,6 +112,7 @@ class Row(NamedTuple):
     owner: str
     previous: str
     hash: str
+    mac: str = ""
 
 
 class SentAttempt(NamedTuple):
@@ -238,9 +243,9 @@ def format_timestamp(moment: datetime) -> str:
 
 
 def compute_hash(row: Row) -> str:
-    """Return the SHA-256 of the canonical JSON of every field except the hash."""
+    """Return the SHA-256 of the canonical JSON of every field except the hash and the MAC."""
     fields: dict[str, object] = row._asdict()
-    del fields["hash"]
+    del fields["hash"], fields["mac"]
     canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), default=_encode_bytes)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -271,9 +276,9 @@ def find_problems(
 
 def _describe_lost_mark(row_id: int, row_hash: str) -> str:
     if not row_hash:
-        return "The mark beside the ledger is missing, so rows may have been lost."
+        return MISSING_MARK_PROBLEM
     return (
-        f"Row {row_id}: the mark beside the ledger shows that it was written, and the ledger does"
+        f"Row {row_id}: the mark of the ledger shows that it was written, and the ledger does"
         " not have it. The ledger was emptied or replaced by an older copy."
     )
 

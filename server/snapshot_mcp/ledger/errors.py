@@ -15,6 +15,19 @@ def lost_rows_error() -> RefusedError:
     )
 
 
+class ForeignKeyError(RefusedError):
+    """The last rows of the ledger do not fit the signing key of this server."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The ledger's last rows were not written with the signing key of this server: the key"
+            " was replaced, or the ledger was.",
+            f"{NOTHING_CHANGED} Nothing can be changed before the operator restores the key, or"
+            " runs `snapshot-mcp ledger acknowledge`; `snapshot-mcp ledger verify` names the rows."
+            " Servers that share a ledger must share a signing key.",
+        )
+
+
 def already_used_error() -> RefusedError:
     """Return the error for a plan that was sent before."""
     return RefusedError(

@@ -12,6 +12,7 @@ from pathlib import Path
 from anyio import to_thread
 
 from snapshot_mcp.core.errors import NOTHING_CHANGED, LedgerError
+from snapshot_mcp.core.private_files import create_private_database, create_private_folder
 
 _TRY_TIMEOUT_SECONDS = 0.5
 """Short, because a cancelled caller waits for the end of a try."""
@@ -43,7 +44,8 @@ class FileChangeLock:
 
     def _try_lock(self) -> sqlite3.Connection | None:
         try:
-            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            create_private_folder(self._file.parent)
+            create_private_database(self._file)
             connection = sqlite3.connect(
                 self._file,
                 timeout=_TRY_TIMEOUT_SECONDS,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from snapshot_mcp.core.errors import NOTHING_CHANGED, LedgerError
+from snapshot_mcp.core.private_files import create_private_database
 
 MARK_FILE = "ledger.mark"
 
@@ -20,8 +21,10 @@ _SCHEMA = """CREATE TABLE IF NOT EXISTS mark (
     only INTEGER PRIMARY KEY CHECK (only = 1),
     row INTEGER NOT NULL, hash TEXT NOT NULL, key INTEGER NOT NULL)"""
 _READ = "SELECT row, hash, key FROM mark"
-_WRITE = "INSERT OR REPLACE INTO mark VALUES (1, ?, ?, ?)"
-_CREATE = "INSERT OR IGNORE INTO mark VALUES (1, ?, ?, ?)"
+_READ_WITH_MAC = "SELECT row, hash, key, mac FROM mark"
+_HAS_MAC = "SELECT 1 FROM pragma_table_info('mark') WHERE name = 'mac'"
+_ADD_MAC = "ALTER TABLE mark ADD COLUMN mac TEXT NOT NULL DEFAULT ''"
+_WRITE = "INSERT OR REPLACE INTO mark VALUES (1, ?, ?, ?, ?)"
 _KEY_BITS = 31
 
 
@@ -31,12 +34,14 @@ class Mark(NamedTuple):
     Attributes:
         row: its id; 0 is the start of the chain.
         hash: its hash.
-        key: a random number that the ledger and the file of its mark share.
+        key: a random number that the ledger and the file of its mark share; 0 in a database.
+        mac: MAC of the row and the hash; empty if an earlier version wrote the mark.
     """
 
     row: int
     hash: str
     key: int = 0
+    mac: str = ""
 
 
 MISSING_MARK = Mark(0, "")
@@ -74,10 +79,13 @@ class MarkFile:
     @contextmanager
     def lock(self) -> Generator["LockedMark"]:
         """Let no other process append during the block; the mark is durable after it."""
+        create_private_database(self._path)
         with closing(self._open("rwc")) as connection:
             connection.execute("BEGIN IMMEDIATE")
             with connection:
                 connection.execute(_SCHEMA)
+                if connection.execute(_HAS_MAC).fetchone() is None:
+                    connection.execute(_ADD_MAC)
                 yield LockedMark(connection)
 
     def _open(self, mode: str) -> sqlite3.Connection:
@@ -112,9 +120,9 @@ class LockedMark:
         """Return the mark; None if there is none."""
         return _read(self._connection)
 
-    def create(self, mark: Mark) -> None:
-        """Store the first mark durably. Another process may append before this returns."""
-        self._connection.execute(_CREATE, mark)
+    def store(self, mark: Mark) -> None:
+        """Store a mark durably. Another process may append before this returns."""
+        self._connection.execute(_WRITE, mark)
         self._connection.execute("COMMIT")
         self._connection.execute("BEGIN IMMEDIATE")
 
@@ -124,5 +132,6 @@ class LockedMark:
 
 
 def _read(connection: sqlite3.Connection) -> Mark | None:
-    row = connection.execute(_READ).fetchone()
+    has_mac = connection.execute(_HAS_MAC).fetchone() is not None
+    row = connection.execute(_READ_WITH_MAC if has_mac else _READ).fetchone()
     return None if row is None else Mark(*row)

@@ -13,6 +13,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from snapshot_mcp.core.private_files import create_private_database, create_private_folder
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -40,8 +42,9 @@ class ProcessLock:
         """Lock the file, unless it is locked already, and return the owner id."""
         with self._guard:
             if self._release is None:
-                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                create_private_folder(self._folder)
                 file = self._folder / f"{self.id}.db"
+                create_private_database(file)
                 connection = _connect(file, "rwc", _LOCK_TIMEOUT_SECONDS)
                 release = weakref.finalize(self, _close_and_remove, connection, file)
                 try:

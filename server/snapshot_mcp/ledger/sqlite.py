@@ -14,8 +14,10 @@ from typing import TypeVar
 from anyio import to_thread
 
 from snapshot_mcp.core.errors import NOTHING_CHANGED, LedgerError
+from snapshot_mcp.core.private_files import create_private_database, create_private_folder
 from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import FIRST_PREVIOUS_HASH, Event, Row, SentAttempt
+from snapshot_mcp.ledger.macs import LedgerMacs
 from snapshot_mcp.ledger.mark import MARK_FILE, MISSING_MARK, LockedMark, Mark, MarkFile, new_key
 from snapshot_mcp.ledger.process_lock import ProcessLock
 from snapshot_mcp.ledger.sqlite_schema import (
@@ -26,9 +28,10 @@ from snapshot_mcp.ledger.sqlite_schema import (
     has_chain,
     mark_key,
     set_mark_key,
+    stored_columns,
 )
 from snapshot_mcp.ledger.store import ChainSnapshot, RowFilter
-from snapshot_mcp.settings.environment import KEY_FILE
+from snapshot_mcp.settings.signing_key import KEY_FILE, SigningKey
 
 T = TypeVar("T")
 
@@ -36,7 +39,11 @@ OWNERS_FOLDER = "owners"
 _MISSING = "The ledger is missing or was emptied: {} in its folder shows that it was used."
 
 _LOCK_TIMEOUT_SECONDS = 5.0
-_ALL = f"SELECT {COLUMNS} FROM attempts ORDER BY id"  # noqa: S608 - our own column names
+_ALL = "SELECT {} FROM attempts ORDER BY id"
+_ROLLED_BACK = (
+    "The mark of the ledger names row {}, but the last row is {}: the mark was replaced by an older"
+    " copy, or rows were added without the signing key."
+)
 _MATCHING = f"""SELECT {COLUMNS} FROM attempts WHERE (:tool = '' OR tool = :tool)
     AND (:event = '' OR event = :event) AND (:attempt = '' OR attempt = :attempt)
     AND at >= :since ORDER BY id DESC LIMIT coalesce(:limit, -1)"""  # noqa: S608 - as above
@@ -60,10 +67,10 @@ _SENT_AFTER = f"""SELECT sent.at, {_LAST_COLUMNS} FROM attempts AS latest JOIN a
     AND latest.event IN ('sent', 'done', 'failed', 'unknown') ORDER BY latest.id"""  # noqa: S608 - as above
 _HAS_ENDED = """SELECT 1 FROM attempts WHERE attempt = ? AND id > ?
     AND event IN ('done', 'failed', 'unknown')"""
-_HAS_VALID_EVENT = """SELECT 1 FROM attempts AS own WHERE attempt = ? AND event = ?
+_VALID_EVENT = f"""SELECT {COLUMNS} FROM attempts AS own WHERE attempt = ? AND event = ?
     AND NOT EXISTS (SELECT 1 FROM attempts WHERE id > own.id AND event = 'lost')
     AND (SELECT count(*) FROM attempts WHERE id > own.id)
-        = (SELECT max(id) FROM attempts) - own.id"""
+        = (SELECT max(id) FROM attempts) - own.id"""  # noqa: S608 - as above
 _HASH = "SELECT hash FROM attempts WHERE id = ?"
 _OWNERS = "SELECT DISTINCT owner FROM attempts WHERE event = 'sent'"
 _HAS_EVENT = "SELECT 1 FROM attempts WHERE attempt = ? AND event = ?"
@@ -71,17 +78,21 @@ _COUNT_SENT = "SELECT count(*) FROM attempts WHERE event = 'sent' AND tool = ? A
 _COUNTER = (
     "SELECT coalesce(max(CAST(seq AS INTEGER)), 0) FROM sqlite_sequence WHERE name = 'attempts'"
 )
-_LAST = "SELECT id, hash FROM attempts ORDER BY id DESC LIMIT 1"
+_LAST_ID = "SELECT coalesce(max(id), 0) FROM attempts"
+_LAST = "SELECT id, hash, mac FROM attempts ORDER BY id DESC LIMIT 1"
 
 
-def open_sqlite_ledger(path: Path, now: Callable[[], datetime]) -> Ledger:
+def open_sqlite_ledger(
+    path: Path, now: Callable[[], datetime], key: SigningKey | None = None
+) -> Ledger:
     """Return the ledger in a file. The file and its folder are created at the first use.
 
     Args:
         path: the database file.
         now: returns the current time, for the rows.
+        key: the signing key; None for the one in the same folder.
     """
-    return Ledger(SqliteStore(path), now)
+    return Ledger(SqliteStore(path), now, key or SigningKey(None, path.parent))
 
 
 class SqliteStore:
@@ -114,13 +125,11 @@ class SqliteStore:
             yield _Transaction(connection, self._lock, self._mark)
 
     @contextmanager
-    def write(self, *, sends: bool) -> Generator["_Transaction"]:
+    def write(self, macs: LedgerMacs, *, sends: bool) -> Generator["_Transaction"]:
         """Open a transaction that appends, as described in `LedgerStore.write`."""
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        create_private_folder(self._path.parent)
         with self._mark.lock() as mark, self._connection() as connection:
-            if mark.read() is None and not mark_key(connection):
-                # This is the first append, or the first one of a version that keeps a mark.
-                mark.create(_last_link(connection)._replace(key=new_key()))
+            _prepare_mark(mark, connection, macs)
             connection.execute("BEGIN IMMEDIATE")
             transaction = _Transaction(connection, self._lock, mark, sends=sends)
             with connection:
@@ -147,7 +156,10 @@ class SqliteStore:
             if connection.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
                 problems.append("The database file is damaged.")
             (counter,) = connection.execute(_COUNTER).fetchone()
-            rows = (Row(*row) for row in connection.execute(_ALL))
+            columns = stored_columns(connection)
+            rows = (Row(*row) for row in connection.execute(_ALL.format(columns)))
+            # Others may have appended since the mark was read, so compare with a newer one.
+            problems += _find_rollback(_check_key(self._mark.read(), connection), connection)
             mark = _check_key(mark, connection)
             if mark is None and not counter:
                 problems += self._find_traces(mark)
@@ -161,7 +173,8 @@ class SqliteStore:
 
     @contextmanager
     def _connection(self) -> Generator[sqlite3.Connection]:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        create_private_folder(self._path.parent)
+        create_private_database(self._path)
         with closing(_connect(self._path)) as connection:
             with suppress(sqlite3.OperationalError):
                 # Another process is creating the ledger, and sets the same mode.
@@ -227,25 +240,22 @@ class _Transaction:
     def owner_id(self) -> str:
         return self._lock.hold() if self._sends else self._lock.id
 
-    def has_valid_event(self, attempt_id: str, event: Event) -> bool:
-        query = self._connection.execute(_HAS_VALID_EVENT, (attempt_id, event))
-        return query.fetchone() is not None
+    def find_valid_event(self, attempt_id: str, event: Event) -> Row | None:
+        row = self._connection.execute(_VALID_EVENT, (attempt_id, event)).fetchone()
+        return None if row is None else Row(*row)
 
     def origin(self) -> str:
         return ""
 
     def mark(self) -> Mark | None:
-        return _check_key(self._mark.read(), self._connection)
-
-    def move_mark(self, mark: Mark) -> None:
-        stored = self._mark.read()
-        key = stored.key if stored else new_key()
-        set_mark_key(self._connection, key)
-        self.moved_mark = mark._replace(key=key)
+        mark = _check_key(self._mark.read(), self._connection)
+        # Only while the mark is locked, the rows cannot be newer than it is.
+        if isinstance(self._mark, LockedMark) and _find_rollback(mark, self._connection):
+            return MISSING_MARK
+        return mark
 
     def hash_of(self, row_id: int) -> str:
-        (found,) = self._connection.execute(_HASH, (row_id,)).fetchone() or ("",)
-        return found
+        return _hash_of(self._connection, row_id)
 
     def last_link(self) -> Mark:
         return _last_link(self._connection)
@@ -253,8 +263,50 @@ class _Transaction:
     def counter(self) -> int:
         return self._connection.execute(_COUNTER).fetchone()[0]
 
-    def insert(self, row: Row) -> None:
+    def insert(self, row: Row, mark: Mark | None) -> None:
         self._connection.execute(INSERT, row)
+        if mark is not None:
+            stored = self._mark.read()
+            key = stored.key if stored else new_key()
+            set_mark_key(self._connection, key)
+            self.moved_mark = mark._replace(key=key)
+
+
+def _prepare_mark(mark: LockedMark, connection: sqlite3.Connection, macs: LedgerMacs) -> None:
+    """Store a mark with a MAC for the last row, if there is none or a crash left it behind.
+
+    Otherwise a ledger with MACs could be passed off as one of an earlier version.
+    """
+    stored, last = _check_key(mark.read(), connection), _last_link(connection)
+    current = macs.sign_mark(Mark(last.row, last.hash, stored.key if stored else new_key()))
+    if stored is None:
+        # The first append, or the first one of a version that keeps a mark.
+        is_due = not last.mac
+    elif not stored.mac:
+        is_due = not last.mac and stored[:2] == last[:2]
+    else:
+        is_behind = stored.row == last.row - 1 and macs.fits_row(last.hash, last.mac)
+        is_due = is_behind and macs.fits_mark(stored)
+    if is_due:
+        mark.store(current)
+
+
+def _find_rollback(mark: Mark | None, connection: sqlite3.Connection) -> list[str]:
+    """Return the problem of a mark that is older than a crash can leave it."""
+    if mark is None or not mark.mac:
+        return []
+    last = _last_id(connection)
+    is_known = mark.row == 0 or _hash_of(connection, mark.row) == mark.hash
+    return [_ROLLED_BACK.format(mark.row, last)] if is_known and mark.row < last - 1 else []
+
+
+def _last_id(connection: sqlite3.Connection) -> int:
+    return connection.execute(_LAST_ID).fetchone()[0]
+
+
+def _hash_of(connection: sqlite3.Connection, row_id: int) -> str:
+    (found,) = connection.execute(_HASH, (row_id,)).fetchone() or ("",)
+    return found
 
 
 def _check_key(mark: Mark | None, connection: sqlite3.Connection) -> Mark | None:
@@ -267,7 +319,7 @@ def _check_key(mark: Mark | None, connection: sqlite3.Connection) -> Mark | None
 
 def _last_link(connection: sqlite3.Connection) -> Mark:
     last = connection.execute(_LAST).fetchone()
-    return Mark(*last) if last else Mark(0, FIRST_PREVIOUS_HASH)
+    return Mark(last[0], last[1], mac=last[2]) if last else Mark(0, FIRST_PREVIOUS_HASH)
 
 
 _decode_any_text = partial(str, encoding="utf-8", errors="surrogateescape")

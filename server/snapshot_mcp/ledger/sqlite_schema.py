@@ -1,4 +1,4 @@
-"""The schema of the SQLite ledger: creation, migration of version 1, and verification."""
+"""The schema of the SQLite ledger: creation, migration of earlier versions, verification."""
 
 import sqlite3
 from contextlib import closing
@@ -6,7 +6,8 @@ from contextlib import closing
 from snapshot_mcp.core.errors import NOTHING_CHANGED, LedgerError
 from snapshot_mcp.ledger.chain import FIRST_PREVIOUS_HASH, Row, link_row
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+_VERSION_WITHOUT_MACS = 2
 COLUMNS = ", ".join(Row._fields)
 INSERT = f"INSERT INTO attempts ({COLUMNS}) VALUES ({', '.join('?' * len(Row._fields))})"  # noqa: S608 - our own column names
 
@@ -36,13 +37,14 @@ _SCHEMA = (
     """CREATE TRIGGER attempts_are_not_deleted BEFORE DELETE ON attempts
     BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END""",
 )
+_ADD_MACS = "ALTER TABLE attempts ADD COLUMN mac TEXT NOT NULL DEFAULT ''"
 _DEFINITIONS = "SELECT type, name, sql FROM sqlite_master WHERE name NOT GLOB 'sqlite_*'"
 _VERSION_1_ROWS = """SELECT 0, at, event, attempt, tool, target, arguments, principal, '', evidence,
     reason, '', '', '' FROM attempts ORDER BY id"""
 
 
 def ensure_schema(connection: sqlite3.Connection) -> None:
-    """Create the tables or migrate them from version 1; does nothing if they are current.
+    """Create the tables or migrate them; does nothing if they are current.
 
     Raises:
         LedgerError: they belong to a newer version.
@@ -56,6 +58,8 @@ def ensure_schema(connection: sqlite3.Connection) -> None:
         columns = {column[1] for column in connection.execute("PRAGMA table_info(attempts)")}
         if "hash" not in columns:
             _rebuild(connection, has_version_1=bool(columns))
+        elif "mac" not in columns:
+            connection.execute(_ADD_MACS)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
@@ -66,11 +70,12 @@ def find_schema_problems(connection: sqlite3.Connection) -> list[str]:
         LedgerError: the schema belongs to a newer version.
     """
     found: set[tuple[str, str, str]] = set(connection.execute(_DEFINITIONS))
-    if _version(connection) < SCHEMA_VERSION:
-        if not found and _version(connection) == 0:
+    version = _version(connection)
+    if version < _VERSION_WITHOUT_MACS:
+        if not found and version == 0:
             return []  # the first use ended before it created the tables
         return ["The ledger has the format of an older version; starting the server migrates it."]
-    own = _own_definitions()
+    own = _own_definitions(has_macs=version == SCHEMA_VERSION)
     missing = sorted((kind, name) for kind, name, _ in own - found)
     problems = [f"The {kind} {name} is missing or was altered." for kind, name in missing]
     foreign = {name for _, name, _ in found} - {name for _, name, _ in own}
@@ -81,9 +86,14 @@ def find_schema_problems(connection: sqlite3.Connection) -> list[str]:
 
 def has_chain(connection: sqlite3.Connection, problems: list[str]) -> bool:
     """Return whether the rows can be read as a chain, considering the schema's problems."""
-    return _version(connection) == SCHEMA_VERSION and not any(
+    return _version(connection) >= _VERSION_WITHOUT_MACS and not any(
         " table attempts " in problem for problem in problems
     )
+
+
+def stored_columns(connection: sqlite3.Connection) -> str:
+    """Return the columns of a row; those of an earlier version have no MAC."""
+    return COLUMNS if _version(connection) == SCHEMA_VERSION else COLUMNS.removesuffix(", mac")
 
 
 def mark_key(connection: sqlite3.Connection) -> int:
@@ -112,7 +122,7 @@ def _rebuild(connection: sqlite3.Connection, *, has_version_1: bool) -> None:
     if has_version_1:
         old = [Row(*row) for row in connection.execute(_VERSION_1_ROWS)]
         connection.execute("DROP TABLE attempts")
-    for statement in _SCHEMA:
+    for statement in (*_SCHEMA, _ADD_MACS):
         connection.execute(statement)
     previous = FIRST_PREVIOUS_HASH
     for row_id, row in enumerate(old, 1):
@@ -121,8 +131,8 @@ def _rebuild(connection: sqlite3.Connection, *, has_version_1: bool) -> None:
         previous = linked.hash
 
 
-def _own_definitions() -> set[tuple[str, str, str]]:
+def _own_definitions(*, has_macs: bool) -> set[tuple[str, str, str]]:
     with closing(sqlite3.connect(":memory:")) as connection:
-        for statement in _SCHEMA:
+        for statement in (*_SCHEMA, *([_ADD_MACS] if has_macs else [])):
             connection.execute(statement)
         return set(connection.execute(_DEFINITIONS))

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol, TypeVar
 
 from snapshot_mcp.ledger.chain import Event, Row, SentAttempt
+from snapshot_mcp.ledger.macs import LedgerMacs
 from snapshot_mcp.ledger.mark import Mark
 
 T = TypeVar("T")
@@ -35,7 +36,7 @@ class ChainSnapshot(NamedTuple):
         problems: one sentence for each altered or missing table, index or trigger.
         rows: all rows by id; empty if the table itself was altered.
         counter: the largest id that the database ever assigned.
-        mark: the high-water mark that is kept outside the rows; None if there is none.
+        mark: the mark that is kept outside the rows; None if there is none.
     """
 
     problems: list[str]
@@ -101,8 +102,8 @@ class LedgerTransaction(Protocol):
         """
         ...
 
-    def has_valid_event(self, attempt_id: str, event: Event) -> bool:
-        """Return as `has_event`, but not for a row after which rows were lost."""
+    def find_valid_event(self, attempt_id: str, event: Event) -> Row | None:
+        """Return such a row of this attempt; None for a row after which rows were lost."""
         ...
 
     def origin(self) -> str:
@@ -116,24 +117,25 @@ class LedgerTransaction(Protocol):
         """Return the high-water mark that is kept outside the rows; None if there is none."""
         ...
 
-    def move_mark(self, mark: Mark) -> None:
-        """Move the mark to the row that this transaction inserted, once it is committed."""
-        ...
-
     def hash_of(self, row_id: int) -> str:
         """Return the hash of a row; empty if there is no such row."""
         ...
 
     def last_link(self) -> Mark:
-        """Return the id and the hash of the last row, or of the start of the chain."""
+        """Return id, hash and MAC of the last row, or those of the start of the chain."""
         ...
 
     def counter(self) -> int:
         """Return the largest id that the database ever assigned."""
         ...
 
-    def insert(self, row: Row) -> None:
-        """Insert one row."""
+    def insert(self, row: Row, mark: Mark | None) -> None:
+        """Insert one row, and move the mark to it once it is committed.
+
+        Args:
+            row: the row.
+            mark: the mark of this row; None to leave the mark where it is.
+        """
         ...
 
 
@@ -158,10 +160,11 @@ class LedgerStore(Protocol):
         """Open a transaction that only reads."""
         ...
 
-    def write(self, *, sends: bool) -> AbstractContextManager[LedgerTransaction]:
+    def write(self, macs: LedgerMacs, *, sends: bool) -> AbstractContextManager[LedgerTransaction]:
         """Open a transaction that appends; only one is open at a time, across all processes.
 
         Args:
+            macs: makes the MAC of the mark.
             sends: whether it appends a "sent" row.
         """
         ...

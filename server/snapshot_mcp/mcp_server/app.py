@@ -15,9 +15,9 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from snapshot_mcp import __version__
 from snapshot_mcp.cloud.circuit_breaker import CircuitBreaker
-from snapshot_mcp.consent.signing_key import build_key_loader
 from snapshot_mcp.core.clock import SYSTEM_CLOCK, Clock
 from snapshot_mcp.core.errors import ConfigurationError
+from snapshot_mcp.core.private_files import create_private_folder
 from snapshot_mcp.mcp_server.completions import CompletionHandler
 from snapshot_mcp.mcp_server.context import RequestContext
 from snapshot_mcp.mcp_server.elicitation import request_state_security
@@ -101,7 +101,7 @@ def create_server(
     )
     if shows_panel:
         server.extensions[EXTENSION_ID] = {}
-    security = request_state_security(build_key_loader(settings))
+    security = request_state_security(settings.find_signing_key().load)
     server.middleware.append(RequestStateBoundary(security, default_audience=server.name))
     server.add_request_handler("server/discover", RequestParams, _discover_handler(server))
     return server
@@ -217,7 +217,7 @@ def connection_over(transport: "httpx.AsyncBaseTransport", settings: Settings) -
 
 def _create_folder(folder: Path) -> Path:
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        create_private_folder(folder)
     except OSError as error:
         raise ConfigurationError(
             f"The data folder cannot be created ({type(error).__name__}).",

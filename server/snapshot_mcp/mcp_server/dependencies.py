@@ -13,7 +13,6 @@ from snapshot_mcp.cloud.writer import CloudWriter
 from snapshot_mcp.consent.change_queue import ChangeQueue
 from snapshot_mcp.consent.gate import SECONDS_PER_HOUR, Gate
 from snapshot_mcp.consent.plan_tokens import PlanTokens
-from snapshot_mcp.consent.signing_key import build_key_loader
 from snapshot_mcp.core.clock import Clock
 from snapshot_mcp.core.request_context import current_principal
 from snapshot_mcp.ledger.backend import open_ledger_backend
@@ -59,7 +58,9 @@ async def open_operations(
         LedgerError: the ledger cannot be used.
     """
     folder = settings.data_folder()
-    backend = stack.enter_context(open_ledger_backend(folder, settings.database_url, clock.now))
+    backend = stack.enter_context(
+        open_ledger_backend(folder, settings.database_url, clock.now, settings.find_signing_key())
+    )
     scheduler = RequestScheduler(clock, circuit, backend.rate_limiter)
     api = ApiClient(connection, scheduler, clock, timeout=settings.timeout)
     reader = CloudReader(api)
@@ -95,7 +96,7 @@ def _build_gate(
     changes: ChangeQueue,
 ) -> Gate:
     tokens = PlanTokens(
-        key=build_key_loader(settings),
+        key=settings.find_signing_key().load,
         principal=current_principal,
         cloud=settings.cloud,
         now=clock.now,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from snapshot_mcp.core.errors import ConfigurationError
+from snapshot_mcp.core.private_files import create_private_database, create_private_folder
 from snapshot_mcp.sandbox import catalogue, lifecycle, schema
 from snapshot_mcp.sandbox.entities import (
     Event,
@@ -66,7 +67,8 @@ _TABLES: dict[ResourceKind, str] = {"snapshot": "snapshots", "virtual_machine": 
 
 def connect(database: Path) -> sqlite3.Connection:
     """Open the database file, creating it if necessary; the caller closes the connection."""
-    database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    create_private_folder(database.parent)
+    create_private_database(database)
     connection = sqlite3.connect(database, timeout=0, isolation_level=None)
     connection.row_factory = sqlite3.Row
     with suppress(sqlite3.OperationalError):

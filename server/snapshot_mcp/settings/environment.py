@@ -1,6 +1,5 @@
 """Settings from environment variables, checked once at startup."""
 
-import base64
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,13 @@ from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.core.sanitize import quoted, sanitize
 from snapshot_mcp.settings.names import read_values
 from snapshot_mcp.settings.reference import DEFAULT_API_URL
-from snapshot_mcp.settings.validation import validate_api_key, validate_otlp_endpoint, validate_url
+from snapshot_mcp.settings.signing_key import SigningKey, read_key_file
+from snapshot_mcp.settings.validation import (
+    parse_signing_key,
+    validate_api_key,
+    validate_otlp_endpoint,
+    validate_url,
+)
 
 EMBEDDED_API_KEY = "sandbox"
 EMBEDDED_URL = "http://embedded.invalid/v1"
@@ -21,7 +26,7 @@ EMBEDDED_CLOUD = "embedded"
 """The name of the embedded cloud in the ledger."""
 CLOUD_FILE = "cloud.db"
 LEDGER_FILE = "ledger.db"
-KEY_FILE = "plan.key"
+SIGNING_KEY_FILE = "SNAPSHOT_MCP_SIGNING_KEY_FILE"
 MAX_TIMEOUT_SECONDS = 300.0
 MAX_TOOLSET_NAME_LENGTH = 40
 OTLP_ENDPOINTS = (
@@ -29,7 +34,7 @@ OTLP_ENDPOINTS = (
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
 )
-MIN_KEY_BYTES = 32
+_SIGNING_KEY = "SNAPSHOT_MCP_SIGNING_KEY"
 _KEY_NAMES = ("SNAPSHOT_MCP_API_KEY", "HYPERSTACK_API_KEY")
 
 Consent = Literal["auto", "human"]
@@ -54,7 +59,9 @@ class Settings(BaseModel):
         database_url: the PostgreSQL database that replicas share; None to use local files.
         metrics: whether `/metrics` is served beside `/mcp`.
         exports: whether spans and metrics are sent over OTLP.
-        signing_key: the key that signs plans; None to use the key in the data folder.
+        signing_key: the key that signs plans and protects the ledger; None to use the key in the
+            data folder.
+        signing_key_file: the file that holds it; None if no setting names one.
         embedded_misbehaviour: how the embedded cloud fails on purpose; empty if it does not.
         embedded_requested: whether SNAPSHOT_MCP_CLOUD requests the embedded cloud.
         empty_key_name: name of the setting of the API key that is set to nothing; empty if none is.
@@ -74,6 +81,7 @@ class Settings(BaseModel):
     metrics: bool = False
     exports: bool = False
     signing_key: SecretBytes | None = None
+    signing_key_file: Path | None = None
     embedded_misbehaviour: str = ""
     embedded_requested: bool = False
     empty_key_name: str = ""
@@ -103,8 +111,16 @@ class Settings(BaseModel):
         return parts._replace(netloc=parts.netloc.lower().removesuffix(port)).geturl().rstrip("/")
 
     def data_folder(self) -> Path:
-        """Return the absolute path of the data folder; it need not exist yet."""
+        """Return the absolute path of the data folder; it need not exist yet.
+
+        Raises:
+            ConfigurationError: none is set, and the user has no home folder.
+        """
         return self.data_dir or _user_data_folder()
+
+    def find_signing_key(self) -> SigningKey:
+        """Return the source of the signing key; nothing is read or created yet."""
+        return SigningKey(self.signing_key, self.data_folder())
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -147,7 +163,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         metrics=_read_metrics("SNAPSHOT_MCP_METRICS", environment),
         exports=_read_exports(environment),
         policy=read_path("SNAPSHOT_MCP_POLICY", environment),
-        signing_key=_read_signing_key("SNAPSHOT_MCP_SIGNING_KEY", environment),
+        signing_key=read_signing_key(environment),
+        signing_key_file=read_path(SIGNING_KEY_FILE, environment),
         embedded_misbehaviour=_read_misbehaviour(
             "SNAPSHOT_MCP_EMBEDDED_MISBEHAVIOUR", environment, embedded=not key
         ),
@@ -176,7 +193,8 @@ def read_data_folder(environment: Mapping[str, str]) -> Path:
     """Return the data folder, for commands that need no other setting.
 
     Raises:
-        ConfigurationError: the path is not absolute, or is not a folder.
+        ConfigurationError: the path is not absolute, or is not a folder; or none is set, and the
+            user has no home folder.
     """
     name = "SNAPSHOT_MCP_DATA_DIR"
     return _read_folder(name, read_values(environment, name)) or _user_data_folder()
@@ -251,7 +269,16 @@ def require_extra(name: str, *modules: str, install: str = "snapshot-mcp[service
 def _user_data_folder() -> Path:
     import platformdirs  # noqa: PLC0415 - needed by the first call, not by the start
 
-    return Path(platformdirs.user_data_dir("snapshot-mcp", appauthor=False))
+    try:
+        folder = Path(platformdirs.user_data_dir("snapshot-mcp", appauthor=False))
+    except RuntimeError:  # earlier versions of platformdirs return a relative path instead
+        folder = Path()
+    if not folder.is_absolute():
+        raise ConfigurationError(
+            "This user has no home folder, so there is no place for the ledger.",
+            "Set SNAPSHOT_MCP_DATA_DIR to the absolute path of a writable folder.",
+        )
+    return folder
 
 
 def read_sandbox_key(environment: Mapping[str, str]) -> str:
@@ -358,18 +385,19 @@ def _read_timeout(name: str, environment: Mapping[str, str]) -> float:
     return seconds
 
 
-def _read_signing_key(name: str, environment: Mapping[str, str]) -> SecretBytes | None:
-    value = environment.get(name, "").strip()
-    if not value:
-        return None
-    try:
-        key = base64.b64decode(value + "=" * (-len(value) % 4), altchars=b"-_", validate=True)
-    except ValueError:
-        key = b""
-    if len(key) < MIN_KEY_BYTES:
+def read_signing_key(environment: Mapping[str, str]) -> SecretBytes | None:
+    """Return the signing key in the settings; None to use the one in the data folder.
+
+    Raises:
+        ConfigurationError: it is not valid, its file cannot be read or trusted, or both settings
+            are set.
+    """
+    values = read_values(environment, _SIGNING_KEY, SIGNING_KEY_FILE)
+    value, path = values.get(_SIGNING_KEY, ""), read_path(SIGNING_KEY_FILE, values)
+    if path is None:
+        return parse_signing_key(_SIGNING_KEY, value) if value else None
+    if value:
         raise ConfigurationError(
-            f"{name} must be at least {MIN_KEY_BYTES} random bytes in base64url"
-            " (it is not shown here).",
-            "Create one with: openssl rand -base64 32 | tr '+/' '-_'",
+            f"{_SIGNING_KEY} and {SIGNING_KEY_FILE} are both set.", "Unset one of them."
         )
-    return SecretBytes(key)
+    return read_key_file(SIGNING_KEY_FILE, path)

@@ -109,6 +109,13 @@ SETTINGS = (
         secret=True,
     ),
     SettingDoc(
+        ("SNAPSHOT_MCP_SIGNING_KEY_FILE",),
+        "absolute path of a file with the signing key, outside the data folder, so that someone"
+        " who can change the ledger cannot forge it (see"
+        " [docs/security.md](docs/security.md#the-signing-key))",
+        "created in the data folder",
+    ),
+    SettingDoc(
         ("SNAPSHOT_MCP_PUBLIC_URL",),
         "over HTTP: the address that clients use, such as `https://snapshots.example/mcp`; see"
         " [docs/deploy.md](docs/deploy.md)",

@@ -19,7 +19,15 @@ def read_text_file(setting: str, path: Path) -> str:
     Raises:
         ConfigurationError: it does not exist, cannot be read, is too large, or is not text.
     """
-    content = _read_bytes(setting, path)
+    return decode_text(setting, _read_bytes(setting, path))
+
+
+def decode_text(setting: str, content: bytes) -> str:
+    """Return the text in the content of a file, as `read_text_file` does.
+
+    Raises:
+        ConfigurationError: it is not text.
+    """
     is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         return content.decode("utf-16" if is_utf16 else "utf-8-sig")

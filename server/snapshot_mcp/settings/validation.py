@@ -1,11 +1,16 @@
 """Validation of addresses and keys in settings."""
 
+import base64
 import ipaddress
 import re
 import string
 from urllib.parse import urlsplit
 
+from pydantic import SecretBytes
+
 from snapshot_mcp.core.errors import ConfigurationError
+
+MIN_KEY_BYTES = 32
 
 
 def validate_api_key(name: str, key: str) -> str:
@@ -23,6 +28,25 @@ def validate_api_key(name: str, key: str) -> str:
 
 
 _HEADER_CHARACTERS = frozenset(string.ascii_letters + string.digits + string.punctuation)
+
+
+def parse_signing_key(name: str, value: str) -> SecretBytes:
+    """Return the signing key that `value` holds in base64url.
+
+    Raises:
+        ConfigurationError: it is something else, or too short.
+    """
+    try:
+        key = base64.b64decode(value + "=" * (-len(value) % 4), altchars=b"-_", validate=True)
+    except ValueError:
+        key = b""
+    if len(key) < MIN_KEY_BYTES:
+        raise ConfigurationError(
+            f"{name} must be at least {MIN_KEY_BYTES} random bytes in base64url"
+            " (it is not shown here).",
+            "Create one with: openssl rand -base64 32 | tr '+/' '-_'",
+        )
+    return SecretBytes(key)
 
 
 def validate_url(

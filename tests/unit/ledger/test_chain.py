@@ -21,8 +21,10 @@ from snapshot_mcp.core.errors import LedgerError, RefusedError
 from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import FIRST_PREVIOUS_HASH, Attempt, RateLimit, Row, link_row
 from snapshot_mcp.ledger.formatting import format_json, format_text
-from snapshot_mcp.ledger.mark import MARK_FILE
+from snapshot_mcp.ledger.macs import LedgerMacs
+from snapshot_mcp.ledger.mark import MARK_FILE, Mark
 from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
+from snapshot_mcp.settings.signing_key import KEY_FILE, load_key
 from tests.unit.ledger.ledger_kinds import (
     NOW,
     OPEN_LEDGER_PROGRAM,
@@ -114,10 +116,18 @@ def verify_altered(
 ) -> list[str]:
     copy = folder / "ledger.db"
     shutil.copy(filled, copy)
-    shutil.copy(filled.with_name(MARK_FILE), folder)
+    for name in (MARK_FILE, KEY_FILE):
+        shutil.copy(filled.with_name(name), folder)
     with open_for_tampering(copy) as connection:
         change(connection)
     return anyio.run(sqlite_ledger(folder).verify)
+
+
+def describe(number: int, column: str) -> str:
+    """Return the start of the sentence about an altered column."""
+    if column == "mac":
+        return f"Row {number}: its MAC does not fit"
+    return f"Row {number}: it was altered; its fields do not match its hash."
 
 
 @contextmanager
@@ -178,7 +188,7 @@ def test_an_altered_character_in_any_column_of_any_row_is_found(
         connection.execute(statement, (altered, number))
 
     sentences = verify_altered(filled, tmp_path_factory.mktemp("altered"), change)
-    assert f"Row {number}: it was altered; its fields do not match its hash." in sentences
+    assert any(sentence.startswith(describe(number, column)) for sentence in sentences)
 
 
 @given(
@@ -201,7 +211,7 @@ def test_bytes_that_are_not_valid_text_are_found(
     )
     folder = tmp_path_factory.mktemp("bytes")
     sentences = verify_altered(filled, folder, lambda connection: connection.execute(statement))
-    assert f"Row {number}: it was altered; its fields do not match its hash." in sentences
+    assert any(sentence.startswith(describe(number, column)) for sentence in sentences)
     rows = anyio.run(sqlite_ledger(folder).rows)
     assert format_json(rows).isascii()
     assert len(format_text(rows).splitlines()) == ROWS
@@ -216,7 +226,7 @@ def test_text_stored_as_bytes_is_found(
     sentences = verify_altered(
         filled, tmp_path_factory.mktemp("kind"), lambda connection: connection.execute(statement)
     )
-    assert any(sentence.startswith(f"Row {number}: it was altered") for sentence in sentences)
+    assert any(sentence.startswith(describe(number, column)) for sentence in sentences)
 
 
 @given(number=st.integers(1, ROWS), target=st.integers(-(2**63), 2**63 - 1) | st.floats())
@@ -249,7 +259,7 @@ def test_removed_last_rows_are_found_also_after_new_rows(
 ) -> None:
     statement = f"DELETE FROM attempts WHERE id > {kept}"  # noqa: S608 - a number
     sentences = verify_altered(filled, tmp_path, lambda connection: connection.execute(statement))
-    lost = "Row 4: the mark beside the ledger shows that it was written"
+    lost = "Row 4: the mark of the ledger shows that it was written"
     assert sentences[0].startswith(lost)
     assert sentences[1:] == [f"Row 4: the last row is missing; the last row is now {kept}."]
     anyio.run(sqlite_ledger(tmp_path).record, "refused", ATTEMPT)
@@ -351,13 +361,17 @@ async def test_verifying_writes_nothing_and_a_missing_file_is_an_empty_ledger(
 async def test_ten_thousand_rows_are_verified(tmp_path: Path) -> None:
     await fill(tmp_path)
     *_, last = await sqlite_ledger(tmp_path).rows()
+    macs = LedgerMacs(load_key(tmp_path))
     insert = f"INSERT INTO attempts VALUES ({', '.join('?' * len(Row._fields))})"  # noqa: S608 - question marks
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
         for number in range(ROWS + 1, 10_001):
             row = last._replace(attempt=f"plan-{number}", arguments=json.dumps({"name": "x" * 300}))
-            last = link_row(row, number, last.hash)
+            last = macs.sign_row(link_row(row, number, last.hash))
             connection.execute(insert, last)
         connection.commit()
+    with closing(sqlite3.connect(tmp_path / MARK_FILE)) as connection, connection:
+        mark = macs.sign_mark(Mark(last.id, last.hash))
+        connection.execute("UPDATE mark SET row = ?, hash = ?, mac = ?", (*mark[:2], mark.mac))
     begin = time.perf_counter()
     assert await sqlite_ledger(tmp_path).verify() == []
     print(f"10,000 rows verified in {time.perf_counter() - begin:.2f} s")  # noqa: T201 - with -s

@@ -21,6 +21,7 @@ from snapshot_mcp.core.errors import LedgerError, RefusedError
 from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import ORIGIN_ARGUMENT, Argument, Attempt, Event, RateLimit
 from snapshot_mcp.ledger.sqlite import SqliteStore, open_sqlite_ledger
+from snapshot_mcp.settings.signing_key import SigningKey
 from tests.unit.ledger.ledger_kinds import NOW, OPEN_LEDGER_PROGRAM, LedgerKind
 from tests.waiting import ANSWER_TIMEOUT_SECONDS, read_line, start_process
 
@@ -236,7 +237,7 @@ async def test_a_file_that_is_not_a_ledger_is_reported_and_not_changed(tmp_path:
 async def test_a_ledger_of_a_newer_version_is_not_written_to(tmp_path: Path) -> None:
     await sqlite_ledger(tmp_path).record("sent", ATTEMPT)
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
-        connection.execute("PRAGMA user_version = 3")
+        connection.execute("PRAGMA user_version = 4")
     for call in (
         lambda: sqlite_ledger(tmp_path).record("done", ATTEMPT),
         sqlite_ledger(tmp_path).rows,
@@ -382,7 +383,7 @@ async def test_a_row_is_appended_once_if_the_store_repeats_the_transaction(tmp_p
             await super().run(work)
             return await super().run(work)
 
-    ledger = Ledger(RepeatingStore(tmp_path / "ledger.db"), lambda: NOW)
+    ledger = Ledger(RepeatingStore(tmp_path / "ledger.db"), lambda: NOW, SigningKey(None, tmp_path))
     await ledger.record("sent", ATTEMPT)
     await ledger.record("done", ATTEMPT)
     assert [row.event for row in await ledger.rows()] == ["sent", "done"]

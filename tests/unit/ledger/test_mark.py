@@ -18,7 +18,8 @@ from snapshot_mcp.ledger.base import Ledger
 from snapshot_mcp.ledger.chain import Attempt
 from snapshot_mcp.ledger.mark import MARK_FILE, LockedMark
 from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
-from snapshot_mcp.settings.environment import KEY_FILE, LEDGER_FILE
+from snapshot_mcp.settings.environment import LEDGER_FILE
+from snapshot_mcp.settings.signing_key import KEY_FILE, load_key
 from tests.unit.ledger.ledger_kinds import NOW
 
 LEDGER_FILES = (LEDGER_FILE, f"{LEDGER_FILE}-wal", f"{LEDGER_FILE}-shm")
@@ -104,9 +105,9 @@ async def test_after_an_acknowledged_loss_new_plans_work_and_earlier_ones_do_not
     lose(tmp_path)
     await open_ledger(tmp_path).acknowledge_loss("seen by the operator")
     ledger = open_ledger(tmp_path)
-    problems, _, losses = await ledger.inspect()
-    assert problems == []
-    assert [row.reason for row in losses] == ["seen by the operator"]
+    report = await ledger.inspect()
+    assert report.problems == []
+    assert [row.reason for row in report.losses] == ["seen by the operator"]
     for name in ("used", "open"):
         with pytest.raises(RefusedError, match="record of this plan is missing"):
             await ledger.check_plan(name)
@@ -150,15 +151,24 @@ async def test_a_ledger_of_an_earlier_version_gets_its_mark_with_the_first_row(
 ) -> None:
     await prepare(tmp_path)
     (tmp_path / MARK_FILE).unlink()
-    with closing(sqlite3.connect(tmp_path / LEDGER_FILE)) as connection:
+    with closing(sqlite3.connect(tmp_path / LEDGER_FILE)) as connection, connection:
         connection.execute("PRAGMA application_id = 0")
-    await open_ledger(tmp_path).check_plan("open")
+        connection.execute("DROP TRIGGER attempts_are_not_updated")
+        connection.execute("UPDATE attempts SET mac = ''")
+        connection.execute(
+            """CREATE TRIGGER attempts_are_not_updated BEFORE UPDATE ON attempts
+    BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"""
+        )
     assert await open_ledger(tmp_path).verify() == []
-    await open_ledger(tmp_path).record("sent", plan("open"))
+    with pytest.raises(RefusedError, match="record of this plan is missing"):
+        await open_ledger(tmp_path).check_plan("open")
+    await open_ledger(tmp_path).record("planned", plan("later"))
+    shutil.copy(tmp_path / LEDGER_FILE, tmp_path / "copy")
+    await open_ledger(tmp_path).record("sent", plan("later"))
     assert await open_ledger(tmp_path).verify() == []
     roll_back(tmp_path)
     with pytest.raises(RefusedError, match=LOST):
-        await open_ledger(tmp_path).check_plan("open")
+        await open_ledger(tmp_path).check_plan("later")
 
 
 @pytest.mark.parametrize("appends", [0, 1])
@@ -197,10 +207,10 @@ async def test_a_damaged_mark_is_reported_and_can_be_removed(tmp_path: Path) -> 
 async def test_a_ledger_without_rows_is_missing_only_if_something_shows_its_use(
     tmp_path: Path,
 ) -> None:
-    assert await open_ledger(tmp_path).inspect() == ([], False, [])
+    assert await open_ledger(tmp_path).inspect() == ([], False, [], [])
     assert await open_ledger(tmp_path).rows() == []
-    assert await open_ledger(tmp_path).inspect() == ([], False, [])
-    (tmp_path / KEY_FILE).touch()
+    assert await open_ledger(tmp_path).inspect() == ([], False, [], [])
+    load_key(tmp_path)
     for _ in range(2):
         (problem,) = await open_ledger(tmp_path).verify()
         assert "missing or was emptied" in problem

@@ -8,6 +8,7 @@ import anyio
 
 from snapshot_mcp.cli import exit_codes
 from snapshot_mcp.cli.doctor.cloud_checks import check_cloud
+from snapshot_mcp.cli.doctor.file_checks import check_files
 from snapshot_mcp.cli.doctor.findings import Finding, as_json, as_lines, is_healthy
 from snapshot_mcp.cli.doctor.issuer_checks import check_issuer
 from snapshot_mcp.cli.doctor.local_checks import (
@@ -31,6 +32,7 @@ def run_doctor(arguments: argparse.Namespace) -> int:
     settings = _read_settings(os.environ, findings)
     if settings is not None:
         findings += [*check_policy(settings), *check_data_folder(settings)]
+        findings += check_files(settings)
         findings += anyio.run(_check_services, settings)
     print((as_json if arguments.json else as_lines)(findings))
     if settings is None:
@@ -49,6 +51,7 @@ def _read_settings(environment: Mapping[str, str], findings: list[Finding]) -> S
             problems[str(error)] = None
     try:
         settings = read_settings(environment)
+        settings.data_folder()
     except ConfigurationError as error:
         problems[str(error)] = None
     findings += [Finding("bad", "settings", problem) for problem in problems]

@@ -20,23 +20,25 @@ from snapshot_mcp.ledger.chain import (
     Row,
     SentAttempt,
 )
-from snapshot_mcp.ledger.mark import Mark
+from snapshot_mcp.ledger.macs import LedgerMacs
+from snapshot_mcp.ledger.mark import MISSING_MARK, Mark
 from snapshot_mcp.ledger.postgres.database import Database
 from snapshot_mcp.ledger.postgres.liveness import RECONNECT_GRACE_SECONDS, ProcessLease, is_alive
-from snapshot_mcp.ledger.postgres.schema import find_schema_problems, has_tables
+from snapshot_mcp.ledger.postgres.schema import find_schema_problems, has_macs, has_tables
 from snapshot_mcp.ledger.store import ChainSnapshot, RowFilter
 
 T = TypeVar("T")
 
 _COLUMNS: LiteralString = (
     "id, at, event, attempt, tool, target, arguments, principal, client, evidence, reason, owner,"
-    " previous, hash"
+    " previous, hash, mac"
 )
 _INSERT: LiteralString = (
     f"INSERT INTO attempts ({_COLUMNS})"  # noqa: S608 - our own column names
-    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 )
 _ALL: LiteralString = f"SELECT {_COLUMNS} FROM attempts ORDER BY id"  # noqa: S608 - as above
+_ALL_WITHOUT_MACS: LiteralString = _ALL.replace(", mac", "")
 _MATCHING: LiteralString = f"""SELECT {_COLUMNS} FROM attempts
     WHERE (%(tool)s = '' OR tool = %(tool)s)
     AND (%(event)s = '' OR event = %(event)s) AND (%(attempt)s = '' OR attempt = %(attempt)s)
@@ -67,11 +69,11 @@ _HAS_EVENT: LiteralString = "SELECT 1 FROM attempts WHERE attempt = %s AND event
 _COUNT_SENT: LiteralString = (
     "SELECT count(*) FROM attempts WHERE event = 'sent' AND tool = %s AND at > %s"
 )
-_VALID_EVENT: LiteralString = """SELECT arguments FROM attempts AS own
+_VALID_EVENT: LiteralString = f"""SELECT {_COLUMNS} FROM attempts AS own
     WHERE attempt = %s AND event = %s
     AND NOT EXISTS (SELECT 1 FROM attempts WHERE id > own.id AND event = 'lost')
     AND (SELECT count(*) FROM attempts WHERE id > own.id)
-        = (SELECT max(id) FROM attempts) - own.id"""
+        = (SELECT max(id) FROM attempts) - own.id"""  # noqa: S608 - as above
 # A restore from a backup, a failover and a restart change at least one of these.
 _ORIGIN: LiteralString = """SELECT concat_ws(' ', pg_postmaster_start_time(),
     (SELECT oid FROM pg_database WHERE datname = current_database()),
@@ -80,7 +82,9 @@ _HASH: LiteralString = "SELECT hash FROM attempts WHERE id = %s"
 _LOCK_COUNTER: LiteralString = "SELECT last FROM counter FOR UPDATE"
 _COUNTER: LiteralString = "SELECT last FROM counter"
 _SET_COUNTER: LiteralString = "UPDATE counter SET last = %s"
-_LAST: LiteralString = "SELECT id, hash FROM attempts ORDER BY id DESC LIMIT 1"
+_MARK: LiteralString = "SELECT last, hash, mac FROM counter"
+_SET_MARK: LiteralString = "UPDATE counter SET last = %s, hash = %s, mac = %s"
+_LAST: LiteralString = "SELECT id, hash, mac FROM attempts ORDER BY id DESC LIMIT 1"
 _FETCH_SIZE = 1_000
 _ORIGIN_LENGTH = 16
 
@@ -113,7 +117,7 @@ class PostgresStore:
             yield _Transaction(connection, self._lease.id)
 
     @contextmanager
-    def write(self, *, sends: bool) -> Generator["_Transaction"]:
+    def write(self, macs: LedgerMacs, *, sends: bool) -> Generator["_Transaction"]:  # noqa: ARG002 - the mark is in the same transaction
         """Open a transaction that appends, as described in `LedgerStore.write`."""
         # Connecting the lease can take seconds, so do it before the other replicas have to wait.
         owner = self._lease.hold() if sends else self._lease.id
@@ -135,7 +139,11 @@ class PostgresStore:
                 yield ChainSnapshot(problems)
                 return
             counter = _fetch_number(connection, _COUNTER)
-            yield ChainSnapshot(problems, _fetch_all(connection), counter)
+            if has_macs(connection):
+                rows = _fetch_all(connection, _ALL)
+                yield ChainSnapshot(problems, rows, counter, _fetch_mark(connection))
+            else:
+                yield ChainSnapshot(problems, _fetch_all(connection, _ALL_WITHOUT_MACS), counter)
 
 
 class _Transaction:
@@ -186,23 +194,21 @@ class _Transaction:
     def owner_id(self) -> str:
         return self._owner
 
-    def has_valid_event(self, attempt_id: str, event: Event) -> bool:
-        row = self._connection.execute(_VALID_EVENT, (attempt_id, event)).fetchone()
-        if row is None:
-            return False
+    def find_valid_event(self, attempt_id: str, event: Event) -> Row | None:
+        found = self._connection.execute(_VALID_EVENT, (attempt_id, event)).fetchone()
+        if found is None:
+            return None
+        row = Row(*found)
         # The row of a batch has no origin, and neither has one of an earlier version.
-        origin = json.loads(row[0]).get(ORIGIN_ARGUMENT)
-        return origin is None or origin == self.origin()
+        origin = json.loads(row.arguments).get(ORIGIN_ARGUMENT)
+        return row if origin is None or origin == self.origin() else None
 
     def origin(self) -> str:
         row = self._connection.execute(_ORIGIN).fetchone()
         return hashlib.sha256(str(row).encode()).hexdigest()[:_ORIGIN_LENGTH]
 
     def mark(self) -> Mark | None:
-        return None  # the table `counter` is checked instead
-
-    def move_mark(self, mark: Mark) -> None:
-        """Do nothing: the table `counter` has moved with the row."""
+        return _fetch_mark(self._connection)
 
     def hash_of(self, row_id: int) -> str:
         row = self._connection.execute(_HASH, (row_id,)).fetchone()
@@ -210,16 +216,19 @@ class _Transaction:
 
     def last_link(self) -> Mark:
         row = self._connection.execute(_LAST).fetchone()
-        return Mark(int(row[0]), str(row[1])) if row else Mark(0, FIRST_PREVIOUS_HASH)
+        return Mark(int(row[0]), row[1], mac=row[2]) if row else Mark(0, FIRST_PREVIOUS_HASH)
 
     def counter(self) -> int:
         if self._counter is None:
             return _fetch_number(self._connection, _COUNTER)
         return self._counter
 
-    def insert(self, row: Row) -> None:
+    def insert(self, row: Row, mark: Mark | None) -> None:
         self._connection.execute(_INSERT, row)
-        self._connection.execute(_SET_COUNTER, (row.id,))
+        if mark is None:
+            self._connection.execute(_SET_COUNTER, (row.id,))
+        else:
+            self._connection.execute(_SET_MARK, (mark.row, mark.hash, mark.mac))
 
 
 def _fetch_number(connection: Connection, query: LiteralString, *values: str) -> int:
@@ -227,8 +236,15 @@ def _fetch_number(connection: Connection, query: LiteralString, *values: str) ->
     return int(row[0]) if row else 0
 
 
-def _fetch_all(connection: Connection) -> Generator[Row]:
+def _fetch_mark(connection: Connection) -> Mark | None:
+    row = connection.execute(_MARK).fetchone()
+    if row is None or not (row[1] or row[2]):
+        return None  # an earlier version kept the number of the last row only
+    return Mark(int(row[0]), row[1], mac=row[2]) if row[2] else MISSING_MARK
+
+
+def _fetch_all(connection: Connection, query: LiteralString) -> Generator[Row]:
     with connection.cursor("all_rows", row_factory=class_row(Row)) as cursor:
         cursor.itersize = _FETCH_SIZE
-        cursor.execute(_ALL)
+        cursor.execute(query)
         yield from cursor

@@ -152,12 +152,14 @@ def check_shared_key(settings: Settings) -> None:
     Raises:
         ConfigurationError: It shares the key only.
     """
-    if settings.signing_key is not None and settings.database_url is None:
+    is_shared = settings.signing_key is not None and settings.signing_key_file is None
+    if is_shared and settings.database_url is None:
         raise ConfigurationError(
             "SNAPSHOT_MCP_SIGNING_KEY is set but SNAPSHOT_MCP_DATABASE_URL is not. Servers that"
             " share a key must share a ledger, because a plan is recorded in one ledger only.",
             "Set SNAPSHOT_MCP_DATABASE_URL too, or unset SNAPSHOT_MCP_SIGNING_KEY: a single server"
-            " uses the key in its data folder.",
+            " uses the key in its data folder, or a key of its own in"
+            " SNAPSHOT_MCP_SIGNING_KEY_FILE.",
         )
 
 

@@ -1,5 +1,6 @@
 """The signing key is created once, atomically, and readable by its owner only."""
 
+import base64
 import os
 import subprocess
 import sys
@@ -9,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from snapshot_mcp.consent.signing_key import load_key
-from snapshot_mcp.core.errors import LedgerError
-from snapshot_mcp.settings.environment import KEY_FILE
+from snapshot_mcp.core.errors import ConfigurationError, LedgerError
+from snapshot_mcp.settings.environment import read_settings, read_signing_key
+from snapshot_mcp.settings.signing_key import KEY_FILE, load_key
+from snapshot_mcp.transports.http.settings import check_shared_key
 from tests.waiting import ANSWER_TIMEOUT_SECONDS, read_line, start_process
 
 ASK_FOR_THE_KEY = """
 import sys
 from pathlib import Path
-from snapshot_mcp.consent.signing_key import load_key
+from snapshot_mcp.settings.signing_key import load_key
 print("ready", flush=True)
 sys.stdin.readline()
 print(load_key(Path(sys.argv[1])).hex())
@@ -90,6 +92,7 @@ def test_the_second_process_uses_the_key_of_the_first(
 
     def link_after_another(source: Path, target: Path) -> None:
         target.write_text(first_key, encoding="ascii")
+        target.chmod(0o600)
         link(source, target)
 
     monkeypatch.setattr(os, "link", link_after_another)
@@ -127,6 +130,7 @@ def test_a_key_file_that_cannot_be_written_leaves_no_draft(
 def test_a_broken_key_file_is_reported_without_its_content(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / KEY_FILE
     file.write_bytes(content)
+    file.chmod(0o600)
     with pytest.raises(LedgerError, match="signing key") as caught:
         load_key(tmp_path)
     assert KEY_FILE in str(caught.value)
@@ -141,3 +145,97 @@ def test_an_unusable_data_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / KEY_FILE).mkdir()
     with pytest.raises(LedgerError):
         load_key(tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has access lists instead")
+@pytest.mark.parametrize("mode", [0o640, 0o644, 0o606, 0o620, 0o777])
+def test_a_key_that_others_can_use_is_not_used(tmp_path: Path, mode: int) -> None:
+    load_key(tmp_path)
+    (tmp_path / KEY_FILE).chmod(mode)
+    with pytest.raises(LedgerError, match=f"cannot be trusted.*mode {mode:o}.*chmod 600"):
+        load_key(tmp_path)
+
+
+def test_a_key_that_is_a_link_is_not_used(tmp_path: Path) -> None:
+    load_key(tmp_path / "other")
+    (tmp_path / KEY_FILE).symlink_to(tmp_path / "other" / KEY_FILE)
+    with pytest.raises(LedgerError, match="symbolic link"):
+        load_key(tmp_path)
+
+
+# A file that the settings name.
+
+
+def read_from(path: Path) -> bytes | None:
+    key = read_signing_key({"SNAPSHOT_MCP_SIGNING_KEY_FILE": str(path)})
+    return None if key is None else key.get_secret_value()
+
+
+def write_key(path: Path, text: str, mode: int = 0o600) -> Path:
+    path.write_text(text, encoding="utf-8")
+    path.chmod(mode)
+    return path
+
+
+def test_a_key_file_that_was_moved_from_the_data_folder_holds_the_same_key(tmp_path: Path) -> None:
+    key = load_key(tmp_path)
+    assert read_from((tmp_path / KEY_FILE).rename(tmp_path / "moved")) == key
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("ab" * 32, b"\xab" * 32),
+        ("AB" * 32 + "\n", b"\xab" * 32),
+        ("k" * 43, base64.b64decode("k" * 43 + "=")),
+        (f" {'k' * 43}=\n", base64.b64decode("k" * 43 + "=")),
+        ("k" * 64, base64.b64decode("k" * 64)),
+        ("\ufeff" + "ab" * 32 + "\r\n", b"\xab" * 32),
+    ],
+)
+def test_a_key_file_holds_hexadecimal_digits_or_base64url(
+    tmp_path: Path, text: str, key: bytes
+) -> None:
+    assert read_from(write_key(tmp_path / "key", text)) == key
+
+
+@pytest.mark.parametrize("text", ["", "short", "ab" * 31, "größe" * 20, "k" * 43 + "!"])
+def test_a_key_file_with_something_else_is_rejected_and_not_shown(
+    tmp_path: Path, text: str
+) -> None:
+    with pytest.raises(ConfigurationError, match="SNAPSHOT_MCP_SIGNING_KEY_FILE") as caught:
+        read_from(write_key(tmp_path / "key", text))
+    assert not text or text not in str(caught.value)
+
+
+def test_a_missing_key_file_is_rejected_and_not_created(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"cannot be read.*openssl rand -hex 32"):
+        read_from(tmp_path / "key")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has access lists instead")
+def test_a_key_file_may_be_a_secret_that_kubernetes_mounts(tmp_path: Path) -> None:
+    (tmp_path / "..data").mkdir()
+    secret = write_key(tmp_path / "..data" / "key", "ab" * 32, 0o440)
+    (tmp_path / "key").symlink_to("..data/key")
+    assert read_from(tmp_path / "key") == b"\xab" * 32
+    secret.chmod(0o444)
+    with pytest.raises(ConfigurationError, match=r"mode 444.*defaultMode: 0440"):
+        read_from(tmp_path / "key")
+
+
+def test_two_signing_keys_are_rejected(tmp_path: Path) -> None:
+    path = write_key(tmp_path / "key", "ab" * 32)
+    both = {"SNAPSHOT_MCP_SIGNING_KEY": "k" * 43, "SNAPSHOT_MCP_SIGNING_KEY_FILE": str(path)}
+    with pytest.raises(ConfigurationError, match="both set"):
+        read_settings(both)
+
+
+def test_a_service_may_keep_its_own_key_in_a_file(tmp_path: Path) -> None:
+    path = write_key(tmp_path / "key", "ab" * 32)
+    settings = read_settings({"SNAPSHOT_MCP_SIGNING_KEY_FILE": str(path)})
+    check_shared_key(settings)
+    assert settings.find_signing_key().find() == b"\xab" * 32
+    with pytest.raises(ConfigurationError, match="SNAPSHOT_MCP_SIGNING_KEY_FILE"):
+        check_shared_key(read_settings({"SNAPSHOT_MCP_SIGNING_KEY": "k" * 43}))
