@@ -15,6 +15,7 @@ from snapshot_mcp.settings.reference import DEFAULT_API_URL
 from snapshot_mcp.settings.signing_key import SigningKey, read_key_file
 from snapshot_mcp.settings.validation import (
     parse_signing_key,
+    require_extra,
     validate_api_key,
     validate_otlp_endpoint,
     validate_url,
