@@ -31,11 +31,12 @@ _TOP_LEVEL_DOMAINS = (
     r"biz|com|edu|gov|net|org|pro|web|xxx|aero|asia|coop|info|museum|name|shop|рф|xn--[a-z0-9-]+"
 )
 _MARKUP = re.compile(
+    r"(?=[\\(`*~|$_#>=:/@&.<-])(?:"  # the first characters of the alternatives, for speed
     r"(?P<disarmed>\\.|\((?::?//|[@&.:])\))"
     r"|(?P<escaped>[`*~|$]|(?<!\w)_+|(?<=\")(?:[#>]+|-{3,}|={2,}))"
     r"|(?P<wrapped>:?//|@(?=[^\s@\"]*\.)|&(?=\#?\w{1,31};)|(?<=www)\.|(?<=mailto):|(?<=xmpp):"
     rf"|(?<=[^\s\"])\.(?=(?:{_TOP_LEVEL_DOMAINS})(?![\w-])))"
-    r"|(?P<tag><)(?=[^\s\"])",
+    r"|(?P<tag><)(?=[^\s\"]))",
     re.IGNORECASE,
 )
 _LINK_BRACKETS = re.compile(r"\][(\[:]|\[[\[^]")
