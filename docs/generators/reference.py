@@ -35,7 +35,8 @@ _EXIT_CODES = (
         exit_codes.NOT_CONFIRMED,
         "the tool returned a plan and no person confirmed it; nothing was changed",
     ),
-    (exit_codes.INTERRUPTED, "interrupted"),
+    (exit_codes.INTERRUPTED, "interrupted; 143 by SIGTERM, 129 by SIGHUP"),
+    (exit_codes.CLOSED_PIPE, "the reader of the output closed it, as `head` does"),
 )
 
 

@@ -7,3 +7,5 @@ BAD_SETTINGS = 2
 NOT_CONFIRMED = 3
 """The tool returned a plan and no person confirmed it; nothing was changed."""
 INTERRUPTED = 130
+CLOSED_PIPE = 141
+"""The reader of stdout closed it, as `head` does; shells report SIGPIPE with the same code."""

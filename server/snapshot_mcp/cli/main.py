@@ -4,13 +4,14 @@ Diagnostics go to stderr: over stdio, stdout carries the MCP messages.
 """
 
 import gc
-import io
 import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from snapshot_mcp.cli import exit_codes
+from snapshot_mcp.cli.signals import raise_on_ctrl_c
+from snapshot_mcp.cli.streams import StandardStreams, standard_streams
 from snapshot_mcp.core.errors import ConfigurationError, SnapshotMcpError
 from snapshot_mcp.telemetry.logs import configure_logging
 
@@ -32,13 +33,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code, one of `exit_codes`.
     """
     words = sys.argv[1:] if argv is None else argv
-    # A client starts the server without arguments: that start does not import the parser.
-    arguments = _parse(words) if words else None
-    _escape_unprintable_output()
+    with standard_streams() as streams:
+        try:
+            code = _run_words(words, streams)
+        except Exception:
+            if streams.output_error is None:
+                raise
+            code = exit_codes.FAILED
+        if streams.output_error is None:
+            return code
+        if streams.is_pipe_closed:
+            return exit_codes.CLOSED_PIPE
+        reason = streams.output_error.strerror
+        _print_diagnostic(f"the output cannot be written: {reason}.")
+        return exit_codes.FAILED
+
+
+def _run_words(words: Sequence[str], streams: StandardStreams) -> int:
     try:
+        # A client starts the server without arguments: that start does not import the parser.
+        arguments = _parse(words) if words else None
         if not (arguments and arguments.command == "doctor"):  # which reports invalid values
             configure_logging(os.environ)
-        return _run(arguments) if arguments else _serve()
+        return _run(arguments, streams) if arguments else _serve(streams)
     except ConfigurationError as error:
         _print_diagnostic(str(error))
         return exit_codes.BAD_SETTINGS
@@ -47,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return exit_codes.FAILED
     except KeyboardInterrupt:
         return exit_codes.INTERRUPTED
+    finally:
+        sys.stdout.flush()
 
 
 def _parse(words: Sequence[str]) -> "argparse.Namespace":
@@ -55,20 +74,13 @@ def _parse(words: Sequence[str]) -> "argparse.Namespace":
     return parse(words)
 
 
-def _escape_unprintable_output() -> None:
-    # Output that a console cannot encode, as on Windows, must not end a command with a traceback.
-    stdout: object = sys.stdout
-    if isinstance(stdout, io.TextIOWrapper):
-        stdout.reconfigure(errors="backslashreplace")
-
-
 def _print_diagnostic(text: str) -> None:
-    # If stderr is closed, print() would write to stdout, which carries the MCP messages.
-    if sys.stderr is not None:  # pyright: ignore[reportUnnecessaryComparison] - it can be None
-        print(f"snapshot-mcp: {text}", file=sys.stderr)
+    print(f"snapshot-mcp: {text}", file=sys.stderr)
 
 
-def _run(arguments: "argparse.Namespace") -> int:  # noqa: PLR0911 - one return per command
+def _run(arguments: "argparse.Namespace", streams: StandardStreams) -> int:  # noqa: PLR0911 - one return per command
+    if arguments.command not in (None, "serve"):  # the server handles signals itself
+        raise_on_ctrl_c()
     match arguments.command:
         case "install":
             from snapshot_mcp.cli.install.command import run_install  # noqa: PLC0415 - loaded on demand
@@ -97,7 +109,7 @@ def _run(arguments: "argparse.Namespace") -> int:  # noqa: PLR0911 - one return 
         case "sandbox":
             return _run_sandbox(arguments.port, arguments.misbehave, arguments.credit)
         case _:
-            return _serve(arguments)
+            return _serve(streams, arguments)
 
 
 def _run_sandbox(port: int, misbehaviour: str, credit: float | None) -> int:
@@ -117,7 +129,7 @@ def _run_sandbox(port: int, misbehaviour: str, credit: float | None) -> int:
     return exit_codes.OK
 
 
-def _serve(arguments: "argparse.Namespace | None" = None) -> int:
+def _serve(streams: StandardStreams, arguments: "argparse.Namespace | None" = None) -> int:
     from snapshot_mcp.settings.environment import read_settings  # noqa: PLC0415 - keeps --version fast
     from snapshot_mcp.settings.start_checks import check_start  # noqa: PLC0415 - as above
 
@@ -133,6 +145,11 @@ def _serve(arguments: "argparse.Namespace | None" = None) -> int:
 
         http_settings = read_http_settings(os.environ)
         check_embedded_cloud(settings)
+    elif streams.closed & {"stdin", "stdout"}:
+        raise SnapshotMcpError(
+            "stdin or stdout is closed, but MCP over stdio needs both.",
+            "Let an MCP client start the server, or use: snapshot-mcp serve --transport http",
+        )
     check_start(settings, os.environ, slow=http_settings is not None)
     # This import loads the SDK, so bad settings are reported before it.
     from snapshot_mcp.transports.serve import serve_http, serve_stdio  # noqa: PLC0415
@@ -146,9 +163,8 @@ def _serve(arguments: "argparse.Namespace | None" = None) -> int:
         )
     if arguments and http_settings:
         serve_http(settings, http_settings, host=arguments.host, port=arguments.port)
-    else:
-        serve_stdio(settings)
-    return exit_codes.OK
+        return exit_codes.OK
+    return exit_codes.OK if serve_stdio(settings) else exit_codes.CLOSED_PIPE
 
 
 def _apply_options(settings: "Settings", arguments: "argparse.Namespace | None") -> "Settings":

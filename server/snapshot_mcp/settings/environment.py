@@ -111,7 +111,11 @@ class Settings(BaseModel):
         return parts._replace(netloc=parts.netloc.lower().removesuffix(port)).geturl().rstrip("/")
 
     def data_folder(self) -> Path:
-        """Return the absolute path of the data folder; it need not exist yet."""
+        """Return the absolute path of the data folder; it need not exist yet.
+
+        Raises:
+            ConfigurationError: none is set, and the user has no home folder.
+        """
         return self.data_dir or _user_data_folder()
 
     def find_signing_key(self) -> SigningKey:
@@ -189,7 +193,8 @@ def read_data_folder(environment: Mapping[str, str]) -> Path:
     """Return the data folder, for commands that need no other setting.
 
     Raises:
-        ConfigurationError: the path is not absolute, or is not a folder.
+        ConfigurationError: the path is not absolute, or is not a folder; or none is set, and the
+            user has no home folder.
     """
     name = "SNAPSHOT_MCP_DATA_DIR"
     return _read_folder(name, read_values(environment, name)) or _user_data_folder()
@@ -264,7 +269,16 @@ def require_extra(name: str, *modules: str, install: str = "snapshot-mcp[service
 def _user_data_folder() -> Path:
     import platformdirs  # noqa: PLC0415 - needed by the first call, not by the start
 
-    return Path(platformdirs.user_data_dir("snapshot-mcp", appauthor=False))
+    try:
+        folder = Path(platformdirs.user_data_dir("snapshot-mcp", appauthor=False))
+    except RuntimeError:  # earlier versions of platformdirs return a relative path instead
+        folder = Path()
+    if not folder.is_absolute():
+        raise ConfigurationError(
+            "This user has no home folder, so there is no place for the ledger.",
+            "Set SNAPSHOT_MCP_DATA_DIR to the absolute path of a writable folder.",
+        )
+    return folder
 
 
 def read_sandbox_key(environment: Mapping[str, str]) -> str:

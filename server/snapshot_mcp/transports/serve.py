@@ -2,7 +2,6 @@
 
 import gc
 import os
-import signal
 import socket
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import TYPE_CHECKING
@@ -12,25 +11,27 @@ from snapshot_mcp.core.errors import ConfigurationError
 from snapshot_mcp.core.sockets import bind_socket
 from snapshot_mcp.mcp_server.app import create_server
 from snapshot_mcp.settings.environment import Settings
+from snapshot_mcp.transports.shutdown import end_by_signal
 from snapshot_mcp.transports.stdio import run_stdio
 
 if TYPE_CHECKING:
     from snapshot_mcp.transports.http.settings import HttpSettings
 
 
-def serve_stdio(settings: Settings) -> None:
-    """Serve over stdin and stdout until stdin is closed or the process is ended.
+def serve_stdio(settings: Settings) -> bool:
+    """Serve over stdin and stdout until one of them is closed or the process is ended.
 
     Args:
         settings: the settings of the server.
+
+    Returns:
+        Whether stdin ended; False if the client closed stdout before.
     """
-    # The thread that reads stdin cannot be interrupted, so Ctrl-C must end the process itself.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     server = create_server(settings)
     _resume_garbage_collection()
     with ExitStack() as telemetry:
         telemetry.enter_context(_observe(settings))
-        run_stdio(server, telemetry.close)
+        return run_stdio(server, telemetry.close)
 
 
 def serve_http(settings: Settings, http_settings: "HttpSettings", *, host: str, port: int) -> None:
@@ -71,7 +72,9 @@ def serve_http(settings: Settings, http_settings: "HttpSettings", *, host: str, 
     )
     _resume_garbage_collection()
     with _observe(settings, serve_metrics=settings.metrics):
-        run_web_server(app, listener)
+        number = run_web_server(app, listener)
+    if number is not None:
+        end_by_signal(number)
 
 
 def _resume_garbage_collection() -> None:

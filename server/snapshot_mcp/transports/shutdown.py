@@ -6,96 +6,63 @@ A write that is cut off is in the ledger as sent. The next start settles it.
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from signal import Signals
 from threading import Timer
-from typing import Any
-
-import anyio
-from anyio.abc import TaskStatus
-from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
+from types import FrameType
 
 DRAIN_TIMEOUT_SECONDS = 5
-"""Seconds that calls in flight may continue after SIGTERM before they are cancelled."""
+"""Seconds that calls in flight may continue after a signal before they are cancelled."""
 
 SHUTDOWN_TIMEOUT_SECONDS = 9.0
-"""Seconds after SIGTERM until the process is forced to exit."""
-
-_FLUSH_DELAY_SECONDS = 0.2
+"""Seconds after a signal until the process is forced to exit."""
 
 
-class InFlightCalls(ServerMiddleware[Any]):
-    """Middleware that counts requests in flight.
-
-    Subscriptions are not counted, because they have no response to wait for.
-    """
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._idle = anyio.Event()
-
-    async def __call__(
-        self, ctx: ServerRequestContext[Any, Any], call_next: CallNext
-    ) -> HandlerResult:
-        """Handle one request and count it while it is in flight."""
-        if ctx.method == "subscriptions/listen":
-            return await call_next(ctx)
-        if not self._count:
-            self._idle = anyio.Event()
-        self._count += 1
-        try:
-            return await call_next(ctx)
-        finally:
-            self._count -= 1
-            if not self._count:
-                self._idle.set()
-
-    async def wait_until_idle(self) -> None:
-        """Wait until every request has been handled and its response written."""
-        while self._count:
-            await self._idle.wait()
-        # The SDK writes a response after the middleware has returned, without any signal.
-        await anyio.sleep(_FLUSH_DELAY_SECONDS)
+SignalHandler = Callable[[int, FrameType | None], None]
 
 
-async def shut_down_on_sigterm(
-    scope: anyio.CancelScope,
-    calls: InFlightCalls,
-    flush_telemetry: Callable[[], None],
-    *,
-    task_status: TaskStatus[None],
-) -> None:
-    """Wait for SIGTERM, drain the calls in flight, and end the process.
+def stop_signals() -> list[Signals]:
+    """Return the signals that ask this process to end, except those that its parent ignores.
 
-    On Windows, which delivers no SIGTERM, this returns immediately.
-
-    Args:
-        scope: the cancel scope of the server, cancelled after `DRAIN_TIMEOUT_SECONDS`.
-        calls: the requests in flight.
-        flush_telemetry: sends the spans and metrics that have not been sent.
-        task_status: reports that the signal handler is installed.
+    Windows delivers none of them: it ends a process immediately.
     """
     if sys.platform == "win32":
-        task_status.started()
-        return
-    default_handler = signal.getsignal(signal.SIGTERM)
-    with anyio.open_signal_receiver(signal.SIGTERM) as signals:
-        task_status.started()
-        async for _ in signals:
-            break
-    signal.signal(signal.SIGTERM, default_handler)
-    force_exit_after_timeout()
-    with anyio.CancelScope(shield=True):
-        with anyio.move_on_after(DRAIN_TIMEOUT_SECONDS):
-            await calls.wait_until_idle()
-        scope.cancel()
-        await calls.wait_until_idle()
-    flush_telemetry()
-    # The thread that reads stdin never returns, so only the signal itself can end this process.
-    signal.raise_signal(signal.SIGTERM)
+        return []
+    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    return [number for number in signals if signal.getsignal(number) is not signal.SIG_IGN]
 
 
-def force_exit_after_timeout() -> None:
-    """Exit after `SHUTDOWN_TIMEOUT_SECONDS`, from a thread that nothing can block."""
-    timer = Timer(SHUTDOWN_TIMEOUT_SECONDS, os._exit, args=[1])
+@contextmanager
+def handle_signals(handler: SignalHandler) -> Generator[None]:
+    """Handle the signals of `stop_signals` in this block; the previous handlers return after it."""
+    previous = {number: signal.signal(number, handler) for number in stop_signals()}
+    try:
+        yield
+    finally:
+        for number, previous_handler in previous.items():
+            signal.signal(number, previous_handler)
+
+
+def end_by_signal(number: int) -> None:
+    """End this process by the signal that it received, so that its parent sees the reason."""
+    signal.raise_signal(number)
+    # The kernel ignores it if this is the first process of a container.
+    os._exit(signal_exit_code(number))
+
+
+def signal_exit_code(number: int) -> int:
+    """Return the exit code with which shells report a process that a signal ended."""
+    return 128 + number
+
+
+def force_exit_after_timeout(exit_code: int) -> Timer:
+    """Exit after `SHUTDOWN_TIMEOUT_SECONDS`, from a thread that nothing can block.
+
+    Returns:
+        The timer, which `cancel` stops.
+    """
+    timer = Timer(SHUTDOWN_TIMEOUT_SECONDS, os._exit, args=[exit_code])
     timer.daemon = True
     timer.start()
+    return timer

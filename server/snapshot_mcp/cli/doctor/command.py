@@ -51,6 +51,7 @@ def _read_settings(environment: Mapping[str, str], findings: list[Finding]) -> S
             problems[str(error)] = None
     try:
         settings = read_settings(environment)
+        settings.data_folder()
     except ConfigurationError as error:
         problems[str(error)] = None
     findings += [Finding("bad", "settings", problem) for problem in problems]

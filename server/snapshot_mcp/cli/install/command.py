@@ -37,11 +37,11 @@ def run_install(arguments: argparse.Namespace) -> int:
     """Add or remove the entry, print the difference and return the exit code.
 
     Raises:
-        ConfigurationError: the client does not support an argument.
+        ConfigurationError: the client does not support an argument, or the user has no home folder.
         RefusedError: the configuration cannot be read or written; nothing was changed.
     """
     client = CLIENTS[arguments.client]
-    user = UserEnvironment(sys.platform, Path.home(), Path.cwd(), os.environ)
+    user = _read_user()
     if arguments.project:
         path = client.project_path(user)
         if path is None:
@@ -56,6 +56,17 @@ def run_install(arguments: argparse.Namespace) -> int:
     else:
         _install(client, paths, arguments)
     return exit_codes.OK
+
+
+def _read_user() -> UserEnvironment:
+    try:
+        return UserEnvironment(sys.platform, Path.home(), Path.cwd(), os.environ)
+    except RuntimeError as error:
+        raise ConfigurationError("This user has no home folder.", "Set HOME to one.") from error
+    except OSError as error:
+        raise ConfigurationError(
+            "The current folder does not exist any more.", "Change to another folder."
+        ) from error
 
 
 def _install(client: Client, paths: list[Path], arguments: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_type_hints
 from mcp_types import CallToolRequestParams, Tool, ToolAnnotations
 from pydantic import BaseModel
 
+from snapshot_mcp.core.docstrings import read_docstring
 from snapshot_mcp.core.uris import PANEL_URI
 from snapshot_mcp.mcp_server.context import RequestContext
 from snapshot_mcp.mcp_server.elicitation import ClientApprover
@@ -102,6 +103,7 @@ class ToolDeclaration:
 
     Attributes:
         function: takes the context of the call, and the arguments by keyword.
+        description: text for the model, from the docstring of the function.
         title: title for people.
         toolset: the toolset that the tool belongs to; None for the tools of the panel.
         effect: the strongest change that it can make.
@@ -111,6 +113,7 @@ class ToolDeclaration:
     """
 
     function: Callable[..., Awaitable[FrozenModel]]
+    description: str
     title: str
     toolset: Toolset | None
     effect: Effect
@@ -139,7 +142,7 @@ class ToolDeclaration:
         return Tool(
             name=self.name,
             title=self.title,
-            description=" ".join((self.function.__doc__ or "").split()),
+            description=self.description,
             input_schema=self.arguments.model_json_schema(schema_generator=PlainSchema),
             output_schema=self._output_schema(),
             annotations=_HINTS[self.effect],
@@ -176,6 +179,7 @@ def declare_tool(
     def declare(function: Callable[..., Awaitable[ResultT]]) -> ToolDeclaration:
         return ToolDeclaration(
             function=function,
+            description=" ".join(read_docstring(function).split()),
             title=title,
             toolset=toolset,
             effect=effect,

@@ -13,6 +13,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_jso
 from pydantic_core import core_schema
 
 from snapshot_mcp import __version__
+from snapshot_mcp.core.docstrings import read_docstring
 from snapshot_mcp.sandbox.entities import Json
 from snapshot_mcp.sandbox.errors import ERROR_REASONS
 from snapshot_mcp.sandbox.openapi.operations import OPERATIONS, PARAMETERS, Operation, links
@@ -50,7 +51,7 @@ def document(routes: Iterable[RouteSpec]) -> Json:
 def _operation_item(handler: Callable[..., Any], operation: Operation) -> Json:
     item: Json = {
         "operationId": handler.__name__,
-        "summary": (handler.__doc__ or "").partition("\n")[0].partition(" Source:")[0],
+        "summary": read_docstring(handler).partition("\n")[0].partition(" Source:")[0],
         "parameters": [{"$ref": f"#/components/parameters/{key}"} for key in operation.parameters],
         "responses": {str(operation.status): _success_response(operation)},
     }
@@ -68,7 +69,7 @@ def _operation_item(handler: Callable[..., Any], operation: Operation) -> Json:
 
 def _success_response(operation: Operation) -> Json:
     response: Json = {
-        "description": operation.response_body.__doc__ or "",
+        "description": read_docstring(operation.response_body),
         "headers": _CONTENT_LENGTH,
         "content": _json_content(_reference(operation.response_body)),
     }

@@ -2,6 +2,8 @@
 
 import logging
 import socket
+from collections.abc import Generator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -18,13 +20,27 @@ from snapshot_mcp.transports.http.connections import (
     LimitedProtocol,
 )
 from snapshot_mcp.transports.http.log_limits import LOG_INTERVAL_SECONDS, RepetitionFilter
-from snapshot_mcp.transports.shutdown import DRAIN_TIMEOUT_SECONDS, force_exit_after_timeout
+from snapshot_mcp.transports.shutdown import (
+    DRAIN_TIMEOUT_SECONDS,
+    force_exit_after_timeout,
+    handle_signals,
+    signal_exit_code,
+)
 
 
 class _Server(uvicorn.Server):
+    received_signal: int | None = None
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        force_exit_after_timeout()
+        self.received_signal = sig
+        force_exit_after_timeout(signal_exit_code(sig))
         super().handle_exit(sig, frame)
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        # uvicorn does not handle SIGHUP, and ends the process before telemetry is sent.
+        with handle_signals(self.handle_exit):
+            yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -33,15 +49,9 @@ class _Server(uvicorn.Server):
         for listener in sockets or []:
             listener.listen(LISTEN_QUEUE)
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().shutdown(sockets)
-        # The signal that ends the process follows, so nothing after `run` is executed.
-        if self.config.callback_notify is not None:
-            await self.config.callback_notify()
 
-
-def run_web_server(app: ASGIApp, listener: socket.socket) -> None:
-    """Serve an application until the process is ended.
+def run_web_server(app: ASGIApp, listener: socket.socket) -> int | None:
+    """Serve an application until a signal arrives, and return its number.
 
     Args:
         app: the application.
@@ -59,7 +69,11 @@ def run_web_server(app: ASGIApp, listener: socket.socket) -> None:
     )
     for handler, repetition_filter in filters:
         handler.addFilter(repetition_filter)
-    _Server(config).run(sockets=[listener])
+    server = _Server(config)
+    server.run(sockets=[listener])
+    for _, repetition_filter in filters:
+        repetition_filter.flush()
+    return server.received_signal
 
 
 def make_config(app: ASGIApp, limits: ConnectionLimits, **options: Any) -> uvicorn.Config:  # noqa: ANN401 - those of uvicorn
