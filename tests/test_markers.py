@@ -73,17 +73,15 @@ def test_property_tests_and_marked_tests_are_not_measured(
     assert is_measured(test) is measured
 
 
-def test_the_first_case_of_a_test_through_the_server_that_is_not_slow_is_measured() -> None:
-    slow, first, second, other, short = (
-        item("tools/test_a.py::test_a[1]", "slow"),
-        item("tools/test_a.py::test_a[2]"),
-        item("tools/test_a.py::test_a[3]"),
-        item("tools/test_a.py::test_b"),
-        item("tools/test_a.py::test_a[4]"),
+def test_the_first_two_cases_and_the_last_of_a_test_through_the_server_are_measured() -> None:
+    slow, *cases = (
+        item(f"tools/test_a.py::test_a[{number}]", *(["slow"] if number == 0 else []))
+        for number in range(6)
     )
-    for test in (slow, first, second, other):
+    unit = [item(f"unit/test_b.py::test_b[{number}]") for number in range(6)]
+    for test in (slow, *cases):
         cast("FakeItem", test).fixturenames = ("tmp_path", "world")
-    assert find_repeated_cases([slow, first, second, other, short]) == {second}
+    assert find_repeated_cases([slow, *cases, *unit]) == {cases[2], cases[3]}
 
 
 def test_the_first_of_every_n_cases_of_a_sampled_test_is_tried() -> None:

@@ -218,6 +218,25 @@ def test_a_rejected_key_and_a_disabled_feature(doctor: Doctor) -> None:
             assert "the cloud has disabled this feature" in text
 
 
+def test_a_database_that_cannot_be_reached(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    url = f"postgresql://{LOGIN}127.0.0.1:{port}/db?sslmode=disable"
+    state, text = doctor("ledger", SNAPSHOT_MCP_DATABASE_URL=url)
+    assert state == "bad"
+    assert text == (
+        f"127.0.0.1:{port} refuses connections: the port is closed; check the port in"
+        " SNAPSHOT_MCP_DATABASE_URL"
+    )
+
+    def fail(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "s3cret")
+
+    monkeypatch.setattr("socket.getaddrinfo", fail)
+    url = f"postgresql://{LOGIN}db.example/db"
+    state, text = doctor("ledger", SNAPSHOT_MCP_DATABASE_URL=url)
+    assert text.startswith("the name in db.example:5432 cannot be resolved")
+
+
 def test_the_identity_provider_is_checked(doctor: Doctor, tmp_path: Path) -> None:
     audience = {"SNAPSHOT_MCP_AUTH_AUDIENCE": "https://snapshots.example/mcp"}
 

@@ -34,10 +34,12 @@ def service(
     port = free_port()
     folder, cloud = tmp_path_factory.mktemp("service"), tmp_path_factory.mktemp("cloud")
     issuer = Issuer(f"http://127.0.0.1:{port}/mcp", [ec_key("ec-1"), rsa_key("rsa-1")])
+    # The tests of a module are one principal, and send more within a second than it may.
+    settings = measuring | {"SNAPSHOT_MCP_REQUESTS_PER_MINUTE": "100000"}
     with (
         issuer.serve(),
         Upstream(cloud / "cloud.db").serve() as upstream,
-        http_server(folder, port, **upstream.settings, **issuer.settings, **measuring) as server,
+        http_server(folder, port, **upstream.settings, **issuer.settings, **settings) as server,
         make_http_client(server.url) as http,
     ):
         yield Service(server, issuer, upstream, folder, http)

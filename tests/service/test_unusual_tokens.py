@@ -399,7 +399,7 @@ async def test_spellings_of_one_address_are_one_issuer_audience_and_resource(
         metadata = (await service.http.get(path, headers={"host": "login.example"})).json()
         assert metadata["resource"] == "https://login.example"
         headers = {"host": "login.example"}
-        assert (await service.send("POST", token, b"{}", headers)).status_code == 400
+        assert (await service.send("POST", token, b"1", headers)).status_code == 400
 
 
 async def test_without_a_public_address_no_metadata_is_served(

@@ -39,7 +39,13 @@ Cause = Literal[
 ConnectionFailure = httpx.HTTPError
 """Base class of the failures of the HTTP client."""
 
-_DEFAULT_PORTS = {"https": 443, "socks5": 1080, "socks5h": 1080}
+_DEFAULT_PORTS = {
+    "https": 443,
+    "socks5": 1080,
+    "socks5h": 1080,
+    "postgresql": 5432,
+    "postgres": 5432,
+}
 _PROXY_LOGIN_STATUS = "407"
 _STATUS = re.compile(r"[1-5][0-9]{2}\b")
 _NO_TLS_REASONS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})

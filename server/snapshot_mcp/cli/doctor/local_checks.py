@@ -6,8 +6,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 
+import anyio
+
 from snapshot_mcp import __version__
 from snapshot_mcp.cli.doctor.findings import Finding
+from snapshot_mcp.cloud.connection_failures import Destination, describe_remedy, host_and_port
 from snapshot_mcp.core.clock import utc_now
 from snapshot_mcp.core.errors import ConfigurationError, LedgerError
 from snapshot_mcp.core.sanitize import quoted_exactly, sanitize
@@ -22,6 +25,8 @@ from snapshot_mcp.settings.start_checks import find_folder_problem
 
 MIN_FREE_BYTES = 100 * 1024 * 1024
 _MAX_PROBLEMS = 3
+_DATABASE_TIMEOUT_SECONDS = 5.0
+_DATABASE_URL = "SNAPSHOT_MCP_DATABASE_URL"
 _GROUP_AND_OTHERS = 0o077
 
 
@@ -71,6 +76,8 @@ def check_data_folder(settings: Settings) -> Iterator[Finding]:
 async def check_ledger(settings: Settings) -> Finding:
     """Verify the ledger without writing to it."""
     folder, url = settings.data_folder(), settings.database_url
+    if url is not None and (problem := await _find_database_problem(url.get_secret_value())):
+        return Finding("bad", "ledger", problem)
     try:
         with open_ledger_backend(folder, url, utc_now, settings.find_signing_key()) as backend:
             problems, has_rows, losses, notes = await backend.ledger.inspect()
@@ -85,6 +92,23 @@ async def check_ledger(settings: Settings) -> Finding:
         return Finding("ok", "ledger", " ".join(["intact", *(f"({note})" for note in notes)]))
     more = f" and {len(problems) - _MAX_PROBLEMS} more" if len(problems) > _MAX_PROBLEMS else ""
     return Finding("bad", "ledger", "; ".join(problems[:_MAX_PROBLEMS]) + more)
+
+
+async def _find_database_problem(url: str) -> str:
+    """Return why no connection to the database's port is possible; empty if it is, or unclear.
+
+    The client library does not say why, only that its time limit is over.
+    """
+    host, _, port = host_and_port(url).rpartition(":")
+    if not host or "," in url:  # a socket of this machine, or several hosts
+        return ""
+    try:
+        with anyio.fail_after(_DATABASE_TIMEOUT_SECONDS):
+            stream = await anyio.connect_tcp(host.strip("[]"), int(port))
+    except OSError as error:
+        return describe_remedy(error, Destination(f"{host}:{port}", "", _DATABASE_URL))
+    await stream.aclose()
+    return ""
 
 
 def check_policy(settings: Settings) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ _PUBLIC_NAMES = frozenset(
     name for setting in SETTINGS if not setting.secret for name in setting.names
 )
 _REFERENCE = re.compile(r"\$\{[^{}]*\}")
+_MIN_SECRET_LENGTH = 4
 _MAX_FILE_BYTES = 64 * 1024 * 1024
 
 
@@ -95,6 +96,8 @@ def blank_backups(path: Path, section: str, name: str) -> tuple[int, set[str]]:
 def files_with(path: Path, secrets: set[str]) -> list[Path]:
     """Return the configuration and the files named after it that still contain a secret."""
     target = path.resolve()
+    # Anything may contain a text of a few letters.
+    secrets = {secret for secret in secrets if len(secret) >= _MIN_SECRET_LENGTH}
     found: list[Path] = []
     for file in sorted(target.parent.glob(f"{glob.escape(target.name)}*")):
         try:
