@@ -251,7 +251,7 @@ def test_a_file_system_that_is_full_or_read_only_is_reported(tmp_path: Path) -> 
         timeout=2 * START_TIMEOUT_SECONDS,
         check=False,
     )
-    assert completed.stdout.splitlines().count("code 1") == 2, completed
+    assert completed.stdout.splitlines() == ["code 1", "code 2"], completed
     assert "Nothing was changed." in completed.stderr
     assert "SNAPSHOT_MCP_DATA_DIR" in completed.stderr
     assert "Traceback" not in completed.stderr

@@ -207,6 +207,7 @@ def share_used_error(seconds: float) -> RateLimitedError:
         "Your share of the requests per minute to the cloud is used up.",
         f"{NOTHING_CHANGED} {_retry_advice(seconds)}",
         retry_after=seconds,
+        transient=True,  # a long list needs more requests than the share of one minute
     )
 
 

@@ -15,6 +15,7 @@ from snapshot_mcp.settings.reference import DEFAULT_API_URL
 from snapshot_mcp.settings.signing_key import SigningKey, read_key_file
 from snapshot_mcp.settings.validation import (
     parse_signing_key,
+    require_extra,
     validate_api_key,
     validate_otlp_endpoint,
     validate_url,
@@ -238,32 +239,6 @@ def _read_exports(environment: Mapping[str, str]) -> bool:
         validate_otlp_endpoint(endpoint, environment.get(endpoint, ""))
     require_extra(name, "opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
     return True
-
-
-def require_extra(name: str, *modules: str, install: str = "snapshot-mcp[service]") -> None:
-    """Check that the modules that a setting needs are installed.
-
-    Args:
-        name: name of the setting.
-        modules: the modules.
-        install: the requirement that installs them.
-
-    Raises:
-        ConfigurationError: one of them is not installed.
-    """
-    from importlib.util import find_spec  # noqa: PLC0415 - only used by the service
-
-    def is_missing(module: str) -> bool:
-        try:
-            return find_spec(module) is None
-        except ModuleNotFoundError:  # its parent package is missing
-            return True
-
-    if any(map(is_missing, modules)):
-        raise ConfigurationError(
-            f"{name} needs packages that are not installed.",
-            f"Install them with: pip install '{install}'",
-        )
 
 
 def _user_data_folder() -> Path:

@@ -9,7 +9,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from snapshot_mcp.core.errors import ConfigurationError
-from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE, Settings, require_extra
+from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE, Settings
+from snapshot_mcp.settings.validation import require_extra
 
 _PROXY_NAMES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 _PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")

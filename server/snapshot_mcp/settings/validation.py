@@ -1,4 +1,4 @@
-"""Validation of addresses and keys in settings."""
+"""Validation of addresses, keys and installed packages for settings."""
 
 import base64
 import ipaddress
@@ -122,4 +122,30 @@ def validate_otlp_endpoint(name: str, value: str) -> None:
     if not is_valid:
         raise ConfigurationError(
             f"{name} must be an address such as http://collector.example:4318."
+        )
+
+
+def require_extra(name: str, *modules: str, install: str = "snapshot-mcp[service]") -> None:
+    """Check that the modules that a setting needs are installed.
+
+    Args:
+        name: name of the setting.
+        modules: the modules.
+        install: the requirement that installs them.
+
+    Raises:
+        ConfigurationError: one of them is not installed.
+    """
+    from importlib.util import find_spec  # noqa: PLC0415 - only used by the service
+
+    def is_missing(module: str) -> bool:
+        try:
+            return find_spec(module) is None
+        except ModuleNotFoundError:  # its parent package is missing
+            return True
+
+    if any(map(is_missing, modules)):
+        raise ConfigurationError(
+            f"{name} needs packages that are not installed.",
+            f"Install them with: pip install '{install}'",
         )
