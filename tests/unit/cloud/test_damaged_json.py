@@ -177,13 +177,14 @@ def test_a_changed_byte_never_moves_a_value_to_another_entry(data: st.DataObject
     decoded = decode_json(bytes(body))
     if decoded is None:
         return
-    entries = cast("dict[str, Any]", decoded).get("snapshots")
-    if not isinstance(entries, list):
+    found = cast("dict[str, Any]", decoded).get("snapshots")
+    if not isinstance(found, list):
         return
+    entries = cast("list[object]", found)
     rows = {row["id"]: row for row in ROWS}
     # A comma between two entries takes both with it; the count then shows that the list is short.
     assert len(entries) == len(ROWS) - (BODY[position : position + 4] == b', {"')
-    for entry in cast("list[object]", entries):
+    for entry in entries:
         parsed = parse_entry(entry)
         if parsed is not None and parsed.id in rows:
             snapshot = parse_snapshot(parsed.raw)
