@@ -128,7 +128,7 @@ def test_piped_requests_are_answered_before_the_end(tmp_path: Path) -> None:
 def test_a_client_that_disconnects_during_a_change_leaves_no_traceback(
     tmp_path: Path, *, closes_stdin: bool
 ) -> None:
-    create = {"vm_id": 793701, "name": "cut-off", "allow_interruption": True, "wait_seconds": 600}
+    create = {"vm_id": 793701, "name": "cut-off", "allow_interruption": True, "wait_seconds": 60}
     with (
         (tmp_path / "errors").open("wb") as errors,
         subprocess.Popen(

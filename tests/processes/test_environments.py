@@ -96,7 +96,7 @@ def test_a_signal_during_a_change_in_a_container_leaves_it_recorded(
     with first_process(tmp_path) as server:
         server.initialize()
         create = {"vm_id": 793701, "name": "cut-off", "allow_interruption": True}
-        server.start_call("create_snapshot", **create, wait_seconds=600)
+        server.start_call("create_snapshot", **create, wait_seconds=60)
         until(lambda: "done" in events(tmp_path / "ledger.db"), "the write")
         os.kill(child_of(server.process.pid), number)
         assert server.process.wait(ANSWER_TIMEOUT_SECONDS) == 128 + number
@@ -129,7 +129,7 @@ def test_a_call_is_answered_before_a_signal_ends_the_server(
     with stdio_server(tmp_path) as server:
         server.initialize()
         create = {"vm_id": 793701, "name": "last-order", "allow_interruption": True}
-        call = server.start_call("create_snapshot", **create, wait_seconds=600)
+        call = server.start_call("create_snapshot", **create, wait_seconds=60)
         until(lambda: "done" in events(tmp_path / "ledger.db"), "the write")
         server.process.send_signal(number)
         assert server.process.wait(ANSWER_TIMEOUT_SECONDS) == -number
