@@ -21,6 +21,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from mcp import Client
 from mcp_types import CallToolResult, Tool
 
+from snapshot_mcp.core.markup import MARKUP_NOTE
 from snapshot_mcp.core.sanitize import is_sanitized
 from snapshot_mcp.mcp_server.context import EMBEDDED_NOTE
 from snapshot_mcp.mcp_server.tools.arguments import parse_time
@@ -179,7 +180,7 @@ def decode_lists(arguments: Arguments, tool: Tool) -> Arguments:
 def call_and_check(tester: ToolTester, tool: Tool, arguments: Arguments) -> str:
     """Call the tool and compare the result with its definition; return a label for the outcome."""
     result, sent = tester.call(tool.name, arguments)
-    text = result_text(result).removesuffix("\n" + EMBEDDED_NOTE)
+    text = result_text(result).removesuffix("\n" + EMBEDDED_NOTE).removesuffix("\n" + MARKUP_NOTE)
     arguments = decode_lists(arguments, tool)
     if not fits(arguments, tool.input_schema):
         assert result.is_error, arguments

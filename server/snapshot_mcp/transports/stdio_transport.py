@@ -173,6 +173,9 @@ class StdioTransport:
 
     def _remove_request(self, request_id: object) -> None:
         self._pending.pop(str(request_id), None)
+        self._wake_drain()
+
+    def _wake_drain(self) -> None:
         self._answered.set()
         self._answered = anyio.Event()
 
@@ -200,7 +203,8 @@ class StdioTransport:
 
     @property
     def _is_busy(self) -> bool:
-        return any(method != _SUBSCRIPTION for method in self._pending.values())
+        is_pending = any(method != _SUBSCRIPTION for method in self._pending.values())
+        return is_pending or self._writing.locked()
 
     async def _write(
         self, sent: MemoryObjectReceiveStream[SessionMessage], incoming: Incoming
@@ -213,9 +217,11 @@ class StdioTransport:
                         await self._fail_question(message.id, incoming)
                         continue
                     self._questions.add(message.id)
+                elif isinstance(message, JSONRPCResponse | JSONRPCError):
+                    # The client may use the id again as soon as it has the answer.
+                    self._pending.pop(str(message.id), None)
                 await self._send(message)
-                if isinstance(message, JSONRPCResponse | JSONRPCError):
-                    self._remove_request(message.id)
+                self._wake_drain()
 
     async def _send(self, message: JSONRPCMessage) -> None:
         line = encode_message(message) + b"\n"
