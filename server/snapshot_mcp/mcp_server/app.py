@@ -27,6 +27,7 @@ from snapshot_mcp.mcp_server.prompt_files import load_prompts
 from snapshot_mcp.mcp_server.prompts import PromptHandlers
 from snapshot_mcp.mcp_server.resources import ResourceHandlers
 from snapshot_mcp.mcp_server.subscriptions import Subscriptions
+from snapshot_mcp.mcp_server.tools.declaration import ToolDeclaration
 from snapshot_mcp.mcp_server.tools.handlers import ToolHandlers
 from snapshot_mcp.mcp_server.tools.toolsets import TOOLS, select_tools
 from snapshot_mcp.operations import Operations, OperationsFactory
@@ -64,11 +65,8 @@ def create_server(
         ConfigurationError: a prompt file or the policy file is not valid.
     """
     policy = _load_policy(settings)
-    allows = _tool_filter(policy)
-    selected = select_tools(read_only=settings.read_only, toolsets=settings.toolsets)
-    tools = [tool for tool in selected if allows(tool.name)]
+    tools = _select_tools(settings, policy)
     listed = frozenset(tool.name for tool in tools)
-    panel_tools = select_panel_tools(listed)
     loaded_prompts = load_prompts(tools=listed)
     shows_panel = any(tool.panel == "shows" for tool in tools)
     resources = ResourceHandlers(
@@ -76,7 +74,9 @@ def create_server(
     )
     subscriptions = Subscriptions(resources.templates)
     tool_handlers = ToolHandlers(
-        [*tools, *panel_tools], subscriptions.notify_resource_updated, embedded=settings.embedded
+        [*tools, *select_panel_tools(listed)],
+        subscriptions.notify_resource_updated,
+        embedded=settings.embedded,
     )
     prompts = PromptHandlers(loaded_prompts)
     server = McpServer(
@@ -101,10 +101,25 @@ def create_server(
     )
     if shows_panel:
         server.extensions[EXTENSION_ID] = {}
-    security = request_state_security(settings.find_signing_key().load)
-    server.middleware.append(RequestStateBoundary(security, default_audience=server.name))
+    _seal_request_state(server, settings)
     server.add_request_handler("server/discover", RequestParams, _discover_handler(server))
     return server
+
+
+def _select_tools(settings: Settings, policy: "Policy | None") -> list[ToolDeclaration]:
+    """Return the tools that the toolsets, the mode and the policy allow."""
+    selected = select_tools(read_only=settings.read_only, toolsets=settings.toolsets)
+    if policy is None:
+        return selected
+    from snapshot_mcp.rules.policy import allows_tool  # noqa: PLC0415 - only for a policy
+
+    return [tool for tool in selected if allows_tool(policy, tool.name)]
+
+
+def _seal_request_state(server: McpServer, settings: Settings) -> None:
+    """Encrypt the state that a client carries between the rounds of a question."""
+    security = request_state_security(settings.find_signing_key().load)
+    server.middleware.append(RequestStateBoundary(security, default_audience=server.name))
 
 
 def _discover_handler(
@@ -233,15 +248,6 @@ def _load_policy(settings: Settings) -> "Policy | None":
     from snapshot_mcp.settings.policy_file import load_policy  # noqa: PLC0415 - only for a policy
 
     return load_policy(settings.policy, [tool.name for tool in TOOLS])
-
-
-def _tool_filter(policy: "Policy | None") -> Callable[[str], bool]:
-    """Return a function that says whether the policy allows the tool of this name."""
-    if policy is None:
-        return lambda _: True
-    from snapshot_mcp.rules.policy import allows_tool  # noqa: PLC0415 - only for a policy
-
-    return lambda name: allows_tool(policy, name)
 
 
 def _open_once(factory: OperationsFactory) -> OperationsFactory:
