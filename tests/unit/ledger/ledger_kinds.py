@@ -102,6 +102,8 @@ class DatabaseLedgers:
         # A 64-bit id is split into two columns; locks with two keys are other locks.
         query = """SELECT
             lpad(to_hex(classid::bigint), 8, '0') || lpad(to_hex(objid::bigint), 8, '0')
-            FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 ORDER BY 1"""
+            FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            ORDER BY 1"""
         with psycopg.connect(self.url(folder)) as connection:
             return [owner for (owner,) in connection.execute(query).fetchall()]

@@ -27,20 +27,22 @@ class DedicatedSession:
     @contextmanager
     def connection(self) -> Generator[tuple[Connection, bool]]:
         """Open the connection; yield it, and whether it is new and so holds no lock yet."""
-        with self._guard:
-            is_new = self._connection is None or not _responds(self._connection)
-            if is_new:
-                self._close()
-                self._connection = self._database.dedicated_connection()
-            assert self._connection is not None  # noqa: S101 - for the type checker
-            try:
-                yield self._connection, is_new
-            except BaseException:
-                self._close()  # it is unknown which locks it holds now
-                raise
-            finally:
-                if self._is_abandoned:
+        try:
+            with self._guard:
+                is_new = self._connection is None or not _responds(self._connection)
+                if is_new:
                     self._close()
+                    self._connection = self._database.dedicated_connection()
+                assert self._connection is not None  # noqa: S101 - for the type checker
+                try:
+                    yield self._connection, is_new
+                except BaseException:
+                    self._close()  # it is unknown which locks it holds now
+                    raise
+        finally:
+            # Only now, without the guard: `abandon` closes it itself if it comes later.
+            if self._is_abandoned:
+                self.abandon()
 
     def is_quiet(self, seconds: float) -> bool:
         """Wait for a message from the database, such as its shutdown; return whether none came.
