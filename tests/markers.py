@@ -7,7 +7,7 @@ So are the cases of a `sampled` test that `make test` omits.
 Coverage doubles the time of what it measures. Property tests, and modules that repeat the same
 paths a thousand times, are not measured: they run no line that other tests do not, and generated
 examples would make the percentage depend on chance. Of a parametrized test through the whole
-server, the first two cases and the last are measured: the others take nearly the same paths.
+server, the first and the last case are measured: the others take nearly the same paths.
 """
 
 import re
@@ -50,12 +50,12 @@ def find_unsampled_cases(items: Iterable[pytest.Item]) -> set[pytest.Item]:
 
 
 def find_repeated_cases(items: Iterable[pytest.Item]) -> set[pytest.Item]:
-    """Return the cases of tests through the whole server between the first two and the last."""
+    """Return the cases of tests through the whole server between the first and the last."""
     tests = defaultdict[str, list[pytest.Item]](list)
     for item in items:
         if "world" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("slow"):
             tests[item.nodeid.partition("[")[0]].append(item)
-    return {case for cases in tests.values() for case in cases[2:-1]}
+    return {case for cases in tests.values() for case in cases[1:-1]}
 
 
 def is_measured(item: pytest.Item) -> bool:

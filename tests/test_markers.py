@@ -81,7 +81,7 @@ def test_the_first_two_cases_and_the_last_of_a_test_through_the_server_are_measu
     unit = [item(f"unit/test_b.py::test_b[{number}]") for number in range(6)]
     for test in (slow, *cases):
         cast("FakeItem", test).fixturenames = ("tmp_path", "world")
-    assert find_repeated_cases([slow, *cases, *unit]) == {cases[2], cases[3]}
+    assert find_repeated_cases([slow, *cases, *unit]) == {cases[1], cases[2], cases[3]}
 
 
 def test_the_first_of_every_n_cases_of_a_sampled_test_is_tried() -> None:

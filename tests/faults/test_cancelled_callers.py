@@ -61,6 +61,7 @@ async def cancel_at_the_write(
 
 
 @pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.sampled(2)
 async def test_cancelling_at_any_request_before_the_write_sends_nothing(
     world: FaultyWorld, client: Client, tool: str
 ) -> None:
@@ -88,6 +89,7 @@ async def test_cancelling_at_any_request_before_the_write_sends_nothing(
         Fault(),
     ]
 )
+@pytest.mark.sampled(3)
 async def test_cancelling_after_the_write_was_sent_completes_and_records_it(
     world: FaultyWorld, client: Client, tool: str, fault: Fault
 ) -> None:

@@ -176,6 +176,7 @@ async def test_a_snapshot_with_a_longer_name_is_not_mistaken_for_the_effect(
 
 
 @under([ClockJump(-30), ClockJump(-1), ClockJump(1), ClockJump(30)])
+@pytest.mark.sampled(3)
 async def test_a_change_of_the_time_of_day_does_not_affect_the_outcome(
     world: FaultyWorld, client: Client, tool: str, fault: Fault
 ) -> None:

@@ -41,6 +41,7 @@ TRANSIENT = [
 
 
 @under(NOT_ACCEPTED)
+@pytest.mark.sampled(3)
 async def test_a_write_that_was_not_accepted_is_repeated_and_done_once(
     world: FaultyWorld, client: Client, tool: str, fault: Fault
 ) -> None:
@@ -68,6 +69,7 @@ async def test_a_write_that_is_never_accepted_fails(
 
 
 @pytest.mark.parametrize("fault", TRANSIENT, ids=repr)
+@pytest.mark.sampled(3)
 async def test_a_read_is_repeated_after_a_transient_failure(
     world: FaultyWorld, client: Client, fault: Fault
 ) -> None:
@@ -79,6 +81,7 @@ async def test_a_read_is_repeated_after_a_transient_failure(
 
 @pytest.mark.parametrize("retry_after", ["9", "+9"])
 @pytest.mark.parametrize("tool", [*TOOLS, "list_snapshots"])
+@pytest.mark.sampled(3)
 async def test_no_request_is_sent_before_the_cloud_allows_it(
     world: FaultyWorld, client: Client, tool: str, retry_after: str
 ) -> None:

@@ -93,6 +93,7 @@ def test_the_corpus_is_large() -> None:
 
 
 @pytest.mark.parametrize("tool", SURFACES)
+@pytest.mark.sampled(2)
 async def test_a_hostile_text_does_not_change_the_lines_and_words_of_a_result(
     world: World, planter: TextPlanter, tool: str
 ) -> None:
@@ -107,6 +108,7 @@ async def test_a_hostile_text_does_not_change_the_lines_and_words_of_a_result(
 
 
 @pytest.mark.parametrize("tool", SURFACES)
+@pytest.mark.sampled(3)
 async def test_an_unknown_status_is_quoted_in_results_and_errors(
     world: World, planter: TextPlanter, tool: str
 ) -> None:

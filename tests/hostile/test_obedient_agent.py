@@ -44,7 +44,7 @@ pytestmark = pytest.mark.no_cover
 
 T = TypeVar("T")
 
-EXAMPLES = scale(quick=20, deep=200, soak=1_000)
+EXAMPLES = scale(quick=10, deep=200, soak=1_000)
 STEPS = 8
 MAX_TEXT_LENGTH = 2_000  # each example reads all texts often; the corpus tests use complete texts
 READS = ("list_snapshots", "inspect_snapshot", "list_virtual_machines")

@@ -48,7 +48,7 @@ def selected_writes(number: int) -> list[tuple[str, bool]]:
 
 
 @each_misbehavior(replies.BROKEN)
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 async def test_a_broken_reply_is_an_own_error_and_never_a_success(
     harness: Harness, number: int, misbehavior: Misbehavior
 ) -> None:

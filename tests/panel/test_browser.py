@@ -239,7 +239,8 @@ async def test_retention_plan_asks_for_confirmation_after_all_deletions_were_sho
 async def press_enter_until_visible(marker: Locator, target: Locator) -> None:
     """Open a snapshot with the keyboard; the marker loses the focus when a late list is drawn."""
     for _ in range(30):
-        await marker.press("Enter")
+        if await marker.is_visible():  # on a busy machine the details may take longer
+            await marker.press("Enter")
         try:
             await target.wait_for(timeout=2_000)
         except PlaywrightTimeoutError:

@@ -66,6 +66,7 @@ def panel_nonce(result: CallToolResult) -> str:
 
 
 @pytest.mark.parametrize("tool", COMMITS)
+@pytest.mark.sampled(2)
 async def test_confirmation_in_the_panel_counts_as_human_consent(
     world: World, client: Client, tool: str
 ) -> None:
@@ -79,6 +80,7 @@ async def test_confirmation_in_the_panel_counts_as_human_consent(
 
 
 @pytest.mark.parametrize("tool", COMMITS)
+@pytest.mark.sampled(2)
 async def test_commit_requires_the_nonce_of_the_plan(
     world: World, client: Client, tool: str
 ) -> None:

@@ -71,6 +71,7 @@ async def test_creating_an_app_does_not_touch_the_disk(cloud: Cloud) -> None:
         (b'{"name": "' + b"n" * 66_000 + b'"}', "more than 65536 bytes"),
     ],
 )
+@pytest.mark.sampled(3)
 async def test_an_invalid_body_is_rejected_with_a_reason(
     cloud: Cloud, body: bytes, fragment: str
 ) -> None:

@@ -92,6 +92,7 @@ def session(service: Service) -> str:
 
 @pytest.mark.parametrize("era", ERAS)
 @pytest.mark.parametrize("token", INVALID_TOKENS)
+@pytest.mark.sampled(3)
 def test_an_invalid_token_gets_401_and_nothing_is_sent(
     service: Service, session: str, token: str, era: str
 ) -> None:

@@ -103,6 +103,7 @@ async def commit_deletion(client: Client, target: int = TARGET) -> dict[str, obj
         ("", "DELETE FROM snapshots WHERE id = 1704", f"has no snapshot {TARGET}"),
     ],
 )
+@pytest.mark.sampled(3)
 async def test_a_rule_that_applies_now_stops_a_deletion(
     world: World, refuse: Refusal, policy: str, change: str, reason: str
 ) -> None:
@@ -287,6 +288,7 @@ NEW_VM = "UPDATE vms SET name = 'back-again', folded = 'back-again' WHERE id = 7
         ("DELETE FROM snapshots WHERE id = 1704", f"has no snapshot {TARGET}"),
     ],
 )
+@pytest.mark.sampled(3)
 async def test_a_restore_that_became_impossible_is_not_repeated(
     world: World, client: Client, refuse: Refusal, change: str, reason: str
 ) -> None:

@@ -145,6 +145,7 @@ async def test_an_unreadable_entry_is_mentioned_and_the_others_are_decided_on(
 
 
 @pytest.mark.parametrize("time", SENTINELS, ids=repr)
+@pytest.mark.sampled(3)
 async def test_a_time_that_means_nothing_is_unknown(
     world: World, client: Client, time: object
 ) -> None:

@@ -99,6 +99,7 @@ COUNTS: dict[str, Callable[[int, int], int | None]] = {
 @pytest.mark.parametrize("count", COUNTS.values(), ids=COUNTS)
 @pytest.mark.parametrize("change", [delete_first, insert_first, replace_first])
 @pytest.mark.parametrize("moment", [1, 2, 3])
+@pytest.mark.sampled(4)
 async def test_a_decision_never_misses_a_row(
     count: Callable[[int, int], int | None], change: Change, moment: int
 ) -> None:
