@@ -126,8 +126,9 @@ class ExactlyOnce(FaultMachine):
     def read(self, client_index: int, number: int, faults: CallFaults) -> None:
         match number % 3:
             case 0:
+                before = set(self.ids)
                 self.call_tool(client_index, "list_snapshots", {"limit": 100}, faults)
-                self.check_list(self.calls[-1])
+                self.check_list(self.calls[-1], before)
             case 1:
                 snapshot = self.any_snapshot(number)
                 self.call_tool(client_index, "inspect_snapshot", {"snapshot_id": snapshot}, faults)
@@ -259,13 +260,15 @@ class ExactlyOnce(FaultMachine):
             words = {"plan_token": token, "confirm": content["confirm_with"]}
             self.commits.append(PlannedCommit(tool, arguments | words))
 
-    def check_list(self, call: ToolCall) -> None:
+    def check_list(self, call: ToolCall, before: set[int]) -> None:
+        """Check a list; snapshots that appeared or vanished after it was read may be missing."""
         if call.outcome != "read":
             return
         shown = {row["id"]: row.get("state", "ready") for row in call.content["snapshots"]}
         if not self.stale_seconds:
             deleting = {number for number, state in shown.items() if state == "deleting"}
-            complete = shown.keys() - deleting <= set(self.ids) <= shown.keys()
+            after = set(self.ids)
+            complete = shown.keys() - deleting <= before | after and before & after <= shown.keys()
             assert complete, f"{self.ids} are listed as {shown}"
         entries = self.world.entries
         deleted = {

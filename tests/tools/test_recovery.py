@@ -12,6 +12,7 @@ from snapshot_mcp.ledger.sqlite import open_sqlite_ledger
 from snapshot_mcp.operations.recovery import LOOKUP_LIMIT, PROCESSING_LIMIT
 from snapshot_mcp.settings.environment import LEDGER_FILE
 from tests.conftest import World, call_tool
+from tests.faults.clocks import SkewedClock
 from tests.tools.helpers import change_cloud, creation_arguments, make_plan, ready_snapshot
 
 pytestmark = pytest.mark.one_era
@@ -62,6 +63,29 @@ async def test_an_attempt_without_effect_stays_open_until_the_cloud_cannot_proce
     expected = [("failed", "settled after a crash: the cloud does not show it")]
     assert await outcomes(world) == expected
     assert world.writes == []
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_an_attempt_stays_open_after_the_time_of_day_was_set(
+    world: World, hours: int
+) -> None:
+    world.manual_clock = clock = SkewedClock()
+    async with world.client() as client:
+        await read(client)
+        await left_open(world, client, "delete_snapshot")
+        await read(client)
+        clock.jump(hours)
+        await read(client)
+        clock.advance(seconds=PROCESSING_LIMIT.total_seconds() - 10)
+        await read(client)
+        assert await outcomes(world) == []
+        clock.advance(seconds=20)
+        await read(client)
+    async with world.client() as client:
+        await read(client)
+        clock.advance(seconds=PROCESSING_LIMIT.total_seconds())
+        await read(client)
+    assert [event for event, _ in await outcomes(world)] == ["failed"]
 
 
 @pytest.mark.parametrize("seconds", [20, 300])

@@ -39,6 +39,9 @@ RECHECK_INTERVAL_SECONDS = 5.0
 RECHECK_TIMEOUT_SECONDS = 5.0
 """Limit of the checks before one operation."""
 
+MAX_CLOCK_DRIFT_SECONDS = 60.0
+"""If the time of day moves by more, compared with the monotonic time, then it was set."""
+
 _MAX_RECHECKS = 10
 _BATCH = "apply_retention"
 _WRITES = {
@@ -68,6 +71,8 @@ class Recovery:
         self._any_open = False
         self._next_check = 0.0
         self._first_seen: dict[str, float] = {}
+        self._drift = self._current_drift()
+        self._clock_set_at: float | None = None
 
     async def settle(self, limit: int | None = None) -> None:
         """Record the outcomes of open attempts, as far as the cloud shows them.
@@ -78,6 +83,7 @@ class Recovery:
         Args:
             limit: maximum number of attempts to check; None for all.
         """
+        self._notice_clock_changes()
         self._ledger.has_unknown, self._any_open = False, True
         try:
             rows = await self._ledger.open_attempts(self._clock.now() - LOOKUP_LIMIT)
@@ -95,6 +101,7 @@ class Recovery:
 
     async def settle_again(self) -> None:
         """Check the open attempts again if there are any and the last check was a while ago."""
+        self._notice_clock_changes()
         if not (self._any_open or self._ledger.has_unknown) or self._lock.locked():
             return
         if self._clock.monotonic() < self._next_check:
@@ -136,8 +143,19 @@ class Recovery:
         event = "unknown" if counts.unknown else "failed"
         await self._ledger.settle(batch, event, f"settled after a crash: interrupted; {counts}")
 
+    def _current_drift(self) -> float:
+        return self._clock.now().timestamp() - self._clock.monotonic()
+
+    def _notice_clock_changes(self) -> None:
+        drift = self._current_drift()
+        if abs(drift - self._drift) > MAX_CLOCK_DRIFT_SECONDS:
+            self._clock_set_at = self._clock.monotonic()
+        self._drift = drift
+
     def _may_be_processed(self, row: Row) -> bool:
-        now = self._clock.monotonic()
+        now, limit = self._clock.monotonic(), PROCESSING_LIMIT.total_seconds()
+        if self._clock_set_at is not None and now - self._clock_set_at < limit:
+            return True  # the age of the row is not known
         first_seen = self._first_seen.setdefault(row.attempt, now)
         age = self._age(row)
         if age < timedelta():  # another machine wrote the row, and its clock is ahead
