@@ -71,18 +71,13 @@ async def test_an_attempt_stays_open_after_the_time_of_day_was_set(
 ) -> None:
     world.manual_clock = clock = SkewedClock()
     async with world.client() as client:
-        await read(client)
         await left_open(world, client, "delete_snapshot")
+    async with world.client() as client:
         await read(client)
         clock.jump(hours)
-        await read(client)
         clock.advance(seconds=PROCESSING_LIMIT.total_seconds() - 10)
         await read(client)
         assert await outcomes(world) == []
-        clock.advance(seconds=20)
-        await read(client)
-    async with world.client() as client:
-        await read(client)
         clock.advance(seconds=PROCESSING_LIMIT.total_seconds())
         await read(client)
     assert [event for event, _ in await outcomes(world)] == ["failed"]
