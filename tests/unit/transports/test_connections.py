@@ -244,6 +244,16 @@ async def test_connections_without_a_complete_request_make_room_for_new_ones(dat
             assert not client.reader.at_eof()
 
 
+async def test_idle_clients_are_closed_only_if_all_others_have_had_a_complete_request() -> None:
+    async with Server(ConnectionLimits(max_connections=5)).serve() as server:
+        idle = await server.connect(GET)
+        assert (await idle.head()).startswith(b"HTTP/1.1 204")
+        for _ in range(9):
+            await server.connect(HALF_HEADER)
+        await idle.send(GET)
+        assert (await idle.head()).startswith(b"HTTP/1.1 204")
+
+
 async def test_a_complete_request_is_never_closed_for_another(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

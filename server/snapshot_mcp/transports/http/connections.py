@@ -2,7 +2,8 @@
 
 uvicorn waits without a limit for the rest of a request and for a client that does not read. A
 connection is waiting until its request is complete, and again after the response. Only waiting
-connections are closed to make room, so a client whose requests are complete is always served.
+connections are closed to make room, first those that have not yet had a complete request, so a
+client whose requests are complete is always served.
 """
 
 import asyncio
@@ -82,7 +83,7 @@ class ConnectionLimits:
                 "closed a connection without a complete request: its address has %d of them",
                 len(same_address),
             )
-            self._close(same_address[0])
+            self._close_one(same_address)
         elif len(self._open) >= self._max_connections:
             if not self._waiting:
                 logger.warning("refused a connection: all %d are in use", len(self._open))
@@ -90,7 +91,7 @@ class ConnectionLimits:
             logger.warning(
                 "closed a connection without a complete request: %d are open", len(self._open)
             )
-            self._close(next(iter(self._waiting)))
+            self._close_one(list(self._waiting))
         self._open[connection] = address
         return True
 
@@ -106,9 +107,11 @@ class ConnectionLimits:
         self._open.pop(connection, None)
         self._waiting.pop(connection, None)
 
-    def _close(self, connection: "LimitedProtocol") -> None:
-        self.remove(connection)
-        connection.transport.abort()
+    def _close_one(self, waiting: list["LimitedProtocol"]) -> None:
+        # A client that sent complete requests before may be about to send the next one.
+        closed = next((connection for connection in waiting if not connection.is_idle), waiting[0])
+        self.remove(closed)
+        closed.transport.abort()
 
 
 class LimitedProtocol(H11Protocol):
@@ -122,6 +125,11 @@ class LimitedProtocol(H11Protocol):
     _deadline: asyncio.TimerHandle | None = None
     _read_deadline: asyncio.TimerHandle | None = None
     _timeout = 0.0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has answered a request, and has received nothing of the next one."""
+        return bool(self.cycle) and self.cycle.response_complete and not self.conn.trailing_data[0]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the deadline for the headers of the first request."""
