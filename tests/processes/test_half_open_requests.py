@@ -98,6 +98,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[HttpServ
     settings = {
         "SNAPSHOT_MCP_CLOUD": "embedded",
         "SNAPSHOT_MCP_BEARER_TOKEN": TOKEN,
+        "SNAPSHOT_MCP_REQUESTS_PER_MINUTE": "60000",
         "SNAPSHOT_MCP_LOG_FORMAT": "json",
     }
     command = [*MODULE, "serve", "--transport", "http", "--port", str(port)]
