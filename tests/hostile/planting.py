@@ -57,8 +57,8 @@ class TextPlanter:
         if (self.text is None and not self.texts) or request.method != "GET":
             return response
         reply = json.loads(await response.aread())
-        if isinstance(reply, list):
-            return response  # the price list
+        if isinstance(reply, list) or "stocks" in reply:
+            return response  # prices and stocks: their texts are only compared, never shown
         # A list with a hundred long texts would be rejected as too large.
         max_length = None if "snapshot" in reply else _MAX_LENGTH_IN_LIST
         turns = cycle(self.texts or [self.text or ""])

@@ -29,7 +29,10 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux"),
 ]
 
-NAMESPACE = ("unshare", "--user", "--map-root-user", "--fork", "--pid", "--mount-proc")
+# The process that runs the tests may ignore signals, as under nohup, and its children inherit that.
+_DEFAULT_SIGNALS = ("env", "--default-signal=HUP,INT,TERM")
+_UNSHARE = ("unshare", "--user", "--map-root-user", "--fork", "--pid", "--mount-proc")
+NAMESPACE = (*_DEFAULT_SIGNALS, *_UNSHARE)
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 

@@ -23,6 +23,9 @@ REFUSED = {
 }
 """The status that the greedy principal receives, and the text of an error, during the attack."""
 
+WAITING_READS = "all reads of a minute"
+"""The reads of this attack wait for up to 65 s, so perhaps none is answered during it."""
+
 
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Generator[int]:
@@ -36,7 +39,8 @@ async def test_another_principal_is_served(port: int, means: str) -> None:
     assert honest.refused == []
     assert honest.seconds
     status, text = REFUSED[means]
-    assert attacker.statuses[status]
+    if means != WAITING_READS:
+        assert attacker.statuses[status]
     assert text in str(attacker.refusals)
     assert set(attacker.statuses) <= {200, 202, 413, 429}
 

@@ -10,10 +10,9 @@ from snapshot_mcp.core.sanitize import (
     MAX_DESCRIPTION_LENGTH,
     MAX_NAME_LENGTH,
     SanitizedText,
-    cell_text,
     is_sanitized,
-    quote_unless_word,
     quoted,
+    quoted_exactly,
     sanitize,
 )
 
@@ -174,46 +173,15 @@ def test_altered_is_set_exactly_if_the_text_changed(original: str, max_length: i
 @example("\\")
 @example('\\\\"')
 def test_quoted_text_cannot_end_its_quotation_marks(text: str) -> None:
-    inside = quoted(text)[1:-1]
-    assert quoted(text)[0] == quoted(text)[-1] == '"'
-    read, rest = "", iter(inside)
+    assert read_quoted(quoted_exactly(text)) == text
+    read_quoted(quoted(text))  # without markup, which it shows in another way
+
+
+def read_quoted(quoted_text: str) -> str:
+    """Return the text in quotation marks; fail if it ends before the last one."""
+    assert quoted_text[0] == quoted_text[-1] == '"'
+    read, rest = "", iter(quoted_text[1:-1])
     for character in rest:
         assert character != '"'
         read += next(rest) if character == "\\" else character
-    assert read == text
-
-
-@pytest.mark.parametrize("word", ["web", "db-1.prod_2", "7", "A"])
-def test_one_plain_word_is_not_quoted(word: str) -> None:
-    assert quote_unless_word(word) == word
-
-
-@given(st.text(max_size=20))
-@example("")
-@example("two words")
-@example("web\n")
-@example("-")
-@example("a,b")
-@example("\u0661")
-def test_any_other_text_is_quoted(text: str) -> None:
-    word = (
-        text.isascii()
-        and text[:1].isalnum()
-        and all(character.isalnum() or character in "._-" for character in text)
-    )
-    assert quote_unless_word(text) == (text if word else quoted(text))
-
-
-@pytest.mark.parametrize("nothing", [None, ""])
-def test_an_unknown_value_is_a_question_mark_without_quotes(nothing: str | None) -> None:
-    assert cell_text(nothing) == "?"
-
-
-def test_a_known_value_cannot_look_like_an_unknown_one() -> None:
-    assert (cell_text(0), cell_text(7), cell_text("web"), cell_text("two words")) == (
-        "0",
-        "7",
-        "web",
-        '"two words"',
-    )
-    assert cell_text("?") == '"?"'
+    return read
