@@ -41,7 +41,7 @@ from tests.tools.tool_names import NAMES
 
 pytestmark = pytest.mark.no_cover
 
-INPUTS = scale(quick=100, deep=3_000, soak=10_000)
+INPUTS = scale(quick=200, deep=3_000, soak=10_000)
 KINDS = {"valid": valid_arguments, "mutated": mutated_arguments}
 EXAMPLES = -(-INPUTS // (len(NAMES) * len(KINDS)))
 MAX_ERROR_LENGTH = 1_200
