@@ -238,11 +238,11 @@ async def test_retention_plan_asks_for_confirmation_after_all_deletions_were_sho
 
 async def press_enter_until_visible(marker: Locator, target: Locator) -> None:
     """Open a snapshot with the keyboard; the marker loses the focus when a late list is drawn."""
-    for _ in range(30):
-        if await marker.is_visible():  # on a busy machine the details may take longer
+    for _ in range(10):
+        if await marker.is_visible():
             await marker.press("Enter")
         try:
-            await target.wait_for(timeout=2_000)
+            await target.wait_for(timeout=10_000)  # on a busy machine the details take seconds
         except PlaywrightTimeoutError:
             continue
         return
