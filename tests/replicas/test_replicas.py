@@ -104,7 +104,8 @@ async def test_replicas_do_nothing_twice_keep_the_rate_limit_and_report_correctl
     assert find_unsettled(rows) == []
     assert find_unauthorized(reported, rows) == []
     assert load.forbidden >= CALLS / 50
-    done = run_command("ledger", "verify", env=environment(tmp_path, SNAPSHOT_MCP_DATABASE_URL=url))
+    shared = {"SNAPSHOT_MCP_DATABASE_URL": url, "SNAPSHOT_MCP_SIGNING_KEY": SIGNING_KEY}
+    done = run_command("ledger", "verify", env=environment(tmp_path, **shared))
     assert (done.returncode, done.stdout) == (0, "The ledger is intact.\n"), done.stderr
     assert len({row.owner for row in rows if row.event == "sent"}) >= 2
     assert sum(change.outcome in DONE for change in reported) >= CALLS / 100
