@@ -2,7 +2,7 @@
 
 import subprocess
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -70,10 +70,13 @@ class HttpServer:
 
 
 @contextmanager
-def http_server(folder: Path, port: int, *options: str, **settings: str) -> Generator[HttpServer]:
+def http_server(
+    folder: Path, port: int, *options: str, prefix: Sequence[str] = (), **settings: str
+) -> Generator[HttpServer]:
     """Start a server over HTTP, wait until it responds, and kill it at the end.
 
-    Without an API key in `settings`, it serves the embedded cloud.
+    Without an API key in `settings`, it serves the embedded cloud. `prefix` is a command that
+    replaces itself with the server.
     """
     if "SNAPSHOT_MCP_API_KEY" not in settings:
         settings["SNAPSHOT_MCP_CLOUD"] = "embedded"
@@ -81,7 +84,7 @@ def http_server(folder: Path, port: int, *options: str, **settings: str) -> Gene
     with (
         tempfile.TemporaryFile() as output,
         subprocess.Popen(
-            [*MODULE, *arguments],
+            [*prefix, *MODULE, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -92,15 +92,21 @@ def test_a_signal_ends_the_first_process_of_a_container(
         assert server.stderr.replace(EMBEDDED_NOTE + "\n", "") == ""
 
 
+def start_creation(server: StdioServer, folder: Path) -> int:
+    """Call a tool that waits for a snapshot; return the id of the call after the write was sent."""
+    server.initialize()
+    create = {"vm_id": 793701, "name": "cut-off", "allow_interruption": True}
+    call = server.start_call("create_snapshot", **create, wait_seconds=60)
+    until(lambda: "done" in events(folder / "ledger.db"), "the write")
+    return call
+
+
 @pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_a_signal_during_a_change_in_a_container_leaves_it_recorded(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     with first_process(tmp_path) as server:
-        server.initialize()
-        create = {"vm_id": 793701, "name": "cut-off", "allow_interruption": True}
-        server.start_call("create_snapshot", **create, wait_seconds=60)
-        until(lambda: "done" in events(tmp_path / "ledger.db"), "the write")
+        start_creation(server, tmp_path)
         os.kill(child_of(server.process.pid), number)
         assert server.process.wait(ANSWER_TIMEOUT_SECONDS) == 128 + number
         assert "Traceback" not in server.stderr
@@ -130,10 +136,7 @@ def test_a_call_is_answered_before_a_signal_ends_the_server(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     with stdio_server(tmp_path) as server:
-        server.initialize()
-        create = {"vm_id": 793701, "name": "last-order", "allow_interruption": True}
-        call = server.start_call("create_snapshot", **create, wait_seconds=60)
-        until(lambda: "done" in events(tmp_path / "ledger.db"), "the write")
+        call = start_creation(server, tmp_path)
         server.process.send_signal(number)
         assert server.process.wait(ANSWER_TIMEOUT_SECONDS) == -number
         assert server.wait_for_response(call)["id"] == call

@@ -4,9 +4,7 @@ import http.client
 import os
 import selectors
 import socket
-import subprocess
 import sys
-import tempfile
 from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
@@ -16,10 +14,10 @@ from typing import Self
 
 import pytest
 
-from tests.processes.helpers import MODULE, environment, free_port
-from tests.processes.http_server import HttpServer
+from tests.processes.helpers import free_port
+from tests.processes.http_server import HttpServer, http_server
 from tests.service.raw_requests import MODERN, make_http_client, send_request
-from tests.waiting import START_TIMEOUT_SECONDS, until
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.slow,
@@ -93,31 +91,15 @@ class Attack:
 @pytest.fixture(params=["more files allowed", "no more files allowed"])
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[HttpServer]:
     """Start a service with a token and with the limit of open files that most systems have."""
-    port = free_port()
     limit = f"ulimit {'-n' if request.param == 'no more files allowed' else '-Sn'} {OPEN_FILES}"
     settings = {
-        "SNAPSHOT_MCP_CLOUD": "embedded",
         "SNAPSHOT_MCP_BEARER_TOKEN": TOKEN,
         "SNAPSHOT_MCP_REQUESTS_PER_MINUTE": "60000",
         "SNAPSHOT_MCP_LOG_FORMAT": "json",
     }
-    command = [*MODULE, "serve", "--transport", "http", "--port", str(port)]
-    with (
-        tempfile.TemporaryFile() as output,
-        subprocess.Popen(
-            ["/bin/sh", "-c", f'{limit}; exec "$@"', "sh", *command],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=environment(tmp_path, **settings),
-        ) as process,
-    ):
-        server = HttpServer(process, port, output)
-        try:
-            until(server.is_up, "the start", START_TIMEOUT_SECONDS)
-            yield server
-        finally:
-            process.kill()
+    shell = ["/bin/sh", "-c", f'{limit}; exec "$@"', "sh"]
+    with http_server(tmp_path, free_port(), prefix=shell, **settings) as server:
+        yield server
 
 
 def health_seconds(server: HttpServer) -> float:

@@ -1,6 +1,5 @@
 """Everything that a server keeps is private, and a key that others can use stops it."""
 
-import os
 import stat
 import sys
 from collections.abc import Callable, Generator
@@ -13,6 +12,7 @@ from snapshot_mcp.settings.environment import CLOUD_FILE, LEDGER_FILE
 from snapshot_mcp.settings.signing_key import KEY_FILE
 from tests.conftest import World, call_tool, call_tool_error
 from tests.tools.helpers import creation_arguments, make_plan, ready_snapshot
+from tests.umask import use_umask
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has access lists instead")
 
@@ -20,11 +20,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has acc
 @pytest.fixture(params=[0o000, 0o022])
 def umask(request: pytest.FixtureRequest) -> Generator[int]:
     """A umask that hides nothing, and the usual one."""
-    before = os.umask(request.param)
-    try:
+    with use_umask(request.param):
         yield request.param
-    finally:
-        os.umask(before)
 
 
 def modes(folder: Path) -> dict[str, int]:

@@ -1,7 +1,8 @@
 """Files and folders that only their owner can use.
 
-This is the only module that sets or checks permissions of POSIX systems. On Windows it does
-neither: access there depends on access lists, which a folder in a user's profile inherits.
+This module sets and checks the POSIX permissions of the server's own files. Those of clients'
+configurations, which keep their owners, are in `cli/install/files.py`. On Windows it does neither:
+access there depends on access lists, which a folder in a user's profile inherits.
 """
 
 import os

@@ -18,6 +18,7 @@ from snapshot_mcp.core.private_files import (
     find_exposure,
     read_secret_file,
 )
+from tests.umask import use_umask
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has access lists instead")
 
@@ -25,11 +26,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has acc
 @pytest.fixture(params=[0o000, 0o022, 0o777])
 def umask(request: pytest.FixtureRequest) -> Generator[int]:
     """Each umask in turn."""
-    before = os.umask(request.param)
-    try:
+    with use_umask(request.param):
         yield request.param
-    finally:
-        os.umask(before)
 
 
 def mode(path: Path) -> int:
