@@ -42,7 +42,8 @@ async def test_another_principal_is_served(port: int, means: str) -> None:
     if means != WAITING_READS:
         assert attacker.statuses[status]
     assert text in str(attacker.refusals)
-    assert set(attacker.statuses) <= {200, 202, 413, 429}
+    # On a busy machine, some unfinished bodies exist until their deadline (408).
+    assert set(attacker.statuses) <= {200, 202, 408, 413, 429}
 
 
 async def test_every_means_is_tested(port: int) -> None:
