@@ -239,8 +239,11 @@ def assert_no_findings(
     assert not findings.failures, "\n\n".join(findings.failures[:10])
     assert set(findings.checks) == CHECKS
     assert findings.completed_phases() & PHASES == set(phases)
-    documented = {f"{method.upper()} {path}" for method, path, _ in operations(document)}
-    assert findings.succeeded_calls() == documented
+    assert findings.succeeded_calls() == documented_calls(document)
+
+
+def documented_calls(document: Json) -> set[str]:
+    return {f"{method.upper()} {path}" for method, path, _ in operations(document)}
 
 
 def accelerated_cloud(folder: Path) -> Starlette:
@@ -285,11 +288,15 @@ async def test_single_requests_match_the_document(tmp_path: Path, document: Json
 async def test_sequences_of_requests_match_the_document(tmp_path: Path, document: Json) -> None:
     phases = PHASES - {"coverage"}
     app = accelerated_cloud(tmp_path)
-    assert_no_findings(
-        check_contract(document, examples=4, walks=30, phases=phases, app=app, seed=3),
-        document,
-        phases,
-    )
+    findings = Findings()
+    # A few calls succeed only after certain others, which not every run contains.
+    for seed in (3, 4, 5, 6):
+        check_contract(
+            document, examples=4, walks=30, phases=phases, app=app, seed=seed, findings=findings
+        )
+        if findings.succeeded_calls() == documented_calls(document):
+            break
+    assert_no_findings(findings, document, phases)
 
 
 @pytest.mark.slow
